@@ -1,0 +1,26 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Encode returns the JSON of a payload or KV value of this package, none of
+// which can fail to encode.
+func Encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("events: %T does not encode: %v", v, err))
+	}
+	return data
+}
+
+// Decode reads a payload. Unknown fields are ignored, so that old workers read
+// what new ones write.
+func Decode[T any](data []byte) (T, error) {
+	var v T
+	if err := json.Unmarshal(data, &v); err != nil {
+		return v, fmt.Errorf("message is not the JSON of a %T: %w", v, err)
+	}
+	return v, nil
+}

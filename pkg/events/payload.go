@@ -1,0 +1,177 @@
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
+// How a relay or a relay list became known, in falling order of weight.
+const (
+	ViaNIP65     = "nip65"     // a signed kind 10002
+	ViaDHT       = "dht"       // a signed BEP 44 record
+	ViaManual    = "manual"    // the operator
+	ViaDirectory = "directory" // a public list of relays
+	ViaHint      = "hint"      // a third party's word
+)
+
+// AuthorSeen says that an author matters to the relay: look up where they
+// write. DHTKey is the 32-byte ed25519 key of their BEP 44 record in hex;
+// Relays are hints.
+type AuthorSeen struct {
+	PubKey string   `json:"pubkey"`
+	DHTKey string   `json:"dht_key,omitempty"`
+	Relays []string `json:"relays,omitempty"`
+	Event  string   `json:"event,omitempty"` // id of the event that showed the author
+}
+
+// RelayListSigned says that a user signed a relay list for the DHT. On the
+// public subject either Event (the Nostr event that carries the list, kind
+// 11011) or Signature (BIP-340 by PubKey over SHA-256 of the JSON array of
+// relays) must prove that the list is the author's; only Event also binds
+// DHTKey to PubKey.
+//
+// The BEP 44 item is DHTKey (32 bytes hex), Salt (hex, may be empty), Seq,
+// Value (the bencoded bytes, base64 in JSON) and DHTSig (64 bytes hex).
+type RelayListSigned struct {
+	PubKey    string   `json:"pubkey"`
+	Relays    []string `json:"relays"`
+	CreatedAt int64    `json:"created_at"`
+	Signature string   `json:"signature,omitempty"`
+	DHTKey    string   `json:"dht_key"`
+	Salt      string   `json:"salt,omitempty"`
+	Seq       int64    `json:"seq"`
+	Value     []byte   `json:"value"`
+	DHTSig    string   `json:"dht_sig"`
+	Event     *Event   `json:"event,omitempty"`
+}
+
+// RelayDiscovered says that authors write to a relay.
+type RelayDiscovered struct {
+	URL     string   `json:"url"`
+	Authors []string `json:"authors,omitempty"`
+	Via     string   `json:"via"`
+	Cause   string   `json:"cause,omitempty"` // what made it known; makes two wake-ups differ
+}
+
+// NoteMissing says that the local relay lacks a note that something refers to:
+// EventID, or for an addressable reference (NIP-01 "a" tag) Address, which is
+// kind:pubkey:d. AuthorPubkey and DHTKey are the HORNETS MissingNoteRequest
+// fields; Relays are hints.
+type NoteMissing struct {
+	EventID      string   `json:"event_id,omitempty"`
+	Address      string   `json:"address,omitempty"`
+	AuthorPubkey string   `json:"author_pubkey,omitempty"`
+	DHTKey       string   `json:"dht_key,omitempty"`
+	Relays       []string `json:"relays,omitempty"`
+	ReferencedBy string   `json:"referenced_by,omitempty"`
+}
+
+// Key is the last token of the note.missing subject: the event id, or 64 hex
+// digits of the SHA-256 of the address.
+func (n NoteMissing) Key() string {
+	if n.EventID != "" {
+		return n.EventID
+	}
+	sum := sha256.Sum256([]byte(n.Address))
+	return hex.EncodeToString(sum[:])
+}
+
+// MissingNoteRequest is what a client asks the fetch service; the same fields
+// as [NoteMissing]. The reply comes within TimeoutMS milliseconds (default
+// 3000, at most 30000).
+type MissingNoteRequest struct {
+	NoteMissing
+	TimeoutMS int64 `json:"timeout_ms,omitempty"`
+}
+
+// MissingNoteResponse is the fetch service's answer and the payload of
+// note.found and note.lost; Event, Found, RelayURL and Timestamp are the
+// HORNETS MissingNoteResponse. Why says what was tried when Found is false.
+type MissingNoteResponse struct {
+	Event     *Event `json:"event"`
+	Found     bool   `json:"found"`
+	RelayURL  string `json:"relay_url"`
+	Timestamp int64  `json:"timestamp"`
+	EventID   string `json:"event_id,omitempty"`
+	Address   string `json:"address,omitempty"`
+	Why       string `json:"why,omitempty"`
+}
+
+// ResolveRequest asks for the relay list of an author (PubKey) or of a DHT key
+// (DHTKey, which wins).
+type ResolveRequest struct {
+	PubKey    string `json:"pubkey,omitempty"`
+	DHTKey    string `json:"dht_key,omitempty"`
+	TimeoutMS int64  `json:"timeout_ms,omitempty"`
+}
+
+// ResolveResponse is an author's relay list as read from the DHT.
+type ResolveResponse struct {
+	PubKey  string   `json:"pubkey,omitempty"`
+	Relays  []string `json:"relays"`
+	DHTKey  string   `json:"dht_key,omitempty"`
+	Target  string   `json:"target,omitempty"`
+	Seq     int64    `json:"seq"`
+	Value   []byte   `json:"value,omitempty"`
+	DHTSig  string   `json:"dht_sig,omitempty"`
+	Holders int      `json:"holders"`
+	Found   bool     `json:"found"`
+	Why     string   `json:"why,omitempty"`
+}
+
+// RecordDue asks for a keyspace slice to be refreshed.
+type RecordDue struct {
+	Slice string `json:"slice"`
+}
+
+// SyncDue asks for a relay to be synced. Cause tells two wake-ups apart, so
+// that deduplication cannot swallow one that brings new authors.
+type SyncDue struct {
+	URL   string `json:"url"`
+	Cause string `json:"cause,omitempty"`
+}
+
+// RecordPublished tells how a record stands on the DHT after a put or refresh.
+type RecordPublished struct {
+	PubKey     string `json:"pubkey"`
+	DHTKey     string `json:"dht_key"`
+	Target     string `json:"target"`
+	Seq        int64  `json:"seq"`
+	Holders    int    `json:"holders"` // nodes that gave the record back
+	Refresh    bool   `json:"refresh,omitempty"`
+	Superseded bool   `json:"superseded,omitempty"` // the network held a higher seq, now ours
+}
+
+// RecordResolved tells what a look-up of an author's list found.
+type RecordResolved struct {
+	PubKey string   `json:"pubkey"`
+	DHTKey string   `json:"dht_key,omitempty"`
+	Seq    int64    `json:"seq"`
+	Relays []string `json:"relays,omitempty"`
+	Found  bool     `json:"found"`
+	Why    string   `json:"why,omitempty"`
+}
+
+// SyncFinished tells what one sync with one relay did.
+type SyncFinished struct {
+	URL      string `json:"url"`
+	OK       bool   `json:"ok"`
+	Authors  int    `json:"authors"`
+	Missing  int    `json:"missing"`  // ids that the local relay lacked
+	Stored   int    `json:"stored"`   // written and confirmed by OK
+	Refused  int    `json:"refused"`  // refused by the local relay
+	Invalid  int    `json:"invalid"`  // promised by the remote, not delivered or not valid
+	Messages int    `json:"messages"` // negentropy messages, both ways
+	Millis   int64  `json:"ms"`
+	Why      string `json:"why,omitempty"`
+}
+
+// DeadLetter is a message that a stage could not process, with the reason.
+type DeadLetter struct {
+	Stage    string `json:"stage"`
+	Subject  string `json:"subject"`
+	Data     []byte `json:"data"`
+	Reason   string `json:"reason"`
+	Attempts int    `json:"attempts"`
+	Time     int64  `json:"time"` // Unix seconds
+}

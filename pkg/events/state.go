@@ -1,0 +1,85 @@
+package events
+
+// The values of the KV buckets. All times are Unix seconds.
+
+// Author is the value of bucket authors, under the pubkey.
+type Author struct {
+	// DHTKey is the ed25519 key of the author's BEP 44 record, in hex.
+	// DHTKeyBy is the pubkey that said so: the author's own word replaces
+	// anyone's, a stranger's only fills a gap. DHTKeyAt is when it was said.
+	DHTKey   string `json:"dht_key,omitempty"`
+	DHTKeyBy string `json:"dht_key_by,omitempty"`
+	DHTKeyAt int64  `json:"dht_key_at,omitempty"`
+
+	FirstSeen   int64 `json:"first_seen"`
+	LastSeen    int64 `json:"last_seen"`
+	NextResolve int64 `json:"next_resolve"`
+
+	// Lists are the author's relay lists by source ([ViaNIP65], [ViaDHT]).
+	Lists map[string]List `json:"lists,omitempty"`
+}
+
+// List is one relay list of an author. Version orders the lists of one source:
+// created_at for NIP-65, seq for BEP 44; a lower one never replaces a higher.
+type List struct {
+	Version int64    `json:"version"`
+	ID      string   `json:"id,omitempty"` // event id, for ties (the lower wins)
+	Write   []string `json:"write,omitempty"`
+	Read    []string `json:"read,omitempty"`
+}
+
+// Record is the value of bucket records: a BEP 44 item to be kept alive.
+type Record struct {
+	DHTKey string `json:"dht_key"`        // 32 bytes hex
+	Salt   string `json:"salt,omitempty"` // hex
+	Seq    int64  `json:"seq"`
+	Value  []byte `json:"value"` // bencoded
+	Sig    string `json:"sig"`   // 64 bytes hex
+	PubKey string `json:"pubkey"`
+	Event  string `json:"event,omitempty"` // id of the event that carried it
+
+	// Holders are the nodes that held the record when last asked, 26 bytes
+	// each: node id, IPv4 address, port (BEP 5 compact node info).
+	Holders    []byte `json:"holders,omitempty"`
+	VerifiedAt int64  `json:"verified_at,omitempty"` // last time that it was read back
+	NextDue    int64  `json:"next_due"`
+	Failures   int    `json:"failures,omitempty"` // passes in a row that found too few holders
+	// Superseded says that the item came from the network, where a higher
+	// seq of the same key was found, and not from the user's event.
+	Superseded bool `json:"superseded,omitempty"`
+}
+
+// Relay is the value of bucket relays, under the relay key.
+type Relay struct {
+	URL       string `json:"url"`
+	Via       string `json:"via"`
+	FirstSeen int64  `json:"first_seen"`
+	ProbedAt  int64  `json:"probed_at,omitempty"` // last NIP-11 answer
+	Name      string `json:"name,omitempty"`
+	Software  string `json:"software,omitempty"`
+	NIPs      []int  `json:"nips,omitempty"`
+	Error     string `json:"error,omitempty"` // of the last probe
+}
+
+// Link is the value of bucket links, under relay key and pubkey: the evidence
+// that an author writes to a relay, by source, and when it was last seen.
+type Link struct {
+	URL string           `json:"url"`
+	Via map[string]int64 `json:"via"`
+}
+
+// Sync is the value of bucket syncs, under the relay key.
+type Sync struct {
+	URL      string       `json:"url"`
+	LastOK   int64        `json:"last_ok,omitempty"`
+	LastTry  int64        `json:"last_try"`
+	Failures int          `json:"failures,omitempty"` // in a row
+	Last     SyncFinished `json:"last"`
+}
+
+// Cursor is the value of bucket cursors, under the relay key: how far the tail
+// of a relay has been read without a gap.
+type Cursor struct {
+	URL   string `json:"url"`
+	Since int64  `json:"since"`
+}
