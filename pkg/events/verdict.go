@@ -21,11 +21,13 @@ type Message struct {
 func (m Message) Key() string { return lastToken(m.Subject) }
 
 // Output is one message that a handler wants published. Data is sent as it is.
-// The bus derives the Nats-Msg-Id from stage, subject and content, so that a
-// handler that runs twice on the same input publishes once.
 type Output struct {
 	Subject string
 	Data    []byte
+	// ID is the Nats-Msg-Id. Where it is empty the bus derives it from stage,
+	// subject and content, so that a handler that runs twice on the same input
+	// publishes once. For event.received it is the id of the event.
+	ID string
 	// Cron makes the output a recurring schedule that publishes Data to
 	// Subject (a six-field expression in UTC, see [Cron]); it replaces the
 	// schedule that Subject had before.
