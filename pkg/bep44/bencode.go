@@ -115,6 +115,19 @@ func EncodeString(s []byte) []byte {
 	return append(append(out, ':'), s...)
 }
 
+// DecodeInt returns the number of a value that is one bencoded integer and nothing after it. The error is
+// [ErrMalformed].
+func DecodeInt(value []byte) (int64, error) {
+	n, rest, err := scanInt(value)
+	if err != nil {
+		return 0, err
+	}
+	if len(rest) != 0 {
+		return 0, refuse(CodeProtocol, "%d bytes after the integer", len(rest))
+	}
+	return n, nil
+}
+
 // DecodeString returns the bytes of a value that is one bencoded string and nothing after it, as a slice of value.
 // The error is [ErrMalformed].
 func DecodeString(value []byte) ([]byte, error) {
