@@ -1,0 +1,149 @@
+package schnorr
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/btcsuite/btcd/btcec/v2"
+	"github.com/btcsuite/btcd/btcec/v2/schnorr"
+	"github.com/btcsuite/btcd/btcutil/bech32"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// SecretKey is a Nostr secret key. It is safe for concurrent use.
+type SecretKey struct {
+	key    *btcec.PrivateKey
+	pubkey string
+}
+
+// NewSecret returns a key made from the system's random source.
+func NewSecret() (*SecretKey, error) {
+	key, err := btcec.NewPrivateKey()
+	if err != nil {
+		return nil, fmt.Errorf("secret key: %w", err)
+	}
+	return newSecret(key), nil
+}
+
+// ParseSecret reads a secret key as nsec1... (NIP-19) or as 64 hex digits. Its
+// errors never contain the input.
+func ParseSecret(s string) (*SecretKey, error) {
+	raw, err := decode("nsec", s)
+	if err != nil {
+		return nil, fmt.Errorf("secret key: %w", err)
+	}
+	var scalar btcec.ModNScalar
+	if overflow := scalar.SetByteSlice(raw); overflow || scalar.IsZero() {
+		return nil, errors.New("secret key: is not in the range of secp256k1")
+	}
+	key, _ := btcec.PrivKeyFromBytes(raw)
+	return newSecret(key), nil
+}
+
+// ReadSecretFile reads a secret key from the first line of a file.
+func ReadSecretFile(path string) (*SecretKey, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("secret key file: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return nil, fmt.Errorf("secret key file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	sk, err := ParseSecret(strings.TrimSpace(line))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return sk, nil
+}
+
+func newSecret(key *btcec.PrivateKey) *SecretKey {
+	return &SecretKey{key: key, pubkey: hex.EncodeToString(schnorr.SerializePubKey(key.PubKey()))}
+}
+
+// PublicKey returns the x-only public key, 64 hex digits.
+func (sk *SecretKey) PublicKey() string { return sk.pubkey }
+
+// Hex returns the secret as 64 hex digits, for writing a key file or for
+// deriving another key. Do not log it.
+func (sk *SecretKey) Hex() string { return hex.EncodeToString(sk.key.Serialize()) }
+
+// SignEvent signs like [Sign]; as a method value it is the signing function
+// that relay connections take for NIP-42.
+func (sk *SecretKey) SignEvent(e *events.Event) error { return Sign(e, sk) }
+
+// String keeps the secret out of logs; it names the public half.
+func (sk *SecretKey) String() string { return "secret key of " + sk.pubkey }
+
+// GoString keeps the secret out of %#v.
+func (sk *SecretKey) GoString() string { return sk.String() }
+
+// sign returns the BIP-340 signature of a 32-byte message, 128 hex digits.
+// The nonce is deterministic, so equal messages get equal signatures.
+func (sk *SecretKey) sign(msg []byte) (string, error) {
+	sig, err := schnorr.Sign(sk.key, msg, schnorr.FastSign())
+	if err != nil {
+		return "", fmt.Errorf("sig: %w", err)
+	}
+	return hex.EncodeToString(sig.Serialize()), nil
+}
+
+// ParsePublicKey reads a public key as npub1... (NIP-19) or as 64 hex digits
+// and returns it as hex. It checks that the key is a point of the curve.
+func ParsePublicKey(s string) (string, error) {
+	raw, err := decode("npub", s)
+	if err != nil {
+		return "", fmt.Errorf("public key: %w", err)
+	}
+	if _, err := schnorr.ParsePubKey(raw); err != nil {
+		return "", fmt.Errorf("public key: %w", err)
+	}
+	return hex.EncodeToString(raw), nil
+}
+
+// EncodeNpub writes a public key of 64 hex digits as npub1... (NIP-19).
+func EncodeNpub(pubkey string) (string, error) { return encode("npub", pubkey) }
+
+// EncodeNsec writes a secret key of 64 hex digits as nsec1... (NIP-19).
+func EncodeNsec(secret string) (string, error) { return encode("nsec", secret) }
+
+func encode(prefix, key string) (string, error) {
+	if !events.IsHex(key, 32) {
+		return "", fmt.Errorf("%s: want 64 lower-case hex digits", prefix)
+	}
+	raw, err := hex.DecodeString(key)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", prefix, err)
+	}
+	bits, err := bech32.ConvertBits(raw, 8, 5, true)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", prefix, err)
+	}
+	return bech32.Encode(prefix, bits)
+}
+
+func decode(prefix, s string) ([]byte, error) {
+	if !strings.HasPrefix(strings.ToLower(s), prefix+"1") {
+		raw, err := hex.DecodeString(s)
+		if err != nil || len(raw) != 32 {
+			return nil, fmt.Errorf("want %s1... or 64 hex digits", prefix)
+		}
+		return raw, nil
+	}
+	got, bits, err := bech32.Decode(s)
+	if err != nil || got != prefix {
+		return nil, fmt.Errorf("the checksum of the %s is wrong: a character is missing or mistyped", prefix)
+	}
+	raw, err := bech32.ConvertBits(bits, 5, 8, false)
+	if err != nil || len(raw) != 32 {
+		return nil, fmt.Errorf("the %s does not hold 32 bytes", prefix)
+	}
+	return raw, nil
+}
