@@ -1,0 +1,29 @@
+package negentropy
+
+// A range that does not agree is split into this many parts of equal count, or
+// listed when it holds fewer than two items per part.
+const buckets = 16
+
+// split writes the items of ranks lower <= i < upper, whose range ends at end, as
+// fingerprints of its parts or, when they are few, as a list of their ids.
+func (r *Reconciler) split(lower, upper int, end *bound) {
+	n := upper - lower
+	if n < 2*buckets {
+		r.out.list(end, n)
+		r.out.buf = r.store.AppendIDs(r.out.buf, lower, upper)
+		return
+	}
+	for part := range buckets {
+		next := lower + n/buckets
+		if part < n%buckets {
+			next++
+		}
+		b := *end
+		if next < upper {
+			prev, curr := r.store.At(next-1), r.store.At(next)
+			b = between(&prev, &curr)
+		}
+		r.out.fingerprint(&b, r.store.Fingerprint(lower, next))
+		lower = next
+	}
+}
