@@ -3,12 +3,15 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 )
 
 // How a relay or a relay list became known, in falling order of weight.
 const (
 	ViaNIP65     = "nip65"     // a signed kind 10002
 	ViaDHT       = "dht"       // a signed BEP 44 record
+	ViaNIP78     = "nip78"     // a signed kind 30078 with r and dht tags
 	ViaManual    = "manual"    // the operator
 	ViaDirectory = "directory" // a public list of relays
 	ViaHint      = "hint"      // a third party's word
@@ -74,6 +77,49 @@ func (n NoteMissing) Key() string {
 	}
 	sum := sha256.Sum256([]byte(n.Address))
 	return hex.EncodeToString(sum[:])
+}
+
+// Validate returns the payload with its relay hints normalised and those left
+// out that cannot be dialled. An error names the field at fault.
+func (n NoteMissing) Validate(allowPrivate bool) (NoteMissing, error) {
+	switch {
+	case n.EventID == "" && n.Address == "":
+		return n, errors.New("event_id: missing, and there is no address either")
+	case n.EventID != "" && !IsHex(n.EventID, 32):
+		return n, errors.New("event_id: want 64 lower-case hex digits")
+	case n.AuthorPubkey != "" && !IsHex(n.AuthorPubkey, 32):
+		return n, errors.New("author_pubkey: want 64 lower-case hex digits, or none")
+	case n.DHTKey != "" && !IsHex(n.DHTKey, 32):
+		return n, errors.New("dht_key: want 64 lower-case hex digits, or none")
+	case n.ReferencedBy != "" && !IsHex(n.ReferencedBy, 32):
+		return n, errors.New("referenced_by: want 64 lower-case hex digits, or none")
+	case len(n.Relays) > MaxListRelays:
+		return n, fmt.Errorf("relays: %d, at most %d are accepted", len(n.Relays), MaxListRelays)
+	}
+	if n.EventID == "" {
+		a, err := ParseAddress(n.Address)
+		if err != nil {
+			return n, err
+		}
+		n.AuthorPubkey = a.PubKey
+	}
+	var hints []string
+	for _, raw := range n.Relays {
+		if url, err := NormalizeRelayURL(raw, allowPrivate); err == nil {
+			hints = append(hints, url)
+		}
+	}
+	n.Relays = hints
+	return n, nil
+}
+
+// Filter asks a relay for the note.
+func (n NoteMissing) Filter() Filter {
+	if n.EventID != "" {
+		return Filter{IDs: []string{n.EventID}}
+	}
+	a, _ := ParseAddress(n.Address)
+	return a.Filter()
 }
 
 // MissingNoteRequest is what a client asks the fetch service; the same fields

@@ -12,9 +12,12 @@ import (
 
 // Bounds of what a relay list may name (NIP-65 and BEP 44 lists alike).
 const (
-	// MaxListRelays is how many relays of one list are used. Real lists stay
-	// under it; a longer one is cut for NIP-65 and refused for BEP 44.
+	// MaxListRelays is how many relays of one list are used, in the order of
+	// the list. Real lists stay under it.
 	MaxListRelays = 20
+	// MaxListTags is how many r tags a NIP-65 list may have before it is
+	// refused as a whole: no user writes to so many relays.
+	MaxListTags = 200
 	// MaxURLBytes bounds one relay URL.
 	MaxURLBytes = 256
 )

@@ -62,7 +62,8 @@ type Relay struct {
 }
 
 // Link is the value of bucket links, under relay key and pubkey: the evidence
-// that an author writes to a relay, by source, and when it was last seen.
+// that an author writes to a relay, by source, with the version of the list
+// that says so ([List]; 0 for a hint).
 type Link struct {
 	URL string           `json:"url"`
 	Via map[string]int64 `json:"via"`

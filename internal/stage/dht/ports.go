@@ -1,0 +1,57 @@
+package dht
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Network is the DHT. Its methods verify whatever they return and are bounded
+// in time by themselves. Errors are worth a retry.
+type Network interface {
+	// Put stores the item where it is missing among the nodes closest to its
+	// target, and reads it back. It never puts over a valid item of a higher
+	// seq. holders are nodes that held it before (see events.Record), nearest
+	// first, and may be empty.
+	Put(ctx context.Context, item bep44.Item, holders []byte) (Placement, error)
+	// Get returns the valid item of the highest seq; found is false if nodes
+	// near the target answered and none had one.
+	Get(ctx context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error)
+}
+
+// Placement is how an item stands on the network.
+type Placement struct {
+	Holders   []byte      // nodes that gave it back, 26 bytes each
+	Newer     *bep44.Item // a valid item of a higher seq; then nothing was put
+	Equivocal bool        // some nodes hold another value of the same seq
+}
+
+const compactNode = 26 // bytes of a holder: node id, IPv4 address, port
+
+// Count is the number of holders.
+func (p Placement) Count() int { return len(p.Holders) / compactNode }
+
+// Stage is the handlers of dhtworker and their ports. All fields are set
+// before a handler is called; handlers may run many times at once.
+type Stage struct {
+	Authors stage.Store[events.Author]
+	Records stage.Store[events.Record]
+	Relays  stage.Store[events.Relay]
+	Links   stage.Store[events.Link]
+	Network Network
+
+	// Probe fetches a relay's NIP-11 document and returns what it says.
+	Probe func(ctx context.Context, url string) (events.Relay, error)
+	// Publish sends outcomes of a long job while it still runs.
+	Publish func(ctx context.Context, out ...events.Output) error
+
+	AllowPrivate bool
+	RefreshEvery time.Duration // how often a record is refreshed
+	ResolveEvery time.Duration // how often an author's list is looked up
+	Now          func() time.Time
+	Log          *slog.Logger
+}

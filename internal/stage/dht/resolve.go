@@ -1,0 +1,193 @@
+package dht
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// probing is how many relays of one list are probed at a time, and
+// probeAttempts how often a list is come back to for relays that gave no answer.
+const (
+	probing       = 4
+	probeAttempts = 3
+)
+
+// HandleResolve takes author.seen.<pubkey>: look the author's list up, probe
+// the relays on it, and announce those that answer.
+func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+	pubkey := m.Key()
+	author, found, err := s.Authors.Get(ctx, pubkey)
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	if !found {
+		return nil, events.Reject("pubkey: no such author is known")
+	}
+	answer, err := s.lookUp(ctx, author.DHTKey)
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	var out []events.Output
+	var silent int
+	if answer.Found {
+		if out, silent, err = s.follow(ctx, pubkey, answer); err != nil {
+			return nil, events.Retry(retryAfter, err.Error())
+		}
+	}
+	if silent > 0 && m.Attempt < probeAttempts {
+		return out, events.Retry(retryAfter, fmt.Sprintf("%d of %d relays gave no answer", silent, len(answer.Relays)))
+	}
+	now := s.Now().Unix()
+	_, err = s.Authors.Update(ctx, pubkey, func(old events.Author, found bool) (events.Author, bool) {
+		// A key that was learned meanwhile has not been looked up.
+		if !found || old.DHTKey != author.DHTKey {
+			return old, false
+		}
+		old.NextResolve = now + int64(s.ResolveEvery.Seconds())
+		return old, true
+	})
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	return append(out, events.Output{Subject: events.SubjectRecordResolved, Data: events.Encode(events.RecordResolved{
+		PubKey: pubkey, DHTKey: author.DHTKey, Seq: answer.Seq, Relays: answer.Relays, Found: answer.Found, Why: answer.Why,
+	})}), events.Done()
+}
+
+// Resolve answers the service relaymesh.list.resolve.
+func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
+	key := r.DHTKey
+	if key == "" {
+		author, _, err := s.Authors.Get(ctx, r.PubKey)
+		if err != nil {
+			return events.ResolveResponse{}, err
+		}
+		key = author.DHTKey
+	}
+	answer, err := s.lookUp(ctx, key)
+	answer.PubKey = r.PubKey
+	return answer, err
+}
+
+// lookUp reads the list under a DHT key, which may be empty: not known.
+func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveResponse, error) {
+	answer := events.ResolveResponse{DHTKey: dhtKey}
+	if dhtKey == "" {
+		answer.Why = "no DHT key of the author is known"
+		return answer, nil
+	}
+	raw, err := hex.DecodeString(dhtKey)
+	if err != nil || len(raw) != 32 {
+		answer.Why = "dht_key: want 64 hex digits"
+		return answer, nil
+	}
+	item, holders, found, err := s.Network.Get(ctx, [32]byte(raw), nil)
+	if err != nil {
+		return answer, fmt.Errorf("couldn't look up %s: %w", dhtKey, err)
+	}
+	if !found {
+		answer.Why = "no node has a record under the key"
+		return answer, nil
+	}
+	answer.Target, answer.Seq, answer.Value, answer.Holders = stage.TargetHex(item), item.Seq, item.Value, holders
+	answer.DHTSig = hex.EncodeToString(item.Sig[:])
+	urls, err := bep44.DecodeRelayList(item.Value)
+	if err != nil {
+		answer.Why = "the record is no relay list: " + err.Error()
+		return answer, nil
+	}
+	for _, raw := range urls {
+		if url, err := events.NormalizeRelayURL(raw, s.AllowPrivate); err == nil {
+			answer.Relays = append(answer.Relays, url)
+		}
+	}
+	answer.Found = len(answer.Relays) > 0
+	if !answer.Found {
+		answer.Why = "the list names no relay that may be dialled"
+	}
+	return answer, nil
+}
+
+// follow writes an author's list down, probes its relays and announces those
+// that answer. silent is how many did not.
+func (s *Stage) follow(ctx context.Context, pubkey string, answer events.ResolveResponse) (out []events.Output, silent int, err error) {
+	list := events.List{Version: answer.Seq, ID: answer.DHTSig, Write: answer.Relays}
+	stored, err := s.Authors.Update(ctx, pubkey, func(old events.Author, _ bool) (events.Author, bool) {
+		if have, ok := old.Lists[events.ViaDHT]; ok && have.Version >= list.Version {
+			return old, false
+		}
+		old.Lists = maps.Clone(old.Lists)
+		if old.Lists == nil {
+			old.Lists = map[string]events.List{}
+		}
+		old.Lists[events.ViaDHT] = list
+		return old, true
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
+	}
+	if stored.Lists[events.ViaDHT].Version > list.Version {
+		return nil, 0, nil // a newer list came from an event, and is followed there
+	}
+	if err := stage.SetLinks(ctx, s.Links, pubkey, events.ViaDHT, answer.Relays, answer.Seq); err != nil {
+		return nil, 0, err
+	}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(probing)
+	for _, url := range answer.Relays {
+		group.Go(func() error {
+			answered, err := s.probe(ctx, url)
+			mu.Lock()
+			defer mu.Unlock()
+			if !answered {
+				silent++
+				return err
+			}
+			out = append(out, events.Output{
+				Subject: events.RelayDiscoveredSubject(events.RelayKey(url)),
+				Data: events.Encode(events.RelayDiscovered{
+					URL: url, Authors: []string{pubkey}, Via: events.ViaDHT, Cause: answer.DHTSig,
+				}),
+			})
+			return nil
+		})
+	}
+	return out, silent, group.Wait()
+}
+
+// probe asks a relay for its NIP-11 document and writes the answer, or that
+// there was none, to KV. A relay that was probed within ResolveEvery is not
+// asked again: thousands of lists may name one host.
+func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error) {
+	key, now := events.RelayKey(url), s.Now().Unix()
+	known, _, err := s.Relays.Get(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	if known.ProbedAt > now-int64(s.ResolveEvery.Seconds()) {
+		return true, nil
+	}
+	doc, probeErr := s.Probe(ctx, url)
+	_, err = s.Relays.Update(ctx, key, func(old events.Relay, found bool) (events.Relay, bool) {
+		if !found {
+			old = events.Relay{URL: url, Via: events.ViaDHT, FirstSeen: now}
+		}
+		if probeErr != nil {
+			old.Error = probeErr.Error()
+			return old, true
+		}
+		old.ProbedAt, old.Name, old.Software, old.NIPs, old.Error = now, doc.Name, doc.Software, doc.NIPs, ""
+		return old, true
+	})
+	return probeErr == nil, err
+}

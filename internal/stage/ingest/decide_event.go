@@ -1,0 +1,208 @@
+package ingest
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// The event kinds that carry relay lists.
+const (
+	kindRelayList = 10002 // NIP-65
+	kindDHTList   = 11011 // HORNETS: a signed BEP 44 item
+	kindAppData   = 30078 // NIP-78, with r and dht tags
+)
+
+// finding is what one verified event teaches.
+type finding struct {
+	// list is the author's relay list, of the source via.
+	via  string
+	list *events.List
+	// record is the BEP 44 item to be kept alive on the DHT.
+	record *events.Record
+	target string
+	// keys are DHT keys by the author that they are said to belong to.
+	keys map[string]string
+	refs []events.NoteMissing
+}
+
+// decideEvent reads what an event says; its id and signature have been
+// verified. An error names the field that makes the event unusable.
+func decideEvent(e *events.Event, allowPrivate bool) (finding, error) {
+	f := finding{keys: map[string]string{}}
+	var err error
+	switch e.Kind {
+	case kindDHTList:
+		err = f.readDHTList(e, allowPrivate)
+	case kindRelayList:
+		err = f.readNIP65(e, allowPrivate)
+	case kindAppData:
+		err = f.readAppData(e, allowPrivate)
+	default:
+		f.refs = references(e, allowPrivate)
+	}
+	f.readDHTKeyTag(e)
+	return f, err
+}
+
+// readDHTList reads kind 11011: content is the hex of the bytes that dht_sig
+// signs with dht_pubkey. The plain signed buffer of BEP 44 makes a record; the
+// dict form of HORNETS, which no DHT node can verify, makes a list only.
+func (f *finding) readDHTList(e *events.Event, allowPrivate bool) error {
+	key, sig := e.Tag("dht_pubkey").At(1), e.Tag("dht_sig").At(1)
+	if !events.IsHex(key, 32) {
+		return fmt.Errorf("dht_pubkey: want 64 lower-case hex digits, got %d characters", len(key))
+	}
+	if !events.IsHex(sig, 64) {
+		return fmt.Errorf("dht_sig: want 128 lower-case hex digits, got %d characters", len(sig))
+	}
+	payload, err := hex.DecodeString(e.Content)
+	if err != nil {
+		return fmt.Errorf("content: want the signed buffer in hex: %w", err)
+	}
+	wrapped := len(payload) > 0 && payload[0] == 'd'
+	var item bep44.Item
+	if wrapped {
+		item, err = bep44.ParseHornetsDict(payload)
+	} else {
+		item, err = bep44.ParseSignedBuffer(payload)
+	}
+	if err != nil {
+		return fmt.Errorf("content: %w", err)
+	}
+	_, _ = hex.Decode(item.Key[:], []byte(key)) // checked above
+	_, _ = hex.Decode(item.Sig[:], []byte(sig))
+	if wrapped {
+		err = bep44.VerifyHornetsDict(payload, item.Key, item.Sig)
+	} else {
+		err = item.Verify()
+	}
+	if err != nil {
+		return fmt.Errorf("dht_sig: %w", err)
+	}
+	urls, err := bep44.DecodeRelayList(item.Value)
+	if err != nil {
+		return fmt.Errorf("content: %w", err)
+	}
+	relays, err := normalizeAll(urls, allowPrivate)
+	if err != nil {
+		return fmt.Errorf("content: %w", err)
+	}
+	f.via, f.list = events.ViaDHT, &events.List{Version: item.Seq, ID: e.ID, Write: relays}
+	f.keys[e.PubKey] = key
+	if !wrapped {
+		f.record, f.target = &events.Record{PubKey: e.PubKey, Event: e.ID}, stage.TargetHex(item)
+		stage.SetItem(f.record, item)
+	}
+	return nil
+}
+
+// readNIP65 reads kind 10002. A URL that is no relay address is passed over, as
+// clients do, since real lists carry such; a list of nothing else is refused.
+func (f *finding) readNIP65(e *events.Event, allowPrivate bool) error {
+	list, err := relayTags(e, allowPrivate)
+	if err != nil {
+		return err
+	}
+	f.via, f.list = events.ViaNIP65, list
+	return nil
+}
+
+// readAppData reads kind 30078 with r tags (relays) and a dht tag (the key
+// under which the author publishes them); others of the kind mean other things.
+func (f *finding) readAppData(e *events.Event, allowPrivate bool) error {
+	dht := e.Tag("dht")
+	if dht == nil || e.Tag("r") == nil {
+		return nil
+	}
+	if !events.IsHex(dht.At(1), 32) {
+		return fmt.Errorf("dht: want 64 lower-case hex digits, got %d characters", len(dht.At(1)))
+	}
+	list, err := relayTags(e, allowPrivate)
+	if err != nil {
+		return err
+	}
+	f.keys[e.PubKey] = dht.At(1)
+	f.via, f.list = events.ViaNIP78, list
+	return nil
+}
+
+func relayTags(e *events.Event, allowPrivate bool) (*events.List, error) {
+	list := &events.List{Version: e.CreatedAt, ID: e.ID}
+	var count int
+	var bad error
+	for i, t := range e.Tags {
+		if t[0] != "r" {
+			continue
+		}
+		count++
+		url, err := events.NormalizeRelayURL(t.At(1), allowPrivate)
+		if err != nil {
+			bad = fmt.Errorf("tags[%d]: %w", i, err)
+			continue
+		}
+		if t.At(2) != "read" {
+			list.Write = appendNew(list.Write, url)
+		}
+		if t.At(2) != "write" {
+			list.Read = appendNew(list.Read, url)
+		}
+	}
+	if count > events.MaxListTags {
+		return nil, fmt.Errorf("tags: %d relays, at most %d are accepted", count, events.MaxListTags)
+	}
+	if bad != nil && len(list.Write)+len(list.Read) == 0 {
+		return nil, bad
+	}
+	return list, nil
+}
+
+// readDHTKeyTag reads the dht_key tag. On a reply it is the DHT key of the
+// author replied to, the last p tag (HORNETS); elsewhere the author's own.
+func (f *finding) readDHTKeyTag(e *events.Event) {
+	key := e.Tag("dht_key").At(1)
+	if !events.IsHex(key, 32) {
+		return
+	}
+	owner := e.PubKey
+	if e.Tag("e") != nil {
+		if owner = lastTag(e, "p"); !events.IsHex(owner, 32) {
+			return
+		}
+	}
+	if f.keys[owner] == "" {
+		f.keys[owner] = key
+	}
+}
+
+func normalizeAll(urls []string, allowPrivate bool) ([]string, error) {
+	var out []string
+	for i, raw := range urls {
+		url, err := events.NormalizeRelayURL(raw, allowPrivate)
+		if err != nil {
+			return nil, fmt.Errorf("relays[%d]: %w", i, err)
+		}
+		out = appendNew(out, url)
+	}
+	return out, nil
+}
+
+func appendNew(list []string, s string) []string {
+	if len(list) >= events.MaxListRelays || slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+func lastTag(e *events.Event, name string) (value string) {
+	for _, t := range e.Tags {
+		if t[0] == name {
+			value = t.At(1)
+		}
+	}
+	return value
+}

@@ -1,0 +1,87 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+)
+
+// keyClaim says that key is the DHT key of an author; by is whose word it is
+// ("" for a producer on the bus) and at when it was given, in Unix seconds.
+type keyClaim struct {
+	key, by string
+	at      int64
+}
+
+// learnKey puts a claim into an author. The author's own word replaces
+// anyone's and their own older one; a stranger's only fills a gap, since it
+// could name a key under which the stranger publishes.
+func learnKey(pubkey string, a events.Author, c keyClaim) events.Author {
+	own, wasOwn := c.by == pubkey, a.DHTKeyBy == pubkey
+	switch {
+	case c.key == "" || c.key == a.DHTKey && (wasOwn || !own):
+		return a
+	case a.DHTKey != "" && !own, wasOwn && c.at <= a.DHTKeyAt:
+		return a
+	}
+	if a.DHTKey != c.key {
+		a.NextResolve = 0 // look there now
+	}
+	a.DHTKey, a.DHTKeyBy, a.DHTKeyAt = c.key, c.by, c.at
+	return a
+}
+
+// learnList puts a list of one source into an author, unless a newer one of
+// that source is known. Ties go to the lower event id (NIP-01).
+func learnList(a events.Author, via string, l events.List) (events.Author, bool) {
+	old, known := a.Lists[via]
+	if known && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {
+		return a, false
+	}
+	a.Lists = maps.Clone(a.Lists)
+	if a.Lists == nil {
+		a.Lists = map[string]events.List{}
+	}
+	a.Lists[via] = l
+	return a, true
+}
+
+// seeAuthor notes that an author was seen at now.
+func seeAuthor(a events.Author, now int64) events.Author {
+	if a.FirstSeen == 0 {
+		a.FirstSeen = now
+	}
+	a.LastSeen = max(a.LastSeen, now)
+	return a
+}
+
+// errStale is why a record is refused: it would go back.
+var errStale = errors.New("seq")
+
+// replaceRecord decides whether a signed item replaces the one that is kept.
+// nil and false means that it is kept already.
+func replaceRecord(old, put events.Record) (write bool, err error) {
+	was, err := stage.Item(old)
+	if err != nil {
+		return true, nil // what is stored is of no use
+	}
+	item, err := stage.Item(put)
+	if err != nil {
+		return false, err
+	}
+	switch bep44.Compare(&item, &was) {
+	case bep44.Newer:
+		return true, nil
+	case bep44.Older:
+		return false, fmt.Errorf("%w: %d is lower than %d, which is kept", errStale, item.Seq, was.Seq)
+	case bep44.Equivocal:
+		return false, fmt.Errorf("%w: %d was signed before for another value; sign again with a higher one", errStale, item.Seq)
+	default:
+		return false, nil
+	}
+}

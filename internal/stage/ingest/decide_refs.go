@@ -1,0 +1,95 @@
+package ingest
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// maxRefs bounds the references of one event that are followed: more is a list
+// of links, not a conversation.
+const maxRefs = 50
+
+// referring are the kinds whose references are part of what a reader sees:
+// notes, reposts, comments, media notes, articles, highlights, and the note
+// kind of HORNETS. The e tags of the others (deletions, reactions, lists) are
+// not worth a search over the network.
+var referring = []int{1, 6, 16, 20, 21, 22, 1111, 1808, 9802, 30023}
+
+// references returns the events that a note refers to: e tags with NIP-10
+// markers or by position, q tags, and a tags by address.
+func references(e *events.Event, allowPrivate bool) []events.NoteMissing {
+	if !slices.Contains(referring, e.Kind) {
+		return nil
+	}
+	var refs []events.NoteMissing
+	seen := map[string]bool{e.ID: true}
+	for _, t := range e.Tags {
+		ref, ok := reference(e, t)
+		if !ok || seen[ref.Key()] {
+			continue
+		}
+		seen[ref.Key()] = true
+		if url, err := events.NormalizeRelayURL(t.At(2), allowPrivate); err == nil {
+			ref.Relays = []string{url}
+		}
+		ref.ReferencedBy = e.ID
+		if refs = append(refs, ref); len(refs) == maxRefs {
+			break
+		}
+	}
+	return refs
+}
+
+func reference(e *events.Event, t events.Tag) (events.NoteMissing, bool) {
+	switch value := t.At(1); t[0] {
+	case "e":
+		// NIP-10 puts the author behind the marker, older clients in place of
+		// it; the only p tag of a reply is the author replied to.
+		author := t.At(4)
+		if !events.IsHex(author, 32) {
+			author = t.At(3)
+		}
+		if !events.IsHex(author, 32) {
+			author = onlyTag(e, "p")
+		}
+		return byID(value, author)
+	case "q":
+		if strings.Contains(value, ":") {
+			return byAddress(value)
+		}
+		return byID(value, t.At(3))
+	case "a":
+		return byAddress(value)
+	}
+	return events.NoteMissing{}, false
+}
+
+func byID(id, author string) (events.NoteMissing, bool) {
+	if !events.IsHex(author, 32) {
+		author = ""
+	}
+	return events.NoteMissing{EventID: id, AuthorPubkey: author}, events.IsHex(id, 32)
+}
+
+func byAddress(address string) (events.NoteMissing, bool) {
+	a, err := events.ParseAddress(address)
+	if err != nil {
+		return events.NoteMissing{}, false
+	}
+	return events.NoteMissing{Address: a.String(), AuthorPubkey: a.PubKey}, true
+}
+
+func onlyTag(e *events.Event, name string) (value string) {
+	for _, t := range e.Tags {
+		if t[0] != name {
+			continue
+		}
+		if value != "" && value != t.At(1) {
+			return ""
+		}
+		value = t.At(1)
+	}
+	return value
+}

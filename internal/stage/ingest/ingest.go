@@ -1,0 +1,229 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// retryAfter is the first wait when a port fails; the bus lets it grow.
+const retryAfter = 2 * time.Second
+
+// Stage is the handler of ingest and its ports. All fields are set before
+// Handle is called, which may then run many times at once.
+type Stage struct {
+	Authors stage.Store[events.Author]
+	Records stage.Store[events.Record]
+	Links   stage.Store[events.Link]
+
+	// Missing returns those of the references that the local relay does not
+	// have. It asks for many callers at once.
+	Missing func(ctx context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error)
+	// Verify checks id and signature of an event.
+	Verify func(e *events.Event) error
+	// VerifyList checks a BIP-340 signature over SHA-256 of the JSON array of
+	// a relay list.
+	VerifyList func(relays []string, signature, pubkey string) error
+
+	// AllowPrivate accepts relays on the own machine and network.
+	AllowPrivate bool
+	Now          func() time.Time
+}
+
+// Handle takes one message of the intake stream.
+func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+	var out []events.Output
+	var err error
+	switch m.Subject {
+	case events.SubjectEventReceived:
+		out, err = s.event(ctx, m.Data)
+	case events.SubjectAuthorSeen:
+		out, err = s.authorSeen(ctx, m.Data)
+	case events.SubjectRelayListSigned:
+		out, err = s.relayListSigned(ctx, m.Data)
+	case events.SubjectRelayDiscovered:
+		out, err = s.relayDiscovered(ctx, m.Data)
+	case events.SubjectNoteMissing:
+		out, err = s.noteMissing(ctx, m.Data)
+	default:
+		err = bad(fmt.Errorf("subject %s is not one that ingest takes", m.Subject))
+	}
+	if refused := (badInput{}); errors.As(err, &refused) {
+		return out, events.Reject(refused.Error())
+	}
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	return out, events.Done()
+}
+
+// badInput is an error in the message itself, which no retry can mend.
+type badInput struct{ error }
+
+func (b badInput) Unwrap() error { return b.error }
+
+func bad(err error) error { return badInput{err} }
+
+// event takes a Nostr event, as on the wire.
+func (s *Stage) event(ctx context.Context, data []byte) ([]events.Output, error) {
+	e, err := events.ParseEvent(data)
+	if err != nil {
+		return nil, bad(err)
+	}
+	return s.accept(ctx, &e)
+}
+
+func (s *Stage) accept(ctx context.Context, e *events.Event) ([]events.Output, error) {
+	if err := e.CheckTime(s.Now().Unix()); err != nil {
+		return nil, bad(err)
+	}
+	if err := s.Verify(e); err != nil {
+		return nil, bad(err)
+	}
+	if events.Ephemeral(e.Kind) {
+		return nil, nil
+	}
+	f, err := decideEvent(e, s.AllowPrivate)
+	if err != nil {
+		return nil, bad(err)
+	}
+	return s.learn(ctx, e.PubKey, f, e.PubKey, e.CreatedAt)
+}
+
+// learn writes what was found to KV and then says whom to wake: the order
+// matters, see the package documentation. by and at are whose word it is and
+// when it was given.
+func (s *Stage) learn(ctx context.Context, pubkey string, f finding, by string, at int64) ([]events.Output, error) {
+	var out []events.Output
+	if f.record != nil {
+		if err := s.keep(ctx, f.target, *f.record); err != nil {
+			return nil, err
+		}
+		out = append(out, events.Output{
+			Subject: events.RelayListSignedSubject(f.target),
+			Data:    events.Encode(signedPayload(*f.record, f.list)),
+		})
+	}
+	for _, owner := range slices.Sorted(maps.Keys(f.keys)) {
+		if owner != pubkey {
+			wake, err := s.see(ctx, owner, nil, keyClaim{f.keys[owner], by, at})
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, wake...)
+		}
+	}
+	wake, err := s.see(ctx, pubkey, &f, keyClaim{f.keys[pubkey], by, at})
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, wake...)
+	missing, err := s.wanted(ctx, f.refs, f.keys)
+	return append(out, missing...), err
+}
+
+// keep puts a record into KV unless it would go back.
+func (s *Stage) keep(ctx context.Context, target string, put events.Record) error {
+	var refused error
+	_, err := s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, found bool) (events.Record, bool) {
+		refused = nil
+		if !found {
+			return put, true
+		}
+		write, err := replaceRecord(old, put)
+		if !write {
+			refused = err
+			return old, false
+		}
+		next := put
+		next.Holders = old.Holders // the same target, so the same neighbourhood
+		return next, true
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't keep record %s: %w", target, err)
+	}
+	if refused != nil {
+		return bad(refused)
+	}
+	return nil
+}
+
+// see writes what is known of an author and returns the wake-ups that follow.
+func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyClaim) ([]events.Output, error) {
+	now := s.Now().Unix()
+	author, err := s.Authors.Update(ctx, pubkey, func(old events.Author, found bool) (events.Author, bool) {
+		next := learnKey(pubkey, old, claim)
+		changed := !found || next.DHTKey != old.DHTKey || next.DHTKeyAt != old.DHTKeyAt
+		if f != nil && f.list != nil {
+			var newer bool
+			next, newer = learnList(next, f.via, *f.list)
+			changed = changed || newer
+		}
+		// Not every event is worth a write: a day is close enough for LastSeen.
+		if !changed && now-old.LastSeen < 24*3600 {
+			return old, false
+		}
+		return seeAuthor(next, now), true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
+	}
+	var out []events.Output
+	if f != nil && f.list != nil && author.Lists[f.via].ID == f.list.ID {
+		if err := stage.SetLinks(ctx, s.Links, pubkey, f.via, f.list.Write, f.list.Version); err != nil {
+			return nil, err
+		}
+		out = discovered(f.list.Write, pubkey, f.via, f.list.ID)
+	}
+	if author.NextResolve <= now {
+		out = append(out, events.Output{
+			Subject: events.AuthorSeenSubject(pubkey),
+			Data:    events.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}),
+		})
+	}
+	return out, nil
+}
+
+// wanted returns a wake-up for each reference that the local relay lacks.
+func (s *Stage) wanted(ctx context.Context, refs []events.NoteMissing, keys map[string]string) ([]events.Output, error) {
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	missing, err := s.Missing(ctx, refs)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)
+	}
+	var out []events.Output
+	for _, ref := range missing {
+		if ref.DHTKey == "" {
+			ref.DHTKey = keys[ref.AuthorPubkey]
+		}
+		out = append(out, events.Output{Subject: events.NoteMissingSubject(ref.Key()), Data: events.Encode(ref)})
+	}
+	return out, nil
+}
+
+func discovered(relays []string, pubkey, via, cause string) []events.Output {
+	var out []events.Output
+	for _, url := range relays {
+		out = append(out, events.Output{
+			Subject: events.RelayDiscoveredSubject(events.RelayKey(url)),
+			Data:    events.Encode(events.RelayDiscovered{URL: url, Authors: []string{pubkey}, Via: via, Cause: cause}),
+		})
+	}
+	return out
+}
+
+func signedPayload(r events.Record, l *events.List) events.RelayListSigned {
+	p := events.RelayListSigned{PubKey: r.PubKey, DHTKey: r.DHTKey, Salt: r.Salt, Seq: r.Seq, Value: r.Value, DHTSig: r.Sig}
+	if l != nil {
+		p.Relays = l.Write
+	}
+	return p
+}

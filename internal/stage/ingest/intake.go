@@ -1,0 +1,150 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// maxAuthors bounds the authors that one relay.discovered message names.
+const maxAuthors = 1000
+
+// authorSeen takes the public author.seen.
+func (s *Stage) authorSeen(ctx context.Context, data []byte) ([]events.Output, error) {
+	p, err := events.Decode[events.AuthorSeen](data)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if !events.IsHex(p.PubKey, 32) {
+		return nil, bad(errors.New("pubkey: want 64 lower-case hex digits"))
+	}
+	if p.DHTKey != "" && !events.IsHex(p.DHTKey, 32) {
+		return nil, bad(errors.New("dht_key: want 64 lower-case hex digits, or none"))
+	}
+	if len(p.Relays) > events.MaxListRelays {
+		return nil, bad(fmt.Errorf("relays: %d, at most %d are accepted", len(p.Relays), events.MaxListRelays))
+	}
+	hints, err := normalizeAll(p.Relays, s.AllowPrivate)
+	if err != nil {
+		return nil, bad(err)
+	}
+	out, err := s.see(ctx, p.PubKey, nil, keyClaim{key: p.DHTKey})
+	if err != nil {
+		return nil, err
+	}
+	for _, url := range hints {
+		if err := s.hint(ctx, url, p.PubKey); err != nil {
+			return nil, err
+		}
+	}
+	return append(out, discovered(hints, p.PubKey, events.ViaHint, p.Event)...), nil
+}
+
+// relayListSigned takes the public relaylist.signed. An event proves that key
+// and list are the author's. A bare signature proves the list: the record is
+// kept alive, but the key counts as a hint only.
+func (s *Stage) relayListSigned(ctx context.Context, data []byte) ([]events.Output, error) {
+	p, err := events.Decode[events.RelayListSigned](data)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if p.Event != nil {
+		if err := p.Event.Check(); err != nil {
+			return nil, bad(fmt.Errorf("event: %w", err))
+		}
+		if p.Event.Kind != kindDHTList {
+			return nil, bad(fmt.Errorf("event: kind is %d, want %d", p.Event.Kind, kindDHTList))
+		}
+		return s.accept(ctx, p.Event)
+	}
+	if !events.IsHex(p.PubKey, 32) {
+		return nil, bad(errors.New("pubkey: want 64 lower-case hex digits"))
+	}
+	if p.Signature == "" {
+		return nil, bad(errors.New("signature: missing; sign the list or send the event that carries it"))
+	}
+	if err := s.VerifyList(p.Relays, p.Signature, p.PubKey); err != nil {
+		return nil, bad(fmt.Errorf("signature: %w", err))
+	}
+	record := events.Record{DHTKey: p.DHTKey, Salt: p.Salt, Seq: p.Seq, Value: p.Value, Sig: p.DHTSig, PubKey: p.PubKey}
+	item, err := stage.Item(record)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if err := item.Verify(); err != nil {
+		return nil, bad(fmt.Errorf("dht_sig: %w", err))
+	}
+	urls, err := bep44.DecodeRelayList(item.Value)
+	if err != nil {
+		return nil, bad(fmt.Errorf("value: %w", err))
+	}
+	if !slices.Equal(urls, p.Relays) {
+		return nil, bad(errors.New("relays: differ from those in value"))
+	}
+	if _, err := normalizeAll(urls, s.AllowPrivate); err != nil {
+		return nil, bad(err)
+	}
+	f := finding{record: &record, target: stage.TargetHex(item), keys: map[string]string{p.PubKey: p.DHTKey}}
+	return s.learn(ctx, p.PubKey, f, "", p.CreatedAt)
+}
+
+// relayDiscovered takes the public relay.discovered.
+func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]events.Output, error) {
+	p, err := events.Decode[events.RelayDiscovered](data)
+	if err != nil {
+		return nil, bad(err)
+	}
+	url, err := events.NormalizeRelayURL(p.URL, s.AllowPrivate)
+	if err != nil {
+		return nil, bad(fmt.Errorf("url: %w", err))
+	}
+	if len(p.Authors) > maxAuthors {
+		return nil, bad(fmt.Errorf("authors: %d, at most %d are accepted", len(p.Authors), maxAuthors))
+	}
+	for i, author := range p.Authors {
+		if !events.IsHex(author, 32) {
+			return nil, bad(fmt.Errorf("authors[%d]: want 64 lower-case hex digits", i))
+		}
+	}
+	for _, author := range p.Authors {
+		if err := s.hint(ctx, url, author); err != nil {
+			return nil, err
+		}
+	}
+	p.URL, p.Via = url, events.ViaHint
+	return []events.Output{{
+		Subject: events.RelayDiscoveredSubject(events.RelayKey(url)), Data: events.Encode(p),
+	}}, nil
+}
+
+// hint links an author to a relay on a producer's word.
+func (s *Stage) hint(ctx context.Context, url, pubkey string) error {
+	_, err := s.Links.Update(ctx, events.LinkKey(events.RelayKey(url), pubkey), func(old events.Link, found bool) (events.Link, bool) {
+		if len(old.Via) > 0 {
+			return old, false
+		}
+		return events.Link{URL: url, Via: map[string]int64{events.ViaHint: 0}}, true
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't link %s to %s: %w", pubkey, url, err)
+	}
+	return nil
+}
+
+// noteMissing takes the public note.missing. The producer may be wrong, so the
+// local relay is asked all the same.
+func (s *Stage) noteMissing(ctx context.Context, data []byte) ([]events.Output, error) {
+	p, err := events.Decode[events.NoteMissing](data)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if p, err = p.Validate(s.AllowPrivate); err != nil {
+		return nil, bad(err)
+	}
+	return s.wanted(ctx, []events.NoteMissing{p}, nil)
+}
