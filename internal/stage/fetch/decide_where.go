@@ -1,0 +1,33 @@
+package fetch
+
+import (
+	"slices"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// maxRelays bounds the relays that are asked for one note.
+const maxRelays = 24
+
+// candidates lists the relays to ask, most likely first: where the author's
+// own lists say that they write, newest kind of evidence first, then the hints
+// of those who refer to the note, then the relays that others link the author
+// to. local is left out: it lacks the note.
+func candidates(n events.NoteMissing, author events.Author, linked []string, local string) []string {
+	var out []string
+	add := func(urls []string) {
+		for _, url := range urls {
+			if url != local && len(out) < maxRelays && !slices.Contains(out, url) {
+				out = append(out, url)
+			}
+		}
+	}
+	add(n.Relays[:min(len(n.Relays), 2)])
+	for _, via := range []string{events.ViaNIP65, events.ViaDHT, events.ViaNIP78} {
+		add(author.Lists[via].Write)
+	}
+	add(n.Relays)
+	slices.Sort(linked)
+	add(linked)
+	return out
+}

@@ -1,0 +1,56 @@
+package syncing
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// ErrNoNegentropy says that a relay does not speak NIP-77, whatever its NIP-11
+// document claims.
+var ErrNoNegentropy = errors.New("relay does not speak NIP-77")
+
+// Relays are the relays of the world and the local one, by URL.
+type Relays interface {
+	// Query yields the stored events that match, newest first, until the
+	// relay has sent them all; id and signature are verified, the match is
+	// checked. An error ends it and is worth a retry.
+	Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error]
+	// Publish writes an event and waits for the relay's OK. refused is the
+	// relay's reason if it said no; that it has the event already is success.
+	Publish(ctx context.Context, url string, e events.Event) (refused string, err error)
+	// Negentropy opens a NIP-77 session with the initiator's first message
+	// and returns the answer. The error is ErrNoNegentropy if the relay
+	// refuses such sessions.
+	Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (Session, []byte, error)
+}
+
+// Session is an open NIP-77 session. Exchange sends a message and returns the
+// answer; Close may be called at any time.
+type Session interface {
+	Exchange(ctx context.Context, msg []byte) ([]byte, error)
+	Close()
+}
+
+// Stage is the handlers of syncworker and their ports. All fields are set
+// before a handler is called; handlers may run many times at once.
+type Stage struct {
+	Relays stage.Store[events.Relay]
+	Links  stage.Store[events.Link]
+	Syncs  stage.Store[events.Sync]
+	Net    Relays
+
+	// Local is the URL of the relay that is to be made complete.
+	Local string
+	// Publish sends what was stored to ingest while a sync goes on.
+	Publish func(ctx context.Context, out ...events.Output) error
+
+	SyncEvery time.Duration // how often a relay is synced
+	Now       func() time.Time
+	Log       *slog.Logger
+}
