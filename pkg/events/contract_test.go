@@ -1,0 +1,205 @@
+package events_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is stale; look at the difference and run: go test ./pkg/events -update\ngot:\n%s", path, got)
+	}
+}
+
+var (
+	key32  = strings.Repeat("0a", 32)
+	key32b = strings.Repeat("0b", 32)
+	sig64  = strings.Repeat("0c", 64)
+	target = strings.Repeat("0d", 20)
+	note   = events.Event{ID: key32, PubKey: key32b, CreatedAt: 1_700_000_000, Kind: 1, Tags: []events.Tag{{"e", key32}}, Content: "hi", Sig: sig64}
+)
+
+// contract pairs each payload and KV value with what it looks like in full.
+func contract() []struct {
+	on    string
+	value any
+} {
+	relays := []string{"wss://relay.example.com"}
+	finished := events.SyncFinished{URL: relays[0], OK: true, Authors: 2, Missing: 3, Stored: 3, Messages: 4, Millis: 5}
+	return []struct {
+		on    string
+		value any
+	}{
+		{events.SubjectEventReceived, note},
+		{events.SubjectAuthorSeen, events.AuthorSeen{PubKey: key32, DHTKey: key32b, Relays: relays, Event: key32}},
+		{events.SubjectRelayListSigned, events.RelayListSigned{PubKey: key32, Relays: relays, CreatedAt: 1, Signature: sig64, DHTKey: key32b, Salt: "6e", Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Event: &note}},
+		{events.SubjectRelayDiscovered, events.RelayDiscovered{URL: relays[0], Authors: []string{key32}, Via: events.ViaNIP65, Cause: key32}},
+		{events.SubjectNoteMissing, events.NoteMissing{EventID: key32, Address: "30023:" + key32 + ":d", AuthorPubkey: key32b, DHTKey: key32, Relays: relays, ReferencedBy: key32b}},
+		{events.RecordDueSubject("0d"), events.RecordDue{Slice: "0d"}},
+		{events.SyncDueSubject(events.RelayKey(relays[0])), events.SyncDue{URL: relays[0], Cause: "RELAY:1"}},
+		{events.SubjectRecordPublished, events.RecordPublished{PubKey: key32, DHTKey: key32b, Target: target, Seq: 2, Holders: 8, Refresh: true, Superseded: true}},
+		{events.SubjectRecordResolved, events.RecordResolved{PubKey: key32, DHTKey: key32b, Seq: 2, Relays: relays, Found: true}},
+		{events.SubjectSyncFinished, finished},
+		{events.SubjectNoteFound, events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32}},
+		{events.SubjectNoteLost, events.MissingNoteResponse{Timestamp: 1, EventID: key32, Why: "none of 3 relays has it"}},
+		{events.DLQSubject(events.StageIngest), events.DeadLetter{Stage: events.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{"), Reason: "event: not a JSON event", Attempts: 1, Time: 1}},
+		{events.ServiceNoteFetch, events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: key32, AuthorPubkey: key32b, DHTKey: key32}, TimeoutMS: 3000}},
+		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000}},
+		{events.ServiceListResolve + " (reply)", events.ResolveResponse{PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Holders: 8, Found: true}},
+		{"KV " + events.BucketAuthors, events.Author{DHTKey: key32, DHTKeyBy: key32b, DHTKeyAt: 1, FirstSeen: 1, LastSeen: 2, NextResolve: 3, Lists: map[string]events.List{events.ViaDHT: {Version: 2, ID: key32, Write: relays, Read: relays}}}},
+		{"KV " + events.BucketRecords, events.Record{DHTKey: key32, Salt: "6e", Seq: 2, Value: []byte("2:[]"), Sig: sig64, PubKey: key32b, Event: key32, Holders: make([]byte, 26), VerifiedAt: 1, NextDue: 2, Failures: 1, Superseded: true}},
+		{"KV " + events.BucketRelays, events.Relay{URL: relays[0], Via: events.ViaDHT, FirstSeen: 1, ProbedAt: 2, Name: "n", Software: "s", NIPs: []int{1, 77}, Error: "e"}},
+		{"KV " + events.BucketLinks, events.Link{URL: relays[0], Via: map[string]int64{events.ViaNIP65: 1}}},
+		{"KV " + events.BucketSyncs, events.Sync{URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished}},
+		{"KV " + events.BucketCursors, events.Cursor{URL: relays[0], Since: 1}},
+	}
+}
+
+func TestPayloadsAreWhatTheGoldenFileSays(t *testing.T) {
+	var b bytes.Buffer
+	for _, c := range contract() {
+		fmt.Fprintf(&b, "# %s %T\n", c.on, c.value)
+		text, err := json.MarshalIndent(c.value, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s\n\n", text)
+	}
+	golden(t, "testdata/payloads.golden", b.Bytes())
+}
+
+func TestUnknownFieldsAreIgnored(t *testing.T) {
+	p, err := events.Decode[events.AuthorSeen]([]byte(`{"pubkey":"x","from_the_future":{"a":1}}`))
+	if err != nil || p.PubKey != "x" {
+		t.Errorf("got %+v, %v", p, err)
+	}
+}
+
+func TestSubjectsDocIsFresh(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString("<!-- Generated from pkg/events by: go test ./pkg/events -update -->\n# Subjects, streams and buckets\n\n")
+	b.WriteString("Public subjects (anyone with the permission may publish): `event.received`, `author.seen`, `relaylist.signed`,\n`relay.discovered`, `note.missing`. Everything keyed (`author.seen.<pubkey>`, …) is internal.\n")
+	b.WriteString("Services: `" + events.ServiceNoteFetch + "` (fetchers), `" + events.ServiceListResolve + "` (dhtworkers).\n\n")
+	b.WriteString("## Streams\n\n| stream | subjects | holds | behaviour |\n|---|---|---|---|\n")
+	for _, s := range events.Streams() {
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.Name, strings.Join(s.Subjects, "`, `"), s.Doc, behaviour(s))
+	}
+	b.WriteString("\n## Consumers\n\n| stage | stream / consumer | delivers | in flight per worker |\n|---|---|---|---|\n")
+	for _, c := range events.Consumers() {
+		fmt.Fprintf(&b, "| %s | %s / %s | `%s` | %d |\n", c.Stage, c.Stream, c.Name, strings.Join(c.Filters, "`, `"), c.InFlight)
+	}
+	b.WriteString("\n## KV buckets\n\n| bucket | holds |\n|---|---|\n")
+	for _, k := range events.Buckets() {
+		fmt.Fprintf(&b, "| %s | %s |\n", k.Name, k.Doc)
+	}
+	b.WriteString("\n## Payloads\n\nUnknown fields are ignored, new fields are optional. Bytes are base64, keys and signatures lower-case hex, times Unix seconds.\n")
+	for _, c := range contract() {
+		text, err := json.MarshalIndent(c.value, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "\n### `%s`\n\n```json\n%s\n```\n", c.on, text)
+	}
+	golden(t, "../../docs/subjects.md", b.Bytes())
+}
+
+func behaviour(s events.Stream) string {
+	var words []string
+	if s.Queue {
+		words = append(words, "work queue")
+	} else {
+		words = append(words, "kept for "+s.MaxAge.String())
+	}
+	if s.Coalesce {
+		words = append(words, "coalescing: the newest message per subject waits")
+	}
+	if s.Once {
+		words = append(words, "once while outstanding: a second message per subject is refused (10077)")
+	}
+	if s.Schedules {
+		words = append(words, "schedules")
+	}
+	return strings.Join(words, ", ")
+}
+
+func TestEveryConsumerReadsItsStreamAndNoSchedule(t *testing.T) {
+	streams := map[string]events.Stream{}
+	for _, s := range events.Streams() {
+		streams[s.Name] = s
+	}
+	taken := map[string]string{}
+	for _, c := range events.Consumers() {
+		s, ok := streams[c.Stream]
+		if !ok {
+			t.Errorf("%s: no stream %s", c.Name, c.Stream)
+		}
+		for _, f := range c.Filters {
+			if strings.HasPrefix(f, events.PrefixSchedule) {
+				t.Errorf("%s/%s: acknowledging %s would delete schedules", c.Stream, c.Name, f)
+			}
+			if other, dup := taken[c.Stream+f]; dup && s.Queue {
+				t.Errorf("%s: %s and %s both take %s from a work queue", c.Stream, other, c.Name, f)
+			}
+			taken[c.Stream+f] = c.Name
+		}
+	}
+}
+
+func TestCronSpreadsKeysOverTheInterval(t *testing.T) {
+	for every, fields := range map[time.Duration]string{
+		10 * time.Second: " * * * * *", time.Minute: " * * * * *", 15 * time.Minute: " * * * *", time.Hour: " * * * *", 6 * time.Hour: " * * *", 24 * time.Hour: " * * *",
+	} {
+		seen := map[string]bool{}
+		for i := range 64 {
+			cron, err := events.Cron(fmt.Sprint("key", i), every)
+			if err != nil || !strings.HasSuffix(cron, fields) || strings.Contains(cron, "@") {
+				t.Fatalf("%s: %q, %v", every, cron, err)
+			}
+			seen[cron] = true
+		}
+		if len(seen) < 8 {
+			t.Errorf("%s: 64 keys share %d phases", every, len(seen))
+		}
+	}
+	for _, every := range []time.Duration{0, -time.Second, time.Millisecond, 7 * time.Second, 90 * time.Second, 5 * time.Hour, 48 * time.Hour} {
+		if cron, err := events.Cron("key", every); err == nil {
+			t.Errorf("%s: accepted as %q", every, cron)
+		}
+	}
+}
+
+func TestNoteMissingValidateNamesTheField(t *testing.T) {
+	for want, n := range map[string]events.NoteMissing{
+		"event_id: missing": {}, "event_id: want": {EventID: "xyz"}, "author_pubkey:": {EventID: key32, AuthorPubkey: "x"},
+		"dht_key:": {EventID: key32, DHTKey: "x"}, "referenced_by:": {EventID: key32, ReferencedBy: "x"},
+		"relays:": {EventID: key32, Relays: make([]string, 21)}, "address": {Address: "1:" + key32 + ":"},
+	} {
+		if _, err := n.Validate(false); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%+v: error is %v, want %q", n, err, want)
+		}
+	}
+	n, err := events.NoteMissing{EventID: key32, Relays: []string{"wss://Relay.example.com/", "http://x.y", "ws://127.0.0.1"}}.Validate(false)
+	if err != nil || len(n.Relays) != 1 || n.Relays[0] != "wss://relay.example.com" {
+		t.Errorf("hints are %v, %v", n.Relays, err)
+	}
+}
