@@ -1,0 +1,84 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// The headers of a message schedule (ADR-51).
+const (
+	headerSchedule = "Nats-Schedule"
+	headerTarget   = "Nats-Schedule-Target"
+)
+
+// schedule stores a recurring schedule and reports whether it did: one that is
+// stored already is left alone, because publishing it again would start its
+// clock anew and swallow a firing that is overdue.
+func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) (changed bool, err error) {
+	subject := events.PrefixSchedule + out.Subject
+	name, ok := streamOf(subject)
+	if !ok {
+		return false, fmt.Errorf("schedule %s: no stream takes it", subject)
+	}
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return false, fmt.Errorf("schedule %s: stream %s: %w", subject, name, err)
+	}
+	stored, err := stream.GetLastMsgForSubject(ctx, subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+	case err != nil:
+		return false, fmt.Errorf("schedule %s: read the stored one: %w", subject, err)
+	case stored.Header.Get(headerSchedule) == out.Cron &&
+		stored.Header.Get(headerTarget) == out.Subject && bytes.Equal(stored.Data, out.Data):
+		return false, nil
+	}
+	// Without a Nats-Msg-Id: going back to an earlier schedule within the
+	// deduplication window must not be taken for a repetition.
+	msg := &nats.Msg{Subject: subject, Data: out.Data, Header: nats.Header{
+		headerSchedule: {out.Cron},
+		headerTarget:   {out.Subject},
+	}}
+	if _, err := js.PublishMsg(ctx, msg); err != nil {
+		return false, fmt.Errorf("schedule %s: %w", subject, err)
+	}
+	return true, nil
+}
+
+// streamOf names the stream of the contract that stores a subject.
+func streamOf(subject string) (string, bool) {
+	for _, s := range events.Streams() {
+		for _, pattern := range s.Subjects {
+			if matches(pattern, subject) {
+				return s.Name, true
+			}
+		}
+	}
+	return "", false
+}
+
+// matches reports whether a NATS subject matches a pattern with the wildcards
+// * (one token) and > (the rest).
+func matches(pattern, subject string) bool {
+	for {
+		p, pRest, pMore := strings.Cut(pattern, ".")
+		s, sRest, sMore := strings.Cut(subject, ".")
+		switch {
+		case p == ">":
+			return s != ""
+		case p != "*" && p != s, pMore != sMore:
+			return false
+		case !pMore:
+			return true
+		}
+		pattern, subject = pRest, sRest
+	}
+}

@@ -1,0 +1,113 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// page is how many values one request brings; it bounds memory.
+const page = 256
+
+const (
+	pageWait = 5 * time.Second
+	// idle is when the server forgets a listing that asks for nothing more,
+	// which bounds how long the loop may work on one page.
+	idle = 15 * time.Minute
+)
+
+// Entry is one key of a bucket with its value.
+type Entry[T any] struct {
+	Key   string
+	Value T
+}
+
+// List iterates over the keys that match a pattern, such as 3f.* or *.pubkey,
+// or > for all. A value that does not decode comes with an error and its key,
+// and the iteration goes on; any other error ends it. A key that is written
+// meanwhile may come twice; one that is not is never missed. The bucket may be
+// changed inside the loop, and the loop may be left early; working on 256 values
+// must not take longer than 15 minutes.
+func (b *Bucket[T]) List(ctx context.Context, pattern string) iter.Seq2[Entry[T], error] {
+	return func(yield func(Entry[T], error) bool) {
+		err := b.list(ctx, pattern, yield)
+		if err != nil && !errors.Is(err, errLeft) {
+			yield(Entry[T]{}, fmt.Errorf("list %s of bucket %s: %w", pattern, b.name, err))
+		}
+	}
+}
+
+var errLeft = errors.New("loop was left")
+
+// list pulls through a short-lived consumer of the bucket's stream. A KV
+// watcher would be less code, but it pushes: it stalls for ever if a key
+// expires at the wrong moment, and leaks a goroutine if the loop is left early.
+func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T], error) bool) error {
+	prefix := "$KV." + b.name + "."
+	stream := "KV_" + b.name
+	consumer, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		FilterSubject:     prefix + pattern,
+		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: idle,
+	})
+	if err != nil {
+		return err
+	}
+	info := consumer.CachedInfo()
+	defer func() {
+		// Even for a caller whose context has ended; if it fails, the server
+		// forgets the consumer by itself.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pageWait)
+		defer cancel()
+		_ = b.js.DeleteConsumer(ctx, stream, info.Name)
+	}()
+
+	var delivered uint64
+	for left := info.NumPending; left > 0; {
+		batch, err := consumer.Fetch(int(min(left, page)), jetstream.FetchMaxWait(pageWait))
+		if err != nil {
+			return err
+		}
+		before := delivered
+		for msg := range batch.Messages() {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return err
+			}
+			if delivered++; meta.Sequence.Consumer != delivered {
+				return errors.New("interrupted: the connection lost a part of the listing")
+			}
+			left = meta.NumPending
+			if msg.Headers().Get(jetstream.MarkerReasonHeader) != "" || msg.Headers().Get("KV-Operation") != "" {
+				continue // the marker of a removed key
+			}
+			key := msg.Subject()[len(prefix):]
+			value, err := b.decode(key, msg.Data())
+			if !yield(Entry[T]{key, value}, err) {
+				return errLeft
+			}
+		}
+		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
+			return err
+		}
+		if delivered == before {
+			// Nothing came: the rest may have been removed or expired.
+			info, err := consumer.Info(ctx)
+			if err != nil {
+				return err
+			}
+			if info.NumPending >= left {
+				return errors.New("interrupted: the server sends nothing more")
+			}
+			left = info.NumPending
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package natsd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+)
+
+// MaxPayload is the largest message in bytes, headers included.
+const MaxPayload = 1 << 20
+
+const readyWithin = 30 * time.Second
+
+// Config says where and how the server runs.
+type Config struct {
+	// Dir holds streams and buckets; it is made if it does not exist.
+	Dir string
+	// Listen is the TCP address, host:port (port 0 takes any free one). Empty
+	// means that only this process can connect.
+	Listen string
+	// SyncInterval is how much of the last writes a crash of the machine may
+	// cost; 0 means 2 s. A crash of the process costs nothing.
+	SyncInterval time.Duration
+	// SyncAlways writes through to the disk before every acknowledgement.
+	SyncAlways bool
+	// Log takes the server's warnings and errors; nil discards them.
+	Log *slog.Logger
+}
+
+// Server is a running NATS server.
+type Server struct {
+	nats  *server.Server
+	log   *slog.Logger
+	lock  *os.File
+	close sync.Once
+}
+
+// Start runs a server and returns when it takes connections. It fails if
+// another process has the data directory.
+func Start(c Config) (*Server, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	opts, err := options(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	held, err := lock(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		held.Close()
+		return nil, fmt.Errorf("make NATS server: %w", err)
+	}
+	ns.SetLogger(logger{c.Log}, false, false)
+	s := &Server{nats: ns, log: c.Log, lock: held}
+	ns.Start()
+	if !ns.ReadyForConnections(readyWithin) || !ns.JetStreamEnabled() {
+		s.Close()
+		return nil, fmt.Errorf("NATS server is not ready: look for warnings in the log, whether %s is writable and whether %q is free", c.Dir, c.Listen)
+	}
+	return s, nil
+}
+
+func options(c Config) (*server.Options, error) {
+	if c.Dir == "" {
+		return nil, errors.New("NATS server needs a data directory")
+	}
+	o := &server.Options{
+		ServerName:   "relaymesh",
+		JetStream:    true,
+		StoreDir:     c.Dir,
+		SyncInterval: c.SyncInterval,
+		SyncAlways:   c.SyncAlways,
+		MaxPayload:   MaxPayload,
+		NoSigs:       true,
+		DontListen:   c.Listen == "",
+
+		DisableJetStreamBanner: true,
+	}
+	if o.SyncInterval == 0 {
+		o.SyncInterval = 2 * time.Second
+	}
+	if c.Listen == "" {
+		return o, nil
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("NATS listen address: %w: write it as host:port", err)
+	}
+	if o.Port, err = strconv.Atoi(port); err != nil || o.Port < 0 || o.Port > 65535 {
+		return nil, fmt.Errorf("NATS listen address %q: port must be a number from 0 to 65535", c.Listen)
+	}
+	o.Host = host
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	return o, nil
+}
+
+// Connect returns a connection of this process, without a socket, named for
+// monitoring and for the error log. The caller closes it.
+func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
+	opts = append(append(bus.ConnectOptions(name, s.log), nats.InProcessServer(s.nats)), opts...)
+	nc, err := nats.Connect("", opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS in process: %w", err)
+	}
+	return nc, nil
+}
+
+// URL is where other processes connect; empty if the server does not listen.
+func (s *Server) URL() string {
+	if s.nats.Addr() == nil {
+		return ""
+	}
+	return s.nats.ClientURL()
+}
+
+// Close stops the server, waits until everything is on disk, and gives the
+// directory free. It may be called twice.
+func (s *Server) Close() {
+	s.close.Do(func() {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+		s.lock.Close()
+	})
+}
