@@ -2,6 +2,7 @@ package negentropy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy/internal/reference"
 )
@@ -78,6 +79,7 @@ func (r *Reconciler) step(msg []byte, initiator bool) error {
 		return fmt.Errorf("%w: more than %d messages", ErrLimit, r.opts.MaxRounds)
 	}
 	r.out.reset()
+	r.out.buf = slices.Grow(r.out.buf, min(len(msg), r.room))
 	in := reader{buf: msg[1:]}
 	var prev bound // upper end of the previous range
 	lower := 0     // its rank

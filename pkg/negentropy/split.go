@@ -20,10 +20,27 @@ func (r *Reconciler) split(lower, upper int, end *bound) {
 		}
 		b := *end
 		if next < upper {
-			prev, curr := r.store.At(next-1), r.store.At(next)
-			b = between(&prev, &curr)
+			b = boundAt(r.store, next)
 		}
 		r.out.fingerprint(&b, r.store.Fingerprint(lower, next))
 		lower = next
 	}
+}
+
+// boundAt returns the shortest bound b with At(i-1) < b <= At(i).
+func boundAt(s Store, i int) bound {
+	b := bound{Item: Item{Timestamp: s.Timestamp(i)}}
+	if s.Timestamp(i-1) != b.Timestamp {
+		return b
+	}
+	prev, curr := s.At(i-1).ID, s.At(i).ID
+	for int(b.n) < idSize {
+		k := b.n
+		b.ID[k] = curr[k]
+		b.n++
+		if prev[k] != curr[k] {
+			break
+		}
+	}
+	return b
 }

@@ -9,6 +9,8 @@ type Store interface {
 	Len() int
 	// At returns the item of rank i, 0 <= i < Len.
 	At(i int) Item
+	// Timestamp returns At(i).Timestamp, for stores where the id costs more.
+	Timestamp(i int) uint64
 	// Search returns the lowest rank i >= from whose item is not below key, or Len.
 	Search(from int, key Item) int
 	// Fingerprint returns the fingerprint of the items of ranks lo <= i < hi.
@@ -36,6 +38,8 @@ type window struct {
 
 func (w window) Len() int      { return w.hi - w.lo }
 func (w window) At(i int) Item { return w.store.At(w.lo + i) }
+
+func (w window) Timestamp(i int) uint64 { return w.store.Timestamp(w.lo + i) }
 
 func (w window) Search(from int, key Item) int {
 	return min(w.store.Search(w.lo+from, key), w.hi) - w.lo

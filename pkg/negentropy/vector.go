@@ -1,6 +1,9 @@
 package negentropy
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Vector is a sealed sorted set. Prefix sums make the fingerprint of any range
 // two loads and one SHA-256, whatever the range holds. It takes 72 bytes per
@@ -40,32 +43,39 @@ func (v *Vector) Len() int { return len(v.timestamps) }
 // At returns the item of rank i.
 func (v *Vector) At(i int) Item { return Item{v.timestamps[i], v.ids[i]} }
 
+// Timestamp returns the timestamp of the item of rank i.
+func (v *Vector) Timestamp(i int) uint64 { return v.timestamps[i] }
+
 // Search returns the lowest rank i >= from whose item is not below key, or Len.
 // It gallops, so that finding the end of a range costs by the range's length.
 func (v *Vector) Search(from int, key Item) int {
+	i := gallop(from, len(v.timestamps), func(i int) bool { return v.timestamps[i] < key.Timestamp })
+	if key.ID == (ID{}) {
+		return i // most bounds are a timestamp alone: no id needs loading
+	}
+	return gallop(i, len(v.ids), func(i int) bool {
+		return v.timestamps[i] == key.Timestamp && bytes.Compare(v.ids[i][:], key.ID[:]) < 0
+	})
+}
+
+// gallop returns the lowest i in [from, end) that is not below, or end: in steps
+// that double, then by halving the last step.
+func gallop(from, end int, below func(int) bool) int {
 	lo, hi, step := from, from, 1
-	for hi < len(v.timestamps) && v.below(hi, &key) {
+	for hi < end && below(hi) {
 		lo = hi + 1
 		hi += step
 		step *= 2
 	}
-	hi = min(hi, len(v.timestamps))
+	hi = min(hi, end)
 	for lo < hi {
-		mid := int(uint(lo+hi) / 2)
-		if v.below(mid, &key) {
+		if mid := int(uint(lo+hi) / 2); below(mid) {
 			lo = mid + 1
 		} else {
 			hi = mid
 		}
 	}
 	return lo
-}
-
-func (v *Vector) below(i int, key *Item) bool {
-	if v.timestamps[i] != key.Timestamp {
-		return v.timestamps[i] < key.Timestamp
-	}
-	return bytes.Compare(v.ids[i][:], key.ID[:]) < 0
 }
 
 // Fingerprint returns the fingerprint of the items of ranks lo <= i < hi.
@@ -77,8 +87,10 @@ func (v *Vector) Fingerprint(lo, hi int) Fingerprint {
 
 // AppendIDs appends the packed ids of ranks lo <= i < hi to dst.
 func (v *Vector) AppendIDs(dst []byte, lo, hi int) []byte {
-	for i := lo; i < hi; i++ {
-		dst = append(dst, v.ids[i][:]...)
+	n := len(dst)
+	dst = slices.Grow(dst, (hi-lo)*idSize)[:n+(hi-lo)*idSize]
+	for i := range v.ids[lo:hi] {
+		*(*ID)(dst[n+i*idSize:]) = v.ids[lo+i]
 	}
 	return dst
 }

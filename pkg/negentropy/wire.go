@@ -47,24 +47,6 @@ func (b *bound) before(c *bound) bool {
 
 func endBound() bound { return bound{Item: Item{Timestamp: infinity}} }
 
-// between returns the shortest bound b with prev < b <= curr, for two
-// neighbouring items prev < curr.
-func between(prev, curr *Item) bound {
-	b := bound{Item: Item{Timestamp: curr.Timestamp}}
-	if prev.Timestamp != curr.Timestamp {
-		return b
-	}
-	for int(b.n) < idSize {
-		i := b.n
-		b.ID[i] = curr.ID[i]
-		b.n++
-		if prev.ID[i] != curr.ID[i] {
-			break
-		}
-	}
-	return b
-}
-
 // reader decodes one message. Everything it reads is hostile: nothing is
 // allocated, and every count is checked against the bytes that are left.
 type reader struct {

@@ -1,0 +1,102 @@
+package negentropy
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy/internal/reference"
+)
+
+// found is what a bridge reported.
+type found struct{ onlyA, onlyB []ID }
+
+func (f *found) options() BridgeOptions {
+	return BridgeOptions{
+		OnlyA: func(id ID) { f.onlyA = append(f.onlyA, id) },
+		OnlyB: func(id ID) { f.onlyB = append(f.onlyB, id) },
+	}
+}
+
+// responder answers a message; its error ends the test.
+type responder func(msg []byte) ([]byte, error)
+
+// carry moves messages between a bridge and two responders until nothing is left.
+func carry(t testing.TB, b *Bridge, a, z responder) error {
+	t.Helper()
+	for moved := true; moved; {
+		moved = false
+		for s, answer := range []responder{a, z} {
+			msg, ok := b.Next(Side(s))
+			if !ok {
+				continue
+			}
+			if moved = true; b.Messages(Side(s)) > 100_000 {
+				t.Fatal("no end in sight")
+			}
+			reply, err := answer(msg)
+			if err != nil {
+				t.Fatalf("side %s: %v", Side(s), err)
+			}
+			if err := b.Feed(Side(s), reply); err != nil {
+				return err
+			}
+		}
+	}
+	return b.Err()
+}
+
+// serve makes a responder of a set, which checks what it is sent.
+func serve(t testing.TB, items []Item, frame, accepts int) responder {
+	r := NewReconciler(NewVector(slices.Clone(items)), Options{FrameLimit: frame})
+	return func(msg []byte) ([]byte, error) {
+		if len(msg) > accepts {
+			t.Errorf("message of %d bytes to a peer that takes %d", len(msg), accepts)
+		}
+		return r.Respond(msg)
+	}
+}
+
+func checkFound(t testing.TB, f *found, a, b []Item) {
+	t.Helper()
+	if want := wantDifference(a, b); len(f.onlyA) != len(want) || !slices.Equal(sortedSet(f.onlyA), want) {
+		t.Errorf("only A: %d ids reported, want %d", len(f.onlyA), len(want))
+	}
+	if want := wantDifference(b, a); len(f.onlyB) != len(want) || !slices.Equal(sortedSet(f.onlyB), want) {
+		t.Errorf("only B: %d ids reported, want %d", len(f.onlyB), len(want))
+	}
+}
+
+func checkBridge(t testing.TB, a, b []Item, sa, sb SideOptions) *Bridge {
+	t.Helper()
+	var f found
+	opts := f.options()
+	opts.A, opts.B = sa, sb
+	bridge := NewBridge(opts)
+	err := carry(t, bridge,
+		serve(t, a, sa.Answers, messageLimit(sa.Accepts)),
+		serve(t, b, sb.Answers, messageLimit(sb.Accepts)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bridge.Done() {
+		t.Fatal("nothing to send, but not done")
+	}
+	checkFound(t, &f, a, b)
+	if differ := len(f.onlyA)+len(f.onlyB) > 0; bridge.Proved() == differ {
+		t.Errorf("proved = %v after %d differences", bridge.Proved(), len(f.onlyA)+len(f.onlyB))
+	}
+	return bridge
+}
+
+// Peers that lose differences when their answer overflows cannot lose them to a
+// bridge: it drops the fingerprint in question and asks again.
+func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
+	reference.Overflow = true
+	defer func() { reference.Overflow = false }()
+	a, b := readItems(t, "testdata/loss-a.txt"), readItems(t, "testdata/loss-b.txt")
+	for _, answers := range [][2]int{{61_172, 65_640}, {65_640, 61_172}, {4096, 4096}, {4096, 60_000}} {
+		for _, accepts := range []int{4096, 60_000, 1 << 20} {
+			checkBridge(t, a, b, SideOptions{Answers: answers[0], Accepts: accepts}, SideOptions{Answers: answers[1]})
+		}
+	}
+}
