@@ -1,0 +1,56 @@
+package mainline
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+)
+
+// Contact is a DHT node: its id and its IPv4 address.
+type Contact struct {
+	ID   [20]byte
+	Addr netip.AddrPort
+}
+
+// compactSize is the length of a BEP 5 compact node info: id, address, port.
+const compactSize = 20 + 4 + 2
+
+// AppendCompact appends each contact to b as 26 bytes of BEP 5 compact node info.
+func AppendCompact(b []byte, contacts []Contact) []byte {
+	for _, c := range contacts {
+		ip := c.Addr.Addr().As4()
+		b = append(append(b, c.ID[:]...), ip[:]...)
+		b = binary.BigEndian.AppendUint16(b, c.Addr.Port())
+	}
+	return b
+}
+
+// ParseCompact reads what AppendCompact wrote.
+func ParseCompact(b []byte) ([]Contact, error) {
+	if len(b)%compactSize != 0 {
+		return nil, errors.New("compact nodes: the length is not a multiple of 26")
+	}
+	contacts := make([]Contact, 0, len(b)/compactSize)
+	for ; len(b) > 0; b = b[compactSize:] {
+		ip := netip.AddrFrom4([4]byte(b[20:24]))
+		contacts = append(contacts, Contact{
+			ID:   [20]byte(b[:20]),
+			Addr: netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[24:26])),
+		})
+	}
+	return contacts, nil
+}
+
+// distance is the XOR metric of Kademlia: smaller compares less.
+func distance(a, b [20]byte) (d [20]byte) {
+	for i := range d {
+		d[i] = a[i] ^ b[i]
+	}
+	return d
+}
+
+func compareDistance(target, a, b [20]byte) int {
+	da, db := distance(target, a), distance(target, b)
+	return bytes.Compare(da[:], db[:])
+}

@@ -1,0 +1,226 @@
+package mainline
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+)
+
+// ErrNoAnswer means that no node answered at all: the network is out of reach, which says nothing about the item.
+var ErrNoAnswer = errors.New("no DHT node answered: check the network, the firewall (UDP) and the bootstrap nodes")
+
+// GetOptions shape a lookup. The zero value is a complete one.
+type GetOptions struct {
+	K      int       // how many of the nearest live nodes must have answered; 8 if 0
+	Alpha  int       // how many are asked at a time; 4 if 0
+	Seeds  []Contact // nodes to start from, for example the last holders
+	Seq    *int64    // nodes need not send an item whose seq is not higher; they are holders by their word
+	Enough int       // stop as soon as so many nodes returned the highest item; 0 is a complete lookup
+	// OnItem, if set, is called during the lookup with every valid item that is newer than those before it, so that
+	// a first answer can be shown early and corrected. It must not block.
+	OnItem func(bep44.Item)
+}
+
+// GetResult is what a lookup found.
+type GetResult struct {
+	Item      *bep44.Item // the valid item with the highest seq, nil if no node returned one
+	Holders   []Contact   // the nodes that returned Item, or with GetOptions.Seq that named that very seq
+	Closest   []Contact   // the nearest live nodes, nearest first, at most K
+	Equivocal bool        // nodes returned two valid values with the highest seq; Item is the first seen
+	Queried   int         // nodes that were asked
+	Answered  int         // nodes that replied
+}
+
+// Get looks up the item of a target. salt is needed to check what nodes return, because they do not return it; it must
+// be the one in the target. Nothing that does not verify is returned or counted.
+//
+// A nil Item without an error means that nodes answered and none has it. The error is [ErrNoAnswer], or the context's.
+func (n *Node) Get(ctx context.Context, target [20]byte, salt []byte, opts GetOptions) (GetResult, error) {
+	s := n.newSearch(target, salt, opts)
+	err := s.run(ctx)
+	return s.result(), err
+}
+
+// search runs one lookup against the network and judges what nodes return.
+type search struct {
+	node   *Node
+	salt   []byte
+	opts   GetOptions
+	lookup *lookup
+	events chan event
+
+	verified  map[[64]byte]*bep44.Item // by signature: each item is verified once
+	best      *bep44.Item
+	equivocal bool
+}
+
+func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search {
+	if opts.K == 0 {
+		opts.K = defaultK
+	}
+	if opts.Alpha == 0 {
+		opts.Alpha = defaultAlpha
+	}
+	crowded := noNeighbours
+	if n.config.AllowPrivate {
+		crowded = func(netip.Addr, []*candidate) bool { return false }
+	}
+	s := &search{
+		node: n, salt: salt, opts: opts,
+		lookup:   newLookup(target, opts.K, opts.Alpha, crowded),
+		events:   make(chan event, maxQueries),
+		verified: make(map[[64]byte]*bep44.Item),
+	}
+	s.addAll(opts.Seeds)
+	s.addAll(n.seeds(target, max(opts.K, 2*opts.Alpha)))
+	for _, addr := range n.routersIfAlone() {
+		s.lookup.add(candidate{Contact: Contact{Addr: addr}, router: true}, false)
+	}
+	return s
+}
+
+const (
+	defaultK     = 8 // BEP 5: as many as a node returns
+	defaultAlpha = 4
+)
+
+func (s *search) addAll(contacts []Contact) {
+	now := time.Now()
+	for _, c := range contacts {
+		if c.ID != s.node.id && dialable(c.Addr, s.node.config.AllowPrivate) {
+			s.lookup.add(candidate{Contact: c, hasID: true}, s.node.outbox.courtesy.isDead(c.Addr, now))
+		}
+	}
+}
+
+// run asks until the lookup is done. It returns early when enough holders have answered or the context ends.
+func (s *search) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wake, err := s.askAll(ctx)
+		if err != nil {
+			return err
+		}
+		if wake.IsZero() || s.lookup.done() || s.enough() {
+			break
+		}
+		timer.Reset(time.Until(wake))
+		select {
+		case e := <-s.events:
+			s.handle(e)
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.node.closing:
+			return errClosed
+		}
+	}
+	if s.lookup.answers == 0 {
+		return ErrNoAnswer
+	}
+	return nil
+}
+
+// askAll sends every query that may be sent now, and returns when to look again if nothing arrives: the
+// zero time if nothing can arrive any more.
+func (s *search) askAll(ctx context.Context) (wake time.Time, err error) {
+	var wait time.Duration // until some address may be sent to again
+	may := func(addr netip.AddrPort) bool {
+		w := s.node.outbox.courtesy.take(addr, time.Now())
+		if w > 0 && (wait == 0 || w < wait) {
+			wait = w
+		}
+		return w == 0
+	}
+	patience := s.node.outbox.patience()
+	s.lookup.expire(time.Now(), patience)
+	for n := s.lookup.next(may); n != nil; n = s.lookup.next(may) {
+		q := getQuery(s.lookup.target, s.opts.Seq)
+		if n.router {
+			q = findNodeQuery(s.lookup.target)
+		}
+		slot := s.lookup.ask(n, time.Now())
+		if err := s.node.outbox.send(ctx, q, n.Contact, slot, s.events); err != nil {
+			if ctx.Err() != nil {
+				return time.Time{}, ctx.Err()
+			}
+			s.lookup.fail(slot)
+		}
+	}
+	wake = s.lookup.expire(time.Now(), patience)
+	if wait > 0 && (wake.IsZero() || time.Until(wake) > wait) {
+		wake = time.Now().Add(wait)
+	}
+	return wake, nil
+}
+
+// handle takes a reply: its nodes become candidates, its item is judged.
+func (s *search) handle(e event) {
+	n := s.lookup.answer(e.slot, e.reply)
+	if n.state != answered {
+		return
+	}
+	s.addAll(e.reply.nodes)
+	if e.reply.item != nil {
+		s.judge(e.reply)
+	}
+}
+
+func (s *search) judge(r *reply) {
+	it, seen := s.verified[r.item.sig]
+	if !seen || !r.carries(it) {
+		var err error
+		if it, err = r.verify(s.lookup.target, s.salt); err != nil {
+			s.node.forged.Add(1)
+			r.item, r.hasSeq = nil, false // it holds nothing that counts
+			return
+		}
+		s.verified[r.item.sig] = it
+	}
+	if s.best == nil || bep44.Compare(it, s.best) == bep44.Newer {
+		s.best, s.equivocal = it, false
+		if s.opts.OnItem != nil {
+			s.opts.OnItem(*it)
+		}
+	} else if bep44.Compare(it, s.best) == bep44.Equivocal {
+		s.equivocal = true
+	}
+}
+
+// holds reports whether the node of a reply holds it, by showing it or, when asked with a seq, by naming its seq.
+func (s *search) holds(r *reply, it *bep44.Item) bool {
+	if r.item != nil {
+		return r.seq == it.Seq && string(r.item.value) == string(it.Value)
+	}
+	return s.opts.Seq != nil && r.hasSeq && r.seq == *s.opts.Seq && r.seq == it.Seq
+}
+
+func (s *search) enough() bool {
+	return s.opts.Enough > 0 && s.best != nil && len(s.holders(s.best)) >= s.opts.Enough
+}
+
+// holders returns the nodes that hold it, nearest first.
+func (s *search) holders(it *bep44.Item) []Contact {
+	var out []Contact
+	for _, n := range s.lookup.nodes {
+		if n.state == answered && s.holds(n.reply, it) {
+			out = append(out, n.Contact)
+		}
+	}
+	return out
+}
+
+func (s *search) result() GetResult {
+	r := GetResult{Item: s.best, Equivocal: s.equivocal, Queried: len(s.lookup.slots), Answered: s.lookup.answers}
+	if s.best != nil {
+		r.Holders = s.holders(s.best)
+	}
+	for _, n := range s.lookup.closest(s.opts.K) {
+		r.Closest = append(r.Closest, n.Contact)
+	}
+	return r
+}

@@ -1,0 +1,247 @@
+package mainline
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// The bounds of one lookup, whatever nodes answer.
+const (
+	maxQueries    = 96  // a healthy lookup takes 25
+	maxCandidates = 256 // the nearest are kept
+)
+
+// state is what a lookup knows of a candidate.
+type state uint8
+
+const (
+	fresh    state = iota // not asked
+	asked                 // asked, and still expected to answer
+	slow                  // asked, and not expected any more; a late reply still counts
+	answered              // replied under its id
+	failed                // could not be asked, or answered with an error
+	silent                // did not answer another lookup lately: asked only if nobody else answers
+)
+
+// candidate is a node that a lookup may ask.
+type candidate struct {
+	Contact
+	state   state
+	router  bool // a bootstrap node: asked for nodes only, never a holder
+	hasID   bool
+	askedAt time.Time
+	reply   *reply
+}
+
+// eligible reports whether the node can hold items: it answered, and gave a token to put with.
+func (n *candidate) eligible() bool {
+	return n.state == answered && !n.router && n.reply.token != ""
+}
+
+// lookup decides whom to ask in an iterative Kademlia lookup: it converges on the k nodes nearest to a target that
+// answer. It has no clock, no socket and no lock; its owner tells it what happened.
+//
+// A node that does not answer in time is passed over at once: neither does it take one of the alpha places, nor does
+// the end wait for it.
+type lookup struct {
+	target   [20]byte
+	k, alpha int
+	crowded  func(ip netip.Addr, with []*candidate) bool // too many nodes of one network among those asked
+
+	nodes   []*candidate // nearest first; those without an id lead
+	byAddr  map[netip.AddrPort]*candidate
+	slots   []*candidate // in the order of asking
+	waiting int          // candidates in state asked
+	answers int
+}
+
+func newLookup(target [20]byte, k, alpha int, crowded func(netip.Addr, []*candidate) bool) *lookup {
+	return &lookup{target: target, k: k, alpha: alpha, crowded: crowded, byAddr: make(map[netip.AddrPort]*candidate)}
+}
+
+// add makes a node a candidate unless its address already is one. dead says that it was silent lately.
+func (l *lookup) add(c candidate, dead bool) {
+	if _, seen := l.byAddr[c.Addr]; seen {
+		return
+	}
+	if dead {
+		c.state = silent
+	}
+	n := &c
+	l.byAddr[c.Addr] = n
+	l.insert(n)
+	if len(l.nodes) > maxCandidates {
+		l.nodes = l.nodes[:maxCandidates] // its address stays known, so it is not asked twice
+	}
+}
+
+func (l *lookup) insert(n *candidate) {
+	at, _ := slices.BinarySearchFunc(l.nodes, n, func(a, b *candidate) int {
+		if a.hasID != b.hasID {
+			if b.hasID {
+				return -1
+			}
+			return 1
+		}
+		return compareDistance(l.target, a.ID, b.ID)
+	})
+	l.nodes = slices.Insert(l.nodes, at, n)
+}
+
+// next returns the nearest candidate that should be asked now, nil if it is enough to wait. may asks whether a message
+// may be sent to an address at present; one that may not is left for later.
+func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
+	if l.waiting >= l.alpha || len(l.slots) >= maxQueries {
+		return nil
+	}
+	near := 0
+	for _, n := range l.nodes {
+		if near == l.k {
+			break
+		}
+		switch n.state {
+		case asked:
+			near++
+		case answered:
+			if n.eligible() {
+				near++
+			}
+		case fresh:
+			if l.crowded(n.Addr.Addr(), l.slots) {
+				continue
+			}
+			if may(n.Addr) {
+				return n
+			}
+			near++
+		}
+	}
+	if l.waiting == 0 && l.answers == 0 {
+		return l.lastResort(may)
+	}
+	return nil
+}
+
+// lastResort is a node that was silent before, for when nobody answers: perhaps it was our own network that failed.
+func (l *lookup) lastResort(may func(netip.AddrPort) bool) *candidate {
+	for _, n := range l.nodes {
+		if n.state == silent && may(n.Addr) {
+			return n
+		}
+	}
+	return nil
+}
+
+// ask notes that n is asked now and returns the slot of the query.
+func (l *lookup) ask(n *candidate, now time.Time) (slot int) {
+	n.state, n.askedAt = asked, now
+	l.waiting++
+	l.slots = append(l.slots, n)
+	return len(l.slots) - 1
+}
+
+// fail notes that the node of a slot could not be asked, or refused.
+func (l *lookup) fail(slot int) { l.leave(l.slots[slot], failed) }
+
+// leave moves a node that was asked on to another state.
+func (l *lookup) leave(n *candidate, to state) {
+	if n.state == asked {
+		l.waiting--
+	}
+	n.state = to
+}
+
+// answer notes the reply to a query. The node counts under the id that it replied with, not the one that another node
+// gave it: so nobody can keep a node out of a lookup by inventing an id for it.
+func (l *lookup) answer(slot int, r *reply) *candidate {
+	n := l.slots[slot]
+	if r.code != 0 {
+		l.leave(n, failed)
+		return n
+	}
+	l.leave(n, answered)
+	n.reply = r
+	l.answers++
+	if !n.hasID || n.ID != r.id {
+		if i := slices.Index(l.nodes, n); i >= 0 {
+			l.nodes = slices.Delete(l.nodes, i, i+1)
+		}
+		n.ID, n.hasID = r.id, true
+		l.insert(n)
+	}
+	return n
+}
+
+// expire gives up waiting for nodes that were asked before now-patience, and returns when to call it again; the zero
+// time if no node is waited for.
+func (l *lookup) expire(now time.Time, patience time.Duration) (again time.Time) {
+	for _, n := range l.slots {
+		if n.state != asked {
+			continue
+		}
+		due := n.askedAt.Add(patience)
+		if !now.Before(due) {
+			l.leave(n, slow)
+		} else if again.IsZero() || due.Before(again) {
+			again = due
+		}
+	}
+	return again
+}
+
+// closest returns the k nearest nodes that answered with a token, nearest first: those that a put goes to.
+func (l *lookup) closest(k int) []*candidate {
+	var out []*candidate
+	for _, n := range l.nodes {
+		if len(out) == k {
+			break
+		}
+		if n.eligible() {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// done reports whether the k nearest candidates that are still reckoned with have answered.
+func (l *lookup) done() bool {
+	near := 0
+	for _, n := range l.nodes {
+		switch n.state {
+		case fresh:
+			if !l.crowded(n.Addr.Addr(), l.slots) && len(l.slots) < maxQueries {
+				return false
+			}
+		case asked:
+			return false
+		case answered:
+			if n.eligible() {
+				near++
+			}
+		case silent:
+			if l.answers == 0 && len(l.slots) < maxQueries {
+				return false
+			}
+		}
+		if near == l.k {
+			return true
+		}
+	}
+	return true
+}
+
+// noNeighbours allows one node for each IPv4 address and two for each /24, so that who owns one network cannot answer
+// for a whole neighbourhood of ids.
+func noNeighbours(ip netip.Addr, with []*candidate) bool {
+	block, near := netip.PrefixFrom(ip, 24).Masked(), 0
+	for _, n := range with {
+		if n.Addr.Addr() == ip {
+			return true
+		}
+		if block.Contains(n.Addr.Addr()) {
+			near++
+		}
+	}
+	return near >= 2
+}

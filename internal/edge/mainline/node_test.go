@@ -1,0 +1,251 @@
+package mainline_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func startNetwork(t testing.TB, size int) *testnet.Network {
+	t.Helper()
+	network, err := testnet.Start(t.Context(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := network.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return network
+}
+
+func startClient(t testing.TB, network *testnet.Network) *mainline.Node {
+	t.Helper()
+	node, err := network.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return node
+}
+
+func sign(t testing.TB, owner, salt string, seq int64, text string) bep44.Item {
+	t.Helper()
+	seed := sha256.Sum256([]byte(owner))
+	it := bep44.Item{Salt: []byte(salt), Seq: seq, Value: bep44.EncodeString([]byte(text))}
+	if err := it.Sign(ed25519.NewKeyFromSeed(seed[:])); err != nil {
+		t.Fatal(err)
+	}
+	return it
+}
+
+func mustPut(t testing.TB, node *mainline.Node, it bep44.Item) mainline.PutResult {
+	t.Helper()
+	res, err := node.Put(t.Context(), it, mainline.PutOptions{})
+	if err != nil {
+		t.Fatalf("put: %v (%+v)", err, res)
+	}
+	return res
+}
+
+func mustGet(t testing.TB, node *mainline.Node, like bep44.Item) mainline.GetResult {
+	t.Helper()
+	res, err := node.Get(t.Context(), like.Target(), like.Salt, mainline.GetOptions{})
+	if err != nil {
+		t.Fatalf("get: %v (%+v)", err, res)
+	}
+	return res
+}
+
+func TestItemComesBackBitForBitThroughAnotherNode(t *testing.T) {
+	network := startNetwork(t, 40)
+	publisher, reader := startClient(t, network), startClient(t, network)
+	for _, salt := range []string{"", "nostr"} {
+		it := sign(t, "owner", salt, 7, `["wss://relay.example"]`)
+		put := mustPut(t, publisher, it)
+		if len(put.Holders) < 6 || put.Stored != len(put.Holders) || put.Superseded != nil || put.Equivocal {
+			t.Errorf("salt %q: put gave %+v", salt, put)
+		}
+		got := mustGet(t, reader, it)
+		if got.Item == nil || !got.Item.Equal(&it) {
+			t.Fatalf("salt %q: got %+v, want %+v", salt, got.Item, it)
+		}
+		if len(got.Holders) < 6 {
+			t.Errorf("salt %q: %d holders", salt, len(got.Holders))
+		}
+		// Those that hold it already are not sent it again.
+		if again := mustPut(t, publisher, it); again.Puts > 2 || len(again.Holders) < 6 {
+			t.Errorf("salt %q: second put gave %+v", salt, again)
+		}
+	}
+}
+
+func TestHigherSeqOnTheNetworkIsNeverPutOver(t *testing.T) {
+	network := startNetwork(t, 24)
+	node := startClient(t, network)
+	older, newer := sign(t, "owner", "", 1, "a"), sign(t, "owner", "", 2, "b")
+	mustPut(t, node, older)
+	mustPut(t, node, newer)
+	for _, put := range []func() (mainline.PutResult, error){
+		func() (mainline.PutResult, error) { return node.Put(t.Context(), older, mainline.PutOptions{}) },
+		func() (mainline.PutResult, error) { return node.Refresh(t.Context(), older, nil) },
+	} {
+		res, err := put()
+		if err != nil || res.Superseded == nil || !res.Superseded.Equal(&newer) || res.Puts != 0 {
+			t.Errorf("got %+v, %v", res, err)
+		}
+	}
+	if got := mustGet(t, node, older); !got.Item.Equal(&newer) {
+		t.Errorf("got %+v", got.Item)
+	}
+}
+
+func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
+	network := startNetwork(t, 24)
+	node := startClient(t, network)
+	first, second := sign(t, "owner", "", 1, "a"), sign(t, "owner", "", 1, "b")
+	mustPut(t, node, first)
+	res, err := node.Put(t.Context(), second, mainline.PutOptions{})
+	if !res.Equivocal || res.Superseded != nil {
+		t.Errorf("got %+v, %v", res, err)
+	}
+	if got := mustGet(t, node, first); !got.Item.Equal(&first) && !got.Equivocal {
+		t.Errorf("the first value was replaced by %s", got.Item.Value)
+	}
+}
+
+func TestRacingPuttersEndWithTheHigherSeq(t *testing.T) {
+	network := startNetwork(t, 24)
+	a, b := startClient(t, network), startClient(t, network)
+	for round := range 5 {
+		older := sign(t, fmt.Sprint(round), "", 1, "a")
+		newer := sign(t, fmt.Sprint(round), "", 2, "b")
+		var both sync.WaitGroup
+		both.Go(func() { mustPut(t, b, newer) })
+		both.Go(func() {
+			_, err := a.Put(t.Context(), older, mainline.PutOptions{})
+			if err != nil && !errors.Is(err, mainline.ErrNotStored) {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if got := mustGet(t, a, newer); got.Item == nil || !got.Item.Equal(&newer) {
+			t.Errorf("got %+v", got.Item)
+		}
+	}
+}
+
+func TestNetworkWithDeadNodesStillAnswers(t *testing.T) {
+	network := startNetwork(t, 40)
+	node := startClient(t, network)
+	it := sign(t, "owner", "", 1, "a")
+	mustPut(t, node, it)
+	for _, dead := range network.Nodes[len(network.Nodes)-12:] {
+		if err := dead.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh := startClient(t, network) // knows nothing of who died
+	if got := mustGet(t, fresh, it); got.Item == nil || !got.Item.Equal(&it) {
+		t.Errorf("got %+v", got)
+	}
+	res, err := fresh.Refresh(t.Context(), it, nil)
+	if err != nil || len(res.Holders) < 6 {
+		t.Errorf("refresh among dead nodes: %+v, %v", res, err)
+	}
+}
+
+func TestRefreshPutsOnlyWhereTheItemIsMissing(t *testing.T) {
+	network := startNetwork(t, 40)
+	node := startClient(t, network)
+	it := sign(t, "owner", "", 1, "a")
+	put := mustPut(t, node, it)
+	for _, holder := range put.Holders[:3] {
+		for _, n := range network.Nodes {
+			if n.Addr() == holder.Addr {
+				if err := n.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	res, err := node.Refresh(t.Context(), it, put.Holders)
+	if err != nil || res.Puts == 0 || res.Puts > 5 || len(res.Holders) < 6 {
+		t.Errorf("got %+v, %v", res, err)
+	}
+	if res.Stored == 0 || len(res.Holders) <= res.Stored {
+		t.Errorf("want old and new holders, got %+v", res)
+	}
+}
+
+func TestNotFoundIsNotNoAnswer(t *testing.T) {
+	network := startNetwork(t, 24)
+	it := sign(t, "nobody", "", 1, "a")
+	if got := mustGet(t, startClient(t, network), it); got.Item != nil || got.Answered == 0 || len(got.Closest) == 0 {
+		t.Errorf("got %+v", got)
+	}
+	alone, err := mainline.Start(t.Context(), mainline.Config{Addr: "127.0.0.1:0", ReadOnly: true, AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alone.Close()
+	if _, err := alone.Get(t.Context(), it.Target(), nil, mainline.GetOptions{}); !errors.Is(err, mainline.ErrNoAnswer) {
+		t.Errorf("get without a network: %v", err)
+	}
+	if _, err := alone.Put(t.Context(), it, mainline.PutOptions{}); !errors.Is(err, mainline.ErrNoAnswer) {
+		t.Errorf("put without a network: %v", err)
+	}
+}
+
+func TestEarlyAnswerIsCorrected(t *testing.T) {
+	network := startNetwork(t, 24)
+	node := startClient(t, network)
+	it := sign(t, "owner", "", 3, "a")
+	mustPut(t, node, it)
+	var seen []int64
+	opts := mainline.GetOptions{Enough: 1, OnItem: func(it bep44.Item) { seen = append(seen, it.Seq) }}
+	got, err := node.Get(t.Context(), it.Target(), nil, opts)
+	if err != nil || got.Item == nil || len(seen) != 1 || seen[0] != 3 {
+		t.Errorf("got %+v, %v, seen %v", got, err, seen)
+	}
+}
+
+func TestCancelledGetReturnsAtOnce(t *testing.T) {
+	network := startNetwork(t, 8)
+	node := startClient(t, network)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := node.Get(ctx, [20]byte{1}, nil, mainline.GetOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestUnverifiedItemIsNotPut(t *testing.T) {
+	network := startNetwork(t, 8)
+	node := startClient(t, network)
+	it := sign(t, "owner", "", 1, "a")
+	it.Sig[0] ^= 1
+	if _, err := node.Put(t.Context(), it, mainline.PutOptions{}); !errors.Is(err, bep44.ErrBadSignature) {
+		t.Errorf("got %v", err)
+	}
+	if sent := node.Stats().Queries; sent != 0 {
+		t.Errorf("%d queries were sent for it", sent)
+	}
+}

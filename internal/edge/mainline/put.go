@@ -1,0 +1,160 @@
+package mainline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+)
+
+// ErrNotStored means that nodes answered, but none gave the item back after the put.
+var ErrNotStored = errors.New("no DHT node gave the item back after the put")
+
+// PutOptions shape a put. The zero value is the usual one.
+type PutOptions struct {
+	K     int       // how many of the nearest live nodes are to hold the item; 8 if 0, 16 suits a new item
+	Seeds []Contact // nodes to start from, for example the last holders
+}
+
+// PutResult is what a put found and did.
+type PutResult struct {
+	// Holders are the nodes among the K nearest that hold the item: those that showed it before the put, and those
+	// that gave it back after it. An acknowledgement alone does not count.
+	Holders []Contact
+	Stored  int // how many of the holders got it by this put
+	// Superseded is a valid item with a higher seq that the network holds. Then nothing was put: it is the one to keep
+	// alive, and the older one must not be put again.
+	Superseded *bep44.Item
+	// Equivocal means that some node holds another valid value with the same seq: the owner signed two. Those nodes were
+	// left alone; the owner must sign again with a higher seq.
+	Equivocal bool
+	Closest   []Contact // the K nearest live nodes, nearest first
+	Queried   int       // nodes that were asked in the lookup
+	Puts      int       // nodes that were sent the item
+}
+
+// Put stores a signed item on the K live nodes nearest to its target, exactly as it is. It reads first: an item that
+// the network holds with a higher seq wins, and nodes that hold this one are left alone. It then reads back what it put.
+//
+// The error is [ErrNoAnswer], [ErrNotStored], the context's, or one of package bep44 if the item does not verify.
+// A result with Superseded has no error.
+func (n *Node) Put(ctx context.Context, item bep44.Item, opts PutOptions) (PutResult, error) {
+	return n.put(ctx, &item, opts, nil)
+}
+
+// Refresh keeps an item alive that was put before. It is Put, but cheaper when little has changed: it starts from the
+// last holders and asks with the item's seq, so that a node that still has it answers without the value.
+func (n *Node) Refresh(ctx context.Context, item bep44.Item, lastHolders []Contact) (PutResult, error) {
+	return n.put(ctx, &item, PutOptions{Seeds: lastHolders}, &item.Seq)
+}
+
+func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *int64) (PutResult, error) {
+	if err := item.Verify(); err != nil {
+		return PutResult{}, err
+	}
+	s := n.newSearch(item.Target(), item.Salt, GetOptions{K: opts.K, Seeds: opts.Seeds, Seq: seq})
+	s.judgeOwn(item)
+	if err := s.run(ctx); err != nil {
+		return PutResult{}, err
+	}
+	closest := s.lookup.closest(s.opts.K)
+	res := PutResult{Queried: len(s.lookup.slots)}
+	for _, c := range closest {
+		res.Closest = append(res.Closest, c.Contact)
+	}
+	if s.best.Seq > item.Seq {
+		res.Superseded = s.best
+		res.Holders = s.holders(s.best)
+		return res, nil
+	}
+	res.Equivocal = s.equivocal
+	var lacking []*candidate
+	for _, c := range closest {
+		switch {
+		case s.holds(c.reply, item):
+			res.Holders = append(res.Holders, c.Contact)
+		case c.reply.item == nil || c.reply.seq < item.Seq:
+			lacking = append(lacking, c)
+		}
+	}
+	res.Puts = len(lacking)
+	if err := s.putTo(ctx, lacking); err != nil {
+		return res, err
+	}
+	if err := s.readBack(ctx, lacking, &res); err != nil {
+		return res, err
+	}
+	if len(res.Holders) == 0 && res.Superseded == nil {
+		return res, ErrNotStored
+	}
+	return res, nil
+}
+
+// judgeOwn makes the item that is to be put the best known one, so that only a newer one replaces it and its
+// signature is not verified again.
+func (s *search) judgeOwn(item *bep44.Item) {
+	s.verified[item.Sig] = item
+	s.best = item
+}
+
+// putTo sends the item to nodes that lack it, and waits until they acknowledged or had the time to. What they answer
+// is not believed either way.
+func (s *search) putTo(ctx context.Context, to []*candidate) error {
+	_, err := s.askEach(ctx, to, func(c *candidate) query { return putQuery(s.best, c.reply.token) })
+	return err
+}
+
+// readBack asks the nodes that were put to for the item.
+func (s *search) readBack(ctx context.Context, from []*candidate, res *PutResult) error {
+	item := s.best
+	replies, err := s.askEach(ctx, from, func(*candidate) query { return getQuery(s.lookup.target, nil) })
+	for i, r := range replies {
+		if r == nil || r.item == nil {
+			continue
+		}
+		s.judge(r)
+		if s.holds(r, item) {
+			res.Holders = append(res.Holders, from[i].Contact)
+			res.Stored++
+		}
+	}
+	if s.best.Seq > item.Seq { // another put won the race
+		res.Superseded = s.best
+	}
+	res.Equivocal = res.Equivocal || s.equivocal
+	return err
+}
+
+// askEach sends one query to each node, in parallel, and returns the replies in the same order, nil where none came.
+func (s *search) askEach(ctx context.Context, to []*candidate, q func(*candidate) query) ([]*reply, error) {
+	replies := make([]*reply, len(to))
+	events := make(chan event, len(to))
+	sent := 0
+	for i, c := range to {
+		if err := s.node.outbox.pace(ctx, c.Addr); err != nil {
+			return replies, err
+		}
+		if err := s.node.outbox.send(ctx, q(c), c.Contact, i, events); err == nil {
+			sent++
+		} else if ctx.Err() != nil {
+			return replies, ctx.Err()
+		}
+	}
+	// These nodes have just answered, so one that stays silent for twice the usual time has lost the packet.
+	timeout := time.NewTimer(2 * s.node.outbox.patience())
+	defer timeout.Stop()
+	for ; sent > 0; sent-- {
+		select {
+		case e := <-events:
+			replies[e.slot] = e.reply
+		case <-timeout.C:
+			return replies, nil
+		case <-ctx.Done():
+			return replies, ctx.Err()
+		case <-s.node.closing:
+			return replies, errClosed
+		}
+	}
+	return replies, nil
+}

@@ -1,0 +1,63 @@
+package mainline
+
+import (
+	"strconv"
+
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+)
+
+// tidSize is the length of our transaction ids: random, and longer than those of the library, so that the two never
+// meet.
+const tidSize = 8
+
+// A query is the bencoded body of a KRPC query: "a" without the id, and the method's name.
+type query struct {
+	args   []byte // sorted entries that follow "id" in "a"
+	method string
+}
+
+func getQuery(target [20]byte, seq *int64) query {
+	b := make([]byte, 0, 64)
+	if seq != nil {
+		b = append(strconv.AppendInt(append(b, "3:seqi"...), *seq, 10), 'e')
+	}
+	return query{args: appendTarget(b, target), method: "get"}
+}
+
+func findNodeQuery(target [20]byte) query {
+	return query{args: appendTarget(nil, target), method: "find_node"}
+}
+
+// appendTarget asks for IPv4 nodes only: BEP 32 wants a table of its own for IPv6, and Mainline has little of it.
+func appendTarget(b []byte, target [20]byte) []byte {
+	b = append(append(b, "6:target20:"...), target[:]...)
+	return append(b, "4:wantl2:n4e"...)
+}
+
+// putQuery carries an item exactly as signed. It never sends cas: nodes disagree about its meaning.
+func putQuery(it *bep44.Item, token string) query {
+	b := make([]byte, 0, 256+len(it.Value))
+	b = append(append(b, "1:k32:"...), it.Key[:]...)
+	if len(it.Salt) > 0 {
+		b = append(append(b, "4:salt"...), bep44.EncodeString(it.Salt)...)
+	}
+	b = append(strconv.AppendInt(append(b, "3:seqi"...), it.Seq, 10), 'e')
+	b = append(append(b, "3:sig64:"...), it.Sig[:]...)
+	b = append(append(b, "5:token"...), bep44.EncodeString([]byte(token))...)
+	b = append(append(b, "1:v"...), it.Value...)
+	return query{args: b, method: "put"}
+}
+
+// encode returns the packet. readOnly marks the sender as one that answers no queries (BEP 43), so that others keep
+// it out of their tables.
+func (q query) encode(id [20]byte, tid [tidSize]byte, readOnly bool) []byte {
+	b := make([]byte, 0, len(q.args)+96)
+	b = append(append(b, "d1:ad2:id20:"...), id[:]...)
+	b = append(append(b, q.args...), 'e')
+	b = append(append(b, "1:q"...), bep44.EncodeString([]byte(q.method))...)
+	if readOnly {
+		b = append(b, "2:roi1e"...)
+	}
+	b = append(append(b, "1:t8:"...), tid[:]...)
+	return append(b, "1:y1:qe"...)
+}
