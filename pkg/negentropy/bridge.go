@@ -15,7 +15,7 @@ const DefaultMessageLimit = 60_000
 const (
 	maxBarren  = 4       // answers in a row that settle nothing
 	maxDepth   = 128     // answers that may lead to a question; two sets of 2^40 need 24
-	maxBacklog = 1 << 20 // bytes of questions for one peer beyond which the other one pauses
+	maxBacklog = 1 << 18 // bytes of questions for one peer beyond which the other one opens no new ranges
 )
 
 // Side names one of the two peers of a bridge.
@@ -132,28 +132,30 @@ func (b *Bridge) Messages(s Side) int { return b.peers[s].messages }
 // returns false while an answer from the side is outstanding, when there is
 // nothing to ask it now, for a local side and after an error.
 func (b *Bridge) Next(s Side) (msg []byte, ok bool) {
-	if b.peers[s].responder != nil || !b.ready(s) {
+	depth, ok := b.ready(s)
+	if !ok || b.peers[s].responder != nil {
 		return nil, false
 	}
 	if made := b.peers[SideA].messages + b.peers[SideB].messages; over(made+1, b.opts.MaxMessages) {
 		b.err = fmt.Errorf("%w: more than %d messages", ErrLimit, b.opts.MaxMessages)
 		return nil, false
 	}
-	return b.peers[s].message(), true
+	return b.peers[s].message(depth), true
 }
 
-// ready reports whether a side is to be asked now. It pauses while the other
-// side has much to catch up with, so that ranges are worked off depth first; if
-// both are behind, the one with the lower range goes on.
-func (b *Bridge) ready(s Side) bool {
-	own, other := &b.peers[s].queue, &b.peers[s.Other()].queue
-	if b.err != nil || b.peers[s].waiting || len(own.list) == 0 {
-		return false
+// ready reports whether a side is to be asked now, and the least depth of the
+// questions to ask. While the other side is behind, only what is at least as deep
+// as its next question is asked, so that no new ranges are opened meanwhile. The
+// side that is deeper can always go on.
+func (b *Bridge) ready(s Side) (depth int, ok bool) {
+	own, other := &b.peers[s], &b.peers[s.Other()]
+	if b.err != nil || own.waiting || len(own.queue.list) == 0 {
+		return 0, false
 	}
-	if other.size <= maxBacklog {
-		return true
+	if other.queue.size > maxBacklog {
+		depth = other.queue.next().depth
 	}
-	return own.size > maxBacklog && own.lowest().lower.before(&other.lowest().lower)
+	return depth, own.queue.next().depth >= depth
 }
 
 // Feed takes a side's answer to the message that Next returned, reports the
@@ -184,8 +186,12 @@ func (b *Bridge) feed(s Side, answer []byte) {
 func (b *Bridge) pump() {
 	for s := range Side(len(b.peers)) {
 		p := &b.peers[s]
-		for p.responder != nil && b.ready(s) {
-			answer, err := p.responder.Respond(p.message())
+		for p.responder != nil {
+			depth, ok := b.ready(s)
+			if !ok {
+				break
+			}
+			answer, err := p.responder.Respond(p.message(depth))
 			if err != nil {
 				b.err = err
 				return

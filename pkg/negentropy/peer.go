@@ -1,9 +1,13 @@
 package negentropy
 
+import "slices"
+
 // Estimates of what an answer costs, in bytes.
 const (
 	splitCost = 1040 // a range in 16 fingerprints, or 31 ids; also all there can be
 	listCost  = 64   // an id list without its ids
+
+	sentinelSize = 64
 )
 
 // answerRanges is the number of ranges that an answer may make of each asked one.
@@ -53,45 +57,42 @@ func (p *peer) cost(q *question) int {
 	}
 }
 
-// message moves the lowest questions of the queue into a message that the peer
-// accepts, as many as it can be expected to answer in one message of its own.
-func (p *peer) message() []byte {
-	const sentinelSize = 2 * (2*maxVarintLen + fingerprintSize)
-	p.out.reset()
+// message asks what waits in the queue: as much as the peer accepts in a message
+// and can be expected to answer in one of its own, the deepest questions first and
+// none above depth.
+func (p *peer) message(depth int) []byte {
 	p.asked = p.asked[:0]
-	expected := listCost
-	var prev bound
+	size, expected := 1+sentinelSize, frameReserve
 	for len(p.queue.list) > 0 {
-		q := p.queue.lowest()
-		start := p.out.mark()
-		if prev.before(&q.lower) {
-			p.out.skip(&q.lower)
-		}
-		body := p.out.mark()
-		q.write(&p.out)
-		expected += p.cost(q)
-		fits := len(p.out.buf)+sentinelSize <= p.accepts
-		if len(p.asked) > 0 && (!fits || expected > p.answers-frameReserve || p.barren > 0) {
-			p.out.rewind(start)
+		q := p.queue.next()
+		size, expected = size+q.wireSize(), expected+p.cost(q)
+		full := size > p.accepts || expected > p.answers || p.barren > 0 || q.depth < depth
+		if full && len(p.asked) > 0 {
 			break
 		}
 		next := p.queue.pop()
-		if !fits { // a list longer than what the peer accepts: let the peer split the range instead
-			p.out.rewind(body)
+		if size > p.accepts {
+			// A list that is longer than the peer accepts cannot be cut, as ids tell
+			// nothing of their timestamps. Let the peer split the range instead.
 			next = ask(next.lower, next.upper, next.depth)
-			next.write(&p.out)
 		}
-		prev = next.upper
 		p.asked = append(p.asked, next)
 	}
-	if end := frontierBound(); !end.before(&prev) {
+	slices.SortFunc(p.asked, func(a, b question) int { return a.lower.Compare(b.lower.Item) })
+	if end := frontierBound(); !end.before(&p.asked[len(p.asked)-1].upper) {
 		sentinel := ask(end, endBound(), 0)
 		sentinel.sentinel = true
-		if prev.before(&end) {
-			p.out.skip(&end)
-		}
-		sentinel.write(&p.out)
 		p.asked = append(p.asked, sentinel)
+	}
+
+	p.out.reset()
+	var prev bound
+	for i := range p.asked {
+		if prev.before(&p.asked[i].lower) {
+			p.out.skip(&p.asked[i].lower)
+		}
+		p.asked[i].write(&p.out)
+		prev = p.asked[i].upper
 	}
 	p.waiting = true
 	p.messages++

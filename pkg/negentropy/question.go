@@ -1,6 +1,9 @@
 package negentropy
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // wildcard is a fingerprint that no range has, as finding one would mean
 // inverting SHA-256. Asking with it means: what do you hold here?
@@ -59,6 +62,16 @@ func (q *question) empty() bool { return q.mode == modeIDList && len(q.ids) == 0
 // size estimates the memory that the question takes, in bytes.
 func (q *question) size() int { return 192 + len(q.ids) }
 
+// wireSize returns the most that the question takes in a message, with a skip to
+// where it begins.
+func (q *question) wireSize() int {
+	n := fingerprintSize
+	if q.mode == modeIDList {
+		n = maxVarintLen + len(q.ids)
+	}
+	return q.lower.wireSize() + q.upper.wireSize() + n
+}
+
 func (q *question) write(w *writer) {
 	if q.mode == modeFingerprint {
 		w.fingerprint(&q.upper, q.fingerprint)
@@ -68,10 +81,12 @@ func (q *question) write(w *writer) {
 	w.buf = append(w.buf, q.ids...)
 }
 
-// questions is a queue of disjoint ranges, the lowest last.
+// questions is a queue of disjoint ranges. The deepest come first: what is nearly
+// settled is settled before anything new is opened, so that the queue stays short
+// however much differs. Among those of the same depth, the lowest come first.
 type questions struct {
-	list []question
-	size int // bytes
+	list []question // the next one last
+	size int        // bytes
 }
 
 func (qs *questions) add(more []question) {
@@ -79,10 +94,15 @@ func (qs *questions) add(more []question) {
 		qs.size += more[i].size()
 	}
 	qs.list = append(qs.list, more...)
-	slices.SortFunc(qs.list, func(a, b question) int { return b.lower.Compare(a.lower.Item) })
+	slices.SortFunc(qs.list, func(a, b question) int {
+		if a.depth != b.depth {
+			return cmp.Compare(a.depth, b.depth)
+		}
+		return b.lower.Compare(a.lower.Item)
+	})
 }
 
-func (qs *questions) lowest() *question { return &qs.list[len(qs.list)-1] }
+func (qs *questions) next() *question { return &qs.list[len(qs.list)-1] }
 
 func (qs *questions) pop() question {
 	last := len(qs.list) - 1

@@ -45,6 +45,9 @@ func (b *bound) before(c *bound) bool {
 	return bytes.Compare(b.ID[:], c.ID[:]) < 0
 }
 
+// wireSize returns the most that a range's head with this bound takes.
+func (b *bound) wireSize() int { return varintLen(b.Timestamp) + 1 + int(b.n) + 2 }
+
 func endBound() bound { return bound{Item: Item{Timestamp: infinity}} }
 
 // reader decodes one message. Everything it reads is hostile: nothing is
