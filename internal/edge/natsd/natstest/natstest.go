@@ -1,12 +1,15 @@
 // Package natstest gives tests a real NATS server with JetStream on disk. It
 // works inside a testing/synctest bubble, where a day of redeliveries and
-// schedules passes in milliseconds.
+// schedules passes in milliseconds. Bubbles with a server must not run in
+// parallel: the client library pools timers, and a timer cannot leave its
+// bubble.
 package natstest
 
 import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -34,6 +37,9 @@ func Start(t testing.TB) jetstream.JetStream {
 // StartOn runs a server in process on dir, until the test ends or closes it.
 func StartOn(t testing.TB, dir string) *natsd.Server {
 	t.Helper()
+	for range 2 { // empties every sync.Pool, and so the timers of the last bubble
+		runtime.GC()
+	}
 	s, err := natsd.Start(natsd.Config{
 		Dir:          dir,
 		SyncInterval: 1000 * time.Hour, // each would cost real time, and no test cuts the power

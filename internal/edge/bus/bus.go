@@ -1,0 +1,150 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	defaultDrain = 25 * time.Second
+	// publishTimeout outlasts the election of a new stream leader.
+	publishTimeout = 15 * time.Second
+)
+
+// Options of a stage's bus.
+type Options struct {
+	// Stage is one of [events.Stages]. A source that only publishes, such as
+	// the command line, gives its own name.
+	Stage string
+	Log   *slog.Logger // nil discards
+	// Drain is how long running handlers may go on after a shutdown begins;
+	// then their context ends. 0 means 25 s.
+	Drain time.Duration
+	// Registerer takes the metrics relaymesh_bus_*; several buses may share
+	// it. nil keeps no metrics.
+	Registerer prometheus.Registerer
+}
+
+// Bus runs the handlers of one stage.
+type Bus struct {
+	js      jetstream.JetStream
+	options Options
+	log     *slog.Logger
+	metrics *metrics
+	router  *message.Router
+	work    []work
+}
+
+// work is one consumer with what handles its messages.
+type work struct {
+	consumer events.Consumer
+	handler  events.Handler
+}
+
+// New returns a bus over a connection that stays the caller's: the bus never
+// closes it.
+func New(js jetstream.JetStream, o Options) (*Bus, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Drain == 0 {
+		o.Drain = defaultDrain
+	}
+	log := o.Log.With("stage", o.Stage)
+	// The subscriber ends its channel only when all handlers have finished or
+	// were given up, so the router has nothing left to wait for.
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: time.Second}, quiet(log))
+	if err != nil {
+		return nil, fmt.Errorf("make message router: %w", err)
+	}
+	metrics, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Bus{js: js, options: o, log: log, metrics: metrics, router: router}, nil
+}
+
+// Handle sets what handles the messages of a consumer; also those that come
+// back after a long wait. It must be called before [Bus.Run].
+func (b *Bus) Handle(c events.Consumer, h events.Handler) {
+	b.work = append(b.work, work{c, h})
+}
+
+// Running is closed when all consumers are subscribed.
+func (b *Bus) Running() <-chan struct{} { return b.router.Running() }
+
+// Run handles messages until ctx ends, then stops pulling, gives back what it
+// only holds, lets running handlers finish within Options.Drain, and returns
+// nil. It returns an error at once if a consumer does not exist or its
+// consumer or connection goes away for good. It can be called once.
+func (b *Bus) Run(ctx context.Context) error {
+	run, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	for _, w := range append(b.work, b.upkeep()...) {
+		// Bound before the router starts: it cannot undo a partial start.
+		c, err := b.js.Consumer(ctx, w.consumer.Stream, w.consumer.Name)
+		if err != nil {
+			return fmt.Errorf("consumer %s of stream %s: %w: has relaymesh provision run?", w.consumer.Name, w.consumer.Stream, err)
+		}
+		name := label(w.consumer)
+		sub := &subscriber{
+			pull: c, spec: w.consumer, drain: b.options.Drain, log: b.log.With("consumer", name),
+			settle: b.settle, fail: stop,
+		}
+		b.router.AddHandler(name, name, sub, "", publisher{b}, b.adapt(w.handler))
+	}
+	b.router.AddMiddleware(b.observe, b.recoverPanic)
+	if err := b.router.Run(run); err != nil {
+		return fmt.Errorf("run message router: %w", err)
+	}
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
+	defer cancel()
+	if err := b.js.Conn().FlushWithContext(flush); err != nil {
+		b.log.Warn("the last acknowledgements may be lost, their messages will be handled again", "error", err)
+	}
+	if ctx.Err() == nil {
+		return context.Cause(run)
+	}
+	return nil
+}
+
+// upkeep is what every stage's bus does for its stage by itself.
+func (b *Bus) upkeep() []work {
+	var list []work
+	for _, c := range events.Consumers() {
+		switch {
+		case c.Stage != b.options.Stage:
+		case c.Stream == events.StreamRetry:
+			list = append(list, work{c, b.dispatch})
+		case c.Stream == events.StreamAdvisories:
+			list = append(list, work{c, b.bury})
+		}
+	}
+	return list
+}
+
+// label names a consumer in metrics and logs: its own name is unique only
+// within its stream.
+func label(c events.Consumer) string { return c.Stream + "/" + c.Name }
+
+// quiet is the router's logger: what watermill calls information is for
+// developers.
+func quiet(log *slog.Logger) watermill.LoggerAdapter {
+	return watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{
+		slog.LevelInfo:  slog.LevelDebug,
+		slog.LevelDebug: slog.LevelDebug - 1,
+	})
+}
+
+// errDrained ends the context of handlers that a shutdown cannot wait for.
+var errDrained = errors.New("shutting down")

@@ -1,0 +1,50 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// maxReason is how much of a reason goes into an acknowledgement and a log.
+const maxReason = 512
+
+// envelope is what a dead letter needs around its data, at most.
+const envelope = 16 << 10
+
+// deadLetter stores a message that its stage will not process; id, where the
+// message is stored, makes a second attempt at the same dead letter harmless.
+func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, reason string) error {
+	letter := events.DeadLetter{
+		Stage:    b.options.Stage,
+		Subject:  m.Subject,
+		Data:     m.Data,
+		Reason:   shorten(reason),
+		Attempts: m.Attempt,
+		Time:     time.Now().Unix(),
+	}
+	// Base64 makes four bytes of three: the largest messages do not fit.
+	if fits := int(b.js.Conn().MaxPayload()-envelope) / 4 * 3; len(m.Data) > fits {
+		letter.Data = m.Data[:fits]
+		letter.Reason += fmt.Sprintf(" (kept the first %d of %d bytes)", fits, len(m.Data))
+	}
+	subject := events.DLQSubject(b.options.Stage)
+	if _, err := b.js.Publish(ctx, subject, events.Encode(letter), jetstream.WithMsgID(id)); err != nil {
+		return fmt.Errorf("publish %s: %w", subject, err)
+	}
+	b.log.Warn("dead letter", "subject", m.Subject, "reason", letter.Reason, "attempts", m.Attempt, "cause", m.Cause)
+	b.metrics.deadLetters.WithLabelValues(b.options.Stage).Inc()
+	return nil
+}
+
+func shorten(reason string) string {
+	if len(reason) > maxReason {
+		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
+	}
+	return reason
+}

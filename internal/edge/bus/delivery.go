@@ -1,0 +1,90 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// The headers of relaymesh. The first three describe the original of a message
+// that waits on RETRY; anywhere else they are ignored, since anyone may set
+// them.
+const (
+	headerSubject     = "Relaymesh-Subject"
+	headerAttempt     = "Relaymesh-Attempt" // attempts so far
+	headerCause       = "Relaymesh-Cause"
+	headerCorrelation = "Relaymesh-Correlation" // passed on to outputs
+)
+
+const maxCorrelation = 128
+
+// delivery is one delivery of a message, from pull to verdict. Written by the
+// router's goroutine until the watermill message is acked or nacked, then read
+// by the subscriber's.
+type delivery struct {
+	events.Message
+	raw      jetstream.Msg
+	message  *message.Message
+	consumer events.Consumer
+	id       string // stream:sequence
+
+	verdict events.Verdict
+	failed  error // why the outputs could not be published
+}
+
+type deliveryKey struct{}
+
+// deliveryOf returns the delivery that a handler's context belongs to.
+func deliveryOf(ctx context.Context) *delivery {
+	d, _ := ctx.Value(deliveryKey{}).(*delivery)
+	return d
+}
+
+func newDelivery(ctx context.Context, c events.Consumer, raw jetstream.Msg) (*delivery, error) {
+	meta, err := raw.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	id := messageID(meta.Stream, meta.Sequence.Stream)
+	d := &delivery{raw: raw, consumer: c, id: id}
+	d.Message = original(meta.Stream, raw.Subject(), id, raw.Headers(), raw.Data())
+	d.Attempt += int(meta.NumDelivered)
+
+	d.message = message.NewMessage(d.Cause, d.Data)
+	if c := raw.Headers().Get(headerCorrelation); c != "" && len(c) <= maxCorrelation {
+		d.message.Metadata.Set(headerCorrelation, c)
+	} else {
+		d.message.Metadata.Set(headerCorrelation, d.Cause)
+	}
+	d.message.SetContext(context.WithValue(ctx, deliveryKey{}, d))
+	return d, nil
+}
+
+// original returns the message as its handler first saw it; Attempt counts the
+// attempts before it was last stored. The cause of a message is where it is
+// stored: unlike its Nats-Msg-Id, that tells two messages of equal content
+// apart.
+func original(stream, subject, id string, h nats.Header, data []byte) events.Message {
+	m := events.Message{Subject: subject, Data: data, Cause: id}
+	if stream != events.StreamRetry {
+		return m
+	}
+	if s := h.Get(headerSubject); s != "" {
+		m.Subject = s
+	}
+	if c := h.Get(headerCause); c != "" {
+		m.Cause = c
+	}
+	if n, err := strconv.ParseUint(h.Get(headerAttempt), 10, 16); err == nil {
+		m.Attempt = int(n)
+	}
+	return m
+}
+
+func messageID(stream string, seq uint64) string { return fmt.Sprintf("%s:%d", stream, seq) }

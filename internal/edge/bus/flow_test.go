@@ -1,0 +1,194 @@
+package bus_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func TestOutputsAreStoredBeforeTheMessageIsDone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		seen := w.record()
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			seen.add(m)
+			return []events.Output{{Subject: events.SubjectNoteFound, Data: []byte("1")}, {Subject: events.SubjectNoteLost, Data: []byte("2")}}, events.Done()
+		}})
+		w.publish(events.NoteMissingSubject("a"), "{}")
+		time.Sleep(time.Second)
+		got := seen.all()
+		if len(got) != 1 || got[0].Subject != events.NoteMissingSubject("a") || string(got[0].Data) != "{}" || got[0].Attempt != 1 || got[0].Cause != "NOTE:1" {
+			w.Errorf("handler was given %+v", got)
+		}
+		if note, outcome := w.stored(events.StreamNote), w.stored(events.StreamOutcome); note != 0 || outcome != 2 {
+			w.Errorf("%d messages left in NOTE, %d outputs, want 0 and 2", note, outcome)
+		}
+	})
+}
+
+// "failed": the output cannot be stored, so the message must not be done.
+func TestAMessageWhoseOutputsAreNotStoredIsRetried(t *testing.T) {
+	inWorld(t, func(w *world) {
+		seen := w.record()
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			subject := "nobody.stores.this"
+			if seen.add(m) == 3 {
+				subject = events.SubjectNoteFound
+			}
+			return []events.Output{{Subject: subject, Data: []byte("x")}}, events.Done()
+		}})
+		w.publish(events.NoteMissingSubject("a"), "{}")
+		time.Sleep(5 * time.Minute)
+		if got := seen.all(); len(got) != 3 || got[2].Attempt != 3 {
+			w.Errorf("handled %d times, want 3: %+v", len(got), got)
+		}
+		if note, outcome := w.stored(events.StreamNote), w.stored(events.StreamOutcome); note != 0 || outcome != 1 {
+			w.Errorf("%d messages left in NOTE, %d outputs, want 0 and 1", note, outcome)
+		}
+	})
+}
+
+// "failed, but it happened": the outputs are stored, the ack is lost.
+func TestAHandlerThatRunsTwicePublishesOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		seen := w.record()
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			out := []events.Output{{Subject: events.SubjectNoteFound, Data: []byte("x")}}
+			if seen.add(m) < 3 {
+				return out, events.Retry(time.Second, "once more")
+			}
+			return out, events.Done()
+		}})
+		w.publish(events.NoteMissingSubject("a"), "{}")
+		time.Sleep(time.Minute)
+		if n := len(seen.all()); n != 3 {
+			w.Errorf("handled %d times, want 3", n)
+		}
+		if n := w.stored(events.StreamOutcome); n != 1 {
+			w.Errorf("%d outputs stored, want 1", n)
+		}
+	})
+}
+
+func TestAPanicIsARetryWithItsText(t *testing.T) {
+	inWorld(t, func(w *world) {
+		seen := w.record()
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			seen.add(m)
+			panic("nil map")
+		}})
+		w.publish(events.NoteMissingSubject("a"), "{}")
+		time.Sleep(48 * time.Hour)
+		if n := len(seen.all()); n != events.MaxAttempts {
+			w.Errorf("handled %d times, want %d", n, events.MaxAttempts)
+		}
+		letters := w.deadLetters()
+		if len(letters) != 1 || !strings.Contains(letters[0].Reason, "panic: nil map") {
+			w.Errorf("dead letters %+v", letters)
+		}
+	})
+}
+
+func TestStrangeHeadersHarmNobody(t *testing.T) {
+	inWorld(t, func(w *world) {
+		seen := w.record()
+		w.work(events.StageIngest, handlers{events.ConsumerIngest: seen.then(events.Done())})
+		msg := nats.NewMsg(events.SubjectEventReceived)
+		msg.Header["Two-Values"] = []string{"a", "b"}
+		msg.Header.Set("Relaymesh-Subject", "dlq.ingest")
+		msg.Header.Set("Relaymesh-Attempt", "19")
+		msg.Header.Set("Relaymesh-Cause", "forged")
+		msg.Header.Set("Relaymesh-Correlation", strings.Repeat("x", 1000))
+		if _, err := w.js.PublishMsg(context.Background(), msg); err != nil {
+			w.Fatal(err)
+		}
+		for _, attempt := range []string{"", "-1", "999999999999999999999", "x"} {
+			msg := nats.NewMsg("retry.ingest.k" + token(attempt))
+			msg.Header.Set("Relaymesh-Subject", events.SubjectAuthorSeen)
+			msg.Header.Set("Relaymesh-Attempt", attempt)
+			if _, err := w.js.PublishMsg(context.Background(), msg); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.publish("retry.ingest.bare", "who am I")
+		time.Sleep(time.Second)
+
+		for _, c := range seen.all() {
+			if c.Attempt != 1 || c.Cause == "forged" || (c.Subject != events.SubjectEventReceived && c.Subject != events.SubjectAuthorSeen) {
+				w.Errorf("handler was given %+v", c)
+			}
+		}
+		if n := len(seen.all()); n != 5 {
+			w.Errorf("handled %d messages, want 5", n)
+		}
+		letters := w.deadLetters()
+		if len(letters) != 1 || letters[0].Subject != "retry.ingest.bare" || string(letters[0].Data) != "who am I" {
+			w.Errorf("dead letters %+v, want the message that names no subject", letters)
+		}
+	})
+}
+
+func token(s string) string {
+	if s == "" {
+		return "empty"
+	}
+	return s
+}
+
+func TestCorrelationIsPassedOn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		echo := func(subject string) events.Handler {
+			return func(context.Context, events.Message) ([]events.Output, events.Verdict) {
+				return []events.Output{{Subject: subject, Data: []byte("x")}}, events.Done()
+			}
+		}
+		w.work(events.StageIngest, handlers{events.ConsumerIngest: echo(events.NoteMissingSubject("a"))})
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: echo(events.SubjectNoteFound)})
+		w.publish(events.SubjectEventReceived, "{}")
+		time.Sleep(time.Second)
+		s, err := w.js.Stream(context.Background(), events.StreamOutcome)
+		if err != nil {
+			w.Fatal(err)
+		}
+		msg, err := s.GetMsg(context.Background(), 1)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if got := msg.Header.Get("Relaymesh-Correlation"); got != "INTAKE:1" {
+			w.Errorf("correlation %q after two stages, want where the first message was stored", got)
+		}
+	})
+}
+
+func TestPublishOfASource(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b, err := bus.New(w.js, bus.Options{Stage: "cli"})
+		if err != nil {
+			w.Fatal(err)
+		}
+		out := events.Output{Subject: events.SubjectEventReceived, Data: []byte("{}")}
+		for range 3 {
+			if err := b.Publish(context.Background(), out); err != nil {
+				w.Fatal(err)
+			}
+		}
+		if n := w.stored(events.StreamIntake); n != 1 {
+			w.Errorf("%d messages stored, want the same content once", n)
+		}
+		time.Sleep(11 * time.Minute)
+		if err := b.Publish(context.Background(), out); err != nil {
+			w.Fatal(err)
+		}
+		if n := w.stored(events.StreamIntake); n != 2 {
+			w.Errorf("%d messages stored, want another after the deduplication window", n)
+		}
+		if err := b.Publish(context.Background(), events.Output{Subject: "nobody.stores.this"}); err == nil {
+			w.Error("publishing where no stream listens succeeded")
+		}
+	})
+}

@@ -1,0 +1,118 @@
+package bus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// publishers is how many outputs of one message are published at a time.
+const publishers = 16
+
+// Publish publishes outputs and returns when JetStream has stored all of them.
+// Their order is not kept. After an error some may be stored; publishing the
+// same again within the deduplication window stores nothing twice.
+func (b *Bus) Publish(ctx context.Context, outputs ...events.Output) error {
+	return b.publishAll(ctx, "", outputs)
+}
+
+func (b *Bus) publishAll(ctx context.Context, correlation string, outputs []events.Output) error {
+	if len(outputs) == 1 { // most often, and not worth a goroutine
+		return b.publishOne(ctx, correlation, outputs[0])
+	}
+	var group errgroup.Group
+	group.SetLimit(publishers)
+	for _, out := range outputs {
+		group.Go(func() error { return b.publishOne(ctx, correlation, out) })
+	}
+	return group.Wait()
+}
+
+func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Output) error {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	if out.Cron != "" {
+		_, err := schedule(ctx, b.js, out)
+		return err
+	}
+	msg := nats.NewMsg(out.Subject)
+	msg.Data = out.Data
+	if correlation != "" {
+		msg.Header.Set(headerCorrelation, correlation)
+	}
+	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(contentID(b.options.Stage, out.Subject, out.Data)))
+	if err != nil && !alreadyQueued(err) {
+		return fmt.Errorf("publish %s: %w", out.Subject, err)
+	}
+	return nil
+}
+
+// contentID is the Nats-Msg-Id of an output: the same content from the same
+// stage is the same message.
+func contentID(stage, subject string, data []byte) string {
+	h := sha256.New()
+	for _, s := range []string{stage, subject} {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	h.Write(data)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// alreadyQueued reports whether a stream that keeps one message per subject
+// has one. The error code alone also means a full or broken stream.
+func alreadyQueued(err error) bool {
+	const storeFailed jetstream.ErrorCode = 10077
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == storeFailed &&
+		strings.Contains(api.Description, "messages per subject")
+}
+
+// hopeless reports whether publishing can never succeed.
+func hopeless(err error) bool {
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject)
+}
+
+// publisher is the router's: every message carries its own subject.
+type publisher struct{ bus *Bus }
+
+// The metadata of a produced message.
+const (
+	metaSubject = "subject"
+	metaCron    = "cron"
+)
+
+func toWatermill(cause *message.Message, out events.Output) *message.Message {
+	m := message.NewMessageWithContext(cause.Context(), "", out.Data)
+	m.Metadata.Set(metaSubject, out.Subject)
+	m.Metadata.Set(metaCron, out.Cron)
+	m.Metadata.Set(headerCorrelation, cause.Metadata.Get(headerCorrelation))
+	return m
+}
+
+// Publish publishes the outputs of one message; the topic is not used.
+func (p publisher) Publish(_ string, produced ...*message.Message) error {
+	ctx := produced[0].Context()
+	outputs := make([]events.Output, len(produced))
+	for i, m := range produced {
+		outputs[i] = events.Output{Subject: m.Metadata.Get(metaSubject), Data: m.Payload, Cron: m.Metadata.Get(metaCron)}
+	}
+	err := p.bus.publishAll(ctx, produced[0].Metadata.Get(headerCorrelation), outputs)
+	if d := deliveryOf(ctx); d != nil {
+		d.failed = err
+	}
+	return err
+}
+
+// Close does nothing: the connection is the caller's.
+func (publisher) Close() error { return nil }

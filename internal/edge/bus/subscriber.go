@@ -1,0 +1,190 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	// giveBackWithin bounds how long a shutdown collects messages that were
+	// on their way.
+	giveBackWithin = 5 * time.Second
+	// grace is what a handler gets to return after its context has ended.
+	grace = 5 * time.Second
+	// pause comes before pulling again after an unexpected error.
+	pause = time.Second
+)
+
+// subscriber is a watermill subscriber of one consumer. It asks JetStream for
+// exactly as many messages as it has free slots: none waits in a buffer while
+// its AckWait runs out, and a shutdown has next to nothing to give back.
+type subscriber struct {
+	pull   jetstream.Consumer
+	spec   events.Consumer
+	drain  time.Duration
+	log    *slog.Logger
+	settle func(*delivery)
+	fail   func(error) // ends the bus
+}
+
+// Subscribe ends the channel once ctx has ended and all messages are settled
+// or given up.
+func (s *subscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	out := make(chan *message.Message)
+	go s.run(ctx, out)
+	return out, nil
+}
+
+// Close does nothing: the context of Subscribe ends a subscription.
+func (s *subscriber) Close() error { return nil }
+
+func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
+	defer close(out)
+	// handlers outlives ctx by the drain time, and heartbeats by grace more.
+	handlers, stopHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
+	heartbeats, stopHeartbeats := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopHandlers(nil)
+	defer stopHeartbeats()
+
+	free := make(chan struct{}, s.spec.InFlight)
+	for range s.spec.InFlight {
+		free <- struct{}{}
+	}
+	deliver := func(msg jetstream.Msg) {
+		d, err := newDelivery(handlers, s.spec, msg)
+		if err != nil {
+			s.log.Error("message without JetStream metadata", "error", err)
+			free <- struct{}{}
+			return
+		}
+		go func() {
+			s.watch(heartbeats, d)
+			free <- struct{}{}
+		}()
+		out <- d.message
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if !collect(free, s.spec.InFlight, s.drain) {
+				stopHandlers(errDrained)
+			}
+			return
+		case <-free:
+		}
+		n := 1
+		for ; len(free) > 0; n++ {
+			<-free
+		}
+		got, err := s.round(ctx, n, deliver)
+		for range n - got {
+			free <- struct{}{}
+		}
+		s.recover(ctx, err)
+	}
+}
+
+// collect takes n tokens, and reports whether they came in time.
+func collect(tokens <-chan struct{}, n int, within time.Duration) bool {
+	deadline := time.After(within)
+	for range n {
+		select {
+		case <-tokens:
+		case <-deadline:
+			return false
+		}
+	}
+	return true
+}
+
+// round pulls until n messages were delivered or ctx has ended.
+func (s *subscriber) round(ctx context.Context, n int, deliver func(jetstream.Msg)) (got int, err error) {
+	it, err := s.pull.Messages(jetstream.PullMaxMessages(n), jetstream.StopAfter(n))
+	if err != nil {
+		return 0, err
+	}
+	defer it.Stop()
+	for got < n {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = msg.Nak()
+			}
+			giveBack(it)
+			return got, nil
+		case errors.Is(err, jetstream.ErrNoHeartbeat):
+			// Either the server is gone for a while, and the client library
+			// asks again when it is back, or the consumer was deleted.
+			if _, err := s.pull.Info(ctx); errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return got, err
+			}
+		case err != nil:
+			return got, err
+		default:
+			got++
+			deliver(msg)
+		}
+	}
+	return got, nil
+}
+
+// giveBack returns what the server has sent already to other workers.
+func giveBack(it jetstream.MessagesContext) {
+	it.Drain()
+	for {
+		msg, err := it.Next(jetstream.NextMaxWait(giveBackWithin))
+		if err != nil {
+			return
+		}
+		_ = msg.Nak() // if it is lost, the message comes back after AckWait
+	}
+}
+
+// recover ends the bus on an error that will not pass, and waits after others.
+func (s *subscriber) recover(ctx context.Context, err error) {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return
+	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConnectionClosed):
+		s.fail(fmt.Errorf("consumer %s: %w", label(s.spec), err))
+		return
+	}
+	s.log.Warn("pulling messages failed, trying again", "error", err)
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+	}
+}
+
+// watch keeps the message from being delivered again while its handler runs,
+// and then settles it.
+func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
+	beat := time.NewTicker(s.spec.AckWait / 3)
+	defer beat.Stop()
+	for {
+		select {
+		case <-beat.C:
+			if err := d.raw.InProgress(); err != nil {
+				s.log.Debug("heartbeat failed", "error", err)
+			}
+		case <-d.message.Acked():
+			s.settle(d)
+			return
+		case <-d.message.Nacked():
+			s.settle(d)
+			return
+		case <-heartbeats.Done(): // the handler ignores its context
+			s.log.Error("handler does not end, its message goes to another worker", "subject", d.Subject)
+			return
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	// longestNak is the longest wait as a delayed negative ack, which keeps
+	// its slot of the consumer; longer ones are schedules.
+	longestNak  = time.Minute
+	longestWait = time.Hour
+	// shortestWait keeps Retry(0) from spinning.
+	shortestWait = time.Second
+	// afterPublishFailure is the first wait when outputs were not stored.
+	afterPublishFailure = 5 * time.Second
+	// afterBuryFailure is the wait when a dead letter was not stored.
+	afterBuryFailure = 30 * time.Second
+)
+
+type fate int
+
+const (
+	ack      fate = iota
+	giveUp        // dead letter
+	waitHere      // delayed negative ack
+	waitAway      // schedule on RETRY
+)
+
+// decide says what becomes of a message after an attempt, counting from 1.
+// jitter is in [0,1).
+func decide(v events.Verdict, attempt int, jitter float64) (f fate, wait time.Duration, reason string) {
+	after, retry := v.RetryAfter()
+	switch {
+	case v.IsDone():
+		return ack, 0, ""
+	case !retry:
+		return giveUp, 0, v.Reason()
+	case attempt >= events.MaxAttempts:
+		return giveUp, 0, fmt.Sprintf("gave up after %d attempts: %s", attempt, v.Reason())
+	}
+	wait = backoff(after, attempt)
+	wait += time.Duration((jitter - 0.5) * 0.4 * float64(wait))
+	if wait > longestNak {
+		return waitAway, wait, v.Reason()
+	}
+	return waitHere, wait, v.Reason()
+}
+
+// backoff doubles the first wait with each attempt, up to an hour.
+func backoff(after time.Duration, attempt int) time.Duration {
+	wait := max(after, shortestWait)
+	for i := 1; i < attempt && wait < longestWait; i++ {
+		wait *= 2
+	}
+	return min(wait, longestWait)
+}
+
+// settle carries out the verdict on a message whose outputs are stored, or
+// retries it if they are not.
+func (b *Bus) settle(d *delivery) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.message.Context()), publishTimeout)
+	defer cancel()
+	verdict := d.verdict
+	switch {
+	case d.failed != nil && hopeless(d.failed):
+		verdict = events.Reject(d.failed.Error())
+	case d.failed != nil:
+		verdict = events.Retry(afterPublishFailure, d.failed.Error())
+	}
+	b.metrics.handled.WithLabelValues(b.options.Stage, label(d.consumer), verdict.String()).Inc()
+
+	_, retry := verdict.RetryAfter()
+	if retry && d.message.Context().Err() != nil {
+		// Cut short by a shutdown, which is no fault of the message.
+		b.report(d, d.raw.Nak())
+		return
+	}
+	f, wait, reason := decide(verdict, d.Attempt, rand.Float64())
+	if f == waitAway {
+		if err := b.scheduleRetry(ctx, d, wait); err != nil {
+			b.log.Warn("could not schedule a retry, waiting for a minute", "subject", d.Subject, "error", err)
+			f, wait = waitHere, longestNak
+		}
+	}
+	if f == giveUp {
+		if err := b.deadLetter(ctx, d.Message, d.id, reason); err != nil {
+			b.log.Error("could not store a dead letter, trying again", "subject", d.Subject, "error", err)
+			f, wait = waitHere, afterBuryFailure
+		}
+	}
+	switch f {
+	case ack, waitAway:
+		b.report(d, d.raw.Ack())
+	case waitHere:
+		b.log.Debug("retry", "subject", d.Subject, "attempt", d.Attempt, "wait", wait, "reason", reason)
+		b.report(d, d.raw.NakWithDelay(wait))
+	case giveUp:
+		b.report(d, d.raw.TermWithReason(shorten(reason)))
+	}
+}
+
+// report logs an acknowledgement that could not be sent: the message comes
+// again after AckWait, and its handler is idempotent.
+func (b *Bus) report(d *delivery, err error) {
+	if err != nil {
+		b.log.Warn("could not acknowledge a message", "subject", d.Subject, "error", err)
+	}
+}

@@ -1,0 +1,165 @@
+package bus_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// world is a server with everything provisioned, in fake time.
+type world struct {
+	*testing.T
+	server *natsd.Server
+	js     jetstream.JetStream
+	start  time.Time
+}
+
+func inWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := natstest.StartOn(t, t.TempDir())
+		test(&world{T: t, server: s, js: natstest.Provision(t, s), start: time.Now()})
+	})
+}
+
+// worker is one running bus, with its own connection.
+type worker struct {
+	*bus.Bus
+	js   jetstream.JetStream
+	stop context.CancelFunc
+	done chan error
+}
+
+// handlers of a worker by consumer name.
+type handlers map[string]events.Handler
+
+// work runs a worker until the test ends or stops it.
+func (w *world) work(stage string, hs handlers) *worker {
+	w.Helper()
+	js := natstest.Connect(w.T, w.server)
+	b, err := bus.New(js, bus.Options{Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for name, h := range hs {
+		b.Handle(consumer(w.T, name), h)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	x := &worker{Bus: b, js: js, stop: stop, done: make(chan error, 1)}
+	go func() { x.done <- b.Run(ctx); close(x.done) }()
+	w.Cleanup(func() { stop(); <-x.done })
+	select {
+	case <-b.Running():
+	case err := <-x.done:
+		w.Fatalf("worker of stage %s: %v", stage, err)
+	}
+	return x
+}
+
+// end stops a worker and waits for it.
+func (x *worker) end(t *testing.T) {
+	t.Helper()
+	x.stop()
+	if err := <-x.done; err != nil {
+		t.Errorf("worker ended with %v", err)
+	}
+}
+
+// kill takes the worker's connection away, as the death of its process would.
+// Its running handlers cannot answer any more.
+func (x *worker) kill() { x.js.Conn().Close() }
+
+func consumer(t *testing.T, name string) events.Consumer {
+	t.Helper()
+	for _, c := range events.Consumers() {
+		if c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("no consumer %s", name)
+	return events.Consumer{}
+}
+
+func (w *world) publish(subject, data string) {
+	w.Helper()
+	if _, err := w.js.Publish(context.Background(), subject, []byte(data)); err != nil {
+		w.Fatalf("publish %s: %v", subject, err)
+	}
+}
+
+// stored returns the messages in a stream.
+func (w *world) stored(stream string) uint64 {
+	w.Helper()
+	s, err := w.js.Stream(context.Background(), stream)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs
+}
+
+// deadLetters returns what lies in the dead-letter stream, oldest first.
+func (w *world) deadLetters() []events.DeadLetter {
+	w.Helper()
+	s, err := w.js.Stream(context.Background(), events.StreamDLQ)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var list []events.DeadLetter
+	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
+		msg, err := s.GetMsg(context.Background(), seq)
+		if err != nil {
+			w.Fatal(err)
+		}
+		letter, err := events.Decode[events.DeadLetter](msg.Data)
+		if err != nil {
+			w.Fatal(err)
+		}
+		list = append(list, letter)
+	}
+	return list
+}
+
+// calls records what a handler was given, and when since the test began.
+type calls struct {
+	mu    sync.Mutex
+	start time.Time
+	list  []call
+}
+
+type call struct {
+	events.Message
+	at time.Duration
+}
+
+func (w *world) record() *calls { return &calls{start: w.start} }
+
+func (c *calls) add(m events.Message) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, call{m, time.Since(c.start)})
+	return len(c.list)
+}
+
+func (c *calls) all() []call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]call(nil), c.list...)
+}
+
+// then records a message and answers with a fixed verdict.
+func (c *calls) then(v events.Verdict) events.Handler {
+	return func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		c.add(m)
+		return nil, v
+	}
+}
