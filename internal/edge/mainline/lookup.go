@@ -10,6 +10,7 @@ import (
 const (
 	maxQueries    = 96  // a healthy lookup takes 25
 	maxCandidates = 256 // the nearest are kept
+	maxAlpha      = 16  // asked at a time when many are silent
 )
 
 // state is what a lookup knows of a candidate.
@@ -42,8 +43,8 @@ func (n *candidate) eligible() bool {
 // lookup decides whom to ask in an iterative Kademlia lookup: it converges on the k nodes nearest to a target that
 // answer. It has no clock, no socket and no lock; its owner tells it what happened.
 //
-// A node that does not answer in time is passed over at once: neither does it take one of the alpha places, nor does
-// the end wait for it.
+// A node that does not answer in time is passed over at once: the end does not wait for it, and one more node is asked
+// at a time for each that was silent, so that a neighbourhood of dead nodes costs little time.
 type lookup struct {
 	target   [20]byte
 	k, alpha int
@@ -53,6 +54,7 @@ type lookup struct {
 	byAddr  map[netip.AddrPort]*candidate
 	slots   []*candidate // in the order of asking
 	waiting int          // candidates in state asked
+	silence int          // candidates that became slow
 	answers int
 }
 
@@ -92,7 +94,7 @@ func (l *lookup) insert(n *candidate) {
 // next returns the nearest candidate that should be asked now, nil if it is enough to wait. may asks whether a message
 // may be sent to an address at present; one that may not is left for later.
 func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
-	if l.waiting >= l.alpha || len(l.slots) >= maxQueries {
+	if l.waiting >= min(l.alpha+l.silence, maxAlpha) || len(l.slots) >= maxQueries {
 		return nil
 	}
 	near := 0
@@ -183,6 +185,7 @@ func (l *lookup) expire(now time.Time, patience time.Duration) (again time.Time)
 		due := n.askedAt.Add(patience)
 		if !now.Before(due) {
 			l.leave(n, slow)
+			l.silence++
 		} else if again.IsZero() || due.Before(again) {
 			again = due
 		}

@@ -1,0 +1,215 @@
+package mainline
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestOnlyThePublicInternetIsDialled(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"1.2.3.4:6881": true, "203.0.114.1:1024": true,
+		"1.2.3.4:53": false, "1.2.3.4:0": false, "1.2.3.4:1023": false,
+		"0.0.0.0:6881": false, "0.1.2.3:6881": false, "10.0.0.1:6881": false, "100.64.0.1:6881": false, "127.0.0.1:6881": false,
+		"169.254.169.254:6881": false, "172.16.0.1:6881": false, "172.31.255.255:6881": false, "192.0.0.1:6881": false,
+		"192.0.2.1:6881": false, "192.168.1.1:6881": false, "198.18.0.1:6881": false, "198.19.255.1:6881": false,
+		"198.51.100.1:6881": false, "203.0.113.1:6881": false, "224.0.0.1:6881": false, "240.0.0.1:6881": false,
+		"255.255.255.255:6881": false, "[2a00::1]:6881": false, "[::ffff:1.2.3.4]:6881": false,
+	} {
+		if got := dialable(netip.MustParseAddrPort(addr), false); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
+	}
+	for addr, want := range map[string]bool{
+		"127.0.0.1:53": true, "10.0.0.1:6881": true, "127.0.0.1:0": false, "224.0.0.1:6881": false, "0.0.0.0:6881": false, "[::1]:6881": false,
+	} {
+		if got := dialable(netip.MustParseAddrPort(addr), true); got != want {
+			t.Errorf("private allowed, %s: %v", addr, got)
+		}
+	}
+}
+
+func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
+	c := newCourtesy(3)
+	a, b := netip.MustParseAddrPort("1.1.1.1:1"), netip.MustParseAddrPort("1.1.1.2:1")
+	now := time.Now()
+	sent := make([]int, 10)
+	for tick := range 1000 { // 10 s in steps of 10 ms, asking as often as possible
+		for c.take(a, now.Add(time.Duration(tick)*10*time.Millisecond)) == 0 {
+			sent[tick/100]++
+		}
+	}
+	total := 0
+	for _, n := range sent {
+		total += n
+	}
+	if sent[0] > 3+3 || slices.Max(sent[1:]) > 4 || total > 33 || total < 30 {
+		t.Errorf("sent %v", sent)
+	}
+	if c.take(b, now) != 0 {
+		t.Error("one address uses up another's allowance")
+	}
+	later, wait := now.Add(time.Minute), time.Duration(0)
+	for range allowance + 1 {
+		wait = c.take(a, later)
+	}
+	if wait <= 0 || wait > time.Second/3 || c.take(a, later.Add(wait)) != 0 {
+		t.Errorf("wait is %v", wait)
+	}
+	unlimited := newCourtesy(-1)
+	for range 100 {
+		if unlimited.take(a, now) != 0 {
+			t.Fatal("limited")
+		}
+	}
+}
+
+func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
+	c := newCourtesy(3)
+	a, now := netip.MustParseAddrPort("1.1.1.1:1"), time.Now()
+	c.silent(a, now)
+	if !c.isDead(a, now.Add(59*time.Second)) || c.isDead(a, now.Add(61*time.Second)) {
+		t.Error("the first silence does not count for a minute")
+	}
+	c.silent(a, now)
+	if !c.isDead(a, now.Add(9*time.Minute)) || c.isDead(a, now.Add(11*time.Minute)) {
+		t.Error("the second silence does not count for ten minutes")
+	}
+	c.alive(a)
+	if c.isDead(a, now) {
+		t.Error("dead although it answered")
+	}
+	for i := range maxTracked + 10 {
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{2, byte(i >> 16), byte(i >> 8), byte(i)}), 1)
+		c.silent(addr, now)
+		c.take(addr, now)
+	}
+	if len(c.dead) > maxTracked {
+		t.Errorf("remembers %d addresses", len(c.dead))
+	}
+}
+
+func TestKnownNodesAreSpreadAndTheNearestComeFirst(t *testing.T) {
+	var k known
+	now := time.Now()
+	w := newWorld(5000, 0)
+	for _, c := range w.nodes {
+		k.add(c, now)
+	}
+	if k.size() != 256*knownPerPrefix || k.good(now) != k.size() || k.good(now.Add(time.Hour)) != 0 {
+		t.Errorf("knows %d, good %d", k.size(), k.good(now))
+	}
+	target := [20]byte{0x42, 0x10}
+	got := k.nearest(target, 20)
+	if len(got) != 20 || got[0].ID[0] != 0x42 || !slices.IsSortedFunc(got, func(a, b Contact) int { return compareDistance(target, a.ID, b.ID) }) {
+		t.Errorf("nearest are %x", got)
+	}
+	newcomer := contact(9, "9.9.9.9:9999")
+	k.add(newcomer, now)
+	if slices.Contains(k.nearest(newcomer.ID, 1), newcomer) {
+		t.Error("a newcomer took the place of a good node")
+	}
+	k.add(newcomer, now.Add(time.Hour))
+	if !slices.Contains(k.nearest(newcomer.ID, 1), newcomer) {
+		t.Error("a good node did not take the place of a stale one")
+	}
+	k.remove(newcomer)
+	if slices.Contains(k.nearest(newcomer.ID, 8), newcomer) || k.size() != 256*knownPerPrefix-1 {
+		t.Error("not removed")
+	}
+}
+
+func TestCompactContacts(t *testing.T) {
+	want := newWorld(3, 0).nodes
+	b := AppendCompact(nil, want)
+	got, err := ParseCompact(b)
+	if err != nil || len(b) != 78 || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if _, err := ParseCompact(b[:77]); err == nil {
+		t.Error("77 bytes accepted")
+	}
+}
+
+func TestRoundTripEstimate(t *testing.T) {
+	var r roundTrip
+	if r.timeout() != maxPatience {
+		t.Error("impatient before any answer")
+	}
+	for range 50 {
+		r.observe(100 * time.Millisecond)
+	}
+	if r.timeout() != minPatience {
+		t.Errorf("steady answers: %v", r.timeout())
+	}
+	for i := range 100 {
+		r.observe(time.Duration(100+300*(i%2)) * time.Millisecond)
+	}
+	if r.timeout() < 600*time.Millisecond || r.timeout() > maxPatience {
+		t.Errorf("unsteady answers: %v", r.timeout())
+	}
+}
+
+func TestIDAndNodesOutliveARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nodes.json")
+	config := Config{Addr: "127.0.0.1:0", AllowPrivate: true, NodesFile: path}
+	first, err := Start(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := Start(t.Context(), Config{Addr: "127.0.0.1:0", AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if first.Introduce(t.Context(), other.Addr()) != 1 {
+		t.Fatal("the other node did not answer")
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Start(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if again.ID() != first.ID() {
+		t.Error("the id changed")
+	}
+	if seeds := again.seeds([20]byte{}, 8); len(seeds) != 1 || seeds[0].ID != other.ID() {
+		t.Errorf("seeds are %v", seeds)
+	}
+	for _, damaged := range []string{"", "{", `{"id":"AAAA"}`} {
+		if err := os.WriteFile(path, []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Start(t.Context(), config); err == nil {
+			t.Errorf("started from %q", damaged)
+		}
+	}
+	id := first.ID()
+	text, _ := json.Marshal(nodesFile{ID: id[:], Nodes: []byte("x")})
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), config); err == nil {
+		t.Error("started with half a node")
+	}
+}
+
+func TestConfigNamesWhatIsWrong(t *testing.T) {
+	for _, host := range []string{"router.example", "router.example:x", "router.example:0", "router.example:70000"} {
+		if n, err := Start(t.Context(), Config{Addr: "127.0.0.1:0", Bootstrap: []string{host}}); err == nil {
+			n.Close()
+			t.Errorf("accepted %q", host)
+		}
+	}
+	if n, err := Start(t.Context(), Config{Addr: "127.0.0.1:-1"}); err == nil {
+		n.Close()
+		t.Error("accepted port -1")
+	}
+}
