@@ -22,7 +22,10 @@ func SetLinks(ctx context.Context, links Store[events.Link], pubkey, via string,
 			if have, ok := l.Via[via]; ok && have >= version {
 				return l, false
 			}
-			l = events.Link{URL: url, Via: cloneVia(l.Via)}
+			l = events.Link{URL: url, Via: maps.Clone(l.Via)}
+			if l.Via == nil {
+				l.Via = map[string]int64{}
+			}
 			l.Via[via] = version
 			return l, true
 		})
@@ -35,27 +38,20 @@ func SetLinks(ctx context.Context, links Store[events.Link], pubkey, via string,
 		if !ok || have >= version || slices.Contains(relays, l.URL) {
 			return nil
 		}
-		left, err := links.Update(ctx, key, func(l events.Link, _ bool) (events.Link, bool) {
-			if have, ok := l.Via[via]; !ok || have >= version {
+		_, err := links.Update(ctx, key, func(l events.Link, found bool) (events.Link, bool) {
+			if have, ok := l.Via[via]; !found || !ok || have >= version {
 				return l, false
 			}
-			l.Via = cloneVia(l.Via)
+			l.Via = maps.Clone(l.Via)
 			delete(l.Via, via)
 			return l, true
 		})
-		if err == nil && len(left.Via) == 0 {
-			err = links.Delete(ctx, key)
+		if err == nil {
+			_, err = links.Remove(ctx, key, func(l events.Link) bool { return len(l.Via) == 0 })
 		}
 		if err != nil {
 			return fmt.Errorf("couldn't unlink %s from %s: %w", pubkey, l.URL, err)
 		}
 		return nil
 	})
-}
-
-func cloneVia(via map[string]int64) map[string]int64 {
-	if via == nil {
-		return map[string]int64{}
-	}
-	return maps.Clone(via)
 }

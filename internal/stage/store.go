@@ -7,11 +7,12 @@ import "context"
 // Update reads the value, lets change decide on the new one and writes it only
 // if nobody else wrote meanwhile; a lost race reads and decides again, so
 // change may run several times and must be pure. It returns the value that is
-// stored in the end. Each calls f for every key that matches a pattern with
-// wildcards, in no order. All errors are worth a retry.
+// stored in the end. Remove deletes a key if decide agrees, by the same rules.
+// Each calls f for every key that matches a pattern with wildcards, in no
+// order, until f returns an error. All errors are worth a retry.
 type Store[T any] interface {
 	Get(ctx context.Context, key string) (value T, found bool, err error)
 	Update(ctx context.Context, key string, change func(old T, found bool) (value T, write bool)) (T, error)
-	Delete(ctx context.Context, key string) error
+	Remove(ctx context.Context, key string, decide func(old T) bool) (removed bool, err error)
 	Each(ctx context.Context, pattern string, f func(key string, value T) error) error
 }

@@ -9,10 +9,10 @@ import (
 // maxRelays bounds the relays that are asked for one note.
 const maxRelays = 24
 
-// candidates lists the relays to ask, most likely first: where the author's
-// own lists say that they write, newest kind of evidence first, then the hints
-// of those who refer to the note, then the relays that others link the author
-// to. local is left out: it lacks the note.
+// candidates lists the relays to ask, most likely first: two hints of whoever
+// refers to the note, who has just seen it there; where the author's own lists
+// say that they write; the other hints; and the relays that the author is
+// linked to otherwise. local is left out: it lacks the note.
 func candidates(n events.NoteMissing, author events.Author, linked []string, local string) []string {
 	var out []string
 	add := func(urls []string) {

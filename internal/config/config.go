@@ -1,0 +1,74 @@
+// Package config is the one configuration of relaymesh: a struct whose fields
+// are at once the flags, the environment variables, the keys of the config
+// file and the manual. A flag beats the environment, which beats the file,
+// which beats the default.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Config is what the stages need. The four workers and relaymesh up share it.
+type Config struct {
+	NATS         string   `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"NATS server (nats://host:4222), with JetStream on."`
+	Relay        string   `env:"RELAYMESH_RELAY" placeholder:"URL" help:"The relay to stand beside (ws:// or wss://): it is read, and what it lacks is written to it."`
+	Tail         []string `env:"RELAYMESH_TAIL" placeholder:"URL" help:"More relays whose new events are taken in."`
+	AllowPrivate bool     `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to relays and DHT nodes on loopback and private addresses, too. The relay of --relay may always be one."`
+	NsecFile     string   `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
+
+	DHT DHT `embed:"" prefix:"dht-" group:"DHT"`
+
+	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"1h" group:"Timing" help:"How often each record is refreshed on the DHT: 10s, 15m, 1h, 6h, or another divisor of a minute, an hour or a day."`
+	ResolveEvery time.Duration `env:"RELAYMESH_RESOLVE_EVERY" default:"6h" group:"Timing" help:"How often an author's relay list is looked up."`
+	SyncEvery    time.Duration `env:"RELAYMESH_SYNC_EVERY" default:"15m" group:"Timing" help:"How often a relay is synced; a divisor like above."`
+	Drain        time.Duration `env:"RELAYMESH_DRAIN" default:"20s" group:"Timing" help:"How long a stopping worker may finish what it has begun."`
+
+	Admin    string `env:"RELAYMESH_ADMIN" placeholder:"HOST:PORT" group:"Operation" help:"Serve /metrics, /livez and /readyz there."`
+	LogLevel string `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" group:"Operation" help:"Least level that is logged: debug, info, warn or error."`
+}
+
+// DHT is the DHT node of dhtworkers.
+type DHT struct {
+	Listen    string   `env:"RELAYMESH_DHT_LISTEN" default:"0.0.0.0:0" placeholder:"HOST:PORT" help:"UDP address of the node, IPv4."`
+	Bootstrap []string `env:"RELAYMESH_DHT_BOOTSTRAP" placeholder:"HOST:PORT" help:"Nodes to start from." default:"router.bittorrent.com:6881,dht.transmissionbt.com:6881,dht.libtorrent.org:25401,relay.pkarr.org:6881"`
+	Serve     bool     `env:"RELAYMESH_DHT_SERVE" help:"Answer queries of other nodes, too, instead of being read-only (BEP 43)."`
+	NodesFile string   `env:"RELAYMESH_DHT_NODES_FILE" placeholder:"FILE" help:"Where the node keeps its id and the nodes it knows."`
+	Rate      float64  `env:"RELAYMESH_DHT_RATE" default:"250" help:"Packets a second that are sent at most; negative is unlimited."`
+	PerNode   float64  `env:"RELAYMESH_DHT_PER_NODE" default:"3" help:"Packets a second to one node at most; negative is unlimited. Many nodes ban who sends more than 5."`
+}
+
+// Validate normalises the URLs and says which field is wrong and what to do.
+// kong calls it after parsing.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Relay != "" {
+		url, err := events.NormalizeRelayURL(c.Relay, true)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--relay: %w", err))
+		}
+		c.Relay = url
+	}
+	for i, raw := range c.Tail {
+		url, err := events.NormalizeRelayURL(raw, c.AllowPrivate)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--tail: %w", err))
+		}
+		c.Tail[i] = url
+	}
+	for name, every := range map[string]time.Duration{"--refresh-every": c.RefreshEvery, "--sync-every": c.SyncEvery} {
+		if _, err := events.Cron("", every); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	if c.ResolveEvery <= 0 {
+		errs = append(errs, errors.New("--resolve-every: must be longer than 0"))
+	}
+	if c.Drain <= 0 {
+		errs = append(errs, errors.New("--drain: must be longer than 0"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,75 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+)
+
+func parse(t *testing.T, yaml string, args ...string) (config.Config, error) {
+	t.Helper()
+	var cli struct {
+		File kong.ConfigFlag `name:"config"`
+		config.Config
+	}
+	parser, err := kong.New(&cli, kong.Configuration(config.Load))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if yaml != "" {
+		path := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", path)
+	}
+	_, err = parser.Parse(args)
+	return cli.Config, err
+}
+
+func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
+	const yaml = "sync-every: 1h\nrefresh-every: 6h\nresolve-every: 2h\ntail: [wss://a.example, wss://b.example]\n"
+	t.Setenv("RELAYMESH_REFRESH_EVERY", "30m")
+	t.Setenv("RELAYMESH_RESOLVE_EVERY", "3h")
+	c, err := parse(t, yaml, "--resolve-every", "4h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ResolveEvery != 4*time.Hour || c.RefreshEvery != 30*time.Minute || c.SyncEvery != time.Hour || c.Drain != 20*time.Second {
+		t.Errorf("flag %s, environment %s, file %s, default %s", c.ResolveEvery, c.RefreshEvery, c.SyncEvery, c.Drain)
+	}
+	if len(c.Tail) != 2 || c.Tail[1] != "wss://b.example" {
+		t.Errorf("list from the file is %q", c.Tail)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	for want, try := range map[string]struct {
+		yaml string
+		args []string
+	}{
+		`unknown key "sync-evry"; did you mean "sync-every"?`: {yaml: "sync-evry: 1h"},
+		"--relay: relay url":               {args: []string{"--relay", "http://x.example"}},
+		"--tail: relay url":                {args: []string{"--tail", "ws://127.0.0.1"}},
+		"--sync-every: interval 7s":        {args: []string{"--sync-every", "7s"}},
+		"--refresh-every: interval 5h0m0s": {args: []string{"--refresh-every", "5h"}},
+		"--log-level":                      {args: []string{"--log-level", "loud"}},
+	} {
+		if _, err := parse(t, try.yaml, try.args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want %q", err, want)
+		}
+	}
+}
+
+func TestRelayMayBePrivate(t *testing.T) {
+	c, err := parse(t, "", "--relay", "ws://127.0.0.1:7777/")
+	if err != nil || c.Relay != "ws://127.0.0.1:7777" {
+		t.Errorf("relay is %q, %v", c.Relay, err)
+	}
+}

@@ -1,0 +1,88 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+)
+
+// Load reads a config file: YAML whose keys are the long flag names. It is a
+// kong configuration loader; unlike kong's own resolvers it lets the
+// environment win over the file and refuses keys that are no flag.
+func Load(r io.Reader) (kong.Resolver, error) {
+	values := map[string]any{}
+	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("config file: %w", err)
+	}
+	return file(values), nil
+}
+
+type file map[string]any
+
+// Resolve answers for a flag that the command line does not set.
+func (f file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, env := range flag.Envs {
+		if _, set := os.LookupEnv(env); set {
+			return nil, nil //nolint:nilnil // kong's way to say that another source decides
+		}
+	}
+	value, ok := f[flag.Name]
+	if !ok {
+		return nil, nil //nolint:nilnil // as above
+	}
+	if list, ok := value.([]any); ok {
+		parts := make([]string, len(list))
+		for i, v := range list {
+			parts[i] = fmt.Sprint(v)
+		}
+		return strings.Join(parts, ","), nil
+	}
+	return fmt.Sprint(value), nil
+}
+
+// Validate refuses keys that name no flag, with the nearest one that does.
+func (f file) Validate(app *kong.Application) error {
+	var known []string
+	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			known = append(known, flag.Name)
+		}
+		return next(nil)
+	})
+	if err != nil {
+		return err
+	}
+	for key := range f {
+		if !slices.Contains(known, key) {
+			near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
+			return fmt.Errorf("config file: unknown key %q; did you mean %q?", key, near)
+		}
+	}
+	return nil
+}
+
+// distance is the Levenshtein distance of two short words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

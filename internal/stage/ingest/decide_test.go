@@ -1,0 +1,330 @@
+package ingest
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+var (
+	alice = strings.Repeat("a1", 32)
+	bob   = strings.Repeat("b0", 32)
+	carol = strings.Repeat("c4", 32)
+	id1   = strings.Repeat("01", 32)
+	id2   = strings.Repeat("02", 32)
+	dhtA  = strings.Repeat("da", 32)
+	dhtB  = strings.Repeat("db", 32)
+)
+
+func signed(t *testing.T, seq int64, value []byte) (bep44.Item, events.Record) {
+	t.Helper()
+	item := bep44.Item{Seq: seq, Value: value}
+	if err := item.Sign(ed25519.NewKeyFromSeed(make([]byte, 32))); err != nil {
+		t.Fatal(err)
+	}
+	var r events.Record
+	stage.SetItem(&r, item)
+	return item, r
+}
+
+func relayList(t *testing.T, urls ...string) []byte {
+	t.Helper()
+	v, err := bep44.EncodeRelayList(urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// dhtList is a kind 11011 event around an item; its own id and signature play
+// no part in the decision.
+func dhtList(item bep44.Item, payload []byte) events.Event {
+	return events.Event{
+		ID: id1, PubKey: alice, Kind: kindDHTList, Content: hex.EncodeToString(payload),
+		Tags: []events.Tag{{"dht_pubkey", hex.EncodeToString(item.Key[:])}, {"dht_sig", hex.EncodeToString(item.Sig[:])}},
+	}
+}
+
+func TestDHTListMakesARecordExactlyAsSigned(t *testing.T) {
+	item, want := signed(t, 7, relayList(t, "wss://Relay.example.com/"))
+	e := dhtList(item, item.SignedBuffer())
+	f, err := decideEvent(&e, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.PubKey, want.Event = alice, id1
+	if f.record == nil || f.record.Seq != 7 || f.record.Sig != want.Sig || string(f.record.Value) != string(want.Value) {
+		t.Errorf("record is %+v, want %+v", f.record, want)
+	}
+	if f.target != stage.TargetHex(item) || f.keys[alice] != want.DHTKey || f.via != events.ViaDHT {
+		t.Errorf("target %s, keys %v, via %s", f.target, f.keys, f.via)
+	}
+	if !slices.Equal(f.list.Write, []string{"wss://relay.example.com"}) {
+		t.Errorf("list is %v", f.list.Write)
+	}
+}
+
+func TestHornetsDictIsForDiscoveryOnly(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	value := relayList(t, "wss://relay.example.com")
+	payload := fmt.Appendf(nil, "d3:seqi4e1:v%se", value)
+	item := bep44.Item{Seq: 4, Value: value}
+	copy(item.Key[:], key.Public().(ed25519.PublicKey))
+	copy(item.Sig[:], ed25519.Sign(key, payload))
+	e := dhtList(item, payload)
+	f, err := decideEvent(&e, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.record != nil {
+		t.Error("the dict form became a record, which no DHT node could verify")
+	}
+	if f.list == nil || len(f.list.Write) != 1 {
+		t.Errorf("list is %+v", f.list)
+	}
+}
+
+func TestDHTListRefuses(t *testing.T) {
+	item, _ := signed(t, 7, relayList(t, "wss://relay.example.com"))
+	good := dhtList(item, item.SignedBuffer())
+	urls := make([]string, 40)
+	for i := range urls {
+		urls[i] = fmt.Sprintf("wss://relay%02d.example.com", i)
+	}
+	for name, tc := range map[string]struct {
+		change func(e *events.Event)
+		want   string
+	}{
+		"key of 31 bytes": {func(e *events.Event) { e.Tags[0] = events.Tag{"dht_pubkey", strings.Repeat("ab", 31)} }, "dht_pubkey:"},
+		"no key":          {func(e *events.Event) { e.Tags = e.Tags[1:] }, "dht_pubkey:"},
+		"sig of 63 bytes": {func(e *events.Event) { e.Tags[1] = events.Tag{"dht_sig", strings.Repeat("ab", 63)} }, "dht_sig:"},
+		"no sig":          {func(e *events.Event) { e.Tags = e.Tags[:1] }, "dht_sig:"},
+		"wrong sig":       {func(e *events.Event) { e.Tags[1] = events.Tag{"dht_sig", strings.Repeat("ab", 64)} }, "dht_sig:"},
+		"other key":       {func(e *events.Event) { e.Tags[0] = events.Tag{"dht_pubkey", dhtB} }, "dht_sig:"},
+		"content not hex": {func(e *events.Event) { e.Content = "xyz" }, "content:"},
+		"empty content":   {func(e *events.Event) { e.Content = "" }, "content:"},
+		"negative seq":    {func(e *events.Event) { e.Content = hex.EncodeToString([]byte("3:seqi-1e1:v2:[]")) }, "content:"},
+		"value over 1000": {func(e *events.Event) {
+			e.Content = hex.EncodeToString(append([]byte("3:seqi1e1:v"), bep44.EncodeString(make([]byte, 1000))...))
+		}, "content:"},
+		"loopback relay": {func(e *events.Event) {
+			it, _ := signed(t, 8, relayList(t, "ws://127.0.0.1"))
+			*e = dhtList(it, it.SignedBuffer())
+		}, "content: relays[0]: relay url"},
+		"http relay": {func(e *events.Event) {
+			it, _ := signed(t, 8, relayList(t, "wss://relay.example.com", "http://x.example"))
+			*e = dhtList(it, it.SignedBuffer())
+		}, "content:"},
+		"no list": {func(e *events.Event) {
+			it, _ := signed(t, 8, []byte("i5e"))
+			*e = dhtList(it, it.SignedBuffer())
+		}, "content:"},
+	} {
+		e := good
+		e.Tags = slices.Clone(good.Tags)
+		tc.change(&e)
+		if f, err := decideEvent(&e, false); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+			t.Errorf("%s: error is %v, want %q (record %+v)", name, err, tc.want, f.record)
+		}
+	}
+}
+
+func TestNIP65MarkersAndSpellings(t *testing.T) {
+	e := events.Event{ID: id1, PubKey: alice, Kind: kindRelayList, CreatedAt: 5, Tags: []events.Tag{
+		{"r", "wss://both.example/"},
+		{"r", "wss://in.example", "read"},
+		{"r", "wss://OUT.example", "write"},
+		{"r", "wss://both.example"},
+		{"r", "ws://127.0.0.1"},
+		{"r"},
+		{"p", "wss://not.example"},
+	}}
+	f, err := decideEvent(&e, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(f.list.Write, []string{"wss://both.example", "wss://out.example"}) || !slices.Equal(f.list.Read, []string{"wss://both.example", "wss://in.example"}) {
+		t.Errorf("write %v, read %v", f.list.Write, f.list.Read)
+	}
+	if f.list.Version != 5 || f.via != events.ViaNIP65 {
+		t.Errorf("version %d, via %s", f.list.Version, f.via)
+	}
+}
+
+func TestNIP65RefusesWhatNoUserWrites(t *testing.T) {
+	many := make([]events.Tag, 500)
+	for i := range many {
+		many[i] = events.Tag{"r", fmt.Sprintf("wss://relay%d.example", i)}
+	}
+	for want, tags := range map[string][]events.Tag{
+		"tags: 500 relays":                            many,
+		"tags[0]: relay url \"http://x.example\"":     {{"r", "http://x.example"}},
+		"tags[1]: relay url \"javascript:alert(1)\"":  {{"p", alice}, {"r", "javascript:alert(1)"}},
+		"tags[0]: relay url \"ws://127.0.0.1\"":       {{"r", "ws://127.0.0.1"}},
+		"tags[0]: relay url \"ws://169.254.169.254\"": {{"r", "ws://169.254.169.254"}},
+	} {
+		e := events.Event{PubKey: alice, Kind: kindRelayList, Tags: tags}
+		if _, err := decideEvent(&e, false); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("error is %v, want %q", err, want)
+		}
+	}
+	e := events.Event{PubKey: alice, Kind: kindRelayList}
+	if f, err := decideEvent(&e, false); err != nil || f.list == nil {
+		t.Errorf("an empty list takes all relays back: %+v, %v", f.list, err)
+	}
+}
+
+func TestAppDataTeachesKeyAndRelays(t *testing.T) {
+	e := events.Event{ID: id1, PubKey: alice, Kind: kindAppData, CreatedAt: 3, Tags: []events.Tag{{"d", "x"}, {"r", "wss://r.example"}, {"dht", dhtA}}}
+	f, err := decideEvent(&e, false)
+	if err != nil || f.keys[alice] != dhtA || f.via != events.ViaNIP78 || len(f.list.Write) != 1 {
+		t.Errorf("%+v, %v", f, err)
+	}
+	e.Tags[2] = events.Tag{"dht", "short"}
+	if _, err := decideEvent(&e, false); err == nil || !strings.HasPrefix(err.Error(), "dht:") {
+		t.Errorf("error is %v", err)
+	}
+	e.Tags = e.Tags[:1]
+	if f, err := decideEvent(&e, false); err != nil || f.list != nil || len(f.keys) > 0 {
+		t.Errorf("other data of the kind: %+v, %v", f, err)
+	}
+}
+
+func TestDHTKeyTagBelongsToWhomItIsAbout(t *testing.T) {
+	for name, tc := range map[string]struct {
+		tags []events.Tag
+		want map[string]string
+	}{
+		"own":          {[]events.Tag{{"dht_key", dhtA}}, map[string]string{alice: dhtA}},
+		"reply":        {[]events.Tag{{"e", id1, "reply"}, {"p", carol}, {"p", bob}, {"dht_key", dhtB}}, map[string]string{bob: dhtB}},
+		"reply to ?":   {[]events.Tag{{"e", id1}, {"dht_key", dhtB}}, map[string]string{}},
+		"wrong length": {[]events.Tag{{"dht_key", "abcd"}}, map[string]string{}},
+		"no value":     {[]events.Tag{{"dht_key"}}, map[string]string{}},
+	} {
+		f, err := decideEvent(&events.Event{PubKey: alice, Kind: 1, Tags: tc.tags}, false)
+		if err != nil || fmt.Sprint(f.keys) != fmt.Sprint(tc.want) {
+			t.Errorf("%s: keys are %v, %v, want %v", name, f.keys, err, tc.want)
+		}
+	}
+}
+
+func TestReferences(t *testing.T) {
+	address := "30023:" + bob + ":slug"
+	for name, tc := range map[string]struct {
+		kind int
+		tags []events.Tag
+		want []events.NoteMissing
+	}{
+		"marked with author": {1, []events.Tag{{"e", id1, "wss://hint.example/", "root", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
+		"author as fourth":   {1, []events.Tag{{"e", id1, "", carol}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: carol}}},
+		"positional":         {1, []events.Tag{{"e", id1}, {"e", id2}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}, {EventID: id2, AuthorPubkey: bob}}},
+		"hornets reply":      {1808, []events.Tag{{"e", id1, "reply"}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}}},
+		"two authors":        {1, []events.Tag{{"e", id1}, {"p", bob}, {"p", carol}}, []events.NoteMissing{{EventID: id1}}},
+		"quote":              {1, []events.Tag{{"q", id1, "wss://hint.example", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
+		"quoted address":     {1, []events.Tag{{"q", address}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
+		"address":            {1111, []events.Tag{{"a", address, "ws://127.0.0.1"}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
+		"once":               {1, []events.Tag{{"e", id1}, {"q", id1}}, []events.NoteMissing{{EventID: id1}}},
+		"nonsense":           {1, []events.Tag{{"e", "x"}, {"e"}, {"a", "1:x:y"}, {"q"}}, nil},
+		"reactions":          {7, []events.Tag{{"e", id1}}, nil},
+		"deletions":          {5, []events.Tag{{"e", id1}}, nil},
+	} {
+		e := events.Event{ID: strings.Repeat("ee", 32), PubKey: alice, Kind: tc.kind, Tags: tc.tags}
+		for i := range tc.want {
+			tc.want[i].ReferencedBy = e.ID
+		}
+		if got := references(&e, false); fmt.Sprint(got) != fmt.Sprint(tc.want) {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func TestReferencesAreBounded(t *testing.T) {
+	e := events.Event{Kind: 1}
+	for i := range 1000 {
+		e.Tags = append(e.Tags, events.Tag{"e", fmt.Sprintf("%064x", i)})
+	}
+	if got := references(&e, false); len(got) != maxRefs {
+		t.Errorf("%d references are followed, want %d", len(got), maxRefs)
+	}
+}
+
+func TestLearnKey(t *testing.T) {
+	claim := func(key, by string, at int64) keyClaim { return keyClaim{key, by, at} }
+	for name, tc := range map[string]struct {
+		claims []keyClaim
+		want   string
+	}{
+		"a stranger fills a gap":            {[]keyClaim{claim(dhtA, bob, 1)}, dhtA},
+		"a second stranger changes nothing": {[]keyClaim{claim(dhtA, bob, 1), claim(dhtB, carol, 2)}, dhtA},
+		"the author replaces a stranger":    {[]keyClaim{claim(dhtA, bob, 9), claim(dhtB, alice, 1)}, dhtB},
+		"a stranger never replaces":         {[]keyClaim{claim(dhtA, alice, 1), claim(dhtB, bob, 9)}, dhtA},
+		"the author's newer word":           {[]keyClaim{claim(dhtA, alice, 1), claim(dhtB, alice, 2)}, dhtB},
+		"the author's older word":           {[]keyClaim{claim(dhtA, alice, 2), claim(dhtB, alice, 1)}, dhtA},
+		"no word":                           {[]keyClaim{claim(dhtA, alice, 2), claim("", alice, 3)}, dhtA},
+		"a claim confirmed by the author":   {[]keyClaim{claim(dhtA, bob, 1), claim(dhtA, alice, 2), claim(dhtB, bob, 3)}, dhtA},
+	} {
+		a := events.Author{NextResolve: 100}
+		for _, c := range tc.claims {
+			a = learnKey(alice, a, c)
+		}
+		if a.DHTKey != tc.want {
+			t.Errorf("%s: key is %.4s, want %.4s", name, a.DHTKey, tc.want)
+		}
+		if a.NextResolve != 0 {
+			t.Errorf("%s: a new key is not looked up at once", name)
+		}
+	}
+}
+
+func TestLearnListNeverGoesBack(t *testing.T) {
+	var a events.Author
+	for _, tc := range []struct {
+		l    events.List
+		want bool
+	}{
+		{events.List{Version: 5, ID: id2}, true},
+		{events.List{Version: 4, ID: id1}, false},
+		{events.List{Version: 5, ID: id2}, false},
+		{events.List{Version: 5, ID: id1}, true}, // NIP-01: the lower id wins a tie
+		{events.List{Version: 5, ID: id2}, false},
+		{events.List{Version: 6, ID: id2}, true},
+	} {
+		var took bool
+		if a, took = learnList(a, events.ViaNIP65, tc.l); took != tc.want {
+			t.Errorf("%+v: taken is %t", tc.l, took)
+		}
+	}
+	if _, took := learnList(a, events.ViaDHT, events.List{Version: 1}); !took {
+		t.Error("a list of another source is ordered by that source's versions")
+	}
+}
+
+func TestReplaceRecordNeverGoesBack(t *testing.T) {
+	_, old := signed(t, 5, []byte("1:a"))
+	for name, tc := range map[string]struct {
+		seq   int64
+		value string
+		write bool
+		want  string
+	}{
+		"higher seq":             {6, "1:b", true, ""},
+		"same":                   {5, "1:a", false, ""},
+		"lower seq":              {4, "1:b", false, "seq: 4 is lower than 5"},
+		"same seq, other value":  {5, "1:b", false, "seq: 5 was signed before"},
+		"lower seq, same value":  {4, "1:a", false, "seq: 4 is lower than 5"},
+		"higher seq, same value": {6, "1:a", true, ""},
+	} {
+		_, put := signed(t, tc.seq, []byte(tc.value))
+		write, err := replaceRecord(old, put)
+		if write != tc.write || (err == nil) != (tc.want == "") || (err != nil && !strings.HasPrefix(err.Error(), tc.want)) {
+			t.Errorf("%s: write %t, %v", name, write, err)
+		}
+	}
+}

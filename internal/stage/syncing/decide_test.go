@@ -1,0 +1,63 @@
+package syncing
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func TestKeep(t *testing.T) {
+	for _, tc := range []struct {
+		e   events.Event
+		why string
+	}{
+		{events.Event{Kind: 1, CreatedAt: 1000, Tags: []events.Tag{{"expiration", "1001"}}}, ""},
+		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration"}}}, ""},
+		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration", "1000"}}}, "expired (NIP-40)"},
+		{events.Event{Kind: 1, Tags: []events.Tag{{"-"}}}, "protected (NIP-70)"},
+		{events.Event{Kind: 1, CreatedAt: 1000 + events.MaxFuture}, ""},
+		{events.Event{Kind: 1, CreatedAt: 1001 + events.MaxFuture}, "from the future"},
+		{events.Event{Kind: 20001}, "ephemeral"},
+		{events.Event{Kind: kindAuth}, "ephemeral"},
+	} {
+		if ok, why := keep(&tc.e, 1000); why != tc.why || ok != (why == "") {
+			t.Errorf("%+v: %t, %q, want %q", tc.e, ok, why, tc.why)
+		}
+	}
+}
+
+func TestChunksCoverEveryAuthorOnce(t *testing.T) {
+	authors := make([]string, 1201)
+	for i := range authors {
+		authors[i] = fmt.Sprintf("%04d", (i*7)%1201)
+	}
+	seen := map[string]int{}
+	filters := chunks(authors)
+	for _, f := range filters {
+		if len(f.Authors) > maxAuthors {
+			t.Errorf("a chunk of %d authors", len(f.Authors))
+		}
+		for _, a := range f.Authors {
+			seen[a]++
+		}
+	}
+	if len(filters) != 3 || len(seen) != 1201 {
+		t.Errorf("%d filters name %d authors", len(filters), len(seen))
+	}
+	if chunks(nil) != nil {
+		t.Error("no authors must not become a filter that matches everybody")
+	}
+}
+
+func TestRememberCountsFailuresInARow(t *testing.T) {
+	s := remember(events.Sync{}, events.SyncFinished{URL: "u", OK: true}, 10)
+	s = remember(s, events.SyncFinished{URL: "u"}, 20)
+	s = remember(s, events.SyncFinished{URL: "u"}, 30)
+	if s.Failures != 2 || s.LastOK != 10 || s.LastTry != 30 {
+		t.Errorf("%+v", s)
+	}
+	if s = remember(s, events.SyncFinished{URL: "u", OK: true}, 40); s.Failures != 0 || s.LastOK != 40 {
+		t.Errorf("%+v", s)
+	}
+}
