@@ -28,7 +28,7 @@ type GetOptions struct {
 type GetResult struct {
 	Item      *bep44.Item // the valid item with the highest seq, nil if no node returned one
 	Holders   []Contact   // the nodes that returned Item, or with GetOptions.Seq that named that very seq
-	Closest   []Contact   // the nearest live nodes, nearest first, at most K
+	Closest   []Contact   // the nearest live nodes, nearest first, at most one and a half times K: good seeds for next time
 	Equivocal bool        // nodes returned two valid values with the highest seq; Item is the first seen
 	Queried   int         // nodes that were asked
 	Answered  int         // nodes that replied
@@ -219,8 +219,16 @@ func (s *search) result() GetResult {
 	if s.best != nil {
 		r.Holders = s.holders(s.best)
 	}
-	for _, n := range s.lookup.closest(s.opts.K) {
-		r.Closest = append(r.Closest, n.Contact)
-	}
+	r.Closest = s.neighbours()
 	return r
+}
+
+// neighbours returns the K nodes nearest to the target and half as many more, so that a later refresh still has K
+// seeds when some have left.
+func (s *search) neighbours() []Contact {
+	var out []Contact
+	for _, n := range s.lookup.closest(s.opts.K + s.opts.K/2) {
+		out = append(out, n.Contact)
+	}
+	return out
 }

@@ -125,7 +125,7 @@ func FuzzParsePacket(f *testing.F) {
 func TestRandomPacketsThatPassAreHarmless(t *testing.T) {
 	passed := 0
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 200_000 {
+	for range 50_000 {
 		b := randomPacket(rng)
 		p, err := parsePacket(b)
 		if err != nil {
@@ -138,7 +138,7 @@ func TestRandomPacketsThatPassAreHarmless(t *testing.T) {
 		}
 	}
 	if passed < 1000 {
-		t.Errorf("only %d of 200000 packets passed: the generator tests nothing", passed)
+		t.Errorf("only %d of 50000 packets passed: the generator tests nothing", passed)
 	}
 }
 

@@ -186,7 +186,7 @@ func TestRefreshPutsOnlyWhereTheItemIsMissing(t *testing.T) {
 			}
 		}
 	}
-	res, err := node.Refresh(t.Context(), it, put.Holders)
+	res, err := node.Refresh(t.Context(), it, put.Closest)
 	if err != nil || res.Puts == 0 || res.Puts > 5 || len(res.Holders) < 6 {
 		t.Errorf("got %+v, %v", res, err)
 	}

@@ -29,7 +29,7 @@ type PutResult struct {
 	// Equivocal means that some node holds another valid value with the same seq: the owner signed two. Those nodes were
 	// left alone; the owner must sign again with a higher seq.
 	Equivocal bool
-	Closest   []Contact // the K nearest live nodes, nearest first
+	Closest   []Contact // the nearest live nodes, nearest first, at most one and a half times K: seeds for Refresh
 	Queried   int       // nodes that were asked in the lookup
 	Puts      int       // nodes that were sent the item
 }
@@ -43,10 +43,11 @@ func (n *Node) Put(ctx context.Context, item bep44.Item, opts PutOptions) (PutRe
 	return n.put(ctx, &item, opts, nil)
 }
 
-// Refresh keeps an item alive that was put before. It is Put, but cheaper when little has changed: it starts from the
-// last holders and asks with the item's seq, so that a node that still has it answers without the value.
-func (n *Node) Refresh(ctx context.Context, item bep44.Item, lastHolders []Contact) (PutResult, error) {
-	return n.put(ctx, &item, PutOptions{Seeds: lastHolders}, &item.Seq)
+// Refresh keeps an item alive that was put before. It is Put, but cheaper when little has changed: it starts from last,
+// the Closest of the put or refresh before, and asks with the item's seq, so that a node that still has it answers without
+// the value and counts as a holder by its word. Only nodes that lack the item are sent it, and asked for it again.
+func (n *Node) Refresh(ctx context.Context, item bep44.Item, last []Contact) (PutResult, error) {
+	return n.put(ctx, &item, PutOptions{Seeds: last}, &item.Seq)
 }
 
 func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *int64) (PutResult, error) {
@@ -59,10 +60,7 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 		return PutResult{}, err
 	}
 	closest := s.lookup.closest(s.opts.K)
-	res := PutResult{Queried: len(s.lookup.slots)}
-	for _, c := range closest {
-		res.Closest = append(res.Closest, c.Contact)
-	}
+	res := PutResult{Queried: len(s.lookup.slots), Closest: s.neighbours()}
 	if s.best.Seq > item.Seq {
 		res.Superseded = s.best
 		res.Holders = s.holders(s.best)
