@@ -1,0 +1,162 @@
+package homerelay
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailru/easyjson"
+	"github.com/nbd-wtf/go-nostr"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("HOMERELAY_CHILD"); path != "" {
+		serveUntilKilled(path)
+	}
+	goleak.VerifyTestMain(m,
+		// One per relay, started by khatru.NewRelay without a way to end it.
+		goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start"))
+}
+
+// recorded returns the events of go-nostr's testdata, all really signed.
+var recorded = sync.OnceValue(func() []*nostr.Event {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/nbd-wtf/go-nostr").Output()
+	if err != nil {
+		panic(err)
+	}
+	f, err := os.Open(filepath.Join(strings.TrimSpace(string(dir)), "testdata", "messages.jsonl"))
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	var all []*nostr.Event
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var msg []json.RawMessage
+		if json.Unmarshal(lines.Bytes(), &msg) != nil || len(msg) < 3 || string(msg[0]) != `"EVENT"` {
+			continue
+		}
+		e := &nostr.Event{}
+		if err := easyjson.Unmarshal(msg[2], e); err != nil {
+			panic(err)
+		}
+		all = append(all, e)
+	}
+	return all
+})
+
+func startRelay(t *testing.T, path string) *Relay {
+	t.Helper()
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "relay.db")
+	}
+	r, err := Start(t.Context(), Config{Path: path, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+func newStore(t *testing.T) *store {
+	t.Helper()
+	s, err := openStore(filepath.Join(t.TempDir(), "relay.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func connect(t *testing.T, r *Relay) *nostr.Relay {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	client, err := nostr.RelayConnect(ctx, r.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// signer makes events of one author.
+type signer struct {
+	t   *testing.T
+	key string
+}
+
+func newSigner(t *testing.T) signer { return signer{t, nostr.GeneratePrivateKey()} }
+
+func (s signer) pubkey() string {
+	pub, err := nostr.GetPublicKey(s.key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pub
+}
+
+func (s signer) event(kind int, at int64, content string, tags ...nostr.Tag) *nostr.Event {
+	s.t.Helper()
+	e := &nostr.Event{Kind: kind, CreatedAt: nostr.Timestamp(at), Content: content, Tags: tags}
+	if err := e.Sign(s.key); err != nil {
+		s.t.Fatal(err)
+	}
+	return e
+}
+
+func idsOf(t *testing.T, s *store, f nostr.Filter) []string {
+	t.Helper()
+	ids := []string{}
+	err := s.Query(t.Context(), f, false, func(e *nostr.Event) bool {
+		ids = append(ids, e.ID)
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func mustInsert(t *testing.T, s *store, all ...*nostr.Event) {
+	t.Helper()
+	for _, e := range all {
+		if err := s.Insert(e); err != nil {
+			t.Fatalf("insert kind %d at %d: %v", e.Kind, e.CreatedAt, err)
+		}
+	}
+}
+
+// naive filters by looking at every event, newest first, then lowest id.
+func naive(all []*nostr.Event, f nostr.Filter) []string {
+	var hits []*nostr.Event
+	for _, e := range all {
+		if f.Matches(e) {
+			hits = append(hits, e)
+		}
+	}
+	slices.SortFunc(hits, func(a, b *nostr.Event) int {
+		if a.CreatedAt != b.CreatedAt {
+			return int(b.CreatedAt - a.CreatedAt)
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	if f.Limit > 0 && len(hits) > f.Limit {
+		hits = hits[:f.Limit]
+	}
+	ids := []string{}
+	for _, e := range hits {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}

@@ -1,0 +1,227 @@
+package homerelay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/fiatjaf/eventstore"
+	"github.com/mailru/easyjson"
+	"github.com/nbd-wtf/go-nostr"
+	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Refusals, worded as the reason of an OK message.
+var (
+	errDeleted  = errors.New("blocked: its author deleted this event")
+	errReplaced = errors.New("replaced: a newer version is stored")
+	errExpired  = errors.New("invalid: the event has expired")
+)
+
+// Insert stores an event and returns once it is on disk. It returns
+// eventstore.ErrDupEvent for one that is stored already, and one of the
+// refusals above; the caller has verified id and signature. Concurrent calls
+// share a transaction and its fsync.
+func (s *store) Insert(e *nostr.Event) error {
+	r, err := newRecord(e)
+	if err != nil {
+		return err
+	}
+	if r.expires != 0 && r.expires <= s.now().Unix() {
+		return errExpired
+	}
+	// Most of what a sync offers is there already: find that out without
+	// waiting for a write transaction.
+	known := false
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		known = tx.Bucket(byID).Get(r.id[:]) != nil
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if known {
+		return eventstore.ErrDupEvent
+	}
+	text, err := easyjson.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("invalid: %w", err)
+	}
+	// An error returned from the function would undo the whole shared
+	// transaction, so a refusal travels beside it. The function may run again.
+	var refusal error
+	err = s.db.Batch(func(tx *bbolt.Tx) error {
+		var err error
+		refusal, err = s.insert(tx, r, text)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("error: store: %w", err)
+	}
+	return refusal
+}
+
+// insert returns a refusal, or the failure of the store.
+func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error) {
+	if err := s.purge(tx, 64); err != nil {
+		return nil, err
+	}
+	if tx.Bucket(byID).Get(r.id[:]) != nil {
+		return eventstore.ErrDupEvent, nil
+	}
+	gone := tx.Bucket(deleted)
+	if r.event.Kind != nostr.KindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
+		return errDeleted, nil
+	}
+	if addr := r.address(); addr != nil {
+		if at := gone.Get(deletedAddress(addr)); at != nil && int64(binary.BigEndian.Uint64(at)) >= r.pos.createdAt() {
+			return errDeleted, nil
+		}
+		if old := tx.Bucket(latest).Get(addr); old != nil {
+			if bytes.Compare(old, r.pos[:]) < 0 {
+				return errReplaced, nil
+			}
+			previous, err := load(tx, position(old).id())
+			if err != nil {
+				return nil, err
+			}
+			if err := remove(tx, previous); err != nil {
+				return nil, err
+			}
+		}
+		if err := tx.Bucket(latest).Put(addr, r.pos[:]); err != nil {
+			return nil, err
+		}
+	}
+	if err := put(tx, r, text); err != nil {
+		return nil, err
+	}
+	if r.event.Kind == nostr.KindDeletion {
+		return nil, s.applyDeletion(tx, r)
+	}
+	return nil, nil
+}
+
+// applyDeletion removes what a kind 5 names and remembers it, so that it stays
+// away (NIP-09). What is not the author's is left alone; a deletion cannot be
+// deleted.
+func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
+	at := binary.BigEndian.AppendUint64(nil, uint64(r.pos.createdAt()))
+	for _, tag := range r.event.Tags {
+		if len(tag) < 2 {
+			continue
+		}
+		var victim []byte
+		switch tag[0] {
+		case "e":
+			id, err := hex.DecodeString(tag[1])
+			if err != nil || len(id) != idSize {
+				continue
+			}
+			if err := tx.Bucket(deleted).Put(deletedEvent(id, r.pubkey[:]), at); err != nil {
+				return err
+			}
+			victim = id
+		case "a":
+			a, err := events.ParseAddress(tag[1])
+			if err != nil || a.PubKey != r.event.PubKey {
+				continue
+			}
+			if events.Replaceable(a.Kind) {
+				a.D = ""
+			}
+			addr := addressKey(a.Kind, r.pubkey[:], a.D)
+			if old := tx.Bucket(deleted).Get(deletedAddress(addr)); old == nil || bytes.Compare(old, at) < 0 {
+				if err := tx.Bucket(deleted).Put(deletedAddress(addr), at); err != nil {
+					return err
+				}
+			}
+			stored := tx.Bucket(latest).Get(addr)
+			if stored == nil || position(stored).createdAt() > r.pos.createdAt() {
+				continue
+			}
+			victim = bytes.Clone(position(stored).id())
+		default:
+			continue
+		}
+		if tx.Bucket(byID).Get(victim) == nil {
+			continue
+		}
+		target, err := load(tx, victim)
+		if err != nil {
+			return err
+		}
+		if target.pubkey != r.pubkey || target.event.Kind == nostr.KindDeletion {
+			continue
+		}
+		if err := remove(tx, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entries calls do with every index entry of the record.
+func entries(r *record, do func(bucket, key []byte) error) error {
+	at := func(bucket, prefix []byte) error {
+		return do(bucket, append(bytes.Clone(prefix), r.pos[:]...))
+	}
+	err := errors.Join(
+		at(byTime, nil),
+		at(byAuthor, authorPrefix(r.pubkey[:])),
+		at(byKind, kindPrefix(r.event.Kind)),
+	)
+	for _, p := range r.tagPrefixes() {
+		err = errors.Join(err, at(byTag, p))
+	}
+	return err
+}
+
+func put(tx *bbolt.Tx, r *record, text []byte) error {
+	if r.expires != 0 {
+		if err := tx.Bucket(expiring).Put(expiryKey(r.expires, r.id[:]), nil); err != nil {
+			return err
+		}
+	}
+	if err := tx.Bucket(byID).Put(r.id[:], text); err != nil {
+		return err
+	}
+	return entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Put(key, r.summary[:]) })
+}
+
+// remove takes an event out of everything but the deleted bucket.
+func remove(tx *bbolt.Tx, r *record) error {
+	if r.expires != 0 {
+		if err := tx.Bucket(expiring).Delete(expiryKey(r.expires, r.id[:])); err != nil {
+			return err
+		}
+	}
+	if addr := r.address(); addr != nil {
+		if err := tx.Bucket(latest).Delete(addr); err != nil {
+			return err
+		}
+	}
+	if err := tx.Bucket(byID).Delete(r.id[:]); err != nil {
+		return err
+	}
+	return entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Delete(key) })
+}
+
+// load reads a stored event; one that an index names must be there.
+func load(tx *bbolt.Tx, id []byte) (*record, error) {
+	text := tx.Bucket(byID).Get(id)
+	if text == nil {
+		return nil, fmt.Errorf("event %x is in an index but not stored: the store is damaged", id)
+	}
+	e := &nostr.Event{}
+	if err := easyjson.Unmarshal(bytes.Clone(text), e); err != nil {
+		return nil, fmt.Errorf("event %x cannot be read: %w", id, err)
+	}
+	return newRecord(e)
+}
+
+func expiryTime(key []byte) int64 { return int64(binary.BigEndian.Uint64(key)) }

@@ -1,0 +1,237 @@
+package homerelay
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/fiatjaf/eventstore"
+	"github.com/nbd-wtf/go-nostr"
+)
+
+// loaded returns a store with the recorded events, and those of them that it
+// kept: what was replaced, deleted or expired is not there.
+func loaded(t *testing.T) (*store, []*nostr.Event) {
+	t.Helper()
+	s := newStore(t)
+	var wg sync.WaitGroup
+	for part := range 16 {
+		wg.Go(func() {
+			for i := part; i < len(recorded()); i += 16 {
+				switch err := s.Insert(recorded()[i]); err {
+				case nil, errReplaced, errDeleted, errExpired:
+				default:
+					t.Errorf("insert: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var kept []*nostr.Event
+	for _, e := range recorded() {
+		if len(idsOf(t, s, nostr.Filter{IDs: []string{e.ID}})) == 1 {
+			kept = append(kept, e)
+		}
+	}
+	if len(kept) < 450 {
+		t.Fatalf("only %d of %d events were kept", len(kept), len(recorded()))
+	}
+	return s, kept
+}
+
+// randomFilter asks for properties of events that exist, so that it mostly
+// matches something.
+func randomFilter(r *rand.Rand, all []*nostr.Event) nostr.Filter {
+	pick := func() *nostr.Event { return all[r.IntN(len(all))] }
+	var f nostr.Filter
+	if r.IntN(6) == 0 {
+		for range r.IntN(20) {
+			f.IDs = append(f.IDs, pick().ID)
+		}
+	}
+	if r.IntN(2) == 0 {
+		for range r.IntN(40) {
+			f.Authors = append(f.Authors, pick().PubKey)
+		}
+	}
+	if r.IntN(2) == 0 {
+		for range r.IntN(5) {
+			f.Kinds = append(f.Kinds, pick().Kind)
+		}
+	}
+	for range r.IntN(3) {
+		e := pick()
+		if len(e.Tags) == 0 {
+			continue
+		}
+		tag := e.Tags[r.IntN(len(e.Tags))]
+		if len(tag) >= 2 && len(tag[0]) == 1 {
+			if f.Tags == nil {
+				f.Tags = nostr.TagMap{}
+			}
+			f.Tags[tag[0]] = append(f.Tags[tag[0]], tag[1])
+		}
+	}
+	if r.IntN(3) == 0 {
+		at := pick().CreatedAt
+		f.Since = &at
+	}
+	if r.IntN(3) == 0 {
+		at := pick().CreatedAt
+		f.Until = &at
+	}
+	if r.IntN(3) == 0 {
+		f.Limit = 1 + r.IntN(30)
+	}
+	return f
+}
+
+func TestQueryEqualsNaive(t *testing.T) {
+	s, kept := loaded(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	nonEmpty := 0
+	for range 3000 {
+		f := randomFilter(r, kept)
+		want := naive(kept, f)
+		if got := idsOf(t, s, f); !slices.Equal(got, want) {
+			t.Fatalf("filter %s: got %d ids, want %d", f, len(got), len(want))
+		}
+		if len(want) > 0 {
+			nonEmpty++
+		}
+	}
+	if nonEmpty < 1000 {
+		t.Errorf("only %d of 3000 filters matched anything: the test proves little", nonEmpty)
+	}
+}
+
+func TestQueryByEachTag(t *testing.T) {
+	s, kept := loaded(t)
+	checked := 0
+	for _, e := range kept {
+		for _, tag := range e.Tags[:min(3, len(e.Tags))] {
+			if len(tag) < 2 || len(tag[0]) != 1 {
+				continue
+			}
+			f := nostr.Filter{Tags: nostr.TagMap{tag[0]: {tag[1]}}}
+			if got, want := idsOf(t, s, f), naive(kept, f); !slices.Equal(got, want) {
+				t.Fatalf("#%s %q: got %v, want %v", tag[0], tag[1], got, want)
+			}
+			checked++
+		}
+	}
+	if checked < 500 {
+		t.Errorf("only %d tags checked", checked)
+	}
+}
+
+// More than a page, many with the same second, so that pages end inside one.
+func TestQueryPages(t *testing.T) {
+	s := newStore(t)
+	author := newSigner(t)
+	var all []*nostr.Event
+	for i := range 3*pageItems + 7 {
+		tags := nostr.Tags{{"t", fmt.Sprint(i % 3)}, {"t", "all"}}
+		all = append(all, author.event(1, int64(1000+i/400), fmt.Sprint(i), tags...))
+	}
+	var wg sync.WaitGroup
+	for part := range 50 {
+		wg.Go(func() {
+			for i := part; i < len(all); i += 50 {
+				if err := s.Insert(all[i]); err != nil {
+					t.Errorf("insert: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, f := range []nostr.Filter{
+		{},
+		{Authors: []string{author.pubkey()}},
+		{Kinds: []int{1}},
+		{Tags: nostr.TagMap{"t": {"0", "1", "2", "all"}}},
+		{Limit: pageItems + 1},
+		{IDs: naive(all, nostr.Filter{})},
+	} {
+		if got, want := idsOf(t, s, f), naive(all, f); !slices.Equal(got, want) {
+			t.Errorf("filter with %d ids: got %d, want %d in order", len(f.IDs), len(got), len(want))
+		}
+	}
+}
+
+func TestQueryIDsOnly(t *testing.T) {
+	s, kept := loaded(t)
+	for _, f := range []nostr.Filter{
+		{},
+		{Kinds: []int{1, 7}},
+		{Authors: []string{kept[0].PubKey, kept[9].PubKey}, Kinds: []int{1, 3, 7}},
+		{Tags: nostr.TagMap{"e": {"none"}}},
+	} {
+		byID := map[string]nostr.Timestamp{}
+		err := s.Query(t.Context(), f, true, func(e *nostr.Event) bool {
+			byID[e.ID] = e.CreatedAt
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := naive(kept, f)
+		if len(byID) != len(want) {
+			t.Errorf("%s: %d ids, want %d", f, len(byID), len(want))
+		}
+		for _, e := range kept {
+			if at, ok := byID[e.ID]; ok && at != e.CreatedAt {
+				t.Errorf("%s: created_at %d, want %d", e.ID, at, e.CreatedAt)
+			}
+		}
+	}
+}
+
+func TestQueryOddFilters(t *testing.T) {
+	s, kept := loaded(t)
+	negative, max := nostr.Timestamp(-5), nostr.Timestamp(1<<62)
+	for name, c := range map[string]struct {
+		f    nostr.Filter
+		want int
+	}{
+		"empty ids":       {nostr.Filter{IDs: []string{}}, 0},
+		"empty authors":   {nostr.Filter{Authors: []string{}}, 0},
+		"empty kinds":     {nostr.Filter{Kinds: []int{}}, 0},
+		"no hex":          {nostr.Filter{IDs: []string{"zz"}, Authors: []string{"zz"}}, 0},
+		"kind too large":  {nostr.Filter{Kinds: []int{-1, 1 << 20}}, 0},
+		"long tag name":   {nostr.Filter{Tags: nostr.TagMap{"#e": {kept[0].ID}}}, 0},
+		"limit zero":      {nostr.Filter{LimitZero: true}, 0},
+		"negative until":  {nostr.Filter{Until: &negative}, 0},
+		"negative since":  {nostr.Filter{Since: &negative}, len(kept)},
+		"distant until":   {nostr.Filter{Until: &max}, len(kept)},
+		"distant since":   {nostr.Filter{Since: &max}, 0},
+		"repeated author": {nostr.Filter{Authors: []string{kept[0].PubKey, kept[0].PubKey}, Limit: 1}, 1},
+	} {
+		if got := len(idsOf(t, s, c.f)); got != c.want {
+			t.Errorf("%s: %d events, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestQueryStops(t *testing.T) {
+	s, _ := loaded(t)
+	n := 0
+	err := s.Query(t.Context(), nostr.Filter{}, false, func(*nostr.Event) bool {
+		n++
+		return n < 3
+	})
+	if err != nil || n != 3 {
+		t.Errorf("got %d events and %v, want 3 and no error", n, err)
+	}
+}
+
+func TestDuplicatesAreFound(t *testing.T) {
+	s, kept := loaded(t)
+	for _, e := range kept {
+		if err := s.Insert(e); err != eventstore.ErrDupEvent {
+			t.Fatalf("second insert of %s: %v", e.ID, err)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package homerelay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Config says where the relay listens and keeps its events.
+type Config struct {
+	Addr        string       // host:port to listen on; "" is a free port of 127.0.0.1
+	Path        string       // the store's file; its directory is made
+	Name        string       // NIP-11 name; "" is "relaymesh home relay"
+	Description string       // NIP-11 description
+	PubKey      string       // NIP-11 operator key, hex
+	Contact     string       // NIP-11 contact
+	Log         *slog.Logger // nil is slog.Default
+}
+
+// Relay is a relay that serves. It is made by [Start].
+type Relay struct {
+	url    string
+	store  *store
+	server *http.Server
+	conns  *conns
+	served chan error
+	close  func() error
+}
+
+// Start opens the store and serves until [Relay.Close]. The context bounds the
+// start only.
+func Start(ctx context.Context, c Config) (*Relay, error) {
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Path), 0o700); err != nil {
+		return nil, fmt.Errorf("home relay: %w", err)
+	}
+	store, err := openStore(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", c.Addr)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("home relay: listen on %s: %w", c.Addr, err), store.Close())
+	}
+	r := &Relay{
+		url:    "ws://" + ln.Addr().String(),
+		store:  store,
+		conns:  &conns{Listener: ln, open: map[net.Conn]struct{}{}},
+		served: make(chan error, 1),
+	}
+	r.server = &http.Server{
+		Handler:           newKhatru(store, c),
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
+	go func() { r.served <- r.server.Serve(r.conns) }()
+	r.close = sync.OnceValue(r.shutdown)
+	return r, nil
+}
+
+// URL is the websocket address, ws://host:port.
+func (r *Relay) URL() string { return r.url }
+
+// Close stops listening, ends every connection, waits for writes that run and
+// closes the store. khatru leaves one sleeping goroutine per relay behind, and
+// each connection's two end within moments after Close has returned. Further
+// calls return what the first returned.
+func (r *Relay) Close() error { return r.close() }
+
+func (r *Relay) shutdown() error {
+	err := r.server.Close()
+	if e := <-r.served; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	r.conns.closeAll()
+	return errors.Join(err, r.store.Close())
+}
+
+// writeTimeout ends a connection whose client does not read: khatru writes
+// without a deadline and would block everyone who publishes.
+const writeTimeout = 30 * time.Second
+
+// conns is a listener that knows its connections: http.Server forgets those
+// that became websockets.
+type conns struct {
+	net.Listener
+	mu   sync.Mutex
+	open map[net.Conn]struct{} // nil once closed
+}
+
+func (l *conns) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, owner: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		nc.Close()
+		return nil, net.ErrClosed
+	}
+	l.open[c] = struct{}{}
+	return c, nil
+}
+
+func (l *conns) closeAll() {
+	l.mu.Lock()
+	open := l.open
+	l.open = nil
+	l.mu.Unlock()
+	for c := range open {
+		c.Close()
+	}
+}
+
+type conn struct {
+	net.Conn
+	owner *conns
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *conn) Close() error {
+	c.owner.mu.Lock()
+	delete(c.owner.open, c)
+	c.owner.mu.Unlock()
+	return c.Conn.Close()
+}

@@ -1,0 +1,84 @@
+package homerelay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// store keeps events in one bbolt file. It is safe for concurrent use.
+type store struct {
+	db  *bbolt.DB
+	now func() time.Time
+}
+
+// openStore opens or makes the file. bbolt locks it, so a second relay on the
+// same file is an error after a second, not damage.
+func openStore(path string) (*store, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:        time.Second,
+		FreelistType:   bbolt.FreelistMapType,
+		NoFreelistSync: true,
+	})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fmt.Errorf("home relay: %s is in use by another process", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("home relay: open %s: %w", path, err)
+	}
+	// How long the first of a group of writers waits for others to share its
+	// fsync; bbolt's 10 ms would be most of a lone writer's latency.
+	db.MaxBatchDelay = 2 * time.Millisecond
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("home relay: prepare %s: %w", path, err), db.Close())
+	}
+	return &store{db: db, now: time.Now}, nil
+}
+
+// Close waits for transactions that run.
+func (s *store) Close() error { return s.db.Close() }
+
+// purge deletes up to limit events that expired, so that the file does not
+// keep them for ever; queries leave them out anyway.
+func (s *store) purge(tx *bbolt.Tx, limit int) error {
+	now := s.now().Unix()
+	c := tx.Bucket(expiring).Cursor()
+	for k, _ := c.First(); k != nil && limit > 0; k, _ = c.First() {
+		if expiryTime(k) > now {
+			return nil
+		}
+		r, err := load(tx, k[8:])
+		if err != nil {
+			return err
+		}
+		if err := remove(tx, r); err != nil {
+			return err
+		}
+		limit--
+	}
+	return nil
+}
+
+// alive reports whether an entry may be served at time now.
+func alive(s summary, now int64) bool {
+	return s.expiration() == 0 || s.expiration() > now
+}
+
+// cancelled is polled by long walks.
+func cancelled(ctx context.Context, step int) error {
+	if step%1024 == 0 {
+		return ctx.Err()
+	}
+	return nil
+}
