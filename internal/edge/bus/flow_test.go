@@ -79,16 +79,24 @@ func TestAPanicIsARetryWithItsText(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
 		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
-			seen.add(m)
+			if m.Key() == "once" && seen.add(m) == 2 {
+				return nil, events.Done()
+			}
 			panic("nil map")
 		}})
-		w.publish(events.NoteMissingSubject("a"), "{}")
-		time.Sleep(48 * time.Hour)
-		if n := len(seen.all()); n != events.MaxAttempts {
-			w.Errorf("handled %d times, want %d", n, events.MaxAttempts)
+		w.publish(events.NoteMissingSubject("once"), "{}")
+		last := nats.NewMsg("retry.fetcher.always")
+		last.Header.Set("Relaymesh-Subject", events.NoteMissingSubject("always"))
+		last.Header.Set("Relaymesh-Attempt", "19")
+		if _, err := w.js.PublishMsg(context.Background(), last); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := seen.all(); len(got) != 2 || got[1].Attempt != 2 {
+			w.Errorf("handled %+v, want a second attempt", got)
 		}
 		letters := w.deadLetters()
-		if len(letters) != 1 || !strings.Contains(letters[0].Reason, "panic: nil map") {
+		if len(letters) != 1 || letters[0].Subject != events.NoteMissingSubject("always") || letters[0].Reason != "gave up after 20 attempts: panic: nil map" {
 			w.Errorf("dead letters %+v", letters)
 		}
 	})

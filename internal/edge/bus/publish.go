@@ -50,14 +50,18 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Out
 	if correlation != "" {
 		msg.Header.Set(headerCorrelation, correlation)
 	}
-	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(contentID(b.options.Stage, out.Subject, out.Data)))
+	id := out.ID
+	if id == "" {
+		id = contentID(b.options.Stage, out.Subject, out.Data)
+	}
+	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
 	if err != nil && !alreadyQueued(err) {
 		return fmt.Errorf("publish %s: %w", out.Subject, err)
 	}
 	return nil
 }
 
-// contentID is the Nats-Msg-Id of an output: the same content from the same
+// contentID is the Nats-Msg-Id of an output that names none: the same content from the same
 // stage is the same message.
 func contentID(stage, subject string, data []byte) string {
 	h := sha256.New()
@@ -86,14 +90,14 @@ func hopeless(err error) bool {
 // publisher is the router's: every message carries its own subject.
 type publisher struct{ bus *Bus }
 
-// The metadata of a produced message.
+// The metadata of a produced message; its UUID is the output's id.
 const (
 	metaSubject = "subject"
 	metaCron    = "cron"
 )
 
 func toWatermill(cause *message.Message, out events.Output) *message.Message {
-	m := message.NewMessageWithContext(cause.Context(), "", out.Data)
+	m := message.NewMessageWithContext(cause.Context(), out.ID, out.Data)
 	m.Metadata.Set(metaSubject, out.Subject)
 	m.Metadata.Set(metaCron, out.Cron)
 	m.Metadata.Set(headerCorrelation, cause.Metadata.Get(headerCorrelation))
@@ -105,7 +109,7 @@ func (p publisher) Publish(_ string, produced ...*message.Message) error {
 	ctx := produced[0].Context()
 	outputs := make([]events.Output, len(produced))
 	for i, m := range produced {
-		outputs[i] = events.Output{Subject: m.Metadata.Get(metaSubject), Data: m.Payload, Cron: m.Metadata.Get(metaCron)}
+		outputs[i] = events.Output{Subject: m.Metadata.Get(metaSubject), Data: m.Payload, ID: m.UUID, Cron: m.Metadata.Get(metaCron)}
 	}
 	err := p.bus.publishAll(ctx, produced[0].Metadata.Get(headerCorrelation), outputs)
 	if d := deliveryOf(ctx); d != nil {

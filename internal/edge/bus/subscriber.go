@@ -48,7 +48,7 @@ func (s *subscriber) Close() error { return nil }
 
 func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	defer close(out)
-	// handlers outlives ctx by the drain time, and heartbeats by grace more.
+	// Handlers outlive ctx by the drain time, and heartbeats by grace more.
 	handlers, stopHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
 	heartbeats, stopHeartbeats := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHandlers(nil)
@@ -74,9 +74,9 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	for {
 		select {
 		case <-ctx.Done():
-			if !collect(free, s.spec.InFlight, s.drain) {
-				stopHandlers(errDrained)
-			}
+			running := collect(free, s.spec.InFlight, s.drain)
+			stopHandlers(errDrained)
+			collect(free, running, grace)
 			return
 		case <-free:
 		}
@@ -92,17 +92,17 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	}
 }
 
-// collect takes n tokens, and reports whether they came in time.
-func collect(tokens <-chan struct{}, n int, within time.Duration) bool {
+// collect takes n tokens, and returns how many did not come in time.
+func collect(tokens <-chan struct{}, n int, within time.Duration) int {
 	deadline := time.After(within)
-	for range n {
+	for ; n > 0; n-- {
 		select {
 		case <-tokens:
 		case <-deadline:
-			return false
+			return n
 		}
 	}
-	return true
+	return 0
 }
 
 // round pulls until n messages were delivered or ctx has ended.

@@ -19,6 +19,7 @@ import (
 // world is a server with everything provisioned, in fake time.
 type world struct {
 	*testing.T
+	dir    string
 	server *natsd.Server
 	js     jetstream.JetStream
 	start  time.Time
@@ -27,9 +28,21 @@ type world struct {
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := natstest.StartOn(t, t.TempDir())
-		test(&world{T: t, server: s, js: natstest.Provision(t, s), start: time.Now()})
+		w := &world{T: t, dir: t.TempDir(), start: time.Now()}
+		w.server = natstest.StartOn(t, w.dir)
+		w.js = natstest.Provision(t, w.server)
+		test(w)
 	})
+}
+
+// restart stops the server and starts it on the same directory after a while.
+func (w *world) restart(after time.Duration) {
+	w.Helper()
+	w.js.Conn().Close()
+	w.server.Close()
+	time.Sleep(after)
+	w.server = natstest.StartOn(w.T, w.dir)
+	w.js = natstest.Connect(w.T, w.server)
 }
 
 // worker is one running bus, with its own connection.

@@ -116,13 +116,16 @@ func options(c Config) (*server.Options, error) {
 // Connect returns a connection of this process, without a socket, named for
 // monitoring and for the error log. The caller closes it.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append(append(bus.ConnectOptions(name, s.log), nats.InProcessServer(s.nats)), opts...)
+	opts = append(append(bus.ConnectOptions(name, s.log), nats.InProcessServer(s)), opts...)
 	nc, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS in process: %w", err)
 	}
 	return nc, nil
 }
+
+// InProcessConn makes the server a [nats.InProcessConnProvider].
+func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
 
 // URL is where other processes connect; empty if the server does not listen.
 func (s *Server) URL() string {

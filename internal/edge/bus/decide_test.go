@@ -1,0 +1,82 @@
+package bus
+
+import (
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func TestDecide(t *testing.T) {
+	retry := func(after time.Duration) events.Verdict { return events.Retry(after, "busy") }
+	for _, c := range []struct {
+		name    string
+		verdict events.Verdict
+		attempt int
+		fate    fate
+		wait    time.Duration // without jitter
+		reason  string
+	}{
+		{"done", events.Done(), 1, ack, 0, ""},
+		{"done at last", events.Done(), events.MaxAttempts + 5, ack, 0, ""},
+		{"reject", events.Reject("bad signature"), 1, giveUp, 0, "bad signature"},
+		{"first retry", retry(2 * time.Second), 1, waitHere, 2 * time.Second, "busy"},
+		{"third retry", retry(2 * time.Second), 3, waitHere, 8 * time.Second, "busy"},
+		{"retry at once", retry(0), 1, waitHere, time.Second, "busy"},
+		{"negative wait", retry(-time.Hour), 1, waitHere, time.Second, "busy"},
+		{"a minute", retry(time.Minute), 1, waitHere, time.Minute, "busy"},
+		{"over a minute", retry(time.Minute), 2, waitAway, 2 * time.Minute, "busy"},
+		{"never over an hour", retry(time.Second), 19, waitAway, time.Hour, "busy"},
+		{"asks for more than an hour", retry(1 << 62), 1, waitAway, time.Hour, "busy"},
+		{"no attempt left", retry(time.Second), events.MaxAttempts, giveUp, 0, "gave up after 20 attempts: busy"},
+	} {
+		f, wait, reason := decide(c.verdict, c.attempt, 0.5)
+		if f != c.fate || wait != c.wait || reason != c.reason {
+			t.Errorf("%s: fate %d, wait %s, reason %q; want %d, %s, %q", c.name, f, wait, reason, c.fate, c.wait, c.reason)
+		}
+	}
+	if _, low, _ := decide(retry(10*time.Second), 1, 0); low != 8*time.Second {
+		t.Errorf("least wait %s, want 20 %% less", low)
+	}
+	if _, high, _ := decide(retry(10*time.Second), 1, 0.999999); high.Round(time.Millisecond) != 12*time.Second {
+		t.Errorf("longest wait %s, want 20 %% more", high)
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for _, c := range []struct {
+		pattern, subject string
+		want             bool
+	}{
+		{"a.b", "a.b", true},
+		{"a.b", "a", false},
+		{"a", "a.b", false},
+		{"a.*", "a.b", true},
+		{"a.*", "a.b.c", false},
+		{"a.*", "a", false},
+		{"*.b", "a.b", true},
+		{"a.>", "a.b.c", true},
+		{"a.>", "a", false},
+		{">", "a", true},
+		{"a.*.c", "a.b.c", true},
+		{"a.*.c", "a.b.d", false},
+	} {
+		if got := matches(c.pattern, c.subject); got != c.want {
+			t.Errorf("matches(%q, %q) = %v", c.pattern, c.subject, got)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	long := make([]byte, 0, 2*maxReason)
+	for range maxReason {
+		long = append(long, "é"...)
+	}
+	if got := shorten("x" + string(long)); len(got) > maxReason+len("…") || !utf8.ValidString(got) {
+		t.Errorf("shortened to %d bytes, valid UTF-8: %v", len(got), utf8.ValidString(got))
+	}
+	if got := shorten("why"); got != "why" {
+		t.Errorf("a short reason became %q", got)
+	}
+}

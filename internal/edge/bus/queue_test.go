@@ -1,0 +1,129 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// source publishes as a stage would, without handling anything.
+func (w *world) source() *bus.Bus {
+	w.Helper()
+	b, err := bus.New(w.js, bus.Options{Stage: events.StageIngest})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return b
+}
+
+func (w *world) send(b *bus.Bus, subject, data string) {
+	w.Helper()
+	if err := b.Publish(context.Background(), events.Output{Subject: subject, Data: []byte(data)}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func TestANoteIsQueuedOnceWhileOutstanding(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.source()
+		subject := events.NoteMissingSubject("a")
+		for i := range 5 { // of different content, so that only the stream can tell
+			w.send(b, subject, fmt.Sprint(i))
+			time.Sleep(time.Hour)
+		}
+		seen := w.record()
+		release := make(chan struct{})
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			seen.add(m)
+			<-release
+			return nil, events.Done()
+		}})
+		time.Sleep(time.Minute)
+		w.send(b, subject, "in flight")
+		close(release)
+		time.Sleep(time.Minute)
+		if got := seen.all(); len(got) != 1 || string(got[0].Data) != "0" {
+			w.Errorf("handled %+v, want the first alone", got)
+		}
+		w.send(b, subject, "afterwards")
+		time.Sleep(time.Minute)
+		if got := seen.all(); len(got) != 2 || string(got[1].Data) != "afterwards" {
+			w.Errorf("handled %+v, want a new one once the first is done", got)
+		}
+	})
+}
+
+// A full queue answers with the same error code as "already queued".
+func TestAFullQueueIsAnError(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s, err := w.js.Stream(context.Background(), events.StreamNote)
+		if err != nil {
+			w.Fatal(err)
+		}
+		c := s.CachedInfo().Config
+		c.MaxBytes = 1000
+		if _, err := w.js.UpdateStream(context.Background(), c); err != nil {
+			w.Fatal(err)
+		}
+		err = w.source().Publish(context.Background(), events.Output{Subject: events.NoteMissingSubject("a"), Data: make([]byte, 2000)})
+		if err == nil {
+			w.Error("publishing into a full queue succeeded")
+		}
+	})
+}
+
+func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.source()
+		subject := events.AuthorSeenSubject("a")
+		for i := range 5 {
+			w.send(b, subject, fmt.Sprint(i))
+		}
+		seen := w.record()
+		release := make(chan struct{})
+		w.work(events.StageDHTWorker, handlers{events.ConsumerResolve: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			seen.add(m)
+			<-release
+			return nil, events.Done()
+		}})
+		time.Sleep(time.Second)
+		w.send(b, subject, "in flight 1")
+		w.send(b, subject, "in flight 2")
+		close(release)
+		time.Sleep(time.Minute)
+		var got []string
+		for _, c := range seen.all() {
+			got = append(got, string(c.Data))
+		}
+		// The second of those in flight replaces the first unless that one
+		// was delivered before.
+		if len(got) < 2 || got[0] != "4" || got[len(got)-1] != "in flight 2" || len(got) > 3 {
+			w.Errorf("handled %q, want the newest before and the newest since", got)
+		}
+		if n := w.stored(events.StreamAuthor); n != 0 {
+			w.Errorf("%d messages left", n)
+		}
+	})
+}
+
+func TestAnOutputMayNameItsID(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			return []events.Output{{Subject: events.SubjectEventReceived, Data: m.Data, ID: "event 1"}}, events.Done()
+		}})
+		b := w.source()
+		w.send(b, events.NoteMissingSubject("a"), "from one relay")
+		w.send(b, events.NoteMissingSubject("b"), "from another, in another order of fields")
+		time.Sleep(time.Minute)
+		if err := b.Publish(context.Background(), events.Output{Subject: events.SubjectEventReceived, Data: []byte("from the tail"), ID: "event 1"}); err != nil {
+			w.Fatal(err)
+		}
+		if n := w.stored(events.StreamIntake); n != 1 {
+			w.Errorf("%d messages stored, want 1", n)
+		}
+	})
+}

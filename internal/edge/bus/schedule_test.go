@@ -1,0 +1,144 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// perSecond counts the calls in the interval by the second in which they came.
+func perSecond(list []call, from, to time.Duration) (perKey map[string]int, most int) {
+	perKey, second := map[string]int{}, map[time.Duration]int{}
+	for _, c := range list {
+		if c.at >= from && c.at < to {
+			perKey[c.Key()]++
+			second[c.at/time.Second]++
+		}
+	}
+	for _, n := range second {
+		most = max(most, n)
+	}
+	return perKey, most
+}
+
+func TestEverySliceIsDueOncePerIntervalAndSpreadAlsoAfterAnOutage(t *testing.T) {
+	inWorld(t, func(w *world) {
+		provision := func() {
+			if _, err := bus.Provision(context.Background(), w.js, bus.ProvisionOptions{RefreshEvery: time.Hour}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		provision()
+		seen := w.record()
+		work := func() *worker {
+			return w.work(events.StageDHTWorker, handlers{events.ConsumerRefresh: seen.then(events.Done())})
+		}
+		check := func(what string, from, to time.Duration) {
+			w.Helper()
+			keys, most := perSecond(seen.all(), from, to)
+			for key, n := range keys {
+				if n != 1 {
+					w.Errorf("%s: slice %s was due %d times in one interval", what, key, n)
+				}
+			}
+			if len(keys) != 256 || most > 8 {
+				w.Errorf("%s: %d slices were due, at most %d in one second; want 256, spread", what, len(keys), most)
+			}
+		}
+		x := work()
+		time.Sleep(2 * time.Hour)
+		check("first hour", 0, time.Hour)
+		check("second hour", time.Hour, 2*time.Hour)
+		x.end(w.T)
+
+		// Everything down for three hours; then provisioned again, as every
+		// start does.
+		w.restart(3 * time.Hour)
+		provision()
+		x = work()
+		back := time.Since(w.start)
+		time.Sleep(time.Minute)
+		if keys, _ := perSecond(seen.all(), back, back+time.Minute); len(keys) != 256 {
+			w.Errorf("after the outage %d slices were caught up, want 256", len(keys))
+		}
+		time.Sleep(2 * time.Hour)
+		check("second hour after the outage", back+time.Hour, back+2*time.Hour)
+		x.end(w.T)
+	})
+}
+
+func TestASlowWorkerSeesOneDueMessagePerKey(t *testing.T) {
+	inWorld(t, func(w *world) {
+		cron, err := events.Cron("relay", 10*time.Second)
+		if err != nil {
+			w.Fatal(err)
+		}
+		due := events.Output{Subject: events.SyncDueSubject("relay"), Data: []byte("{}"), Cron: cron}
+		if err := w.source().Publish(context.Background(), due); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := w.stored(events.StreamSyncDue); n != 2 {
+			w.Errorf("%d messages after an hour without a worker, want the schedule and one due", n)
+		}
+		seen := w.record()
+		w.work(events.StageSyncWorker, handlers{events.ConsumerSync: seen.then(events.Done())})
+		time.Sleep(5 * time.Second)
+		if n := len(seen.all()); n != 1 && n != 2 { // the waiting one, and perhaps the next
+			w.Errorf("handled %d, want the one that waited", n)
+		}
+	})
+}
+
+// A handler may set the same schedule every time it runs: that must neither
+// move nor swallow a firing.
+func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		cron, err := events.Cron("relay", time.Hour)
+		if err != nil {
+			w.Fatal(err)
+		}
+		due := events.Output{Subject: events.SyncDueSubject("relay"), Data: []byte("{}"), Cron: cron}
+		seen := w.record()
+		w.work(events.StageSyncWorker, handlers{events.ConsumerDiscovered: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			out := due
+			if string(m.Data) == "changed" {
+				out.Data = m.Data
+			}
+			return []events.Output{out}, events.Done()
+		}, events.ConsumerSync: seen.then(events.Done())})
+		b := w.source()
+		sequence := func() uint64 {
+			s, err := w.js.Stream(context.Background(), events.StreamSyncDue)
+			if err != nil {
+				w.Fatal(err)
+			}
+			msg, err := s.GetLastMsgForSubject(context.Background(), events.PrefixSchedule+due.Subject)
+			if err != nil {
+				w.Fatal(err)
+			}
+			return msg.Sequence
+		}
+		w.send(b, events.RelayDiscoveredSubject("relay"), "first")
+		time.Sleep(time.Second)
+		first := sequence()
+		for range 180 {
+			time.Sleep(time.Minute)
+			w.send(b, events.RelayDiscoveredSubject("relay"), time.Now().String())
+		}
+		if now := sequence(); now != first {
+			w.Errorf("the schedule was stored again, as %d after %d", now, first)
+		}
+		if n := len(seen.all()); n != 3 {
+			w.Errorf("due %d times in three hours, want 3", n)
+		}
+		w.send(b, events.RelayDiscoveredSubject("relay"), "changed")
+		time.Sleep(time.Hour + time.Minute)
+		if got := seen.all(); sequence() == first || string(got[len(got)-1].Data) != "changed" {
+			w.Errorf("another body did not replace the schedule")
+		}
+	})
+}
