@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy/internal/reference"
+	"pgregory.net/rapid"
 )
 
 // found is what a bridge reported.
@@ -21,7 +22,7 @@ func (f *found) options() BridgeOptions {
 type responder func(msg []byte) ([]byte, error)
 
 // carry moves messages between a bridge and two responders until nothing is left.
-func carry(t testing.TB, b *Bridge, a, z responder) error {
+func carry(t testingT, b *Bridge, a, z responder) error {
 	t.Helper()
 	for moved := true; moved; {
 		moved = false
@@ -46,7 +47,7 @@ func carry(t testing.TB, b *Bridge, a, z responder) error {
 }
 
 // serve makes a responder of a set, which checks what it is sent.
-func serve(t testing.TB, items []Item, frame, accepts int) responder {
+func serve(t testingT, items []Item, frame, accepts int) responder {
 	r := NewReconciler(NewVector(slices.Clone(items)), Options{FrameLimit: frame})
 	return func(msg []byte) ([]byte, error) {
 		if len(msg) > accepts {
@@ -56,7 +57,7 @@ func serve(t testing.TB, items []Item, frame, accepts int) responder {
 	}
 }
 
-func checkFound(t testing.TB, f *found, a, b []Item) {
+func checkFound(t testingT, f *found, a, b []Item) {
 	t.Helper()
 	if want := wantDifference(a, b); len(f.onlyA) != len(want) || !slices.Equal(sortedSet(f.onlyA), want) {
 		t.Errorf("only A: %d ids reported, want %d", len(f.onlyA), len(want))
@@ -66,7 +67,7 @@ func checkFound(t testing.TB, f *found, a, b []Item) {
 	}
 }
 
-func checkBridge(t testing.TB, a, b []Item, sa, sb SideOptions) *Bridge {
+func checkBridge(t testingT, a, b []Item, sa, sb SideOptions) *Bridge {
 	t.Helper()
 	var f found
 	opts := f.options()
@@ -93,10 +94,30 @@ func checkBridge(t testing.TB, a, b []Item, sa, sb SideOptions) *Bridge {
 func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
 	reference.Overflow = true
 	defer func() { reference.Overflow = false }()
-	a, b := readItems(t, "testdata/loss-a.txt"), readItems(t, "testdata/loss-b.txt")
+	a, b := readItems(t, "testdata/loss-a.txt.gz"), readItems(t, "testdata/loss-b.txt.gz")
 	for _, answers := range [][2]int{{61_172, 65_640}, {65_640, 61_172}, {4096, 4096}, {4096, 60_000}} {
 		for _, accepts := range []int{4096, 60_000, 1 << 20} {
 			checkBridge(t, a, b, SideOptions{Answers: answers[0], Accepts: accepts}, SideOptions{Answers: answers[1]})
 		}
 	}
+}
+
+func TestBridgeFindsEveryDifference(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawSets(t, 3000)
+		reference.Overflow = rapid.Bool().Draw(t, "peers that lose differences")
+		defer func() { reference.Overflow = false }()
+		frame := rapid.OneOf(rapid.Just(0), rapid.Just(MinFrameLimit), rapid.IntRange(MinFrameLimit, 70_000))
+		side := rapid.Custom(func(t *rapid.T) SideOptions {
+			return SideOptions{Answers: frame.Draw(t, "answers"), Accepts: frame.Draw(t, "accepts")}
+		})
+		sideA, sideB := side.Draw(t, "A"), side.Draw(t, "B")
+		switch rapid.IntRange(0, 3).Draw(t, "local") {
+		case 0:
+			sideA.Store = NewVector(slices.Clone(a))
+		case 1:
+			sideB.Store = NewVector(slices.Clone(b))
+		}
+		checkBridge(t, a, b, sideA, sideB)
+	})
 }

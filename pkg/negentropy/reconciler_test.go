@@ -2,6 +2,9 @@ package negentropy
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -9,18 +12,25 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy/internal/reference"
+	"pgregory.net/rapid"
 )
 
-// readItems reads a set in the format of the conformance suite: item,<timestamp>,<id>.
+// readItems reads a set in the format of the conformance suite, item,<timestamp>,<id>,
+// from a file that may be compressed.
 func readItems(t testing.TB, path string) []Item {
 	t.Helper()
-	f, err := os.Open(path)
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	var text io.Reader = bytes.NewReader(raw)
+	if strings.HasSuffix(path, ".gz") {
+		if text, err = gzip.NewReader(text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var items []Item
-	for in := bufio.NewScanner(f); in.Scan(); {
+	for in := bufio.NewScanner(text); in.Scan(); {
 		fields := strings.Split(in.Text(), ",")
 		ts, err := strconv.ParseUint(fields[1], 10, 64)
 		if err != nil {
@@ -35,14 +45,22 @@ func readItems(t testing.TB, path string) []Item {
 	return items
 }
 
-// result is what a session found, as sorted sets.
+// testingT is what *testing.T, *testing.F and *rapid.T share.
+type testingT interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// result is what a session found, as sorted sets, and how large its messages were.
 type result struct {
 	have, need []ID
-	rounds     int
+	up, down   []int
 }
 
 // reconcile runs a session between two stores and fails the test if it does not end.
-func reconcile(t testing.TB, a, b Store, limitA, limitB int) result {
+func reconcile(t testingT, a, b Store, limitA, limitB int) result {
 	t.Helper()
 	var res result
 	alice := NewReconciler(a, Options{
@@ -56,7 +74,7 @@ func reconcile(t testing.TB, a, b Store, limitA, limitB int) result {
 		if over(len(msg), limitA) {
 			t.Fatalf("initiator's message has %d bytes, its frame limit is %d", len(msg), limitA)
 		}
-		if res.rounds++; res.rounds > 100_000 {
+		if res.up = append(res.up, len(msg)); len(res.up) > 100_000 {
 			t.Fatal("no end in sight")
 		}
 		answer, err := bob.Respond(msg)
@@ -66,6 +84,7 @@ func reconcile(t testing.TB, a, b Store, limitA, limitB int) result {
 		if over(len(answer), limitB) {
 			t.Fatalf("answer has %d bytes, its frame limit is %d", len(answer), limitB)
 		}
+		res.down = append(res.down, len(answer))
 		var done bool
 		if msg, done, err = alice.Reconcile(answer); err != nil {
 			t.Fatalf("initiator: %v", err)
@@ -98,7 +117,7 @@ func wantDifference(a, b []Item) []ID {
 	return sortedSet(ids)
 }
 
-func checkReconcile(t testing.TB, a, b []Item, limitA, limitB int) result {
+func checkReconcile(t testingT, a, b []Item, limitA, limitB int) result {
 	t.Helper()
 	res := reconcile(t, NewVector(slices.Clone(a)), NewVector(slices.Clone(b)), limitA, limitB)
 	if want := wantDifference(a, b); !slices.Equal(res.have, want) {
@@ -114,20 +133,41 @@ func checkReconcile(t testing.TB, a, b []Item, limitA, limitB int) result {
 // but closes the message with the fingerprint of what comes after it loses 29
 // differences.
 func TestOverflowLosesNothing(t *testing.T) {
-	a, b := readItems(t, "testdata/loss-a.txt"), readItems(t, "testdata/loss-b.txt")
-	for _, limits := range [][2]int{{61_172, 65_640}, {65_640, 61_172}, {4096, 4096}, {60_000, 0}, {0, 0}} {
+	a, b := readItems(t, "testdata/loss-a.txt.gz"), readItems(t, "testdata/loss-b.txt.gz")
+	for _, limits := range [][2]int{{4096, 4096}, {60_000, 0}, {0, 0}} {
 		checkReconcile(t, a, b, limits[0], limits[1])
-		checkReconcile(t, b, a, limits[0], limits[1])
+		checkReconcile(t, b, a, limits[1], limits[0])
+	}
+	va, vb := NewVector(slices.Clone(a)), NewVector(slices.Clone(b))
+	onlyA, onlyB := wantDifference(a, b), wantDifference(b, a)
+	for limitA := 61_172 - 64; limitA <= 61_172+64; limitA++ {
+		for _, limitB := range []int{65_640 - 64, 65_640, 65_640 + 64} {
+			if res := reconcile(t, va, vb, limitA, limitB); !slices.Equal(res.have, onlyA) || !slices.Equal(res.need, onlyB) {
+				t.Errorf("limits %d and %d: have %d of %d, need %d of %d", limitA, limitB,
+					len(res.have), len(onlyA), len(res.need), len(onlyB))
+			}
+		}
 	}
 }
 
 func TestReferenceOverflowLosesDifferences(t *testing.T) {
 	reference.Overflow = true
 	defer func() { reference.Overflow = false }()
-	a, b := readItems(t, "testdata/loss-a.txt"), readItems(t, "testdata/loss-b.txt")
+	a, b := readItems(t, "testdata/loss-a.txt.gz"), readItems(t, "testdata/loss-b.txt.gz")
 	res := reconcile(t, NewVector(slices.Clone(a)), NewVector(slices.Clone(b)), 61_172, 65_640)
 	lost := len(wantDifference(a, b)) - len(res.have) + len(wantDifference(b, a)) - len(res.need)
 	if lost != 29 {
 		t.Errorf("%d differences lost, want the 29 that the reference loses", lost)
 	}
+}
+
+func TestNothingLostOrInvented(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawSets(t, 3000)
+		free := checkReconcile(t, a, b, 0, 0)
+		sizes := append(free.up, free.down...)
+		framed := checkReconcile(t, a, b, drawLimit(t, sizes, "a"), drawLimit(t, sizes, "b"))
+		sizes = append(framed.up, framed.down...)
+		checkReconcile(t, a, b, drawLimit(t, sizes, "a again"), drawLimit(t, sizes, "b again"))
+	})
 }
