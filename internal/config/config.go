@@ -18,6 +18,7 @@ type Config struct {
 	Relay        string   `env:"RELAYMESH_RELAY" placeholder:"URL" help:"The relay to stand beside (ws:// or wss://): it is read, and what it lacks is written to it."`
 	Tail         []string `env:"RELAYMESH_TAIL" placeholder:"URL" help:"More relays whose new events are taken in."`
 	AllowPrivate bool     `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to relays and DHT nodes on loopback and private addresses, too. The relay of --relay may always be one."`
+	Only         []string `env:"RELAYMESH_ONLY" placeholder:"URL" help:"Talk to no relays but these and the one of --relay."`
 	NsecFile     string   `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
 
 	DHT DHT `embed:"" prefix:"dht-" group:"DHT"`
@@ -52,12 +53,14 @@ func (c *Config) Validate() error {
 		}
 		c.Relay = url
 	}
-	for i, raw := range c.Tail {
-		url, err := events.NormalizeRelayURL(raw, c.AllowPrivate)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--tail: %w", err))
+	for name, list := range map[string][]string{"--tail": c.Tail, "--only": c.Only} {
+		for i, raw := range list {
+			url, err := events.NormalizeRelayURL(raw, c.AllowPrivate)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+			list[i] = url
 		}
-		c.Tail[i] = url
 	}
 	for name, every := range map[string]time.Duration{"--refresh-every": c.RefreshEvery, "--sync-every": c.SyncEvery} {
 		if _, err := events.Cron("", every); err != nil {

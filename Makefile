@@ -1,0 +1,66 @@
+# Every target says what it does behind ##; make help lists them.
+
+GO       ?= go
+LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
+BINARIES := relaymesh ingest dhtworker syncworker fetcher
+EVENTS    = $(shell $(GO) list -m -f '{{.Dir}}' github.com/nbd-wtf/go-nostr)/testdata/messages.jsonl
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+go-version:
+	@$(GO) version >/dev/null 2>&1 || { echo "relaymesh needs Go 1.26 or newer: https://go.dev/doc/install"; exit 1; }
+
+build: go-version ## Build all binaries into bin/
+	@mkdir -p bin
+	$(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(BINARIES))
+
+up: build ## Run the whole pipeline on this machine, with a relay of its own (Ctrl-C stops it)
+	bin/relaymesh up --data .data
+
+demo: build ## Show in a small world on loopback what relaymesh promises
+	bin/relaymesh demo --events $(EVENTS)
+
+test: go-version ## Run the tests
+	$(GO) test ./...
+
+test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
+	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -count=1 -tags e2e -timeout 15m ./internal/demo/e2e
+
+race: go-version ## Run the tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+lint: go-version ## Check format, style and structure
+	$(GO) vet ./...
+	$(LINT) run ./...
+	$(GO) test -run 'Rooms|Stages|Public|Decisions|Workers|EveryPackage' .
+
+fuzz: go-version ## Fuzz every parser for FUZZTIME each (10s)
+	@for pkg in $$($(GO) list ./pkg/... ./internal/...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+FUZZTIME ?= 10s
+
+harness: go-version ## Build the program for the negentropy conformance suite
+	$(GO) build -trimpath -o bin/negentropy-harness ./cmd/negentropy-harness
+
+bench: bench-negentropy ## Run all benchmarks
+
+bench-negentropy: go-version ## Compare pkg/negentropy with the other Go implementations
+	cd bench/negentropy && $(GO) run .
+
+docs: go-version ## Write the generated pages of docs/
+	$(GO) test ./pkg/events -update
+
+ci: ## What the gate runs
+	.ci/run
+
+clean: ## Remove what was built
+	rm -rf bin
+
+.PHONY: help go-version build up demo test test-e2e race lint fuzz harness bench bench-negentropy docs ci clean

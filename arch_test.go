@@ -1,0 +1,185 @@
+// Package relaymesh holds the tests that keep the structure of the project:
+// which package may import which. See docs/architecture.md.
+package relaymesh
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/relaymesh/relaymesh/"
+
+type pkg struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+	Standard   bool
+	Module     struct{ Main bool }
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Imports,Standard,Module"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+// room is where a package stands: the first two elements of its path.
+func room(path string) string {
+	parts := strings.SplitN(strings.TrimPrefix(path, module), "/", 3)
+	if parts[0] == "internal" && len(parts) > 1 {
+		return "internal/" + parts[1]
+	}
+	return parts[0]
+}
+
+// mayImport says which rooms a room may use, besides itself.
+var mayImport = map[string][]string{
+	"pkg":             {},
+	"internal/stage":  {"pkg"},
+	"internal/edge":   {"pkg"},
+	"internal/config": {"pkg"},
+	"internal/obs":    {"pkg"},
+	"internal/run":    {"pkg", "internal/stage", "internal/edge", "internal/config", "internal/obs"},
+	"internal/demo":   {"pkg", "internal/edge", "internal/run"},
+	"cmd":             {"pkg", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/demo"},
+}
+
+func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		from := room(p.ImportPath)
+		if p.ImportPath+"/" == module {
+			continue
+		}
+		allowed, known := mayImport[from]
+		if !known {
+			t.Errorf("%s: a room that the rules do not know; add it to mayImport and docs/architecture.md", p.ImportPath)
+			continue
+		}
+		for _, imported := range p.Imports {
+			to := room(imported)
+			if !strings.HasPrefix(imported, module) || to == from {
+				continue
+			}
+			if !slices.Contains(allowed, to) {
+				t.Errorf("%s imports %s: %s may use %v only", p.ImportPath, imported, from, allowed)
+			}
+		}
+	}
+}
+
+func TestStagesDoNotKnowEachOther(t *testing.T) {
+	for _, p := range list(t, "./internal/stage/...") {
+		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, module+"internal/stage/") && !strings.HasPrefix(imported, p.ImportPath) {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+// The public packages are for everyone: a dependency of theirs would become
+// one of every user.
+func TestPublicPackagesUseTheStandardLibraryOnly(t *testing.T) {
+	for _, p := range list(t, "-deps", "./pkg/...") {
+		if !p.Standard && !p.Module.Main {
+			t.Errorf("pkg depends on %s", p.ImportPath)
+		}
+	}
+	for _, p := range list(t, "./pkg/...") {
+		for _, imported := range p.Imports {
+			switch imported {
+			case "net", "net/http", "os", "log", "log/slog":
+				t.Errorf("%s imports %s: no I/O and no logging there", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+// A decision is a function of state, input and time: its file may not reach
+// the network, the disk or the clock.
+func TestDecisionsArePure(t *testing.T) {
+	found := 0
+	err := filepath.WalkDir("internal/stage", func(path string, d fs.DirEntry, err error) error {
+		name := filepath.Base(path)
+		if err != nil || d.IsDir() || !strings.HasPrefix(name, "decide") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		found++
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			switch {
+			case imported == "net", imported == "net/http", imported == "os", imported == "context", imported == "log/slog":
+				t.Errorf("%s imports %s", path, imported)
+			case strings.Contains(imported, ".") && !strings.HasPrefix(imported, module+"pkg/") && imported != module+"internal/stage":
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Sleep"}, sel.Sel.Name) {
+					t.Errorf("%s calls time.%s: take the time as a parameter", path, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found == 0 {
+		t.Error("found no decide*.go")
+	}
+}
+
+// The workers are small: an embedded server, a relay, or another negentropy
+// does not belong into them.
+func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
+	for _, worker := range []string{"ingest", "dhtworker", "syncworker", "fetcher"} {
+		for _, p := range list(t, "-deps", "./cmd/"+worker) {
+			path := p.ImportPath
+			switch {
+			case strings.Contains(path, "negentropy") && !strings.HasPrefix(path, module+"pkg/negentropy"),
+				strings.HasPrefix(path, "github.com/nats-io/nats-server/"),
+				strings.HasPrefix(path, "github.com/fiatjaf/khatru"):
+				t.Errorf("cmd/%s links %s", worker, path)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if p.Doc == "" && p.ImportPath+"/" != module {
+			t.Errorf("%s has no package documentation", p.ImportPath)
+		}
+	}
+}

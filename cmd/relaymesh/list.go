@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+type resolveCmd struct {
+	Who          string        `arg:"" name:"npub-or-dht-key" help:"An npub, or the 64 hex digits of a DHT key."`
+	NATS         string        `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"Ask the dhtworkers of a running pipeline instead of the DHT."`
+	Relay        string        `env:"RELAYMESH_RELAY" placeholder:"URL" help:"Relay where the DHT key of an npub is looked up (kind 11011)."`
+	AllowPrivate bool          `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to addresses on loopback and private networks, too."`
+	Timeout      time.Duration `default:"30s" help:"When to give up."`
+	JSON         bool          `help:"Print one JSON object."`
+
+	DHT config.DHT `embed:"" prefix:"dht-" group:"DHT"`
+}
+
+// Run prints the relays of the list, one a line.
+func (c *resolveCmd) Run(ctx context.Context, o *output) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	request := events.ResolveRequest{DHTKey: c.Who, TimeoutMS: c.Timeout.Milliseconds()}
+	if strings.HasPrefix(c.Who, "npub1") {
+		pubkey, err := schnorr.ParsePublicKey(c.Who)
+		if err != nil {
+			return usage("npub: %v", err)
+		}
+		request = events.ResolveRequest{PubKey: pubkey, TimeoutMS: request.TimeoutMS}
+	} else if !events.IsHex(c.Who, 32) {
+		return usage("%q is neither an npub nor the 64 hex digits of a DHT key", c.Who)
+	}
+	answer, err := c.resolve(ctx, request, o)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := json.NewEncoder(o.out).Encode(answer); err != nil {
+			return err
+		}
+	}
+	if !answer.Found {
+		return fmt.Errorf("not found: %s", answer.Why)
+	}
+	if !c.JSON {
+		for _, url := range answer.Relays {
+			fmt.Fprintln(o.out, url)
+		}
+		fmt.Fprintf(o.err, "seq %d, held by %d nodes\n", answer.Seq, answer.Holders)
+	}
+	return nil
+}
+
+func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *output) (events.ResolveResponse, error) {
+	log := obs.NewLogger(o.err, "error")
+	if c.NATS != "" {
+		nc, err := bus.Dial(ctx, c.NATS, "relaymesh-cli", log)
+		if err != nil {
+			return events.ResolveResponse{}, err
+		}
+		defer nc.Close()
+		return run.Request[events.ResolveResponse](ctx, nc, events.ServiceListResolve, r)
+	}
+	if r.DHTKey == "" {
+		if c.Relay == "" {
+			return events.ResolveResponse{}, usage("an npub does not tell its DHT key: give --nats to ask a running pipeline, --relay to look it up there, or the DHT key itself")
+		}
+		key, err := keyFromRelay(ctx, c.Relay, r.PubKey)
+		if err != nil {
+			return events.ResolveResponse{}, err
+		}
+		r.DHTKey = key
+	}
+	return run.ResolveOnce(ctx, config.Config{AllowPrivate: c.AllowPrivate, DHT: c.DHT}, r, log)
+}
+
+// keyFromRelay reads the author's newest kind 11011.
+func keyFromRelay(ctx context.Context, url, pubkey string) (string, error) {
+	conn, err := relay.Dial(ctx, url, relay.Options{AllowPrivate: true})
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	for e, err := range conn.Query(ctx, events.Filter{Authors: []string{pubkey}, Kinds: []int{11011}, Limit: 1}) {
+		if err != nil {
+			return "", err
+		}
+		if key := e.Tag("dht_pubkey").At(1); events.IsHex(key, 32) {
+			return key, nil
+		}
+	}
+	return "", fmt.Errorf("not found: %s has no list for the DHT (kind 11011) of that author", url)
+}
+
+type publishCmd struct {
+	Relays   []string `required:"" placeholder:"URL,…" help:"The relays of the list, most important first."`
+	NsecFile string   `required:"" placeholder:"FILE" help:"File with the secret key of the user (nsec or hex)."`
+	Relay    string   `env:"RELAYMESH_RELAY" placeholder:"URL" help:"Send the list to that relay, from where a pipeline takes it."`
+	NATS     string   `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"Hand the list to that pipeline."`
+	JSON     bool     `help:"Print one JSON object."`
+
+	AllowPrivate bool `env:"RELAYMESH_ALLOW_PRIVATE" help:"Let the list name relays on loopback and private networks."`
+}
+
+// published is what the command prints; its fields are stable.
+type published struct {
+	Npub   string   `json:"npub"`
+	DHTKey string   `json:"dht_key"`
+	Target string   `json:"target"`
+	Seq    int64    `json:"seq"`
+	Relays []string `json:"relays"`
+	Events []string `json:"events"` // ids of kind 11011 and 10002
+}
+
+// Run signs the list, as kind 11011 and 10002, and sends both.
+func (c *publishCmd) Run(ctx context.Context, o *output) error {
+	if c.Relay == "" && c.NATS == "" {
+		return usage("give --relay, --nats or both: where shall the list be sent?")
+	}
+	for i, raw := range c.Relays {
+		url, err := events.NormalizeRelayURL(raw, c.AllowPrivate)
+		if err != nil {
+			return usage("--relays: %v", err)
+		}
+		c.Relays[i] = url
+	}
+	key, err := schnorr.ReadSecretFile(c.NsecFile)
+	if err != nil {
+		return usage("--nsec-file: %v", err)
+	}
+	list, err := run.SignList(key, c.Relays, time.Now().Unix())
+	if err != nil {
+		return usage("--relays: %v", err)
+	}
+	npub, err := schnorr.EncodeNpub(key.PublicKey())
+	if err != nil {
+		return err
+	}
+	if err := c.send(ctx, o, list.DHT, list.NIP65); err != nil {
+		return err
+	}
+	target := list.Item.Target()
+	p := published{
+		Npub: npub, DHTKey: hex.EncodeToString(list.Item.Key[:]), Target: hex.EncodeToString(target[:]),
+		Seq: list.Item.Seq, Relays: c.Relays, Events: []string{list.DHT.ID, list.NIP65.ID},
+	}
+	if c.JSON {
+		return json.NewEncoder(o.out).Encode(p)
+	}
+	_, err = fmt.Fprintf(o.out, "%s\ndht key %s\ntarget  %s\nseq     %d\n", p.Npub, p.DHTKey, p.Target, p.Seq)
+	return err
+}
+
+func (c *publishCmd) send(ctx context.Context, o *output, list ...events.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*connectWait)
+	defer cancel()
+	if c.Relay != "" {
+		conn, err := relay.Dial(ctx, c.Relay, relay.Options{AllowPrivate: true})
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		for _, e := range list {
+			if err := conn.Publish(ctx, e); err != nil {
+				return fmt.Errorf("couldn't send kind %d to %s: %w", e.Kind, c.Relay, err)
+			}
+		}
+	}
+	if c.NATS != "" {
+		js, err := remote{c.NATS}.connect(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer js.Conn().Close()
+		for _, e := range list {
+			msg := nats.NewMsg(events.SubjectEventReceived)
+			msg.Data = events.Encode(e)
+			msg.Header.Set(nats.MsgIdHdr, e.ID)
+			if _, err := js.PublishMsg(ctx, msg); err != nil {
+				return fmt.Errorf("couldn't hand kind %d to the pipeline: %w", e.Kind, err)
+			}
+		}
+	}
+	return nil
+}

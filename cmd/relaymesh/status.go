@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+type statusCmd struct {
+	remote
+	JSON bool `help:"Print one JSON object."`
+}
+
+// status is what the command prints; its fields are stable.
+type status struct {
+	Consumers []consumerStatus  `json:"consumers"`
+	Buckets   map[string]uint64 `json:"buckets"` // values by bucket
+	Dead      map[string]uint64 `json:"dead_letters"`
+}
+
+type consumerStatus struct {
+	Stage       string `json:"stage"`
+	Consumer    string `json:"consumer"`
+	Waiting     uint64 `json:"waiting"`
+	InFlight    int    `json:"in_flight"`
+	Redelivered int    `json:"redelivered"`
+}
+
+// Run prints what waits where.
+func (c *statusCmd) Run(ctx context.Context, o *output) error {
+	js, err := c.connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer js.Conn().Close()
+	s := status{Buckets: map[string]uint64{}, Dead: map[string]uint64{}}
+	for _, spec := range events.Consumers() {
+		if spec.Stream == events.StreamAdvisories {
+			continue
+		}
+		consumer, err := js.Consumer(ctx, spec.Stream, spec.Name)
+		if err != nil {
+			return fmt.Errorf("consumer %s of %s: %w", spec.Name, spec.Stream, err)
+		}
+		info := consumer.CachedInfo()
+		s.Consumers = append(s.Consumers, consumerStatus{spec.Stage, spec.Stream + "/" + spec.Name, info.NumPending, info.NumAckPending, info.NumRedelivered})
+	}
+	for _, spec := range events.Buckets() {
+		bucket, err := js.KeyValue(ctx, spec.Name)
+		if err != nil {
+			return fmt.Errorf("bucket %s: %w", spec.Name, err)
+		}
+		info, err := bucket.Status(ctx)
+		if err != nil {
+			return fmt.Errorf("bucket %s: %w", spec.Name, err)
+		}
+		s.Buckets[spec.Name] = info.Values()
+	}
+	for _, stage := range events.Stages() {
+		stream, err := js.Stream(ctx, events.StreamDLQ)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", events.StreamDLQ, err)
+		}
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(events.DLQSubject(stage)))
+		if err != nil {
+			return err
+		}
+		s.Dead[stage] = info.State.Subjects[events.DLQSubject(stage)]
+	}
+	if c.JSON {
+		return json.NewEncoder(o.out).Encode(s)
+	}
+	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "STAGE\tCONSUMER\tWAITING\tIN FLIGHT\tREDELIVERED")
+	for _, c := range s.Consumers {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\n", c.Stage, c.Consumer, c.Waiting, c.InFlight, c.Redelivered)
+	}
+	fmt.Fprintln(w, "\nBUCKET\tVALUES")
+	for _, spec := range events.Buckets() {
+		fmt.Fprintf(w, "%s\t%d\n", spec.Name, s.Buckets[spec.Name])
+	}
+	fmt.Fprintln(w, "\nDEAD LETTERS\t")
+	for _, stage := range events.Stages() {
+		fmt.Fprintf(w, "%s\t%d\n", stage, s.Dead[stage])
+	}
+	return w.Flush()
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
+)
+
+type upCmd struct {
+	File       kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
+	Data       string          `env:"RELAYMESH_DATA" placeholder:"DIR" help:"Where everything is kept; ~/.local/share/relaymesh by default."`
+	NATSListen string          `name:"nats-listen" env:"RELAYMESH_NATS_LISTEN" placeholder:"HOST:PORT" default:"127.0.0.1:4222" help:"Where relays and commands reach the embedded NATS server; empty for nowhere."`
+	RelayAddr  string          `env:"RELAYMESH_RELAY_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:7777" help:"Without --relay: where the embedded relay listens."`
+	Without    []string        `hidden:"" help:"Stages to leave out."`
+
+	config.Config
+}
+
+// Run runs the pipeline until a signal.
+func (c *upCmd) Run(ctx context.Context, o *output) error {
+	if c.NATS != "" {
+		return usage("--nats: up has a NATS server of its own; run the four workers to use another one")
+	}
+	if c.Data == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return usage("--data: missing, and there is no home directory: %v", err)
+		}
+		c.Data = filepath.Join(home, ".local", "share", "relaymesh")
+	}
+	log := obs.NewLogger(o.err, c.LogLevel)
+	return run.Up(ctx, run.UpConfig{
+		Config: c.Config, Data: c.Data, NATSListen: c.NATSListen, RelayAddr: c.RelayAddr, Without: c.Without,
+	}, log, func(relayURL, natsURL string) {
+		fmt.Fprintf(o.err, "relaymesh is up: relay %s, NATS %s, data %s\n", relayURL, natsURL, c.Data)
+	})
+}

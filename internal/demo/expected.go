@@ -1,0 +1,56 @@
+package demo
+
+import (
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// expected returns the ids that a relay must hold once it has seen all of
+// these events, in any order: all but the replaced (NIP-01), the deleted
+// (NIP-09) and the ephemeral.
+func expected(all []events.Event) map[string]bool {
+	newest := map[string]*events.Event{}
+	deleted := map[string]int64{} // by author and id or address, when
+	for i := range all {
+		e := &all[i]
+		if a, ok := address(e); ok {
+			if old := newest[a]; old == nil || supersedes(e, old) {
+				newest[a] = e
+			}
+		}
+		if e.Kind != 5 {
+			continue
+		}
+		for _, t := range e.Tags {
+			if t[0] == "e" || t[0] == "a" {
+				deleted[e.PubKey+t.At(1)] = max(deleted[e.PubKey+t.At(1)], e.CreatedAt)
+			}
+		}
+	}
+	out := map[string]bool{}
+	for i := range all {
+		e := &all[i]
+		a, replaceable := address(e)
+		_, gone := deleted[e.PubKey+e.ID]
+		switch {
+		case events.Ephemeral(e.Kind),
+			replaceable && newest[a].ID != e.ID,
+			replaceable && deleted[e.PubKey+a] >= e.CreatedAt,
+			gone && e.Kind != 5:
+		default:
+			out[e.ID] = true
+		}
+	}
+	return out
+}
+
+func supersedes(e, old *events.Event) bool {
+	return e.CreatedAt > old.CreatedAt || e.CreatedAt == old.CreatedAt && e.ID < old.ID
+}
+
+func address(e *events.Event) (string, bool) {
+	a := events.Address{Kind: e.Kind, PubKey: e.PubKey}
+	if events.Addressable(e.Kind) {
+		a.D = e.Tag("d").At(1)
+	}
+	return a.String(), events.Addressable(e.Kind) || events.Replaceable(e.Kind)
+}

@@ -1,0 +1,95 @@
+package demo
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// maxLine bounds one line of an events file.
+const maxLine = 4 << 20
+
+// ReadEvents reads lines that are events or ["EVENT", ..., event] messages;
+// other messages are passed over. An error names the line.
+func ReadEvents(r io.Reader) ([]events.Event, error) {
+	var out []events.Event
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine)
+	for n := 1; lines.Scan(); n++ {
+		raw := bytes.TrimSpace(lines.Bytes())
+		if len(raw) == 0 {
+			continue
+		}
+		if raw[0] == '[' {
+			var message []json.RawMessage
+			if err := json.Unmarshal(raw, &message); err != nil {
+				return nil, fmt.Errorf("line %d: %w", n, err)
+			}
+			if len(message) < 2 || string(message[0]) != `"EVENT"` {
+				continue
+			}
+			raw = message[len(message)-1]
+		}
+		e, err := events.ParseEvent(raw)
+		if err == nil {
+			err = schnorr.Verify(&e)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		out = append(out, e)
+	}
+	return out, lines.Err()
+}
+
+// MakeEvents signs events of the kinds and sizes of a real relay's afternoon:
+// mostly notes and reactions, some profiles, follow lists, relay lists,
+// deletions and jobs.
+func MakeEvents(count int, now int64) ([]events.Event, error) {
+	kinds := []int{1, 1, 1, 1, 1, 7, 7, 7, 7, 5, 3, 0, 6300, 9041, 9735, 30023}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same world every time
+	keys := make([]*schnorr.SecretKey, max(count/4, 1))
+	for i := range keys {
+		key, err := schnorr.NewSecret()
+		if err != nil {
+			return nil, err
+		}
+		keys[i] = key
+	}
+	out := make([]events.Event, count)
+	for i := range out {
+		key := keys[random.IntN(len(keys))]
+		e := events.Event{
+			CreatedAt: now - int64(random.IntN(6*3600)), Kind: kinds[random.IntN(len(kinds))],
+			Content: strings.Repeat("lorem ipsum ", random.IntN(120)), Tags: []events.Tag{},
+		}
+		switch {
+		case i == 0:
+			e.Kind = 1
+		case e.Kind == 5: // one in ten deletes its author's own note
+			for _, old := range out[:i] {
+				if old.PubKey == key.PublicKey() && old.Kind == 1 {
+					e.Tags = append(e.Tags, events.Tag{"e", old.ID})
+					e.CreatedAt = max(e.CreatedAt, old.CreatedAt)
+					break
+				}
+			}
+		case e.Kind == 7:
+			e.Tags, e.Content = append(e.Tags, events.Tag{"e", out[random.IntN(i)].ID}), "+"
+		case e.Kind == 30023:
+			e.Tags = append(e.Tags, events.Tag{"d", fmt.Sprint(i)})
+		}
+		if err := key.SignEvent(&e); err != nil {
+			return nil, err
+		}
+		out[i] = e
+	}
+	return out, nil
+}

@@ -1,0 +1,237 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
+	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	dhtNodes    = 40
+	otherRelays = 3
+	loading     = 64 // events sent to a relay at a time
+)
+
+// world is everything that a demo runs.
+type world struct {
+	dir    string
+	dht    *testnet.Network
+	reader *mainline.Node     // a DHT node of nobody's
+	relays []*homerelay.Relay // the other relays
+	pool   *relay.Pool
+	home   string // URL of the home relay, which the pipeline serves
+	pipe   *child
+	log    *tail
+	nc     *nats.Conn
+	js     jetstream.JetStream
+
+	alice *schnorr.SecretKey // a user of the home relay
+	list  run.SignedList     // the last that alice signed
+}
+
+// newWorld starts all parts and fills the relays. It cleans up after itself if
+// it fails.
+func newWorld(ctx context.Context, o Options) (w *world, err error) {
+	w = &world{log: &tail{also: o.Log}}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("", "relaymesh-demo-"); err != nil {
+		return w, err
+	}
+	if w.dht, err = testnet.Start(ctx, dhtNodes); err != nil {
+		return w, err
+	}
+	if w.reader, err = w.dht.Client(ctx); err != nil {
+		return w, err
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	w.pool = relay.NewPool(relay.Options{AllowPrivate: true, Log: quiet})
+	for i := range otherRelays {
+		r, err := homerelay.Start(ctx, homerelay.Config{Path: filepath.Join(w.dir, fmt.Sprintf("relay-%d", i), "events.db"), Log: quiet})
+		if err != nil {
+			return w, err
+		}
+		w.relays = append(w.relays, r)
+	}
+	if err := w.fill(ctx, o.Events); err != nil {
+		return w, err
+	}
+	return w, w.startPipeline(ctx, o.Without)
+}
+
+// fill spreads the events over the other relays, each to one or two of them by
+// its hash.
+func (w *world) fill(ctx context.Context, list []events.Event) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(loading)
+	for _, e := range list {
+		h := fnv.New32a()
+		h.Write([]byte(e.ID))
+		first := int(h.Sum32()) % len(w.relays)
+		for _, r := range []int{first, (first + int(h.Sum32()>>16)%2) % len(w.relays)} {
+			group.Go(func() error {
+				_, err := w.send(ctx, w.relays[r].URL(), e)
+				return err
+			})
+		}
+	}
+	return group.Wait()
+}
+
+// send publishes an event; refused is the relay's reason if it did not take it.
+func (w *world) send(ctx context.Context, url string, e events.Event) (refused string, err error) {
+	err = w.pool.Publish(ctx, url, e)
+	if no, ok := err.(*relay.RefusedError); ok { //nolint:errorlint // returned as it is
+		return no.Error(), nil
+	}
+	return "", err
+}
+
+// startPipeline starts relaymesh up in a process of its own and connects.
+func (w *world) startPipeline(ctx context.Context, without []string) error {
+	natsAddr, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	relayAddr, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"up", "--data", filepath.Join(w.dir, "home"), "--nats-listen", natsAddr, "--relay-addr", relayAddr,
+		"--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(w.dht.Bootstrap(), ","),
+		"--dht-rate", "-1", "--dht-per-node", "-1", "--log-level", "debug",
+	}
+	for _, url := range w.urls() {
+		args = append(args, "--only", url) // the real relay lists in the events must lead nowhere
+	}
+	for _, stage := range without {
+		args = append(args, "--without", stage)
+	}
+	w.home = "ws://" + relayAddr
+	w.pipe = &child{args: args, log: w.log}
+	if err := w.pipe.start(); err != nil {
+		return err
+	}
+	nc, err := bus.Dial(ctx, "nats://"+natsAddr, "demo", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	w.nc = nc
+	if w.js, err = jetstream.New(nc); err != nil {
+		return err
+	}
+	return w.until(ctx, func() error {
+		_, err := w.js.Stream(ctx, events.StreamAdvisories) // the last one to be provisioned
+		return err
+	})
+}
+
+func (w *world) urls() []string {
+	var out []string
+	for _, r := range w.relays {
+		out = append(out, r.URL())
+	}
+	return out
+}
+
+// until calls f until it succeeds; its last error tells why it did not in time.
+func (w *world) until(ctx context.Context, f func() error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-w.pipe.done:
+			return errGone
+		case <-ctx.Done():
+			return fmt.Errorf("not in time: %w", err)
+		}
+	}
+}
+
+func (w *world) close() {
+	if w.pipe != nil {
+		w.pipe.kill()
+	}
+	if w.nc != nil {
+		w.nc.Close()
+	}
+	if w.pool != nil {
+		w.pool.Close()
+	}
+	for _, r := range w.relays {
+		_ = r.Close()
+	}
+	if w.reader != nil {
+		_ = w.reader.Close()
+	}
+	if w.dht != nil {
+		_ = w.dht.Close()
+	}
+	_ = os.RemoveAll(w.dir)
+}
+
+// explain shows the end of the pipeline's log.
+func (w *world) explain() {
+	if w.log.also == nil {
+		_, _ = os.Stderr.Write(w.log.end())
+	}
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	also io.Writer
+
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+const tailSize = 16 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	if t.also != nil {
+		return t.also.Write(p)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf.Write(p)
+	if over := t.buf.Len() - tailSize; over > 0 {
+		t.buf.Next(over)
+	}
+	return len(p), nil
+}
+
+func (t *tail) end() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Clone(t.buf.Bytes())
+}

@@ -1,0 +1,116 @@
+package run
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/stage/dht"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// DHTWorker runs the second stage until ctx ends, with a DHT node of its own.
+func DHTWorker(ctx context.Context, e *Env) error {
+	authors, err := bucket[events.Author](ctx, e, events.BucketAuthors)
+	if err != nil {
+		return err
+	}
+	records, err := bucket[events.Record](ctx, e, events.BucketRecords)
+	if err != nil {
+		return err
+	}
+	known, err := bucket[events.Relay](ctx, e, events.BucketRelays)
+	if err != nil {
+		return err
+	}
+	links, err := bucket[events.Link](ctx, e, events.BucketLinks)
+	if err != nil {
+		return err
+	}
+	b, err := e.bus(events.StageDHTWorker)
+	if err != nil {
+		return err
+	}
+	node, err := mainline.Start(ctx, nodeConfig(e.Config, e.Log))
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	s := &dht.Stage{
+		Authors: authors, Records: records, Relays: known, Links: links,
+		Network: network{node}, Probe: relays{e.Pool}.probe, Publish: b.Publish,
+		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
+		Now: time.Now, Log: e.Log.With("stage", events.StageDHTWorker),
+	}
+	b.Handle(consumer(events.ConsumerPublish), s.HandlePublish)
+	b.Handle(consumer(events.ConsumerRefresh), s.HandleRefresh)
+	b.Handle(consumer(events.ConsumerResolve), s.HandleResolve)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.Run(ctx) })
+	group.Go(func() error {
+		return serve(ctx, e.JS.Conn(), "relaymesh-list-resolve", events.ServiceListResolve,
+			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
+	})
+	return group.Wait()
+}
+
+// nodeConfig is the DHT node that the configuration asks for.
+func nodeConfig(c config.Config, log *slog.Logger) mainline.Config {
+	return mainline.Config{
+		Addr: c.DHT.Listen, Bootstrap: c.DHT.Bootstrap, ReadOnly: !c.DHT.Serve, AllowPrivate: c.AllowPrivate,
+		NodesFile: c.DHT.NodesFile, Rate: c.DHT.Rate, PerAddress: c.DHT.PerNode, Log: log,
+	}
+}
+
+// network fits a DHT node to the port of the dht stage.
+type network struct{ node *mainline.Node }
+
+// freshK is how many nodes a record is put on that none is known to hold yet;
+// refreshes then keep it on the closest eight.
+const freshK = 16
+
+func (n network) Put(ctx context.Context, item bep44.Item, holders []byte) (dht.Placement, error) {
+	var result mainline.PutResult
+	contacts, err := mainline.ParseCompact(holders)
+	if err != nil || len(contacts) == 0 { // what cannot be read is as good as none
+		result, err = n.node.Put(ctx, item, mainline.PutOptions{K: freshK})
+	} else {
+		result, err = n.node.Refresh(ctx, item, contacts)
+	}
+	if err != nil && !errors.Is(err, mainline.ErrNotStored) {
+		return dht.Placement{}, err
+	}
+	return dht.Placement{
+		Holders: mainline.AppendCompact(nil, result.Holders), Newer: result.Superseded, Equivocal: result.Equivocal,
+	}, nil
+}
+
+func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {
+	result, err := n.node.Get(ctx, bep44.Target(key, salt), salt, mainline.GetOptions{})
+	if err != nil || result.Item == nil {
+		return bep44.Item{}, 0, false, err
+	}
+	if result.Item.Key != key {
+		return bep44.Item{}, 0, false, errors.New("the DHT gave an item of the key " + hex.EncodeToString(result.Item.Key[:]))
+	}
+	return *result.Item, len(result.Holders), true, nil
+}
+
+// ResolveOnce looks a list up with a DHT node that lives for this one question.
+func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, log *slog.Logger) (events.ResolveResponse, error) {
+	node, err := mainline.Start(ctx, nodeConfig(c, log))
+	if err != nil {
+		return events.ResolveResponse{}, err
+	}
+	defer node.Close()
+	s := &dht.Stage{Network: network{node}, AllowPrivate: c.AllowPrivate}
+	return s.Resolve(ctx, r)
+}

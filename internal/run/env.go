@@ -1,0 +1,107 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/kv"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Env is what the stages of one process share.
+type Env struct {
+	Config  config.Config
+	Log     *slog.Logger
+	JS      jetstream.JetStream
+	Metrics *prometheus.Registry
+	Pool    *relay.Pool
+}
+
+// NewEnv prepares the stages to run over a NATS connection, which stays the
+// caller's. Close ends the connections to relays.
+func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, error) {
+	options := relay.Options{AllowPrivate: c.AllowPrivate, Log: log}
+	if c.Relay != "" {
+		options.Trusted = []string{c.Relay}
+	}
+	if len(c.Only) > 0 {
+		options.Only = append([]string{c.Relay}, c.Only...)
+	}
+	if c.NsecFile != "" {
+		key, err := schnorr.ReadSecretFile(c.NsecFile)
+		if err != nil {
+			return nil, fmt.Errorf("--nsec-file: %w", err)
+		}
+		options.Auth = key.SignEvent
+	}
+	return &Env{Config: c, Log: log, JS: js, Metrics: prometheus.NewRegistry(), Pool: relay.NewPool(options)}, nil
+}
+
+// Close ends the connections to relays.
+func (e *Env) Close() { e.Pool.Close() }
+
+func (e *Env) bus(stageName string) (*bus.Bus, error) {
+	return bus.New(e.JS, bus.Options{
+		Stage: stageName, Log: e.Log, Drain: e.Config.Drain, Registerer: e.Metrics,
+	})
+}
+
+// consumer finds the consumer of that name which does a stage's own work.
+func consumer(name string) events.Consumer {
+	for _, c := range events.Consumers() {
+		if c.Name == name && c.Stream != events.StreamRetry && c.Stream != events.StreamAdvisories {
+			return c
+		}
+	}
+	panic("run: no consumer is named " + name)
+}
+
+// bucket opens a KV bucket as the port of a stage.
+func bucket[T any](ctx context.Context, e *Env, name string) (stage.Store[T], error) {
+	b, err := kv.Open[T](ctx, e.JS, name)
+	if err != nil {
+		return nil, err
+	}
+	return store[T]{b, e.Log}, nil
+}
+
+// store fits a bucket to the port: a listing passes over values that cannot be
+// read, so that one broken value does not stop a whole slice.
+type store[T any] struct {
+	*kv.Bucket[T]
+	log *slog.Logger
+}
+
+func (s store[T]) Each(ctx context.Context, pattern string, f func(key string, value T) error) error {
+	for entry, err := range s.List(ctx, pattern) {
+		if err != nil {
+			if entry.Key == "" {
+				return err
+			}
+			s.log.Error("passed over a value that cannot be read", "err", err)
+			continue
+		}
+		if err := f(entry.Key, entry.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needRelay is the error of a stage that writes to the relay it stands beside.
+func needRelay(c config.Config, stageName string) error {
+	if c.Relay == "" {
+		return errors.New("--relay: " + stageName + " needs the URL of the relay to stand beside")
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package run
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/stage/fetch"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Fetcher runs the fourth stage until ctx ends.
+func Fetcher(ctx context.Context, e *Env) error {
+	if err := needRelay(e.Config, events.StageFetcher); err != nil {
+		return err
+	}
+	authors, err := bucket[events.Author](ctx, e, events.BucketAuthors)
+	if err != nil {
+		return err
+	}
+	links, err := bucket[events.Link](ctx, e, events.BucketLinks)
+	if err != nil {
+		return err
+	}
+	b, err := e.bus(events.StageFetcher)
+	if err != nil {
+		return err
+	}
+	s := &fetch.Stage{
+		Authors: authors, Links: links, Net: relays{e.Pool},
+		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
+			ctx, cancel := context.WithTimeout(ctx, maxWait)
+			defer cancel()
+			r.TimeoutMS = maxWait.Milliseconds()
+			return Request[events.ResolveResponse](ctx, e.JS.Conn(), events.ServiceListResolve, r)
+		},
+		Local: e.Config.Relay, AllowPrivate: e.Config.AllowPrivate,
+		Now: time.Now, Log: e.Log.With("stage", events.StageFetcher),
+	}
+	b.Handle(consumer(events.ConsumerFetch), s.Handle)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.Run(ctx) })
+	group.Go(func() error {
+		return serve(ctx, e.JS.Conn(), "relaymesh-note-fetch", events.ServiceNoteFetch,
+			func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, s.Answer)
+	})
+	return group.Wait()
+}

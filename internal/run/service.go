@@ -1,0 +1,82 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	defaultWait = 3 * time.Second
+	maxWait     = 30 * time.Second
+	// maxCalls is how many calls of a service one process works on; more wait.
+	maxCalls = 256
+)
+
+// serve answers a NATS service until ctx ends: JSON of Request in, JSON of
+// what answer returns out, within the deadline that the caller gave. Errors go
+// back as service errors: 400 for a request that cannot be read, 500 for what
+// may work later. All processes that serve a subject share its calls.
+func serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subject string,
+	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
+) error {
+	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})
+	if err != nil {
+		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
+	}
+	var calls sync.WaitGroup
+	places := make(chan struct{}, maxCalls)
+	err = service.AddEndpoint(name, micro.HandlerFunc(func(call micro.Request) {
+		request, err := events.Decode[Request](call.Data())
+		if err != nil {
+			_ = call.Error("400", err.Error(), nil)
+			return
+		}
+		places <- struct{}{} // the subscription buffers what comes meanwhile
+		calls.Go(func() {
+			defer func() { <-places }()
+			wait := min(time.Duration(timeout(request))*time.Millisecond, maxWait)
+			if wait <= 0 {
+				wait = defaultWait
+			}
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+			defer cancel()
+			response, err := answer(ctx, request)
+			if err != nil {
+				_ = call.Error("500", err.Error(), nil)
+				return
+			}
+			_ = call.RespondJSON(response)
+		})
+	}), micro.WithEndpointSubject(subject))
+	if err != nil {
+		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
+	}
+	<-ctx.Done()
+	err = service.Stop()
+	calls.Wait()
+	return err
+}
+
+// Request calls a NATS service within the context's deadline.
+func Request[Response any](ctx context.Context, nc *nats.Conn, subject string, body any) (Response, error) {
+	var response Response
+	msg, err := nc.RequestWithContext(ctx, subject, events.Encode(body))
+	if err != nil {
+		return response, fmt.Errorf("service %s: %w", subject, err)
+	}
+	if why := msg.Header.Get(micro.ErrorHeader); why != "" {
+		return response, fmt.Errorf("service %s: %s", subject, why)
+	}
+	if err := json.Unmarshal(msg.Data, &response); err != nil {
+		return response, fmt.Errorf("service %s: answer cannot be read: %w", subject, err)
+	}
+	return response, nil
+}

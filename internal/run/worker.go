@@ -1,0 +1,129 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/obs"
+)
+
+// Exit codes of every binary.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitInterrupted = 130
+)
+
+// ExitHelp stands in every help text.
+const ExitHelp = "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 130 interrupted."
+
+// Worker is main of a worker binary: it reads the configuration, connects to
+// NATS, and runs one stage until SIGTERM or SIGINT. The result is the exit
+// code; stopping on a signal is 0, as supervisors expect.
+func Worker(name, help string, stage func(context.Context, *Env) error) int {
+	var cli struct {
+		File kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
+		config.Config
+	}
+	parser := kong.Must(&cli, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load))
+	if _, err := parser.Parse(os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return ExitUsage
+	}
+	if cli.NATS == "" {
+		fmt.Fprintf(os.Stderr, "%s: --nats: missing; give the URL of a NATS server, or run all stages with relaymesh up\n", name)
+		return ExitUsage
+	}
+	log := obs.NewLogger(os.Stderr, cli.LogLevel)
+	ctx, stop := Signals()
+	defer stop()
+	if err := worker(ctx, cli.Config, name, log, stage); err != nil && ctx.Err() == nil {
+		log.Error("stopped", "err", err)
+		return ExitFailed
+	}
+	return ExitOK
+}
+
+func worker(ctx context.Context, c config.Config, name string, log *slog.Logger, stage func(context.Context, *Env) error) error {
+	nc, err := bus.Dial(ctx, c.NATS, name, log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	env, err := NewEnv(c, js, log)
+	if err != nil {
+		return err
+	}
+	defer env.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return stage(ctx, env) })
+	if c.Admin != "" {
+		group.Go(func() error { return env.admin(ctx) })
+	}
+	log.Info("started", "stage", name)
+	return group.Wait()
+}
+
+// admin serves metrics and health; ready is a process whose NATS connection
+// stands.
+func (e *Env) admin(ctx context.Context) error {
+	return obs.ServeAdmin(ctx, e.Config.Admin, e.Metrics, func() error {
+		switch {
+		case ctx.Err() != nil:
+			return errors.New("draining")
+		case !e.JS.Conn().IsConnected():
+			return errors.New("not connected to NATS")
+		}
+		return nil
+	})
+}
+
+// Signals returns a context that ends on SIGTERM (Kubernetes, systemd) and
+// SIGINT. After the first signal a second one kills the process.
+func Signals() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// again runs f until ctx ends, with growing and jittered waits between
+// failures.
+func again(ctx context.Context, log *slog.Logger, f func(context.Context) error) {
+	const least, most = time.Second, time.Minute
+	wait := least
+	for ctx.Err() == nil {
+		begun := time.Now()
+		err := f(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(begun) > most {
+			wait = least
+		}
+		pause := wait/2 + rand.N(wait)
+		log.Warn("interrupted, will start again", "err", err, "in", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, most)
+	}
+}
