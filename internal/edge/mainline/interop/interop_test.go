@@ -1,0 +1,46 @@
+package interop
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"os"
+	"testing"
+)
+
+// Every implementation as storage network, publisher and reader, without and with salt: 54 reads.
+func TestEveryImplementationFindsWhatEveryOtherPublishes(t *testing.T) {
+	dir := os.Getenv("MAINLINE_INTEROP")
+	if dir == "" {
+		t.Skip("needs bittorrent-dht and python3-libtorrent: see the package documentation")
+	}
+	names := []string{"relaymesh", "bittorrent-dht", "libtorrent"}
+	parties := []party{
+		&ours{},
+		startProcess(t, dir, "node", "dht.mjs"),
+		startProcess(t, dir, "/usr/bin/python3", "dht.py"),
+	}
+	for s, storage := range parties {
+		bootstrap := storage.network(t, 12)
+		var clients []int
+		for _, p := range parties {
+			clients = append(clients, p.client(t, bootstrap))
+		}
+		for p, publisher := range parties {
+			for _, salt := range []string{"", "nostr"} {
+				value := `["wss://` + names[p] + `.example"]`
+				seed := sha256.Sum256([]byte(names[s] + names[p] + salt))
+				seq := publisher.put(t, clients[p], seed[:], salt, 1732000000, value)
+				key := ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey)
+				for r, reader := range parties {
+					found, gotSeq, got := reader.get(t, clients[r], key, salt)
+					if !found || got != value || gotSeq != seq {
+						t.Errorf("network %s, publisher %s, salt %q: %s reads %v %d %q, want %d %q",
+							names[s], names[p], salt, names[r], found, gotSeq, got, seq, value)
+					} else {
+						t.Logf("network %s, publisher %s, salt %q: %s reads it", names[s], names[p], salt, names[r])
+					}
+				}
+			}
+		}
+	}
+}
