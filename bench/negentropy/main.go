@@ -1,0 +1,199 @@
+// Command negentropy compares package negentropy with other implementations in
+// one process, on the same items, by CPU time, and prints a table and one line
+// per goal. Run it by make bench-negentropy.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+func main() {
+	items := flag.Int("items", 1_000_000, "items of each set")
+	differences := flag.Int("differences", 10_000, "items that one of the sets lacks")
+	runs := flag.Int("runs", 5, "runs of ours, of which the median counts")
+	flag.Parse()
+
+	b := bench{rng: rand.New(rand.NewPCG(1, 2)), runs: *runs}
+	if err := b.run(*items, *differences); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type bench struct {
+	rng   *rand.Rand
+	runs  int
+	goals []string
+}
+
+func (b *bench) run(items, differences int) error {
+	p := scattered(b.rng, items, differences)
+	fmt.Printf("Two sets of %d items that differ by %d. CPU time of both sides; median of %d runs, go-nostr 1.\n\n",
+		items, differences, b.runs)
+	b.seal(p.a)
+	if err := b.sessions(p); err != nil {
+		return err
+	}
+	if err := b.bridges(p, differences); err != nil {
+		return err
+	}
+	for _, goal := range b.goals {
+		fmt.Println(goal)
+	}
+	return nil
+}
+
+// atLeast and atMost state whether a goal is met.
+func (b *bench) atLeast(what string, measured, bound float64) {
+	b.goal(what, ">=", measured, bound, measured >= bound)
+}
+
+func (b *bench) atMost(what string, measured, bound float64) {
+	b.goal(what, "<=", measured, bound, measured <= bound)
+}
+
+func (b *bench) goal(what, relation string, measured, bound float64, ok bool) {
+	verdict := "short"
+	if ok {
+		verdict = "ok"
+	}
+	b.goals = append(b.goals, fmt.Sprintf("goal %s: %.4g (want %s %.4g) %s", what, measured, relation, bound, verdict))
+}
+
+// seal measures what it takes to make a store of items in no order.
+func (b *bench) seal(items []negentropy.Item) {
+	var copies [][]negentropy.Item
+	for range b.runs {
+		copies = append(copies, slices.Clone(items))
+	}
+	next := func() []negentropy.Item {
+		last := copies[len(copies)-1]
+		copies = copies[:len(copies)-1]
+		return last
+	}
+	var vector *negentropy.Vector
+	sealed := measure(b.runs, func() { vector = negentropy.NewVector(next()) })
+	with := live()
+	count := vector.Len()
+	vector = nil
+	perItem := float64(with-live()) / float64(count)
+
+	for range b.runs {
+		copies = append(copies, slices.Clone(items))
+	}
+	sorted := measure(b.runs, func() { slices.SortFunc(next(), negentropy.Item.Compare) })
+	tree := measure(1, func() { negentropy.NewTree(slices.Clone(items)) })
+	theirs := measure(1, func() { newTheirVector(items) })
+
+	fmt.Println("| seal, items in no order | CPU ms | allocations |")
+	fmt.Println("|---|---|---|")
+	fmt.Printf("| relaymesh Vector, %.0f bytes per item | %.1f | %d |\n", perItem, sealed.ms(), sealed.allocs)
+	fmt.Printf("| relaymesh Tree | %.1f | %d |\n", tree.ms(), tree.allocs)
+	fmt.Printf("| slices.SortFunc alone | %.1f | %d |\n", sorted.ms(), sorted.allocs)
+	fmt.Printf("| go-nostr vector, insert and seal | %.1f | %d |\n\n", theirs.ms(), theirs.allocs)
+	b.atMost("seal of a Vector against slices.SortFunc", sealed.ms()/sorted.ms(), 1)
+}
+
+// sessions measures whole reconciliations.
+func (b *bench) sessions(p pair) error {
+	ourA, ourB := ourVector(p.a), ourVector(p.b)
+	treeA, treeB := negentropy.NewTree(slices.Clone(p.a)).Snapshot(), negentropy.NewTree(slices.Clone(p.b)).Snapshot()
+	theirA, theirB := newTheirVector(p.a), newTheirVector(p.b)
+
+	fmt.Println("| session | frame limit | CPU ms | times ours | round trips | bytes up | bytes down | allocations |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
+	for _, limit := range []int{60_000, 0} {
+		ours, err := b.session("relaymesh, Vector", limit, b.runs, p, 0, func() (traffic, []negentropy.ID, []negentropy.ID, error) {
+			alice, bob := newOurs(ourA, limit), newOurs(ourB, limit)
+			t, err := drive[[]byte](alice, bob)
+			return t, alice.have, alice.need, err
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := b.session("relaymesh, Tree", limit, b.runs, p, ours.ms(), func() (traffic, []negentropy.ID, []negentropy.ID, error) {
+			alice, bob := newOurs(treeA, limit), newOurs(treeB, limit)
+			t, err := drive[[]byte](alice, bob)
+			return t, alice.have, alice.need, err
+		}); err != nil {
+			return err
+		}
+		theirs, err := b.session("go-nostr v0.52.3", limit, 1, p, ours.ms(), func() (traffic, []negentropy.ID, []negentropy.ID, error) {
+			alice, bob := newTheirs(theirA, limit), newTheirs(theirB, limit)
+			t, err := drive[string](alice, bob)
+			if err != nil {
+				return t, nil, nil, err
+			}
+			have, need := alice.Found()
+			return t, have, need, nil
+		})
+		if err != nil {
+			return err
+		}
+		name, bound := fmt.Sprintf("frame limit %d", limit), 300.0
+		if limit == 0 {
+			name, bound = "no frame limit", 25
+		}
+		b.atLeast("CPU of go-nostr against ours, "+name, theirs.ms()/ours.ms(), bound)
+		b.atMost("allocations of a session, both sides, "+name, float64(ours.allocs), 200)
+	}
+	fmt.Println()
+	return nil
+}
+
+func (b *bench) session(name string, limit, runs int, p pair, base float64,
+	work func() (traffic, []negentropy.ID, []negentropy.ID, error),
+) (cost, error) {
+	var t traffic
+	var have, need []negentropy.ID
+	var err error
+	c := measure(runs, func() { t, have, need, err = work() })
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", name, err)
+	}
+	if !slices.Equal(set(have), p.onlyA) || !slices.Equal(set(need), p.onlyB) {
+		return c, fmt.Errorf("%s: wrong differences", name)
+	}
+	times := 1.0
+	if base > 0 {
+		times = c.ms() / base
+	}
+	fmt.Printf("| %s | %d | %.1f | %.1f | %d | %d | %d | %d |\n", name, limit, c.ms(), times, t.rounds, t.up, t.down, c.allocs)
+	return c, nil
+}
+
+// bridges measures bridges of two local responders, as two relays would be.
+func (b *bench) bridges(p pair, differences int) error {
+	direct, err := drive[[]byte](newOurs(ourVector(p.a), frame), newOurs(ourVector(p.b), frame))
+	if err != nil {
+		return err
+	}
+	fmt.Println("| bridge, frame limit 60000 | differences | CPU ms, servers included | messages | peak memory, bytes |")
+	fmt.Println("|---|---|---|---|---|")
+	_, messages, err := b.bridge(p, false)
+	if err != nil {
+		return err
+	}
+	b.atMost("messages of a bridge against a direct session", float64(messages)/float64(2*direct.rounds), 1.3)
+
+	var least, most uint64
+	for _, n := range []int{10_000, 1_000_000, 5_000_000} {
+		peak, _, err := b.bridge(scattered(b.rng, n, min(differences, 1000)), true)
+		if err != nil {
+			return err
+		}
+		if least == 0 || peak < least {
+			least = peak
+		}
+		most = max(most, peak)
+	}
+	fmt.Println()
+	b.atMost("peak memory of a bridge, largest against smallest of 10 k, 1 M and 5 M items", float64(most)/float64(least), 1.1)
+	return nil
+}
