@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	defaultDrain = 25 * time.Second
+	// defaultDrain and what follows it fit into the 30 s that Kubernetes gives.
+	defaultDrain = 20 * time.Second
 	// publishTimeout outlasts the election of a new stream leader.
 	publishTimeout = 15 * time.Second
 )
@@ -28,7 +29,7 @@ type Options struct {
 	Stage string
 	Log   *slog.Logger // nil discards
 	// Drain is how long running handlers may go on after a shutdown begins;
-	// then their context ends. 0 means 25 s.
+	// then their context ends. 0 means 20 s.
 	Drain time.Duration
 	// Registerer takes the metrics relaymesh_bus_*; several buses may share
 	// it. nil keeps no metrics.
@@ -93,6 +94,9 @@ func (b *Bus) Run(ctx context.Context) error {
 	for _, w := range append(b.work, b.upkeep()...) {
 		// Bound before the router starts: it cannot undo a partial start.
 		c, err := b.js.Consumer(ctx, w.consumer.Stream, w.consumer.Name)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("consumer %s of stream %s: %w: has relaymesh provision run?", w.consumer.Name, w.consumer.Stream, err)
 		}

@@ -90,6 +90,41 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 	})
 }
 
+// The worker is idle, and messages come in the moment in which it stops.
+func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		const rounds, each = 20, 50
+		var done tally
+		for i := range rounds {
+			x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: done.handler(time.Millisecond)})
+			time.Sleep(time.Second)
+			var sender sync.WaitGroup
+			sender.Go(func() {
+				for j := range each {
+					if j == i {
+						x.stop()
+					}
+					if _, err := w.js.PublishAsync(events.NoteMissingSubject(fmt.Sprint(i*each+j)), nil); err != nil {
+						w.Error(err)
+					}
+				}
+				<-w.js.PublishAsyncComplete()
+			})
+			x.end(w.T)
+			sender.Wait()
+		}
+		x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: done.handler(time.Millisecond)})
+		time.Sleep(time.Second) // much less than AckWait
+		x.end(w.T)
+		if got := done.keys(); got != rounds*each {
+			w.Errorf("%d of %d handled: the others wait for AckWait to run out", got, rounds*each)
+		}
+		if twice := done.twice(); len(twice) > 0 {
+			w.Errorf("handled twice: %v", twice)
+		}
+	})
+}
+
 func TestAStopWaitsForRunningHandlersThenEndsTheirContext(t *testing.T) {
 	inWorld(t, func(w *world) {
 		finished := w.record()
@@ -221,6 +256,16 @@ func TestABusWithoutItsConsumerFails(t *testing.T) {
 		b.Handle(consumer(w.T, events.ConsumerFetch), w.record().then(events.Done()))
 		if err := b.Run(context.Background()); !errors.Is(err, jetstream.ErrConsumerNotFound) || !strings.Contains(err.Error(), "provision") {
 			w.Errorf("without its consumer it ended with %v", err)
+		}
+	})
+}
+
+func TestARunThatIsStoppedBeforeItStartsIsNoError(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ctx, stop := context.WithCancel(context.Background())
+		stop()
+		if err := w.source().Run(ctx); err != nil {
+			w.Error(err)
 		}
 	})
 }

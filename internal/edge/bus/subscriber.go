@@ -88,7 +88,7 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		for range n - got {
 			free <- struct{}{}
 		}
-		s.recover(ctx, err)
+		s.afterError(ctx, err)
 	}
 }
 
@@ -149,8 +149,8 @@ func giveBack(it jetstream.MessagesContext) {
 	}
 }
 
-// recover ends the bus on an error that will not pass, and waits after others.
-func (s *subscriber) recover(ctx context.Context, err error) {
+// afterError ends the bus on an error that will not pass, and waits after others.
+func (s *subscriber) afterError(ctx context.Context, err error) {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return

@@ -1,0 +1,63 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// BenchmarkBus moves messages of 1 KiB through a handler that does nothing:
+// what the bus costs, at the in-flight limits that the consumers have.
+func BenchmarkBus(b *testing.B) {
+	for _, c := range []struct {
+		name, stage, consumer string
+		subject               func(i int) string
+		outputs               int
+	}{
+		{"ingest", events.StageIngest, events.ConsumerIngest, func(int) string { return events.SubjectEventReceived }, 0},
+		{"fetch", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(fmt.Sprint(i)) }, 0},
+		{"fetch and publish", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(fmt.Sprint(i)) }, 1},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			js := natstest.Start(b)
+			body := make([]byte, 1024)
+			for i := range b.N {
+				if _, err := js.PublishAsync(c.subject(i), body); err != nil {
+					b.Fatal(err)
+				}
+			}
+			<-js.PublishAsyncComplete()
+			x, err := bus.New(js, bus.Options{Stage: c.stage})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			ctx, stop := context.WithCancel(context.Background())
+			defer stop()
+			for _, spec := range events.Consumers() {
+				if spec.Name == c.consumer && spec.Stream != events.StreamRetry && spec.Stream != events.StreamAdvisories {
+					x.Handle(spec, func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+						if left.Add(-1) == 0 {
+							stop()
+						}
+						if c.outputs == 0 {
+							return nil, events.Done()
+						}
+						return []events.Output{{Subject: events.SubjectNoteFound, Data: m.Data, ID: m.Cause}}, events.Done()
+					})
+				}
+			}
+			b.ResetTimer()
+			if err := x.Run(ctx); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+		})
+	}
+}

@@ -1,0 +1,67 @@
+package bus_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+)
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+	ch chan struct{} // gets a token per line
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() { l.ch <- struct{}{} }()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// A denied request looks like a timeout to its caller.
+func TestADeniedPermissionIsLogged(t *testing.T) {
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true,
+		Users: []*server.User{{
+			Username: "w", Password: "secret",
+			Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"mine"}}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("server is not ready")
+	}
+	log := &lines{ch: make(chan struct{}, 100)}
+	nc, err := bus.Dial(t.Context(), s.ClientURL(), "fetcher", slog.New(slog.NewTextHandler(log, nil)), nats.UserInfo("w", "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := nc.Publish("not.mine", nil); err != nil {
+		t.Fatal(err)
+	}
+	<-log.ch
+	if got := log.String(); !strings.Contains(got, "denies") || !strings.Contains(got, "not.mine") || !strings.Contains(got, "fetcher") {
+		t.Errorf("log says %q, want the worker and the subject", got)
+	}
+}
