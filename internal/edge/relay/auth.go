@@ -1,0 +1,79 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// kindAuth is the ephemeral event of NIP-42.
+const kindAuth = 22242
+
+// authState is what a connection knows about NIP-42. Conn.mu guards all but
+// one.
+type authState struct {
+	one       sync.Mutex    // held while an AUTH is under way
+	arrived   chan struct{} // closed with the first challenge
+	challenge string        // the latest
+	answered  string        // the challenge that was answered last
+	err       error         // how that went
+}
+
+// challenged notes an AUTH challenge; a later one replaces it.
+func (c *Conn) challenged(challenge string) {
+	if challenge == "" || len(challenge) > 1024 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.auth.challenge == "" {
+		close(c.auth.arrived)
+	}
+	c.auth.challenge = challenge
+}
+
+// authenticate answers the relay's latest challenge, once: whoever comes while
+// that is under way, or after it, shares the outcome. Relays may send the
+// challenge after the refusal that asks for it, so it is waited for.
+func (c *Conn) authenticate(ctx context.Context) error {
+	wait := time.NewTimer(c.opts.timing.answer)
+	defer wait.Stop()
+	select {
+	case <-c.auth.arrived:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return c.Err()
+	case <-wait.C:
+		return errors.New("authentication is required, but no challenge came")
+	}
+	c.auth.one.Lock()
+	defer c.auth.one.Unlock()
+	c.mu.Lock()
+	challenge, answered, err := c.auth.challenge, c.auth.answered, c.auth.err
+	c.mu.Unlock()
+	if challenge == answered {
+		return err
+	}
+	e := events.Event{
+		CreatedAt: time.Now().Unix(),
+		Kind:      kindAuth,
+		Tags:      []events.Tag{{"relay", c.url}, {"challenge", challenge}},
+	}
+	if err = c.opts.Auth(&e); err == nil {
+		err = c.submit(ctx, "AUTH", e)
+	}
+	if err != nil {
+		err = fmt.Errorf("authenticate: %w", err)
+	}
+	if ctx.Err() == nil {
+		c.mu.Lock()
+		c.auth.answered, c.auth.err = challenge, err
+		c.mu.Unlock()
+	}
+	return err
+}

@@ -1,0 +1,290 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// Concurrent requests on one connection: what every relay of note accepts.
+	maxSubscriptions = 8
+	maxNegSessions   = 8
+	maxPublishing    = 100
+	// A subscription's queue of events not yet taken. When it is full the
+	// socket is not read on, up to timing.stall.
+	queueLength = 64
+	// Bounds on what a relay sends unasked. strayBytes counts events for no
+	// open subscription, which are normal just after a CLOSE.
+	maxStrayBytes = 64 << 20
+	maxNotices    = 1000
+	writeTimeout  = 15 * time.Second
+	// pongTimeout is on top of timing.stall: a stalled reader sees no pong.
+	pongTimeout = 15 * time.Second
+)
+
+// Conn is a connection to one relay. All methods may be called concurrently.
+// Three goroutines serve it: one reads the socket and hands messages to whom
+// they concern, one writes, one pings.
+type Conn struct {
+	url  string
+	opts Options
+	log  *slog.Logger
+	ws   *websocket.Conn
+
+	ctx     context.Context // ends with the connection; its cause says why
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup
+	out     chan []byte // to the writing goroutine
+
+	subSlots, negSlots, pubSlots chan struct{}
+	negOpening                   chan struct{} // held from NEG-OPEN to its first answer, see opening
+
+	lastID   atomic.Uint64
+	lastUsed atomic.Int64 // Unix nanoseconds of the last request
+
+	mu      sync.Mutex
+	subs    map[string]*subscription
+	negs    map[string]*NegSession
+	opening *NegSession // the session that a NOTICE may be about
+	oks     map[string][]chan ok
+	auth    authState
+
+	// Of the reading goroutine only.
+	strayBytes, notices int
+}
+
+func newConn(ws *websocket.Conn, url string, o Options) *Conn {
+	c := &Conn{
+		url: url, opts: o, log: o.Log.With("relay", url), ws: ws,
+		out:        make(chan []byte, 64),
+		subSlots:   make(chan struct{}, maxSubscriptions),
+		negSlots:   make(chan struct{}, maxNegSessions),
+		pubSlots:   make(chan struct{}, maxPublishing),
+		negOpening: make(chan struct{}, 1),
+		subs:       map[string]*subscription{},
+		negs:       map[string]*NegSession{},
+		oks:        map[string][]chan ok{},
+		auth:       authState{arrived: make(chan struct{})},
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.touch()
+	c.running.Go(c.read)
+	c.running.Go(c.write)
+	c.running.Go(c.ping)
+	return c
+}
+
+// URL is the normalised address of the relay.
+func (c *Conn) URL() string { return c.url }
+
+// Done is closed when the connection has ended; [Conn.Err] then says why.
+func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
+
+// Err returns nil while the connection lives.
+func (c *Conn) Err() error {
+	if c.ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("relay %s: %w: %w", c.url, ErrConnClosed, context.Cause(c.ctx))
+}
+
+// Close ends the connection and everything that waits on it, and returns when
+// its goroutines have ended.
+func (c *Conn) Close() {
+	c.fail(errors.New("closed by us"))
+	c.running.Wait()
+}
+
+// fail ends the connection; the first cause stays.
+func (c *Conn) fail(cause error) {
+	c.cancel(cause)
+	// Without the close handshake, for which a stalled relay could make us wait.
+	c.ws.CloseNow()
+}
+
+func (c *Conn) touch() { c.lastUsed.Store(time.Now().UnixNano()) }
+
+// idleSince returns when the connection was last used, and false while
+// anything waits on it.
+func (c *Conn) idleSince() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	busy := len(c.subs) + len(c.negs) + len(c.oks)
+	return time.Unix(0, c.lastUsed.Load()), busy == 0
+}
+
+// nextID returns an id that was never used on this connection: relays that
+// handle messages in parallel may see a CLOSE after the next REQ.
+func (c *Conn) nextID(prefix string) string {
+	return prefix + strconv.FormatUint(c.lastID.Add(1), 36)
+}
+
+// send queues a message; it waits while the relay does not read.
+func (c *Conn) send(ctx context.Context, msg []byte) error {
+	c.touch()
+	select {
+	case c.out <- msg:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return c.Err()
+	}
+}
+
+// sendLater queues a message if there is room: for courtesies, which must not
+// hold up whoever sends them.
+func (c *Conn) sendLater(elements ...any) {
+	msg, err := message(elements...)
+	if err != nil {
+		return
+	}
+	select {
+	case c.out <- msg:
+	default:
+	}
+}
+
+// acquire takes a slot of a semaphore.
+func (c *Conn) acquire(ctx context.Context, slots chan struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return c.Err()
+	}
+}
+
+func (c *Conn) write() {
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case msg := <-c.out:
+			ctx, cancel := context.WithTimeout(c.ctx, writeTimeout)
+			err := c.ws.Write(ctx, websocket.MessageText, msg)
+			cancel()
+			if err != nil {
+				c.fail(fmt.Errorf("write: %w", err))
+				return
+			}
+		}
+	}
+}
+
+func (c *Conn) ping() {
+	every := time.NewTicker(c.opts.timing.ping)
+	defer every.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-every.C:
+			ctx, cancel := context.WithTimeout(c.ctx, c.opts.timing.stall+pongTimeout)
+			err := c.ws.Ping(ctx)
+			cancel()
+			if err != nil {
+				c.fail(fmt.Errorf("ping: %w", err))
+				return
+			}
+		}
+	}
+}
+
+func (c *Conn) read() {
+	for {
+		typ, data, err := c.ws.Read(c.ctx)
+		if err != nil {
+			c.fail(fmt.Errorf("read: %w", err))
+			return
+		}
+		if typ != websocket.MessageText {
+			continue
+		}
+		if err := c.dispatch(data); err != nil {
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// dispatch hands a message to whom it concerns. An error ends the connection.
+func (c *Conn) dispatch(data []byte) error {
+	elements, err := splitArray(data)
+	if err != nil {
+		if id, reason, ok := brokenNegErr(data); ok {
+			c.endNeg(id, negRefusal(reason, 0))
+			return nil
+		}
+		return c.stray(data)
+	}
+	switch id := stringAt(elements, 1); stringAt(elements, 0) {
+	case "EVENT":
+		if s := c.subscription(id); s != nil && len(elements) >= 3 {
+			s.deliver(delivery{event: elements[2]})
+			return nil
+		}
+		return c.stray(data)
+	case "EOSE":
+		if s := c.subscription(id); s != nil {
+			s.deliver(delivery{eose: true})
+		}
+	case "CLOSED":
+		reason := stringAt(elements, 2)
+		if s := c.subscription(id); s != nil {
+			c.forget(s)
+			s.end(refusal(reason))
+		}
+		c.endNegAsClosed(id, reason)
+	case "OK":
+		c.resolve(id, ok{accepted: len(elements) > 2 && string(elements[2]) == "true", reason: stringAt(elements, 3)})
+	case "AUTH":
+		c.challenged(id)
+	case "NOTICE":
+		return c.notice(id)
+	case "NEG-MSG":
+		c.negMessage(id, stringAt(elements, 2))
+	case "NEG-ERR", "NEG-ERROR":
+		limit := 0
+		if len(elements) > 3 {
+			limit, _ = strconv.Atoi(string(elements[3]))
+		}
+		c.endNeg(id, negRefusal(reasonAt(elements, 2), limit))
+	default:
+		return c.stray(data)
+	}
+	return nil
+}
+
+// stray counts what nobody asked for.
+func (c *Conn) stray(data []byte) error {
+	if c.strayBytes += len(data); c.strayBytes > maxStrayBytes {
+		return fmt.Errorf("%w: it sent %d MiB that nobody asked for", ErrMisbehaving, c.strayBytes>>20)
+	}
+	return nil
+}
+
+func (c *Conn) notice(text string) error {
+	if c.notices++; c.notices > maxNotices {
+		return fmt.Errorf("%w: it sent %d notices", ErrMisbehaving, c.notices)
+	}
+	c.log.Debug("notice from relay", "notice", clip(text))
+	c.noticeToNeg(text)
+	return nil
+}
+
+func (c *Conn) subscription(id string) *subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.subs[id]
+}

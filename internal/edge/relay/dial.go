@@ -1,0 +1,120 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Options apply to every connection that is made with them.
+type Options struct {
+	// AllowPrivate permits loopback and private addresses: for tests, and for
+	// the relay that relaymesh stands beside.
+	AllowPrivate bool
+	// Auth signs a NIP-42 event in place, for instance the SignEvent method of
+	// a schnorr.SecretKey; nil is never to authenticate.
+	Auth func(*events.Event) error
+	// Log takes what is worth knowing and is no error; nil discards it.
+	Log *slog.Logger
+
+	timing timing
+}
+
+// timing holds the waits of a connection; tests shorten them.
+type timing struct {
+	handshake time.Duration // DNS, TCP, TLS and websocket together
+	answer    time.Duration // between a request and a sign of life about it
+	stall     time.Duration // how long one subscription may hold up the others
+	ping      time.Duration // relays close after 60 s without a sign of life
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	defaults := timing{handshake: 10 * time.Second, answer: 30 * time.Second, stall: 10 * time.Second, ping: 25 * time.Second}
+	for _, d := range []struct{ set, to *time.Duration }{
+		{&o.timing.handshake, &defaults.handshake},
+		{&o.timing.answer, &defaults.answer},
+		{&o.timing.stall, &defaults.stall},
+		{&o.timing.ping, &defaults.ping},
+	} {
+		if *d.set == 0 {
+			*d.set = *d.to
+		}
+	}
+	return o
+}
+
+// maxMessage bounds a message from a relay. khatru and strfry answer NIP-77
+// with up to 2 MiB of hex.
+const maxMessage = 4 << 20
+
+// Dial connects to a relay, in any spelling that [events.NormalizeRelayURL]
+// accepts. The context bounds the handshake only; the connection lives until
+// [Conn.Close] or until it fails.
+func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
+	o = o.withDefaults()
+	url, err := events.NormalizeRelayURL(url, o.AllowPrivate)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timing.handshake)
+	defer cancel()
+	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+		HTTPClient: httpClient(o.AllowPrivate),
+		HTTPHeader: http.Header{"User-Agent": {"relaymesh"}},
+	})
+	if resp != nil && resp.Body != nil && err != nil {
+		resp.Body.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("relay %s: dial: %w", url, err)
+	}
+	ws.SetReadLimit(maxMessage)
+	return newConn(ws, url, o), nil
+}
+
+// httpClient returns a client that looks at every address before it connects
+// to it, follows no redirect and knows no proxy: each would let a relay list
+// name one host and reach another.
+func httpClient(allowPrivate bool) *http.Client {
+	dialer := &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		if allowPrivate {
+			return nil
+		}
+		return checkAddress(address)
+	}}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:            dialer.DialContext,
+			DisableKeepAlives:      true,
+			ForceAttemptHTTP2:      false,
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// checkAddress is called with the resolved address, after DNS, so that a name
+// cannot point elsewhere between a check and its use.
+func checkAddress(address string) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return errors.Join(ErrPrivateAddress, err)
+	}
+	if !events.PublicAddr(at.Addr()) {
+		return fmt.Errorf("%s %w", at.Addr(), ErrPrivateAddress)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPrivateAddressesAreNotDialled(t *testing.T) {
+	reached := make(chan struct{}, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{} }))
+	defer server.Close()
+	// As if DNS had given a loopback address for a public name.
+	if _, err := httpClient(false).Get(server.URL); !errors.Is(err, ErrPrivateAddress) {
+		t.Errorf("loopback after resolution: %v", err)
+	}
+	for _, url := range []string{server.URL, "ws://127.0.0.1:7777", "ws://localhost:7777", "ws://[::1]:1", "ws://169.254.169.254"} {
+		if _, err := Dial(testContext(t), strings.Replace(url, "http", "ws", 1), Options{}); err == nil {
+			t.Errorf("%s was dialled", url)
+		}
+		if _, err := FetchInfo(testContext(t), strings.Replace(url, "http", "ws", 1), Options{}); err == nil {
+			t.Errorf("%s was asked for its NIP-11 document", url)
+		}
+	}
+	if len(reached) != 0 {
+		t.Error("the server was reached")
+	}
+}
+
+func TestCheckAddress(t *testing.T) {
+	for address, public := range map[string]bool{
+		"93.184.216.34:443": true, "[2606:2800:220:1::1]:443": true,
+		"127.0.0.1:80": false, "10.1.2.3:443": false, "[::1]:80": false, "[::ffff:127.0.0.1]:80": false,
+		"169.254.169.254:80": false, "[fd00::1]:443": false, "0.0.0.0:1": false, "nonsense": false,
+	} {
+		if err := checkAddress(address); (err == nil) != public {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	reached := make(chan struct{}, 10)
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{} }))
+	defer target.Close()
+	server := httptest.NewServer(http.RedirectHandler(target.URL, http.StatusFound))
+	defer server.Close()
+	url := strings.Replace(server.URL, "http", "ws", 1)
+	if _, err := Dial(testContext(t), url, testOptions()); err == nil {
+		t.Error("connected by redirect")
+	}
+	if _, err := FetchInfo(testContext(t), url, testOptions()); err == nil {
+		t.Error("got a document by redirect")
+	}
+	if len(reached) != 0 {
+		t.Error("the redirect was followed")
+	}
+}
+
+// A peer that accepts the connection and says nothing is given up.
+func TestHandshakeTimeout(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	o := testOptions()
+	o.timing.handshake = 50 * time.Millisecond
+	if _, err := Dial(testContext(t), "ws://"+ln.Addr().String(), o); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("dial: %v", err)
+	}
+	if _, err := FetchInfo(testContext(t), "ws://"+ln.Addr().String(), o); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("NIP-11: %v", err)
+	}
+}
+
+func TestTLSError(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	server.StartTLS()
+	defer server.Close()
+	if _, err := Dial(testContext(t), strings.Replace(server.URL, "https", "wss", 1), testOptions()); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("self-signed certificate: %v", err)
+	}
+}
+
+func TestMessageTooLong(t *testing.T) {
+	f := startFake(t, func(p *peer) {
+		p.expect("REQ")
+		p.send("NOTICE", strings.Repeat("x", maxMessage))
+		p.drain()
+	})
+	if _, err := collect(t, dial(t, f.url), filterAll); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFloodsEndTheConnection(t *testing.T) {
+	for name, script := range map[string]func(*peer){
+		"notices": func(p *peer) {
+			for range maxNotices + 1 {
+				p.send("NOTICE", "invalid: hello")
+			}
+		},
+		"unasked events": func(p *peer) {
+			junk := strings.Repeat("x", 1<<20)
+			for range maxStrayBytes>>20 + 1 {
+				p.send("EVENT", "none", junk)
+			}
+		},
+		"junk": func(p *peer) {
+			junk := strings.Repeat("x", 1<<20)
+			for range maxStrayBytes>>20 + 1 {
+				p.send(raw(junk))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startFake(t, func(p *peer) {
+				script(p)
+				p.drain()
+			})
+			c := dial(t, f.url)
+			select {
+			case <-c.Done():
+			case <-testContext(t).Done():
+				t.Fatal("the connection lives on")
+			}
+			if !errors.Is(c.Err(), ErrMisbehaving) {
+				t.Errorf("got %v", c.Err())
+			}
+		})
+	}
+}

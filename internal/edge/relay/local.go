@@ -1,0 +1,136 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	// gather is how long a question waits for others to share its REQ.
+	gather = 5 * time.Millisecond
+	// How much one REQ asks; every known relay gives a hundred events and
+	// takes ten filters.
+	idsPerREQ       = 100
+	addressesPerREQ = 10
+)
+
+// Local is the relay that relaymesh stands beside: the only store of events.
+type Local struct {
+	pool      *Pool
+	url       string
+	ids       *batcher
+	addresses *batcher
+}
+
+// NewLocal returns the local relay at url, reached through the pool, which
+// must allow its address. Its methods may be called concurrently.
+func NewLocal(pool *Pool, url string) *Local {
+	l := &Local{pool: pool, url: url}
+	l.ids = &batcher{size: idsPerREQ, ask: l.haveIDs}
+	l.addresses = &batcher{size: addressesPerREQ, ask: l.haveAddresses}
+	pool.keepTrying(url)
+	return l
+}
+
+// URL is the address of the local relay.
+func (l *Local) URL() string { return l.url }
+
+// Missing returns those of the event ids that the relay does not have, in
+// their order. Calls that come within a few milliseconds share a REQ. What is
+// no event id counts as missing.
+func (l *Local) Missing(ctx context.Context, ids []string) ([]string, error) {
+	return l.ids.missing(ctx, ids)
+}
+
+// MissingAddresses returns those of the addresses (kind:pubkey:d, the NIP-01
+// "a" tag) at which the relay has no event, in their order. What is no address
+// counts as missing.
+func (l *Local) MissingAddresses(ctx context.Context, addresses []string) ([]string, error) {
+	return l.addresses.missing(ctx, addresses)
+}
+
+// Query is [Pool.Query] at the local relay.
+func (l *Local) Query(ctx context.Context, filters ...events.Filter) iter.Seq2[events.Event, error] {
+	return l.pool.Query(ctx, l.url, filters...)
+}
+
+// Publish is [Pool.Publish] at the local relay.
+func (l *Local) Publish(ctx context.Context, e events.Event) error {
+	return l.pool.Publish(ctx, l.url, e)
+}
+
+// Conn returns the pool's connection to the local relay.
+func (l *Local) Conn(ctx context.Context) (*Conn, error) { return l.pool.Conn(ctx, l.url) }
+
+// haveIDs asks which of the ids the relay has. Some relays cap an answer at a
+// round number whatever the filter says: after such an answer, the rest is
+// asked again, until an answer holds nothing new.
+func (l *Local) haveIDs(ctx context.Context, ids []string) (map[string]bool, error) {
+	have := map[string]bool{}
+	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !events.IsHex(id, 32) })
+	for len(rest) > 0 {
+		before := len(have)
+		err := l.each(ctx, []events.Filter{{IDs: rest, Limit: len(rest)}}, func(e *events.Event) { have[e.ID] = true })
+		if err != nil {
+			return nil, err
+		}
+		found := len(have) - before
+		if found == 0 || found%10 != 0 {
+			break
+		}
+		rest = slices.DeleteFunc(rest, func(id string) bool { return have[id] })
+	}
+	return have, nil
+}
+
+// haveAddresses asks at which of the addresses the relay has an event, with
+// one filter each: only so does every one of them get its own limit.
+func (l *Local) haveAddresses(ctx context.Context, addresses []string) (map[string]bool, error) {
+	asked := map[string]events.Address{}
+	var filters []events.Filter
+	for _, text := range addresses {
+		if a, err := events.ParseAddress(text); err == nil {
+			asked[text] = a
+			filters = append(filters, a.Filter())
+		}
+	}
+	found := map[events.Address]bool{}
+	err := l.each(ctx, filters, func(e *events.Event) {
+		found[withoutD(events.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)})] = true
+	})
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for text, a := range asked {
+		have[text] = found[withoutD(a)]
+	}
+	return have, nil
+}
+
+// withoutD clears the d of a kind that has none.
+func withoutD(a events.Address) events.Address {
+	if !events.Addressable(a.Kind) {
+		a.D = ""
+	}
+	return a
+}
+
+// each runs a query without checking signatures: the local relay did.
+func (l *Local) each(ctx context.Context, filters []events.Filter, do func(*events.Event)) error {
+	var failed error
+	l.pool.request(ctx, l.url, request{filters: filters, trusted: true}, func(u Update, err error) bool {
+		if err != nil {
+			failed = fmt.Errorf("local relay: %w", err)
+			return false
+		}
+		do(&u.Event)
+		return true
+	})
+	return failed
+}

@@ -1,0 +1,208 @@
+package relay
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// The refusals that relays were seen to send in place of an answer.
+func TestNegentropyRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer func(p *peer, id any)
+		want   error
+		max    int
+	}{
+		{"strfry's limit", func(p *peer, id any) { p.send("NEG-ERR", id, "blocked: too many query results", 1_000_000) }, ErrTooLarge, 1_000_000},
+		{"limit in prose", func(p *peer, id any) {
+			p.send("NEG-ERR", id, "blocked: too many records (2431002 > 1000000)")
+		}, ErrTooLarge, 1_000_000},
+		{"limit by name", func(p *peer, id any) { p.send("NEG-ERR", id, "error: max_sync_events exceeded") }, ErrTooLarge, 0},
+		{"khatru's label", func(p *peer, id any) { p.send("NEG-ERROR", id, "blocked: too large") }, ErrTooLarge, 0},
+		{"khatru's unescaped reason", func(p *peer, id any) {
+			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: unexpected "x" too large"]`))
+		}, ErrTooLarge, 0},
+		{"unbalanced reason", func(p *peer, id any) {
+			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: one " too large"]`))
+		}, ErrTooLarge, 0},
+		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, ErrNoNegentropy, 0},
+		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, ErrNoNegentropy, 0},
+		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, ErrNoNegentropy, 0},
+		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, ErrNoNegentropy, 0},
+		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, ErrNoNegentropy, 0},
+		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, ErrNoNegentropy, 0},
+		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, ErrSessionClosed, 0},
+		{"auth", func(p *peer, id any) { p.send("NEG-ERR", id, "auth-required: kind 4") }, ErrAuthRequired, 0},
+		{"two answers", func(p *peer, id any) {
+			p.send("NEG-MSG", id, "6x")
+		}, ErrMisbehaving, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := startFake(t, func(p *peer) {
+				if open := p.expect("NEG-OPEN"); open != nil {
+					c.answer(p, unquote(open[0]))
+				}
+				p.drain()
+			})
+			_, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+			if !errors.Is(err, c.want) {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+			var refused *RefusedError
+			if errors.As(err, &refused) && refused.Max != c.max {
+				t.Errorf("limit %d, want %d", refused.Max, c.max)
+			}
+		})
+	}
+}
+
+// Refusals that say nothing about size or ability must not be taken for it:
+// splitting, or giving up on NIP-77, would be wrong.
+func TestNegentropyOtherRefusals(t *testing.T) {
+	for _, text := range []string{
+		"blocked: you are not on the list", "restricted: too many things", "PROTOCOL-ERROR",
+		"error: too many concurrent NEG requests", "blocked: too many open subscriptions",
+	} {
+		err := negRefusal(text, 0)
+		if err.kind != nil {
+			t.Errorf("%q is taken for %v", text, err.kind)
+		}
+	}
+}
+
+// Before the first answer, small talk, unasked events and another session's
+// messages are passed over; a NOTICE in a running session too.
+func TestNegentropyNoise(t *testing.T) {
+	e := notes(t, 1)[0]
+	f := startFake(t, func(p *peer) {
+		open := p.expect("NEG-OPEN")
+		if open == nil {
+			return
+		}
+		p.send("NOTICE", "welcome")
+		p.send("EVENT", open[0], e)
+		p.send("NEG-MSG", "other", "6161")
+		p.send("NEG-ERR", "other", "blocked: too large")
+		p.send("NEG-MSG", open[0], strings.ToUpper("61ab"))
+		if p.expect("NEG-MSG") == nil {
+			return
+		}
+		p.send("NOTICE", "negentropy is disabled on Sundays")
+		p.send("EVENT", open[0], e)
+		p.send("NEG-MSG", open[0], "")
+		p.drain()
+	})
+	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), events.Filter{Limit: 5}, []byte{0x61})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(answer, []byte{0x61, 0xab}) {
+		t.Errorf("first answer %x", answer)
+	}
+	// The empty answer with which ORLY says that nothing remains.
+	if answer, err = s.Exchange(testContext(t), []byte{0x61}); err != nil || len(answer) != 0 {
+		t.Errorf("second answer %x, %v", answer, err)
+	}
+	s.Close()
+	s.Close()
+}
+
+func TestNegentropyMessages(t *testing.T) {
+	frames := make(chan []string, 10)
+	big := strings.Repeat("ab", 1<<20)
+	f := startFake(t, func(p *peer) {
+		open := p.expect("NEG-OPEN")
+		if open == nil {
+			return
+		}
+		frames <- []string{string(open[1]), unquote(open[2])}
+		p.send("NEG-MSG", open[0], big)
+		frames <- []string{unquote(p.expect("NEG-MSG")[1])}
+		// khatru forgets a session after seven idle seconds.
+		p.send("NEG-ERROR", open[0], "CLOSED")
+		p.drain()
+	})
+	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), events.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if hex.EncodeToString(answer) != big {
+		t.Errorf("the first answer has %d bytes, want %d", len(answer), len(big)/2)
+	}
+	if got := <-frames; got[0] != `{"kinds":[1]}` || got[1] != "6100" {
+		t.Errorf("NEG-OPEN with %v", got)
+	}
+	if _, err := s.Exchange(testContext(t), []byte{0x61, 1}); !errors.Is(err, ErrSessionClosed) {
+		t.Errorf("got %v", err)
+	}
+	if got := <-frames; got[0] != "6101" {
+		t.Errorf("NEG-MSG with %v", got)
+	}
+}
+
+// More sessions than a connection may have wait for a free one.
+func TestNegentropySlots(t *testing.T) {
+	f := startFake(t, func(p *peer) {
+		for open := p.expect("NEG-OPEN"); open != nil; open = p.expect("NEG-OPEN") {
+			p.send("NEG-MSG", open[0], "61")
+		}
+	})
+	c := dial(t, f.url)
+	var sessions []*NegSession
+	for range maxNegSessions {
+		s, _, err := c.OpenNegentropy(testContext(t), filterAll, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, s)
+	}
+	opened := make(chan error)
+	go func() {
+		s, _, err := c.OpenNegentropy(testContext(t), filterAll, nil)
+		if err == nil {
+			defer s.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		t.Fatalf("one session too many: %v", err)
+	default:
+	}
+	for _, s := range sessions {
+		s.Close()
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+}
+
+// A real server: everything unknown on our side, so it answers with its split
+// or its ids.
+func TestNegentropyRealRelay(t *testing.T) {
+	c := dial(t, startHome(t))
+	all := notes(t, 5)
+	for _, e := range all {
+		if err := c.Publish(testContext(t), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Version, bound at infinity, fingerprint mode, a fingerprint that is wrong.
+	question := append([]byte{0x61, 0, 0, 1}, bytes.Repeat([]byte{7}, 16)...)
+	s, answer, err := c.OpenNegentropy(testContext(t), filterAll, question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, e := range all {
+		if !strings.Contains(hex.EncodeToString(answer), e.ID) {
+			t.Errorf("the answer lacks %s", e.ID)
+		}
+	}
+}

@@ -1,0 +1,290 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	maxConns   = 512
+	maxBackoff = 10 * time.Minute
+	// maxLocalBackoff is for relays that nothing can be done without.
+	maxLocalBackoff = 2 * time.Second
+	// maxFailures bounds how many relays are remembered not to answer; beyond
+	// it, the memory of those whose time is up goes first.
+	maxFailures = 20_000
+	idleTimeout = 2 * time.Minute
+)
+
+// Pool keeps one connection per relay, dialled when it is first asked for and
+// closed when it has not been used for two minutes. A relay that does not
+// answer is not dialled again for a while, which grows with every failure from
+// a second to ten minutes and is jittered; asking for it meanwhile is an error
+// at once. All methods may be called concurrently.
+type Pool struct {
+	opts Options
+	ctx  context.Context // ends with the pool
+	stop context.CancelFunc
+
+	running  sync.WaitGroup
+	mu       sync.Mutex
+	relays   map[string]*entry
+	failures map[string]failure
+	local    map[string]bool
+}
+
+// entry is a relay that is connected or being dialled.
+type entry struct {
+	dialled chan struct{} // closed when conn and err are set
+	conn    *Conn
+	err     error
+}
+
+type failure struct {
+	count int
+	until time.Time
+	err   error
+}
+
+// NewPool returns an empty pool. [Pool.Close] ends it.
+func NewPool(o Options) *Pool {
+	p := &Pool{opts: o.withDefaults(), relays: map[string]*entry{}, failures: map[string]failure{}, local: map[string]bool{}}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.running.Go(p.closeIdle)
+	return p
+}
+
+// BackoffError says that a relay failed lately and is not dialled before
+// Until. It unwraps to the last failure.
+type BackoffError struct {
+	URL   string
+	Until time.Time
+	Err   error
+}
+
+func (e *BackoffError) Error() string {
+	return fmt.Sprintf("relay %s: not dialled before %s, because of: %v", e.URL, e.Until.Format(time.TimeOnly), e.Err)
+}
+
+func (e *BackoffError) Unwrap() error { return e.Err }
+
+// Conn returns the connection to a relay; whoever needs one at the same time
+// shares the dialling. The caller must not close it.
+func (p *Pool) Conn(ctx context.Context, url string) (*Conn, error) {
+	url, err := events.NormalizeRelayURL(url, p.opts.AllowPrivate)
+	if err != nil {
+		return nil, err
+	}
+	e, err := p.entry(url)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-e.dialled:
+		return e.conn, e.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// entry returns the relay's live entry, or starts to dial it.
+func (p *Pool) entry(url string) (*entry, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return nil, fmt.Errorf("relay %s: the pool is closed", url)
+	}
+	if e := p.relays[url]; e != nil && !e.dead() {
+		return e, nil
+	}
+	if f, ok := p.failures[url]; ok && time.Now().Before(f.until) {
+		return nil, &BackoffError{URL: url, Until: f.until, Err: f.err}
+	}
+	if len(p.relays) >= maxConns {
+		p.sweep(0)
+	}
+	if len(p.relays) >= maxConns {
+		return nil, fmt.Errorf("relay %s: %d connections are in use already", url, maxConns)
+	}
+	e := &entry{dialled: make(chan struct{})}
+	p.relays[url] = e
+	// The dialling belongs to the pool, so that the first caller's impatience
+	// does not spoil it for the others.
+	p.running.Go(func() { p.dial(url, e) })
+	return e, nil
+}
+
+// dead reports whether the entry's connection has ended or never came.
+func (e *entry) dead() bool {
+	select {
+	case <-e.dialled:
+		return e.err != nil || e.conn.Err() != nil
+	default:
+		return false
+	}
+}
+
+func (p *Pool) dial(url string, e *entry) {
+	e.conn, e.err = Dial(p.ctx, url, p.opts)
+	p.mu.Lock()
+	if e.err != nil {
+		delete(p.relays, url)
+		p.failed(url, e.err)
+	} else {
+		delete(p.failures, url)
+	}
+	p.mu.Unlock()
+	close(e.dialled)
+}
+
+// failed remembers a failure; mu is held.
+func (p *Pool) failed(url string, err error) {
+	if p.ctx.Err() != nil {
+		return
+	}
+	now := time.Now()
+	if len(p.failures) >= maxFailures {
+		for u, f := range p.failures {
+			if now.After(f.until) {
+				delete(p.failures, u)
+			}
+		}
+	}
+	f := p.failures[url]
+	f.count++
+	f.err, f.until = err, now.Add(p.jittered(url, f.count))
+	if _, known := p.failures[url]; known || len(p.failures) < maxFailures {
+		p.failures[url] = f
+	}
+}
+
+// jittered is the wait after n failures in a row; the later half of it is
+// random, so that those who failed together do not come back together.
+func (p *Pool) jittered(url string, n int) time.Duration {
+	d := backoff(n)
+	if p.local[url] {
+		d = min(d, maxLocalBackoff)
+	}
+	return d/2 + rand.N(d/2)
+}
+
+// backoff doubles from a second.
+func backoff(n int) time.Duration { return min(maxBackoff, time.Second<<min(n-1, 20)) }
+
+// keepTrying makes the wait for a relay short at all times: without the local
+// relay there is nothing to do.
+func (p *Pool) keepTrying(url string) {
+	if normal, err := events.NormalizeRelayURL(url, p.opts.AllowPrivate); err == nil {
+		url = normal
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.local[url] = true
+}
+
+// closeIdle closes what is not in use any more.
+func (p *Pool) closeIdle() {
+	every := time.NewTicker(idleTimeout / 4)
+	defer every.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-every.C:
+			p.mu.Lock()
+			p.sweep(idleTimeout)
+			p.mu.Unlock()
+		}
+	}
+}
+
+// sweep drops entries whose connection has ended or has been idle; mu is held.
+func (p *Pool) sweep(idle time.Duration) {
+	for url, e := range p.relays {
+		select {
+		case <-e.dialled:
+		default:
+			continue
+		}
+		since, free := e.conn.idleSince()
+		if e.dead() || (free && time.Since(since) >= idle) {
+			delete(p.relays, url)
+			p.running.Go(e.conn.Close)
+		}
+	}
+}
+
+// Query is [Conn.Query] on the relay's connection. A connection that ended
+// while it lay in the pool is replaced once.
+func (p *Pool) Query(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		p.request(ctx, url, request{filters: filters}, func(u Update, err error) bool { return yield(u.Event, err) })
+	}
+}
+
+func (p *Pool) request(ctx context.Context, url string, r request, yield func(Update, error) bool) {
+	for attempt := 0; ; attempt++ {
+		c, err := p.Conn(ctx, url)
+		if err != nil {
+			yield(Update{}, err)
+			return
+		}
+		again, delivered := false, false
+		c.request(ctx, r, func(u Update, err error) bool {
+			if errors.Is(err, ErrConnClosed) && attempt == 0 && !delivered {
+				again = true
+				return false
+			}
+			delivered = true
+			return yield(u, err)
+		})
+		if !again {
+			return
+		}
+	}
+}
+
+// Publish is [Conn.Publish] on the relay's connection. A connection that ended
+// meanwhile is replaced once.
+func (p *Pool) Publish(ctx context.Context, url string, e events.Event) error {
+	for attempt := 0; ; attempt++ {
+		c, err := p.Conn(ctx, url)
+		if err != nil {
+			return err
+		}
+		err = c.Publish(ctx, e)
+		if errors.Is(err, ErrConnClosed) && attempt == 0 {
+			continue
+		}
+		return err
+	}
+}
+
+// FetchInfo is [FetchInfo] with the pool's options; it uses no connection of
+// the pool.
+func (p *Pool) FetchInfo(ctx context.Context, url string) (Info, error) {
+	return FetchInfo(ctx, url, p.opts)
+}
+
+// Close ends every connection and returns when all goroutines have ended.
+func (p *Pool) Close() {
+	p.stop()
+	p.mu.Lock()
+	entries := p.relays
+	p.relays = map[string]*entry{}
+	p.mu.Unlock()
+	for _, e := range entries {
+		<-e.dialled
+		if e.conn != nil {
+			e.conn.Close()
+		}
+	}
+	p.running.Wait()
+}

@@ -1,0 +1,308 @@
+package relay
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+var filterAll = events.Filter{Kinds: []int{1}}
+
+// serve answers every REQ with the events and EOSE.
+func serve(all []events.Event) func(*peer) {
+	return func(p *peer) {
+		for req := p.expect("REQ"); req != nil; req = p.expect("REQ") {
+			for _, e := range all {
+				p.send("EVENT", req[0], e)
+			}
+			p.send("EOSE", req[0])
+		}
+	}
+}
+
+func TestQueryRealRelay(t *testing.T) {
+	c := dial(t, startHome(t))
+	all := notes(t, 200)
+	for _, e := range all {
+		go func() {
+			if err := c.Publish(testContext(t), e); err != nil {
+				t.Errorf("publish: %v", err)
+			}
+		}()
+	}
+	// The answers to the queries below come after all OKs: ask until all are there.
+	var got []events.Event
+	for len(got) < len(all) && !t.Failed() {
+		var err error
+		if got, err = collect(t, c, filterAll); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Reverse(got)
+	if !slices.Equal(ids(got), ids(all)) {
+		t.Errorf("got %d events, want all 200 in order of time", len(got))
+	}
+	one, err := collect(t, c, events.Filter{IDs: []string{all[7].ID}}, events.Filter{Authors: []string{all[0].PubKey}, Until: all[1].CreatedAt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(one, func(a, b events.Event) int { return int(a.CreatedAt - b.CreatedAt) })
+	if !slices.Equal(ids(one), ids([]events.Event{all[0], all[1], all[7]})) {
+		t.Errorf("two filters gave %d events, want 3", len(one))
+	}
+}
+
+func TestBadEventsAreDropped(t *testing.T) {
+	all := notes(t, 3)
+	forged := all[0]
+	forged.Content = "other words"
+	unsigned := all[1]
+	unsigned.Sig = all[0].Sig
+	other := note(t, newKey(t), 7, 1, "+")
+	got, err := collect(t, dial(t, startFake(t, serve([]events.Event{forged, unsigned, other, all[2]})).url), filterAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(ids(got), []string{all[2].ID}) {
+		t.Errorf("got %d events, want the one good one", len(got))
+	}
+}
+
+func TestTooManyBadEvents(t *testing.T) {
+	bad := slices.Repeat([]events.Event{note(t, newKey(t), 7, 1, "+")}, tolerated+1)
+	_, err := collect(t, dial(t, startFake(t, serve(bad)).url), filterAll)
+	if !errors.Is(err, ErrMisbehaving) || !strings.Contains(err.Error(), "does not match") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMoreThanAskedFor(t *testing.T) {
+	one := notes(t, 1)
+	f := startFake(t, serve(slices.Repeat(one, tolerated+2)))
+	if _, err := collect(t, dial(t, f.url), events.Filter{IDs: ids(one)}); !errors.Is(err, ErrMisbehaving) {
+		t.Errorf("got %v", err)
+	}
+	if got, err := collect(t, dial(t, f.url), filterAll); err != nil || len(got) != tolerated+2 {
+		t.Errorf("a query without bounds: %d events, %v", len(got), err)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	f := startFake(t, func(p *peer) {
+		for req := p.expect("REQ"); req != nil; req = p.expect("REQ") {
+			p.send("CLOSED", req[0], "Restricted: members only")
+		}
+	})
+	_, err := collect(t, dial(t, f.url), filterAll)
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Prefix != "restricted" || refused.Message != "Restricted: members only" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNoAnswer(t *testing.T) {
+	f := startFake(t, (*peer).drain)
+	short := func(o *Options) { o.timing.answer = 30 * time.Millisecond }
+	c := dial(t, f.url, short)
+	if _, err := collect(t, c, filterAll); !errors.Is(err, ErrTimeout) {
+		t.Errorf("query: %v", err)
+	}
+	if err := c.Publish(testContext(t), notes(t, 1)[0]); !errors.Is(err, ErrTimeout) {
+		t.Errorf("publish: %v", err)
+	}
+	if _, _, err := c.OpenNegentropy(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, ErrTimeout) {
+		t.Errorf("negentropy: %v", err)
+	}
+	if c.Err() != nil {
+		t.Errorf("the connection ended: %v", c.Err())
+	}
+}
+
+func TestConnectionLost(t *testing.T) {
+	f := startFake(t, func(p *peer) { p.next() })
+	if _, err := collect(t, dial(t, f.url), filterAll); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("query: %v", err)
+	}
+	if err := dial(t, f.url).Publish(testContext(t), notes(t, 1)[0]); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("publish: %v", err)
+	}
+	if _, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("negentropy: %v", err)
+	}
+}
+
+// Breaking off a query closes it at the relay and frees its slot.
+func TestBreakOff(t *testing.T) {
+	all := notes(t, 2)
+	closed := make(chan string, 100)
+	f := startFake(t, func(p *peer) {
+		for msg := p.next(); msg != nil; msg = p.next() {
+			switch unquote(msg[0]) {
+			case "REQ":
+				p.send("EVENT", msg[1], all[0])
+				p.send("EVENT", msg[1], all[1])
+			case "CLOSE":
+				closed <- unquote(msg[1])
+			}
+		}
+	})
+	c := dial(t, f.url)
+	seen := map[string]bool{}
+	for range 2 * maxSubscriptions {
+		for _, err := range c.Query(testContext(t), filterAll) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		seen[<-closed] = true
+	}
+	if len(seen) != 2*maxSubscriptions {
+		t.Errorf("%d different subscription ids, want %d: an id was used again", len(seen), 2*maxSubscriptions)
+	}
+}
+
+// A consumer that takes nothing loses its subscription, with an error and
+// after all that was queued; another one on the same connection loses nothing.
+func TestSlowConsumer(t *testing.T) {
+	all := notes(t, 3*queueLength)
+	f := startFake(t, serve(all))
+	c := dial(t, f.url, func(o *Options) { o.timing.stall = 100 * time.Millisecond })
+	var slow []events.Event
+	for e, err := range c.Query(testContext(t), filterAll) {
+		if err != nil {
+			if !errors.Is(err, ErrSlowConsumer) {
+				t.Errorf("slow: %v", err)
+			}
+			break
+		}
+		if slow = append(slow, e); len(slow) > 1 {
+			continue
+		}
+		// While this consumer holds up the connection, another asks.
+		got, err := collect(t, c, filterAll)
+		if err != nil || !slices.Equal(ids(got), ids(all)) {
+			t.Errorf("the other got %d events and %v, want all %d", len(got), err, len(all))
+		}
+	}
+	if n := len(slow); n < queueLength || n >= len(all) || !slices.Equal(ids(slow), ids(all[:n])) {
+		t.Errorf("slow got %d events, want the first %d or some more", len(slow), queueLength)
+	}
+}
+
+func TestSubscribe(t *testing.T) {
+	url := startHome(t)
+	c := dial(t, url)
+	all := notes(t, 3)
+	if err := c.Publish(testContext(t), all[0]); err != nil {
+		t.Fatal(err)
+	}
+	var got []events.Event
+	marks := 0
+	for u, err := range c.Subscribe(testContext(t), filterAll) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.EOSE {
+			if marks++; len(got) != 1 {
+				t.Errorf("%d events before EOSE, want 1", len(got))
+			}
+		} else {
+			got = append(got, u.Event)
+		}
+		if len(got) == len(all) {
+			break
+		}
+		if marks > 0 {
+			if err := c.Publish(testContext(t), all[len(got)]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if marks != 1 || !slices.Equal(ids(got), ids(all)) {
+		t.Errorf("got %d events and %d marks", len(got), marks)
+	}
+}
+
+// authRelay refuses everything until an AUTH event for its challenge comes;
+// challengeFirst says whether the challenge precedes the refusal.
+func authRelay(challengeFirst bool, accept bool, e events.Event) func(*peer) {
+	return func(p *peer) {
+		authed := false
+		for msg := p.next(); msg != nil; msg = p.next() {
+			label := unquote(msg[0])
+			if label == "AUTH" {
+				var auth events.Event
+				_ = json.Unmarshal(msg[1], &auth)
+				authed = accept && auth.Kind == 22242 && auth.Tag("challenge").At(1) == "c1" && strings.HasPrefix(auth.Tag("relay").At(1), "ws://127.0.0.1")
+				p.send("OK", auth.ID, authed, "restricted: not you")
+				continue
+			}
+			if !authed {
+				if challengeFirst {
+					p.send("AUTH", "c1")
+				}
+				switch label {
+				case "REQ":
+					p.send("CLOSED", msg[1], "auth-required: who are you?")
+				case "EVENT":
+					p.send("OK", e.ID, false, "auth-required: who are you?")
+				case "NEG-OPEN":
+					p.send("NEG-ERR", msg[1], "auth-required: who are you?")
+				}
+				if !challengeFirst {
+					p.send("AUTH", "c1")
+				}
+				continue
+			}
+			switch label {
+			case "REQ":
+				p.send("EVENT", msg[1], e)
+				p.send("EOSE", msg[1])
+			case "EVENT":
+				p.send("OK", e.ID, true, "")
+			case "NEG-OPEN":
+				p.send("NEG-MSG", msg[1], "61")
+			}
+		}
+	}
+}
+
+func TestAuth(t *testing.T) {
+	e := notes(t, 1)[0]
+	key := func(o *Options) { o.Auth = newKey(t).SignEvent }
+	for _, first := range []bool{true, false} {
+		f := startFake(t, authRelay(first, true, e))
+		if got, err := collect(t, dial(t, f.url, key), filterAll); err != nil || len(got) != 1 {
+			t.Errorf("query: %d events, %v", len(got), err)
+		}
+		if err := dial(t, f.url, key).Publish(testContext(t), e); err != nil {
+			t.Errorf("publish: %v", err)
+		}
+		c := dial(t, f.url, key)
+		s, answer, err := c.OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+		if err != nil || len(answer) != 1 {
+			t.Errorf("negentropy: %x, %v", answer, err)
+		} else {
+			s.Close()
+		}
+	}
+	refusing := startFake(t, authRelay(true, false, e))
+	for name, change := range map[string]func(*Options){"no key": func(*Options) {}, "refused key": key} {
+		c := dial(t, refusing.url, change)
+		if _, err := collect(t, c, filterAll); !errors.Is(err, ErrAuthRequired) {
+			t.Errorf("%s: query: %v", name, err)
+		}
+		if err := c.Publish(testContext(t), e); !errors.Is(err, ErrAuthRequired) {
+			t.Errorf("%s: publish: %v", name, err)
+		}
+		if _, _, err := c.OpenNegentropy(testContext(t), filterAll, nil); !errors.Is(err, ErrAuthRequired) {
+			t.Errorf("%s: negentropy: %v", name, err)
+		}
+	}
+}
