@@ -17,8 +17,8 @@ import (
 // relaymesh handles, and its envelope.
 const maxMessage = events.MaxEventBytes + 4<<10
 
-// newKhatru puts the store behind khatru's hooks.
-func newKhatru(s *store, c Config) *khatru.Relay {
+// newKhatru puts the store and the live subscriptions behind khatru's hooks.
+func newKhatru(s *store, l *live, c Config) *khatru.Relay {
 	rl := khatru.NewRelay()
 	rl.Log = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)
 	rl.Negentropy = true
@@ -44,7 +44,15 @@ func newKhatru(s *store, c Config) *khatru.Relay {
 	rl.RejectFilter = append(rl.RejectFilter, func(_ context.Context, f nostr.Filter) (bool, string) {
 		return f.Search != "", "unsupported: this relay has no search (NIP-50)"
 	})
-	store := func(_ context.Context, e *nostr.Event) error { return s.Insert(e) }
+	rl.OverwriteFilter = append(rl.OverwriteFilter, l.subscribe)
+	store := func(_ context.Context, e *nostr.Event) error {
+		if err := s.Insert(e); err != nil {
+			return err
+		}
+		l.publish(e)
+		// To khatru this is OK true without a broadcast of its own.
+		return eventstore.ErrDupEvent
+	}
 	rl.StoreEvent = append(rl.StoreEvent, store)
 	rl.ReplaceEvent = append(rl.ReplaceEvent, store)
 	rl.QueryEvents = append(rl.QueryEvents, s.queryEvents(c.Log))

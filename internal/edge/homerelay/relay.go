@@ -30,6 +30,7 @@ type Relay struct {
 	store  *store
 	server *http.Server
 	conns  *conns
+	live   *live
 	served chan error
 	close  func() error
 }
@@ -59,10 +60,14 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		url:    "ws://" + ln.Addr().String(),
 		store:  store,
 		conns:  &conns{Listener: ln, open: map[net.Conn]struct{}{}},
+		live:   newLive(),
 		served: make(chan error, 1),
 	}
 	r.server = &http.Server{
-		Handler:           newKhatru(store, c),
+		Handler: newKhatru(store, r.live, c),
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, nc)
+		},
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
@@ -75,9 +80,9 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 func (r *Relay) URL() string { return r.url }
 
 // Close stops listening, ends every connection, waits for writes that run and
-// closes the store. khatru leaves one sleeping goroutine per relay behind, and
-// each connection's two end within moments after Close has returned. Further
-// calls return what the first returned.
+// closes the store; further calls return what the first returned. khatru
+// leaves one sleeping goroutine per relay behind, and its goroutines of each
+// connection end within moments after Close has returned.
 func (r *Relay) Close() error { return r.close() }
 
 func (r *Relay) shutdown() error {
@@ -86,6 +91,7 @@ func (r *Relay) shutdown() error {
 		err = errors.Join(err, e)
 	}
 	r.conns.closeAll()
+	r.live.running.Wait()
 	return errors.Join(err, r.store.Close())
 }
 
