@@ -2,7 +2,7 @@ package bus_test
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -20,8 +20,8 @@ func BenchmarkBus(b *testing.B) {
 		outputs               int
 	}{
 		{"ingest", events.StageIngest, events.ConsumerIngest, func(int) string { return events.SubjectEventReceived }, 0},
-		{"fetch", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(fmt.Sprint(i)) }, 0},
-		{"fetch and publish", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(fmt.Sprint(i)) }, 1},
+		{"fetch", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(strconv.Itoa(i)) }, 0},
+		{"fetch and publish", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(strconv.Itoa(i)) }, 1},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			js := natstest.Start(b)

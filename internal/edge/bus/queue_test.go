@@ -2,8 +2,8 @@ package bus_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,7 +33,7 @@ func TestANoteIsQueuedOnceWhileOutstanding(t *testing.T) {
 		b := w.source()
 		subject := events.NoteMissingSubject("a")
 		for i := range 5 { // of different content, so that only the stream can tell
-			w.send(b, subject, fmt.Sprint(i))
+			w.send(b, subject, strconv.Itoa(i))
 			time.Sleep(time.Hour)
 		}
 		seen := w.record()
@@ -82,7 +82,7 @@ func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 		b := w.source()
 		subject := events.AuthorSeenSubject("a")
 		for i := range 5 {
-			w.send(b, subject, fmt.Sprint(i))
+			w.send(b, subject, strconv.Itoa(i))
 		}
 		seen := w.record()
 		release := make(chan struct{})

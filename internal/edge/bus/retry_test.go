@@ -3,7 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +73,7 @@ func TestNoMessageWaitsInAWorkerWithoutASlot(t *testing.T) {
 		}})
 		n := 5 * c.InFlight
 		for i := range n {
-			w.publish(events.RecordDueSubject(fmt.Sprint(i)), "{}")
+			w.publish(events.RecordDueSubject(strconv.Itoa(i)), "{}")
 		}
 		time.Sleep(time.Hour)
 		for _, call := range seen.all() {
@@ -98,7 +98,7 @@ func TestInFlightIsBounded(t *testing.T) {
 			return nil, events.Done()
 		}})
 		for i := range 3 * c.InFlight {
-			w.publish(events.RecordDueSubject(fmt.Sprint(i)), "{}")
+			w.publish(events.RecordDueSubject(strconv.Itoa(i)), "{}")
 		}
 		time.Sleep(10 * time.Second)
 		for range 5 {

@@ -3,8 +3,8 @@ package bus_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,7 +62,7 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 		const sent = 3000
 		b := w.source()
 		for i := range sent {
-			w.send(b, events.NoteMissingSubject(fmt.Sprint(i)), "{}")
+			w.send(b, events.NoteMissingSubject(strconv.Itoa(i)), "{}")
 		}
 		var done tally
 		for i := range 10 { // workers come and go
@@ -104,7 +104,7 @@ func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
 					if j == i {
 						x.stop()
 					}
-					if _, err := w.js.PublishAsync(events.NoteMissingSubject(fmt.Sprint(i*each+j)), nil); err != nil {
+					if _, err := w.js.PublishAsync(events.NoteMissingSubject(strconv.Itoa(i*each+j)), nil); err != nil {
 						w.Error(err)
 					}
 				}
@@ -222,7 +222,7 @@ func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
 		const sent = 500
 		source := w.source()
 		for i := range sent {
-			w.send(source, events.NoteMissingSubject(fmt.Sprint(i)), "{}")
+			w.send(source, events.NoteMissingSubject(strconv.Itoa(i)), "{}")
 		}
 		for range 3 {
 			time.Sleep(4 * time.Second)

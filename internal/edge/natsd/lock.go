@@ -20,7 +20,7 @@ func lock(dir string) (*os.File, error) {
 		err = errors.New("another relaymesh runs on it: stop that one, or choose another directory")
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	return f, nil

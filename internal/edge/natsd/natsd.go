@@ -64,7 +64,7 @@ func Start(c Config) (*Server, error) {
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
-		held.Close()
+		_ = held.Close()
 		return nil, fmt.Errorf("make NATS server: %w", err)
 	}
 	ns.SetLogger(logger{c.Log}, false, false)
@@ -141,6 +141,6 @@ func (s *Server) Close() {
 	s.close.Do(func() {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
-		s.lock.Close()
+		_ = s.lock.Close()
 	})
 }

@@ -2,7 +2,6 @@ package natsd_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -100,7 +99,6 @@ func TestDialWaitsForTheServerUntilTheContextEnds(t *testing.T) {
 
 func start(t *testing.T, c natsd.Config) *natsd.Server {
 	t.Helper()
-	c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	s, err := natsd.Start(c)
 	if err != nil {
 		t.Fatal(err)

@@ -29,50 +29,50 @@ func Main(m *testing.M) {
 
 // Start runs a server in process on a new directory, with streams, consumers
 // and buckets provisioned, until the test ends.
-func Start(t testing.TB) jetstream.JetStream {
-	t.Helper()
-	return Provision(t, StartOn(t, t.TempDir()))
+func Start(tb testing.TB) jetstream.JetStream {
+	tb.Helper()
+	return Provision(tb, StartOn(tb, tb.TempDir()))
 }
 
 // StartOn runs a server in process on dir, until the test ends or closes it.
-func StartOn(t testing.TB, dir string) *natsd.Server {
-	t.Helper()
+func StartOn(tb testing.TB, dir string) *natsd.Server {
+	tb.Helper()
 	for range 2 { // empties every sync.Pool, and so the timers of the last bubble
 		runtime.GC()
 	}
 	s, err := natsd.Start(natsd.Config{
 		Dir:          dir,
 		SyncInterval: 1000 * time.Hour, // each would cost real time, and no test cuts the power
-		Log:          slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Log:          slog.New(slog.NewTextHandler(tb.Output(), nil)),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s
 }
 
 // Provision makes streams, consumers and buckets and returns a connection.
-func Provision(t testing.TB, s *natsd.Server) jetstream.JetStream {
-	t.Helper()
-	js := Connect(t, s)
+func Provision(tb testing.TB, s *natsd.Server) jetstream.JetStream {
+	tb.Helper()
+	js := Connect(tb, s)
 	if _, err := bus.Provision(context.Background(), js, bus.ProvisionOptions{}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return js
 }
 
 // Connect returns a connection in process, closed when the test ends.
-func Connect(t testing.TB, s *natsd.Server) jetstream.JetStream {
-	t.Helper()
+func Connect(tb testing.TB, s *natsd.Server) jetstream.JetStream {
+	tb.Helper()
 	nc, err := s.Connect("test")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(nc.Close)
+	tb.Cleanup(nc.Close)
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(timeout))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return js
 }
