@@ -1,0 +1,78 @@
+package relay
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func serveInfo(t *testing.T, status int, body string) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") != "application/nostr+json" {
+			t.Errorf("Accept: %s", r.Header.Get("Accept"))
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+	}))
+	t.Cleanup(server.Close)
+	return strings.Replace(server.URL, "http", "ws", 1)
+}
+
+func TestFetchInfo(t *testing.T) {
+	body := `{"name":"r","pubkey":null,"supported_nips":[1,"11",77,"x",null,1.5],"software":7,"version":"2",
+		"limitation":{"max_message_length":131072,"max_limit":"many","auth_required":true,"created_at_lower_limit":94608000},
+		"hornet_extension":{"libp2p_id":"p"},"icon":["?"]}`
+	info, err := FetchInfo(testContext(t), serveInfo(t, 200, body), testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(info.SupportedNIPs, []int{1, 11, 77}) || !info.Supports(77) || info.Supports(42) {
+		t.Errorf("NIPs %v", info.SupportedNIPs)
+	}
+	want := Limitation{MaxMessageLength: 131072, AuthRequired: true, MinCreatedAt: 94608000}
+	if info.Name != "r" || info.Version != "2" || info.Software != "" || info.Limitation != want {
+		t.Errorf("got %+v", info)
+	}
+	var ext struct {
+		ID string `json:"libp2p_id"`
+	}
+	if err := json.Unmarshal(info.HornetExtension, &ext); err != nil || ext.ID != "p" {
+		t.Errorf("extension %s", info.HornetExtension)
+	}
+	if string(info.Raw) != body {
+		t.Error("Raw is not the document")
+	}
+}
+
+func TestNegentropyFrame(t *testing.T) {
+	for limit, want := range map[int]int{0: 60_000, 100: 60_000, 131_072: 60_000, 65_536: 32_668, 1 << 30: 60_000} {
+		i := Info{Limitation: Limitation{MaxMessageLength: limit}}
+		if got := i.NegentropyFrame(); got != want {
+			t.Errorf("limit %d: frame %d, want %d", limit, got, want)
+		}
+	}
+}
+
+func TestFetchInfoRefuses(t *testing.T) {
+	for name, url := range map[string]string{
+		"too long": serveInfo(t, 200, `{"name":"`+strings.Repeat("x", maxInfo)+`"}`),
+		"no JSON":  serveInfo(t, 200, "<html>"),
+		"an array": serveInfo(t, 200, "[]"),
+		"an error": serveInfo(t, 404, "{}"),
+		"nonsense": "http://127.0.0.1:1",
+	} {
+		if info, err := FetchInfo(testContext(t), url, testOptions()); err == nil {
+			t.Errorf("%s: %+v", name, info)
+		}
+	}
+}
+
+func TestFetchInfoRealRelay(t *testing.T) {
+	info, err := FetchInfo(testContext(t), startHome(t), testOptions())
+	if err != nil || !info.Supports(77) || info.Limitation.MaxMessageLength == 0 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}

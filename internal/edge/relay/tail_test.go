@@ -1,0 +1,255 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// follower records what a Tail tells it, and lets a test wait for it.
+type follower struct {
+	events  chan events.Event
+	through chan int64
+}
+
+func newFollower() *follower {
+	return &follower{make(chan events.Event, 10_000), make(chan int64, 10_000)}
+}
+
+func (f *follower) follow(since int64) Follow {
+	return Follow{
+		Filter: filterAll,
+		Since:  func() int64 { return since },
+		Handle: func(_ context.Context, e events.Event) error {
+			f.events <- e
+			return nil
+		},
+		CaughtUp: func(_ context.Context, through int64) error {
+			f.through <- through
+			return nil
+		},
+	}
+}
+
+// seen returns the ids handled so far.
+func (f *follower) seen() map[string]bool {
+	ids := map[string]bool{}
+	for range len(f.events) {
+		ids[(<-f.events).ID] = true
+	}
+	return ids
+}
+
+// run starts a Tail that the end of the test stops.
+func run(t *testing.T, url string, f Follow) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Tail(ctx, url, testOptions(), f) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("tail: %v", err)
+		}
+	})
+}
+
+func receive[T any](t *testing.T, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(15 * time.Second):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+func TestTailRealRelay(t *testing.T) {
+	url := startHome(t)
+	c := dial(t, url)
+	all := notes(t, 6)
+	for _, e := range all[:4] {
+		if err := c.Publish(testContext(t), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := time.Now().Unix()
+	f := newFollower()
+	run(t, url, f.follow(all[1].CreatedAt))
+	if through := receive(t, f.through); through < before {
+		t.Errorf("caught up through %d, want the time of the backfill", through)
+	}
+	if seen := f.seen(); len(seen) != 3 || seen[all[0].ID] {
+		t.Errorf("%d events before the tail caught up, want the 3 since then", len(seen))
+	}
+	receive(t, f.through) // of the live subscription: it is open
+	f.seen()
+	now := note(t, newKey(t), 1, time.Now().Unix(), "live")
+	if err := c.Publish(testContext(t), now); err != nil {
+		t.Fatal(err)
+	}
+	if e := receive(t, f.events); e.ID != now.ID {
+		t.Errorf("got %s, want the live event", e.ID)
+	}
+}
+
+// cappedRelay stores the events and gives at most limit of them per REQ,
+// newest first.
+func cappedRelay(all []events.Event, limit int) func(*peer) {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b events.Event) int {
+		if a.CreatedAt != b.CreatedAt {
+			return int(b.CreatedAt - a.CreatedAt)
+		}
+		return slices.Compare([]byte(a.ID), []byte(b.ID))
+	})
+	return func(p *peer) {
+		for msg := p.expect("REQ"); msg != nil; msg = p.expect("REQ") {
+			var f events.Filter
+			if err := json.Unmarshal(msg[1], &f); err != nil {
+				p.t.Error(err)
+			}
+			sent := 0
+			for _, e := range all {
+				if sent < limit && f.Match(&e) {
+					p.send("EVENT", msg[0], e)
+					sent++
+				}
+			}
+			p.send("EOSE", msg[0])
+		}
+	}
+}
+
+// However little a relay gives at once, all of the gap is filled before the
+// tail says that it caught up.
+func TestTailPagesBack(t *testing.T) {
+	all := notes(t, 100)
+	sk := newKey(t)
+	for i := range 5 { // several in one second
+		all = append(all, note(t, sk, 1, all[40].CreatedAt, fmt.Sprint(i)))
+	}
+	for _, limit := range []int{7, 20, 99, 100, 1000} {
+		f := newFollower()
+		run(t, startFake(t, cappedRelay(all, limit)).url, f.follow(all[3].CreatedAt))
+		receive(t, f.through)
+		if seen := f.seen(); len(seen) != len(all)-3 {
+			t.Errorf("pages of %d: %d events, want %d", limit, len(seen), len(all)-3)
+		}
+	}
+}
+
+// More events in one second than a page holds cannot all be had; the rest must
+// be, and the walk must end.
+func TestTailFullSecond(t *testing.T) {
+	var all []events.Event
+	sk := newKey(t)
+	for i := range 30 {
+		all = append(all, note(t, sk, 1, 1000, fmt.Sprint(i)))
+	}
+	older := note(t, sk, 1, 900, "older")
+	first := note(t, sk, 1, 0, "the first second of all")
+	f := newFollower()
+	run(t, startFake(t, cappedRelay(append(all, older, first), 10)).url, f.follow(0))
+	receive(t, f.through)
+	if seen := f.seen(); len(seen) < 11 || !seen[older.ID] {
+		t.Errorf("%d events, want a page of the full second and what is older", len(seen))
+	}
+}
+
+// After a CLOSED and after a lost connection the tail asks again, from where
+// Since then says.
+func TestTailComesBack(t *testing.T) {
+	all := notes(t, 3)
+	asked := make(chan int64, 100)
+	connections := 0
+	f := startFake(t, func(p *peer) {
+		connections++
+		mine := connections
+		for req := 0; ; req++ {
+			msg := p.expect("REQ")
+			if msg == nil {
+				return
+			}
+			var f events.Filter
+			if err := json.Unmarshal(msg[1], &f); err != nil {
+				p.t.Error(err)
+			}
+			if req == 0 {
+				asked <- f.Since
+			}
+			switch {
+			case mine == 1 && f.Since > 1000: // the live subscription
+				p.send("CLOSED", msg[0], "error: restarting")
+				continue
+			case mine == 2:
+				return
+			}
+			p.send("EVENT", msg[0], all[mine%3])
+			p.send("EOSE", msg[0])
+		}
+	})
+	follower := newFollower()
+	follow := follower.follow(0)
+	since := int64(100)
+	follow.Since = func() int64 { since++; return since }
+	run(t, f.url, follow)
+	for _, want := range []int64{101, 102, 103} {
+		if got := receive(t, asked); got != want {
+			t.Errorf("asked since %d, want %d", got, want)
+		}
+	}
+	for e := receive(t, follower.events); e.ID != all[0].ID; e = receive(t, follower.events) {
+	}
+}
+
+// What the caller's functions say ends the tail.
+func TestTailHandlerFails(t *testing.T) {
+	url := startFake(t, cappedRelay(notes(t, 3), 10)).url
+	broken := errors.New("broken")
+	f := newFollower().follow(0)
+	f.Handle = func(context.Context, events.Event) error { return broken }
+	if err := Tail(testContext(t), url, testOptions(), f); !errors.Is(err, broken) {
+		t.Errorf("Handle: %v", err)
+	}
+	f = newFollower().follow(0)
+	f.CaughtUp = func(context.Context, int64) error { return broken }
+	if err := Tail(testContext(t), url, testOptions(), f); !errors.Is(err, broken) {
+		t.Errorf("CaughtUp: %v", err)
+	}
+	if err := Tail(testContext(t), "http://x", testOptions(), f); err == nil {
+		t.Error("a bad address is tried for ever")
+	}
+}
+
+// A handler that blocks costs its subscription, and no event.
+func TestTailSlowHandler(t *testing.T) {
+	all := notes(t, 3*queueLength)
+	o := testOptions()
+	o.timing.stall = 50 * time.Millisecond
+	follower := newFollower()
+	follow := follower.follow(0)
+	release := make(chan struct{})
+	time.AfterFunc(500*time.Millisecond, func() { close(release) })
+	handle := follow.Handle
+	follow.Handle = func(ctx context.Context, e events.Event) error {
+		<-release
+		return handle(ctx, e)
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	follow.CaughtUp = func(context.Context, int64) error { cancel(); return nil }
+	url := startFake(t, cappedRelay(all, len(all))).url
+	if err := Tail(ctx, url, o, follow); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if seen := follower.seen(); len(seen) != len(all) {
+		t.Errorf("%d events, want %d", len(seen), len(all))
+	}
+}
