@@ -171,7 +171,7 @@ func TestBreakOff(t *testing.T) {
 func TestSlowConsumer(t *testing.T) {
 	all := notes(t, 3*queueLength)
 	f := startFake(t, serve(all))
-	c := dial(t, f.url, func(o *Options) { o.timing.stall = 100 * time.Millisecond })
+	c := dial(t, f.url, func(o *Options) { o.timing.stall = time.Second })
 	var slow []events.Event
 	for e, err := range c.Query(testContext(t), filterAll) {
 		if err != nil {

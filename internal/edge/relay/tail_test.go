@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,10 +170,9 @@ func TestTailFullSecond(t *testing.T) {
 func TestTailComesBack(t *testing.T) {
 	all := notes(t, 3)
 	asked := make(chan int64, 100)
-	connections := 0
+	var connections atomic.Int32
 	f := startFake(t, func(p *peer) {
-		connections++
-		mine := connections
+		mine := connections.Add(1)
 		for req := 0; ; req++ {
 			msg := p.expect("REQ")
 			if msg == nil {
