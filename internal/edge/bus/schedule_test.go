@@ -49,9 +49,8 @@ func TestEverySliceIsDueOncePerIntervalAndSpreadAlsoAfterAnOutage(t *testing.T) 
 			}
 		}
 		x := work()
-		time.Sleep(2 * time.Hour)
+		time.Sleep(time.Hour)
 		check("first hour", 0, time.Hour)
-		check("second hour", time.Hour, 2*time.Hour)
 		x.end(w.T)
 
 		// Everything down for three hours; then provisioned again, as every
@@ -82,7 +81,7 @@ func TestASlowWorkerSeesOneDueMessagePerKey(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		if n := w.stored(events.StreamSyncDue); n != 2 {
-			w.Errorf("%d messages after an hour without a worker, want the schedule and one due", n)
+			w.Errorf("%d messages after ten minutes without a worker, want the schedule and one due", n)
 		}
 		seen := w.record()
 		w.work(events.StageSyncWorker, handlers{events.ConsumerSync: seen.then(events.Done())})
@@ -125,8 +124,8 @@ func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 		w.send(b, events.RelayDiscoveredSubject("relay"), "first")
 		time.Sleep(time.Second)
 		first := sequence()
-		for range 180 {
-			time.Sleep(time.Minute)
+		for range 36 {
+			time.Sleep(5 * time.Minute)
 			w.send(b, events.RelayDiscoveredSubject("relay"), time.Now().String())
 		}
 		if now := sequence(); now != first {
