@@ -1,38 +1,16 @@
 package negentropy
 
-import (
-	"bytes"
-	"fmt"
-)
+import "fmt"
 
-// statement is one range of an answer.
-type statement struct {
-	lower, upper bound
-	mode         uint64
-	fingerprint  Fingerprint
-	ids          []byte // packed, part of the message
-}
-
-// statement reads the next range; lower is where the previous one ended.
-func (r *reader) statement() (said statement, err error) {
-	said.lower = r.last
-	if said.upper, said.mode, err = r.next(); err != nil {
-		return said, err
-	}
-	switch said.mode {
-	case modeFingerprint:
-		said.fingerprint, err = r.fingerprint()
-	case modeIDList:
-		said.ids, err = r.ids()
-	}
-	return said, err
-}
+// answerRanges is the number of ranges that an answer may make of each asked one.
+// Implementations make 16 of them and a skip.
+const answerRanges = 64
 
 // outcome is what follows from an answer.
 type outcome struct {
-	forward  []question // for the other side
-	again    []question // for the same side
-	progress bool       // something was answered
+	forward  chain // for the other side
+	again    chain // for the same side
+	progress bool  // something was answered
 
 	claims, claimBytes int // fingerprints answered, and the size of the answers
 	cutAt              int // size of an answer that the peer had to cut
@@ -50,40 +28,40 @@ func (b *Bridge) hear(s Side, answer []byte) error {
 	}
 	p := &b.peers[s]
 	var out outcome
-	open := p.asked // not yet passed by the answer
+	open := walk(p.asked) // not yet passed by the answer
 	in := reader{buf: answer[1:]}
 	for ranges := 1; in.more(); ranges++ {
-		if ranges > answerRanges*len(p.asked) {
-			return fmt.Errorf("%w: %d ranges asked, %d answered", ErrLimit, len(p.asked), ranges)
+		if ranges > answerRanges*p.count {
+			return fmt.Errorf("%w: %d ranges asked, %d answered", ErrLimit, p.count, ranges)
 		}
 		before := len(in.buf)
 		said, err := in.statement()
 		if err != nil {
 			return err
 		}
-		if len(open) > 0 && open[0].claims() {
+		if open.ok && open.q.claims() {
 			out.claimBytes += before - len(in.buf)
 		}
 		asked := false
-		for len(open) > 0 && open[0].lower.before(&said.upper) {
-			q := &open[0]
-			asked = b.take(s, q, &said, &out) || asked
-			if q.lower.before(&q.upper) {
+		for open.ok && open.q.lower.before(&said.upper) {
+			asked = b.take(s, &open.q, &said, &out) || asked
+			if open.q.lower.before(&open.q.upper) {
 				break // the next range goes on with it
 			}
-			open = open[1:]
+			open.next()
 		}
 		if !asked && said.mode == modeFingerprint && said.upper.Timestamp == infinity {
 			out.cutAt = len(answer)
 		}
 	}
-	// An answer skips what comes after its last bound. But if it does not even
-	// reach the sentinel, it may as well have stopped early.
-	complete := !p.asked[len(p.asked)-1].sentinel
-	for i := range open {
-		out.silence(&open[i], complete)
+	// An answer skips what comes after its last bound. But if the last question
+	// is one that takes contents to answer, as a sentinel does, then a peer that
+	// does not get there has stopped early, and the skip means nothing.
+	complete := p.last.claims()
+	for ; open.ok; open.next() {
+		out.silence(&open.q, complete || open.q.upper == p.last.upper)
 	}
-	return b.conclude(p, &out)
+	return b.conclude(s, &out)
 }
 
 // take applies one range of an answer to the question q, whose lower bound is as
@@ -106,7 +84,7 @@ func (b *Bridge) take(s Side, q *question, said *statement, out *outcome) bool {
 		// not asked; some peers compute it wrongly, so nothing may rest on it.
 		out.silence(&part, false)
 		return false
-	case q.sentinel:
+	case q.depth == sentinelDepth:
 		return true
 	}
 	out.progress = true
@@ -114,13 +92,11 @@ func (b *Bridge) take(s Side, q *question, said *statement, out *outcome) bool {
 		out.claims++
 	}
 	if said.mode == modeIDList && (q.empty() || q.mode == modeIDList && !part.cut) {
-		b.compare(s, said.ids, q.ids)
+		// Both sides' complete contents of the range.
+		b.diff.report(said.ids, q.ids, b.only[s], b.only[s.Other()])
 		return true
 	}
-	out.forward = append(out.forward, question{
-		lower: said.lower, upper: said.upper, mode: said.mode,
-		fingerprint: said.fingerprint, ids: bytes.Clone(said.ids), depth: q.depth + 1,
-	})
+	out.forward.add(question{statement: *said, depth: q.depth + 1})
 	return true
 }
 
@@ -128,26 +104,22 @@ func (b *Bridge) take(s Side, q *question, said *statement, out *outcome) bool {
 // that is no answer to q or the answer is not complete, q is asked again.
 func (o *outcome) silence(q *question, complete bool) {
 	switch {
-	case q.sentinel:
+	case q.depth == sentinelDepth:
 	case complete && q.settledBySilence():
 		o.progress = true
 		o.claims++
 	case complete && !q.cut && q.mode == modeIDList:
 		// It may mean that its list is the same. Let it say so.
-		o.again = append(o.again, ask(q.lower, q.upper, q.depth+1))
+		o.again.add(ask(q.lower, q.upper, q.depth+1))
 	default:
-		o.again = append(o.again, q.again())
+		o.again.add(q.again())
 	}
 }
 
-// compare reports the difference of two lists of the same range, the answer of a
-// side and the question, which is what the other side holds.
-func (b *Bridge) compare(s Side, answer, question []byte) {
-	b.diff.report(answer, question, b.only[s], b.only[s.Other()])
-}
-
 // conclude files the questions that follow from an answer.
-func (b *Bridge) conclude(p *peer, out *outcome) error {
+func (b *Bridge) conclude(s Side, out *outcome) error {
+	p := &b.peers[s]
+	p.asked = nil
 	p.learn(out)
 	p.barren++
 	if out.progress {
@@ -156,21 +128,13 @@ func (b *Bridge) conclude(p *peer, out *outcome) error {
 	if p.barren > maxBarren {
 		return fmt.Errorf("%w: %d answers say nothing about what was asked", ErrNoProgress, p.barren)
 	}
+	if max(out.forward.deepest, out.again.deepest) > maxDepth {
+		return fmt.Errorf("%w: a range is split without end", ErrNoProgress)
+	}
 	if over(b.found, b.opts.MaxDifferences) {
 		return fmt.Errorf("%w: more than %d differences", ErrLimit, b.opts.MaxDifferences)
 	}
-	for _, qs := range [][]question{out.forward, out.again} {
-		for i := range qs {
-			if qs[i].depth > maxDepth {
-				return fmt.Errorf("%w: a range is split without end", ErrNoProgress)
-			}
-		}
-	}
-	other := &b.peers[SideA]
-	if p == other {
-		other = &b.peers[SideB]
-	}
-	other.queue.add(out.forward)
-	p.queue.add(out.again)
+	p.queue.add(out.again.runs)
+	b.peers[s.Other()].queue.add(out.forward.runs)
 	return nil
 }

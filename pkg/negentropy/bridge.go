@@ -15,7 +15,7 @@ const DefaultMessageLimit = 60_000
 const (
 	maxBarren  = 4       // answers in a row that settle nothing
 	maxDepth   = 128     // answers that may lead to a question; two sets of 2^40 need 24
-	maxBacklog = 1 << 18 // bytes of questions for one peer beyond which the other one opens no new ranges
+	maxBacklog = 1 << 15 // bytes of questions for one peer beyond which the other one opens no new ranges
 )
 
 // Side names one of the two peers of a bridge.
@@ -105,10 +105,10 @@ func (b *Bridge) Restart() {
 	if b.peers[SideB].responder != nil {
 		first = &b.peers[SideB] // a local store is asked for nothing
 	}
-	first.queue.add([]question{
-		ask(bound{}, frontierBound(), 0),
-		ask(frontierBound(), endBound(), 0),
-	})
+	var everything chain
+	everything.add(ask(bound{}, frontierBound(), 0))
+	everything.add(ask(frontierBound(), endBound(), 0))
+	first.queue.add(everything.runs)
 	b.pump()
 }
 
@@ -119,7 +119,7 @@ func (b *Bridge) Done() bool { return b.err == nil && b.idle(SideA) && b.idle(Si
 func (b *Bridge) Proved() bool { return b.Done() && b.found == 0 }
 
 func (b *Bridge) idle(s Side) bool {
-	return !b.peers[s].waiting && len(b.peers[s].queue.list) == 0
+	return !b.peers[s].waiting && b.peers[s].queue.empty()
 }
 
 // Err returns the error that ended the bridge, or nil.
@@ -149,7 +149,7 @@ func (b *Bridge) Next(s Side) (msg []byte, ok bool) {
 // side that is deeper can always go on.
 func (b *Bridge) ready(s Side) (depth int, ok bool) {
 	own, other := &b.peers[s], &b.peers[s.Other()]
-	if b.err != nil || own.waiting || len(own.queue.list) == 0 {
+	if b.err != nil || own.waiting || own.queue.empty() {
 		return 0, false
 	}
 	if other.queue.size > maxBacklog {

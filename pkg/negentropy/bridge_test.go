@@ -1,6 +1,7 @@
 package negentropy
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -120,4 +121,199 @@ func TestBridgeFindsEveryDifference(t *testing.T) {
 		}
 		checkBridge(t, a, b, sideA, sideB)
 	})
+}
+
+// reword changes what an honest responder answers, range by range; nil ends the
+// answer. The last range is passed on only if keep says so.
+func reword(honest responder, change func(n int, said *statement) bool) responder {
+	return func(msg []byte) ([]byte, error) {
+		answer, err := honest(msg)
+		if err != nil {
+			return nil, err
+		}
+		var w writer
+		w.reset()
+		in := reader{buf: answer[1:]}
+		for n := 0; in.more(); n++ {
+			said, err := in.statement()
+			if err != nil {
+				return nil, err
+			}
+			if !change(n, &said) {
+				break
+			}
+			w.statement(&said)
+		}
+		return w.buf, nil
+	}
+}
+
+// Peers that answer fewer ranges than asked, each in its own way.
+func TestBridgeToPeersThatAnswerLess(t *testing.T) {
+	a, b := randomItems(3000, 1), randomItems(1000, 2)
+	b = append(b, a[:2500]...)
+	stingy := map[string]func(n int, said *statement) bool{
+		"stops after 20 ranges": func(n int, _ *statement) bool { return n < 20 },
+		"stops after 2 ranges":  func(n int, _ *statement) bool { return n < 2 },
+		"closes with a wrong fingerprint": func(n int, said *statement) bool {
+			if n == 20 {
+				*said = statement{upper: endBound(), mode: modeFingerprint}
+			}
+			return n <= 20
+		},
+	}
+	for name, change := range stingy {
+		t.Run(name, func(t *testing.T) {
+			for _, sides := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+				var f found
+				bridge := NewBridge(f.options())
+				servers := [2]responder{serve(t, a, 0, DefaultMessageLimit), serve(t, b, 0, DefaultMessageLimit)}
+				for s := range servers {
+					if sides[s] {
+						servers[s] = reword(servers[s], change)
+					}
+				}
+				if err := carry(t, bridge, servers[0], servers[1]); err != nil || !bridge.Done() {
+					t.Fatalf("not done: %v", err)
+				}
+				checkFound(t, &f, a, b)
+			}
+		})
+	}
+}
+
+// A peer may say nothing where its list is the same as the one it was sent.
+func TestBridgeToPeerThatSkipsEqualLists(t *testing.T) {
+	a := randomItems(500, 1)
+	b := append(randomItems(20, 2), a[20:]...)
+	quiet := func(items []Item) responder {
+		var sent []statement
+		answer := reword(serve(t, items, 0, DefaultMessageLimit), func(_ int, said *statement) bool {
+			for _, q := range sent {
+				if q.mode == modeIDList && said.mode == modeIDList && q.upper == said.upper && slices.Equal(q.ids, said.ids) {
+					*said = statement{upper: said.upper, mode: modeSkip}
+				}
+			}
+			return true
+		})
+		return func(msg []byte) ([]byte, error) {
+			sent = nil
+			for in := (reader{buf: msg[1:]}); in.more(); {
+				said, err := in.statement()
+				if err != nil {
+					return nil, err
+				}
+				sent = append(sent, said)
+			}
+			return answer(msg)
+		}
+	}
+	var f found
+	bridge := NewBridge(f.options())
+	if err := carry(t, bridge, quiet(a), serve(t, b, 0, DefaultMessageLimit)); err != nil || !bridge.Done() {
+		t.Fatalf("not done: %v", err)
+	}
+	checkFound(t, &f, a, b)
+}
+
+func TestBridgeDetectsNoProgress(t *testing.T) {
+	items := randomItems(1000, 1)
+	honest := serve(t, items, 0, DefaultMessageLimit)
+	for name, peer := range map[string]responder{
+		"says nothing": func([]byte) ([]byte, error) { return []byte{version}, nil },
+		"only closes": reword(honest, func(n int, said *statement) bool {
+			*said = statement{upper: endBound(), mode: modeFingerprint}
+			return n == 0
+		}),
+		"repeats the question": func(msg []byte) ([]byte, error) { return msg, nil },
+		"never agrees": reword(honest, func(_ int, said *statement) bool {
+			if said.mode == modeFingerprint {
+				said.fingerprint[0]++
+			} else if said.mode == modeIDList && len(said.ids) > 0 {
+				said.mode = modeFingerprint
+			}
+			return true
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, local := range []bool{false, true} {
+				opts := BridgeOptions{MaxMessages: 50_000}
+				if local {
+					opts.B.Store = NewVector(slices.Clone(items[:900]))
+				}
+				bridge := NewBridge(opts)
+				err := carry(t, bridge, peer, serve(t, items[:900], 0, DefaultMessageLimit))
+				if !errors.Is(err, ErrNoProgress) || bridge.Done() || bridge.Proved() {
+					t.Errorf("local: %v: error %v, done: %v, want ErrNoProgress", local, err, bridge.Done())
+				}
+			}
+		})
+	}
+}
+
+// After the transfers, one more pass proves that nothing is left, in two messages.
+func TestBridgeProves(t *testing.T) {
+	a, b := randomItems(3000, 1), randomItems(10, 2)
+	var f found
+	bridge := NewBridge(f.options())
+	if err := carry(t, bridge, serve(t, a, 0, 1<<20), serve(t, b, 0, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	checkFound(t, &f, a, b)
+	if !bridge.Done() || bridge.Proved() {
+		t.Errorf("done: %v, proved: %v; want a pass without proof", bridge.Done(), bridge.Proved())
+	}
+	before := bridge.Messages(SideA) + bridge.Messages(SideB)
+	both := append(slices.Clone(a), b...)
+	bridge.Restart()
+	if bridge.Done() || bridge.Proved() {
+		t.Error("a pass is proved before it is run")
+	}
+	if err := carry(t, bridge, serve(t, both, 0, 1<<20), serve(t, both, 0, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if n := bridge.Messages(SideA) + bridge.Messages(SideB) - before; n != 2 || !bridge.Proved() {
+		t.Errorf("proved: %v after %d messages, want 2", bridge.Proved(), n)
+	}
+}
+
+func TestBridgeCaps(t *testing.T) {
+	a, b := randomItems(1000, 1), randomItems(1000, 2)
+	for name, opts := range map[string]BridgeOptions{
+		"messages":    {MaxMessages: 3},
+		"differences": {MaxDifferences: 100},
+	} {
+		var f found
+		with := f.options()
+		with.MaxMessages, with.MaxDifferences = opts.MaxMessages, opts.MaxDifferences
+		err := carry(t, NewBridge(with), serve(t, a, 0, 1<<20), serve(t, b, 0, 1<<20))
+		if !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: error %v, want ErrLimit", name, err)
+		}
+		if n := len(f.onlyA) + len(f.onlyB); over(n, opts.MaxDifferences) {
+			t.Errorf("%d differences reported", n)
+		}
+	}
+}
+
+// What a bridge holds depends on the size of messages, not on the sets.
+func TestBridgeMemory(t *testing.T) {
+	for _, n := range []int{5_000, 50_000, 200_000} {
+		items := randomItems(n+1000, 1)
+		a, b := NewReconciler(NewVector(slices.Clone(items[1000:])), Options{}), NewReconciler(NewVector(items[:n]), Options{})
+		bridge := NewBridge(BridgeOptions{})
+		peak := 0
+		watch := func(r *Reconciler) responder {
+			return func(msg []byte) ([]byte, error) {
+				peak = max(peak, bridge.peers[SideA].queue.size+bridge.peers[SideB].queue.size)
+				return r.Respond(msg)
+			}
+		}
+		if err := carry(t, bridge, watch(a), watch(b)); err != nil {
+			t.Fatal(err)
+		}
+		if limit := 4 * DefaultMessageLimit; peak > limit {
+			t.Errorf("%d items: the queues grow to %d bytes, want at most %d", n, peak, limit)
+		}
+	}
 }

@@ -49,12 +49,7 @@ func FuzzDecode(f *testing.F) {
 		var w writer
 		w.reset()
 		for i := range said {
-			q := question{upper: said[i].upper, mode: said[i].mode, fingerprint: said[i].fingerprint, ids: said[i].ids}
-			if q.mode == modeSkip {
-				w.skip(&q.upper)
-			} else {
-				q.write(&w)
-			}
+			w.statement(&said[i])
 		}
 		again, err := decode(w.buf[1:])
 		if err != nil || len(again) != len(said) || len(w.buf)-1 > len(msg) {

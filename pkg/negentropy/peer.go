@@ -7,12 +7,8 @@ const (
 	splitCost = 1040 // a range in 16 fingerprints, or 31 ids; also all there can be
 	listCost  = 64   // an id list without its ids
 
-	sentinelSize = 64
+	sentinelSize = 64 // a skip to the frontier, and the question
 )
-
-// answerRanges is the number of ranges that an answer may make of each asked one.
-// Implementations make 16 of them and a skip.
-const answerRanges = 64
 
 // peer is the state of one side of a bridge.
 type peer struct {
@@ -20,11 +16,13 @@ type peer struct {
 	answers   int         // largest message it makes, as far as known
 	responder *Reconciler // answers for a local store
 
-	queue    questions
-	asked    []question // in flight, lowest first
-	waiting  bool       // a message is in flight
-	barren   int        // messages in a row that settled nothing
-	fpCost   int        // mean size of the answer to a fingerprint
+	queue    queue
+	asked    []run    // in flight, lowest first
+	count    int      // questions in flight
+	last     question // the last of them
+	waiting  bool     // a message is in flight
+	barren   int      // messages in a row that settled nothing
+	fpCost   int      // mean size of the answer to a fingerprint
 	messages int
 
 	out writer
@@ -59,44 +57,69 @@ func (p *peer) cost(q *question) int {
 
 // message asks what waits in the queue: as much as the peer accepts in a message
 // and can be expected to answer in one of its own, the deepest questions first and
-// none above depth.
+// none above depth. The queue must not be empty.
 func (p *peer) message(depth int) []byte {
-	p.asked = p.asked[:0]
-	size, expected := 1+sentinelSize, frameReserve
-	for len(p.queue.list) > 0 {
-		q := p.queue.next()
-		size, expected = size+q.wireSize(), expected+p.cost(q)
-		full := size > p.accepts || expected > p.answers || p.barren > 0 || q.depth < depth
-		if full && len(p.asked) > 0 {
-			break
-		}
-		next := p.queue.pop()
-		if size > p.accepts {
-			// A list that is longer than the peer accepts cannot be cut, as ids tell
-			// nothing of their timestamps. Let the peer split the range instead.
-			next = ask(next.lower, next.upper, next.depth)
-		}
-		p.asked = append(p.asked, next)
-	}
-	slices.SortFunc(p.asked, func(a, b question) int { return a.lower.Compare(b.lower.Item) })
-	if end := frontierBound(); !end.before(&p.asked[len(p.asked)-1].upper) {
-		sentinel := ask(end, endBound(), 0)
-		sentinel.sentinel = true
-		p.asked = append(p.asked, sentinel)
-	}
-
+	p.asked, p.count = p.pick(depth), 0
+	slices.SortFunc(p.asked, func(a, b run) int { return a.lower.Compare(b.lower.Item) })
 	p.out.reset()
-	var prev bound
-	for i := range p.asked {
-		if prev.before(&p.asked[i].lower) {
-			p.out.skip(&p.asked[i].lower)
-		}
-		p.asked[i].write(&p.out)
-		prev = p.asked[i].upper
+	p.last = question{}
+	for c := walk(p.asked); c.ok; c.next() {
+		p.write(&c.q)
+	}
+	if start := frontierBound(); !start.before(&p.last.upper) {
+		var sentinel chain
+		q := ask(start, endBound(), sentinelDepth)
+		sentinel.add(q)
+		p.asked = append(p.asked, sentinel.runs...)
+		p.write(&q)
 	}
 	p.waiting = true
 	p.messages++
 	return p.out.buf
+}
+
+// write adds a question to the message, and a skip if there is a gap before it.
+func (p *peer) write(q *question) {
+	if p.last.upper.before(&q.lower) {
+		p.out.skip(&q.lower)
+	}
+	p.out.statement(&q.statement)
+	p.last = *q
+	p.count++
+}
+
+// pick takes the questions of the next message out of the queue.
+func (p *peer) pick(depth int) (picked []run) {
+	size, expected := 1+sentinelSize, frameReserve
+	for full := false; !full && !p.queue.empty(); {
+		next := p.queue.next()
+		if len(picked) > 0 && next.depth < depth {
+			break
+		}
+		size += next.lower.wireSize() + maxVarintLen
+		rest := next.reader()
+		for c := walk([]run{*next}); c.ok && !full; c.next() {
+			size += len(rest.buf) - len(c.in.buf)
+			expected += p.cost(&c.q)
+			full = size > p.accepts || expected > p.answers || p.barren > 0
+			if first := len(picked) == 0 && rest.last == next.lower; full && !first {
+				break
+			}
+			rest = c.in
+			if size > p.accepts {
+				// A list that is longer than the peer accepts cannot be cut, as ids tell
+				// nothing of their timestamps. Let the peer split the range instead.
+				var asked chain
+				asked.add(ask(c.q.lower, c.q.upper, c.q.depth))
+				p.queue.take(rest)
+				return asked.runs
+			}
+		}
+		if rest.last != next.lower {
+			picked = append(picked, p.queue.take(rest))
+		}
+	}
+	return picked
 }
 
 // learn adapts the estimates to an answer.
