@@ -17,10 +17,19 @@ func main() {
 	items := flag.Int("items", 1_000_000, "items of each set")
 	differences := flag.Int("differences", 10_000, "items that one of the sets lacks")
 	runs := flag.Int("runs", 5, "runs of ours, of which the median counts")
+	vectors := flag.Bool("vectors", false, "print test vectors instead")
 	flag.Parse()
+	if *vectors {
+		exitOn(writeVectors(os.Stdout))
+		return
+	}
 
 	b := bench{rng: rand.New(rand.NewPCG(1, 2)), runs: *runs}
-	if err := b.run(*items, *differences); err != nil {
+	exitOn(b.run(*items, *differences))
+}
+
+func exitOn(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
