@@ -2,7 +2,6 @@ package homerelay
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/mailru/easyjson"
 	"github.com/nbd-wtf/go-nostr"
@@ -77,17 +75,6 @@ func newStore(t *testing.T) *store {
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
-}
-
-func connect(t *testing.T, r *Relay) *nostr.Relay {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	t.Cleanup(cancel)
-	client, err := nostr.RelayConnect(ctx, r.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
 }
 
 // signer makes events of one author.

@@ -27,7 +27,7 @@ const feedLength = 4096
 type live struct {
 	running sync.WaitGroup
 	mu      sync.Mutex
-	feeds   map[*khatru.WebSocket]*feed
+	feeds   map[*khatru.WebSocket]*feed // nil once closed
 }
 
 // feed is one connection. live.mu guards subs.
@@ -61,7 +61,7 @@ func (l *live) subscribe(ctx context.Context, f *nostr.Filter) {
 	id := khatru.GetSubscriptionID(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ctx.Err() != nil || ws.Context.Err() != nil {
+	if l.feeds == nil || ctx.Err() != nil || ws.Context.Err() != nil {
 		return
 	}
 	conn := l.feeds[ws]
@@ -88,6 +88,14 @@ func (l *live) subscribe(ctx context.Context, f *nostr.Filter) {
 			delete(conn.subs, id)
 		}
 	})
+}
+
+// close waits for the feeds, whose connections must have been closed.
+func (l *live) close() {
+	l.mu.Lock()
+	l.feeds = nil
+	l.mu.Unlock()
+	l.running.Wait()
 }
 
 // publish queues an event for every subscription that it matches.

@@ -91,7 +91,7 @@ func (r *Relay) shutdown() error {
 		err = errors.Join(err, e)
 	}
 	r.conns.closeAll()
-	r.live.running.Wait()
+	r.live.close()
 	return errors.Join(err, r.store.Close())
 }
 

@@ -1,0 +1,186 @@
+//go:build !race
+
+package homerelay
+
+// The race detector finds races inside go-nostr's own client (relay.go, close
+// against connect, and nip77's idlistpool), so what uses it runs without.
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nbd-wtf/go-nostr"
+	"github.com/nbd-wtf/go-nostr/nip77"
+)
+
+func connect(t *testing.T, r *Relay) *nostr.Relay {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	client, err := nostr.RelayConnect(ctx, r.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// publishAll sends the events over the wire and returns those that the relay
+// took.
+func publishAll(t *testing.T, client *nostr.Relay, all []*nostr.Event) []*nostr.Event {
+	t.Helper()
+	took := make([]*nostr.Event, len(all))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 64)
+	for i, e := range all {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			if err := client.Publish(ctx, *e); err == nil {
+				took[i] = e
+			} else if ctx.Err() != nil {
+				t.Errorf("publish: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	return slices.DeleteFunc(took, func(e *nostr.Event) bool { return e == nil })
+}
+
+func syncIDs(t *testing.T, client *nostr.Relay, f nostr.Filter) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	ids := []string{}
+	all, err := client.QuerySync(ctx, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		ids = append(ids, e.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// The whole way of a client: publish over the wire, query by every kind of
+// filter, compare with looking at every event, restart, compare again.
+func TestServesRealEvents(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "relay.db")
+	r := startRelay(t, path)
+	client := connect(t, r)
+	publishAll(t, client, recorded())
+	var kept []*nostr.Event
+	byID := map[string]*nostr.Event{}
+	for _, e := range recorded() {
+		byID[e.ID] = e
+	}
+	for _, id := range syncIDs(t, client, nostr.Filter{}) {
+		kept = append(kept, byID[id])
+	}
+	if len(kept) < 450 {
+		t.Fatalf("only %d events were kept", len(kept))
+	}
+	at := kept[len(kept)/2].CreatedAt
+	filters := []nostr.Filter{
+		{},
+		{Kinds: []int{1}},
+		{Kinds: []int{0, 3, 10002}},
+		{Authors: []string{kept[1].PubKey, kept[50].PubKey}},
+		{Authors: []string{kept[1].PubKey}, Kinds: []int{kept[1].Kind}},
+		{IDs: []string{kept[0].ID, kept[10].ID, strings.Repeat("0", 64)}},
+		{Since: &at},
+		{Until: &at},
+		{Since: &at, Until: &at, Kinds: []int{1, 7}},
+	}
+	for _, e := range kept[:20] {
+		if v := e.Tags.Find("p"); v != nil {
+			filters = append(filters, nostr.Filter{Tags: nostr.TagMap{"p": {v[1]}}})
+		}
+	}
+	for _, f := range filters {
+		if got, want := syncIDs(t, client, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
+			t.Errorf("%s: got %d events, want %d", f, len(got), len(want))
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := connect(t, startRelay(t, path))
+	for _, f := range filters {
+		if got, want := syncIDs(t, again, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
+			t.Errorf("after a restart %s: got %d events, want %d", f, len(got), len(want))
+		}
+	}
+}
+
+// memory is the local side of go-nostr's NegentropySync.
+type memory struct {
+	mu  sync.Mutex
+	all []*nostr.Event
+}
+
+func (m *memory) Publish(_ context.Context, e nostr.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = append(m.all, &e)
+	return nil
+}
+
+func (m *memory) QueryEvents(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
+	all, err := m.QuerySync(ctx, f)
+	ch := make(chan *nostr.Event, len(all))
+	for _, e := range all {
+		ch <- e
+	}
+	close(ch)
+	return ch, err
+}
+
+func (m *memory) QuerySync(_ context.Context, f nostr.Filter) ([]*nostr.Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var hits []*nostr.Event
+	for _, e := range m.all {
+		if f.Matches(e) {
+			hits = append(hits, e)
+		}
+	}
+	return hits, nil
+}
+
+// An independent NIP-77 client and the relay end up with the same set.
+func TestNegentropySync(t *testing.T) {
+	r := startRelay(t, "")
+	client := connect(t, r)
+	var regular []*nostr.Event
+	for _, e := range recorded() {
+		if nostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
+			regular = append(regular, e)
+		}
+	}
+	third := len(regular) / 3
+	if took := publishAll(t, client, regular[third:]); len(took) != len(regular)-third {
+		t.Fatalf("the relay took %d of %d events", len(took), len(regular)-third)
+	}
+	local := &memory{all: slices.Clone(regular[:2*third])}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := nip77.NegentropySync(ctx, local, r.URL(), nostr.Filter{}, nip77.Both); err != nil {
+		t.Fatal(err)
+	}
+	want := naive(regular, nostr.Filter{})
+	slices.Sort(want)
+	if got := syncIDs(t, client, nostr.Filter{}); !slices.Equal(got, want) {
+		t.Errorf("the relay has %d events, want %d", len(got), len(want))
+	}
+	if got := sorted(naive(local.all, nostr.Filter{})); !slices.Equal(got, want) {
+		t.Errorf("the client has %d events, want %d", len(got), len(want))
+	}
+}
