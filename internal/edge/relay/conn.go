@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 const (
@@ -21,8 +23,9 @@ const (
 	// A subscription's queue of events not yet taken. When it is full the
 	// socket is not read on, up to timing.stall.
 	queueLength = 64
-	// Bounds on what a relay sends unasked. strayBytes counts events for no
-	// open subscription, which are normal just after a CLOSE.
+	// Bounds on what a relay sends unasked: notices, and bytes of events that
+	// are too large or for no open subscription, which is normal just after a
+	// CLOSE.
 	maxStrayBytes = 64 << 20
 	maxNotices    = 1000
 	writeTimeout  = 15 * time.Second
@@ -140,16 +143,12 @@ func (c *Conn) send(ctx context.Context, msg []byte) error {
 	}
 }
 
-// sendLater queues a message if there is room: for courtesies, which must not
-// hold up whoever sends them.
-func (c *Conn) sendLater(elements ...any) {
-	msg, err := message(elements...)
-	if err != nil {
-		return
-	}
-	select {
-	case c.out <- msg:
-	default:
+// tell queues a message that nobody waits for, such as CLOSE. It must not be
+// dropped: a subscription that stays open at the relay goes on sending. The
+// wait ends with the connection, which a relay that does not read loses.
+func (c *Conn) tell(elements ...any) {
+	if msg, err := message(elements...); err == nil {
+		_ = c.send(c.ctx, msg) // a connection that has ended needs no CLOSE
 	}
 }
 
@@ -230,7 +229,7 @@ func (c *Conn) dispatch(data []byte) error {
 	}
 	switch id := stringAt(elements, 1); stringAt(elements, 0) {
 	case "EVENT":
-		if s := c.subscription(id); s != nil && len(elements) >= 3 {
+		if s := c.subscription(id); s != nil && len(elements) >= 3 && len(elements[2]) <= events.MaxEventBytes {
 			s.deliver(delivery{event: elements[2]})
 			return nil
 		}

@@ -2,14 +2,19 @@ package relay
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 func TestPrivateAddressesAreNotDialled(t *testing.T) {
@@ -98,6 +103,56 @@ func TestMessageTooLong(t *testing.T) {
 	})
 	if _, err := collect(t, dial(t, f.url), filterAll); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An event over the bound is passed over, not decoded.
+func TestEventTooLarge(t *testing.T) {
+	all := notes(t, 1)
+	large := note(t, newKey(t), 1, 1, strings.Repeat("x", events.MaxEventBytes))
+	f := startFake(t, serve([]events.Event{large, all[0]}))
+	got, err := collect(t, dial(t, f.url), filterAll)
+	if err != nil || !slices.Equal(ids(got), ids(all)) {
+		t.Errorf("%d events and %v, want the small one", len(got), err)
+	}
+}
+
+// The CLOSE of a query is never dropped, however much else is being sent.
+func TestCloseIsNotDropped(t *testing.T) {
+	const n = 200
+	all := notes(t, n)
+	closed := make(chan struct{}, n)
+	f := startFake(t, func(p *peer) {
+		for msg := p.next(); msg != nil; msg = p.next() {
+			switch unquote(msg[0]) {
+			case "REQ":
+				p.send("EOSE", msg[1])
+			case "CLOSE":
+				closed <- struct{}{}
+			case "EVENT":
+				var e events.Event
+				_ = json.Unmarshal(msg[1], &e)
+				p.send("OK", e.ID, true, "")
+			}
+		}
+	})
+	c := dial(t, f.url)
+	var wg sync.WaitGroup
+	for _, e := range all {
+		wg.Go(func() {
+			if err := c.Publish(testContext(t), e); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if _, err := collect(t, c, filterAll); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for range n {
+		receive(t, closed)
 	}
 }
 

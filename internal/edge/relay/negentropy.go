@@ -134,7 +134,7 @@ func (s *NegSession) Close() {
 		delete(c.negs, s.id)
 		c.mu.Unlock()
 		if open {
-			c.sendLater("NEG-CLOSE", s.id)
+			c.tell("NEG-CLOSE", s.id)
 		}
 		c.touch()
 		<-c.negSlots

@@ -165,8 +165,10 @@ func TestPoolClosesIdleConnections(t *testing.T) {
 	if again, err := p.Conn(testContext(t), idle.url); err != nil || again.Err() != nil {
 		t.Errorf("the idle one did not come back: %v", err)
 	}
-	if len(busy.dials) != 1 || len(idle.dials) != 2 {
-		t.Errorf("%d and %d dials, want 1 and 2", len(busy.dials), len(idle.dials))
+	receive(t, idle.dials)
+	receive(t, idle.dials)
+	if len(busy.dials) != 1 {
+		t.Errorf("the busy relay was dialled %d times, want once", len(busy.dials))
 	}
 }
 

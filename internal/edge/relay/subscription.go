@@ -54,7 +54,8 @@ func (s *subscription) deliver(d delivery) {
 	case <-stalled.C:
 		s.conn.forget(s)
 		s.end(ErrSlowConsumer)
-		s.conn.sendLater("CLOSE", s.id)
+		// This is the reading goroutine, which must not wait for the writing one.
+		s.conn.running.Go(func() { s.conn.tell("CLOSE", s.id) })
 	}
 }
 
@@ -129,7 +130,7 @@ func (c *Conn) open(ctx context.Context, filters []events.Filter) (*subscription
 func (s *subscription) close() {
 	close(s.left)
 	if s.conn.forget(s) {
-		s.conn.sendLater("CLOSE", s.id)
+		s.conn.tell("CLOSE", s.id)
 	}
 	s.conn.touch()
 	<-s.conn.subSlots
@@ -152,7 +153,9 @@ func (c *Conn) forget(s *subscription) bool {
 // once, if there is a key, and asks again.
 //
 // A filter without ids or a limit lets the relay decide how much it sends; the
-// caller bounds that by breaking off or by the context.
+// caller bounds that by breaking off or by the context. While the caller works
+// on an event the next ones wait, and behind them whatever else comes on the
+// connection: inside the loop, do not wait for an answer on the same one.
 func (c *Conn) Query(ctx context.Context, filters ...events.Filter) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
 		c.request(ctx, request{filters: filters}, func(u Update, err error) bool { return yield(u.Event, err) })
