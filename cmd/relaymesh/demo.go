@@ -31,8 +31,12 @@ func (c *demoCmd) Run(ctx context.Context, o *output) error {
 			return usage("--events: %v", err)
 		}
 		defer file.Close()
-		if options.Events, err = demo.ReadEvents(file); err != nil {
-			return usage("--events: %s: %v", c.Events, err)
+		var unreadable int
+		if options.Events, unreadable, err = demo.ReadEvents(file); err != nil || len(options.Events) == 0 {
+			return usage("--events: %s: %d events, %d lines that cannot be read, %v", c.Events, len(options.Events), unreadable, err)
+		}
+		if unreadable > 0 {
+			fmt.Fprintf(o.err, "passed over %d lines of %s that cannot be read\n", unreadable, c.Events)
 		}
 	}
 	if !c.JSON {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/obs"
-	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 type upCmd struct {
@@ -36,9 +35,7 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 		c.Data = filepath.Join(home, ".local", "share", "relaymesh")
 	}
 	log := obs.NewLogger(o.err, c.LogLevel)
-	return run.Up(ctx, run.UpConfig{
-		Config: c.Config, Data: c.Data, NATSListen: c.NATSListen, RelayAddr: c.RelayAddr, Without: c.Without,
-	}, log, func(relayURL, natsURL string) {
+	return c.pipeline(ctx, log, func(relayURL, natsURL string) {
 		fmt.Fprintf(o.err, "relaymesh is up: relay %s, NATS %s, data %s\n", relayURL, natsURL, c.Data)
 	})
 }

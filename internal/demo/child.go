@@ -2,40 +2,35 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"syscall"
 )
 
-// child is the pipeline in a process of its own, so that killing it is the
+// child is a process that can be killed and started again; killing it is the
 // real thing.
 type child struct {
-	args []string
-	log  io.Writer
-	cmd  *exec.Cmd
-	done chan struct{}
+	program string
+	args    []string
+	log     io.Writer
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when the process has ended
 }
 
-// start runs this very program with other arguments.
 func (c *child) start() error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("couldn't find the own program: %w", err)
-	}
-	cmd := exec.Command(self, c.args...)
+	cmd := exec.Command(c.program, c.args...)
 	cmd.Stdout, cmd.Stderr = c.log, c.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // never outlive the demo
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("couldn't start the pipeline: %w", err)
+		return fmt.Errorf("couldn't start %s: %w", c.program, err)
 	}
-	c.cmd, c.done = cmd, make(chan struct{})
+	done := make(chan struct{})
+	c.cmd, c.done = cmd, done
 	go func() {
 		_ = cmd.Wait() // how it ended is seen by what no longer works
-		close(c.done)
+		close(done)
 	}()
 	return nil
 }
@@ -57,6 +52,3 @@ func freeAddress() (string, error) {
 	}
 	return l.Addr().String(), l.Close()
 }
-
-// errGone says that the pipeline's process ended by itself.
-var errGone = errors.New("the pipeline has stopped; see its log")

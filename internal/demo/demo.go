@@ -26,6 +26,9 @@ type Options struct {
 	Log io.Writer
 	// Progress, if set, is called after every step.
 	Progress func(Step)
+
+	// pipeline starts the pipeline; nil is relaymesh up.
+	pipeline func(ctx context.Context, w *world, o Options) (pipeline, error)
 }
 
 // Report is how a demo went. OK is true if every comparison held.
@@ -69,9 +72,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		o.Events = made
 	}
 	begun := time.Now()
-	w, err := newWorld(ctx, o)
+	buildCtx, cancel := context.WithTimeout(ctx, o.StepTimeout)
+	w, err := newWorld(buildCtx, o)
+	cancel()
 	if err != nil {
-		return Report{}, err
+		return Report{}, fmt.Errorf("couldn't build the world: %w", err)
 	}
 	defer w.close()
 	report := Report{OK: true}

@@ -17,36 +17,38 @@ import (
 const maxLine = 4 << 20
 
 // ReadEvents reads lines that are events or ["EVENT", ..., event] messages;
-// other messages are passed over. An error names the line.
-func ReadEvents(r io.Reader) ([]events.Event, error) {
-	var out []events.Event
+// other messages are passed over. Captures are often cut in the middle of a
+// line, so lines that cannot be read or do not verify are counted, not fatal.
+func ReadEvents(r io.Reader) (list []events.Event, unreadable int, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
-	for n := 1; lines.Scan(); n++ {
+	for lines.Scan() {
 		raw := bytes.TrimSpace(lines.Bytes())
-		if len(raw) == 0 {
-			continue
-		}
-		if raw[0] == '[' {
+		if bytes.HasPrefix(raw, []byte("[")) {
 			var message []json.RawMessage
 			if err := json.Unmarshal(raw, &message); err != nil {
-				return nil, fmt.Errorf("line %d: %w", n, err)
+				unreadable++
+				continue
 			}
 			if len(message) < 2 || string(message[0]) != `"EVENT"` {
 				continue
 			}
 			raw = message[len(message)-1]
 		}
+		if len(raw) == 0 {
+			continue
+		}
 		e, err := events.ParseEvent(raw)
 		if err == nil {
 			err = schnorr.Verify(&e)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			unreadable++
+			continue
 		}
-		out = append(out, e)
+		list = append(list, e)
 	}
-	return out, lines.Err()
+	return list, unreadable, lines.Err()
 }
 
 // MakeEvents signs events of the kinds and sizes of a real relay's afternoon:

@@ -169,8 +169,7 @@ func complete(ctx context.Context, w *world, figures map[string]any) error {
 	if err != nil {
 		return err
 	}
-	w.pipe.kill()
-	if err := w.pipe.start(); err != nil {
+	if err := w.pipe.restart(); err != nil {
 		return err
 	}
 	if err := w.until(ctx, func() error { return w.synced(ctx, want, len(want)) }); err != nil {

@@ -3,13 +3,13 @@ package demo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +41,7 @@ type world struct {
 	relays []*homerelay.Relay // the other relays
 	pool   *relay.Pool
 	home   string // URL of the home relay, which the pipeline serves
-	pipe   *child
+	pipe   pipeline
 	log    *tail
 	nc     *nats.Conn
 	js     jetstream.JetStream
@@ -56,6 +56,7 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 	w = &world{log: &tail{also: o.Log}}
 	defer func() {
 		if err != nil {
+			w.explain()
 			w.close()
 		}
 	}()
@@ -80,7 +81,13 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 	if err := w.fill(ctx, o.Events); err != nil {
 		return w, err
 	}
-	return w, w.startPipeline(ctx, o.Without)
+	if o.pipeline == nil {
+		o.pipeline = newUp
+	}
+	if w.pipe, err = o.pipeline(ctx, w, o); err != nil {
+		return w, err
+	}
+	return w, w.connect(ctx)
 }
 
 // fill spreads the events over the other relays, each to one or two of them by
@@ -105,48 +112,24 @@ func (w *world) fill(ctx context.Context, list []events.Event) error {
 // send publishes an event; refused is the relay's reason if it did not take it.
 func (w *world) send(ctx context.Context, url string, e events.Event) (refused string, err error) {
 	err = w.pool.Publish(ctx, url, e)
-	if no, ok := err.(*relay.RefusedError); ok { //nolint:errorlint // returned as it is
-		return no.Error(), nil
+	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
+		return no.Message, nil
 	}
 	return "", err
 }
 
-// startPipeline starts relaymesh up in a process of its own and connects.
-func (w *world) startPipeline(ctx context.Context, without []string) error {
-	natsAddr, err := freeAddress()
+// connect waits until the pipeline is there.
+func (w *world) connect(ctx context.Context) error {
+	nc, err := bus.Dial(ctx, w.pipe.nats(), "demo", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	relayAddr, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	args := []string{
-		"up", "--data", filepath.Join(w.dir, "home"), "--nats-listen", natsAddr, "--relay-addr", relayAddr,
-		"--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(w.dht.Bootstrap(), ","),
-		"--dht-rate", "-1", "--dht-per-node", "-1", "--log-level", "debug",
-	}
-	for _, url := range w.urls() {
-		args = append(args, "--only", url) // the real relay lists in the events must lead nowhere
-	}
-	for _, stage := range without {
-		args = append(args, "--without", stage)
-	}
-	w.home = "ws://" + relayAddr
-	w.pipe = &child{args: args, log: w.log}
-	if err := w.pipe.start(); err != nil {
-		return err
-	}
-	nc, err := bus.Dial(ctx, "nats://"+natsAddr, "demo", slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	w.nc = nc
+	w.nc, w.home = nc, w.pipe.relay()
 	if w.js, err = jetstream.New(nc); err != nil {
 		return err
 	}
 	return w.until(ctx, func() error {
-		_, err := w.js.Stream(ctx, events.StreamAdvisories) // the last one to be provisioned
+		_, err := w.js.KeyValue(ctx, events.BucketCursors) // the last one to be provisioned
 		return err
 	})
 }
@@ -170,8 +153,6 @@ func (w *world) until(ctx context.Context, f func() error) error {
 		}
 		select {
 		case <-tick.C:
-		case <-w.pipe.done:
-			return errGone
 		case <-ctx.Done():
 			return fmt.Errorf("not in time: %w", err)
 		}
@@ -180,7 +161,7 @@ func (w *world) until(ctx context.Context, f func() error) error {
 
 func (w *world) close() {
 	if w.pipe != nil {
-		w.pipe.kill()
+		w.pipe.close()
 	}
 	if w.nc != nil {
 		w.nc.Close()

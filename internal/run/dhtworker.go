@@ -45,7 +45,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	defer node.Close()
 	s := &dht.Stage{
 		Authors: authors, Records: records, Relays: known, Links: links,
-		Network: network{node}, Probe: relays{e.Pool}.probe, Publish: b.Publish,
+		Network: network{node}, Probe: e.relays.probe, Publish: b.Publish,
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageDHTWorker),
 	}

@@ -24,19 +24,14 @@ type Env struct {
 	Log     *slog.Logger
 	JS      jetstream.JetStream
 	Metrics *prometheus.Registry
-	Pool    *relay.Pool
+
+	relays relays
 }
 
 // NewEnv prepares the stages to run over a NATS connection, which stays the
 // caller's. Close ends the connections to relays.
 func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, error) {
 	options := relay.Options{AllowPrivate: c.AllowPrivate, Log: log}
-	if c.Relay != "" {
-		options.Trusted = []string{c.Relay}
-	}
-	if len(c.Only) > 0 {
-		options.Only = append([]string{c.Relay}, c.Only...)
-	}
 	if c.NsecFile != "" {
 		key, err := schnorr.ReadSecretFile(c.NsecFile)
 		if err != nil {
@@ -44,11 +39,11 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 		}
 		options.Auth = key.SignEvent
 	}
-	return &Env{Config: c, Log: log, JS: js, Metrics: prometheus.NewRegistry(), Pool: relay.NewPool(options)}, nil
+	return &Env{Config: c, Log: log, JS: js, Metrics: prometheus.NewRegistry(), relays: newRelays(c, options)}, nil
 }
 
 // Close ends the connections to relays.
-func (e *Env) Close() { e.Pool.Close() }
+func (e *Env) Close() { e.relays.close() }
 
 func (e *Env) bus(stageName string) (*bus.Bus, error) {
 	return bus.New(e.JS, bus.Options{

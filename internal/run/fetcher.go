@@ -28,7 +28,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 		return err
 	}
 	s := &fetch.Stage{
-		Authors: authors, Links: links, Net: relays{e.Pool},
+		Authors: authors, Links: links, Net: e.relays,
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)
 			defer cancel()

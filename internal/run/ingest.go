@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,7 +44,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	}
 	tails := e.Config.Tail
 	if e.Config.Relay != "" {
-		s.Missing = missing(relay.NewLocal(e.Pool, e.Config.Relay))
+		s.Missing = missing(relay.NewLocal(e.relays.home, e.Config.Relay))
 		tails = append([]string{e.Config.Relay}, tails...)
 	}
 	b.Handle(consumer(events.ConsumerIngest), s.Handle)
@@ -51,7 +52,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	for _, url := range tails {
-		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.Pool.Tail, Publish: b.Publish, Now: time.Now}
+		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.relays.follow(url), Publish: b.Publish}
 		group.Go(func() error {
 			again(ctx, e.Log.With("relay", url), t.Run)
 			return nil
@@ -60,29 +61,29 @@ func Ingest(ctx context.Context, e *Env) error {
 	return group.Wait()
 }
 
-// missing asks the local relay for ids and addresses at once.
+// missing asks the local relay which of the references it lacks. It gathers
+// what many callers ask for.
 func missing(local *relay.Local) func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) {
 	return func(ctx context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error) {
-		keys := make([]string, len(refs))
-		for i, ref := range refs {
-			if keys[i] = ref.EventID; ref.EventID == "" {
-				keys[i] = ref.Address
+		var ids, addresses []string
+		for _, ref := range refs {
+			if ref.EventID != "" {
+				ids = append(ids, ref.EventID)
+			} else {
+				addresses = append(addresses, ref.Address)
 			}
 		}
-		lacking, err := local.Missing(ctx, keys)
+		lacking, err := local.Missing(ctx, ids)
 		if err != nil {
 			return nil, err
 		}
-		want := make(map[string]bool, len(lacking))
-		for _, key := range lacking {
-			want[key] = true
+		more, err := local.MissingAddresses(ctx, addresses)
+		if err != nil {
+			return nil, err
 		}
-		var out []events.NoteMissing
-		for i, ref := range refs {
-			if want[keys[i]] {
-				out = append(out, ref)
-			}
-		}
-		return out, nil
+		lacking = append(lacking, more...)
+		return slices.DeleteFunc(slices.Clone(refs), func(ref events.NoteMissing) bool {
+			return !slices.Contains(lacking, ref.EventID) && !slices.Contains(lacking, ref.Address)
+		}), nil
 	}
 }

@@ -3,31 +3,78 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// relays fits the pool to the ports of syncing and fetch.
-type relays struct{ pool *relay.Pool }
+// relays are the relays of the world and the one that we stand beside, which
+// the operator named and which may therefore be anywhere. It fits the pools to
+// the ports of the stages.
+type relays struct {
+	world   *relay.Pool
+	home    *relay.Pool
+	homeURL string
+	only    []string // if not empty, no other relay of the world is talked to
+	options relay.Options
+}
+
+func newRelays(c config.Config, options relay.Options) relays {
+	home := options
+	home.AllowPrivate = true
+	return relays{
+		world: relay.NewPool(options), home: relay.NewPool(home),
+		homeURL: c.Relay, only: c.Only, options: options,
+	}
+}
+
+func (r relays) close() {
+	r.world.Close()
+	r.home.Close()
+}
+
+// pool returns the pool that may talk to a relay.
+func (r relays) pool(url string) (*relay.Pool, error) {
+	switch {
+	case url == r.homeURL:
+		return r.home, nil
+	case len(r.only) > 0 && !slices.Contains(r.only, url):
+		return nil, fmt.Errorf("relay %s is not one of --only", url)
+	}
+	return r.world, nil
+}
 
 func (r relays) Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error] {
-	return r.pool.Query(ctx, url, filter)
+	pool, err := r.pool(url)
+	if err != nil {
+		return func(yield func(events.Event, error) bool) { yield(events.Event{}, err) }
+	}
+	return pool.Query(ctx, url, filter)
 }
 
 func (r relays) Publish(ctx context.Context, url string, e events.Event) (refused string, err error) {
-	err = r.pool.Publish(ctx, url, e)
+	pool, err := r.pool(url)
+	if err != nil {
+		return "", err
+	}
+	err = pool.Publish(ctx, url, e)
 	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
-		return no.Error(), nil
+		return no.Message, nil
 	}
 	return "", err
 }
 
 func (r relays) Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (syncing.Session, []byte, error) {
-	conn, err := r.pool.Conn(ctx, url)
+	pool, err := r.pool(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := pool.Conn(ctx, url)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -43,9 +90,24 @@ func (r relays) Negentropy(ctx context.Context, url string, filter events.Filter
 
 // probe fetches a relay's NIP-11 document.
 func (r relays) probe(ctx context.Context, url string) (events.Relay, error) {
-	info, err := r.pool.Info(ctx, url)
+	pool, err := r.pool(url)
 	if err != nil {
 		return events.Relay{}, err
 	}
-	return events.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: slices.Clone(info.SupportedNIPs)}, nil
+	info, err := pool.FetchInfo(ctx, url)
+	if err != nil {
+		return events.Relay{}, err
+	}
+	return events.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}, nil
+}
+
+// follow tails a relay; see the port of ingest.Tail.
+func (r relays) follow(url string) func(context.Context, func() int64, func(context.Context, events.Event) error, func(context.Context, int64) error) error {
+	options := r.options
+	options.AllowPrivate = options.AllowPrivate || url == r.homeURL
+	return func(ctx context.Context, since func() int64,
+		handle func(context.Context, events.Event) error, caughtUp func(context.Context, int64) error,
+	) error {
+		return relay.Tail(ctx, url, options, relay.Follow{Since: since, Handle: handle, CaughtUp: caughtUp})
+	}
 }

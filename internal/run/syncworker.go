@@ -30,7 +30,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		return err
 	}
 	s := &syncing.Stage{
-		Relays: known, Links: links, Syncs: syncs, Net: relays{e.Pool},
+		Relays: known, Links: links, Syncs: syncs, Net: e.relays,
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker),
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Exit codes of every binary.
@@ -30,6 +31,16 @@ const (
 
 // ExitHelp stands in every help text.
 const ExitHelp = "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 130 interrupted."
+
+// Stages are the functions that run the stages, by name.
+func Stages() map[string]func(context.Context, *Env) error {
+	return map[string]func(context.Context, *Env) error{
+		events.StageIngest:     Ingest,
+		events.StageDHTWorker:  DHTWorker,
+		events.StageSyncWorker: SyncWorker,
+		events.StageFetcher:    Fetcher,
+	}
+}
 
 // Worker is main of a worker binary: it reads the configuration, connects to
 // NATS, and runs one stage until SIGTERM or SIGINT. The result is the exit
@@ -76,15 +87,15 @@ func worker(ctx context.Context, c config.Config, name string, log *slog.Logger,
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return stage(ctx, env) })
 	if c.Admin != "" {
-		group.Go(func() error { return env.admin(ctx) })
+		group.Go(func() error { return env.Admin(ctx) })
 	}
 	log.Info("started", "stage", name)
 	return group.Wait()
 }
 
-// admin serves metrics and health; ready is a process whose NATS connection
-// stands.
-func (e *Env) admin(ctx context.Context) error {
+// Admin serves metrics and health until ctx ends; ready is a process whose
+// NATS connection stands.
+func (e *Env) Admin(ctx context.Context) error {
 	return obs.ServeAdmin(ctx, e.Config.Admin, e.Metrics, func() error {
 		switch {
 		case ctx.Err() != nil:
