@@ -171,3 +171,25 @@ func TestNothingLostOrInvented(t *testing.T) {
 		checkReconcile(t, a, b, drawLimit(t, sizes, "a again"), drawLimit(t, sizes, "b again"))
 	})
 }
+
+// A session allocates its buffers and no more, whatever the number of rounds.
+func TestAllocations(t *testing.T) {
+	a, b := NewVector(randomItems(50_000, 1)), NewVector(randomItems(51_000, 1)[1000:])
+	for _, limit := range []int{0, 60_000} {
+		allocs := testing.AllocsPerRun(3, func() {
+			alice, bob := NewReconciler(a, Options{FrameLimit: limit}), NewReconciler(b, Options{FrameLimit: limit})
+			for msg, done := alice.Initiate(), false; !done; {
+				answer, err := bob.Respond(msg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if msg, done, err = alice.Reconcile(answer); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if allocs >= 100 {
+			t.Errorf("frame limit %d: %v allocations, want less than 100", limit, allocs)
+		}
+	}
+}
