@@ -20,7 +20,7 @@ type child struct {
 }
 
 func (c *child) start() error {
-	cmd := exec.Command(c.program, c.args...)
+	cmd := exec.CommandContext(context.Background(), c.program, c.args...)
 	cmd.Stdout, cmd.Stderr = c.log, c.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // never outlive the demo
 	if err := cmd.Start(); err != nil {

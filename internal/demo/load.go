@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
@@ -86,7 +86,7 @@ func MakeEvents(count int, now int64) ([]events.Event, error) {
 		case e.Kind == 7:
 			e.Tags, e.Content = append(e.Tags, events.Tag{"e", out[random.IntN(i)].ID}), "+"
 		case e.Kind == 30023:
-			e.Tags = append(e.Tags, events.Tag{"d", fmt.Sprint(i)})
+			e.Tags = append(e.Tags, events.Tag{"d", strconv.Itoa(i)})
 		}
 		if err := key.SignEvent(&e); err != nil {
 			return nil, err

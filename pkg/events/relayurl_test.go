@@ -11,7 +11,7 @@ import (
 func TestNormalizeRelayURL(t *testing.T) {
 	for in, want := range map[string]string{
 		"wss://Relay.Example.COM":              "wss://relay.example.com",
-		" wss://relay.example.com/ ":           "wss://relay.example.com",
+		"\twss://relay.example.com/\n":         "wss://relay.example.com",
 		"WSS://relay.example.com:443/":         "wss://relay.example.com",
 		"ws://relay.example.com:80":            "ws://relay.example.com",
 		"wss://relay.example.com:8443/Inbox//": "wss://relay.example.com:8443/Inbox",

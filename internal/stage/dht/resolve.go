@@ -85,12 +85,13 @@ func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveRespon
 		answer.Why = "no DHT key of the author is known"
 		return answer, nil
 	}
-	raw, err := hex.DecodeString(dhtKey)
-	if err != nil || len(raw) != 32 {
-		answer.Why = "dht_key: want 64 hex digits"
+	if !events.IsHex(dhtKey, 32) {
+		answer.Why = "dht_key: want 64 lower-case hex digits"
 		return answer, nil
 	}
-	item, holders, found, err := s.Network.Get(ctx, [32]byte(raw), nil)
+	var key [32]byte
+	_, _ = hex.Decode(key[:], []byte(dhtKey)) // checked above
+	item, holders, found, err := s.Network.Get(ctx, key, nil)
 	if err != nil {
 		return answer, fmt.Errorf("couldn't look up %s: %w", dhtKey, err)
 	}
@@ -100,10 +101,10 @@ func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveRespon
 	}
 	answer.Target, answer.Seq, answer.Value, answer.Holders = stage.TargetHex(item), item.Seq, item.Value, holders
 	answer.DHTSig = hex.EncodeToString(item.Sig[:])
-	urls, err := bep44.DecodeRelayList(item.Value)
-	if err != nil {
-		answer.Why = "the record is no relay list: " + err.Error()
-		return answer, nil
+	urls, badList := bep44.DecodeRelayList(item.Value)
+	if badList != nil {
+		answer.Why = "the record is no relay list: " + badList.Error()
+		return answer, nil //nolint:nilerr // it is the answer
 	}
 	for _, raw := range urls {
 		if url, err := events.NormalizeRelayURL(raw, s.AllowPrivate); err == nil {

@@ -1,8 +1,8 @@
 package fetch
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -24,7 +24,7 @@ func TestCandidatesInTheOrderOfLikelySuccess(t *testing.T) {
 func TestCandidatesAreBounded(t *testing.T) {
 	var linked []string
 	for i := range 1000 {
-		linked = append(linked, fmt.Sprint(i))
+		linked = append(linked, strconv.Itoa(i))
 	}
 	if got := candidates(events.NoteMissing{}, events.Author{}, linked, ""); len(got) != maxRelays {
 		t.Errorf("%d relays, want %d", len(got), maxRelays)

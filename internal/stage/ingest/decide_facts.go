@@ -66,13 +66,13 @@ var errStale = errors.New("seq")
 // replaceRecord decides whether a signed item replaces the one that is kept.
 // nil and false means that it is kept already.
 func replaceRecord(old, put events.Record) (write bool, err error) {
-	was, err := stage.Item(old)
-	if err != nil {
-		return true, nil // what is stored is of no use
-	}
 	item, err := stage.Item(put)
 	if err != nil {
 		return false, err
+	}
+	was, broken := stage.Item(old)
+	if broken != nil {
+		return true, nil //nolint:nilerr // what is stored is of no use
 	}
 	switch bep44.Compare(&item, &was) {
 	case bep44.Newer:

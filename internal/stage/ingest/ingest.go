@@ -54,7 +54,7 @@ func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, 
 	default:
 		err = bad(fmt.Errorf("subject %s is not one that ingest takes", m.Subject))
 	}
-	if refused := (badInput{}); errors.As(err, &refused) {
+	if refused := (inputError{}); errors.As(err, &refused) {
 		return out, events.Reject(refused.Error())
 	}
 	if err != nil {
@@ -63,12 +63,12 @@ func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, 
 	return out, events.Done()
 }
 
-// badInput is an error in the message itself, which no retry can mend.
-type badInput struct{ error }
+// inputError is an error in the message itself, which no retry can mend.
+type inputError struct{ error }
 
-func (b badInput) Unwrap() error { return b.error }
+func (e inputError) Unwrap() error { return e.error }
 
-func bad(err error) error { return badInput{err} }
+func bad(err error) error { return inputError{err} }
 
 // event takes a Nostr event, as on the wire.
 func (s *Stage) event(ctx context.Context, data []byte) ([]events.Output, error) {
