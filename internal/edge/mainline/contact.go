@@ -1,7 +1,6 @@
 package mainline
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -42,15 +41,12 @@ func ParseCompact(b []byte) ([]Contact, error) {
 	return contacts, nil
 }
 
-// distance is the XOR metric of Kademlia: smaller compares less.
-func distance(a, b [20]byte) (d [20]byte) {
-	for i := range d {
-		d[i] = a[i] ^ b[i]
-	}
-	return d
-}
-
+// compareDistance orders a and b by their distance from target in the XOR metric of Kademlia.
 func compareDistance(target, a, b [20]byte) int {
-	da, db := distance(target, a), distance(target, b)
-	return bytes.Compare(da[:], db[:])
+	for i := range target {
+		if a[i] != b[i] {
+			return int(a[i]^target[i]) - int(b[i]^target[i])
+		}
+	}
+	return 0
 }

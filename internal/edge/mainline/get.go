@@ -55,6 +55,7 @@ type search struct {
 	verified  map[[64]byte]*bep44.Item // by signature: each item is verified once
 	best      *bep44.Item
 	equivocal bool
+	widened   bool
 }
 
 func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search {
@@ -76,10 +77,23 @@ func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search 
 	}
 	s.addAll(opts.Seeds)
 	s.addAll(n.seeds(target, max(opts.K, 2*opts.Alpha)))
-	for _, addr := range n.routersIfAlone() {
+	return s
+}
+
+// manySeeds are enough for some of them to be alive even after a night offline.
+const manySeeds = 64
+
+// widen adds many more seeds, and the bootstrap nodes if nobody has answered: for a lookup that came to its end before
+// K nodes had answered.
+func (s *search) widen() {
+	s.widened = true
+	s.addAll(s.node.seeds(s.lookup.target, manySeeds))
+	if s.lookup.answers > 0 {
+		return
+	}
+	for _, addr := range s.node.routers.addresses() {
 		s.lookup.add(candidate{Contact: Contact{Addr: addr}, router: true}, false)
 	}
-	return s
 }
 
 const (
@@ -90,7 +104,7 @@ const (
 func (s *search) addAll(contacts []Contact) {
 	now := time.Now()
 	for _, c := range contacts {
-		if c.ID != s.node.id && dialable(c.Addr, s.node.config.AllowPrivate) {
+		if s.lookup.wants(c) && c.ID != s.node.id && dialable(c.Addr, s.node.config.AllowPrivate) {
 			s.lookup.add(candidate{Contact: c, hasID: true}, s.node.outbox.courtesy.isDead(c.Addr, now))
 		}
 	}
@@ -105,8 +119,15 @@ func (s *search) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wake.IsZero() || s.lookup.done() || s.enough() {
+		if s.enough() {
 			break
+		}
+		if wake.IsZero() || s.lookup.done() {
+			if s.widened || len(s.lookup.closest(s.opts.K)) >= s.opts.K {
+				break
+			}
+			s.widen()
+			continue
 		}
 		timer.Reset(time.Until(wake))
 		select {

@@ -21,7 +21,7 @@ type knownNode struct {
 }
 
 const (
-	knownPerPrefix = 8
+	knownPerPrefix = 32
 	staleAfter     = 15 * time.Minute // BEP 5: a node that was silent for longer is questionable
 )
 
@@ -71,8 +71,8 @@ func (k *known) nearest(target [20]byte, n int) []Contact {
 	var out []Contact
 	for d := 0; d < 256 && len(out) < n; d++ {
 		from := len(out)
-		for _, node := range k.buckets[target[0]^byte(d)] {
-			out = append(out, node.Contact)
+		for i := range k.buckets[target[0]^byte(d)] {
+			out = append(out, k.buckets[target[0]^byte(d)][i].Contact)
 		}
 		slices.SortFunc(out[from:], func(a, b Contact) int { return compareDistance(target, a.ID, b.ID) })
 	}

@@ -8,9 +8,9 @@ import (
 
 // The bounds of one lookup, whatever nodes answer.
 const (
-	maxQueries    = 96  // a healthy lookup takes 25
-	maxCandidates = 256 // the nearest are kept
-	maxAlpha      = 16  // asked at a time when many are silent
+	maxQueries    = 96 // a healthy lookup takes 25
+	maxCandidates = 96 // the nearest are kept
+	maxAlpha      = 16 // asked at a time when many are silent
 )
 
 // state is what a lookup knows of a candidate.
@@ -62,9 +62,17 @@ func newLookup(target [20]byte, k, alpha int, crowded func(netip.Addr, []*candid
 	return &lookup{target: target, k: k, alpha: alpha, crowded: crowded, byAddr: make(map[netip.AddrPort]*candidate)}
 }
 
+// wants reports whether a node would be a new candidate. Most nodes that answers name are not.
+func (l *lookup) wants(c Contact) bool {
+	if _, seen := l.byAddr[c.Addr]; seen {
+		return false
+	}
+	return len(l.nodes) < maxCandidates || compareDistance(l.target, c.ID, l.nodes[len(l.nodes)-1].ID) < 0
+}
+
 // add makes a node a candidate unless its address already is one. dead says that it was silent lately.
 func (l *lookup) add(c candidate, dead bool) {
-	if _, seen := l.byAddr[c.Addr]; seen {
+	if !l.wants(c.Contact) {
 		return
 	}
 	if dead {

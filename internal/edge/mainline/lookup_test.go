@@ -46,9 +46,8 @@ func (w *world) answer(id, target [20]byte) *reply {
 	var counts [161]int
 	var table []Contact
 	for _, i := range w.rng.Perm(len(w.nodes)) {
-		d := distance(id, w.nodes[i].ID)
 		bits := 0
-		for bits < 160 && d[bits/8]>>(7-bits%8)&1 == 0 {
+		for bits < 160 && (id[bits/8]^w.nodes[i].ID[bits/8])>>(7-bits%8)&1 == 0 {
 			bits++
 		}
 		if counts[bits]++; bits < 160 && counts[bits] <= 8 {

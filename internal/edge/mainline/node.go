@@ -158,11 +158,3 @@ func (n *Node) seeds(target [20]byte, count int) []Contact {
 	}
 	return n.known.nearest(target, count)
 }
-
-// routersIfAlone returns the bootstrap nodes when no other is known.
-func (n *Node) routersIfAlone() []netip.AddrPort {
-	if n.known.size() > 0 {
-		return nil
-	}
-	return n.routers.addresses()
-}

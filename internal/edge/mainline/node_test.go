@@ -167,8 +167,22 @@ func TestNetworkWithDeadNodesStillAnswers(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	res, err := fresh.Refresh(t.Context(), it, nil)
-	if err != nil || len(res.Holders) < 6 {
+	if err != nil || len(res.Holders)+res.Puts < 6 {
 		t.Errorf("refresh among dead nodes: %+v, %v", res, err)
+	}
+}
+
+// closeAll ends the nodes of a network that the contacts name.
+func closeAll(t *testing.T, network *testnet.Network, contacts []mainline.Contact) {
+	t.Helper()
+	for _, c := range contacts {
+		for _, n := range network.Nodes {
+			if n.Addr() == c.Addr {
+				if err := n.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 }
 
@@ -177,21 +191,45 @@ func TestRefreshPutsOnlyWhereTheItemIsMissing(t *testing.T) {
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
 	put := mustPut(t, node, it)
-	for _, holder := range put.Holders[:3] {
-		for _, n := range network.Nodes {
-			if n.Addr() == holder.Addr {
-				if err := n.Close(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
+	closeAll(t, network, put.Holders[:3])
 	res, err := node.Refresh(t.Context(), it, put.Closest)
-	if err != nil || res.Puts == 0 || res.Puts > 5 || len(res.Holders) < 6 {
+	if err != nil || res.Puts < 1 || res.Puts > 5 || len(res.Holders) < 4 || res.Stored != 0 {
+		t.Errorf("first refresh: %+v, %v", res, err)
+	}
+	// Those that were put to count from now on, by what they say themselves.
+	res, err = node.Refresh(t.Context(), it, res.Closest)
+	if err != nil || res.Puts > 2 || len(res.Holders) < 6 {
+		t.Errorf("second refresh: %+v, %v", res, err)
+	}
+}
+
+func TestRefreshReadsBackWhenFewHoldersAreLeft(t *testing.T) {
+	network := startNetwork(t, 40)
+	node := startClient(t, network)
+	it := sign(t, "owner", "", 1, "a")
+	put := mustPut(t, node, it)
+	closeAll(t, network, put.Holders[:len(put.Holders)-2])
+	res, err := node.Refresh(t.Context(), it, put.Closest)
+	if err != nil || res.Stored < 4 || len(res.Holders) <= res.Stored {
 		t.Errorf("got %+v, %v", res, err)
 	}
-	if res.Stored == 0 || len(res.Holders) <= res.Stored {
-		t.Errorf("want old and new holders, got %+v", res)
+}
+
+// All holders are replaced several times over, and the record lives on.
+func TestRecordSurvivesChurn(t *testing.T) {
+	network := startNetwork(t, 60)
+	node := startClient(t, network)
+	it := sign(t, "owner", "", 1, "a")
+	res := mustPut(t, node, it)
+	for round := range 4 {
+		closeAll(t, network, res.Holders[:4])
+		var err error
+		if res, err = node.Refresh(t.Context(), it, res.Closest); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	if got := mustGet(t, startClient(t, network), it); got.Item == nil || !got.Item.Equal(&it) {
+		t.Errorf("got %+v", got)
 	}
 }
 

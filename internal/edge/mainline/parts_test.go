@@ -96,7 +96,7 @@ func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
 func TestKnownNodesAreSpreadAndTheNearestComeFirst(t *testing.T) {
 	var k known
 	now := time.Now()
-	w := newWorld(5000, 0)
+	w := newWorld(20_000, 0)
 	for _, c := range w.nodes {
 		k.add(c, now)
 	}

@@ -45,7 +45,8 @@ func (n *Node) Put(ctx context.Context, item bep44.Item, opts PutOptions) (PutRe
 
 // Refresh keeps an item alive that was put before. It is Put, but cheaper when little has changed: it starts from last,
 // the Closest of the put or refresh before, and asks with the item's seq, so that a node that still has it answers without
-// the value and counts as a holder by its word. Only nodes that lack the item are sent it, and asked for it again.
+// the value and counts as a holder by its word. Only nodes that lack the item are sent it. While at least half of the K
+// nearest hold it without that, it is not read back: those that took it now count as holders from the next refresh on.
 func (n *Node) Refresh(ctx context.Context, item bep44.Item, last []Contact) (PutResult, error) {
 	return n.put(ctx, &item, PutOptions{Seeds: last}, &item.Seq)
 }
@@ -80,8 +81,10 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 	if err := s.putTo(ctx, lacking); err != nil {
 		return res, err
 	}
-	if err := s.readBack(ctx, lacking, &res); err != nil {
-		return res, err
+	if readBack := seq == nil || len(res.Holders) < s.opts.K/2; readBack {
+		if err := s.readBack(ctx, lacking, &res); err != nil {
+			return res, err
+		}
 	}
 	if len(res.Holders) == 0 && res.Superseded == nil {
 		return res, ErrNotStored

@@ -1,0 +1,82 @@
+// Dhtbench measures what it costs to keep records alive on a DHT of ten million nodes: datagrams, bytes and CPU time of
+// the client for each record, how many of the eight nearest nodes hold it afterwards, and how many nodes banned the
+// client. It compares relaymesh's node with the getput package of anacrolix/dht, which it uses as intended: one put after
+// the other.
+//
+//	go run ./internal/edge/mainline/dhtbench            all measurements, a few minutes
+//	go run ./internal/edge/mainline/dhtbench -sample 200 -records 100000
+//
+// The network is simulated (package simnet) in a second process, so that the CPU time is the client's alone. No figure
+// depends on how fast the machine is, but for the CPU time itself.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "dhtbench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+	flags := flag.NewFlagSet("dhtbench", flag.ExitOnError)
+	nodes := flags.Int("nodes", 10_000_000, "nodes of the simulated network, at most 16777216")
+	sample := flags.Int("sample", 1000, "records that are measured, neighbours in the id space at each density")
+	records := flags.String("records", "1000,100000,10000000", "densities: records in the whole id space")
+	serve := flags.Bool("serve", false, "be the simulated network, driven by stdin")
+	profile := flags.String("cpuprofile", "", "write a CPU profile of the client to this file")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *serve {
+		return serveNetwork(ctx, *nodes, stdin, stdout)
+	}
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	net, err := startNetwork(ctx, *nodes)
+	if err != nil {
+		return err
+	}
+	defer net.close()
+	fmt.Fprintf(stdout, "%d nodes, %d records measured, per record:\n\n", *nodes, *sample)
+	fmt.Fprintln(stdout, "| records | operation | gets | puts | datagrams out + in | bytes | client CPU µs | holders of true 8 | bans | failed |")
+	fmt.Fprintln(stdout, "|---|---|---|---|---|---|---|---|---|---|")
+	for i, field := range strings.Split(*records, ",") {
+		count, err := strconv.Atoi(field)
+		if err != nil {
+			return fmt.Errorf("-records: %w", err)
+		}
+		b := bench{net: net, out: stdout, count: count, items: window(count, *sample, 0), fresh: window(*sample, *sample, 2)}
+		if i == 0 {
+			if err := b.getput(ctx, window(count, min(100, *sample), 1)); err != nil {
+				return err
+			}
+		}
+		if err := b.relaymesh(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
