@@ -2,7 +2,6 @@ package bep44
 
 import (
 	"crypto/ed25519"
-	"crypto/sha1"
 	"crypto/sha256"
 )
 
@@ -13,29 +12,6 @@ func KeyFromNostr(secret [32]byte) ed25519.PrivateKey {
 	clamped := clamp(secret)
 	seed := sha256.Sum256(clamped[:])
 	return ed25519.NewKeyFromSeed(seed[:])
-}
-
-// LegacySecretDHTKey returns what older HORNETS relays call the DHT key of a Nostr secret key: the SHA-1 of the
-// clamped key. It is no ed25519 key, nothing can be signed or published with it, and it discloses a hash of the
-// secret; it exists to recognise such keys in old events.
-func LegacySecretDHTKey(secret [32]byte) [20]byte {
-	clamped := clamp(secret)
-	return sha1.Sum(clamped[:])
-}
-
-// LegacyPublicDHTKey returns what older HORNETS relays call the DHT key of a Nostr public key: the SHA-1 of the x-only
-// key. Like LegacySecretDHTKey it exists only to recognise old events.
-func LegacyPublicDHTKey(pubkey [32]byte) [20]byte {
-	return sha1.Sum(pubkey[:])
-}
-
-// VerifyHornetsDict checks a signature over the whole payload of [ParseHornetsDict], wrapping d and e included. It
-// proves that the key's owner wrote the list, not that the DHT would store it.
-func VerifyHornetsDict(payload []byte, key [32]byte, sig [64]byte) error {
-	if SmallOrder(key) || !ed25519.Verify(key[:], payload, sig[:]) {
-		return ErrBadSignature
-	}
-	return nil
 }
 
 func clamp(secret [32]byte) [32]byte {

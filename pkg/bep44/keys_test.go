@@ -76,3 +76,24 @@ func TestKeysOfSmallOrderAreRefused(t *testing.T) {
 		t.Error("an honest key counts as small order")
 	}
 }
+
+func TestSeedOfTheHornetsDirectoryBelongsToAnotherKey(t *testing.T) {
+	seed := unhex[[32]byte](t, "518d31745e172814f4bc5e2c88ae2f36377ac2f4d3e13868acc69f3f88992bdb")
+	it := bep44.Item{Salt: bep44.HornetsDirectorySalt(7), Value: []byte("2:{}")}
+	if err := it.Sign(ed25519.NewKeyFromSeed(seed[:])); err != nil {
+		t.Fatal(err)
+	}
+	if string(it.Salt) != "nostr:relay:7" {
+		t.Errorf("salt is %q", it.Salt)
+	}
+	it.Key = bep44.HornetsDirectoryKey
+	if err := it.Verify(); !errors.Is(err, bep44.ErrBadSignature) {
+		t.Errorf("the published seed signs for the directory: %v", err)
+	}
+	// Nor does the library that HORNETS uses make a valid one when seed and key are given to it together.
+	together := ed25519.PrivateKey(append(seed[:], it.Key[:]...))
+	copy(it.Sig[:], ed25519.Sign(together, it.SignedBuffer()))
+	if err := it.Verify(); !errors.Is(err, bep44.ErrBadSignature) {
+		t.Errorf("seed and key together sign for the directory: %v", err)
+	}
+}

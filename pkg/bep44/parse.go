@@ -26,16 +26,6 @@ func ParseSignedBuffer(buf []byte) (Item, error) {
 	return parseSeqAndValue(it, b)
 }
 
-// ParseHornetsDict reads the form that HORNETS relays accept in kind 11011, the same entries wrapped in a dictionary:
-// d[4:salt<len>:<salt>]3:seqi<seq>e1:v<value>e. It is for discovery only: its usual signature covers the wrapping d
-// and e ([VerifyHornetsDict]), which no DHT node verifies. The item may be published only if its own Verify passes.
-func ParseHornetsDict(payload []byte) (Item, error) {
-	if len(payload) < 2 || payload[0] != 'd' || payload[len(payload)-1] != 'e' {
-		return Item{}, refuse(CodeProtocol, "not a bencoded dictionary")
-	}
-	return ParseSignedBuffer(payload[1 : len(payload)-1])
-}
-
 func parseSeqAndValue(it Item, b []byte) (Item, error) {
 	seq, b, err := scanInt(b)
 	if err != nil {
