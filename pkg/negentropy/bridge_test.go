@@ -123,8 +123,8 @@ func TestBridgeFindsEveryDifference(t *testing.T) {
 	})
 }
 
-// reword changes what an honest responder answers, range by range; nil ends the
-// answer. The last range is passed on only if keep says so.
+// reword changes what an honest responder answers, range by range, until change
+// returns false. As in any answer, a skip at the end is left out.
 func reword(honest responder, change func(n int, said *statement) bool) responder {
 	return func(msg []byte) ([]byte, error) {
 		answer, err := honest(msg)
@@ -133,7 +133,7 @@ func reword(honest responder, change func(n int, said *statement) bool) responde
 		}
 		var w writer
 		w.reset()
-		in := reader{buf: answer[1:]}
+		in, last := reader{buf: answer[1:]}, w.mark()
 		for n := 0; in.more(); n++ {
 			said, err := in.statement()
 			if err != nil {
@@ -142,8 +142,11 @@ func reword(honest responder, change func(n int, said *statement) bool) responde
 			if !change(n, &said) {
 				break
 			}
-			w.statement(&said)
+			if w.statement(&said); said.mode != modeSkip {
+				last = w.mark()
+			}
 		}
+		w.rewind(last)
 		return w.buf, nil
 	}
 }
@@ -208,9 +211,50 @@ func TestBridgeToPeerThatSkipsEqualLists(t *testing.T) {
 			return answer(msg)
 		}
 	}
+	for _, side := range []Side{SideA, SideB} {
+		servers := [2]responder{serve(t, a, 0, DefaultMessageLimit), serve(t, b, 0, DefaultMessageLimit)}
+		servers[side] = quiet([2][]Item{a, b}[side])
+		var f found
+		bridge := NewBridge(f.options())
+		if err := carry(t, bridge, servers[0], servers[1]); err != nil || !bridge.Done() {
+			t.Fatalf("side %s: not done: %v", side, err)
+		}
+		checkFound(t, &f, a, b)
+	}
+}
+
+// lister answers every question with the ids that it holds there, however many.
+func lister(items []Item) responder {
+	set := newPlain(items)
+	return func(msg []byte) ([]byte, error) {
+		var w writer
+		w.reset()
+		for in := (reader{buf: msg[1:]}); in.more(); {
+			said, err := in.statement()
+			if err != nil {
+				return nil, err
+			}
+			lo, hi := set.Search(0, said.lower.Item), set.Search(0, said.upper.Item)
+			if said.mode != modeSkip && (said.mode != modeFingerprint || said.fingerprint != set.Fingerprint(lo, hi)) {
+				said.mode, said.ids = modeIDList, set.AppendIDs(nil, lo, hi)
+			} else {
+				said.mode = modeSkip
+			}
+			w.statement(&said)
+		}
+		return w.buf, nil
+	}
+}
+
+// A list that is longer than what the other peer accepts is not passed on.
+func TestBridgeSplitsLongLists(t *testing.T) {
+	a := randomItems(1000, 1)
+	b := append(randomItems(50, 2), a[20:]...)
 	var f found
-	bridge := NewBridge(f.options())
-	if err := carry(t, bridge, quiet(a), serve(t, b, 0, DefaultMessageLimit)); err != nil || !bridge.Done() {
+	opts := f.options()
+	opts.B.Accepts = MinFrameLimit
+	bridge := NewBridge(opts)
+	if err := carry(t, bridge, lister(a), serve(t, b, 0, MinFrameLimit)); err != nil || !bridge.Done() {
 		t.Fatalf("not done: %v", err)
 	}
 	checkFound(t, &f, a, b)
@@ -296,12 +340,16 @@ func TestBridgeCaps(t *testing.T) {
 	}
 }
 
-// What a bridge holds depends on the size of messages, not on the sets.
+// What a bridge holds depends on the size of messages, not on the sets or on how
+// much differs.
 func TestBridgeMemory(t *testing.T) {
-	for _, n := range []int{5_000, 50_000, 200_000} {
-		items := randomItems(n+1000, 1)
-		a, b := NewReconciler(NewVector(slices.Clone(items[1000:])), Options{}), NewReconciler(NewVector(items[:n]), Options{})
-		bridge := NewBridge(BridgeOptions{})
+	for _, n := range []int{10_000, 100_000, 400_000} {
+		items := randomItems(n+n/10, 1)
+		a, b := NewReconciler(NewVector(slices.Clone(items[n/10:])), Options{}), NewReconciler(NewVector(items[:n]), Options{})
+		bridge := NewBridge(BridgeOptions{
+			A: SideOptions{Accepts: 16_384, Answers: 16_384},
+			B: SideOptions{Accepts: 16_384, Answers: 16_384},
+		})
 		peak := 0
 		watch := func(r *Reconciler) responder {
 			return func(msg []byte) ([]byte, error) {
@@ -309,10 +357,27 @@ func TestBridgeMemory(t *testing.T) {
 				return r.Respond(msg)
 			}
 		}
-		if err := carry(t, bridge, watch(a), watch(b)); err != nil {
-			t.Fatal(err)
+		servers := [2]responder{watch(a), watch(b)}
+		turn := func(s Side) bool {
+			msg, ok := bridge.Next(s)
+			if !ok {
+				return false
+			}
+			answer, err := servers[s](msg)
+			if err == nil {
+				err = bridge.Feed(s, answer)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return true
 		}
-		if limit := 4 * DefaultMessageLimit; peak > limit {
+		for !bridge.Done() { // side B is slow: A is asked all there is to ask before B answers once
+			for turn(SideA) {
+			}
+			turn(SideB)
+		}
+		if limit := 8 * 16_384; peak > limit {
 			t.Errorf("%d items: the queues grow to %d bytes, want at most %d", n, peak, limit)
 		}
 	}
