@@ -29,7 +29,7 @@ test: go-version ## Run the tests
 	$(GO) test ./...
 
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
-	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout 15m -run Fleet ./internal/demo
+	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 15m -run Fleet ./internal/demo
 
 race: go-version ## Run the tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race ./...

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -15,8 +15,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -91,9 +94,9 @@ func (f *fleet) close() {
 	}
 }
 
-// TestFleetSurvivesTheDeathOfEveryWorker goes through the demo, and then keeps
-// publishing lists and replies while each of the eight workers in turn is
-// killed and started again.
+// TestFleetSurvivesTheDeathOfEveryWorker goes through the demo, in which all
+// processes are killed at once, and then lets users sign lists and write
+// replies while each of the eight workers in turn is killed and started again.
 func TestFleetSurvivesTheDeathOfEveryWorker(t *testing.T) {
 	bin := os.Getenv("RELAYMESH_BIN")
 	if bin == "" {
@@ -101,11 +104,7 @@ func TestFleetSurvivesTheDeathOfEveryWorker(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	var log io.Writer
-	if testing.Verbose() {
-		log = t.Output()
-	}
-	o := Options{Events: realEvents(t), Log: log, pipeline: newFleet(bin)}
+	o := Options{Events: realEvents(t), pipeline: newFleet(bin)}
 	w, err := newWorld(ctx, o)
 	if err != nil {
 		t.Fatal(err)
@@ -126,26 +125,91 @@ func TestFleetSurvivesTheDeathOfEveryWorker(t *testing.T) {
 	for _, s := range steps {
 		show(s)
 	}
-	workers := w.pipe.(*fleet).workers
-	parents := 1 // one was fetched above
-	for i, worker := range workers {
-		worker.kill()
-		show(step{fmt.Sprintf("a list, with worker %d dead", i), findable})
-		if err := worker.start(); err != nil {
+	var users []user
+	for range 150 {
+		u, err := newUser(w)
+		if err != nil {
 			t.Fatal(err)
 		}
-		show(step{fmt.Sprintf("a reply, after worker %d came back", i), parent})
-		parents++
-		// Killed while it works: the list and the reply are in flight.
-		worker.kill()
-		if err := worker.start(); err != nil {
-			t.Fatal(err)
-		}
+		users = append(users, u)
 	}
+	show(step{"every worker in turn is killed while users sign lists and write replies", func(ctx context.Context, w *world, _ map[string]any) error {
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return killInTurn(ctx, w.pipe.(*fleet).workers) })
+		group.Go(func() error {
+			pace := time.NewTicker(30 * time.Millisecond) // as long as the killing takes
+			defer pace.Stop()
+			for _, u := range users {
+				<-pace.C
+				if err := errors.Join(w.must(ctx, u.far, u.note), w.must(ctx, w.home, u.list.DHT), w.must(ctx, w.home, u.reply)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return group.Wait()
+	}})
+	show(step{"no list and no note is lost", func(ctx context.Context, w *world, figures map[string]any) error {
+		for _, u := range users {
+			if err := w.onDHT(ctx, u.list, map[string]any{}); err != nil {
+				return err
+			}
+			if err := w.cameHome(ctx, u.note.ID); err != nil {
+				return err
+			}
+		}
+		figures["lists"], figures["notes"] = len(users), len(users)
+		return nil
+	}})
 	show(step{"nothing went back, nothing was given up", tidy})
-	if got := found(ctx, t, w); len(got) != parents {
-		t.Errorf("%d parents were reported as found, want %d", len(got), parents)
+	count := found(ctx, t, w)
+	for _, u := range users {
+		if count[u.note.ID] == 0 {
+			t.Errorf("%s came home, and was not reported as found", u.note.ID)
+		}
 	}
+}
+
+// user is somebody who signs a list, and replies to a note that lies far away.
+type user struct {
+	list        run.SignedList
+	note, reply events.Event
+	far         string
+}
+
+func newUser(w *world) (u user, err error) {
+	key, err := schnorr.NewSecret()
+	if err != nil {
+		return u, err
+	}
+	now := time.Now().Unix()
+	u.far = w.relays[1].URL()
+	if u.list, err = run.SignList(key, []string{w.relays[0].URL()}, now); err != nil {
+		return u, err
+	}
+	u.note = events.Event{CreatedAt: now - 60, Kind: 1, Content: "a note", Tags: []events.Tag{}}
+	if err := key.SignEvent(&u.note); err != nil {
+		return u, err
+	}
+	u.reply = events.Event{CreatedAt: now, Kind: 1, Content: "a reply", Tags: []events.Tag{{"e", u.note.ID, u.far, "root", u.note.PubKey}}}
+	return u, key.SignEvent(&u.reply)
+}
+
+// killInTurn kills and restarts every worker, the two of a stage one after the
+// other, so that one of them may take over what the other was doing.
+func killInTurn(ctx context.Context, workers []*child) error {
+	for _, worker := range workers {
+		worker.kill()
+		if err := worker.start(); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(500 * time.Millisecond): // let it get hold of something
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // found reads the outcomes: how often each note was reported as found, which

@@ -25,8 +25,8 @@ type step struct {
 var steps = []step{
 	{"a list published at the home relay is on the DHT", findable},
 	{"a list on the DHT leads to a relay not known before", discovers},
-	{"the home relay is complete, although everything is killed in the middle", complete},
 	{"a reply brings its missing parent", parent},
+	{"the home relay is complete, although everything is killed in the middle", complete},
 	{"nothing went back, nothing was given up", tidy},
 }
 
@@ -125,10 +125,15 @@ func discovers(ctx context.Context, w *world, figures map[string]any) error {
 	if err != nil {
 		return err
 	}
+	return w.cameHome(ctx, there.ID)
+}
+
+// cameHome waits until the home relay has an event.
+func (w *world) cameHome(ctx context.Context, id string) error {
 	return w.until(ctx, func() error {
-		have, err := w.ids(ctx, w.home, events.Filter{IDs: []string{there.ID}})
-		if err == nil && !have[there.ID] {
-			err = errors.New("what the author wrote there did not come home")
+		have, err := w.ids(ctx, w.home, events.Filter{IDs: []string{id}})
+		if err == nil && !have[id] {
+			err = fmt.Errorf("%s did not come home", id)
 		}
 		return err
 	})
@@ -237,13 +242,7 @@ func parent(ctx context.Context, w *world, figures map[string]any) error {
 		return err
 	}
 	figures["parent"] = note.ID
-	return w.until(ctx, func() error {
-		have, err := w.ids(ctx, w.home, events.Filter{IDs: []string{note.ID}})
-		if err == nil && !have[note.ID] {
-			err = errors.New("the parent did not come home")
-		}
-		return err
-	})
+	return w.cameHome(ctx, note.ID)
 }
 
 // tidy: the record that is kept is the last one signed, and no message became

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/run"
+)
+
+// TestMain lets the test binary be the command itself, so that tests run real
+// processes of what they test, and the demo can start its own program.
+func TestMain(m *testing.M) {
+	if os.Getenv("RELAYMESH_TEST_EXECUTE") != "" {
+		os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// command prepares a process of relaymesh that does not outlive the test.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), "RELAYMESH_TEST_EXECUTE=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// relaymesh runs a command to its end and returns its exit code and output.
+func relaymesh(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := command(t, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
+	for want, args := range map[string][]string{
+		"expected one of":                 {},
+		"unknown flag --nonsense":         {"up", "--nonsense"},
+		"up has a NATS server of its own": {"up", "--nats", "nats://x"},
+		"--relay: relay url":              {"up", "--relay", "http://x"},
+		"neither an npub nor the 64 hex":  {"resolve", "hello"},
+		"npub:":                           {"resolve", "npub1hello"},
+		"where shall the list be sent":    {"publish", "--relays", "wss://a.example", "--nsec-file", "/none"},
+		"--nsec-file:":                    {"publish", "--relays", "wss://a.example", "--nsec-file", "/none", "--relay", "ws://127.0.0.1:1"},
+		"--relays: relay url":             {"publish", "--relays", "ws://127.0.0.1", "--nsec-file", "/none", "--relay", "ws://127.0.0.1:1"},
+		"does not tell its DHT key":       {"resolve", "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6"},
+		"cannot be read":                  {"demo", "--events", "/dev/null"},
+		"must divide a minute":            {"up", "--sync-every", "7s"},
+	} {
+		if code, _, stderr := relaymesh(t, args...); code != run.ExitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%q: exit code %d, want %d; stderr %q, want %q", args, code, run.ExitUsage, stderr, want)
+		}
+	}
+}
+
+func TestHelpNamesTheExitCodes(t *testing.T) {
+	if code, stdout, _ := relaymesh(t, "--help"); code != 0 || !strings.Contains(stdout, "Exit codes: 0 ok") {
+		t.Errorf("exit code %d, %s", code, stdout)
+	}
+}
+
+func TestNoServerExitsWith1AndNamesIt(t *testing.T) {
+	code, _, stderr := relaymesh(t, "status", "--nats", "nats://127.0.0.1:1")
+	if code != run.ExitFailed || !strings.Contains(stderr, "is the server running there?") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// start starts a process and returns once it says that it is up.
+func start(t *testing.T, up string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := command(t, args...)
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan bool, 1)
+	go func() {
+		watch := &watcher{want: up, found: ready, log: t.Output()}
+		_, _ = io.Copy(watch, pipe)
+		watch.tell(false)
+	}()
+	select {
+	case ok := <-ready:
+		if !ok {
+			t.Fatalf("%q ended before it was up", args)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%q is not up", args)
+	}
+	return cmd
+}
+
+// watcher logs what passes and tells when it has seen a text.
+type watcher struct {
+	want  string
+	found chan bool
+	log   io.Writer
+	seen  bytes.Buffer
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	w.seen.Write(p)
+	if strings.Contains(w.seen.String(), w.want) {
+		w.tell(true)
+		w.seen.Reset()
+	}
+	return w.log.Write(p)
+}
+
+func (w *watcher) tell(ok bool) {
+	select {
+	case w.found <- ok:
+	default:
+	}
+}
+
+// eventually runs a command again until check is satisfied.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	for tick := time.NewTicker(100 * time.Millisecond); ; {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal(err)
+		case <-tick.C:
+		}
+	}
+}
+
+func decode[T any](t *testing.T, text string) (v T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return v
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func address(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func network(t *testing.T) *testnet.Network {
+	t.Helper()
+	n, err := testnet.Start(t.Context(), 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	return n
+}
+
+// A killed process loses nothing: started again on the same directory it knows
+// what it knew, and refreshes the record that became due meanwhile, here on a
+// DHT that has forgotten everything.
+func TestUpSurvivesSIGKILL(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a refresh every 10 s: not in -short")
+	}
+	dir, dht := t.TempDir(), network(t)
+	nsec := filepath.Join(dir, "nsec")
+	key, err := schnorr.NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(nsec, []byte(key.Hex()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nats, relay := address(t), address(t)
+	up := func(n *testnet.Network) []string {
+		return []string{
+			"up", "--data", dir, "--nats-listen", nats, "--relay-addr", relay, "--allow-private", "--refresh-every", "10s",
+			"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","), "--dht-rate=-1", "--dht-per-node=-1",
+		}
+	}
+	first := start(t, "relaymesh is up", up(dht)...)
+	const listed = "wss://relay.example.com"
+	code, stdout, stderr := relaymesh(t, "publish", "--json", "--relays", listed, "--nsec-file", nsec, "--relay", "ws://"+relay)
+	if code != 0 {
+		t.Fatalf("publish: exit code %d, %s", code, stderr)
+	}
+	sent := decode[published](t, stdout)
+	resolved := func(n *testnet.Network) {
+		eventually(t, func() error {
+			code, stdout, stderr := relaymesh(t, "resolve", sent.DHTKey, "--json", "--allow-private",
+				"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","))
+			if code != 0 {
+				return fmt.Errorf("resolve: exit code %d, %s", code, stderr)
+			}
+			if got := decode[events.ResolveResponse](t, stdout); got.Seq != sent.Seq || !slices.Equal(got.Relays, []string{listed}) {
+				return fmt.Errorf("resolved %+v, published %+v", got, sent)
+			}
+			return nil
+		})
+	}
+	resolved(dht)
+	knows := func() status {
+		var s status
+		eventually(t, func() error {
+			code, stdout, stderr := relaymesh(t, "status", "--json", "--nats", "nats://"+nats)
+			if code != 0 {
+				return errors.New(stderr)
+			}
+			s = decode[status](t, stdout)
+			return nil
+		})
+		return s
+	}
+	before := knows()
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait() // it was killed
+
+	forgetful := network(t)
+	start(t, "relaymesh is up", up(forgetful)...)
+	resolved(forgetful)
+	after := knows()
+	for bucket, count := range before.Buckets {
+		if after.Buckets[bucket] < count {
+			t.Errorf("bucket %s had %d values and has %d", bucket, count, after.Buckets[bucket])
+		}
+	}
+	if before.Buckets[events.BucketRecords] != 1 || before.Buckets[events.BucketAuthors] == 0 || before.Buckets[events.BucketLinks] == 0 {
+		t.Errorf("before the kill it knew %v", before.Buckets)
+	}
+	// The other ways to the same list.
+	npub := sent.Npub
+	for _, args := range [][]string{
+		{"resolve", npub, "--nats", "nats://" + nats},
+		{"resolve", npub, "--relay", "ws://" + relay, "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(forgetful.Bootstrap(), ",")},
+	} {
+		if code, stdout, stderr := relaymesh(t, args...); code != 0 || strings.TrimSpace(stdout) != listed {
+			t.Errorf("%q: exit code %d, %q, %s", args, code, stdout, stderr)
+		}
+	}
+}
