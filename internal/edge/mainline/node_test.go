@@ -203,6 +203,17 @@ func TestRefreshPutsOnlyWhereTheItemIsMissing(t *testing.T) {
 	}
 }
 
+func TestRenewPutsToHoldersAsWell(t *testing.T) {
+	network := startNetwork(t, 24)
+	node := startClient(t, network)
+	it := sign(t, "owner", "", 1, "a")
+	first := mustPut(t, node, it)
+	res, err := node.Put(t.Context(), it, mainline.PutOptions{Seeds: first.Closest, Renew: true})
+	if err != nil || res.Puts < 6 || len(res.Holders) < 6 || res.Stored > 2 {
+		t.Errorf("got %+v, %v", res, err)
+	}
+}
+
 func TestRefreshReadsBackWhenFewHoldersAreLeft(t *testing.T) {
 	network := startNetwork(t, 40)
 	node := startClient(t, network)

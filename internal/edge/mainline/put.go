@@ -3,6 +3,7 @@ package mainline
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/bep44"
@@ -15,6 +16,9 @@ var ErrNotStored = errors.New("no DHT node gave the item back after the put")
 type PutOptions struct {
 	K     int       // how many of the nearest live nodes are to hold the item; 8 if 0, 16 suits a new item
 	Seeds []Contact // nodes to start from, for example the last holders
+	// Renew sends the item to the nodes that hold it as well. Some drop an item two hours after it was last put to them
+	// (BEP 44 allows it), and asking them for it does not count. Most keep it for good.
+	Renew bool
 }
 
 // PutResult is what a put found and did.
@@ -68,17 +72,22 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 		return res, nil
 	}
 	res.Equivocal = s.equivocal
-	var lacking []*candidate
+	var holding, lacking []*candidate
 	for _, c := range closest {
 		switch {
 		case s.holds(c.reply, item):
 			res.Holders = append(res.Holders, c.Contact)
+			holding = append(holding, c)
 		case c.reply.item == nil || c.reply.seq < item.Seq:
 			lacking = append(lacking, c)
 		}
 	}
-	res.Puts = len(lacking)
-	if err := s.putTo(ctx, lacking); err != nil {
+	to := lacking
+	if opts.Renew {
+		to = append(slices.Clone(lacking), holding...)
+	}
+	res.Puts = len(to)
+	if err := s.putTo(ctx, to); err != nil {
 		return res, err
 	}
 	if readBack := seq == nil || len(res.Holders) < s.opts.K/2; readBack {
