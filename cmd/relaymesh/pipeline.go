@@ -7,12 +7,12 @@ import (
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // pipeline runs embedded NATS, the embedded relay unless another one is given,
@@ -50,20 +50,6 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if len(changes) > 0 {
 		log.Info("provisioned", "changes", len(changes))
 	}
-	env, err := run.NewEnv(c.Config, js, log)
-	if err != nil {
-		return err
-	}
-	defer env.Close()
-	group, ctx := errgroup.WithContext(ctx)
-	for name, stage := range run.Stages() {
-		if !slices.Contains(c.Without, name) {
-			group.Go(func() error { return stage(ctx, env) })
-		}
-	}
-	if c.Admin != "" {
-		group.Go(func() error { return env.Admin(ctx) })
-	}
-	up(c.Relay, server.URL())
-	return group.Wait()
+	names := slices.DeleteFunc(events.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
+	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) })
 }

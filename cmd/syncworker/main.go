@@ -9,5 +9,5 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.", run.SyncWorker))
+	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors."))
 }

@@ -18,22 +18,7 @@ import (
 
 // DHTWorker runs the second stage until ctx ends, with a DHT node of its own.
 func DHTWorker(ctx context.Context, e *Env) error {
-	authors, err := bucket[events.Author](ctx, e, events.BucketAuthors)
-	if err != nil {
-		return err
-	}
-	records, err := bucket[events.Record](ctx, e, events.BucketRecords)
-	if err != nil {
-		return err
-	}
-	known, err := bucket[events.Relay](ctx, e, events.BucketRelays)
-	if err != nil {
-		return err
-	}
-	links, err := bucket[events.Link](ctx, e, events.BucketLinks)
-	if err != nil {
-		return err
-	}
+	kv := buckets{ctx: ctx, env: e}
 	b, err := e.bus(events.StageDHTWorker)
 	if err != nil {
 		return err
@@ -44,10 +29,13 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	}
 	defer node.Close()
 	s := &dht.Stage{
-		Authors: authors, Records: records, Relays: known, Links: links,
+		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks),
 		Network: network{node}, Probe: e.relays.probe, Publish: b.Publish,
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageDHTWorker),
+	}
+	if kv.err != nil {
+		return kv.err
 	}
 	b.Handle(consumer(events.ConsumerPublish), s.HandlePublish)
 	b.Handle(consumer(events.ConsumerRefresh), s.HandleRefresh)
@@ -56,7 +44,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return serve(ctx, e.JS.Conn(), "relaymesh-list-resolve", events.ServiceListResolve,
+		return Serve(ctx, e.JS.Conn(), "relaymesh-list-resolve", events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	})
 	return group.Wait()

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,10 +10,8 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -59,38 +56,6 @@ func consumer(name string) events.Consumer {
 		}
 	}
 	panic("run: no consumer is named " + name)
-}
-
-// bucket opens a KV bucket as the port of a stage.
-func bucket[T any](ctx context.Context, e *Env, name string) (stage.Store[T], error) {
-	b, err := kv.Open[T](ctx, e.JS, name)
-	if err != nil {
-		return nil, err
-	}
-	return store[T]{b, e.Log}, nil
-}
-
-// store fits a bucket to the port: a listing passes over values that cannot be
-// read, so that one broken value does not stop a whole slice.
-type store[T any] struct {
-	*kv.Bucket[T]
-	log *slog.Logger
-}
-
-func (s store[T]) Each(ctx context.Context, pattern string, f func(key string, value T) error) error {
-	for entry, err := range s.List(ctx, pattern) {
-		if err != nil {
-			if entry.Key == "" {
-				return err
-			}
-			s.log.Error("passed over a value that cannot be read", "err", err)
-			continue
-		}
-		if err := f(entry.Key, entry.Value); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // needRelay is the error of a stage that writes to the relay it stands beside.

@@ -15,20 +15,13 @@ func Fetcher(ctx context.Context, e *Env) error {
 	if err := needRelay(e.Config, events.StageFetcher); err != nil {
 		return err
 	}
-	authors, err := bucket[events.Author](ctx, e, events.BucketAuthors)
-	if err != nil {
-		return err
-	}
-	links, err := bucket[events.Link](ctx, e, events.BucketLinks)
-	if err != nil {
-		return err
-	}
+	kv := buckets{ctx: ctx, env: e}
 	b, err := e.bus(events.StageFetcher)
 	if err != nil {
 		return err
 	}
 	s := &fetch.Stage{
-		Authors: authors, Links: links, Net: e.relays,
+		Authors: open[events.Author](&kv, events.BucketAuthors), Links: open[events.Link](&kv, events.BucketLinks), Net: e.relays,
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)
 			defer cancel()
@@ -38,12 +31,15 @@ func Fetcher(ctx context.Context, e *Env) error {
 		Local: e.Config.Relay, AllowPrivate: e.Config.AllowPrivate,
 		Now: time.Now, Log: e.Log.With("stage", events.StageFetcher),
 	}
+	if kv.err != nil {
+		return kv.err
+	}
 	b.Handle(consumer(events.ConsumerFetch), s.Handle)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return serve(ctx, e.JS.Conn(), "relaymesh-note-fetch", events.ServiceNoteFetch,
+		return Serve(ctx, e.JS.Conn(), "relaymesh-note-fetch", events.ServiceNoteFetch,
 			func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, s.Answer)
 	})
 	return group.Wait()

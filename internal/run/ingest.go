@@ -16,28 +16,14 @@ import (
 // Ingest runs the first stage until ctx ends: the intake stream, and a tail of
 // the relay and of each --tail.
 func Ingest(ctx context.Context, e *Env) error {
-	authors, err := bucket[events.Author](ctx, e, events.BucketAuthors)
-	if err != nil {
-		return err
-	}
-	records, err := bucket[events.Record](ctx, e, events.BucketRecords)
-	if err != nil {
-		return err
-	}
-	links, err := bucket[events.Link](ctx, e, events.BucketLinks)
-	if err != nil {
-		return err
-	}
-	cursors, err := bucket[events.Cursor](ctx, e, events.BucketCursors)
-	if err != nil {
-		return err
-	}
+	kv := buckets{ctx: ctx, env: e}
+	cursors := open[events.Cursor](&kv, events.BucketCursors)
 	b, err := e.bus(events.StageIngest)
 	if err != nil {
 		return err
 	}
 	s := &ingest.Stage{
-		Authors: authors, Records: records, Links: links,
+		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Links: open[events.Link](&kv, events.BucketLinks),
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
 		Verify:  schnorr.Verify, VerifyList: schnorr.VerifyRelayList,
 		AllowPrivate: e.Config.AllowPrivate, Now: time.Now,
@@ -46,6 +32,9 @@ func Ingest(ctx context.Context, e *Env) error {
 	if e.Config.Relay != "" {
 		s.Missing = missing(relay.NewLocal(e.relays.home, e.Config.Relay))
 		tails = append([]string{e.Config.Relay}, tails...)
+	}
+	if kv.err != nil {
+		return kv.err
 	}
 	b.Handle(consumer(events.ConsumerIngest), s.Handle)
 

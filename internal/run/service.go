@@ -20,11 +20,11 @@ const (
 	maxCalls = 256
 )
 
-// serve answers a NATS service until ctx ends: JSON of Request in, JSON of
+// Serve answers a NATS service until ctx ends: JSON of Request in, JSON of
 // what answer returns out, within the deadline that the caller gave. Errors go
 // back as service errors: 400 for a request that cannot be read, 500 for what
 // may work later. All processes that serve a subject share its calls.
-func serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subject string,
+func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subject string,
 	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
 	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})

@@ -13,26 +13,18 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if err := needRelay(e.Config, events.StageSyncWorker); err != nil {
 		return err
 	}
-	known, err := bucket[events.Relay](ctx, e, events.BucketRelays)
-	if err != nil {
-		return err
-	}
-	links, err := bucket[events.Link](ctx, e, events.BucketLinks)
-	if err != nil {
-		return err
-	}
-	syncs, err := bucket[events.Sync](ctx, e, events.BucketSyncs)
-	if err != nil {
-		return err
-	}
+	kv := buckets{ctx: ctx, env: e}
 	b, err := e.bus(events.StageSyncWorker)
 	if err != nil {
 		return err
 	}
 	s := &syncing.Stage{
-		Relays: known, Links: links, Syncs: syncs, Net: e.relays,
+		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: e.relays,
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker),
+	}
+	if kv.err != nil {
+		return kv.err
 	}
 	b.Handle(consumer(events.ConsumerDiscovered), s.HandleDiscovered)
 	b.Handle(consumer(events.ConsumerSync), s.HandleDue)

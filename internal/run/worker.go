@@ -32,20 +32,38 @@ const (
 // ExitHelp stands in every help text.
 const ExitHelp = "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 130 interrupted."
 
-// Stages are the functions that run the stages, by name.
-func Stages() map[string]func(context.Context, *Env) error {
-	return map[string]func(context.Context, *Env) error{
-		events.StageIngest:     Ingest,
-		events.StageDHTWorker:  DHTWorker,
-		events.StageSyncWorker: SyncWorker,
-		events.StageFetcher:    Fetcher,
-	}
+var stages = map[string]func(context.Context, *Env) error{
+	events.StageIngest:     Ingest,
+	events.StageDHTWorker:  DHTWorker,
+	events.StageSyncWorker: SyncWorker,
+	events.StageFetcher:    Fetcher,
 }
 
-// Worker is main of a worker binary: it reads the configuration, connects to
-// NATS, and runs one stage until SIGTERM or SIGINT. The result is the exit
-// code; stopping on a signal is 0, as supervisors expect.
-func Worker(name, help string, stage func(context.Context, *Env) error) int {
+// Run runs some of the stages, and the admin endpoint if there is to be one,
+// over a NATS connection until ctx ends or one of them fails. started is
+// called when all have been started.
+func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog.Logger, names []string, started func()) error {
+	env, err := NewEnv(c, js, log)
+	if err != nil {
+		return err
+	}
+	defer env.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range names {
+		group.Go(func() error { return stages[name](ctx, env) })
+	}
+	if c.Admin != "" {
+		group.Go(func() error { return env.admin(ctx) })
+	}
+	started()
+	return group.Wait()
+}
+
+// Worker is main of the worker binary that is named like its stage: it reads
+// the configuration, connects to NATS, and runs the stage until SIGTERM or
+// SIGINT. The result is the exit code; stopping on a signal is 0, as
+// supervisors expect.
+func Worker(name, help string) int {
 	var cli struct {
 		File kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
 		config.Config
@@ -62,14 +80,14 @@ func Worker(name, help string, stage func(context.Context, *Env) error) int {
 	log := obs.NewLogger(os.Stderr, cli.LogLevel)
 	ctx, stop := Signals()
 	defer stop()
-	if err := worker(ctx, cli.Config, name, log, stage); err != nil && ctx.Err() == nil {
+	if err := worker(ctx, cli.Config, name, log); err != nil && ctx.Err() == nil {
 		log.Error("stopped", "err", err)
 		return ExitFailed
 	}
 	return ExitOK
 }
 
-func worker(ctx context.Context, c config.Config, name string, log *slog.Logger, stage func(context.Context, *Env) error) error {
+func worker(ctx context.Context, c config.Config, name string, log *slog.Logger) error {
 	nc, err := bus.Dial(ctx, c.NATS, name, log)
 	if err != nil {
 		return err
@@ -79,23 +97,12 @@ func worker(ctx context.Context, c config.Config, name string, log *slog.Logger,
 	if err != nil {
 		return err
 	}
-	env, err := NewEnv(c, js, log)
-	if err != nil {
-		return err
-	}
-	defer env.Close()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return stage(ctx, env) })
-	if c.Admin != "" {
-		group.Go(func() error { return env.Admin(ctx) })
-	}
-	log.Info("started", "stage", name)
-	return group.Wait()
+	return Run(ctx, c, js, log, []string{name}, func() { log.Info("started", "stage", name) })
 }
 
-// Admin serves metrics and health until ctx ends; ready is a process whose
+// admin serves metrics and health until ctx ends; ready is a process whose
 // NATS connection stands.
-func (e *Env) Admin(ctx context.Context) error {
+func (e *Env) admin(ctx context.Context) error {
 	return obs.ServeAdmin(ctx, e.Config.Admin, e.Metrics, func() error {
 		switch {
 		case ctx.Err() != nil:
