@@ -15,7 +15,7 @@ const DefaultMessageLimit = 60_000
 const (
 	maxBarren  = 4       // answers in a row that settle nothing
 	maxDepth   = 128     // answers that may lead to a question; two sets of 2^40 need 24
-	maxBacklog = 1 << 15 // bytes of questions for one peer beyond which the other one opens no new ranges
+	maxBacklog = 1 << 13 // bytes of questions for one peer beyond which the other one opens no new ranges
 )
 
 // Side names one of the two peers of a bridge.

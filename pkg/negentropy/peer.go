@@ -30,6 +30,7 @@ type peer struct {
 
 func newPeer(o SideOptions) peer {
 	p := peer{accepts: messageLimit(o.Accepts), answers: messageLimit(o.Answers), fpCost: splitCost}
+	p.out.buf = make([]byte, 0, min(p.accepts, DefaultMessageLimit))
 	if o.Store != nil {
 		p.responder = NewReconciler(o.Store, Options{FrameLimit: p.answers})
 	}

@@ -1,6 +1,7 @@
 package negentropy
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 )
@@ -77,6 +78,7 @@ type queue struct {
 
 func (q *queue) add(runs []run) {
 	for i := range runs {
+		runs[i].data = bytes.Clone(runs[i].data) // without what it had room to grow by
 		q.size += runs[i].size()
 	}
 	q.runs = append(q.runs, runs...)
@@ -99,7 +101,7 @@ func (q *queue) take(rest reader) run {
 	q.size -= head.size()
 	if rest.more() {
 		head.data = head.data[:len(head.data)-len(rest.buf)]
-		r.lower, r.data = rest.last, rest.buf
+		r.lower, r.data = rest.last, bytes.Clone(rest.buf)
 		q.size += r.size()
 	} else {
 		*r = run{} // lets go of the data
