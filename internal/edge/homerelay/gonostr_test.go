@@ -3,7 +3,7 @@
 package homerelay
 
 // The race detector finds races inside go-nostr's own client (relay.go, close
-// against connect, and nip77's idlistpool), so what uses it runs without.
+// against connect), so what uses it runs without.
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
-	"github.com/nbd-wtf/go-nostr/nip77"
 )
 
 func connect(t *testing.T, r *Relay) *nostr.Relay {
@@ -53,7 +52,7 @@ func publishAll(t *testing.T, client *nostr.Relay, all []*nostr.Event) []*nostr.
 	return slices.DeleteFunc(took, func(e *nostr.Event) bool { return e == nil })
 }
 
-func syncIDs(t *testing.T, client *nostr.Relay, f nostr.Filter) []string {
+func queryByGoNostr(t *testing.T, client *nostr.Relay, f nostr.Filter) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -81,7 +80,7 @@ func TestServesRealEvents(t *testing.T) {
 	for _, e := range recorded() {
 		byID[e.ID] = e
 	}
-	for _, id := range syncIDs(t, client, nostr.Filter{}) {
+	for _, id := range queryByGoNostr(t, client, nostr.Filter{}) {
 		kept = append(kept, byID[id])
 	}
 	if len(kept) < 450 {
@@ -105,7 +104,7 @@ func TestServesRealEvents(t *testing.T) {
 		}
 	}
 	for _, f := range filters {
-		if got, want := syncIDs(t, client, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
+		if got, want := queryByGoNostr(t, client, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
 			t.Errorf("%s: got %d events, want %d", f, len(got), len(want))
 		}
 	}
@@ -114,73 +113,8 @@ func TestServesRealEvents(t *testing.T) {
 	}
 	again := connect(t, startRelay(t, path))
 	for _, f := range filters {
-		if got, want := syncIDs(t, again, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
+		if got, want := queryByGoNostr(t, again, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
 			t.Errorf("after a restart %s: got %d events, want %d", f, len(got), len(want))
 		}
-	}
-}
-
-// memory is the local side of go-nostr's NegentropySync.
-type memory struct {
-	mu  sync.Mutex
-	all []*nostr.Event
-}
-
-func (m *memory) Publish(_ context.Context, e nostr.Event) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.all = append(m.all, &e)
-	return nil
-}
-
-func (m *memory) QueryEvents(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
-	all, err := m.QuerySync(ctx, f)
-	ch := make(chan *nostr.Event, len(all))
-	for _, e := range all {
-		ch <- e
-	}
-	close(ch)
-	return ch, err
-}
-
-func (m *memory) QuerySync(_ context.Context, f nostr.Filter) ([]*nostr.Event, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var hits []*nostr.Event
-	for _, e := range m.all {
-		if f.Matches(e) {
-			hits = append(hits, e)
-		}
-	}
-	return hits, nil
-}
-
-// An independent NIP-77 client and the relay end up with the same set.
-func TestNegentropySync(t *testing.T) {
-	r := startRelay(t, "")
-	client := connect(t, r)
-	var regular []*nostr.Event
-	for _, e := range recorded() {
-		if nostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
-			regular = append(regular, e)
-		}
-	}
-	third := len(regular) / 3
-	if took := publishAll(t, client, regular[third:]); len(took) != len(regular)-third {
-		t.Fatalf("the relay took %d of %d events", len(took), len(regular)-third)
-	}
-	local := &memory{all: slices.Clone(regular[:2*third])}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := nip77.NegentropySync(ctx, local, r.URL(), nostr.Filter{}, nip77.Both); err != nil {
-		t.Fatal(err)
-	}
-	want := naive(regular, nostr.Filter{})
-	slices.Sort(want)
-	if got := syncIDs(t, client, nostr.Filter{}); !slices.Equal(got, want) {
-		t.Errorf("the relay has %d events, want %d", len(got), len(want))
-	}
-	if got := sorted(naive(local.all, nostr.Filter{})); !slices.Equal(got, want) {
-		t.Errorf("the client has %d events, want %d", len(got), len(want))
 	}
 }

@@ -82,6 +82,11 @@ func TestDeletion(t *testing.T) {
 		}
 		check(t, s)
 	})
+	t.Run("between", func(t *testing.T) {
+		s := newStore(t)
+		mustInsert(t, s, note, foreign, rewritten, list, del, undelete)
+		check(t, s)
+	})
 	t.Run("before", func(t *testing.T) {
 		s := newStore(t)
 		mustInsert(t, s, undelete, del, foreign)

@@ -258,7 +258,9 @@ func (c *Conn) dispatch(data []byte) error {
 		if len(elements) > 3 {
 			limit, _ = strconv.Atoi(string(elements[3]))
 		}
-		c.endNeg(id, negRefusal(reasonAt(elements, 2), limit))
+		if reason := reasonAt(elements, 2); !c.again(id, reason) {
+			c.endNeg(id, negRefusal(reason, limit))
+		}
 	default:
 		return c.stray(data)
 	}

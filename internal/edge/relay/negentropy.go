@@ -11,6 +11,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
+// resendAfter gives khatru the moment that it needs; see again.
+const resendAfter = 5 * time.Millisecond
+
 // NegSession is one NIP-77 session. It carries negentropy messages and knows
 // nothing about them: message and answer alternate, so one goroutine uses it
 // at a time. khatru drops a session 7 s after its last message: answer at
@@ -23,6 +26,10 @@ type NegSession struct {
 	once   sync.Once
 	err    error // why; read after ended is closed
 	closed sync.Once
+
+	// Conn.mu guards these; see again.
+	last   []byte // the message that waits for its answer
+	resent bool
 }
 
 // OpenNegentropy opens a session about the events that match the filter and
@@ -100,6 +107,9 @@ func (s *NegSession) exchange(ctx context.Context, elements ...any) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	s.last = msg
+	c.mu.Unlock()
 	if err := c.send(ctx, msg); err != nil {
 		return nil, err
 	}
@@ -182,6 +192,28 @@ func (c *Conn) endNeg(id string, why *RefusedError) {
 	for _, s := range over {
 		c.removeNeg(s, why)
 	}
+}
+
+// again sends a session's last message once more and reports whether it does.
+// khatru v0.19.1 answers NEG-OPEN before it has noted the session, so that a
+// quick NEG-MSG meets NEG-ERROR "CLOSED"; a moment later it is welcome.
+func (c *Conn) again(id, reason string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.negs[id]
+	if s == nil || s.resent || reason != "CLOSED" {
+		return false
+	}
+	s.resent = true
+	msg := s.last
+	c.running.Go(func() {
+		select {
+		case <-time.After(resendAfter):
+			_ = c.send(c.ctx, msg) // whoever waits for the answer notices
+		case <-c.ctx.Done():
+		}
+	})
+	return true
 }
 
 // endNegAsClosed takes a CLOSED that names a session: relays that know no

@@ -125,6 +125,8 @@ func TestNegentropyMessages(t *testing.T) {
 		frames <- []string{unquote(p.expect("NEG-MSG")[1])}
 		// khatru forgets a session after seven idle seconds.
 		p.send("NEG-ERROR", open[0], "CLOSED")
+		frames <- []string{unquote(p.expect("NEG-MSG")[1])}
+		p.send("NEG-ERROR", open[0], "CLOSED")
 		p.drain()
 	})
 	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), events.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
@@ -141,8 +143,36 @@ func TestNegentropyMessages(t *testing.T) {
 	if _, err := s.Exchange(testContext(t), []byte{0x61, 1}); !errors.Is(err, ErrSessionClosed) {
 		t.Errorf("got %v", err)
 	}
-	if got := <-frames; got[0] != "6101" {
-		t.Errorf("NEG-MSG with %v", got)
+	for range 2 {
+		if got := <-frames; got[0] != "6101" {
+			t.Errorf("NEG-MSG with %v", got)
+		}
+	}
+}
+
+// khatru notes a session only after it has answered NEG-OPEN: a message that
+// comes between is sent again.
+func TestNegentropySessionNotNoted(t *testing.T) {
+	f := startFake(t, func(p *peer) {
+		open := p.expect("NEG-OPEN")
+		if open == nil {
+			return
+		}
+		p.send("NEG-MSG", open[0], "61")
+		p.expect("NEG-MSG")
+		p.send("NEG-ERROR", open[0], "CLOSED")
+		if msg := p.expect("NEG-MSG"); msg != nil {
+			p.send("NEG-MSG", open[0], unquote(msg[1]))
+		}
+		p.drain()
+	})
+	s, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if answer, err := s.Exchange(testContext(t), []byte{0x61, 2}); err != nil || !bytes.Equal(answer, []byte{0x61, 2}) {
+		t.Errorf("got %x, %v", answer, err)
 	}
 }
 
