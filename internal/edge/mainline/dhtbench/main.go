@@ -1,13 +1,15 @@
+//go:build linux
+
 // Dhtbench measures what it costs to keep records alive on a DHT of ten million nodes: datagrams, bytes and CPU time of
 // the client for each record, how many of the eight nearest nodes hold it afterwards, and how many nodes banned the
 // client. It compares relaymesh's node with the getput package of anacrolix/dht, which it uses as intended: one put after
 // the other.
 //
 //	go run ./internal/edge/mainline/dhtbench            all measurements, a few minutes
-//	go run ./internal/edge/mainline/dhtbench -sample 200 -records 100000
+//	go run ./internal/edge/mainline/dhtbench -sample 200 -records 100000 -real 0
 //
 // The network is simulated (package simnet) in a second process, so that the CPU time is the client's alone. No figure
-// depends on how fast the machine is, but for the CPU time itself.
+// depends on how fast the machine is, but for the CPU time itself. A small network of real nodes follows.
 package main
 
 import (
@@ -36,6 +38,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	nodes := flags.Int("nodes", 10_000_000, "nodes of the simulated network, at most 16777216")
 	sample := flags.Int("sample", 1000, "records that are measured, neighbours in the id space at each density")
 	records := flags.String("records", "1000,100000,10000000", "densities: records in the whole id space")
+	realNodes := flags.Int("real", 300, "nodes of the network of real nodes, 0 for none")
 	serve := flags.Bool("serve", false, "be the simulated network, driven by stdin")
 	profile := flags.String("cpuprofile", "", "write a CPU profile of the client to this file")
 	if err := flags.Parse(args); err != nil {
@@ -68,7 +71,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		if err != nil {
 			return fmt.Errorf("-records: %w", err)
 		}
-		b := bench{net: net, out: stdout, count: count, items: window(count, *sample, 0), fresh: window(*sample, *sample, 2)}
+		b := bench{net: net, out: stdout, count: count, items: window(count, *sample, 0), fresh: window(*sample, *sample, byte(2+i))}
 		if i == 0 {
 			if err := b.getput(ctx, window(count, min(100, *sample), 1)); err != nil {
 				return err
@@ -78,5 +81,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 			return err
 		}
 	}
-	return nil
+	if *realNodes == 0 {
+		return nil
+	}
+	return real(ctx, stdout, *realNodes, window(200, 200, 255))
 }

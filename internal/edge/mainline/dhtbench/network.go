@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -12,6 +14,9 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/mainline/simnet"
 )
+
+// firstPort is the usual port of DHT nodes, and the first of four that the network takes.
+const firstPort = 6881
 
 // staleEntries is the share of routing table entries on Mainline that do not answer.
 const staleEntries = 0.25
@@ -30,7 +35,7 @@ type report struct {
 }
 
 func serveNetwork(ctx context.Context, size int, in io.Reader, out io.Writer) error {
-	net, err := simnet.Start(ctx, size, staleEntries)
+	net, err := simnet.Start(ctx, size, firstPort, staleEntries)
 	if err != nil {
 		return err
 	}

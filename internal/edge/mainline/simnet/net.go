@@ -1,3 +1,5 @@
+//go:build linux
+
 package simnet
 
 import (
@@ -55,29 +57,29 @@ type Stats struct {
 // udpOverhead are the bytes of the IPv4 and UDP headers, which Stats count as well.
 const udpOverhead = 28
 
-// Start opens the sockets. size is the number of nodes, stale the share of routing table entries that name a node that
+// Start opens the sockets, on four ports from port on. size is the number of nodes, stale the share of routing table entries that name a node that
 // has left.
-func Start(ctx context.Context, size int, stale float64) (*Net, error) {
+func Start(ctx context.Context, size int, port uint16, stale float64) (*Net, error) {
 	if size < 1000 || size > maxSize {
 		return nil, fmt.Errorf("a simulated network has 1000 to %d nodes, not %d", maxSize, size)
 	}
 	n := &Net{
-		world: world{size: uint32(size), stale: stale},
+		world: world{size: uint32(size), base: port, stale: stale},
 		items: make(map[place]*item), heard: make(map[uint32]*window),
 	}
-	for port := basePort; port < basePort+portCount; port++ {
-		conn, err := listen(ctx, port)
+	for i := range uint16(portCount) {
+		conn, err := listen(ctx, port+i)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("couldn't open the simulated nodes' port: %w", err), n.Close())
 		}
 		n.conns = append(n.conns, conn)
-		n.done.Go(func() { n.serve(conn, uint16(port)) })
+		n.done.Go(func() { n.serve(conn, port+i) })
 	}
 	return n, nil
 }
 
 // listen opens one port on all addresses of the loopback interface.
-func listen(ctx context.Context, port int) (*ipv4.PacketConn, error) {
+func listen(ctx context.Context, port uint16) (*ipv4.PacketConn, error) {
 	var bind error
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return errors.Join(c.Control(func(fd uintptr) { bind = syscall.BindToDevice(int(fd), "lo") }), bind)

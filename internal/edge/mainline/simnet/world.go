@@ -1,3 +1,5 @@
+//go:build linux
+
 package simnet
 
 import (
@@ -17,14 +19,13 @@ import (
 // generation get no answer.
 type world struct {
 	size  uint32
+	base  uint16    // port of the first generation
 	churn []float64 // for each epoch that passed, the share of nodes that left
 	stale float64   // the share of routing table entries that name a node that has left
 }
 
-const (
-	basePort  = 6881
-	portCount = 4 // generations that can be told apart by their ports
-)
+// portCount is how many generations can be told apart by their ports.
+const portCount = 4
 
 // hash mixes its arguments into 64 evenly distributed bits (splitmix64).
 func hash(values ...uint64) uint64 {
@@ -88,7 +89,7 @@ func (w *world) stratum(ip netip.Addr) (s uint32, exists bool) {
 }
 
 func (w *world) port(generation int) uint16 {
-	return basePort + uint16((generation+portCount)%portCount)
+	return w.base + uint16((generation+portCount)%portCount)
 }
 
 // node is one entry of a routing table.
