@@ -257,7 +257,13 @@ func TestNodeSurvivesHostilePackets(t *testing.T) {
 		attacker.send(node.Addr(), string(randomPacket(rng)))
 		if sent%200 == 199 {
 			// Awaiting an answer keeps the socket buffers from overflowing, and shows that the node lives.
-			if probe.Introduce(t.Context(), node.Addr()) != 1 {
+			alive := false
+			for range 10 { // a busy machine may need more than a second
+				if alive = probe.Introduce(t.Context(), node.Addr()) == 1; alive {
+					break
+				}
+			}
+			if !alive {
 				t.Fatalf("the node no longer answers after %d packets", sent)
 			}
 		}
