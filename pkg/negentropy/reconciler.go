@@ -17,6 +17,9 @@ type Reconciler struct {
 	room  int
 	out   writer
 
+	prev bound // upper end of the previous range of the message
+	skip bool  // what is below prev is settled, but that is not yet written
+
 	rounds int    // messages taken in
 	listed int    // ids that the peer has listed
 	own    []byte // scratch: the ids of a range
@@ -80,10 +83,9 @@ func (r *Reconciler) step(msg []byte, initiator bool) error {
 	}
 	r.out.reset()
 	r.out.buf = slices.Grow(r.out.buf, min(len(msg), r.room))
+	r.skip, r.prev = false, bound{}
 	in := reader{buf: msg[1:]}
-	var prev bound // upper end of the previous range
-	lower := 0     // its rank
-	skip := false  // [..., prev) is settled, but not yet written
+	lower := 0 // rank of the first item of the range
 	for ranges := 1; in.more(); ranges++ {
 		if over(ranges, r.opts.MaxRanges) {
 			return fmt.Errorf("%w: more than %d ranges in a message", ErrLimit, r.opts.MaxRanges)
@@ -92,67 +94,90 @@ func (r *Reconciler) step(msg []byte, initiator bool) error {
 		if err != nil {
 			return err
 		}
-		upper := r.store.Search(lower, curr.Item)
-		start := r.out.mark()
-		rest := upper // first rank that the message does not cover yet
-
-		switch {
-		case mode == modeSkip:
-			skip = true
-		case mode == modeFingerprint:
-			theirs, err := in.fingerprint()
-			if err != nil {
-				return err
-			}
-			if theirs == r.store.Fingerprint(lower, upper) {
-				skip = true
-				break
-			}
-			r.settle(&skip, &prev)
-			open := r.out.mark()
-			r.split(lower, upper, &curr)
-			if len(r.out.buf) > r.room {
-				// Take the split back, but not the skip before it: the range of
-				// the closing fingerprint starts where the last written one ended.
-				r.out.rewind(open)
-				rest = lower
-				if r.compat {
-					r.out.rewind(start)
-					rest = upper
-				}
-				r.close(rest)
-				return nil
-			}
+		upper, full := r.store.Search(lower, curr.Item), false
+		switch mode {
+		case modeSkip:
+			r.skip = true
+		case modeFingerprint:
+			full, err = r.onFingerprint(&in, lower, upper, &curr)
 		default:
-			theirs, err := in.ids()
-			if err != nil {
-				return err
-			}
-			if r.listed += len(theirs) / idSize; over(r.listed, r.opts.MaxIDs) {
-				return fmt.Errorf("%w: more than %d ids listed", ErrLimit, r.opts.MaxIDs)
-			}
-			if initiator {
-				r.own = r.store.AppendIDs(r.own[:0], lower, upper)
-				r.diff.report(r.own, theirs, r.opts.Have, r.opts.Need)
-				skip = true
-				break
-			}
-			r.settle(&skip, &prev)
-			if rest = r.list(lower, upper, &curr, start.size); len(r.out.buf) > r.room {
-				r.close(rest)
-				return nil
-			}
+			full, err = r.onList(&in, lower, upper, &curr, initiator)
 		}
-		lower, prev = upper, curr
+		if err != nil || full {
+			return err
+		}
+		lower, r.prev = upper, curr
 	}
 	return nil
 }
 
+// onFingerprint agrees, or splits the range. It reports whether that filled the
+// message, which is then closed.
+func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound) (full bool, err error) {
+	theirs, err := in.fingerprint()
+	if err != nil {
+		return false, err
+	}
+	if theirs == r.store.Fingerprint(lower, upper) {
+		r.skip = true
+		return false, nil
+	}
+	settled := r.out.mark()
+	r.settle()
+	open := r.out.mark()
+	r.split(lower, upper, end)
+	switch {
+	case len(r.out.buf) <= r.room:
+		return false, nil
+	case r.compat:
+		r.out.rewind(settled)
+		r.close(upper)
+	default:
+		// Take the split back, but not the skip before it: the range of the closing
+		// fingerprint starts where the last written one ended, and so must its items.
+		r.out.rewind(open)
+		r.close(lower)
+	}
+	return true, nil
+}
+
+// onList compares the peer's ids with the own ones, as the initiator, or answers
+// with the own ones. It reports whether that filled the message.
+func (r *Reconciler) onList(in *reader, lower, upper int, end *bound, initiator bool) (full bool, err error) {
+	theirs, err := in.ids()
+	if err != nil {
+		return false, err
+	}
+	if r.listed += len(theirs) / idSize; over(r.listed, r.opts.MaxIDs) {
+		return false, fmt.Errorf("%w: more than %d ids listed", ErrLimit, r.opts.MaxIDs)
+	}
+	if initiator {
+		r.own = r.store.AppendIDs(r.own[:0], lower, upper)
+		r.diff.report(r.own, theirs, r.opts.Have, r.opts.Need)
+		r.skip = true
+		return false, nil
+	}
+	// The list is cut where the message is full; its bound is then the first id left
+	// out. The skip before it is paid for by the reserve, as in the reference.
+	if fit := (r.room-len(r.out.buf))/idSize + 1; upper-lower > fit {
+		upper = lower + fit
+		end = &bound{Item: r.store.At(upper), n: uint8(idSize)}
+	}
+	r.settle()
+	r.out.list(end, upper-lower)
+	r.out.buf = r.store.AppendIDs(r.out.buf, lower, upper)
+	if len(r.out.buf) <= r.room {
+		return false, nil
+	}
+	r.close(upper)
+	return true, nil
+}
+
 // settle writes the skip that is due before the next open range.
-func (r *Reconciler) settle(skip *bool, prev *bound) {
-	if *skip {
-		r.out.skip(prev)
-		*skip = false
+func (r *Reconciler) settle() {
+	if r.skip {
+		r.out.skip(&r.prev)
+		r.skip = false
 	}
 }
 
@@ -160,17 +185,4 @@ func (r *Reconciler) settle(skip *bool, prev *bound) {
 func (r *Reconciler) close(rest int) {
 	end := endBound()
 	r.out.fingerprint(&end, r.store.Fingerprint(rest, r.store.Len()))
-}
-
-// list answers an id list with the own ids, as many as fit a message whose size
-// was base, and returns the rank of the first one left out. The bound of a list
-// that is cut is the first id left out.
-func (r *Reconciler) list(lower, upper int, end *bound, base int) int {
-	if fit := (r.room-base)/idSize + 1; upper-lower > fit {
-		upper = lower + fit
-		end = &bound{Item: r.store.At(upper), n: uint8(idSize)}
-	}
-	r.out.list(end, upper-lower)
-	r.out.buf = r.store.AppendIDs(r.out.buf, lower, upper)
-	return upper
 }

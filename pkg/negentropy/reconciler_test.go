@@ -59,6 +59,27 @@ type result struct {
 	up, down   []int
 }
 
+// checkTrue fails the test unless all that a message says of its ranges is so.
+func checkTrue(t testingT, store Store, msg []byte) {
+	t.Helper()
+	if reference.Overflow {
+		return
+	}
+	for in := (reader{buf: msg[1:]}); in.more(); {
+		said, err := in.statement()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lo, hi := store.Search(0, said.lower.Item), store.Search(0, said.upper.Item)
+		if said.mode == modeFingerprint && said.fingerprint != store.Fingerprint(lo, hi) {
+			t.Fatalf("a wrong fingerprint for items %d to %d of %d", lo, hi, store.Len())
+		}
+		if said.mode == modeIDList && !slices.Equal(said.ids, store.AppendIDs(nil, lo, hi)) {
+			t.Fatalf("a wrong list of items %d to %d of %d", lo, hi, store.Len())
+		}
+	}
+}
+
 // reconcile runs a session between two stores and fails the test if it does not end.
 func reconcile(t testingT, a, b Store, limitA, limitB int) result {
 	t.Helper()
@@ -74,6 +95,7 @@ func reconcile(t testingT, a, b Store, limitA, limitB int) result {
 		if over(len(msg), limitA) {
 			t.Fatalf("initiator's message has %d bytes, its frame limit is %d", len(msg), limitA)
 		}
+		checkTrue(t, a, msg)
 		if res.up = append(res.up, len(msg)); len(res.up) > 100_000 {
 			t.Fatal("no end in sight")
 		}
@@ -84,6 +106,7 @@ func reconcile(t testingT, a, b Store, limitA, limitB int) result {
 		if over(len(answer), limitB) {
 			t.Fatalf("answer has %d bytes, its frame limit is %d", len(answer), limitB)
 		}
+		checkTrue(t, b, answer)
 		res.down = append(res.down, len(answer))
 		var done bool
 		if msg, done, err = alice.Reconcile(answer); err != nil {
