@@ -71,9 +71,10 @@ func TestLiveSubscription(t *testing.T) {
 	r := startRelay(t, "")
 	c, author := dial(t, r), newSigner(t)
 	now := time.Now().Unix()
-	all := []*nostr.Event{author.event(1, now, "before"), author.event(1, now, "stored"), author.event(20001, now, "passing")}
+	all := []*nostr.Event{author.event(1, now, "before"), author.event(1, now, "stored"), author.event(20001, now, "passing"), newSigner(t).event(1, now, "other's")}
 	mustPublish(t, c, all[0])
-	// Two filters that match the same event give it once.
+	// The first filter alone matches the last event; both match the second,
+	// which must come once.
 	filters := []events.Filter{{Kinds: []int{1, 20001}}, {Authors: []string{author.pubkey()}, Kinds: []int{1}}}
 	var got []string
 	for u, err := range c.Subscribe(t.Context(), filters...) {
@@ -83,17 +84,18 @@ func TestLiveSubscription(t *testing.T) {
 		if u.EOSE {
 			mustPublish(t, c, all[1])
 			mustPublish(t, c, all[2])
-		} else if got = append(got, u.Event.ID); len(got) == 4 {
+			mustPublish(t, c, all[3])
+		} else if got = append(got, u.Event.ID); len(got) == 5 {
 			break
 		}
 	}
 	// A stored event is found by each filter that it matches. Ephemeral ones
 	// do not wait for others.
-	if want := sorted([]string{all[0].ID, all[0].ID, all[1].ID, all[2].ID}); !slices.Equal(sorted(got), want) {
+	if want := sorted([]string{all[0].ID, all[0].ID, all[1].ID, all[2].ID, all[3].ID}); !slices.Equal(sorted(got), want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := queryIDs(t, c, events.Filter{}); len(got) != 2 {
-		t.Errorf("%d events are stored, want the two that are not ephemeral", len(got))
+	if got := queryIDs(t, c, events.Filter{}); len(got) != 3 {
+		t.Errorf("%d events are stored, want the three that are not ephemeral", len(got))
 	}
 }
 

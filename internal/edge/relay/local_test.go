@@ -120,6 +120,19 @@ func TestMissingIsBatched(t *testing.T) {
 	}
 }
 
+func TestMissingAsksOnce(t *testing.T) {
+	reqs := make(chan int, 100)
+	l := NewLocal(newPool(t), startFake(t, countingRelay(nil, 1, reqs)).url)
+	id := notes(t, 1)[0].ID
+	got, err := l.Missing(testContext(t), slices.Repeat([]string{id}, 3*idsPerREQ))
+	if err != nil || len(got) != 3*idsPerREQ {
+		t.Errorf("%d missing and %v", len(got), err)
+	}
+	if n := receive(t, reqs); n != 1 || len(reqs) != 0 {
+		t.Errorf("asked for %d ids and %d times more, want one id once", n, len(reqs))
+	}
+}
+
 // A relay that gives fewer events than the filter allows must not make what it
 // has look missing.
 func TestMissingAtCappedRelay(t *testing.T) {

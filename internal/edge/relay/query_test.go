@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -289,6 +290,27 @@ func TestAuth(t *testing.T) {
 			t.Errorf("negentropy: %x, %v", answer, err)
 		} else {
 			s.Close()
+		}
+	}
+	// Whoever needs it shares one AUTH, also when it is refused.
+	for _, accept := range []bool{true, false} {
+		var signed atomic.Int32
+		f := startFake(t, authRelay(true, accept, e))
+		sk := newKey(t)
+		c := dial(t, f.url, func(o *Options) {
+			o.Auth = func(e *events.Event) error { signed.Add(1); return sk.SignEvent(e) }
+		})
+		var wg sync.WaitGroup
+		for range 2 * maxSubscriptions {
+			wg.Go(func() {
+				if _, err := collect(t, c, filterAll); (err == nil) != accept {
+					t.Errorf("accepted %v: %v", accept, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := signed.Load(); n != 1 {
+			t.Errorf("accepted %v: %d AUTH events were signed, want 1", accept, n)
 		}
 	}
 	refusing := startFake(t, authRelay(true, false, e))
