@@ -9,24 +9,45 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// SetLinks makes the links of an author by the evidence via equal to the relays
-// of a list (normalised URLs) of that version: missing links are added, and
-// the evidence is taken back from relays that the list leaves out. A link with
-// no evidence left is removed. It is idempotent; call it again after a failure.
+// FollowList makes the links of an author by the evidence via equal to their
+// list of that source, and returns the list that it has followed: list, which
+// the caller has just stored or read, or a newer one that was stored meanwhile.
+// It is idempotent; call it again after a failure.
+func FollowList(ctx context.Context, authors Store[events.Author], links Store[events.Link], pubkey, via string, list events.List) (events.List, error) {
+	for {
+		if err := setLinks(ctx, links, pubkey, via, list); err != nil {
+			return list, err
+		}
+		// Of two workers with two lists the one that ends last must leave the
+		// links of the list that won.
+		author, _, err := authors.Get(ctx, pubkey)
+		if err != nil {
+			return list, fmt.Errorf("couldn't read author %s: %w", pubkey, err)
+		}
+		stored := author.Lists[via]
+		if stored.Version == list.Version && stored.ID == list.ID {
+			return list, nil
+		}
+		list = stored
+	}
+}
+
+// setLinks adds the links that a list asks for, and takes the evidence back
+// from relays that it leaves out. A link with no evidence left is removed.
 //
 // It reads back what the bucket holds rather than the list before, so that a
 // worker that died halfway leaves nothing behind.
-func SetLinks(ctx context.Context, links Store[events.Link], pubkey, via string, relays []string, version int64) error {
-	for _, url := range relays {
+func setLinks(ctx context.Context, links Store[events.Link], pubkey, via string, list events.List) error {
+	for _, url := range list.Write {
 		_, err := links.Update(ctx, events.LinkKey(events.RelayKey(url), pubkey), func(l events.Link, _ bool) (events.Link, bool) {
-			if have, ok := l.Via[via]; ok && have >= version {
+			if have, ok := l.Via[via]; ok && have >= list.Version {
 				return l, false
 			}
 			l = events.Link{URL: url, Via: maps.Clone(l.Via)}
 			if l.Via == nil {
 				l.Via = map[string]int64{}
 			}
-			l.Via[via] = version
+			l.Via[via] = list.Version
 			return l, true
 		})
 		if err != nil {
@@ -34,12 +55,16 @@ func SetLinks(ctx context.Context, links Store[events.Link], pubkey, via string,
 		}
 	}
 	return links.Each(ctx, events.LinkKey("*", pubkey), func(key string, l events.Link) error {
-		have, ok := l.Via[via]
-		if !ok || have >= version || slices.Contains(relays, l.URL) {
+		// Evidence of the same version may be of a list that lost by its id.
+		outdated := func(l events.Link) bool {
+			have, ok := l.Via[via]
+			return ok && have <= list.Version && !slices.Contains(list.Write, l.URL)
+		}
+		if !outdated(l) {
 			return nil
 		}
 		_, err := links.Update(ctx, key, func(l events.Link, found bool) (events.Link, bool) {
-			if have, ok := l.Via[via]; !found || !ok || have >= version {
+			if !found || !outdated(l) {
 				return l, false
 			}
 			l.Via = maps.Clone(l.Via)

@@ -136,16 +136,17 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 	if err != nil {
 		return nil, 0, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
 	}
-	if stored.Lists[events.ViaDHT].Version > list.Version {
-		return nil, 0, nil // a newer list came from an event, and is followed there
-	}
-	if err := stage.SetLinks(ctx, s.Links, pubkey, events.ViaDHT, answer.Relays, answer.Seq); err != nil {
+	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, events.ViaDHT, stored.Lists[events.ViaDHT])
+	if err != nil {
 		return nil, 0, err
+	}
+	if list.Version > answer.Seq {
+		return nil, 0, nil // a newer one came in an event, and ingest announces it
 	}
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(probing)
-	for _, url := range answer.Relays {
+	for _, url := range list.Write {
 		group.Go(func() error {
 			answered, err := s.probe(ctx, url)
 			mu.Lock()
@@ -157,7 +158,7 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 			out = append(out, events.Output{
 				Subject: events.RelayDiscoveredSubject(events.RelayKey(url)),
 				Data: events.Encode(events.RelayDiscovered{
-					URL: url, Authors: []string{pubkey}, Via: events.ViaDHT, Cause: answer.DHTSig,
+					URL: url, Authors: []string{pubkey}, Via: events.ViaDHT, Cause: list.ID,
 				}),
 			})
 			return nil

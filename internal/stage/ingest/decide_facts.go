@@ -85,3 +85,17 @@ func replaceRecord(old, put events.Record) (write bool, err error) {
 		return false, nil
 	}
 }
+
+// checkItem is the item's Check with the field at fault in front.
+func checkItem(item bep44.Item) error {
+	err := item.Check()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bep44.ErrSaltTooBig):
+		return fmt.Errorf("salt: %w", err)
+	case item.Seq < 0 || item.Seq > bep44.MaxSeq:
+		return fmt.Errorf("seq: %w", err)
+	}
+	return fmt.Errorf("value: %w", err)
+}

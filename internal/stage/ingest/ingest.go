@@ -175,16 +175,23 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 		return nil, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
 	}
 	var out []events.Output
-	if f != nil && f.list != nil && author.Lists[f.via].ID == f.list.ID {
-		if err := stage.SetLinks(ctx, s.Links, pubkey, f.via, f.list.Write, f.list.Version); err != nil {
+	if f != nil && f.list != nil {
+		// Also for an older list: a worker may have died over it halfway.
+		list, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, f.via, author.Lists[f.via])
+		if err != nil {
 			return nil, err
 		}
-		out = discovered(f.list.Write, pubkey, f.via, f.list.ID)
+		if list.ID == f.list.ID {
+			out = discovered(list.Write, pubkey, f.via, list.ID)
+		}
 	}
 	if author.NextResolve <= now {
 		out = append(out, events.Output{
 			Subject: events.AuthorSeenSubject(pubkey),
 			Data:    events.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}),
+			// One for each look-up that is due: an author who goes back to a
+			// key within minutes is looked up there again.
+			ID: fmt.Sprintf("seen:%s:%s:%d:%d", pubkey, author.DHTKey, author.DHTKeyAt, author.NextResolve),
 		})
 	}
 	return out, nil

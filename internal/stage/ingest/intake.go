@@ -76,6 +76,9 @@ func (s *Stage) relayListSigned(ctx context.Context, data []byte) ([]events.Outp
 	if err != nil {
 		return nil, bad(err)
 	}
+	if err := checkItem(item); err != nil {
+		return nil, bad(err)
+	}
 	if err := item.Verify(); err != nil {
 		return nil, bad(fmt.Errorf("dht_sig: %w", err))
 	}
