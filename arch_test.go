@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"internal/config": {"pkg"},
 	"internal/obs":    {"pkg"},
 	"internal/run":    {"pkg", "internal/stage", "internal/edge", "internal/config", "internal/obs"},
+	"internal/sim":    {"pkg", "internal/stage", "internal/edge", "internal/run"},
 	"internal/demo":   {"pkg", "internal/edge", "internal/run"},
 	"cmd":             {"pkg", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/demo"},
 }

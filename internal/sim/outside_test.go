@@ -1,0 +1,310 @@
+package sim_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/dht"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+// network is the DHT: a map of items with a script.
+type network struct {
+	mu      sync.Mutex
+	items   map[string]bep44.Item // by target
+	holders map[string]int        // how many nodes hold an item; 8 if not named
+	down    bool
+	takes   time.Duration // how long a put takes
+	puts    []dhtPut
+	gets    []string // DHT keys
+}
+
+type dhtPut struct {
+	target string
+	seq    int64
+	at     time.Time
+	stored bool
+}
+
+func newNetwork() *network {
+	return &network{items: map[string]bep44.Item{}, holders: map[string]int{}}
+}
+
+func (n *network) set(change func(n *network)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change(n)
+}
+
+func (n *network) Put(ctx context.Context, item bep44.Item, _ []byte) (dht.Placement, error) {
+	n.mu.Lock()
+	takes := n.takes
+	n.mu.Unlock()
+	time.Sleep(takes)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	target := stage.TargetHex(item)
+	n.puts = append(n.puts, dhtPut{target, item.Seq, time.Now(), !n.down})
+	if n.down {
+		return dht.Placement{}, errors.New("no node answers")
+	}
+	if err := cmp.Or(item.Verify(), ctx.Err()); err != nil {
+		return dht.Placement{}, err
+	}
+	if held, ok := n.items[target]; ok && held.Seq > item.Seq {
+		n.puts[len(n.puts)-1].stored = false
+		return dht.Placement{Newer: &held}, nil
+	}
+	n.items[target] = item
+	count, scripted := n.holders[target]
+	if !scripted {
+		count = 8
+	}
+	return dht.Placement{Holders: bytes.Repeat([]byte{1}, 26*count)}, nil
+}
+
+func (n *network) Get(_ context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.gets = append(n.gets, hexOf(key[:]))
+	if n.down {
+		return bep44.Item{}, 0, false, errors.New("no node answers")
+	}
+	target := bep44.Target(key, salt)
+	item, found := n.items[hexOf(target[:])]
+	return item, 8, found, nil
+}
+
+// resolve is the service of the dht stage, without its state.
+func (n *network) resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
+	s := &dht.Stage{Network: n}
+	return s.Resolve(ctx, events.ResolveRequest{DHTKey: r.DHTKey})
+}
+
+// putsOf returns when a target was put.
+func (n *network) putsOf(target string) (at []time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.puts {
+		if p.target == target {
+			at = append(at, p.at)
+		}
+	}
+	return at
+}
+
+func (n *network) getsOf(dhtKey string) (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, key := range n.gets {
+		if key == dhtKey {
+			count++
+		}
+	}
+	return count
+}
+
+// relays are the relays of the world and the local one.
+type relays struct {
+	mu    sync.Mutex
+	byURL map[string]*remote
+}
+
+// remote is one relay: a list of events with a script.
+type remote struct {
+	events []events.Event
+	down   bool
+	plain  bool          // speaks no NIP-77
+	page   int           // the most that it gives for one REQ; 0 is all
+	takes  time.Duration // how long it takes to answer
+	refuse func(e events.Event) string
+	silent bool // gives no NIP-11 document
+
+	queries, sessions, probes int
+	times                     []time.Time // of queries and sessions
+}
+
+var errDown = errors.New("no connection")
+
+func newRelays() *relays { return &relays{byURL: map[string]*remote{home: {}}} }
+
+// relay returns the relay at a URL, which it makes if need be.
+func (r *relays) relay(url string) *remote {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byURL[url] == nil {
+		r.byURL[url] = &remote{}
+	}
+	return r.byURL[url]
+}
+
+// set changes the script of a relay.
+func (r *relays) set(url string, change func(x *remote)) {
+	x := r.relay(url)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(x)
+}
+
+// seen copies a relay's state.
+func (r *relays) seen(url string) remote {
+	x := r.relay(url)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := *x
+	c.events, c.times = slices.Clone(x.events), slices.Clone(x.times)
+	return c
+}
+
+// ids returns the ids that a relay holds, sorted.
+func (r *relays) ids(url string) (ids []string) {
+	for _, e := range r.seen(url).events {
+		ids = append(ids, e.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// answer waits as long as the relay takes and returns what matches there,
+// newest first.
+func (r *relays) answer(ctx context.Context, url string, f events.Filter) ([]events.Event, *remote, error) {
+	x := r.relay(url)
+	r.mu.Lock()
+	takes := x.takes
+	x.times = append(x.times, time.Now())
+	r.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return nil, x, context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x.down {
+		return nil, x, errDown
+	}
+	var list []events.Event
+	for _, e := range x.events {
+		if f.Match(&e) {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b events.Event) int {
+		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return list, x, nil
+}
+
+func (r *relays) Query(ctx context.Context, url string, f events.Filter) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		list, x, err := r.answer(ctx, url, f)
+		r.mu.Lock()
+		x.queries++
+		for _, most := range []int{f.Limit, x.page} {
+			if most > 0 {
+				list = list[:min(len(list), most)]
+			}
+		}
+		r.mu.Unlock()
+		if err != nil {
+			yield(events.Event{}, err)
+			return
+		}
+		for _, e := range list {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (r *relays) Publish(_ context.Context, url string, e events.Event) (string, error) {
+	x := r.relay(url)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x.down {
+		return "", errDown
+	}
+	if x.refuse != nil {
+		if why := x.refuse(e); why != "" {
+			return why, nil
+		}
+	}
+	if !slices.ContainsFunc(x.events, func(have events.Event) bool { return have.ID == e.ID }) {
+		x.events = append(x.events, e)
+	}
+	return "", nil
+}
+
+func (r *relays) Negentropy(ctx context.Context, url string, f events.Filter, first []byte) (syncing.Session, []byte, error) {
+	list, x, err := r.answer(ctx, url, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.mu.Lock()
+	x.sessions++
+	plain := x.plain
+	r.mu.Unlock()
+	if plain {
+		return nil, nil, syncing.ErrNoNegentropy
+	}
+	var items []negentropy.Item
+	for _, e := range list {
+		id, err := negentropy.ParseID(e.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		items = append(items, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
+	}
+	s := session{negentropy.NewReconciler(negentropy.NewVector(items), negentropy.Options{})}
+	answer, err := s.Exchange(ctx, first)
+	return s, answer, err
+}
+
+type session struct{ responder *negentropy.Reconciler }
+
+func (s session) Exchange(_ context.Context, msg []byte) ([]byte, error) {
+	answer, err := s.responder.Respond(msg)
+	return bytes.Clone(answer), err
+}
+
+func (session) Close() {}
+
+// missing asks the local relay, as ingest's port.
+func (r *relays) missing(_ context.Context, refs []events.NoteMissing) (missing []events.NoteMissing, err error) {
+	x := r.relay(home)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x.down {
+		return nil, errDown
+	}
+	for _, ref := range refs {
+		f := ref.Filter()
+		if !slices.ContainsFunc(x.events, func(e events.Event) bool { return f.Match(&e) }) {
+			missing = append(missing, ref)
+		}
+	}
+	return missing, nil
+}
+
+// probe fetches the NIP-11 document, as the dht stage's port.
+func (r *relays) probe(_ context.Context, url string) (events.Relay, error) {
+	x := r.relay(url)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x.probes++
+	if x.down || x.silent {
+		return events.Relay{}, errDown
+	}
+	return events.Relay{URL: url, Name: "name of " + url, NIPs: []int{1, 11, 77}}, nil
+}

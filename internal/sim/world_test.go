@@ -1,0 +1,395 @@
+package sim_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/dht"
+	"github.com/relaymesh/relaymesh/internal/stage/fetch"
+	"github.com/relaymesh/relaymesh/internal/stage/ingest"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func TestMain(m *testing.M) { natstest.Main(m) }
+
+const (
+	refreshEvery = time.Hour
+	resolveEvery = 6 * time.Hour
+	syncEvery    = 15 * time.Minute
+
+	home = "wss://home.example.com"
+)
+
+// world is a provisioned server in fake time, the DHT and the relays around
+// it, and any number of workers.
+type world struct {
+	*testing.T
+	dir    string
+	server *natsd.Server
+	js     jetstream.JetStream
+	log    *slog.Logger
+	dht    *network
+	relays *relays
+}
+
+func inWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays()}
+		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+		w.server = natstest.StartOn(t, w.dir)
+		w.js = natstest.Provision(t, w.server)
+		test(w)
+	})
+}
+
+// restart stops the server and starts it on the same directory after a while,
+// provisioned again. The workers must have been stopped before.
+func (w *world) restart(after time.Duration) {
+	w.Helper()
+	w.js.Conn().Close()
+	w.server.Close()
+	time.Sleep(after)
+	w.server = natstest.StartOn(w.T, w.dir)
+	w.js = natstest.Provision(w.T, w.server)
+	w.schedule()
+}
+
+// schedule sets the refresh schedules.
+func (w *world) schedule() {
+	w.Helper()
+	if _, err := bus.Provision(w.Context(), w.js, bus.ProvisionOptions{RefreshEvery: refreshEvery}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// store opens a bucket as the port of a stage.
+func store[T any](w *world, name string) stage.Store[T] {
+	w.Helper()
+	s, err := run.OpenStore[T](context.Background(), w.js, name, w.log)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s
+}
+
+// get reads a value that must be there.
+func get[T any](w *world, bucket, key string) T {
+	w.Helper()
+	v, found, err := store[T](w, bucket).Get(context.Background(), key)
+	if err != nil || !found {
+		w.Fatalf("bucket %s has no %s (%v)", bucket, key, err)
+	}
+	return v
+}
+
+// put writes a value.
+func put[T any](w *world, bucket, key string, v T) {
+	w.Helper()
+	_, err := store[T](w, bucket).Update(context.Background(), key, func(T, bool) (T, bool) { return v, true })
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// keys lists the keys of a bucket that match.
+func keys[T any](w *world, bucket, pattern string) (list []string) {
+	w.Helper()
+	err := store[T](w, bucket).Each(context.Background(), pattern, func(key string, _ T) error {
+		list = append(list, key)
+		return nil
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// worker is one running stage with a connection of its own.
+type worker struct {
+	stop context.CancelFunc
+	done chan error
+}
+
+func (x *worker) end(t *testing.T) {
+	t.Helper()
+	x.stop()
+	if err := <-x.done; err != nil {
+		t.Errorf("worker ended with %v", err)
+	}
+}
+
+type handlers map[string]events.Handler
+
+// work runs the handlers that setup makes for a bus, until the test ends or
+// stops it. All that the worker publishes passes f, which may be nil.
+func (w *world) work(stageName string, f *faults, setup func(b *bus.Bus) handlers) *worker {
+	w.Helper()
+	b, err := bus.New(faultyJS{natstest.Connect(w.T, w.server), f}, bus.Options{Stage: stageName, Log: w.log, Drain: 10 * time.Second})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for name, h := range setup(b) {
+		b.Handle(consumer(name), h)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	x := &worker{stop: stop, done: make(chan error, 1)}
+	go func() { x.done <- b.Run(ctx); close(x.done) }()
+	w.Cleanup(func() { stop(); <-x.done })
+	select {
+	case <-b.Running():
+	case err := <-x.done:
+		w.Fatalf("worker of stage %s: %v", stageName, err)
+	}
+	return x
+}
+
+func consumer(name string) events.Consumer {
+	for _, c := range events.Consumers() {
+		if c.Name == name && c.Stream != events.StreamRetry && c.Stream != events.StreamAdvisories {
+			return c
+		}
+	}
+	panic("no consumer " + name)
+}
+
+// ingest runs the first stage. f, here and below, may be nil.
+func (w *world) ingest(f *faults) *worker {
+	return w.work(events.StageIngest, f, func(*bus.Bus) handlers {
+		s := &ingest.Stage{
+			Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
+			Records: faulty(w, f, store[events.Record](w, events.BucketRecords)),
+			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
+			Missing: w.relays.missing,
+			Verify:  schnorr.Verify, VerifyList: schnorr.VerifyRelayList, Now: time.Now,
+		}
+		return handlers{events.ConsumerIngest: s.Handle}
+	})
+}
+
+// dhtworker runs the second stage.
+func (w *world) dhtworker(f *faults) *worker {
+	return w.work(events.StageDHTWorker, f, func(b *bus.Bus) handlers {
+		s := &dht.Stage{
+			Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
+			Records: faulty(w, f, store[events.Record](w, events.BucketRecords)),
+			Relays:  faulty(w, f, store[events.Relay](w, events.BucketRelays)),
+			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
+			Network: w.dht, Probe: w.relays.probe, Publish: b.Publish,
+			RefreshEvery: refreshEvery, ResolveEvery: resolveEvery, Now: time.Now, Log: w.log,
+		}
+		return handlers{
+			events.ConsumerPublish: s.HandlePublish, events.ConsumerRefresh: s.HandleRefresh, events.ConsumerResolve: s.HandleResolve,
+		}
+	})
+}
+
+// syncworker runs the third stage.
+func (w *world) syncworker(f *faults) *worker {
+	return w.work(events.StageSyncWorker, f, func(b *bus.Bus) handlers {
+		s := &syncing.Stage{
+			Relays: faulty(w, f, store[events.Relay](w, events.BucketRelays)),
+			Links:  faulty(w, f, store[events.Link](w, events.BucketLinks)),
+			Syncs:  faulty(w, f, store[events.Sync](w, events.BucketSyncs)),
+			Net:    w.relays, Local: home, Publish: b.Publish, SyncEvery: syncEvery, Now: time.Now, Log: w.log,
+		}
+		return handlers{events.ConsumerDiscovered: s.HandleDiscovered, events.ConsumerSync: s.HandleDue}
+	})
+}
+
+// fetchStage is the fourth stage.
+func (w *world) fetchStage(f *faults) *fetch.Stage {
+	return &fetch.Stage{
+		Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
+		Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
+		Net:     w.relays, Resolve: w.dht.resolve, Local: home, Now: time.Now, Log: w.log,
+	}
+}
+
+// fetcher runs the fourth stage.
+func (w *world) fetcher(f *faults) *worker {
+	return w.work(events.StageFetcher, f, func(*bus.Bus) handlers {
+		return handlers{events.ConsumerFetch: w.fetchStage(f).Handle}
+	})
+}
+
+// send publishes a message as a relay would, without a Nats-Msg-Id.
+func (w *world) send(subject string, data []byte) {
+	w.Helper()
+	if _, err := w.js.Publish(context.Background(), subject, data); err != nil {
+		w.Fatalf("publish %s: %v", subject, err)
+	}
+}
+
+func (w *world) sendEvent(list ...events.Event) {
+	w.Helper()
+	for _, e := range list {
+		w.send(events.SubjectEventReceived, events.Encode(e))
+	}
+}
+
+// stored counts the messages in a stream.
+func (w *world) stored(stream string) int { return int(w.state(stream).Msgs) }
+
+// ever counts the messages that a stream has taken, handled ones included.
+func (w *world) ever(stream string) int { return int(w.state(stream).LastSeq) }
+
+func (w *world) state(stream string) jetstream.StreamState {
+	w.Helper()
+	s, err := w.js.Stream(context.Background(), stream)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s.CachedInfo().State
+}
+
+// letters returns the dead letters, oldest first.
+func (w *world) letters() []events.DeadLetter {
+	return messages[events.DeadLetter](w, events.StreamDLQ, "")
+}
+
+// outcomes returns what was told on an outcome subject, oldest first. They are
+// kept for an hour.
+func outcomes[T any](w *world, subject string) []T {
+	return messages[T](w, events.StreamOutcome, subject)
+}
+
+func messages[T any](w *world, stream, subject string) (list []T) {
+	w.Helper()
+	s, err := w.js.Stream(context.Background(), stream)
+	if err != nil {
+		w.Fatal(err)
+	}
+	state := s.CachedInfo().State
+	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
+		msg, err := s.GetMsg(context.Background(), seq)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if subject != "" && msg.Subject != subject {
+			continue
+		}
+		v, err := events.Decode[T](msg.Data)
+		if err != nil {
+			w.Fatal(err)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// noLetters fails the test if there is a dead letter.
+func (w *world) noLetters() {
+	w.Helper()
+	for _, l := range w.letters() {
+		w.Errorf("dead letter: %s: %s", l.Subject, l.Reason)
+	}
+}
+
+// watch calls see for every message that is published on the subjects, when
+// it is published.
+func (w *world) watch(see func(m *nats.Msg), subjects ...string) {
+	w.Helper()
+	nc := natstest.Connect(w.T, w.server).Conn()
+	for _, subject := range subjects {
+		if _, err := nc.Subscribe(subject, see); err != nil {
+			w.Fatal(err)
+		}
+	}
+	time.Sleep(time.Second) // until the server knows
+}
+
+// tally counts by name.
+type tally struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (y *tally) add(name string) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.n == nil {
+		y.n = map[string]int{}
+	}
+	y.n[name]++
+}
+
+func (y *tally) count(name string) int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.n[name]
+}
+
+// user returns a key that is the same in every run.
+func user(t *testing.T, name string) *schnorr.SecretKey {
+	t.Helper()
+	sum := sha256.Sum256([]byte(name))
+	key, err := schnorr.ParseSecret(hex.EncodeToString(sum[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// sign returns an event of the key, of now unless it has a time.
+func sign(t *testing.T, key *schnorr.SecretKey, e events.Event) events.Event {
+	t.Helper()
+	if e.CreatedAt == 0 {
+		e.CreatedAt = time.Now().Unix()
+	}
+	if err := key.SignEvent(&e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func note(t *testing.T, key *schnorr.SecretKey, content string, tags ...events.Tag) events.Event {
+	t.Helper()
+	return sign(t, key, events.Event{Kind: 1, Content: content, Tags: tags})
+}
+
+// nip65 is a relay list of kind 10002.
+func nip65(t *testing.T, key *schnorr.SecretKey, at int64, urls ...string) events.Event {
+	t.Helper()
+	e := events.Event{Kind: 10002, CreatedAt: at}
+	for _, url := range urls {
+		e.Tags = append(e.Tags, events.Tag{"r", url})
+	}
+	return sign(t, key, e)
+}
+
+// list signs a relay list for the DHT.
+func list(t *testing.T, key *schnorr.SecretKey, seq int64, urls ...string) run.SignedList {
+	t.Helper()
+	l, err := run.SignList(key, urls, seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func relayURL(i int) string { return fmt.Sprintf("wss://relay%d.example.com", i) }
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
+
+func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
