@@ -110,7 +110,7 @@ func (o *outbox) deliver(from netip.AddrPort, p packet) bool {
 	if r.code == 0 {
 		o.known.add(Contact{r.id, from}, now)
 	}
-	c.reply <- event{slot: c.slot, from: from, reply: r}
+	c.reply <- event{slot: c.slot, reply: r}
 	return true
 }
 

@@ -3,7 +3,6 @@ package mainline
 import (
 	"bytes"
 	"errors"
-	"net/netip"
 
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
@@ -84,9 +83,8 @@ func (r *reply) carries(it *bep44.Item) bool {
 		bytes.Equal(r.item.value, it.Value)
 }
 
-// event is a reply on its way to the lookup that asked.
+// event is a reply on its way to who asked.
 type event struct {
-	slot  int // which of the lookup's queries it answers
-	from  netip.AddrPort
+	slot  int // which of the asker's queries it answers
 	reply *reply
 }
