@@ -170,6 +170,30 @@ func TestSilentNodesAreTheLastResort(t *testing.T) {
 	}
 }
 
+func TestLateReplyStillCounts(t *testing.T) {
+	l := newLookup([20]byte{}, 2, 1, noNeighbours)
+	l.add(candidate{Contact: contact(1, "1.1.1.1:2000"), hasID: true}, false)
+	l.add(candidate{Contact: contact(2, "2.1.1.1:2000"), hasID: true}, false)
+	now := time.Now()
+	late := l.ask(l.next(always), now)
+	if l.next(always) != nil {
+		t.Error("asks two at a time")
+	}
+	l.expire(now.Add(time.Second), time.Second)
+	n := l.next(always)
+	if n == nil || n.ID[19] != 2 {
+		t.Fatal("waits for the silent node")
+	}
+	l.answer(l.ask(n, now), &reply{id: n.ID, token: "t"})
+	if !l.done() {
+		t.Error("the end waits for the silent node")
+	}
+	l.answer(late, &reply{id: [20]byte{19: 1}, token: "t"})
+	if got := l.closest(2); len(got) != 2 || got[0].ID[19] != 1 {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestLookupIsBounded(t *testing.T) {
 	l := newLookup([20]byte{}, 8, 4, func(netip.Addr, []*candidate) bool { return false })
 	now := time.Now()

@@ -123,7 +123,7 @@ func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
 	first, second := sign(t, "owner", "", 1, "a"), sign(t, "owner", "", 1, "b")
 	mustPut(t, node, first)
 	res, err := node.Put(t.Context(), second, mainline.PutOptions{})
-	if !res.Equivocal || res.Superseded != nil {
+	if !res.Equivocal || res.Superseded != nil || res.Puts > 2 {
 		t.Errorf("got %+v, %v", res, err)
 	}
 	if got := mustGet(t, node, first); !got.Item.Equal(&first) && !got.Equivocal {
