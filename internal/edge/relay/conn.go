@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 const (
@@ -215,77 +213,4 @@ func (c *Conn) read() {
 			return
 		}
 	}
-}
-
-// dispatch hands a message to whom it concerns. An error ends the connection.
-func (c *Conn) dispatch(data []byte) error {
-	elements, err := splitArray(data)
-	if err != nil {
-		if id, reason, ok := brokenNegErr(data); ok {
-			c.endNeg(id, negRefusal(reason, 0))
-			return nil
-		}
-		return c.stray(data)
-	}
-	switch id := stringAt(elements, 1); stringAt(elements, 0) {
-	case "EVENT":
-		if s := c.subscription(id); s != nil && len(elements) >= 3 && len(elements[2]) <= events.MaxEventBytes {
-			s.deliver(delivery{event: elements[2]})
-			return nil
-		}
-		return c.stray(data)
-	case "EOSE":
-		if s := c.subscription(id); s != nil {
-			s.deliver(delivery{eose: true})
-		}
-	case "CLOSED":
-		reason := stringAt(elements, 2)
-		if s := c.subscription(id); s != nil {
-			c.forget(s)
-			s.end(refusal(reason))
-		}
-		c.endNegAsClosed(id, reason)
-	case "OK":
-		c.resolve(id, ok{accepted: len(elements) > 2 && string(elements[2]) == "true", reason: stringAt(elements, 3)})
-	case "AUTH":
-		c.challenged(id)
-	case "NOTICE":
-		return c.notice(id)
-	case "NEG-MSG":
-		c.negMessage(id, stringAt(elements, 2))
-	case "NEG-ERR", "NEG-ERROR":
-		limit := 0
-		if len(elements) > 3 {
-			limit, _ = strconv.Atoi(string(elements[3]))
-		}
-		if reason := reasonAt(elements, 2); !c.again(id, reason) {
-			c.endNeg(id, negRefusal(reason, limit))
-		}
-	default:
-		return c.stray(data)
-	}
-	return nil
-}
-
-// stray counts what nobody asked for.
-func (c *Conn) stray(data []byte) error {
-	if c.strayBytes += len(data); c.strayBytes > maxStrayBytes {
-		return fmt.Errorf("%w: it sent %d MiB that nobody asked for", ErrMisbehaving, c.strayBytes>>20)
-	}
-	return nil
-}
-
-func (c *Conn) notice(text string) error {
-	if c.notices++; c.notices > maxNotices {
-		return fmt.Errorf("%w: it sent %d notices", ErrMisbehaving, c.notices)
-	}
-	c.log.Debug("notice from relay", "notice", clip(text))
-	c.noticeToNeg(text)
-	return nil
-}
-
-func (c *Conn) subscription(id string) *subscription {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.subs[id]
 }

@@ -3,16 +3,12 @@ package relay
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
-
-// resendAfter gives khatru the moment that it needs; see again.
-const resendAfter = 5 * time.Millisecond
 
 // NegSession is one NIP-77 session. It carries negentropy messages and knows
 // nothing about them: message and answer alternate, so one goroutine uses it
@@ -156,104 +152,4 @@ func (s *NegSession) end(err error) {
 		s.err = err
 		close(s.ended)
 	})
-}
-
-// negMessage takes a NEG-MSG. Two in a row are a breach: answers alternate
-// with questions.
-func (c *Conn) negMessage(id, text string) {
-	c.mu.Lock()
-	s := c.negs[id]
-	c.mu.Unlock()
-	if s == nil {
-		return
-	}
-	frame, err := hex.DecodeString(text)
-	if err != nil {
-		c.removeNeg(s, fmt.Errorf("%w: NEG-MSG is not hex", ErrMisbehaving))
-		return
-	}
-	select {
-	case s.frames <- frame:
-	default:
-		c.removeNeg(s, fmt.Errorf("%w: two NEG-MSG in answer to one", ErrMisbehaving))
-	}
-}
-
-// endNeg takes a NEG-ERR; one without an id is about every session.
-func (c *Conn) endNeg(id string, why *RefusedError) {
-	c.mu.Lock()
-	var over []*NegSession
-	for _, s := range c.negs {
-		if s.id == id || id == "" {
-			over = append(over, s)
-		}
-	}
-	c.mu.Unlock()
-	for _, s := range over {
-		c.removeNeg(s, why)
-	}
-}
-
-// again sends a session's last message once more and reports whether it does.
-// khatru v0.19.1 answers NEG-OPEN before it has noted the session, so that a
-// quick NEG-MSG meets NEG-ERROR "CLOSED"; a moment later it is welcome.
-func (c *Conn) again(id, reason string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.negs[id]
-	if s == nil || s.resent || reason != "CLOSED" {
-		return false
-	}
-	s.resent = true
-	msg := s.last
-	c.running.Go(func() {
-		select {
-		case <-time.After(resendAfter):
-			_ = c.send(c.ctx, msg) // whoever waits for the answer notices
-		case <-c.ctx.Done():
-		}
-	})
-	return true
-}
-
-// endNegAsClosed takes a CLOSED that names a session: relays that know no
-// NIP-77 may answer so. Unless the reason is about permission or size, that is
-// what it means.
-func (c *Conn) endNegAsClosed(id, reason string) {
-	why := negRefusal(reason, 0)
-	if why.kind == nil && why.Prefix != "restricted" && !tooBusy.MatchString(reason) {
-		why.kind = ErrNoNegentropy
-	}
-	c.mu.Lock()
-	s := c.negs[id]
-	c.mu.Unlock()
-	if s != nil {
-		c.removeNeg(s, why)
-	}
-}
-
-// noticeToNeg ends the session that is being opened if the notice reads like a
-// refusal. A notice is never progress.
-func (c *Conn) noticeToNeg(text string) {
-	c.mu.Lock()
-	s := c.opening
-	c.mu.Unlock()
-	if s == nil {
-		return
-	}
-	why := negRefusal(text, 0)
-	if why.kind == nil && !tooBusy.MatchString(text) {
-		return // small talk
-	}
-	if errors.Is(why, ErrSessionClosed) {
-		return
-	}
-	c.removeNeg(s, why)
-}
-
-func (c *Conn) removeNeg(s *NegSession, why error) {
-	c.mu.Lock()
-	delete(c.negs, s.id)
-	c.mu.Unlock()
-	s.end(why)
 }

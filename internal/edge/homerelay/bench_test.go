@@ -1,0 +1,67 @@
+package homerelay
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/nbd-wtf/go-nostr"
+)
+
+// BenchmarkInsert stores events durably, 64 writers at a time.
+func BenchmarkInsert(b *testing.B) {
+	s, err := openStore(filepath.Join(b.TempDir(), "relay.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	// The store does not check signatures, so ids and keys may be made up.
+	all := make([]*nostr.Event, b.N)
+	for i := range all {
+		e := *recorded()[i%len(recorded())]
+		e.Kind, e.Tags, e.CreatedAt = 1, e.Tags[:min(4, len(e.Tags))], nostr.Timestamp(1_700_000_000+i)
+		e.Content = fmt.Sprintf("%.600s", e.Content)
+		e.ID = e.GetID()
+		all[i] = &e
+	}
+	next := make(chan *nostr.Event, 1024)
+	go func() {
+		for _, e := range all {
+			next <- e
+		}
+		close(next)
+	}()
+	b.ResetTimer()
+	b.SetParallelism(32)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if err := s.Insert(<-next); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// BenchmarkQuery walks all events by author and by id only.
+func BenchmarkQuery(b *testing.B) {
+	s, err := openStore(filepath.Join(b.TempDir(), "relay.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for _, e := range recorded() {
+		_ = s.Insert(e) // some are replaced by others
+	}
+	for name, idsOnly := range map[string]bool{"events": false, "ids": true} {
+		b.Run(name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				err := s.Query(b.Context(), nostr.Filter{Kinds: []int{1, 7}}, idsOnly, func(*nostr.Event) bool { n++; return true })
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/event")
+		})
+	}
+}

@@ -1,0 +1,115 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Update is one item of a live subscription: an event, or the mark that all
+// stored events have been delivered.
+type Update struct {
+	Event events.Event
+	EOSE  bool
+}
+
+// Query yields the stored events that match any of the filters, in the relay's
+// order, and ends at EOSE. A failure is yielded once, as the last item: a
+// [*RefusedError] for CLOSED, ErrTimeout, ErrConnClosed, ErrSlowConsumer,
+// ErrMisbehaving, or the context's error. On auth-required it authenticates
+// once, if there is a key, and asks again.
+//
+// A filter without ids or a limit lets the relay decide how much it sends; the
+// caller bounds that by breaking off or by the context. While the caller works
+// on an event the next ones wait, and behind them whatever else comes on the
+// connection: inside the loop, do not wait for an answer on the same one.
+func (c *Conn) Query(ctx context.Context, filters ...events.Filter) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		c.request(ctx, request{filters: filters}, func(u Update, err error) bool { return yield(u.Event, err) })
+	}
+}
+
+// Subscribe is [Conn.Query] that goes on after EOSE, of which it yields a
+// mark, with the events that the relay receives from then on. It ends only
+// with an error.
+func (c *Conn) Subscribe(ctx context.Context, filters ...events.Filter) iter.Seq2[Update, error] {
+	return func(yield func(Update, error) bool) {
+		c.request(ctx, request{filters: filters, live: true}, yield)
+	}
+}
+
+// request is what a Query or a Subscribe asks for.
+type request struct {
+	filters []events.Filter
+	live    bool
+	trusted bool // skip the signature: only whether events are there is asked
+}
+
+// request runs a request to its end.
+func (c *Conn) request(ctx context.Context, r request, yield func(Update, error) bool) {
+	if len(r.filters) == 0 {
+		return
+	}
+	retried := false
+	for {
+		delivered, err := c.ask(ctx, r, yield)
+		if isAuthRequired(err) && !delivered && !retried && c.opts.Auth != nil {
+			retried = true
+			if authErr := c.authenticate(ctx); authErr == nil {
+				continue
+			} else {
+				err = fmt.Errorf("%w; %w", err, authErr)
+			}
+		}
+		if err != nil {
+			yield(Update{}, fmt.Errorf("relay %s: %w", c.url, err))
+		}
+		return
+	}
+}
+
+// ask sends one REQ and passes on what comes. It returns whether anything was
+// passed on, and nil at EOSE of a query or when yield has had enough.
+func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) bool) (delivered bool, err error) {
+	s, err := c.open(ctx, r.filters)
+	if err != nil {
+		return false, err
+	}
+	defer s.close()
+	judge, stored := newJudge(r), true
+	wait := time.NewTimer(c.opts.timing.answer)
+	defer wait.Stop()
+	for {
+		d, err := s.next(ctx, wait.C)
+		if err != nil {
+			return delivered, err
+		}
+		var u Update
+		switch {
+		case d.eose && !r.live:
+			return delivered, nil
+		case d.eose:
+			stored, judge.most = false, -1
+			wait.Stop() // from here on, silence is normal
+			u.EOSE = true
+		default:
+			var good bool
+			if u.Event, good, err = judge.event(d.event); err != nil {
+				return delivered, err
+			}
+			if !good {
+				continue
+			}
+		}
+		delivered = true
+		if !yield(u, nil) {
+			return delivered, nil
+		}
+		if stored {
+			wait.Reset(c.opts.timing.answer)
+		}
+	}
+}
