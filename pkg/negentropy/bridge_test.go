@@ -93,8 +93,8 @@ func checkBridge(t testingT, a, b []Item, sa, sb SideOptions) *Bridge {
 // Peers that lose differences when their answer overflows cannot lose them to a
 // bridge: it drops the fingerprint in question and asks again.
 func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
-	reference.Overflow = true
-	defer func() { reference.Overflow = false }()
+	reference.Overflow.Store(true)
+	defer reference.Overflow.Store(false)
 	a, b := readItems(t, "testdata/loss-a.txt.gz"), readItems(t, "testdata/loss-b.txt.gz")
 	for _, answers := range [][2]int{{61_172, 65_640}, {65_640, 61_172}, {4096, 4096}, {4096, 60_000}} {
 		for _, accepts := range []int{4096, 60_000, 1 << 20} {
@@ -106,8 +106,8 @@ func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
 func TestBridgeFindsEveryDifference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSets(t, 3000)
-		reference.Overflow = rapid.Bool().Draw(t, "peers that lose differences")
-		defer func() { reference.Overflow = false }()
+		reference.Overflow.Store(rapid.Bool().Draw(t, "peers that lose differences"))
+		defer reference.Overflow.Store(false)
 		frame := rapid.OneOf(rapid.Just(0), rapid.Just(MinFrameLimit), rapid.IntRange(MinFrameLimit, 70_000))
 		side := rapid.Custom(func(t *rapid.T) SideOptions {
 			return SideOptions{Answers: frame.Draw(t, "answers"), Accepts: frame.Draw(t, "accepts")}
@@ -121,178 +121,6 @@ func TestBridgeFindsEveryDifference(t *testing.T) {
 		}
 		checkBridge(t, a, b, sideA, sideB)
 	})
-}
-
-// reword changes what an honest responder answers, range by range, until change
-// returns false. As in any answer, a skip at the end is left out.
-func reword(honest responder, change func(n int, said *statement) bool) responder {
-	return func(msg []byte) ([]byte, error) {
-		answer, err := honest(msg)
-		if err != nil {
-			return nil, err
-		}
-		var w writer
-		w.reset()
-		in, last := reader{buf: answer[1:]}, w.mark()
-		for n := 0; in.more(); n++ {
-			said, err := in.statement()
-			if err != nil {
-				return nil, err
-			}
-			if !change(n, &said) {
-				break
-			}
-			if w.statement(&said); said.mode != modeSkip {
-				last = w.mark()
-			}
-		}
-		w.rewind(last)
-		return w.buf, nil
-	}
-}
-
-// Peers that answer fewer ranges than asked, each in its own way.
-func TestBridgeToPeersThatAnswerLess(t *testing.T) {
-	a, b := randomItems(3000, 1), randomItems(1000, 2)
-	b = append(b, a[:2500]...)
-	stingy := map[string]func(n int, said *statement) bool{
-		"stops after 20 ranges": func(n int, _ *statement) bool { return n < 20 },
-		"stops after 2 ranges":  func(n int, _ *statement) bool { return n < 2 },
-		"closes with a wrong fingerprint": func(n int, said *statement) bool {
-			if n == 20 {
-				*said = statement{upper: endBound(), mode: modeFingerprint}
-			}
-			return n <= 20
-		},
-	}
-	for name, change := range stingy {
-		t.Run(name, func(t *testing.T) {
-			for _, sides := range [][2]bool{{true, false}, {false, true}, {true, true}} {
-				var f found
-				bridge := NewBridge(f.options())
-				servers := [2]responder{serve(t, a, 0, DefaultMessageLimit), serve(t, b, 0, DefaultMessageLimit)}
-				for s := range servers {
-					if sides[s] {
-						servers[s] = reword(servers[s], change)
-					}
-				}
-				if err := carry(t, bridge, servers[0], servers[1]); err != nil || !bridge.Done() {
-					t.Fatalf("not done: %v", err)
-				}
-				checkFound(t, &f, a, b)
-			}
-		})
-	}
-}
-
-// A peer may say nothing where its list is the same as the one it was sent.
-func TestBridgeToPeerThatSkipsEqualLists(t *testing.T) {
-	a := randomItems(500, 1)
-	b := append(randomItems(20, 2), a[20:]...)
-	quiet := func(items []Item) responder {
-		var sent []statement
-		answer := reword(serve(t, items, 0, DefaultMessageLimit), func(_ int, said *statement) bool {
-			for _, q := range sent {
-				if q.mode == modeIDList && said.mode == modeIDList && q.upper == said.upper && slices.Equal(q.ids, said.ids) {
-					*said = statement{upper: said.upper, mode: modeSkip}
-				}
-			}
-			return true
-		})
-		return func(msg []byte) ([]byte, error) {
-			sent = nil
-			for in := (reader{buf: msg[1:]}); in.more(); {
-				said, err := in.statement()
-				if err != nil {
-					return nil, err
-				}
-				sent = append(sent, said)
-			}
-			return answer(msg)
-		}
-	}
-	for _, side := range []Side{SideA, SideB} {
-		servers := [2]responder{serve(t, a, 0, DefaultMessageLimit), serve(t, b, 0, DefaultMessageLimit)}
-		servers[side] = quiet([2][]Item{a, b}[side])
-		var f found
-		bridge := NewBridge(f.options())
-		if err := carry(t, bridge, servers[0], servers[1]); err != nil || !bridge.Done() {
-			t.Fatalf("side %s: not done: %v", side, err)
-		}
-		checkFound(t, &f, a, b)
-	}
-}
-
-// lister answers every question with the ids that it holds there, however many.
-func lister(items []Item) responder {
-	set := newPlain(items)
-	return func(msg []byte) ([]byte, error) {
-		var w writer
-		w.reset()
-		for in := (reader{buf: msg[1:]}); in.more(); {
-			said, err := in.statement()
-			if err != nil {
-				return nil, err
-			}
-			lo, hi := set.Search(0, said.lower.Item), set.Search(0, said.upper.Item)
-			if said.mode != modeSkip && (said.mode != modeFingerprint || said.fingerprint != set.Fingerprint(lo, hi)) {
-				said.mode, said.ids = modeIDList, set.AppendIDs(nil, lo, hi)
-			} else {
-				said.mode = modeSkip
-			}
-			w.statement(&said)
-		}
-		return w.buf, nil
-	}
-}
-
-// A list that is longer than what the other peer accepts is not passed on.
-func TestBridgeSplitsLongLists(t *testing.T) {
-	a := randomItems(1000, 1)
-	b := append(randomItems(50, 2), a[20:]...)
-	var f found
-	opts := f.options()
-	opts.B.Accepts = MinFrameLimit
-	bridge := NewBridge(opts)
-	if err := carry(t, bridge, lister(a), serve(t, b, 0, MinFrameLimit)); err != nil || !bridge.Done() {
-		t.Fatalf("not done: %v", err)
-	}
-	checkFound(t, &f, a, b)
-}
-
-func TestBridgeDetectsNoProgress(t *testing.T) {
-	items := randomItems(1000, 1)
-	honest := serve(t, items, 0, DefaultMessageLimit)
-	for name, peer := range map[string]responder{
-		"says nothing": func([]byte) ([]byte, error) { return []byte{version}, nil },
-		"only closes": reword(honest, func(n int, said *statement) bool {
-			*said = statement{upper: endBound(), mode: modeFingerprint}
-			return n == 0
-		}),
-		"repeats the question": func(msg []byte) ([]byte, error) { return msg, nil },
-		"never agrees": reword(honest, func(_ int, said *statement) bool {
-			if said.mode == modeFingerprint {
-				said.fingerprint[0]++
-			} else if said.mode == modeIDList && len(said.ids) > 0 {
-				said.mode = modeFingerprint
-			}
-			return true
-		}),
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, local := range []bool{false, true} {
-				opts := BridgeOptions{MaxMessages: 50_000}
-				if local {
-					opts.B.Store = NewVector(slices.Clone(items[:900]))
-				}
-				bridge := NewBridge(opts)
-				err := carry(t, bridge, peer, serve(t, items[:900], 0, DefaultMessageLimit))
-				if !errors.Is(err, ErrNoProgress) || bridge.Done() || bridge.Proved() {
-					t.Errorf("local: %v: error %v, done: %v, want ErrNoProgress", local, err, bridge.Done())
-				}
-			}
-		})
-	}
 }
 
 // After the transfers, one more pass proves that nothing is left, in two messages.

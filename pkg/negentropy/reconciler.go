@@ -30,7 +30,7 @@ type Reconciler struct {
 
 // NewReconciler starts a session over a store, which must not change meanwhile.
 func NewReconciler(store Store, opts Options) *Reconciler {
-	return &Reconciler{store: store, opts: opts, room: opts.room(), compat: reference.Overflow}
+	return &Reconciler{store: store, opts: opts, room: opts.room(), compat: reference.Overflow.Load()}
 }
 
 // Initiate returns an initiator's first message.

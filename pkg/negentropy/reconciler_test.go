@@ -62,7 +62,7 @@ type result struct {
 // checkTrue fails the test unless all that a message says of its ranges is so.
 func checkTrue(t testingT, store Store, msg []byte) {
 	t.Helper()
-	if reference.Overflow {
+	if reference.Overflow.Load() {
 		return
 	}
 	for in := (reader{buf: msg[1:]}); in.more(); {
@@ -174,8 +174,8 @@ func TestOverflowLosesNothing(t *testing.T) {
 }
 
 func TestReferenceOverflowLosesDifferences(t *testing.T) {
-	reference.Overflow = true
-	defer func() { reference.Overflow = false }()
+	reference.Overflow.Store(true)
+	defer reference.Overflow.Store(false)
 	a, b := readItems(t, "testdata/loss-a.txt.gz"), readItems(t, "testdata/loss-b.txt.gz")
 	res := reconcile(t, NewVector(slices.Clone(a)), NewVector(slices.Clone(b)), 61_172, 65_640)
 	lost := len(wantDifference(a, b)) - len(res.have) + len(wantDifference(b, a)) - len(res.need)

@@ -39,7 +39,7 @@ type Options struct {
 // understand, on a malformed message, and on a message of its own beyond the
 // frame limit.
 func Run(in io.Reader, out io.Writer, opts Options) error {
-	reference.Overflow = opts.Compat
+	reference.Overflow.Store(opts.Compat)
 	h := harness{limit: opts.FrameLimit, out: bufio.NewWriter(out)}
 	lines := bufio.NewReader(in) // a message of an unlimited session is megabytes long
 	for n := 1; ; n++ {

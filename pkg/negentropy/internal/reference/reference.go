@@ -4,6 +4,7 @@
 // can then be lost: nothing but tests and the conformance harness turns it on.
 package reference
 
-// Overflow is read when a reconciler is made. It must not be written while
-// other goroutines make reconcilers.
-var Overflow bool
+import "sync/atomic"
+
+// Overflow is read whenever a reconciler is made.
+var Overflow atomic.Bool
