@@ -73,4 +73,3 @@ func (p *Pool) keepTrying(url string) {
 	defer p.mu.Unlock()
 	p.local[url] = true
 }
-
