@@ -26,7 +26,8 @@ type Follow struct {
 	// CaughtUp says that everything that the relay had by through, Unix
 	// seconds, was handled: the cursor may move there, and only there, because
 	// an event's own time is its author's word. It is called after every
-	// backfill, and from then on every few seconds. An error ends the Tail.
+	// backfill, and from then on with the events, at most every few seconds.
+	// An error ends the Tail.
 	CaughtUp func(ctx context.Context, through int64) error
 }
 
