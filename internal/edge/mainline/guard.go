@@ -35,7 +35,7 @@ func (g *guard) ReadFrom(b []byte) (int, net.Addr, error) {
 	g.reading.Lock()
 	defer g.reading.Unlock()
 	for {
-		n, from, err := g.UDPConn.ReadFromUDPAddrPort(b)
+		n, from, err := g.ReadFromUDPAddrPort(b)
 		if err != nil {
 			select {
 			case <-g.closing:
@@ -81,7 +81,7 @@ func (g *guard) send(b []byte, to netip.AddrPort) error {
 		return errForbidden
 	}
 	g.sent.Add(1)
-	_, err := g.UDPConn.WriteToUDPAddrPort(b, to)
+	_, err := g.WriteToUDPAddrPort(b, to)
 	return err
 }
 

@@ -102,28 +102,26 @@ func itemEntries(it *bep44.Item) string {
 }
 
 func TestNothingThatDoesNotVerifyIsReturned(t *testing.T) {
-	real := signed(t, 1, 5, "real")
-	forgedSeq, forgedValue := *real, *real
+	honestItem := signed(t, 1, 5, "real")
+	forgedSeq, forgedValue := *honestItem, *honestItem
 	forgedSeq.Seq = 9
 	forgedValue.Value = bep44.EncodeString([]byte("fake"))
 	foreign := signed(t, 2, 9, "foreign")
-	malformed := *real
-	malformed.Value = []byte("1:x")
 	for what, entries := range map[string]string{
 		"raised seq":    itemEntries(&forgedSeq),
 		"other value":   itemEntries(&forgedValue),
 		"other key":     itemEntries(foreign),
-		"negative seq":  itemEntries(&bep44.Item{Key: real.Key, Seq: -1, Sig: real.Sig, Value: real.Value}),
+		"negative seq":  itemEntries(&bep44.Item{Key: honestItem.Key, Seq: -1, Sig: honestItem.Sig, Value: honestItem.Value}),
 		"without a key": "3:seqi9e5:token1:t1:v4:fake",
-		"without seq":   fmt.Sprintf("1:k32:%s3:sig64:%s5:token1:t1:v%s", real.Key[:], real.Sig[:], real.Value),
+		"without seq":   fmt.Sprintf("1:k32:%s3:sig64:%s5:token1:t1:v%s", honestItem.Key[:], honestItem.Sig[:], honestItem.Value),
 		"no item":       "5:token1:t",
 		"only a seq":    "3:seqi9e5:token1:t",
 	} {
 		node := startNode(t, true)
 		liar := startPeer(t, 1, func(p *peer, q heard) { p.reply(q, entries) })
-		honest := startPeer(t, 2, func(p *peer, q heard) { p.reply(q, itemEntries(real)) })
-		got, err := node.Get(t.Context(), real.Target(), nil, GetOptions{Seeds: []Contact{liar.contact, honest.contact}})
-		if err != nil || got.Item == nil || !got.Item.Equal(real) || len(got.Holders) != 1 {
+		honest := startPeer(t, 2, func(p *peer, q heard) { p.reply(q, itemEntries(honestItem)) })
+		got, err := node.Get(t.Context(), honestItem.Target(), nil, GetOptions{Seeds: []Contact{liar.contact, honest.contact}})
+		if err != nil || got.Item == nil || !got.Item.Equal(honestItem) || len(got.Holders) != 1 {
 			t.Errorf("%s: got %+v, %v", what, got, err)
 		}
 	}
@@ -253,7 +251,7 @@ func TestNodeSurvivesHostilePackets(t *testing.T) {
 	}
 	probe := startNode(t, true)
 	var looked int64
-	for sent := 0; sent < packets; sent++ {
+	for sent := range packets {
 		attacker.send(node.Addr(), string(randomPacket(rng)))
 		if sent%200 == 199 {
 			// Awaiting an answer keeps the socket buffers from overflowing, and shows that the node lives.

@@ -5,7 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -135,8 +135,8 @@ func TestRacingPuttersEndWithTheHigherSeq(t *testing.T) {
 	network := startNetwork(t, 24)
 	a, b := startClient(t, network), startClient(t, network)
 	for round := range 5 {
-		older := sign(t, fmt.Sprint(round), "", 1, "a")
-		newer := sign(t, fmt.Sprint(round), "", 2, "b")
+		older := sign(t, strconv.Itoa(round), "", 1, "a")
+		newer := sign(t, strconv.Itoa(round), "", 2, "b")
 		var both sync.WaitGroup
 		both.Go(func() { mustPut(t, b, newer) })
 		both.Go(func() {

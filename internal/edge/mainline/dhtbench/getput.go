@@ -10,7 +10,7 @@ import (
 
 	"github.com/anacrolix/dht/v2"
 	abep44 "github.com/anacrolix/dht/v2/bep44"
-	"github.com/anacrolix/dht/v2/exts/getput"
+	"github.com/anacrolix/dht/v2/exts/getput" //nolint:depguard // it is what ours is compared with
 	alog "github.com/anacrolix/log"
 	"golang.org/x/time/rate"
 
@@ -36,7 +36,7 @@ func (b *bench) getput(ctx context.Context, items []bep44.Item) error {
 
 // startLibrary starts a bootstrapped node of the library, on a connection that counts if counts is not nil.
 func startLibrary(ctx context.Context, entrances []string, counts *traffic) (*dht.Server, error) {
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	conn, err := new(net.ListenConfig).ListenPacket(ctx, "udp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

@@ -26,8 +26,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "dhtbench:", err)
 		os.Exit(1)
 	}
@@ -84,5 +85,5 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if *realNodes == 0 {
 		return nil
 	}
-	return real(ctx, stdout, *realNodes, window(200, 200, 255))
+	return realNetwork(ctx, stdout, *realNodes, window(200, 200, 255))
 }

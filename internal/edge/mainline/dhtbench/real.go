@@ -12,8 +12,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
-// real measures both clients on a network of real nodes, which run in this process. No node leaves.
-func real(ctx context.Context, out io.Writer, size int, items []bep44.Item) error {
+// realNetwork measures both clients on a network of real nodes, which run in this process. No node leaves.
+func realNetwork(ctx context.Context, out io.Writer, size int, items []bep44.Item) error {
 	network, err := testnet.Start(ctx, size)
 	if err != nil {
 		return err
