@@ -30,14 +30,18 @@ func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.O
 	if !found {
 		return nil, events.Reject("no record is kept for the target")
 	}
-	placed, err := s.place(ctx, m.Key(), record, false)
+	placed, err := s.place(ctx, m.Key(), record, s.Now().Unix(), false)
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	if placed.Holders == 0 {
+	out := []events.Output{outcome(placed)}
+	switch {
+	case placed.Holders == 0:
 		return nil, events.Retry(retryAfter, "no node gave the record back")
+	case weak(placed, record):
+		return out, events.Retry(min(soon, s.RefreshEvery), errWeak.Error())
 	}
-	return []events.Output{outcome(placed)}, events.Done()
+	return out, events.Done()
 }
 
 // HandleRefresh takes record.due.<slice>: put every due record of the slice again
@@ -48,17 +52,17 @@ func (s *Stage) HandleRefresh(ctx context.Context, m events.Message) ([]events.O
 	if len(slice) != 2 {
 		return nil, events.Reject("slice: want two hex digits")
 	}
-	var weak, failed atomic.Int64
+	var few, failed atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(refreshing)
 	now := s.Now().Unix()
 	err := s.Records.Each(ctx, slice+".*", func(key string, r events.Record) error {
 		if due(r, now, s.RefreshEvery) {
 			group.Go(func() error {
-				err := s.refresh(ctx, key[len(slice)+1:], r)
+				err := s.refresh(ctx, key[len(slice)+1:], r, now)
 				switch {
 				case errors.Is(err, errWeak):
-					weak.Add(1)
+					few.Add(1)
 				case err != nil:
 					failed.Add(1)
 					s.Log.Warn("couldn't refresh a record", "slice", slice, "err", err)
@@ -74,8 +78,8 @@ func (s *Stage) HandleRefresh(ctx context.Context, m events.Message) ([]events.O
 		return nil, events.Retry(retryAfter, err.Error())
 	case failed.Load() > 0:
 		return nil, events.Retry(retryAfter, fmt.Sprintf("%d records could not be refreshed", failed.Load()))
-	case weak.Load() > 0:
-		return nil, events.Retry(min(soon, s.RefreshEvery), fmt.Sprintf("%d records have fewer than %d holders", weak.Load(), minHolders))
+	case few.Load() > 0:
+		return nil, events.Retry(min(soon, s.RefreshEvery), fmt.Sprintf("%d records have too few holders", few.Load()))
 	}
 	return nil, events.Done()
 }
@@ -83,15 +87,21 @@ func (s *Stage) HandleRefresh(ctx context.Context, m events.Message) ([]events.O
 // errWeak says that a record stands, on fewer nodes than it should.
 var errWeak = errors.New("too few holders")
 
-func (s *Stage) refresh(ctx context.Context, target string, r events.Record) error {
-	placed, err := s.place(ctx, target, r, true)
+// weak reports whether a record that was r and now stands so is worth another
+// try before its next turn.
+func weak(placed events.RecordPublished, r events.Record) bool {
+	return placed.Holders < minHolders && r.Failures < maxSoon
+}
+
+func (s *Stage) refresh(ctx context.Context, target string, r events.Record, now int64) error {
+	placed, err := s.place(ctx, target, r, now, true)
 	if err != nil {
 		return err
 	}
 	if err := s.Publish(ctx, outcome(placed)); err != nil {
 		return err
 	}
-	if placed.Holders < minHolders && r.Failures < maxSoon {
+	if weak(placed, r) {
 		return errWeak
 	}
 	return nil
@@ -100,7 +110,11 @@ func (s *Stage) refresh(ctx context.Context, target string, r events.Record) err
 // place puts a record and writes down how it stands. Where the network holds a
 // newer item of the same owner, that one becomes the record and is put in its
 // turn: whoever keeps it alive now may stop.
-func (s *Stage) place(ctx context.Context, target string, r events.Record, refresh bool) (events.RecordPublished, error) {
+//
+// now is when the pass began. The next turn counts from there, not from when
+// this record's turn came: else the late ones of a long pass would not be due
+// yet in the next, and would expire before the one after it.
+func (s *Stage) place(ctx context.Context, target string, r events.Record, now int64, refresh bool) (events.RecordPublished, error) {
 	for range 2 {
 		item, err := stage.Item(r)
 		if err != nil {
@@ -115,7 +129,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, refre
 				"target", target, "pubkey", r.PubKey, "seq", r.Seq)
 		}
 		stored, err := s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, _ bool) (events.Record, bool) {
-			return decidePlaced(old, r, placement, s.Now().Unix(), s.RefreshEvery)
+			return decidePlaced(old, r, placement, now, s.RefreshEvery)
 		})
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("couldn't write record %s: %w", target, err)
