@@ -50,7 +50,11 @@ func (n *network) Put(ctx context.Context, item bep44.Item, _ []byte) (dht.Place
 	n.mu.Lock()
 	takes := n.takes
 	n.mu.Unlock()
-	time.Sleep(takes)
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return dht.Placement{}, context.Cause(ctx)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	target := stage.TargetHex(item)
@@ -58,7 +62,7 @@ func (n *network) Put(ctx context.Context, item bep44.Item, _ []byte) (dht.Place
 	if n.down {
 		return dht.Placement{}, errors.New("no node answers")
 	}
-	if err := cmp.Or(item.Verify(), ctx.Err()); err != nil {
+	if err := item.Verify(); err != nil {
 		return dht.Placement{}, err
 	}
 	if held, ok := n.items[target]; ok && held.Seq > item.Seq {

@@ -71,14 +71,34 @@ func (w *world) restart(after time.Duration) {
 	time.Sleep(after)
 	w.server = natstest.StartOn(w.T, w.dir)
 	w.js = natstest.Provision(w.T, w.server)
-	w.schedule()
 }
 
-// schedule sets the refresh schedules.
+// schedule sets the refresh schedules, as every start does.
 func (w *world) schedule() {
 	w.Helper()
 	if _, err := bus.Provision(w.Context(), w.js, bus.ProvisionOptions{RefreshEvery: refreshEvery}); err != nil {
 		w.Fatal(err)
+	}
+}
+
+// scheduleOnly sets those of the slices that hold the targets: a day of all of
+// them takes too long for a test.
+func (w *world) scheduleOnly(targets ...string) {
+	w.Helper()
+	all, err := events.RecordSchedules(refreshEvery)
+	if err != nil {
+		w.Fatal(err)
+	}
+	b, err := bus.New(w.js, bus.Options{Stage: "test"})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, s := range all {
+		if slices.ContainsFunc(targets, func(target string) bool { return s.Subject == events.RecordDueSubject(events.Slice(target)) }) {
+			if err := b.Publish(w.Context(), s); err != nil {
+				w.Fatal(err)
+			}
+		}
 	}
 }
 
