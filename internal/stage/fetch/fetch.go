@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -36,19 +37,25 @@ func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, 
 	}
 	response, err := s.Fetch(ctx, n)
 	switch {
-	case err != nil && m.Attempt < maxAttempts:
-		return nil, events.Retry(retryAfter, err.Error())
-	case err != nil:
+	case errors.Is(err, errSilent) && m.Attempt >= maxAttempts && ctx.Err() == nil:
 		response.Why = err.Error()
-		fallthrough
-	case !response.Found:
+	case err != nil:
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	if !response.Found {
 		return []events.Output{{Subject: events.SubjectNoteLost, Data: events.Encode(response), ID: "lost:" + m.Cause}}, events.Done()
 	}
-	return []events.Output{
-		{Subject: events.SubjectEventReceived, Data: events.Encode(response.Event), ID: response.Event.ID},
-		{Subject: events.SubjectNoteFound, Data: events.Encode(response), ID: "found:" + m.Cause},
-	}, events.Done()
+	out := []events.Output{{Subject: events.SubjectNoteFound, Data: events.Encode(response), ID: "found:" + m.Cause}}
+	if response.Event != nil {
+		received, _ := stage.Received(*response.Event)
+		out = append(out, received)
+	}
+	return out, events.Done()
 }
+
+// errSilent says that somewhere that may have the note gave no answer: it is
+// not known to be lost, but nothing promises that an answer will ever come.
+var errSilent = errors.New("no answer")
 
 // Fetch finds a note and writes it to the local relay. An error means that it
 // may still be found later; Found false without one, that every relay which
@@ -71,7 +78,14 @@ func (s *Stage) Fetch(ctx context.Context, n events.NoteMissing) (events.Missing
 	}
 	if found == nil {
 		response.Why = fmt.Sprintf("none of %d relays has it", len(relays))
+		if askErr != nil {
+			askErr = fmt.Errorf("%w: %w", errSilent, askErr)
+		}
 		return response, askErr
+	}
+	if why := stage.MayCopy(&found.event, s.Now().Unix()); why != "" {
+		response.Why = found.url + " has it, but it must not be copied: " + why
+		return response, nil
 	}
 	refused, err := s.Net.Publish(ctx, s.Local, found.event)
 	if err != nil {
@@ -81,7 +95,10 @@ func (s *Stage) Fetch(ctx context.Context, n events.NoteMissing) (events.Missing
 		response.Why = "the local relay refused it: " + refused
 		return response, nil
 	}
-	response.Event, response.Found, response.RelayURL = &found.event, true, found.url
+	response.Found, response.RelayURL = true, found.url
+	if _, fits := stage.Received(found.event); fits { // else the local relay has it, but no message can carry it
+		response.Event = &found.event
+	}
 	return response, nil
 }
 
@@ -136,8 +153,8 @@ type answer struct {
 
 // ask asks relays in parallel until one has the event. The error, if none has
 // it, joins those of the relays that could not be asked.
-func (s *Stage) ask(ctx context.Context, filter events.Filter, relays []string) (*answer, error) {
-	ctx, cancel := context.WithCancel(ctx)
+func (s *Stage) ask(caller context.Context, filter events.Filter, relays []string) (*answer, error) {
+	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	var (
 		mu    sync.Mutex
@@ -155,7 +172,7 @@ func (s *Stage) ask(ctx context.Context, filter events.Filter, relays []string) 
 				case e != nil && found == nil:
 					found = &answer{*e, url}
 					cancel()
-				case err != nil && ctx.Err() == nil:
+				case err != nil:
 					errs = append(errs, fmt.Errorf("%s: %w", url, err))
 				}
 				mu.Unlock()
@@ -170,7 +187,10 @@ func (s *Stage) ask(ctx context.Context, filter events.Filter, relays []string) 
 	}
 	close(next)
 	wait.Wait()
-	return found, errors.Join(errs...)
+	if found != nil {
+		return found, nil
+	}
+	return nil, errors.Join(append(errs, caller.Err())...) // some may not have been asked
 }
 
 // askOne returns the newest event of a relay that matches, or nil.

@@ -60,5 +60,9 @@ func (t *Tail) handle(ctx context.Context, e events.Event) error {
 	if events.Ephemeral(e.Kind) {
 		return nil
 	}
-	return t.Publish(ctx, events.Output{Subject: events.SubjectEventReceived, Data: events.Encode(e), ID: e.ID})
+	received, ok := stage.Received(e)
+	if !ok {
+		return nil
+	}
+	return t.Publish(ctx, received)
 }

@@ -7,26 +7,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-func TestKeep(t *testing.T) {
-	for _, tc := range []struct {
-		e   events.Event
-		why string
-	}{
-		{events.Event{Kind: 1, CreatedAt: 1000, Tags: []events.Tag{{"expiration", "1001"}}}, ""},
-		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration"}}}, ""},
-		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration", "1000"}}}, "expired (NIP-40)"},
-		{events.Event{Kind: 1, Tags: []events.Tag{{"-"}}}, "protected (NIP-70)"},
-		{events.Event{Kind: 1, CreatedAt: 1000 + events.MaxFuture}, ""},
-		{events.Event{Kind: 1, CreatedAt: 1001 + events.MaxFuture}, "from the future"},
-		{events.Event{Kind: 20001}, "ephemeral"},
-		{events.Event{Kind: kindAuth}, "ephemeral"},
-	} {
-		if ok, why := keep(&tc.e, 1000); why != tc.why || ok != (why == "") {
-			t.Errorf("%+v: %t, %q, want %q", tc.e, ok, why, tc.why)
-		}
-	}
-}
-
 func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 	authors := make([]string, 1201)
 	for i := range authors {

@@ -41,7 +41,7 @@ func (s *Stage) page(ctx context.Context, url string, filter events.Filter) iter
 				}
 			}
 			switch {
-			case oldest < 0:
+			case oldest <= 0: // nothing came, or nothing is older; and until 0 would mean no bound
 				return
 			case fresh > 0:
 				filter.Until, seen = oldest, edge

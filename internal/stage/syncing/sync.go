@@ -18,6 +18,9 @@ const (
 	// maxRounds bounds the messages of one session: a million differences
 	// take about 8,000 at this frame limit.
 	maxRounds = 20_000
+	// maxIDs bounds the ids that a relay may list in one session, and so what
+	// they occupy: about 100 MiB.
+	maxIDs = 1_000_000
 	// idsPerRequest is how many events are asked for in one REQ.
 	idsPerRequest = 100
 	// pageSize is the limit of a paged REQ, which every relay allows.
@@ -45,19 +48,22 @@ func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter
 	switch {
 	case errors.Is(err, ErrNoNegentropy):
 		err = s.copyPaged(ctx, url, filter, local, write, result)
-	case err == nil:
-		err = s.download(ctx, url, filter, need, write, result)
+	case err == nil, errors.Is(err, negentropy.ErrLimit):
+		// What was found before a bound was hit is progress: the next sync
+		// goes on from there.
+		err = errors.Join(err, s.download(ctx, url, filter, need, write, result))
 	}
 	return errors.Join(err, write.wait())
 }
 
 // difference asks the remote relay by negentropy which ids of the filter it
-// has that are not among items.
+// has that are not among items. After an error they are those found before.
 func (s *Stage) difference(ctx context.Context, url string, filter events.Filter, items []negentropy.Item, result *events.SyncFinished) ([]string, error) {
 	need := map[negentropy.ID]struct{}{}
 	r := negentropy.NewReconciler(negentropy.NewVector(items), negentropy.Options{
 		FrameLimit: frameLimit,
 		MaxRounds:  maxRounds,
+		MaxIDs:     maxIDs,
 		Need:       func(id negentropy.ID) { need[id] = struct{}{} },
 	})
 	session, answer, err := s.Net.Negentropy(ctx, url, filter, r.Initiate())
@@ -65,25 +71,22 @@ func (s *Stage) difference(ctx context.Context, url string, filter events.Filter
 		return nil, err
 	}
 	defer session.Close()
-	for {
+	for done := false; !done && err == nil; {
+		var next []byte
 		result.Messages += 2
-		next, done, err := r.Reconcile(answer)
-		if err != nil {
-			return nil, fmt.Errorf("negentropy with %s: %w", url, err)
+		if next, done, err = r.Reconcile(answer); err == nil && !done {
+			answer, err = session.Exchange(ctx, next)
 		}
-		if done {
-			break
-		}
-		if answer, err = session.Exchange(ctx, next); err != nil {
-			return nil, fmt.Errorf("negentropy with %s: %w", url, err)
-		}
+	}
+	if err != nil {
+		err = fmt.Errorf("negentropy with %s: %w", url, err)
 	}
 	ids := make([]string, 0, len(need))
 	for id := range need {
 		ids = append(ids, hex.EncodeToString(id[:]))
 	}
 	slices.Sort(ids)
-	return ids, nil
+	return ids, err
 }
 
 // download fetches the events by id and hands them to the writer.

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -35,7 +36,7 @@ func (s *Stage) writer(ctx context.Context, result *events.SyncFinished) *writer
 
 // event writes one event, later; an error means that an earlier one failed.
 func (w *writer) event(e events.Event) error {
-	if ok, _ := keep(&e, w.stage.Now().Unix()); !ok {
+	if why := stage.MayCopy(&e, w.stage.Now().Unix()); why != "" {
 		w.count(&w.result.Refused)
 		return nil
 	}
@@ -55,7 +56,11 @@ func (w *writer) event(e events.Event) error {
 		w.count(&w.result.Stored)
 		// Ingest must see it even if it does not read the local relay: it may
 		// carry a list, or refer to what is missing.
-		return w.stage.Publish(w.ctx, events.Output{Subject: events.SubjectEventReceived, Data: events.Encode(e), ID: e.ID})
+		received, ok := stage.Received(e)
+		if !ok {
+			return nil
+		}
+		return w.stage.Publish(w.ctx, received)
 	})
 	return nil
 }

@@ -1,0 +1,42 @@
+package stage
+
+import (
+	"strconv"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const kindAuth = 22242 // NIP-42: never leaves the connection it was made for
+
+// MayCopy decides whether an event that one relay holds may be written to
+// another at now (Unix seconds). It returns the rule that forbids it, or "".
+func MayCopy(e *events.Event, now int64) (why string) {
+	switch {
+	case events.Ephemeral(e.Kind) || e.Kind == kindAuth:
+		return "ephemeral"
+	case e.CreatedAt > now+events.MaxFuture:
+		return "from the future"
+	case e.Tag("-") != nil:
+		return "protected (NIP-70)"
+	case expired(e, now):
+		return "expired (NIP-40)"
+	}
+	return ""
+}
+
+func expired(e *events.Event, now int64) bool {
+	t := e.Tag("expiration")
+	if t == nil {
+		return false
+	}
+	at, err := strconv.ParseInt(t.At(1), 10, 64)
+	return err == nil && at <= now
+}
+
+// Received is the message that hands an event to ingest. ok is false for one
+// that ingest would refuse for its size: the same event may be six times as
+// long here as it was on its relay, since JSON may be written in many ways.
+func Received(e events.Event) (out events.Output, ok bool) {
+	data := events.Encode(e)
+	return events.Output{Subject: events.SubjectEventReceived, Data: data, ID: e.ID}, len(data) <= events.MaxEventBytes
+}

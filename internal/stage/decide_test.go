@@ -1,0 +1,37 @@
+package stage
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func TestMayCopy(t *testing.T) {
+	for _, tc := range []struct {
+		e   events.Event
+		why string
+	}{
+		{events.Event{Kind: 1, CreatedAt: 1000, Tags: []events.Tag{{"expiration", "1001"}}}, ""},
+		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration"}}}, ""},
+		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration", "1000"}}}, "expired (NIP-40)"},
+		{events.Event{Kind: 1, Tags: []events.Tag{{"-"}}}, "protected (NIP-70)"},
+		{events.Event{Kind: 1, CreatedAt: 1000 + events.MaxFuture}, ""},
+		{events.Event{Kind: 1, CreatedAt: 1001 + events.MaxFuture}, "from the future"},
+		{events.Event{Kind: 20001}, "ephemeral"},
+		{events.Event{Kind: kindAuth}, "ephemeral"},
+	} {
+		if why := MayCopy(&tc.e, 1000); why != tc.why {
+			t.Errorf("%+v: %q, want %q", tc.e, why, tc.why)
+		}
+	}
+}
+
+func TestAnEventThatGrowsTooLargeIsNotHandedOn(t *testing.T) {
+	for content, want := range map[string]bool{"a": true, "<": false} {
+		out, ok := Received(events.Event{ID: "id", Content: strings.Repeat(content, 200<<10)})
+		if ok != want || out.ID != "id" || out.Subject != events.SubjectEventReceived {
+			t.Errorf("%q: %t, want %t", content, ok, want)
+		}
+	}
+}
