@@ -28,6 +28,12 @@ func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Outpu
 	if events.RelayKey(p.URL) != key {
 		return nil, events.Reject("url: does not belong to the key of the subject")
 	}
+	if ok, err := s.turns.take(ctx, key); err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	} else if !ok {
+		return nil, events.Done()
+	}
+	defer s.turns.release(key)
 	var authors []string
 	err = s.Links.Each(ctx, events.LinkKey(key, "*"), func(link string, _ events.Link) error {
 		authors = append(authors, link[len(key)+1:])

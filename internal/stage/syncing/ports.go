@@ -53,4 +53,6 @@ type Stage struct {
 	SyncEvery time.Duration // how often a relay is synced
 	Now       func() time.Time
 	Log       *slog.Logger
+
+	turns turns
 }
