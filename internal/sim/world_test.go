@@ -288,8 +288,9 @@ func (w *world) letters() []events.DeadLetter {
 	return messages[events.DeadLetter](w, events.StreamDLQ, "")
 }
 
-// outcomes returns what was told on an outcome subject, oldest first. They are
-// kept for an hour.
+// outcomes returns what was told on an outcome subject within the last hour,
+// oldest first. After a longer time [world.ever] counts them: the server
+// judges age by real time, and in a bubble drops too much.
 func outcomes[T any](w *world, subject string) []T {
 	return messages[T](w, events.StreamOutcome, subject)
 }

@@ -1,0 +1,261 @@
+package sim_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// discover says that authors write to a relay, as a producer would.
+func (w *world) discover(url string, authors ...*schnorr.SecretKey) {
+	w.Helper()
+	d := events.RelayDiscovered{URL: url}
+	for _, key := range authors {
+		d.Authors = append(d.Authors, key.PublicKey())
+	}
+	w.send(events.SubjectRelayDiscovered, events.Encode(d))
+}
+
+// holds gives a relay n more notes of the author, step seconds apart, the
+// newest of now.
+func (w *world) holds(url string, key *schnorr.SecretKey, n, step int) (list []events.Event) {
+	w.Helper()
+	for i := range n {
+		at := time.Now().Unix() - int64(i*step)
+		list = append(list, sign(w.T, key, events.Event{Kind: 1, CreatedAt: at, Content: fmt.Sprint(url, " ", i)}))
+	}
+	w.relays.set(url, func(x *remote) { x.events = append(x.events, list...) })
+	return list
+}
+
+// complete checks that the local relay holds the events.
+func (w *world) complete(what string, lists ...[]events.Event) {
+	w.Helper()
+	have := w.relays.ids(home)
+	var missing int
+	for _, list := range lists {
+		for _, e := range list {
+			if _, ok := slices.BinarySearch(have, e.ID); !ok {
+				missing++
+			}
+		}
+	}
+	if missing > 0 {
+		w.Errorf("%s: %d events are missing at the local relay", what, missing)
+	}
+}
+
+func (w *world) sync(url string) events.Sync {
+	w.Helper()
+	return get[events.Sync](w, events.BucketSyncs, events.RelayKey(url))
+}
+
+func TestADiscoveredRelayIsSyncedNowAndOnScheduleAndWhatComesGoesToIngest(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		alice, bob, stranger := user(w.T, "alice"), user(w.T, "bob"), user(w.T, "stranger")
+		url := relayURL(1)
+		first := w.holds(url, alice, 150, 60)
+		w.holds(url, stranger, 20, 60)
+		here := w.holds(home, bob, 30, 60)
+		w.relays.set(url, func(x *remote) { x.events = append(x.events, here[:10]...) })
+		w.discover(url, alice, bob)
+		time.Sleep(time.Minute)
+		w.complete("at once", first)
+		if n := len(w.relays.ids(home)); n != 150+30 {
+			w.Errorf("the local relay holds %d events, want those of the two authors", n)
+		}
+		told := outcomes[events.SyncFinished](w, events.SubjectSyncFinished)
+		if len(told) != 1 || !told[0].OK || told[0].Missing != 150 || told[0].Stored != 150 || told[0].Authors != 2 {
+			w.Errorf("told %+v", told)
+		}
+		// Ingest has seen them, although nobody tails the local relay here.
+		get[events.Author](w, events.BucketAuthors, alice.PublicKey())
+
+		start := time.Now()
+		var later [][]events.Event
+		for range 6 {
+			later = append(later, w.holds(url, alice, 3, 60))
+			time.Sleep(time.Hour)
+			w.complete("within an hour", later...)
+		}
+		if n := within(w.relays.seen(url).times, start, time.Now()); n < 24 || n > 24+6 { // a session each, and a REQ where something is new
+			w.Errorf("asked %d times in six hours, want every 15 minutes", n)
+		}
+		if s := w.sync(url); s.Failures != 0 || time.Now().Unix()-s.LastOK > 15*60 {
+			w.Errorf("sync is remembered as %+v", s)
+		}
+
+		// Everyone may announce a relay time and again.
+		start = time.Now()
+		w.discover(home, alice)
+		for range 4 {
+			w.discover(url, alice)
+			time.Sleep(15 * time.Minute)
+		}
+		if n := within(w.relays.seen(url).times, start, time.Now()); n > 9 {
+			w.Errorf("asked %d times in an hour with four announcements", n)
+		}
+		if list := keys[events.Sync](w, events.BucketSyncs, ">"); len(list) != 1 {
+			w.Errorf("syncs with %v, want none with the local relay itself", list)
+		}
+		w.noLetters()
+	})
+}
+
+func TestAuthorsWhoArriveWhileASyncRunsAreSyncedAfterwards(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		slow, other := relayURL(1), relayURL(2)
+		w.relays.set(slow, func(x *remote) { x.takes = 2 * time.Minute })
+		var lists [][]events.Event
+		for i := range 12 {
+			key := user(w.T, fmt.Sprint("author ", i))
+			lists = append(lists, w.holds(slow, key, 5, 60))
+			w.discover(slow, key)
+			time.Sleep(time.Second) // the first sync is at its session all the time
+		}
+		alice := user(w.T, "alice")
+		quick := w.holds(other, alice, 5, 60)
+		w.discover(other, alice)
+		time.Sleep(time.Minute)
+		w.complete("another relay meanwhile", quick)
+		time.Sleep(8 * time.Minute) // the schedule of this relay fires after ten
+		w.complete("all authors", lists...)
+		if n := w.relays.seen(slow).sessions; n != 2 {
+			w.Errorf("%d sessions with one relay, want one for the first author and one for all that came meanwhile", n)
+		}
+		w.noLetters()
+	})
+}
+
+func TestADeadRelayIsTriedThreeTimesATurnAndIsNoDeadLetter(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		alice := user(w.T, "alice")
+		url := relayURL(1)
+		all := w.holds(url, alice, 10, 60)
+		w.relays.set(url, func(x *remote) { x.down = true })
+		w.discover(url, alice)
+		start := time.Now()
+		time.Sleep(6 * time.Hour)
+		tries := w.relays.seen(url).times
+		if n := within(tries, start, start.Add(10*time.Minute)); n > 6 { // the first turn, and perhaps the schedule's
+			w.Errorf("tried %d times at first", n)
+		}
+		if n := len(tries); n < 25 || n > 3*25 {
+			w.Errorf("tried %d times in six hours, want up to 3 in each of 25 turns", n)
+		}
+		if s := w.sync(url); s.LastOK != 0 || s.Failures != len(tries) || s.Last.Why == "" {
+			w.Errorf("%d failures are remembered as %+v", len(tries), s)
+		}
+		if n := w.ever(events.StreamOutcome); n < 24 || n > 25 {
+			w.Errorf("told of %d syncs, want one for each turn", n)
+		}
+		w.noLetters()
+		w.relays.set(url, func(x *remote) { x.down = false })
+		time.Sleep(16 * time.Minute)
+		w.complete("when it is back", all)
+		if s := w.sync(url); s.Failures != 0 || s.LastOK == 0 {
+			w.Errorf("a success is remembered as %+v", s)
+		}
+
+		// The local relay fails instead: nothing is lost either.
+		more := w.holds(url, alice, 10, 60)
+		w.relays.set(home, func(x *remote) { x.down = true })
+		time.Sleep(2 * time.Hour)
+		w.relays.set(home, func(x *remote) { x.down = false })
+		time.Sleep(16 * time.Minute)
+		w.complete("when the local relay is back", more)
+		w.noLetters()
+	})
+}
+
+func TestWhatMayNotBeCopiedAndWhatIsRefusedIsCounted(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		alice := user(w.T, "alice")
+		url := relayURL(1)
+		good := w.holds(url, alice, 5, 60)
+		now := time.Now().Unix()
+		protected := note(w.T, alice, "protected", events.Tag{"-"})
+		expired := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: now - 100, Tags: []events.Tag{{"expiration", fmt.Sprint(now - 50)}}})
+		future := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: now + 24*3600})
+		unwanted := note(w.T, alice, "unwanted")
+		// JSON as relaymesh writes it is six times as long as it need be: too
+		// long for a message, but no reason to stop.
+		angles := note(w.T, alice, strings.Repeat("<", 200<<10))
+		w.relays.set(url, func(x *remote) { x.events = append(x.events, protected, expired, future, unwanted, angles) })
+		w.relays.set(home, func(x *remote) {
+			x.refuse = func(e events.Event) string {
+				if e.ID == unwanted.ID {
+					return "blocked: unwanted"
+				}
+				return ""
+			}
+		})
+		w.discover(url, alice)
+		time.Sleep(time.Minute)
+		w.complete("the others", good, []events.Event{angles})
+		if n := len(w.relays.ids(home)); n != len(good)+1 {
+			w.Errorf("the local relay holds %d events", n)
+		}
+		told := outcomes[events.SyncFinished](w, events.SubjectSyncFinished)
+		if len(told) != 1 || !told[0].OK || told[0].Missing != 10 || told[0].Stored != 6 || told[0].Refused != 4 || told[0].Invalid != 0 {
+			w.Errorf("told %+v", told)
+		}
+		w.noLetters()
+	})
+}
+
+func TestARelayWithoutNegentropyIsReadByPagesToTheEnd(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		alice, bob := user(w.T, "alice"), user(w.T, "bob")
+		whole, capped := relayURL(1), relayURL(2)
+		var all [][]events.Event
+		all = append(all, w.holds(whole, alice, 1100, 7))
+		// Several in one second, fewer than a page; and the first second of
+		// all, before which there is nothing.
+		for i := range 4 {
+			all = append(all, w.holds(capped, bob, 60, 3))
+			time.Sleep(time.Duration(i) * time.Second)
+		}
+		first := sign(w.T, bob, events.Event{Kind: 1, CreatedAt: 0, Content: "first"})
+		first.CreatedAt = 0
+		if err := bob.SignEvent(&first); err != nil {
+			w.Fatal(err)
+		}
+		all = append(all, []events.Event{first})
+		w.relays.set(whole, func(x *remote) { x.plain = true })
+		w.relays.set(capped, func(x *remote) { x.plain, x.page, x.events = true, 20, append(x.events, first) })
+		w.discover(whole, alice)
+		w.discover(capped, bob)
+		time.Sleep(time.Minute)
+		w.complete("by pages", all...)
+		for url, n := range map[string]int{whole: 1100, capped: 241} {
+			if s := w.sync(url); !s.Last.OK || s.Last.Missing != n || s.Last.Stored != n {
+				w.Errorf("%s: %+v", url, s)
+			}
+		}
+		before := w.relays.seen(capped).queries
+		time.Sleep(15 * time.Minute)
+		if s := w.sync(capped); !s.Last.OK || s.Last.Missing != 0 {
+			w.Errorf("again: %+v", s)
+		}
+		if n := w.relays.seen(capped).queries - before; n < 12 || n > 30 {
+			w.Errorf("%d pages for 241 events in pages of 20", n)
+		}
+		w.noLetters()
+	})
+}
