@@ -1,0 +1,142 @@
+package pair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+const (
+	// maxRetries is how often in a row the same is tried again after an
+	// interruption; the waits between grow from firstWait, threefold.
+	maxRetries = 5
+	firstWait  = 100 * time.Millisecond
+	// A relay that keeps us waiting longer than this for its answers is
+	// dropped: patience once, for it may have to read a large set first, and
+	// pace for every message.
+	patience = 2 * time.Minute
+	pace     = 2 * time.Second
+)
+
+// line is one side of a sync, with its session while there is one.
+type line struct {
+	Side
+	at      negentropy.Side
+	session Session
+
+	alive   atomic.Bool // it has answered before, so an interruption may pass
+	written atomic.Bool // it was written to since it was listed last
+
+	listed bool // compared by listing it, not by sessions
+	list   negentropy.Store
+	local  *negentropy.Reconciler // answers for it
+
+	waited  time.Duration // for answers in sessions
+	answers int
+}
+
+// fail says which side an error is about.
+func (l *line) fail(err error) error {
+	if err == nil || errors.As(err, new(*sideError)) {
+		return err
+	}
+	return &sideError{int(l.at), l.Name, err}
+}
+
+// again tries something until it does not end with ErrInterrupted, a few times
+// at most. A side that has never answered is not tried again.
+func (l *line) again(ctx context.Context, try func() error) error {
+	wait := firstWait
+	for n := 0; ; n++ {
+		err := try()
+		if !errors.Is(err, ErrInterrupted) {
+			l.alive.Store(true)
+			return l.fail(err)
+		}
+		if !l.alive.Load() || n == maxRetries {
+			return l.fail(err)
+		}
+		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
+			return err
+		}
+		wait *= 3
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// agreed is the answer of a relay that says nothing: the protocol's version.
+var agreed = []byte{0x61}
+
+// exchange sends a message of the bridge and returns the answer. If there is no
+// session, or it was dropped, the message opens a new one: what it asks does
+// not depend on messages before it.
+func (l *line) exchange(ctx context.Context, filter events.Filter, msg []byte) (answer []byte, err error) {
+	if l.local != nil {
+		answer, err = l.local.Respond(msg)
+		return slices.Clone(answer), l.fail(err)
+	}
+	begun := time.Now()
+	err = l.again(ctx, func() error {
+		var err error
+		if l.session == nil {
+			l.session, answer, err = l.Open(ctx, filter, msg)
+		} else {
+			answer, err = l.session.Exchange(ctx, msg)
+		}
+		if err != nil {
+			l.hangUp()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.waited += time.Since(begun)
+	l.answers++
+	if most := patience + time.Duration(l.answers)*pace; l.waited > most {
+		return nil, l.fail(fmt.Errorf("%w: its %d answers took %s", ErrMisbehaving, l.answers, l.waited.Round(time.Second)))
+	}
+	if len(answer) == 0 {
+		return agreed, nil
+	}
+	return answer, nil
+}
+
+// start readies a listed side to answer about a window.
+func (l *line) start(w window) {
+	if !l.listed {
+		return
+	}
+	until := uint64(w.until) //nolint:gosec // not negative
+	if w.until == 0 {
+		until = math.MaxUint64
+	}
+	set := negentropy.Range(l.list, uint64(w.since), until) //nolint:gosec // not negative
+	l.local = negentropy.NewReconciler(set, negentropy.Options{FrameLimit: negentropy.DefaultMessageLimit})
+}
+
+// hangUp ends the session; the next message opens a new one.
+func (l *line) hangUp() {
+	if l.session != nil {
+		l.session.Close()
+	}
+	l.session, l.local = nil, nil
+}

@@ -1,0 +1,126 @@
+package pair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+const (
+	// pageSize is the limit of a paged REQ, which every relay allows.
+	pageSize = 500
+	// maxListed is how many events of a relay are listed before the window is
+	// cut there and compared.
+	maxListed = 200_000
+)
+
+// lister lists a relay, page by page, newest first. Pages overlap by one
+// second, since several events may share the oldest one's.
+//
+// A relay that caps pages below pageSize is followed all the same: the end is
+// an empty page. What shares one second beyond a full page cannot be reached by
+// NIP-01.
+type lister struct {
+	line   *line
+	filter events.Filter
+	items  []negentropy.Item
+	edge   map[negentropy.ID]struct{} // ids listed of the second where the last page ended
+	capped bool                       // a second may hold more than a page
+}
+
+// fill lists the relay's events of a window for the bridge. since is where the
+// list begins, which is later than the window's if there were too many.
+func (l *line) fill(ctx context.Context, filter events.Filter, w window) (since int64, capped bool, err error) {
+	li := lister{line: l, filter: w.filter(filter), edge: map[negentropy.ID]struct{}{}}
+	li.filter.Limit = pageSize
+	since = w.since
+	for {
+		page, err := li.page(ctx)
+		if err != nil {
+			return 0, false, err
+		}
+		oldest, more := li.add(page)
+		if !more {
+			break
+		}
+		if len(li.items) >= maxListed && oldest < li.items[0].Timestamp {
+			since = int64(oldest) + 1 //nolint:gosec // an event's created_at
+			break
+		}
+		if len(li.items) >= 5*maxListed {
+			return 0, false, l.fail(fmt.Errorf("%w: it lists %d events of one second", ErrMisbehaving, len(li.items)))
+		}
+	}
+	l.list = negentropy.NewVector(li.items)
+	return since, li.capped, nil
+}
+
+// page asks for the next page.
+func (li *lister) page(ctx context.Context) (page []negentropy.Item, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readTime, li.line.tooSlow())
+	defer cancel()
+	err = li.line.again(ctx, func() error {
+		for e, err := range li.line.Query(ctx, li.filter) {
+			switch {
+			case errors.Is(err, ErrInterrupted) && len(page) > 0:
+				return nil // a shorter page
+			case err != nil:
+				return timely(ctx, err)
+			}
+			id, err := negentropy.ParseID(e.ID)
+			if err != nil {
+				return err
+			}
+			page = append(page, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id}) //nolint:gosec // checked by who read it
+		}
+		return nil
+	})
+	return page, err
+}
+
+// add takes a page in and moves the filter on. It returns the oldest second
+// of the page, and false when it was the last.
+func (li *lister) add(page []negentropy.Item) (oldest uint64, more bool) {
+	if len(page) == 0 {
+		return 0, false
+	}
+	oldest = page[0].Timestamp
+	for _, item := range page {
+		oldest = min(oldest, item.Timestamp)
+	}
+	before, fresh := li.edge, 0
+	edge := map[negentropy.ID]struct{}{}
+	for _, item := range page {
+		if item.Timestamp == oldest {
+			edge[item.ID] = struct{}{}
+		}
+		if _, dup := before[item.ID]; !dup {
+			li.items = append(li.items, item)
+			fresh++
+		}
+	}
+	if int64(oldest) == li.filter.Until { //nolint:gosec // an event's created_at
+		for id := range before {
+			edge[id] = struct{}{}
+		}
+	}
+	li.edge = edge
+	next := int64(oldest) //nolint:gosec // an event's created_at
+	if fresh == 0 {
+		// Only the overlap: step over its second, and see what is left below.
+		li.capped = li.capped || full(len(page))
+		next--
+	}
+	if next < max(li.filter.Since, 1) {
+		return oldest, false
+	}
+	li.filter.Until = next
+	return oldest, true
+}
+
+// full reports whether a page of one second may have been cut: relays cut at
+// round numbers.
+func full(n int) bool { return n >= pageSize || (n >= 50 && n%50 == 0) }

@@ -1,0 +1,241 @@
+package pair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+const (
+	// maxPasses bounds the comparisons of one window: one to find, one to
+	// prove, and some for what changes meanwhile.
+	maxPasses = 6
+	// provedToStart is the first pass that leaves out what is newer than the
+	// start of the sync.
+	provedToStart = 2
+	// maxWindows bounds the spans that a sync is cut into.
+	maxWindows = 10_000
+
+	defaultMaxMessages = 100_000
+)
+
+// run is one sync.
+type run struct {
+	opts   Options
+	filter events.Filter
+	start  int64 // Unix seconds
+	lines  [2]*line
+	queues [2]*queue // by the side that is written to
+	known  *known
+	tally  tally
+
+	round atomic.Int32 // counts comparisons, begun in new sessions
+	read  [2]struct {  // from a side, in this round
+		count  atomic.Int64
+		oldest atomic.Int64 // created_at
+	}
+
+	// Of the comparing goroutine.
+	left  []Refusal
+	lefts int
+	why   string
+}
+
+// Sync makes two relays hold the same of what matches the filter, in the
+// directions of the options, and returns what that came to; after an error the
+// figures are right, too. An error says which side is at fault, and is worth
+// another try unless it is ErrMisbehaving. The filter must have no limit.
+//
+// It goes on until it is done or ctx ends: callers who do not trust the relays
+// bound it by that.
+func Sync(ctx context.Context, a, b Side, filter events.Filter, o Options) (Result, error) {
+	if filter.Limit != 0 {
+		return Result{}, errors.New("filter: a limit has no meaning in a sync")
+	}
+	if o.MaxMessages == 0 {
+		o.MaxMessages = defaultMaxMessages
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &run{
+		opts: o, filter: filter, start: o.Now().Unix(), known: newKnown(), tally: tally{report: o.Progress},
+		lines:  [2]*line{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
+		queues: [2]*queue{newQueue(), newQueue()},
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	for to := range r.lines {
+		if !o.Direction.writes(negentropy.Side(to)) {
+			continue
+		}
+		for range workers {
+			group.Go(func() error { return r.carry(gctx, negentropy.Side(to)) })
+		}
+	}
+	group.Go(func() error {
+		err := r.windows(gctx)
+		for _, q := range r.queues {
+			q.close()
+		}
+		return err
+	})
+	err := group.Wait()
+	return Result{
+		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refused: r.left, Left: r.lefts,
+	}, err
+}
+
+// windows works through the spans of time, the newest first.
+func (r *run) windows(ctx context.Context) error {
+	open := []window{{r.filter.Since, r.filter.Until}}
+	for n := 1; len(open) > 0; n++ {
+		if n > maxWindows {
+			return fmt.Errorf("cut into more than %d spans of time; give a narrower filter", maxWindows)
+		}
+		next := open[len(open)-1]
+		more, err := r.settle(ctx, next)
+		if err != nil {
+			return err
+		}
+		open = append(open[:len(open)-1], more...)
+	}
+	return nil
+}
+
+// settle compares a window, waits for the transfers, and compares it again,
+// until nothing is found any more. It returns the windows that are left to be
+// settled of it, the oldest first.
+func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
+	for _, l := range r.lines {
+		l.list = nil
+	}
+	r.tally.add(func(f *Figures) { f.Windows++ })
+	for pass := 0; pass < maxPasses; {
+		since, err := r.list(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		if since > w.since {
+			rest = append([]window{{w.since, since - 1}}, rest...)
+			w.since = since
+		}
+		f, err := r.one(ctx, w, pass)
+		if at := (*sideError)(nil); errors.As(err, &at) {
+			newer, older, ok := w.split(r.opts.Now().Unix())
+			switch {
+			case errors.Is(err, ErrTooLarge) && ok:
+				return append(rest, older, newer), nil
+			case errors.Is(err, ErrTooLarge), errors.Is(err, ErrNoNegentropy):
+				r.lines[at.side].listed = true
+				continue
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		pass++
+		cut, err := r.truncated(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		newer, older, ok := r.halves(w)
+		switch {
+		case ok && !cut:
+			r.uncount(f)
+			return append(rest, older, newer), nil
+		case f.fresh > 0 || cut:
+			r.uncount(f)
+		default:
+			r.lefts += f.lefts
+			r.left = append(r.left, f.left[:min(len(f.left), maxRefused-len(r.left))]...)
+			return rest, nil
+		}
+	}
+	return nil, fmt.Errorf("%w after %d passes: %s (A) and %s (B)", ErrUnproved, maxPasses, r.lines[0].Name, r.lines[1].Name)
+}
+
+// one runs a pass and waits for its transfers.
+func (r *run) one(ctx context.Context, w window, pass int) (*findings, error) {
+	if pass >= provedToStart && r.start >= w.since && (w.until == 0 || w.until > r.start) {
+		w.until = r.start
+	}
+	r.round.Add(1)
+	for s := range r.read {
+		r.read[s].count.Store(0)
+		r.read[s].oldest.Store(0)
+	}
+	f, err := r.compare(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	r.tally.add(func(f *Figures) { f.Passes++ })
+	for _, q := range r.queues {
+		if err := q.drained(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// list lists the sides that need it, and returns where their lists begin.
+func (r *run) list(ctx context.Context, w window) (since int64, err error) {
+	since = w.since
+	for _, l := range r.lines {
+		if written := l.written.Swap(false); !l.listed || (l.list != nil && !written) {
+			continue
+		}
+		begin, capped, err := l.fill(ctx, r.filter, w)
+		if err != nil {
+			return 0, err
+		}
+		if capped {
+			r.why = l.Name + " shows no more than a page of the events of one second"
+		}
+		since = max(since, begin)
+	}
+	return since, nil
+}
+
+// note counts what was read from a side.
+func (r *run) note(from negentropy.Side, batch []events.Event, size int) {
+	r.tally.add(func(f *Figures) {
+		f.EventBytes += int64(size)
+		r.read[from].count.Add(int64(len(batch)))
+		oldest := &r.read[from].oldest
+		for _, e := range batch {
+			if old := oldest.Load(); old == 0 || e.CreatedAt < old {
+				oldest.Store(e.CreatedAt)
+			}
+		}
+	})
+}
+
+// tally holds the figures.
+type tally struct {
+	mu     sync.Mutex
+	f      Figures
+	report func(Figures)
+}
+
+func (t *tally) add(change func(*Figures)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&t.f)
+	if t.report != nil {
+		t.report(t.f)
+	}
+}
+
+func (t *tally) figures() Figures {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.f
+}
