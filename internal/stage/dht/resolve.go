@@ -149,11 +149,14 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 	for _, url := range list.Write {
 		group.Go(func() error {
 			answered, err := s.probe(ctx, url)
+			if err != nil {
+				return err
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if !answered {
 				silent++
-				return err
+				return nil
 			}
 			out = append(out, events.Output{
 				Subject: events.RelayDiscoveredSubject(events.RelayKey(url)),

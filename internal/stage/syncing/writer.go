@@ -14,9 +14,9 @@ import (
 // own sync uses as many, and every relay takes it.
 const writing = 64
 
-// writer writes events to the local relay, many at a time, and tells ingest of
-// each that was taken. When all places are busy it makes its caller wait, and
-// so the remote relay.
+// writer hands events to ingest and writes them to the local relay, many at a
+// time. When all places are busy it makes its caller wait, and so the remote
+// relay.
 type writer struct {
 	stage  *Stage
 	ctx    context.Context //nolint:containedctx // the writer lives for one sync only
@@ -44,6 +44,13 @@ func (w *writer) event(e events.Event) error {
 		return err
 	}
 	w.group.Go(func() error {
+		// Ingest first: it may carry a list, or refer to what is missing, and
+		// once the local relay has it no sync looks at it again.
+		if received, ok := stage.Received(e); ok {
+			if err := w.stage.Publish(w.ctx, received); err != nil {
+				return err
+			}
+		}
 		refused, err := w.stage.Net.Publish(w.ctx, w.stage.Local, e)
 		if err != nil {
 			return err
@@ -54,13 +61,7 @@ func (w *writer) event(e events.Event) error {
 			return nil
 		}
 		w.count(&w.result.Stored)
-		// Ingest must see it even if it does not read the local relay: it may
-		// carry a list, or refer to what is missing.
-		received, ok := stage.Received(e)
-		if !ok {
-			return nil
-		}
-		return w.stage.Publish(w.ctx, received)
+		return nil
 	})
 	return nil
 }
