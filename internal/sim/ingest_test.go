@@ -396,19 +396,10 @@ func TestLinksFollowTheNewestListAndAnOldOneChangesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
 		alice := user(w.T, "alice")
-		linked := func() (urls []string) {
-			err := store[events.Link](w, events.BucketLinks).Each(context.Background(), events.LinkKey("*", alice.PublicKey()),
-				func(_ string, l events.Link) error { urls = append(urls, l.URL); return nil })
-			if err != nil {
-				w.Fatal(err)
-			}
-			slices.Sort(urls)
-			return urls
-		}
 		want := func(what string, urls ...string) {
 			w.Helper()
 			time.Sleep(time.Minute)
-			if got := linked(); !slices.Equal(got, urls) {
+			if got := w.links(alice.PublicKey()); !slices.Equal(got, urls) {
 				w.Errorf("%s: links to %v, want %v", what, got, urls)
 			}
 		}

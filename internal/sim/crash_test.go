@@ -1,0 +1,200 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// crash is a message whose handling is interrupted after each of its effects.
+type crash struct {
+	name string
+	work func(w *world, f *faults) *worker
+	// send sends the message of one run and returns what tells the state that
+	// it leads to, in words that are the same in every run.
+	send func(w *world, run string) (state func() string)
+}
+
+var crashes = []crash{
+	{"ingest: a newer list", (*world).ingest, func(w *world, run string) func() string {
+		key := user(w.T, run)
+		gone, kept := relayURL(1), relayURL(2)
+		for _, url := range []string{gone, kept} {
+			put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), key.PublicKey()),
+				events.Link{URL: url, Via: map[string]int64{events.ViaDHT: 50}})
+		}
+		put(w, events.BucketAuthors, key.PublicKey(), events.Author{
+			Lists: map[string]events.List{events.ViaDHT: {Version: 50, Write: []string{gone, kept}}},
+		})
+		l := list(w.T, key, 100, kept, relayURL(3))
+		w.sendEvent(l.DHT)
+		return func() string {
+			r := get[events.Record](w, events.BucketRecords, events.RecordKey(stage.TargetHex(l.Item)))
+			a := get[events.Author](w, events.BucketAuthors, key.PublicKey())
+			return fmt.Sprint("record of seq ", r.Seq, ", list ", a.Lists[events.ViaDHT].Write, ", links ", w.links(key.PublicKey()))
+		}
+	}},
+	{"ingest: a reply", (*world).ingest, func(w *world, run string) func() string {
+		key, parent := user(w.T, run), user(w.T, run+" parent")
+		lacking := note(w.T, parent, "lacking")
+		w.sendEvent(note(w.T, key, "reply", events.Tag{"e", lacking.ID}, events.Tag{"p", parent.PublicKey()}, events.Tag{"dht_key", strings.Repeat("11", 32)}))
+		return func() string {
+			a := get[events.Author](w, events.BucketAuthors, key.PublicKey())
+			b := get[events.Author](w, events.BucketAuthors, parent.PublicKey())
+			return fmt.Sprint("seen ", a.FirstSeen > 0, ", key of the parent's author ", b.DHTKey)
+		}
+	}},
+	{"dht: put a record", (*world).dhtworker, func(w *world, run string) func() string {
+		l := list(w.T, user(w.T, run), 100, relayURL(1))
+		target := stage.TargetHex(l.Item)
+		r := events.Record{PubKey: l.DHT.PubKey}
+		stage.SetItem(&r, l.Item)
+		put(w, events.BucketRecords, events.RecordKey(target), r)
+		w.send(events.RelayListSignedSubject(target), []byte("{}"))
+		return func() string {
+			r := get[events.Record](w, events.BucketRecords, events.RecordKey(target))
+			return fmt.Sprint("verified ", r.VerifiedAt > 0, ", holders ", len(r.Holders)/26, ", failures ", r.Failures)
+		}
+	}},
+	{"dht: look a list up", (*world).dhtworker, func(w *world, run string) func() string {
+		key := user(w.T, run)
+		l := list(w.T, key, 100, "wss://one."+host(run), "wss://two."+host(run))
+		w.dht.set(func(n *network) { n.items[stage.TargetHex(l.Item)] = l.Item })
+		put(w, events.BucketAuthors, key.PublicKey(), events.Author{DHTKey: hexOf(l.Item.Key[:])})
+		w.send(events.AuthorSeenSubject(key.PublicKey()), []byte("{}"))
+		return func() string {
+			a := get[events.Author](w, events.BucketAuthors, key.PublicKey())
+			var probed int
+			for _, url := range a.Lists[events.ViaDHT].Write {
+				if get[events.Relay](w, events.BucketRelays, events.RelayKey(url)).ProbedAt > 0 {
+					probed++
+				}
+			}
+			return fmt.Sprint("next look-up set ", a.NextResolve > 0, ", probed ", probed, ", links ", len(w.links(key.PublicKey())))
+		}
+	}},
+	{"syncing: discover", (*world).syncworker, func(w *world, run string) func() string {
+		url := "wss://" + host(run)
+		w.send(events.RelayDiscoveredSubject(events.RelayKey(url)), events.Encode(events.RelayDiscovered{URL: url}))
+		return func() string {
+			r := get[events.Relay](w, events.BucketRelays, events.RelayKey(url))
+			return fmt.Sprint("known ", r.URL == url, ", schedule ", w.scheduled(events.SyncDueSubject(events.RelayKey(url))))
+		}
+	}},
+	{"syncing: sync", (*world).syncworker, func(w *world, run string) func() string {
+		key, url := user(w.T, run), "wss://"+host(run)
+		all := w.holds(url, key, 3, 60)
+		put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), key.PublicKey()), events.Link{URL: url, Via: map[string]int64{events.ViaHint: 0}})
+		w.send(events.SyncDueSubject(events.RelayKey(url)), events.Encode(events.SyncDue{URL: url}))
+		return func() string {
+			w.complete(run, all)
+			s := w.sync(url)
+			return fmt.Sprint("last ok ", s.Last.OK, ", failures ", s.Failures)
+		}
+	}},
+	{"fetch: find a note", (*world).fetcher, func(w *world, run string) func() string {
+		e, url := note(w.T, user(w.T, run), "note"), "wss://"+host(run)
+		w.relays.set(url, func(x *remote) { x.events = append(x.events, e) })
+		w.missing(events.NoteMissing{EventID: e.ID, Relays: []string{url}})
+		return func() string {
+			w.complete(run, []events.Event{e})
+			return "written"
+		}
+	}},
+}
+
+// Each effect of a handler, KV write or publish, fails once, and once fails
+// but happens all the same. The message comes again, and in the end state and
+// outputs are as if nothing had been.
+func TestAWorkerThatFailsBetweenItsEffectsChangesNothingInTheEnd(t *testing.T) {
+	for _, c := range crashes {
+		inWorld(t, func(w *world) { w.crash(c) })
+	}
+}
+
+func (w *world) crash(c crash) {
+	w.Helper()
+	try := func(run string, f *faults) string {
+		before := w.outputs()
+		x := c.work(w, f)
+		state := c.send(w, c.name+run)
+		time.Sleep(3 * time.Minute)
+		x.end(w.T)
+		after := w.outputs()
+		for stream, n := range before {
+			after[stream] -= n
+		}
+		return fmt.Sprint(state(), ", outputs ", after)
+	}
+	want := try("", nil)
+	for _, happened := range []bool{false, true} {
+		effects := 0
+		for at := 1; ; at++ {
+			f := &faults{at: at, happened: happened}
+			got := try(fmt.Sprint(at, happened), f)
+			if got != want {
+				w.Errorf("%s, effect %d failed (happened: %t):\n got %s\nwant %s", c.name, at, happened, got, want)
+			}
+			if !f.fired() {
+				break
+			}
+			effects++
+		}
+		if effects < 2 {
+			w.Errorf("%s (happened: %t) has %d effects only: nothing was tested", c.name, happened, effects)
+		}
+	}
+	w.Logf("%s: %s", c.name, want)
+	w.noLetters()
+}
+
+// outputs counts what the streams have ever taken, without those whose
+// schedules fire by themselves.
+func (w *world) outputs() map[string]int {
+	w.Helper()
+	counts := map[string]int{}
+	for _, s := range events.Streams() {
+		if !s.Schedules {
+			counts[s.Name] = w.ever(s.Name)
+		}
+	}
+	return counts
+}
+
+// links are the relays that an author is linked to.
+func (w *world) links(pubkey string) (urls []string) {
+	w.Helper()
+	err := store[events.Link](w, events.BucketLinks).Each(context.Background(), events.LinkKey("*", pubkey),
+		func(_ string, l events.Link) error { urls = append(urls, l.URL); return nil })
+	if err != nil {
+		w.Fatal(err)
+	}
+	slices.Sort(urls)
+	return urls
+}
+
+// scheduled reports whether a schedule publishes to the subject.
+func (w *world) scheduled(subject string) bool {
+	w.Helper()
+	s, err := w.js.Stream(context.Background(), events.StreamSyncDue)
+	if err != nil {
+		w.Fatal(err)
+	}
+	_, err = s.GetLastMsgForSubject(context.Background(), events.PrefixSchedule+subject)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		w.Fatal(err)
+	}
+	return err == nil
+}
+
+// host makes a host name of any text.
+func host(text string) string { return events.RelayKey(text) + ".example.com" }
