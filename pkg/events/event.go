@@ -86,6 +86,8 @@ func (e *Event) Check() error {
 		return fmt.Errorf("created_at: %d is negative", e.CreatedAt)
 	case e.Kind < 0 || e.Kind > 65535:
 		return fmt.Errorf("kind: %d is not in 0..65535", e.Kind)
+	case e.Tags == nil:
+		return errors.New("tags: missing; an event without tags has an empty list")
 	case len(e.Tags) > MaxTags:
 		return fmt.Errorf("tags: %d, at most %d are accepted", len(e.Tags), MaxTags)
 	case len(e.Content) > MaxEventBytes:
