@@ -91,6 +91,7 @@ func TestParseEventNamesTheFieldAtFault(t *testing.T) {
 		"negative kind":          {change("kind", -1), "kind:"},
 		"tag of zero length":     {change("tags", [][]string{{"p", "x"}, {}}), "tags[1]:"},
 		"content of several MiB": {change("content", strings.Repeat("x", 3<<20)), "event:"},
+		"no tags":                {change("tags", nil), "tags: missing"},
 		"ten thousand tags":      {change("tags", make([][]string, events.MaxTags+1)), "tags:"},
 	} {
 		if _, err := events.ParseEvent(tc.raw); err == nil || !strings.HasPrefix(err.Error(), tc.want) {

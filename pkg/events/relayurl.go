@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -52,11 +53,9 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 			return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
 		}
 	}
-	port := u.Port()
-	if port == "" || (scheme == "ws" && port == "80") || (scheme == "wss" && port == "443") {
-		port = ""
-	} else {
-		port = ":" + port
+	port, err := normalizePort(scheme, u.Port())
+	if err != nil {
+		return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
 	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
@@ -73,6 +72,21 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 func RelayKey(normalized string) string {
 	sum := sha256.Sum256([]byte(normalized))
 	return hex.EncodeToString(sum[:16])
+}
+
+// normalizePort returns the port with its colon, or "" for the scheme's own.
+func normalizePort(scheme, port string) (string, error) {
+	if port == "" {
+		return "", nil
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil || n == 0:
+		return "", fmt.Errorf("port %s is not within 1 and 65535", clip(port))
+	case scheme == "ws" && n == 80, scheme == "wss" && n == 443:
+		return "", nil
+	}
+	return ":" + strconv.FormatUint(n, 10), nil
 }
 
 func publicHost(host string) error {
@@ -99,7 +113,8 @@ func publicHost(host string) error {
 
 // reserved lists what IsGlobalUnicast and IsPrivate let through: shared
 // address space, documentation, benchmarking, protocol assignments, class E,
-// NAT64, Teredo and 6to4, the last three because they embed any IPv4 address.
+// discard and segment routing prefixes, and every form that embeds an IPv4
+// address: IPv4-compatible, IPv4-translated, NAT64, Teredo and 6to4.
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("100.64.0.0/10"),
@@ -109,6 +124,11 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"),
 	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("::ffff:0:0:0/96"),
+	netip.MustParsePrefix("100::/64"),
+	netip.MustParsePrefix("3fff::/20"),
+	netip.MustParsePrefix("5f00::/16"),
 	netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"),
 	netip.MustParsePrefix("2001::/32"),

@@ -14,6 +14,7 @@ func TestNormalizeRelayURL(t *testing.T) {
 		"\twss://relay.example.com/\n":         "wss://relay.example.com",
 		"WSS://relay.example.com:443/":         "wss://relay.example.com",
 		"ws://relay.example.com:80":            "ws://relay.example.com",
+		"wss://relay.example.com:0443":         "wss://relay.example.com",
 		"wss://relay.example.com:8443/Inbox//": "wss://relay.example.com:8443/Inbox",
 		"wss://relay.example.com./#frag":       "wss://relay.example.com",
 		"wss://relay.example.com/?a=b":         "wss://relay.example.com?a=b",
@@ -29,7 +30,7 @@ func TestNormalizeRelayURL(t *testing.T) {
 func TestNormalizeRelayURLRefuses(t *testing.T) {
 	for _, in := range []string{
 		"", "relay.example.com", "http://relay.example.com", "https://relay.example.com", "javascript:alert(1)",
-		"wss://", "wss://user:pw@relay.example.com", "wss://%zz", "wss://relay",
+		"wss://", "wss://relay.example.com:0", "wss://relay.example.com:65536", "wss://user:pw@relay.example.com", "wss://%zz", "wss://relay",
 		"ws://localhost", "ws://a.localhost", "ws://127.0.0.1", "ws://127.1", "ws://2130706433", "ws://0x7f000001", "ws://0177.0.0.1",
 		"ws://10.0.0.1", "ws://192.168.1.1:7777", "ws://172.16.0.1", "ws://100.64.0.1", "ws://0.0.0.0",
 		"ws://169.254.169.254/latest/meta-data", "ws://[::1]", "ws://[::ffff:127.0.0.1]", "ws://[fe80::1]", "ws://[fd00::1]",
@@ -51,7 +52,7 @@ func TestPublicAddr(t *testing.T) {
 	for addr, want := range map[string]bool{
 		"1.1.1.1": true, "2606:4700::1111": true, "::ffff:1.1.1.1": true,
 		"::ffff:10.0.0.1": false, "224.0.0.1": false, "255.255.255.255": false, "240.0.0.1": false, "198.18.0.1": false,
-		"192.0.2.1": false, "::": false, "ff02::1": false, "2002:7f00:1::": false, "2001::1": false,
+		"192.0.2.1": false, "::": false, "::7f00:1": false, "::ffff:0:7f00:1": false, "100::1": false, "3fff::1": false, "5f00::1": false, "ff02::1": false, "2002:7f00:1::": false, "2001::1": false,
 	} {
 		if got := events.PublicAddr(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: public is %t", addr, got)
