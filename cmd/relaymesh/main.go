@@ -21,6 +21,7 @@ type cli struct {
 
 	Up        upCmd        `cmd:"" help:"Run the whole pipeline in this process, with an embedded NATS server."`
 	Demo      demoCmd      `cmd:"" help:"Build a small world on loopback and show in it what relaymesh promises."`
+	Sync      syncCmd      `cmd:"" help:"Sync two relays with each other, once; no pipeline needed."`
 	Resolve   resolveCmd   `cmd:"" help:"Read a relay list from the DHT."`
 	Publish   publishCmd   `cmd:"" help:"Sign a relay list and send it on its way to the DHT."`
 	Status    statusCmd    `cmd:"" help:"Show what waits in each stage and what is known."`
@@ -59,6 +60,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
 		return run.ExitUsage
+	case errors.Is(err, errPartly):
+		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
+		return run.ExitPartly
 	case ctx.Err() != nil:
 		return run.ExitInterrupted
 	default:

@@ -26,6 +26,7 @@ const (
 	ExitOK          = 0
 	ExitFailed      = 1
 	ExitUsage       = 2
+	ExitPartly      = 3
 	ExitInterrupted = 130
 )
 

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+type syncCmd struct {
+	A             string `arg:"" name:"relay-a" help:"URL of a relay (ws:// or wss://), or - for events as JSON lines: standard input where they are read, standard output where they are written."`
+	B             string `arg:"" name:"relay-b" help:"The other one."`
+	Filter        string `default:"{}" placeholder:"JSON" help:"Which events, as a NIP-01 filter without a limit."`
+	Dir           string `enum:"down,up,both,none" default:"both" help:"down writes to RELAY_A what it lacks, up to RELAY_B, none only counts."`
+	Since         string `placeholder:"WHEN" help:"Only events from then on: Unix seconds, a date, a time, or how long ago (72h)."`
+	Until         string `placeholder:"WHEN" help:"Only events until then."`
+	UploadPrivate bool   `help:"Write direct messages and gift wraps to RELAY_B, too."`
+	NsecFile      string `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
+	JSON          bool   `help:"Print one JSON object a second, one for each event that is refused, and one at the end."`
+}
+
+// Help is the long help text.
+func (*syncCmd) Help() string {
+	return "Events travel with their OK awaited, and a last comparison proves that nothing is missing. Relays without " +
+		"NIP-77 are listed instead. With - the figures go to standard error.\n\n" +
+		"Exit codes: 0 ok, 1 failed, 2 usage, 3 some events were refused or could not be compared, 130 interrupted."
+}
+
+// errPartly marks a command that did what could be done.
+var errPartly = errors.New("not everything could be synced")
+
+// job makes the sync of the arguments.
+func (c *syncCmd) job(o *output) (job run.Sync, err error) {
+	job = run.Sync{
+		Down: c.Dir == "down" || c.Dir == "both", Up: c.Dir == "up" || c.Dir == "both",
+		UploadPrivate: c.UploadPrivate, In: os.Stdin, Out: o.out, Log: obs.NewLogger(o.err, "error"),
+	}
+	for name, url := range map[*string]string{&job.A: c.A, &job.B: c.B} {
+		if *name = url; url == run.Lines {
+			continue
+		}
+		if *name, err = events.NormalizeRelayURL(url, true); err != nil {
+			return job, usage("%v", err)
+		}
+	}
+	if job.A == job.B {
+		return job, usage("both sides are %s", job.A)
+	}
+	if err := json.Unmarshal([]byte(c.Filter), &job.Filter); err != nil {
+		return job, usage("--filter: %v", err)
+	}
+	if job.Filter.Limit != 0 {
+		return job, usage("--filter: a limit has no meaning in a sync")
+	}
+	for flag, when := range map[string]struct {
+		text string
+		into *int64
+	}{"--since": {c.Since, &job.Filter.Since}, "--until": {c.Until, &job.Filter.Until}} {
+		if when.text == "" {
+			continue
+		}
+		if *when.into, err = run.ParseWhen(when.text, time.Now()); err != nil {
+			return job, usage("%s: %v", flag, err)
+		}
+	}
+	if c.NsecFile != "" {
+		if job.Key, err = schnorr.ReadSecretFile(c.NsecFile); err != nil {
+			return job, usage("--nsec-file: %v", err)
+		}
+	}
+	return job, nil
+}
+
+// Run syncs, and prints how it goes.
+func (c *syncCmd) Run(ctx context.Context, o *output) error {
+	job, err := c.job(o)
+	if err != nil {
+		return err
+	}
+	p := &progress{to: o.out, json: c.JSON, begun: time.Now()}
+	if c.A == run.Lines || c.B == run.Lines {
+		p.to = o.err
+	}
+	if f, ok := o.err.(*os.File); ok && !c.JSON && term.IsTerminal(int(f.Fd())) {
+		p.line = f
+	}
+	job.Progress = p.step
+	result, err := job.Run(ctx)
+	if err := errors.Join(err, p.end(result, err == nil)); err != nil {
+		return err
+	}
+	if result.NotOurs > 0 || !result.Complete || result.Unreadable > 0 {
+		return fmt.Errorf("%w: %s", errPartly, cmp.Or(result.Why, "see above"))
+	}
+	return nil
+}
+
+// progress shows how a sync goes.
+type progress struct {
+	to    io.Writer // figures
+	line  io.Writer // a line that is written over, on a terminal; or nil
+	json  bool
+	begun time.Time
+
+	mu   sync.Mutex
+	last time.Time
+}
+
+// report is what --json prints; its fields are stable.
+type report struct {
+	Type    string  `json:"message_type"` // progress, refused or summary
+	Seconds float64 `json:"seconds"`
+	run.SyncFigures
+
+	// Of the summary:
+	Complete   *bool  `json:"complete,omitempty"`
+	Why        string `json:"why,omitempty"`
+	Left       int    `json:"left,omitempty"`       // events that still differ, since they were refused
+	Unreadable int    `json:"unreadable,omitempty"` // lines of standard input that are no events
+}
+
+// step takes new figures, and shows them now and then.
+func (p *progress) step(f run.SyncFigures) {
+	every := time.Second
+	if p.line != nil {
+		every /= 5
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if (p.line == nil && !p.json) || time.Since(p.last) < every {
+		return
+	}
+	p.last = time.Now()
+	if p.json {
+		_ = p.print(report{Type: "progress", Seconds: p.seconds(), SyncFigures: f}) // the end tells, if it cannot be written
+		return
+	}
+	fmt.Fprintf(p.line, "\r\x1b[K%s", text(f))
+}
+
+func (p *progress) seconds() float64 { return float64(time.Since(p.begun).Milliseconds()) / 1000 }
+
+func (p *progress) print(v any) error { return json.NewEncoder(p.to).Encode(v) }
+
+func text(f run.SyncFigures) string {
+	return fmt.Sprintf("found %d only in A, %d only in B; written %d to A, %d to B; %d messages, %d KiB",
+		f.OnlyA, f.OnlyB, f.ToA, f.ToB, f.Messages, (f.NegBytes+f.EventBytes)>>10)
+}
+
+// end shows the last figures and what was refused.
+func (p *progress) end(r run.SyncResult, ok bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.line != nil {
+		fmt.Fprint(p.line, "\r\x1b[K")
+	}
+	if p.json {
+		var errs []error
+		for _, x := range r.Refused {
+			errs = append(errs, p.print(struct {
+				Type string `json:"message_type"`
+				run.SyncRefusal
+			}{"refused", x}))
+		}
+		complete := ok && r.Complete
+		errs = append(errs, p.print(report{
+			"summary", p.seconds(), r.SyncFigures, &complete, r.Why, r.Left, r.Unreadable,
+		}))
+		return errors.Join(errs...)
+	}
+	counts := map[string]int{}
+	for _, x := range r.Refused {
+		counts[fmt.Sprintf("not in %s: %s", x.To, x.Why)]++
+	}
+	for _, why := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b))
+	}) {
+		fmt.Fprintf(p.to, "%6d %s\n", counts[why], why)
+	}
+	if r.Unreadable > 0 {
+		fmt.Fprintf(p.to, "%6d lines of standard input are no events\n", r.Unreadable)
+	}
+	state := "complete and proved"
+	switch {
+	case !ok:
+		state = "not complete"
+	case !r.Complete:
+		state = "not complete: " + r.Why
+	case r.Left > 0:
+		state = fmt.Sprintf("complete and proved, but for %d events", r.Left)
+	}
+	_, err := fmt.Fprintf(p.to, "%s; %.1f s; %s\n", text(r.SyncFigures), p.seconds(), state)
+	return err
+}

@@ -1,0 +1,101 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// side is a relay as a side of a sync: it says which failures may pass.
+type side struct {
+	pool *relay.Pool
+	url  string
+}
+
+// conn returns the connection; that there is none just now may pass.
+func (s side) conn(ctx context.Context) (*relay.Conn, error) {
+	c, err := s.pool.Conn(ctx, s.url)
+	if err != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w: %w", pair.ErrInterrupted, err)
+	}
+	return c, err
+}
+
+// Open opens a NIP-77 session.
+func (s side) Open(ctx context.Context, filter events.Filter, first []byte) (pair.Session, []byte, error) {
+	c, err := s.conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	session, answer, err := c.OpenNegentropy(ctx, filter, first)
+	refused := (*relay.RefusedError)(nil)
+	switch {
+	case err == nil:
+		return negSession{session}, answer, nil
+	case errors.Is(err, relay.ErrTooLarge):
+		return nil, nil, fmt.Errorf("%w: %w", pair.ErrTooLarge, err)
+	case errors.Is(err, relay.ErrSessionClosed):
+		return nil, nil, passing(err)
+	case errors.Is(err, relay.ErrNoNegentropy), errors.Is(err, relay.ErrTimeout), errors.As(err, &refused):
+		// Some say so in other words, or not at all. If the relay refuses more
+		// than sessions, listing it will tell.
+		return nil, nil, fmt.Errorf("%w: %w", pair.ErrNoNegentropy, err)
+	}
+	return nil, nil, passing(err)
+}
+
+// Query yields the stored events that match.
+func (s side) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		c, err := s.conn(ctx)
+		if err != nil {
+			yield(events.Event{}, err)
+			return
+		}
+		for e, err := range c.Query(ctx, filter) {
+			if !yield(e, passing(err)) {
+				return
+			}
+		}
+	}
+}
+
+// Publish writes an event and waits for the OK.
+func (s side) Publish(ctx context.Context, e events.Event) (refused string, err error) {
+	c, err := s.conn(ctx)
+	if err != nil {
+		return "", err
+	}
+	err = c.Publish(ctx, e)
+	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
+		return no.Message, nil
+	}
+	return "", passing(err)
+}
+
+type negSession struct{ *relay.NegSession }
+
+// Exchange sends a message and returns the answer.
+func (s negSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
+	answer, err := s.NegSession.Exchange(ctx, msg)
+	if errors.Is(err, relay.ErrTooLarge) {
+		return nil, fmt.Errorf("%w: %w", pair.ErrTooLarge, err)
+	}
+	return answer, passing(err)
+}
+
+// passing marks what a new connection or session may put right.
+func passing(err error) error {
+	if errors.Is(err, relay.ErrMisbehaving) {
+		return err
+	}
+	if errors.Is(err, relay.ErrConnClosed) || errors.Is(err, relay.ErrSessionClosed) {
+		return fmt.Errorf("%w: %w", pair.ErrInterrupted, err)
+	}
+	return err
+}

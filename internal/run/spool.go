@@ -1,0 +1,175 @@
+package run
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// spool makes a side of a sync of JSON lines: it has the events that were read
+// from one stream, and writes what it is given to another. The events lie in a
+// file that has no name; about 150 bytes of each are held.
+type spool struct {
+	out io.Writer
+
+	mu     sync.Mutex
+	file   *os.File
+	end    int64
+	places map[string]place
+	order  []string // ids, newest first, unless stale
+	stale  bool
+}
+
+type place struct {
+	createdAt, offset int64
+	size              int
+}
+
+func newSpool(out io.Writer) (*spool, error) {
+	file, err := os.CreateTemp("", "relaymesh-sync-")
+	if err != nil {
+		return nil, err
+	}
+	return &spool{out: out, file: file, places: map[string]place{}}, os.Remove(file.Name())
+}
+
+// close frees the file.
+func (s *spool) close() error { return s.file.Close() }
+
+// load reads events, one a line, and returns how many lines are none: not JSON,
+// or of a wrong id or signature.
+func (s *spool) load(ctx context.Context, in io.Reader) (unreadable int, err error) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 2*events.MaxEventBytes)
+	for lines.Scan() && ctx.Err() == nil {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		e, err := events.ParseEvent(line)
+		if err == nil {
+			err = schnorr.Verify(&e)
+		}
+		if err != nil {
+			unreadable++
+			continue
+		}
+		if err := s.add(&e); err != nil {
+			return unreadable, err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return unreadable, fmt.Errorf("read events: %w", err)
+	}
+	return unreadable, ctx.Err()
+}
+
+// add keeps an event.
+func (s *spool) add(e *events.Event) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, have := s.places[e.ID]; have {
+		return nil
+	}
+	if _, err := s.file.WriteAt(text, s.end); err != nil {
+		return err
+	}
+	s.places[e.ID] = place{e.CreatedAt, s.end, len(text)}
+	s.end += int64(len(text))
+	s.order, s.stale = append(s.order, e.ID), true
+	return nil
+}
+
+// Open says that lines speak no NIP-77, so they are listed.
+func (s *spool) Open(context.Context, events.Filter, []byte) (pair.Session, []byte, error) {
+	return nil, nil, pair.ErrNoNegentropy
+}
+
+// Query yields what matches, newest first.
+func (s *spool) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		for n, id := range s.candidates(filter) {
+			e, err := s.read(id)
+			if err == nil && n%1000 == 0 {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(e, err)
+				return
+			}
+			if !filter.Match(&e) {
+				continue
+			}
+			if filter.Limit--; !yield(e, nil) || filter.Limit == 0 {
+				return
+			}
+		}
+	}
+}
+
+// candidates returns the ids that may match, newest first.
+func (s *spool) candidates(filter events.Filter) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(filter.IDs) > 0 {
+		return slices.DeleteFunc(slices.Clone(filter.IDs), func(id string) bool {
+			_, have := s.places[id]
+			return !have
+		})
+	}
+	if s.stale {
+		s.order = slices.Clone(s.order) // others may be reading the old one
+		slices.SortFunc(s.order, func(a, b string) int {
+			return cmp.Or(cmp.Compare(s.places[b].createdAt, s.places[a].createdAt), strings.Compare(a, b))
+		})
+		s.stale = false
+	}
+	first := sort.Search(len(s.order), func(i int) bool {
+		return filter.Until == 0 || s.places[s.order[i]].createdAt <= filter.Until
+	})
+	return s.order[first:]
+}
+
+func (s *spool) read(id string) (e events.Event, err error) {
+	s.mu.Lock()
+	at := s.places[id]
+	s.mu.Unlock()
+	text := make([]byte, at.size)
+	if _, err := s.file.ReadAt(text, at.offset); err != nil {
+		return e, err
+	}
+	return e, json.Unmarshal(text, &e)
+}
+
+// Publish writes an event as a line.
+func (s *spool) Publish(_ context.Context, e events.Event) (refused string, err error) {
+	if err := s.add(&e); err != nil {
+		return "", err
+	}
+	line, err := json.Marshal(e)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err = s.out.Write(append(line, '\n'))
+	return "", err
+}

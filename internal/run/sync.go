@@ -1,0 +1,142 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+// Lines in place of a relay's URL means JSON lines: read from Sync.In, written
+// to Sync.Out.
+const Lines = "-"
+
+// Sync is one sync of two relays, which needs no pipeline.
+type Sync struct {
+	A, B          string // normalised URLs; one of them may be Lines
+	Filter        events.Filter
+	Down, Up      bool // from B to A, from A to B; neither only counts
+	UploadPrivate bool
+	Key           *schnorr.SecretKey // answers relays that ask who we are (NIP-42); may be nil
+	In            io.Reader
+	Out           io.Writer
+	Log           *slog.Logger
+	Progress      func(SyncFigures) // see pair.Options
+}
+
+// SyncFigures are the figures of a sync.
+type SyncFigures = pair.Figures
+
+// SyncResult is what a sync came to.
+type SyncResult struct {
+	SyncFigures
+
+	Complete bool   // proved by a last comparison, but for Refused
+	Why      string // why it is not complete
+	// Refused are the first 1,000 events that still differ, and Left is how many
+	// there are; NotOurs of them for other reasons than our own rules.
+	Refused       []SyncRefusal
+	Left, NotOurs int
+	Unreadable    int // lines of Sync.In that are no events
+}
+
+// SyncRefusal is an event that one side lacks still, and why.
+type SyncRefusal struct {
+	ID  string `json:"id"`
+	To  string `json:"to"` // URL of the side that lacks it
+	Why string `json:"why"`
+}
+
+// infoTimeout bounds how long a relay's NIP-11 document is waited for. It is a
+// hint, so without it the sync starts all the same.
+const infoTimeout = 3 * time.Second
+
+// Run syncs until it is done or ctx ends. The result is right after an error,
+// too, as far as it goes.
+func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
+	options := relay.Options{AllowPrivate: true, Log: s.Log}
+	if s.Key != nil {
+		options.Auth = s.Key.SignEvent
+	}
+	pool := relay.NewPool(options)
+	defer pool.Close()
+	var direction pair.Direction
+	if s.Down {
+		direction |= pair.Down
+	}
+	if s.Up {
+		direction |= pair.Up
+	}
+	names := [2]string{s.A, s.B}
+	var sides [2]pair.Side
+	var asking sync.WaitGroup
+	for i, name := range names {
+		if name != Lines {
+			asking.Go(func() { sides[i] = remote(ctx, pool, name) })
+			continue
+		}
+		lines, err := newSpool(s.Out)
+		if err != nil {
+			return result, err
+		}
+		defer func() { err = errors.Join(err, lines.close()) }()
+		sides[i] = pair.Side{Relay: lines, Name: "standard input"}
+		if only := [2]bool{s.Down, s.Up}[i] && !(s.Down && s.Up); only {
+			continue // it is only written to
+		}
+		if result.Unreadable, err = lines.load(ctx, s.In); err != nil {
+			return result, err
+		}
+	}
+	asking.Wait()
+	r, err := pair.Sync(ctx, sides[0], sides[1], s.Filter, pair.Options{
+		Direction: direction, UploadPrivate: s.UploadPrivate, Progress: s.Progress,
+	})
+	result.SyncFigures, result.Complete, result.Why, result.Left = r.Figures, r.Complete, r.Why, r.Left
+	for _, x := range r.Refused {
+		if x.Cause != pair.ByRules {
+			result.NotOurs++
+		}
+		result.Refused = append(result.Refused, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Why})
+	}
+	return result, err
+}
+
+// remote makes a side of a relay.
+func remote(ctx context.Context, pool *relay.Pool, url string) pair.Side {
+	s := pair.Side{Relay: side{pool, url}, Name: url}
+	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
+	defer cancel()
+	if info, err := pool.FetchInfo(ctx, url); err == nil {
+		s.Accepts = max(info.NegentropyFrame(), negentropy.MinFrameLimit)
+	}
+	return s
+}
+
+// ParseWhen reads a point in time as Unix seconds, a date (2006-01-02), a time
+// (RFC 3339), or how long ago it is (72h).
+func ParseWhen(text string, now time.Time) (int64, error) {
+	if ago, err := time.ParseDuration(text); err == nil && ago > 0 {
+		return now.Add(-ago).Unix(), nil
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.Unix(), nil
+		}
+	}
+	unix, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || unix < 0 {
+		return 0, fmt.Errorf("%q is neither Unix seconds, nor a date, nor a time like 2006-01-02T15:04:05Z, nor a duration like 72h", text)
+	}
+	return unix, nil
+}
