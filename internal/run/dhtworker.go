@@ -30,7 +30,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	defer node.Close()
 	s := &dht.Stage{
 		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks),
-		Network: network{node}, Probe: e.relays.probe, Publish: b.Publish,
+		Network: network{node, e.Config.RefreshEvery <= itemLifetime}, Probe: e.relays.probe, Publish: b.Publish,
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageDHTWorker),
 	}
@@ -58,26 +58,39 @@ func nodeConfig(c config.Config, log *slog.Logger) mainline.Config {
 	}
 }
 
+// itemLifetime is after how long a DHT node may forget an item (BEP 44). Most
+// never do, but no answer tells which.
+const itemLifetime = 2 * time.Hour
+
 // network fits a DHT node to the port of the dht stage.
-type network struct{ node *mainline.Node }
+type network struct {
+	node *mainline.Node
+	// renew sends an item to the nodes that hold it already, too, so that none
+	// forgets it; it makes sense if that happens often enough.
+	renew bool
+}
 
 // freshK is how many nodes a record is put on that none is known to hold yet;
 // refreshes then keep it on the closest eight.
 const freshK = 16
 
-func (n network) Put(ctx context.Context, item bep44.Item, holders []byte) (dht.Placement, error) {
+func (n network) Put(ctx context.Context, item bep44.Item, nodes []byte) (dht.Placement, error) {
 	var result mainline.PutResult
-	contacts, err := mainline.ParseCompact(holders)
-	if err != nil || len(contacts) == 0 { // what cannot be read is as good as none
+	seeds, err := mainline.ParseCompact(nodes)
+	switch {
+	case err != nil || len(seeds) == 0: // what cannot be read is as good as none
 		result, err = n.node.Put(ctx, item, mainline.PutOptions{K: freshK})
-	} else {
-		result, err = n.node.Refresh(ctx, item, contacts)
+	case n.renew:
+		result, err = n.node.Put(ctx, item, mainline.PutOptions{Seeds: seeds, Renew: true})
+	default:
+		result, err = n.node.Refresh(ctx, item, seeds)
 	}
 	if err != nil && !errors.Is(err, mainline.ErrNotStored) {
 		return dht.Placement{}, err
 	}
 	return dht.Placement{
-		Holders: mainline.AppendCompact(nil, result.Holders), Newer: result.Superseded, Equivocal: result.Equivocal,
+		Holders: len(result.Holders), Nodes: mainline.AppendCompact(nil, result.Closest),
+		Newer: result.Superseded, Equivocal: result.Equivocal,
 	}, nil
 }
 
@@ -99,6 +112,6 @@ func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, 
 		return events.ResolveResponse{}, err
 	}
 	defer node.Close()
-	s := &dht.Stage{Network: network{node}, AllowPrivate: c.AllowPrivate}
+	s := &dht.Stage{Network: network{node: node}, AllowPrivate: c.AllowPrivate}
 	return s.Resolve(ctx, r)
 }

@@ -62,7 +62,7 @@ var crashes = []crash{
 		w.send(events.RelayListSignedSubject(target), []byte("{}"))
 		return func() string {
 			r := get[events.Record](w, events.BucketRecords, events.RecordKey(target))
-			return fmt.Sprint("verified ", r.VerifiedAt > 0, ", holders ", len(r.Holders)/26, ", failures ", r.Failures)
+			return fmt.Sprint("verified ", r.VerifiedAt > 0, ", nodes ", len(r.Nodes)/26, ", failures ", r.Failures)
 		}
 	}},
 	{"dht: look a list up", (*world).dhtworker, func(w *world, run string) func() string {

@@ -158,8 +158,8 @@ func TestAWeakRecordComesBackSoonAtMostThreeTimesAndThenOncePerInterval(t *testi
 		}
 		w.dht.set(func(n *network) { delete(n.holders, target) })
 		time.Sleep(time.Hour)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Failures != 0 || len(r.Holders) != 8*26 {
-			w.Errorf("a record that stands again counts %d failures and %d bytes of holders", r.Failures, len(r.Holders))
+		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Failures != 0 || len(r.Nodes) != 8*26 {
+			w.Errorf("a record that stands again counts %d failures and %d bytes of nodes", r.Failures, len(r.Nodes))
 		}
 		w.noLetters()
 	})

@@ -74,7 +74,7 @@ func (n *network) Put(ctx context.Context, item bep44.Item, _ []byte) (dht.Place
 	if !scripted {
 		count = 8
 	}
-	return dht.Placement{Holders: bytes.Repeat([]byte{1}, 26*count)}, nil
+	return dht.Placement{Holders: count, Nodes: bytes.Repeat([]byte{1}, 26*count)}, nil
 }
 
 func (n *network) Get(_ context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {

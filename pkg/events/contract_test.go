@@ -67,7 +67,7 @@ func contract() []struct {
 		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000}},
 		{events.ServiceListResolve + " (reply)", events.ResolveResponse{PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Holders: 8, Found: true}},
 		{"KV " + events.BucketAuthors, events.Author{DHTKey: key32, DHTKeyBy: key32b, DHTKeyAt: 1, FirstSeen: 1, LastSeen: 2, NextResolve: 3, Lists: map[string]events.List{events.ViaDHT: {Version: 2, ID: key32, Write: relays, Read: relays}}}},
-		{"KV " + events.BucketRecords, events.Record{DHTKey: key32, Salt: "6e", Seq: 2, Value: []byte("2:[]"), Sig: sig64, PubKey: key32b, Event: key32, Holders: make([]byte, 26), VerifiedAt: 1, NextDue: 2, Failures: 1, Superseded: true}},
+		{"KV " + events.BucketRecords, events.Record{DHTKey: key32, Salt: "6e", Seq: 2, Value: []byte("2:[]"), Sig: sig64, PubKey: key32b, Event: key32, Nodes: make([]byte, 26), VerifiedAt: 1, NextDue: 2, Failures: 1, Superseded: true}},
 		{"KV " + events.BucketRelays, events.Relay{URL: relays[0], Via: events.ViaDHT, FirstSeen: 1, ProbedAt: 2, Name: "n", Software: "s", NIPs: []int{1, 77}, Error: "e"}},
 		{"KV " + events.BucketLinks, events.Link{URL: relays[0], Via: map[string]int64{events.ViaNIP65: 1}}},
 		{"KV " + events.BucketSyncs, events.Sync{URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished}},

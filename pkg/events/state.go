@@ -38,9 +38,10 @@ type Record struct {
 	PubKey string `json:"pubkey"`
 	Event  string `json:"event,omitempty"` // id of the event that carried it
 
-	// Holders are the nodes that held the record when last asked, 26 bytes
-	// each: node id, IPv4 address, port (BEP 5 compact node info).
-	Holders    []byte `json:"holders,omitempty"`
+	// Nodes are the closest to the target when last asked, at most 12 and 26
+	// bytes each: node id, IPv4 address, port (BEP 5 compact node info). The
+	// next refresh starts from them.
+	Nodes      []byte `json:"nodes,omitempty"`
 	VerifiedAt int64  `json:"verified_at,omitempty"` // last time that it was read back
 	NextDue    int64  `json:"next_due"`
 	Failures   int    `json:"failures,omitempty"` // passes in a row that found too few holders

@@ -33,13 +33,13 @@ func decidePlaced(stored, put events.Record, p Placement, now int64, every time.
 		next.NextDue = now // the newer one must be kept alive as well: next pass
 		return next, true
 	}
-	next.Holders = p.Holders
+	next.Nodes = p.Nodes
 	next.Failures = 0
-	if p.Count() > 0 {
+	if p.Holders > 0 {
 		next.VerifiedAt = now
 	}
 	next.NextDue = now + int64(every/time.Second)
-	if p.Count() < minHolders {
+	if p.Holders < minHolders {
 		if next.Failures = stored.Failures + 1; next.Failures <= maxSoon {
 			next.NextDue = now + int64(min(soon, every)/time.Second)
 		}

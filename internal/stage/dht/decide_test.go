@@ -24,8 +24,8 @@ func record(t *testing.T, seq int64, value string) (bep44.Item, events.Record) {
 func TestPlacedRecordWaitsOneInterval(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	r.Failures = 2
-	next, write := decidePlaced(r, r, Placement{Holders: make([]byte, 8*compactNode)}, 1000, time.Hour)
-	if !write || next.NextDue != 1000+3600 || next.VerifiedAt != 1000 || next.Failures != 0 || len(next.Holders) != 8*compactNode {
+	next, write := decidePlaced(r, r, Placement{Holders: 8, Nodes: []byte("nodes")}, 1000, time.Hour)
+	if !write || next.NextDue != 1000+3600 || next.VerifiedAt != 1000 || next.Failures != 0 || string(next.Nodes) != "nodes" {
 		t.Errorf("write %t, %+v", write, next)
 	}
 }
@@ -33,7 +33,7 @@ func TestPlacedRecordWaitsOneInterval(t *testing.T) {
 func TestWeakRecordComesBackSoonButNotForEver(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	for pass := 1; pass <= maxSoon+1; pass++ {
-		r, _ = decidePlaced(r, r, Placement{Holders: make([]byte, compactNode)}, 0, time.Hour)
+		r, _ = decidePlaced(r, r, Placement{Holders: 1}, 0, time.Hour)
 		want := int64(soon / time.Second)
 		if pass > maxSoon {
 			want = 3600
@@ -47,7 +47,7 @@ func TestWeakRecordComesBackSoonButNotForEver(t *testing.T) {
 func TestAPutThatWasOvertakenChangesNothing(t *testing.T) {
 	_, put := record(t, 1, "1:a")
 	_, stored := record(t, 2, "1:b")
-	if next, write := decidePlaced(stored, put, Placement{Holders: make([]byte, compactNode)}, 1000, time.Hour); write || next.VerifiedAt != 0 {
+	if next, write := decidePlaced(stored, put, Placement{Holders: 1}, 1000, time.Hour); write || next.VerifiedAt != 0 {
 		t.Errorf("write %t, %+v", write, next)
 	}
 }

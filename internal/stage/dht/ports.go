@@ -15,9 +15,8 @@ import (
 type Network interface {
 	// Put stores the item where it is missing among the nodes closest to its
 	// target, and reads it back. It never puts over a valid item of a higher
-	// seq. holders are nodes that held it before (see events.Record), nearest
-	// first, and may be empty.
-	Put(ctx context.Context, item bep44.Item, holders []byte) (Placement, error)
+	// seq. nodes are those of the last Placement, and may be empty.
+	Put(ctx context.Context, item bep44.Item, nodes []byte) (Placement, error)
 	// Get returns the valid item of the highest seq; found is false if nodes
 	// near the target answered and none had one.
 	Get(ctx context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error)
@@ -25,15 +24,11 @@ type Network interface {
 
 // Placement is how an item stands on the network.
 type Placement struct {
-	Holders   []byte      // nodes that gave it back, 26 bytes each
+	Holders   int         // nodes that gave it back
+	Nodes     []byte      // the closest nodes, to start from next time; see events.Record
 	Newer     *bep44.Item // a valid item of a higher seq; then nothing was put
 	Equivocal bool        // some nodes hold another value of the same seq
 }
-
-const compactNode = 26 // bytes of a holder: node id, IPv4 address, port
-
-// Count is the number of holders.
-func (p Placement) Count() int { return len(p.Holders) / compactNode }
 
 // Stage is the handlers of dhtworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.

@@ -120,7 +120,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, now i
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("record %s: %w", target, err)
 		}
-		placement, err := s.Network.Put(ctx, item, r.Holders)
+		placement, err := s.Network.Put(ctx, item, r.Nodes)
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("couldn't put record %s: %w", target, err)
 		}
@@ -137,7 +137,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, now i
 		if placement.Newer == nil {
 			return events.RecordPublished{
 				PubKey: r.PubKey, DHTKey: r.DHTKey, Target: target, Seq: r.Seq,
-				Holders: placement.Count(), Refresh: refresh, Superseded: r.Superseded,
+				Holders: placement.Holders, Refresh: refresh, Superseded: r.Superseded,
 			}, nil
 		}
 		r = stored

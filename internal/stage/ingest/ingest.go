@@ -142,7 +142,7 @@ func (s *Stage) keep(ctx context.Context, target string, put events.Record) erro
 			return old, false
 		}
 		next := put
-		next.Holders = old.Holders // the same target, so the same neighbourhood
+		next.Nodes = old.Nodes // the same target, so the same neighbourhood
 		return next, true
 	})
 	if err != nil {
