@@ -3,6 +3,7 @@ package sim_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -188,7 +189,7 @@ func TestWhatMayNotBeCopiedAndWhatIsRefusedIsCounted(t *testing.T) {
 		good := w.holds(url, alice, 5, 60)
 		now := time.Now().Unix()
 		protected := note(w.T, alice, "protected", events.Tag{"-"})
-		expired := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: now - 100, Tags: []events.Tag{{"expiration", fmt.Sprint(now - 50)}}})
+		expired := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: now - 100, Tags: []events.Tag{{"expiration", strconv.FormatInt(now-50, 10)}}})
 		future := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: now + 24*3600})
 		unwanted := note(w.T, alice, "unwanted")
 		// JSON as relaymesh writes it is six times as long as it need be: too
