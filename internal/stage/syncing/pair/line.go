@@ -19,6 +19,8 @@ const (
 	// interruption; the waits between grow from firstWait, threefold.
 	maxRetries = 5
 	firstWait  = 100 * time.Millisecond
+	// firstRetries is the same for a side that has never answered.
+	firstRetries = 2
 	// A relay that keeps us waiting longer than this for its answers is
 	// dropped: patience once, for it may have to read a large set first, and
 	// pace for every message.
@@ -52,7 +54,7 @@ func (l *line) fail(err error) error {
 }
 
 // again tries something until it does not end with ErrInterrupted, a few times
-// at most. A side that has never answered is not tried again.
+// at most.
 func (l *line) again(ctx context.Context, try func() error) error {
 	wait := firstWait
 	for n := 0; ; n++ {
@@ -61,7 +63,7 @@ func (l *line) again(ctx context.Context, try func() error) error {
 			l.alive.Store(true)
 			return l.fail(err)
 		}
-		if !l.alive.Load() || n == maxRetries {
+		if n == maxRetries || n == firstRetries && !l.alive.Load() {
 			return l.fail(err)
 		}
 		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
