@@ -24,7 +24,7 @@ type Config struct {
 	DHT DHT `embed:"" prefix:"dht-" group:"DHT"`
 
 	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"1h" group:"Timing" help:"How often each record is refreshed on the DHT: 10s, 15m, 1h, 6h, or another divisor of a minute, an hour or a day. Up to 2h it is sent to nodes that hold it, too, since some forget it then."`
-	ResolveEvery time.Duration `env:"RELAYMESH_RESOLVE_EVERY" default:"6h" group:"Timing" help:"How often an author's relay list is looked up."`
+	ResolveEvery time.Duration `env:"RELAYMESH_RESOLVE_EVERY" default:"6h" group:"Timing" help:"How often an author's relay list is looked up; a divisor like above."`
 	SyncEvery    time.Duration `env:"RELAYMESH_SYNC_EVERY" default:"15m" group:"Timing" help:"How often a relay is synced; a divisor like above."`
 	Drain        time.Duration `env:"RELAYMESH_DRAIN" default:"20s" group:"Timing" help:"How long a stopping worker may finish what it has begun."`
 
@@ -62,13 +62,10 @@ func (c *Config) Validate() error {
 			list[i] = url
 		}
 	}
-	for name, every := range map[string]time.Duration{"--refresh-every": c.RefreshEvery, "--sync-every": c.SyncEvery} {
+	for name, every := range map[string]time.Duration{"--refresh-every": c.RefreshEvery, "--resolve-every": c.ResolveEvery, "--sync-every": c.SyncEvery} {
 		if _, err := events.Cron("", every); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
-	}
-	if c.ResolveEvery <= 0 {
-		errs = append(errs, errors.New("--resolve-every: must be longer than 0"))
 	}
 	if c.Drain <= 0 {
 		errs = append(errs, errors.New("--drain: must be longer than 0"))

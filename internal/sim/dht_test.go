@@ -306,3 +306,30 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 		w.noLetters()
 	})
 }
+
+func TestAnAuthorWhoMovedAwayIsLookedUpAgainThoughNothingMoreIsSeenOfThem(t *testing.T) {
+	inWorld(t, func(w *world) {
+		alice := user(w.T, "alice")
+		before := list(w.T, alice, 100, relayURL(1))
+		w.dht.set(func(n *network) { n.items[stage.TargetHex(before.Item)] = before.Item })
+		w.ingest(nil)
+		w.dhtworker(nil)
+		key := hexOf(before.Item.Key[:])
+		w.sendEvent(note(w.T, alice, "hello", events.Tag{"dht_key", key}))
+		time.Sleep(time.Minute)
+		after := list(w.T, alice, 200, relayURL(2))
+		w.dht.set(func(n *network) { n.items[stage.TargetHex(after.Item)] = after.Item })
+		time.Sleep(2 * resolveEvery)
+		if n := w.dht.getsOf(key); n < 2 || n > 3 {
+			w.Errorf("looked up %d times in two windows", n)
+		}
+		a := get[events.Author](w, events.BucketAuthors, alice.PublicKey())
+		if got := a.Lists[events.ViaDHT]; got.Version != 200 {
+			w.Errorf("list %+v", got)
+		}
+		if links := keys[events.Link](w, events.BucketLinks, "*."+alice.PublicKey()); len(links) != 1 {
+			w.Errorf("links %v, want the new relay alone", links)
+		}
+		w.noLetters()
+	})
+}

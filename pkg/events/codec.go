@@ -1,18 +1,22 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
 
 // Encode returns the JSON of a payload or KV value of this package, none of
-// which can fail to encode.
+// which can fail to encode. <, > and & stay as they are: escaped, a note full
+// of them would be six times as long.
 func Encode(v any) []byte {
-	data, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
 		panic(fmt.Sprintf("events: %T does not encode: %v", v, err))
 	}
-	return data
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // Decode reads a payload. Unknown fields are ignored, so that old workers read

@@ -86,8 +86,8 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamAuthor, Doc: "authors whose list is to be looked up",
-			Subjects: []string{AuthorSeenSubject("*")},
-			Queue:    true, Coalesce: true, Dedupe: dedupeWindow,
+			Subjects: []string{AuthorSeenSubject("*"), PrefixSchedule + AuthorSeenSubject("*")},
+			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
 		},
 		{
 			Name: StreamRelayList, Doc: "records that are to be put on the DHT",

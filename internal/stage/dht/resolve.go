@@ -22,7 +22,9 @@ const (
 )
 
 // HandleResolve takes author.seen.<pubkey>: look the author's list up, probe
-// the relays on it, and announce those that answer.
+// the relays on it, and announce those that answer. From then on a schedule
+// looks it up: whoever has moved to relays that we do not know is not seen here
+// any more, and is found on the DHT only.
 func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
 	pubkey := m.Key()
 	author, found, err := s.Authors.Get(ctx, pubkey)
@@ -57,6 +59,15 @@ func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.O
 	})
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
+	}
+	if author.DHTKey != "" {
+		cron, err := events.Cron("author:"+pubkey, s.ResolveEvery)
+		if err != nil {
+			return nil, events.Reject(err.Error())
+		}
+		out = append(out, events.Output{
+			Subject: m.Subject, Data: events.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}), Cron: cron,
+		})
 	}
 	return append(out, events.Output{Subject: events.SubjectRecordResolved, Data: events.Encode(events.RecordResolved{
 		PubKey: pubkey, DHTKey: author.DHTKey, Seq: answer.Seq, Relays: answer.Relays, Found: answer.Found, Why: answer.Why,
