@@ -24,6 +24,7 @@ type cli struct {
 	Sync      syncCmd      `cmd:"" help:"Sync two relays with each other, once; no pipeline needed."`
 	Resolve   resolveCmd   `cmd:"" help:"Read a relay list from the DHT."`
 	Publish   publishCmd   `cmd:"" help:"Sign a relay list and send it on its way to the DHT."`
+	DHT       dhtCmd       `cmd:"" name:"dht" help:"Look at the DHT itself."`
 	Status    statusCmd    `cmd:"" help:"Show what waits in each stage and what is known."`
 	NATS      natsCmd      `cmd:"" name:"nats" help:"Run the embedded NATS server alone."`
 	Provision provisionCmd `cmd:"" help:"Make or migrate streams, consumers and buckets."`

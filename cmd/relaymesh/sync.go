@@ -170,7 +170,7 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 	}
 	if p.json {
 		var errs []error
-		for _, x := range r.Refused {
+		for _, x := range r.Refusals {
 			errs = append(errs, p.print(struct {
 				Type string `json:"message_type"`
 				run.SyncRefusal
@@ -183,7 +183,7 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 		return errors.Join(errs...)
 	}
 	counts := map[string]int{}
-	for _, x := range r.Refused {
+	for _, x := range r.Refusals {
 		counts[fmt.Sprintf("not in %s: %s", x.To, x.Why)]++
 	}
 	for _, why := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +25,20 @@ func address(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+func fetch(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }
 
 func network(t *testing.T) *testnet.Network {
@@ -51,10 +67,10 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 	if err := os.WriteFile(nsec, []byte(key.Hex()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	nats, relay := address(t), address(t)
+	nats, relay, admin := address(t), address(t), address(t)
 	up := func(n *testnet.Network) []string {
 		return []string{
-			"up", "--data", dir, "--nats-listen", nats, "--relay-addr", relay, "--allow-private", "--refresh-every", "10s",
+			"up", "--data", dir, "--nats-listen", nats, "--relay-addr", relay, "--allow-private", "--refresh-every", "10s", "--admin", admin,
 			"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","), "--dht-rate=-1", "--dht-per-node=-1",
 		}
 	}
@@ -108,6 +124,21 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 	}
 	if before.Buckets[events.BucketRecords] != 1 || before.Buckets[events.BucketAuthors] == 0 || before.Buckets[events.BucketLinks] == 0 {
 		t.Errorf("before the kill it knew %v", before.Buckets)
+	}
+	flags := []string{"--json", "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(forgetful.Bootstrap(), ",")}
+	code, stdout, stderr = relaymesh(t, append([]string{"dht", "verify", sent.DHTKey}, flags...)...)
+	if v := decode[verified](t, stdout); code != 0 || v.Seq != sent.Seq || v.Target != sent.Target || len(v.Holders) < 4 || v.Holders[0].Seen == 0 {
+		t.Errorf("dht verify: exit code %d, %+v, %s", code, v, stderr)
+	}
+	code, stdout, stderr = relaymesh(t, append([]string{"dht", "status"}, flags...)...)
+	if s := decode[dhtStatus](t, stdout); code != 0 || s.Answered == 0 || s.GoodNodes == 0 {
+		t.Errorf("dht status: exit code %d, %+v, %s", code, s, stderr)
+	}
+	if status, body := fetch(t, "http://"+admin+"/readyz"); status != http.StatusOK {
+		t.Errorf("/readyz: %d, %s", status, body)
+	}
+	if _, body := fetch(t, "http://"+admin+"/metrics"); !strings.Contains(body, "relaymesh_dht_good_nodes") || !strings.Contains(body, "relaymesh_bus_handled_total") {
+		t.Errorf("/metrics lacks the figures of DHT or bus: %s", body)
 	}
 	// The other ways to the same list.
 	npub := sent.Npub

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
@@ -23,11 +24,12 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	node, err := mainline.Start(ctx, nodeConfig(e.Config, e.Log))
+	node, err := StartNode(ctx, e.Config, e.Log)
 	if err != nil {
 		return err
 	}
 	defer node.Close()
+	e.watch(node)
 	s := &dht.Stage{
 		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks),
 		Network: network{node, e.Config.RefreshEvery <= itemLifetime}, Probe: e.relays.probe, Publish: b.Publish,
@@ -50,12 +52,37 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	return group.Wait()
 }
 
-// nodeConfig is the DHT node that the configuration asks for.
-func nodeConfig(c config.Config, log *slog.Logger) mainline.Config {
-	return mainline.Config{
+// StartNode starts the DHT node that the configuration asks for; the caller
+// closes it.
+func StartNode(ctx context.Context, c config.Config, log *slog.Logger) (*mainline.Node, error) {
+	return mainline.Start(ctx, mainline.Config{
 		Addr: c.DHT.Listen, Bootstrap: c.DHT.Bootstrap, ReadOnly: !c.DHT.Serve, AllowPrivate: c.AllowPrivate,
 		NodesFile: c.DHT.NodesFile, Rate: c.DHT.Rate, PerAddress: c.DHT.PerNode, Log: log,
+	})
+}
+
+// watch makes the node's health a part of the process's metrics and readiness.
+func (e *Env) watch(node *mainline.Node) {
+	counter := func(name, help string, value func(mainline.Stats) int64) {
+		e.Metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(value(node.Stats())) }))
 	}
+	counter("relaymesh_dht_packets_sent_total", "UDP packets sent to DHT nodes.", func(s mainline.Stats) int64 { return s.Sent })
+	counter("relaymesh_dht_packets_received_total", "UDP packets received from DHT nodes.", func(s mainline.Stats) int64 { return s.Received })
+	counter("relaymesh_dht_packets_refused_total", "Packets that were no valid KRPC, or came from a forbidden address.", func(s mainline.Stats) int64 { return s.Refused })
+	counter("relaymesh_dht_queries_total", "Queries for records.", func(s mainline.Stats) int64 { return s.Queries })
+	counter("relaymesh_dht_answers_total", "Answers to them.", func(s mainline.Stats) int64 { return s.Answered })
+	counter("relaymesh_dht_forged_total", "Records that did not verify.", func(s mainline.Stats) int64 { return s.Forged })
+	e.Metrics.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "relaymesh_dht_good_nodes", Help: "Nodes that answered lately."},
+		func() float64 { return float64(node.Stats().GoodNodes) },
+	))
+	e.addCheck(func() error {
+		if node.Stats().GoodNodes == 0 {
+			return errors.New("no DHT node answers: check the firewall (UDP) and --dht-bootstrap")
+		}
+		return nil
+	})
 }
 
 // itemLifetime is after how long a DHT node may forget an item (BEP 44). Most
@@ -107,7 +134,7 @@ func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item
 
 // ResolveOnce looks a list up with a DHT node that lives for this one question.
 func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, log *slog.Logger) (events.ResolveResponse, error) {
-	node, err := mainline.Start(ctx, nodeConfig(c, log))
+	node, err := StartNode(ctx, c, log)
 	if err != nil {
 		return events.ResolveResponse{}, err
 	}

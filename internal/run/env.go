@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,9 @@ type Env struct {
 	Metrics *prometheus.Registry
 
 	relays relays
+
+	mu     sync.Mutex
+	checks []func() error // what must hold for the process to be ready
 }
 
 // NewEnv prepares the stages to run over a NATS connection, which stays the
@@ -41,6 +45,23 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 
 // Close ends the connections to relays.
 func (e *Env) Close() { e.relays.close() }
+
+// addCheck adds a condition of readiness.
+func (e *Env) addCheck(check func() error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.checks = append(e.checks, check)
+}
+
+func (e *Env) check() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var errs []error
+	for _, check := range e.checks {
+		errs = append(errs, check())
+	}
+	return errors.Join(errs...)
+}
 
 func (e *Env) bus(stageName string) (*bus.Bus, error) {
 	return bus.New(e.JS, bus.Options{

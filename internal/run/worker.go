@@ -111,7 +111,7 @@ func (e *Env) admin(ctx context.Context) error {
 		case !e.JS.Conn().IsConnected():
 			return errors.New("not connected to NATS")
 		}
-		return nil
+		return e.check()
 	})
 }
 

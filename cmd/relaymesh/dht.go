@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+type dhtCmd struct {
+	Status dhtStatusCmd `cmd:"" help:"Join the DHT and tell how it answers."`
+	Verify dhtVerifyCmd `cmd:"" help:"Ask through fresh nodes who holds a record."`
+}
+
+// dhtFlags are those of commands that start a DHT node of their own.
+type dhtFlags struct {
+	AllowPrivate bool          `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to addresses on loopback and private networks, too."`
+	Timeout      time.Duration `default:"60s" help:"When to give up."`
+	JSON         bool          `help:"Print one JSON object."`
+
+	DHT config.DHT `embed:"" prefix:"dht-" group:"DHT"`
+}
+
+// node starts a node that nobody knows yet; the caller closes it.
+func (f *dhtFlags) node(ctx context.Context, o *output) (*mainline.Node, error) {
+	return run.StartNode(ctx, config.Config{AllowPrivate: f.AllowPrivate, DHT: f.DHT}, obs.NewLogger(o.err, "error"))
+}
+
+type dhtStatusCmd struct{ dhtFlags }
+
+// dhtStatus is what the command prints; its fields are stable.
+type dhtStatus struct {
+	GoodNodes int     `json:"good_nodes"`
+	Queries   int64   `json:"queries"`
+	Answered  int64   `json:"answered"`
+	Rate      float64 `json:"answer_rate"`
+	Refused   int64   `json:"refused_packets"`
+}
+
+// Run looks something up that nobody has, and tells how many nodes answered.
+func (c *dhtStatusCmd) Run(ctx context.Context, o *output) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	node, err := c.node(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	result, err := node.Get(ctx, node.ID(), nil, mainline.GetOptions{})
+	if err != nil {
+		return err
+	}
+	stats := node.Stats()
+	s := dhtStatus{
+		GoodNodes: stats.GoodNodes, Queries: int64(result.Queried), Answered: int64(result.Answered), Refused: stats.Refused,
+		Rate: float64(result.Answered) / float64(max(result.Queried, 1)),
+	}
+	if c.JSON {
+		return json.NewEncoder(o.out).Encode(s)
+	}
+	_, err = fmt.Fprintf(o.out, "good nodes       %d\nanswered         %d of %d queries\nrefused packets  %d\n", s.GoodNodes, s.Answered, s.Queries, s.Refused)
+	return err
+}
+
+type dhtVerifyCmd struct {
+	dhtFlags
+	Record string `arg:"" help:"A DHT key (64 hex digits) or a target (40)."`
+	Nodes  int    `default:"3" help:"How many fresh nodes ask, one after the other."`
+}
+
+// verified is what the command prints; its fields are stable.
+type verified struct {
+	Target  string   `json:"target"`
+	Seq     int64    `json:"seq"`
+	Relays  []string `json:"relays,omitempty"`
+	Holders []holder `json:"holders"`
+}
+
+type holder struct {
+	Address string `json:"address"`
+	ID      string `json:"id"`
+	Seen    int    `json:"seen"` // by how many of the fresh nodes
+}
+
+// Run asks each time as somebody whom no node knows: what they find, anyone
+// finds.
+func (c *dhtVerifyCmd) Run(ctx context.Context, o *output) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	target, err := parseTarget(c.Record)
+	if err != nil {
+		return err
+	}
+	v := verified{Target: hex.EncodeToString(target[:])}
+	index := map[mainline.Contact]int{}
+	for range c.Nodes {
+		if err := c.ask(ctx, o, target, &v, index); err != nil {
+			return err
+		}
+	}
+	if len(v.Holders) == 0 {
+		return errors.New("not found: no node near the target holds such a record")
+	}
+	if c.JSON {
+		return json.NewEncoder(o.out).Encode(v)
+	}
+	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "target %s, seq %d, %d holders, relays %v\n", v.Target, v.Seq, len(v.Holders), v.Relays)
+	fmt.Fprintf(w, "ADDRESS\tNODE\tSEEN BY\n")
+	for _, h := range v.Holders {
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\n", h.Address, h.ID, h.Seen, c.Nodes)
+	}
+	return w.Flush()
+}
+
+// ask adds what one fresh node finds. A higher seq makes those who hold a
+// lower one no holders.
+func (c *dhtVerifyCmd) ask(ctx context.Context, o *output, target [20]byte, v *verified, index map[mainline.Contact]int) error {
+	node, err := c.node(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	result, err := node.Get(ctx, target, nil, mainline.GetOptions{})
+	if err != nil || result.Item == nil || result.Item.Seq < v.Seq {
+		return err
+	}
+	if result.Item.Seq > v.Seq {
+		v.Seq, v.Holders = result.Item.Seq, nil
+		clear(index)
+	}
+	if relays, err := bep44.DecodeRelayList(result.Item.Value); err == nil {
+		v.Relays = relays
+	}
+	for _, contact := range result.Holders {
+		at, known := index[contact]
+		if !known {
+			at = len(v.Holders)
+			index[contact] = at
+			v.Holders = append(v.Holders, holder{Address: contact.Addr.String(), ID: hex.EncodeToString(contact.ID[:])})
+		}
+		v.Holders[at].Seen++
+	}
+	return nil
+}
+
+func parseTarget(s string) (target [20]byte, err error) {
+	raw, _ := hex.DecodeString(s) // the length tells
+	switch {
+	case events.IsHex(s, 32):
+		return bep44.Target([32]byte(raw), nil), nil
+	case events.IsHex(s, 20):
+		return [20]byte(raw), nil
+	}
+	return target, usage("%q is neither a DHT key of 64 hex digits nor a target of 40", s)
+}
