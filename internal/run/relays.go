@@ -9,7 +9,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -67,25 +66,6 @@ func (r relays) Publish(ctx context.Context, url string, e events.Event) (refuse
 		return no.Message, nil
 	}
 	return "", err
-}
-
-func (r relays) Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (syncing.Session, []byte, error) {
-	pool, err := r.pool(url)
-	if err != nil {
-		return nil, nil, err
-	}
-	conn, err := pool.Conn(ctx, url)
-	if err != nil {
-		return nil, nil, err
-	}
-	session, answer, err := conn.OpenNegentropy(ctx, filter, first)
-	if errors.Is(err, relay.ErrNoNegentropy) {
-		return nil, nil, errors.Join(syncing.ErrNoNegentropy, err)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return session, answer, nil
 }
 
 // probe fetches a relay's NIP-11 document.

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -98,4 +99,39 @@ func passing(err error) error {
 		return fmt.Errorf("%w: %w", pair.ErrInterrupted, err)
 	}
 	return err
+}
+
+// sides are the relays as the sides of syncs.
+type sides struct{ relays }
+
+func (s sides) at(url string) (side, error) {
+	pool, err := s.pool(url)
+	return side{pool, url}, err
+}
+
+// Query yields the stored events of a relay that match.
+func (s sides) Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error] {
+	at, err := s.at(url)
+	if err != nil {
+		return func(yield func(events.Event, error) bool) { yield(events.Event{}, err) }
+	}
+	return at.Query(ctx, filter)
+}
+
+// Publish writes an event to a relay and waits for the OK.
+func (s sides) Publish(ctx context.Context, url string, e events.Event) (refused string, err error) {
+	at, err := s.at(url)
+	if err != nil {
+		return "", err
+	}
+	return at.Publish(ctx, e)
+}
+
+// Negentropy opens a NIP-77 session with a relay.
+func (s sides) Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (syncing.Session, []byte, error) {
+	at, err := s.at(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	return at.Open(ctx, filter, first)
 }

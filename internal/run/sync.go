@@ -41,11 +41,11 @@ type SyncFigures = pair.Figures
 type SyncResult struct {
 	SyncFigures
 
-	Complete bool   // proved by a last comparison, but for Refused
+	Complete bool   // proved by a last comparison, but for Refusals
 	Why      string // why it is not complete
-	// Refused are the first 1,000 events that still differ, and Left is how many
+	// Refusals are the first 1,000 events that still differ, and Left is how many
 	// there are; NotOurs of them for other reasons than our own rules.
-	Refused       []SyncRefusal
+	Refusals      []SyncRefusal
 	Left, NotOurs int
 	Unreadable    int // lines of Sync.In that are no events
 }
@@ -103,11 +103,11 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 		Direction: direction, UploadPrivate: s.UploadPrivate, Progress: s.Progress,
 	})
 	result.SyncFigures, result.Complete, result.Why, result.Left = r.Figures, r.Complete, r.Why, r.Left
-	for _, x := range r.Refused {
+	for _, x := range r.Refusals {
 		if x.Cause != pair.ByRules {
 			result.NotOurs++
 		}
-		result.Refused = append(result.Refused, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Why})
+		result.Refusals = append(result.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Why})
 	}
 	return result, err
 }

@@ -19,7 +19,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		return err
 	}
 	s := &syncing.Stage{
-		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: e.relays,
+		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: sides{e.relays},
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker),
 	}

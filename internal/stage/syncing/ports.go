@@ -2,20 +2,21 @@ package syncing
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"log/slog"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // ErrNoNegentropy says that a relay does not speak NIP-77, whatever its NIP-11
 // document claims.
-var ErrNoNegentropy = errors.New("relay does not speak NIP-77")
+var ErrNoNegentropy = pair.ErrNoNegentropy
 
-// Relays are the relays of the world and the local one, by URL.
+// Relays are the relays of the world and the local one, by URL. What errors mean
+// says [pair.Relay].
 type Relays interface {
 	// Query yields the stored events that match, newest first, until the
 	// relay has sent them all; id and signature are verified, the match is
@@ -30,12 +31,8 @@ type Relays interface {
 	Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (Session, []byte, error)
 }
 
-// Session is an open NIP-77 session. Exchange sends a message and returns the
-// answer; Close may be called at any time.
-type Session interface {
-	Exchange(ctx context.Context, msg []byte) ([]byte, error)
-	Close()
-}
+// Session is an open NIP-77 session.
+type Session = pair.Session
 
 // Stage is the handlers of syncworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.

@@ -6,7 +6,7 @@
 //
 // A result that says Complete has been proved: after the last event was
 // transferred, both relays were compared once more, in new sessions, and
-// differed in nothing but what Result.Refused names with the reasons. Up to
+// differed in nothing but what Result.Refusals names with the reasons. Up to
 // then an event may be offered twice, never less than once. An event counts as
 // transferred when the relay that it is written to has said OK.
 //

@@ -24,7 +24,7 @@ const (
 	// A relay that keeps us waiting longer than this for its answers is
 	// dropped: patience once, for it may have to read a large set first, and
 	// pace for every message.
-	patience = 2 * time.Minute
+	patience = 5 * time.Minute
 	pace     = 2 * time.Second
 )
 

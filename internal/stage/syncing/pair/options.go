@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"context"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -42,9 +43,10 @@ type Options struct {
 	Refused  func(to negentropy.Side, id negentropy.ID) bool
 	Remember func(Refusal)
 
-	// Stored is called after a side has confirmed an event that it was written,
-	// by many goroutines; an error ends the sync. May be nil.
-	Stored func(to negentropy.Side, e events.Event) error
+	// BeforeWrite is called before an event is written to a side, by many
+	// goroutines; an error ends the sync. May be nil. The event may be written
+	// again after an interruption, without another call.
+	BeforeWrite func(ctx context.Context, to negentropy.Side, e events.Event) error
 
 	// Progress is called after every step, by one goroutine at a time, and must
 	// not take long. May be nil.
@@ -119,12 +121,12 @@ type Result struct {
 	Figures
 
 	// Complete says that a last comparison found no difference in the wanted
-	// directions but the events of Refused.
+	// directions but the events of Refusals.
 	Complete bool
 	// Why says why it is not complete, if there was no error.
 	Why string
-	// Refused are the first 1,000 events that still differ, and why; Left is
+	// Refusals are the first 1,000 events that still differ, and why; Left is
 	// how many there are.
-	Refused []Refusal
-	Left    int
+	Refusals []Refusal
+	Left     int
 }

@@ -89,7 +89,7 @@ func Sync(ctx context.Context, a, b Side, filter events.Filter, o Options) (Resu
 	})
 	err := group.Wait()
 	return Result{
-		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refused: r.left, Left: r.lefts,
+		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refusals: r.left, Left: r.lefts,
 	}, err
 }
 

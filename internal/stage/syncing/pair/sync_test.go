@@ -58,7 +58,7 @@ func TestSyncInEveryDirectionWithEveryKindOfRelay(t *testing.T) {
 						t.Errorf("a has %d, want %d; b has %d, want %d; %+v", len(a.events), len(wantA), len(b.events), len(wantB), r)
 					}
 					if !r.Complete || r.Left != 0 {
-						t.Errorf("not proved: %q, %d left: %v", r.Why, r.Left, r.Refused)
+						t.Errorf("not proved: %q, %d left: %v", r.Why, r.Left, r.Refusals)
 					}
 					if ka != 5 && kb != 5 && (r.OnlyA != 150 || r.OnlyB != 170) {
 						t.Errorf("found %d and %d", r.OnlyA, r.OnlyB)
@@ -147,10 +147,10 @@ func TestRefusals(t *testing.T) {
 	remembered := make(chan Refusal, 200)
 	o.Remember = func(r Refusal) { remembered <- r }
 	r := mustSync(t, a, b, o)
-	if r.Left != refused || len(r.Refused) != refused || r.ToB != 200-refused || !r.Complete || len(remembered) != refused {
+	if r.Left != refused || len(r.Refusals) != refused || r.ToB != 200-refused || !r.Complete || len(remembered) != refused {
 		t.Errorf("want %d refused: %+v, %d remembered", refused, r.Figures, len(remembered))
 	}
-	for _, x := range r.Refused {
+	for _, x := range r.Refusals {
 		if x.Why != "blocked: not here" || x.Cause != ByRelay || x.To != negentropy.SideB || x.ID.String() >= "4" {
 			t.Errorf("%+v", x)
 		}
@@ -164,7 +164,7 @@ func TestRefusals(t *testing.T) {
 	// The next sync knows.
 	o.Refused = func(to negentropy.Side, id negentropy.ID) bool { return to == negentropy.SideB && id.String() < "4" }
 	clear(offered)
-	if r := mustSync(t, a, b, o); len(offered) != 0 || r.Left != refused || r.Refused[0].Cause != ByEarlier {
+	if r := mustSync(t, a, b, o); len(offered) != 0 || r.Left != refused || r.Refusals[0].Cause != ByEarlier {
 		t.Errorf("%d offered again, %+v", len(offered), r.Figures)
 	}
 }
@@ -179,7 +179,7 @@ func TestRefusalsThatPassAreTriedAgain(t *testing.T) {
 			}
 			return ""
 		}
-		if r := mustSync(t, a, b, options(Up)); len(b.events) != 50 || r.Refused != nil {
+		if r := mustSync(t, a, b, options(Up)); len(b.events) != 50 || r.Refusals != nil {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -191,7 +191,7 @@ func TestAcceptedButNotKept(t *testing.T) {
 	a, b := newFake(notes(0, 100)...), newFake()
 	b.drops = func(e *events.Event) bool { return e.ID < "2" }
 	r := mustSync(t, a, b, options(Up))
-	if want := 100 - len(b.events); want == 0 || r.Left != want || r.Refused[0].Why != "accepted, but not kept" {
+	if want := 100 - len(b.events); want == 0 || r.Left != want || r.Refusals[0].Why != "accepted, but not kept" {
 		t.Errorf("want %d left: %+v", want, r)
 	}
 }
@@ -200,7 +200,7 @@ func TestListedButNotDelivered(t *testing.T) {
 	a, b := newFake(), newFake(notes(0, 100)...)
 	b.hides = func(id string) bool { return id < "2" }
 	r := mustSync(t, a, b, options(Down))
-	if want := 100 - len(a.events); want == 0 || r.Left != want || r.Undelivered != want || r.Refused[0].Cause != BySource {
+	if want := 100 - len(a.events); want == 0 || r.Left != want || r.Undelivered != want || r.Refusals[0].Cause != BySource {
 		t.Errorf("want %d left: %+v", want, r)
 	}
 }
@@ -222,7 +222,7 @@ func TestListedButNotMatching(t *testing.T) {
 	set := items(b.matching(events.Filter{}))
 	b.respond = negentropy.NewReconciler(negentropy.NewVector(set), negentropy.Options{}).Respond
 	r, err := Sync(t.Context(), a.side("a"), b.side("b"), events.Filter{Kinds: []int{1}}, options(Down))
-	if err != nil || len(a.events) != 5 || r.Left != 1 || r.Refused[0].Cause != BySource {
+	if err != nil || len(a.events) != 5 || r.Left != 1 || r.Refusals[0].Cause != BySource {
 		t.Errorf("%v, %+v", err, r)
 	}
 }
@@ -236,7 +236,7 @@ func TestRulesKeepBack(t *testing.T) {
 
 	a, b := newFake(list...), newFake()
 	r := mustSync(t, a, b, options(Up))
-	if !slices.Equal(b.ids(), []string{deletion.ID}) || r.HeldBack != 3 || r.Left != 3 || r.Refused[0].Cause != ByRules {
+	if !slices.Equal(b.ids(), []string{deletion.ID}) || r.HeldBack != 3 || r.Left != 3 || r.Refusals[0].Cause != ByRules {
 		t.Errorf("%v, %+v", b.ids(), r)
 	}
 	a, b = newFake(), newFake(list...)

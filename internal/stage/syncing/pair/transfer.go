@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
@@ -23,7 +24,7 @@ const (
 	// maxBatchBytes is how much is read before it is written.
 	maxBatchBytes = 8 << 20
 	// readTime bounds one REQ, so that a relay that trickles is dropped.
-	readTime = 2 * time.Minute
+	readTime = 3 * time.Minute
 	// tolerated is how many events a side may promise and not deliver before
 	// those that it delivers count: some list what they do not show to us.
 	tolerated = 1000
@@ -159,6 +160,11 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) 
 	if why := r.forbidden(to, &e); why != "" {
 		return r.refuse(Refusal{ID: id, To: to, Cause: ByRules, Why: why})
 	}
+	if r.opts.BeforeWrite != nil {
+		if err := r.opts.BeforeWrite(ctx, to, e); err != nil {
+			return err
+		}
+	}
 	refused, err := r.publish(ctx, r.lines[to], e)
 	switch {
 	case err != nil:
@@ -173,18 +179,15 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) 
 	r.lines[to].written.Store(true)
 	r.known.confirm(to, id, r.round.Load())
 	r.tally.add(func(f *Figures) { *f.to(to)++ })
-	if r.opts.Stored == nil {
-		return nil
-	}
-	return r.opts.Stored(to, e)
+	return nil
 }
 
 // forbidden says why our rules keep an event from a side.
 func (r *run) forbidden(to negentropy.Side, e *events.Event) string {
 	if to == negentropy.SideA {
-		return keep(e, r.opts.Now().Unix())
+		return stage.MayCopy(e, r.opts.Now().Unix())
 	}
-	return upload(e, r.opts.Now().Unix(), r.opts.UploadPrivate)
+	return mayUpload(e, r.opts.Now().Unix(), r.opts.UploadPrivate)
 }
 
 // publish writes an event, again after interruptions and refusals that pass.

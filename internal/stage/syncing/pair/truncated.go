@@ -18,9 +18,13 @@ const settledAge = 600
 // truncated looks for sides whose sessions show the newest part of their set
 // only, as relays with a cap on queries do without a word: such a side delivers
 // what it lacks by its sessions. From then on it is compared by listing it.
+//
+// A side that is only read is asked in rounds that have read something: whether
+// it hides old events was found out when the first came.
 func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error) {
 	for _, l := range r.lines {
-		if l.listed {
+		idle := r.opts.Direction.writes(l.at.Other()) && !r.opts.Direction.writes(l.at) && r.read[l.at].count.Load() == 0
+		if l.listed || idle {
 			continue
 		}
 		cut, err := r.delivers(ctx, l, f.suspects[l.at])
