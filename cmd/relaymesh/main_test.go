@@ -64,6 +64,7 @@ func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
 		"--relays: relay url":             {"publish", "--relays", "ws://127.0.0.1", "--nsec-file", "/none", "--relay", "ws://127.0.0.1:1"},
 		"does not tell its DHT key":       {"resolve", "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6"},
 		"cannot be read":                  {"demo", "--events", "/dev/null"},
+		"neither a DHT key":               {"dht", "verify", "hello"},
 		"must divide a minute":            {"up", "--sync-every", "7s"},
 	} {
 		if code, _, stderr := relaymesh(t, args...); code != run.ExitUsage || !strings.Contains(stderr, want) {
