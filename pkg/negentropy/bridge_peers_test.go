@@ -118,7 +118,7 @@ func lister(items []Item) responder {
 				return nil, err
 			}
 			lo, hi := set.Search(0, said.lower.Item), set.Search(0, said.upper.Item)
-			if said.mode != modeSkip && (said.mode != modeFingerprint || said.fingerprint != set.Fingerprint(lo, hi)) {
+			if said.mode != modeSkip && (said.mode != modeFingerprint || said.fingerprint != fingerprintOf(set, lo, hi)) {
 				said.mode, said.ids = modeIDList, set.AppendIDs(nil, lo, hi)
 			} else {
 				said.mode = modeSkip

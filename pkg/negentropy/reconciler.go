@@ -25,12 +25,13 @@ type Reconciler struct {
 	own    []byte // scratch: the ids of a range
 	diff   difference
 
+	hasher hasher
 	compat bool // overflow like the reference, and lose differences
 }
 
 // NewReconciler starts a session over a store, which must not change meanwhile.
 func NewReconciler(store Store, opts Options) *Reconciler {
-	return &Reconciler{store: store, opts: opts, room: opts.room(), compat: reference.Overflow.Load()}
+	return &Reconciler{store: store, hasher: newHasher(), opts: opts, room: opts.room(), compat: reference.Overflow.Load()}
 }
 
 // Initiate returns an initiator's first message.
@@ -118,7 +119,7 @@ func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound) (fu
 	if err != nil {
 		return false, err
 	}
-	if theirs == r.store.Fingerprint(lower, upper) {
+	if theirs == r.fingerprint(lower, upper) {
 		r.skip = true
 		return false, nil
 	}
@@ -164,6 +165,7 @@ func (r *Reconciler) onList(in *reader, lower, upper int, end *bound, initiator 
 		end = &bound{Item: r.store.At(upper), n: uint8(idSize)}
 	}
 	r.settle()
+	r.out.grow(listCost + (upper-lower)*idSize)
 	r.out.list(end, upper-lower)
 	r.out.buf = r.store.AppendIDs(r.out.buf, lower, upper)
 	if len(r.out.buf) <= r.room {
@@ -171,6 +173,12 @@ func (r *Reconciler) onList(in *reader, lower, upper int, end *bound, initiator 
 	}
 	r.close(upper)
 	return true, nil
+}
+
+// fingerprint returns the fingerprint of the ranks lo <= i < hi.
+func (r *Reconciler) fingerprint(lo, hi int) Fingerprint {
+	total := r.store.Sum(lo, hi)
+	return r.hasher.fingerprint(&total, hi-lo)
 }
 
 // settle writes the skip that is due before the next open range.
@@ -184,5 +192,5 @@ func (r *Reconciler) settle() {
 // close ends a message that is full with one fingerprint for all that is left.
 func (r *Reconciler) close(rest int) {
 	end := endBound()
-	r.out.fingerprint(&end, r.store.Fingerprint(rest, r.store.Len()))
+	r.out.fingerprint(&end, r.fingerprint(rest, r.store.Len()))
 }

@@ -39,15 +39,15 @@ func (s *Snapshot) Search(from int, key Item) int {
 	return max(rank+i, from)
 }
 
-// Fingerprint returns the fingerprint of the items of ranks lo <= i < hi.
-func (s *Snapshot) Fingerprint(lo, hi int) Fingerprint {
+// Sum returns the sum of the ids of ranks lo <= i < hi.
+func (s *Snapshot) Sum(lo, hi int) Sum {
 	total, below := s.prefix(hi), s.prefix(lo)
 	total.sub(&below)
-	return total.fingerprint(hi - lo)
+	return total
 }
 
 // prefix returns the sum of the first i ids.
-func (s *Snapshot) prefix(i int) (total sum) {
+func (s *Snapshot) prefix(i int) (total Sum) {
 	if i == s.root.count {
 		return s.root.sum
 	}

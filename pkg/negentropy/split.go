@@ -8,22 +8,32 @@ const buckets = 16
 // fingerprints of its parts or, when they are few, as a list of their ids.
 func (r *Reconciler) split(lower, upper int, end *bound) {
 	n := upper - lower
+	r.out.grow(splitCost)
 	if n < 2*buckets {
 		r.out.list(end, n)
 		r.out.buf = r.store.AppendIDs(r.out.buf, lower, upper)
 		return
 	}
+	// Everything is looked up before anything is hashed: look-ups miss the cache, and
+	// like this they do not wait for one another.
+	var bounds [buckets]bound
+	var sums [buckets]Sum
+	var counts [buckets]int
 	for part := range buckets {
-		next := lower + n/buckets
+		counts[part] = n / buckets
 		if part < n%buckets {
-			next++
+			counts[part]++
 		}
-		b := *end
+		next := lower + counts[part]
+		bounds[part] = *end
 		if next < upper {
-			b = boundAt(r.store, next)
+			bounds[part] = boundAt(r.store, next)
 		}
-		r.out.fingerprint(&b, r.store.Fingerprint(lower, next))
+		sums[part] = r.store.Sum(lower, next)
 		lower = next
+	}
+	for part := range buckets {
+		r.out.fingerprint(&bounds[part], r.hasher.fingerprint(&sums[part], counts[part]))
 	}
 }
 

@@ -13,8 +13,8 @@ type Store interface {
 	Timestamp(i int) uint64
 	// Search returns the lowest rank i >= from whose item is not below key, or Len.
 	Search(from int, key Item) int
-	// Fingerprint returns the fingerprint of the items of ranks lo <= i < hi.
-	Fingerprint(lo, hi int) Fingerprint
+	// Sum returns the sum of the ids of ranks lo <= i < hi.
+	Sum(lo, hi int) Sum
 	// AppendIDs appends the packed ids of ranks lo <= i < hi to dst, 32 bytes each.
 	AppendIDs(dst []byte, lo, hi int) []byte
 }
@@ -45,9 +45,7 @@ func (w window) Search(from int, key Item) int {
 	return min(w.store.Search(w.lo+from, key), w.hi) - w.lo
 }
 
-func (w window) Fingerprint(lo, hi int) Fingerprint {
-	return w.store.Fingerprint(w.lo+lo, w.lo+hi)
-}
+func (w window) Sum(lo, hi int) Sum { return w.store.Sum(w.lo+lo, w.lo+hi) }
 
 func (w window) AppendIDs(dst []byte, lo, hi int) []byte {
 	return w.store.AppendIDs(dst, w.lo+lo, w.lo+hi)

@@ -24,7 +24,7 @@ type Tree struct {
 type branch struct {
 	first Item // the lowest item
 	count int
-	sum   sum
+	sum   Sum
 	node  *node
 }
 
@@ -164,7 +164,7 @@ func (t *Tree) insert(b *branch, it Item) (right branch) {
 func (t *Tree) remove(b *branch, it Item) {
 	n := t.own(b)
 	b.count--
-	var s sum
+	var s Sum
 	s.addID(&it.ID)
 	b.sum.sub(&s)
 	if n.kids == nil {

@@ -2,7 +2,7 @@ package negentropy
 
 import (
 	"bytes"
-	"slices"
+	"sort"
 )
 
 // Vector is a sealed sorted set. Prefix sums make the fingerprint of any range
@@ -13,8 +13,8 @@ import (
 // timestamps only, and an id list is one copy.
 type Vector struct {
 	timestamps []uint64
-	ids        []ID
-	sums       []sum // sums[i] is the sum of ids[:i]
+	ids        []byte // packed, 32 bytes each
+	sums       []Sum  // sums[i] is the sum of ids[:i]
 }
 
 // NewVector seals a set. It takes ownership of items, which it may reorder. The
@@ -24,13 +24,13 @@ func NewVector(items []Item) *Vector {
 	items = sortItems(items)
 	v := &Vector{
 		timestamps: make([]uint64, len(items)),
-		ids:        make([]ID, len(items)),
-		sums:       make([]sum, len(items)+1),
+		ids:        make([]byte, 0, len(items)*idSize),
+		sums:       make([]Sum, len(items)+1),
 	}
-	var total sum
+	var total Sum
 	for i := range items {
 		v.timestamps[i] = items[i].Timestamp
-		v.ids[i] = items[i].ID
+		v.ids = append(v.ids, items[i].ID[:]...)
 		total.addID(&items[i].ID)
 		v.sums[i+1] = total
 	}
@@ -41,35 +41,36 @@ func NewVector(items []Item) *Vector {
 func (v *Vector) Len() int { return len(v.timestamps) }
 
 // At returns the item of rank i.
-func (v *Vector) At(i int) Item { return Item{v.timestamps[i], v.ids[i]} }
+func (v *Vector) At(i int) Item { return Item{v.timestamps[i], ID(v.ids[i*idSize:])} }
 
 // Timestamp returns the timestamp of the item of rank i.
 func (v *Vector) Timestamp(i int) uint64 { return v.timestamps[i] }
 
 // Search returns the lowest rank i >= from whose item is not below key, or Len.
-// It gallops, so that finding the end of a range costs by the range's length.
 func (v *Vector) Search(from int, key Item) int {
-	i := gallop(from, len(v.timestamps), func(i int) bool { return v.timestamps[i] < key.Timestamp })
+	lo := v.searchTime(from, key.Timestamp)
 	if key.ID == (ID{}) {
-		return i // most bounds are a timestamp alone: no id needs loading
+		return lo // most bounds are a timestamp alone: no id needs loading
 	}
-	return gallop(i, len(v.ids), func(i int) bool {
-		return v.timestamps[i] == key.Timestamp && bytes.Compare(v.ids[i][:], key.ID[:]) < 0
+	ties := v.searchTime(lo, key.Timestamp+1) - lo
+	return lo + sort.Search(ties, func(i int) bool {
+		return bytes.Compare(v.ids[(lo+i)*idSize:(lo+i+1)*idSize], key.ID[:]) >= 0
 	})
 }
 
-// gallop returns the lowest i in [from, end) that is not below, or end: in steps
-// that double, then by halving the last step.
-func gallop(from, end int, below func(int) bool) int {
+// searchTime returns the lowest rank i >= from whose timestamp is not below ts, or
+// Len. It gallops, in steps that double, so that finding the end of a range costs
+// by the range's length.
+func (v *Vector) searchTime(from int, ts uint64) int {
 	lo, hi, step := from, from, 1
-	for hi < end && below(hi) {
+	for hi < len(v.timestamps) && v.timestamps[hi] < ts {
 		lo = hi + 1
 		hi += step
 		step *= 2
 	}
-	hi = min(hi, end)
+	hi = min(hi, len(v.timestamps))
 	for lo < hi {
-		if mid := int(uint(lo+hi) / 2); below(mid) {
+		if mid := int(uint(lo+hi) / 2); v.timestamps[mid] < ts {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -78,19 +79,14 @@ func gallop(from, end int, below func(int) bool) int {
 	return lo
 }
 
-// Fingerprint returns the fingerprint of the items of ranks lo <= i < hi.
-func (v *Vector) Fingerprint(lo, hi int) Fingerprint {
+// Sum returns the sum of the ids of ranks lo <= i < hi.
+func (v *Vector) Sum(lo, hi int) Sum {
 	s := v.sums[hi]
 	s.sub(&v.sums[lo])
-	return s.fingerprint(hi - lo)
+	return s
 }
 
 // AppendIDs appends the packed ids of ranks lo <= i < hi to dst.
 func (v *Vector) AppendIDs(dst []byte, lo, hi int) []byte {
-	n := len(dst)
-	dst = slices.Grow(dst, (hi-lo)*idSize)[:n+(hi-lo)*idSize]
-	for i := range v.ids[lo:hi] {
-		*(*ID)(dst[n+i*idSize:]) = v.ids[lo+i]
-	}
-	return dst
+	return append(dst, v.ids[lo*idSize:hi*idSize]...)
 }

@@ -81,7 +81,7 @@ func TestCarry(t *testing.T) {
 			sum := total.FillBytes(make([]byte, 32))
 			slices.Reverse(sum)
 			digest := sha256.Sum256(append(sum, byte(hi-lo)))
-			if got := v.Fingerprint(lo, hi); got != Fingerprint(digest[:16]) {
+			if got := fingerprintOf(v, lo, hi); got != Fingerprint(digest[:16]) {
 				t.Fatalf("fingerprint of items %d to %d is %x, want %x", lo, hi, got, digest[:16])
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrMalformed is returned for a message that is not protocol v1: cut short, a
@@ -161,6 +162,14 @@ type mark struct {
 func (w *writer) reset() {
 	w.buf = append(w.buf[:0], version)
 	w.last = 0
+}
+
+// grow makes room for n bytes. A buffer at least doubles, where append would add a
+// quarter and copy a message of megabytes many times.
+func (w *writer) grow(n int) {
+	if cap(w.buf)-len(w.buf) < n {
+		w.buf = slices.Grow(w.buf, max(n, len(w.buf)))
+	}
 }
 
 func (w *writer) mark() mark { return mark{len(w.buf), w.last} }
