@@ -42,26 +42,40 @@ func BenchmarkInsert(b *testing.B) {
 	})
 }
 
-// BenchmarkQuery walks all events by author and by id only.
+// BenchmarkQuery reads events, BenchmarkItems their times and ids.
 func BenchmarkQuery(b *testing.B) {
+	s := recordedStore(b)
+	n := 0
+	for b.Loop() {
+		if err := s.Query(b.Context(), nostr.Filter{Kinds: []int{1, 7}}, func(*nostr.Event) bool { n++; return true }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/event")
+}
+
+func BenchmarkItems(b *testing.B) {
+	s := recordedStore(b)
+	n := 0
+	for b.Loop() {
+		items, err := s.Items(b.Context(), []nostr.Filter{{Kinds: []int{1, 7}}}, maxRecords)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += len(items)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/event")
+}
+
+func recordedStore(b *testing.B) *store {
+	b.Helper()
 	s, err := openStore(filepath.Join(b.TempDir(), "relay.db"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
+	b.Cleanup(func() { s.Close() })
 	for _, e := range recorded() {
 		_ = s.Insert(e) // some are replaced by others
 	}
-	for name, idsOnly := range map[string]bool{"events": false, "ids": true} {
-		b.Run(name, func(b *testing.B) {
-			n := 0
-			for b.Loop() {
-				err := s.Query(b.Context(), nostr.Filter{Kinds: []int{1, 7}}, idsOnly, func(*nostr.Event) bool { n++; return true })
-				if err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/event")
-		})
-	}
+	return s
 }

@@ -1,6 +1,6 @@
 // Package homerelay is the small Nostr relay that `relaymesh up` and the demo
-// bring along, so that a newcomer needs nothing else: khatru for the protocol
-// (NIP-01, 11, 42, 70, 77) over a store of its own on bbolt.
+// bring along, so that a newcomer needs nothing else: NIP-01, 9, 11, 40, 42,
+// 70 and 77 over a store of its own on bbolt.
 //
 // What it promises: an event answered with OK true is on disk (one fsync for
 // all events that arrive together); duplicates are found exactly; of a
@@ -11,7 +11,14 @@
 // are passed on and not stored. A query and a negentropy session see every
 // match: no limit is applied that the client did not ask for.
 //
-// What it does not promise: khatru crashes the process on some malformed
-// messages, so it belongs on a loopback port, which is the default. A public
-// relay is strfry's, khatru's or another's job, with relaymesh beside it.
+// No input on the socket ends the process. Messages of a connection are taken
+// one after the other, everything that they start is counted against the
+// limits of limits.go, and where a limit is reached the socket is not read on,
+// or the request is refused in the words of its own protocol. Any web page may
+// open a websocket to a loopback address, so that matters. Why this is not
+// khatru: docs/adr/0006.
+//
+// What it does not promise: to serve the public. It has no accounts, no rate
+// limits and no policy; that is strfry's, khatru's or another relay's job,
+// with relaymesh beside it.
 package homerelay

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
+	"github.com/nbd-wtf/go-nostr/nip77"
 )
 
 func connect(t *testing.T, r *Relay) *nostr.Relay {
@@ -117,4 +118,65 @@ func TestServesRealEvents(t *testing.T) {
 			t.Errorf("after a restart %s: got %d events, want %d", f, len(got), len(want))
 		}
 	}
+}
+
+// go-nostr's whole NIP-77 client, its own negentropy and transfers included,
+// makes the relay and a local store equal.
+func TestGoNostrSync(t *testing.T) {
+	r := startRelay(t, "")
+	var regular []*nostr.Event
+	for _, e := range recorded() {
+		if nostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
+			regular = append(regular, e)
+		}
+	}
+	third := len(regular) / 3
+	insertAll(t, r.store, regular[third:])
+	local := &memory{events: slices.Clone(regular[:2*third])}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := nip77.NegentropySync(ctx, local, r.URL(), nostr.Filter{}, nip77.Both); err != nil {
+		t.Fatal(err)
+	}
+	want := sorted(naive(regular, nostr.Filter{}))
+	if got := sorted(idsOf(t, r.store, nostr.Filter{})); !slices.Equal(got, want) {
+		t.Errorf("the relay has %d events, want %d", len(got), len(want))
+	}
+	if got := sorted(naive(local.events, nostr.Filter{})); !slices.Equal(got, want) {
+		t.Errorf("the client has %d events, want %d", len(got), len(want))
+	}
+}
+
+// memory is go-nostr's idea of a store.
+type memory struct {
+	mu     sync.Mutex
+	events []*nostr.Event
+}
+
+func (m *memory) Publish(_ context.Context, e nostr.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = append(m.events, &e)
+	return nil
+}
+
+func (m *memory) QuerySync(_ context.Context, f nostr.Filter) (found []*nostr.Event, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		if f.Matches(e) {
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+func (m *memory) QueryEvents(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
+	found, err := m.QuerySync(ctx, f)
+	out := make(chan *nostr.Event, len(found))
+	for _, e := range found {
+		out <- e
+	}
+	close(out)
+	return out, err
 }

@@ -21,9 +21,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("HOMERELAY_CHILD"); path != "" {
 		serveUntilKilled(path)
 	}
-	goleak.VerifyTestMain(m,
-		// One per relay, started by khatru.NewRelay without a way to end it.
-		goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start"))
+	goleak.VerifyTestMain(m)
 }
 
 // recorded returns the events of go-nostr's testdata, all really signed.
@@ -56,15 +54,32 @@ var recorded = sync.OnceValue(func() []*nostr.Event {
 
 func startRelay(t *testing.T, path string) *Relay {
 	t.Helper()
-	if path == "" {
-		path = filepath.Join(t.TempDir(), "relay.db")
+	return startConfig(t, Config{Path: path})
+}
+
+// startConfig starts a relay whose log is an error of the test: it complains of
+// nothing but its own failures.
+func startConfig(t *testing.T, c Config) *Relay {
+	t.Helper()
+	if c.Path == "" {
+		c.Path = filepath.Join(t.TempDir(), "relay.db")
 	}
-	r, err := Start(t.Context(), Config{Path: path, Log: slog.New(slog.DiscardHandler)})
+	c.Log = slog.New(slog.NewTextHandler(complaints{t}, nil))
+	r, err := Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
 	return r
+}
+
+// complaints is a log that must stay empty; net/http writes recovered panics
+// to it.
+type complaints struct{ t *testing.T }
+
+func (c complaints) Write(line []byte) (int, error) {
+	c.t.Errorf("the relay complains: %s", line)
+	return len(line), nil
 }
 
 func newStore(t *testing.T) *store {
@@ -105,7 +120,7 @@ func (s signer) event(kind int, at int64, content string, tags ...nostr.Tag) *no
 func idsOf(t *testing.T, s *store, f nostr.Filter) []string {
 	t.Helper()
 	ids := []string{}
-	err := s.Query(t.Context(), f, false, func(e *nostr.Event) bool {
+	err := s.Query(t.Context(), f, func(e *nostr.Event) bool {
 		ids = append(ids, e.ID)
 		return true
 	})
@@ -122,6 +137,23 @@ func mustInsert(t *testing.T, s *store, all ...*nostr.Event) {
 			t.Fatalf("insert kind %d at %d: %v", e.Kind, e.CreatedAt, err)
 		}
 	}
+}
+
+// insertAll stores events in any order, many at a time.
+func insertAll(t *testing.T, s *store, all []*nostr.Event) {
+	t.Helper()
+	const writers = 64
+	var wg sync.WaitGroup
+	for part := range writers {
+		wg.Go(func() {
+			for i := part; i < len(all); i += writers {
+				if err := s.Insert(all[i]); err != nil {
+					t.Errorf("insert: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // naive filters by looking at every event, newest first, then lowest id.

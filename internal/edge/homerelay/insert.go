@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/fiatjaf/eventstore"
 	"github.com/mailru/easyjson"
 	"github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
@@ -17,13 +16,27 @@ import (
 
 // Refusals, worded as the reason of an OK message.
 var (
-	errDeleted  = errors.New("blocked: its author deleted this event")
-	errReplaced = errors.New("replaced: a newer version is stored")
-	errExpired  = errors.New("invalid: the event has expired")
+	errDuplicate = errors.New("duplicate: the event is stored already")
+	errDeleted   = errors.New("blocked: its author deleted this event")
+	errReplaced  = errors.New("replaced: a newer version is stored")
+	errExpired   = errors.New("invalid: the event has expired")
 )
 
-// Insert stores an event and returns once it is on disk. It returns
-// eventstore.ErrDupEvent for one that is stored already, and one of the
+// Has reports whether an event is stored; id is 64 lower-case hex digits.
+func (s *store) Has(id string) (bool, error) {
+	key, err := hex.DecodeString(id)
+	if err != nil {
+		return false, fmt.Errorf("invalid: id: %w", err)
+	}
+	known := false
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		known = tx.Bucket(byID).Get(key) != nil
+		return nil
+	})
+	return known, err
+}
+
+// Insert stores an event and returns once it is on disk, or returns one of the
 // refusals above; the caller has verified id and signature. Concurrent calls
 // share a transaction and its fsync.
 func (s *store) Insert(e *nostr.Event) error {
@@ -33,19 +46,6 @@ func (s *store) Insert(e *nostr.Event) error {
 	}
 	if r.expires != 0 && r.expires <= s.now().Unix() {
 		return errExpired
-	}
-	// Most of what a sync offers is there already: find that out without
-	// waiting for a write transaction.
-	known := false
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		known = tx.Bucket(byID).Get(r.id[:]) != nil
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if known {
-		return eventstore.ErrDupEvent
 	}
 	text, err := easyjson.Marshal(e)
 	if err != nil {
@@ -59,6 +59,7 @@ func (s *store) Insert(e *nostr.Event) error {
 		refusal, err = s.insert(tx, r, text)
 		return err
 	})
+	s.generation.Add(1)
 	if err != nil {
 		return fmt.Errorf("error: store: %w", err)
 	}
@@ -71,7 +72,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 		return nil, err
 	}
 	if tx.Bucket(byID).Get(r.id[:]) != nil {
-		return eventstore.ErrDupEvent, nil
+		return errDuplicate, nil
 	}
 	gone := tx.Bucket(deleted)
 	if r.event.Kind != nostr.KindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {

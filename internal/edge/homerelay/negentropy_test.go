@@ -15,8 +15,7 @@ import (
 )
 
 // reconcile runs go-nostr's negentropy as a client against the relay and
-// returns what only one of the two has. (Its whole NIP-77 client ignores
-// khatru's errors and then waits for ever.)
+// returns what only one of the two has.
 func reconcile(t *testing.T, c *relay.Conn, f events.Filter, local []*nostr.Event) (haves, needs []string) {
 	t.Helper()
 	vec := vector.New()

@@ -1,13 +1,13 @@
 package homerelay
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
 
-	"github.com/fiatjaf/eventstore"
 	"github.com/nbd-wtf/go-nostr"
 )
 
@@ -136,17 +136,7 @@ func TestQueryPages(t *testing.T) {
 		tags := nostr.Tags{{"t", fmt.Sprint(i % 3)}, {"t", "all"}}
 		all = append(all, author.event(1, int64(1000+i/400), fmt.Sprint(i), tags...))
 	}
-	var wg sync.WaitGroup
-	for part := range 50 {
-		wg.Go(func() {
-			for i := part; i < len(all); i += 50 {
-				if err := s.Insert(all[i]); err != nil {
-					t.Errorf("insert: %v", err)
-				}
-			}
-		})
-	}
-	wg.Wait()
+	insertAll(t, s, all)
 	for _, f := range []nostr.Filter{
 		{},
 		{Authors: []string{author.pubkey()}},
@@ -161,31 +151,35 @@ func TestQueryPages(t *testing.T) {
 	}
 }
 
-func TestQueryIDsOnly(t *testing.T) {
+func TestItems(t *testing.T) {
 	s, kept := loaded(t)
-	for _, f := range []nostr.Filter{
-		{},
-		{Kinds: []int{1, 7}},
-		{Authors: []string{kept[0].PubKey, kept[9].PubKey}, Kinds: []int{1, 3, 7}},
-		{Tags: nostr.TagMap{"e": {"none"}}},
-	} {
-		byID := map[string]nostr.Timestamp{}
-		err := s.Query(t.Context(), f, true, func(e *nostr.Event) bool {
-			byID[e.ID] = e.CreatedAt
-			return true
-		})
+	r := rand.New(rand.NewPCG(3, 4))
+	at := map[string]nostr.Timestamp{}
+	for _, e := range kept {
+		at[e.ID] = e.CreatedAt
+	}
+	for range 500 {
+		f := randomFilter(r, kept)
+		items, err := s.Items(t.Context(), []nostr.Filter{f}, len(kept))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := naive(kept, f)
-		if len(byID) != len(want) {
-			t.Errorf("%s: %d ids, want %d", f, len(byID), len(want))
-		}
-		for _, e := range kept {
-			if at, ok := byID[e.ID]; ok && at != e.CreatedAt {
-				t.Errorf("%s: created_at %d, want %d", e.ID, at, e.CreatedAt)
+		var got []string
+		for _, it := range items {
+			got = append(got, it.ID.String())
+			if it.Timestamp != uint64(at[it.ID.String()]) {
+				t.Errorf("%s has time %d, want %d", it.ID, it.Timestamp, at[it.ID.String()])
 			}
 		}
+		if want := naive(kept, f); !slices.Equal(got, want) {
+			t.Fatalf("filter %s: %d items, want %d", f, len(got), len(want))
+		}
+	}
+	if items, err := s.Items(t.Context(), []nostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
+		t.Errorf("of two filters: %d items and %v, want each event twice", len(items), err)
+	}
+	if _, err := s.Items(t.Context(), []nostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
+		t.Errorf("above the limit: %v", err)
 	}
 }
 
@@ -218,7 +212,7 @@ func TestQueryOddFilters(t *testing.T) {
 func TestQueryStops(t *testing.T) {
 	s, _ := loaded(t)
 	n := 0
-	err := s.Query(t.Context(), nostr.Filter{}, false, func(*nostr.Event) bool {
+	err := s.Query(t.Context(), nostr.Filter{}, func(*nostr.Event) bool {
 		n++
 		return n < 3
 	})
@@ -229,8 +223,8 @@ func TestQueryStops(t *testing.T) {
 
 func TestDuplicatesAreFound(t *testing.T) {
 	s, kept := loaded(t)
-	for _, e := range kept {
-		if err := s.Insert(e); err != eventstore.ErrDupEvent {
+	for _, e := range kept[:50] {
+		if err := s.Insert(e); err != errDuplicate {
 			t.Fatalf("second insert of %s: %v", e.ID, err)
 		}
 	}

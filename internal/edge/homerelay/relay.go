@@ -22,15 +22,25 @@ type Config struct {
 	PubKey      string       // NIP-11 operator key, hex
 	Contact     string       // NIP-11 contact
 	Log         *slog.Logger // nil is slog.Default
+
+	sessionTimeout time.Duration // tests shorten it
 }
 
 // Relay is a relay that serves. It is made by [Start].
 type Relay struct {
-	url    string
-	store  *store
+	url            string
+	info           []byte // the NIP-11 document
+	log            *slog.Logger
+	sessionTimeout time.Duration
+
+	store     *store
+	sets      *sets
+	clients   *clients
+	inserting chan struct{}
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
 	server *http.Server
-	conns  *conns
-	live   *live
 	served chan error
 	close  func() error
 }
@@ -43,6 +53,9 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.sessionTimeout == 0 {
+		c.sessionTimeout = sessionTimeout
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("home relay: %w", err)
@@ -57,21 +70,25 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		return nil, errors.Join(fmt.Errorf("home relay: listen on %s: %w", c.Addr, err), store.Close())
 	}
 	r := &Relay{
-		url:    "ws://" + ln.Addr().String(),
-		store:  store,
-		conns:  &conns{Listener: ln, open: map[net.Conn]struct{}{}},
-		live:   newLive(),
-		served: make(chan error, 1),
+		url:            "ws://" + ln.Addr().String(),
+		info:           newInfo(c),
+		log:            c.Log,
+		sessionTimeout: c.sessionTimeout,
+		store:          store,
+		clients:        newClients(),
+		inserting:      make(chan struct{}, maxInserting),
+		served:         make(chan error, 1),
 	}
+	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.sets = newSets(r.ctx, store)
 	r.server = &http.Server{
-		Handler: newKhatru(store, r.live, c),
-		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, nc)
-		},
-		ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		Handler:           r,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelWarn),
 	}
-	go func() { r.served <- r.server.Serve(r.conns) }()
+	go func() { r.served <- r.server.Serve(ln) }()
 	r.close = sync.OnceValue(r.shutdown)
 	return r, nil
 }
@@ -80,9 +97,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 func (r *Relay) URL() string { return r.url }
 
 // Close stops listening, ends every connection, waits for writes that run and
-// closes the store; further calls return what the first returned. khatru
-// leaves one sleeping goroutine per relay behind, and its goroutines of each
-// connection end within moments after Close has returned.
+// closes the store; further calls return what the first returned.
 func (r *Relay) Close() error { return r.close() }
 
 func (r *Relay) shutdown() error {
@@ -90,7 +105,7 @@ func (r *Relay) shutdown() error {
 	if e := <-r.served; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
 	}
-	r.conns.closeAll()
-	r.live.close()
+	r.cancel()
+	r.clients.wait()
 	return errors.Join(err, r.store.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -13,6 +14,9 @@ import (
 type store struct {
 	db  *bbolt.DB
 	now func() time.Time
+	// generation grows with every write: while it stays, so does the set of
+	// events, but for those that expire. A write counts before Insert returns.
+	generation atomic.Uint64
 }
 
 // openStore opens or makes the file. bbolt locks it, so a second relay on the

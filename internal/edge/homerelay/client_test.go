@@ -1,0 +1,222 @@
+package homerelay
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/mailru/easyjson"
+	"github.com/nbd-wtf/go-nostr"
+)
+
+func (c *rawClient) sendEvent(kind string, e *nostr.Event) {
+	c.t.Helper()
+	text, err := easyjson.Marshal(e)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.sendf("[%q,%s]", kind, text)
+}
+
+// A protected event (NIP-70) is taken from its author alone (NIP-42).
+func TestProtectedEvents(t *testing.T) {
+	r := startRelay(t, "")
+	c := dialRaw(t, r.URL())
+	author, now := newSigner(t), time.Now().Unix()
+	private := author.event(1, now, "", nostr.Tag{"-"})
+	host := strings.TrimPrefix(r.URL(), "ws://")
+	auth := func(by signer, challenge, relay string, at int64) *nostr.Event {
+		return by.event(22242, at, "", nostr.Tag{"challenge", challenge}, nostr.Tag{"relay", relay})
+	}
+	// Before the relay has asked, nothing is a proof.
+	c.sendEvent("AUTH", auth(author, "", r.URL(), now))
+	c.expect("OK", anything, false, "invalid: challenge…")
+	c.sendEvent("EVENT", private)
+	challenge := c.expect("AUTH")[1].(string)
+	c.expect("OK", private.ID, false, "auth-required: …")
+	forged := auth(author, challenge, r.URL(), now)
+	forged.Sig = private.Sig
+	for want, e := range map[string]*nostr.Event{
+		"invalid: kind…":       author.event(1, now, "", nostr.Tag{"challenge", challenge}, nostr.Tag{"relay", r.URL()}),
+		"invalid: challenge…":  auth(author, challenge+"x", r.URL(), now),
+		"invalid: relay…":      auth(author, challenge, "wss://elsewhere.example", now),
+		"invalid: created_at…": auth(author, challenge, r.URL(), now-authWindow-5),
+		"invalid: sig…":        forged,
+	} {
+		c.sendEvent("AUTH", e)
+		c.expect("OK", e.ID, false, want)
+	}
+	// Neither is another's key, nor AUTH as an EVENT.
+	c.sendEvent("AUTH", auth(newSigner(t), challenge, r.URL(), now))
+	c.expect("OK", anything, true)
+	c.sendEvent("EVENT", private)
+	c.expect("OK", private.ID, false, "restricted: …")
+	good := auth(author, challenge, "ws://"+strings.ToUpper(host)+"/", now)
+	c.sendEvent("EVENT", good)
+	c.expect("OK", good.ID, false, "invalid: kind 22242…")
+	c.sendEvent("AUTH", good)
+	c.expect("OK", good.ID, true)
+	c.sendEvent("EVENT", private)
+	c.expect("OK", private.ID, true)
+	// What another relay wrapped is not spread either.
+	text, err := easyjson.Marshal(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repost := newSigner(t).event(6, now, string(text))
+	c.sendEvent("EVENT", repost)
+	c.expect("OK", repost.ID, false, "blocked: …")
+}
+
+// anything stands for any string; see expect.
+const anything = "…"
+
+// The same id replaces a subscription, however often, and what was replaced
+// sends nothing more.
+func TestSubscriptionIsReplaced(t *testing.T) {
+	r := startRelay(t, "")
+	author := newSigner(t)
+	insertMany(t, r.store, rand.New(rand.NewPCG(7, 8)), 600)
+	last := author.event(7, 1, "stored")
+	mustInsert(t, r.store, last)
+	c := dialRaw(t, r.URL())
+	go func() {
+		for range 500 {
+			c.send(`["REQ","a",{"kinds":[1]}]`)
+		}
+		c.send(`["REQ","a",{"kinds":[7]}]`)
+	}()
+	for {
+		if m := c.next(); m[0] == "EVENT" && m[2].(map[string]any)["id"] == last.ID {
+			break
+		}
+	}
+	c.expect("EOSE", "a")
+	r.clients.publish(author.event(1, 1, ""), 1)
+	r.clients.publish(author.event(7, 2, ""), 1)
+	if m := c.expect("EVENT", "a"); m[2].(map[string]any)["kind"] != 7.0 {
+		t.Errorf("a replaced subscription is alive: %v", m)
+	}
+}
+
+func TestSubscriptionLimits(t *testing.T) {
+	c := dialRaw(t, startRelay(t, "").URL())
+	for i := range maxSubscriptions {
+		c.sendf(`["REQ","s%d",{}]`, i)
+		c.expect("EOSE")
+	}
+	c.send(`["REQ","more",{}]`)
+	c.expect("CLOSED", "more", "blocked: too many concurrent subscriptions")
+	c.send(`["REQ","s0",{}]`)
+	c.expect("EOSE", "s0")
+	c.send(`["CLOSE","s0"]`)
+	c.send(`["REQ","more",{}]`)
+	c.expect("EOSE", "more")
+	// Large filters count by their size: two of these are allowed.
+	large := strings.Repeat("x", maxMessage-100)
+	refused := 0
+	c = dialRaw(t, startRelay(t, "").URL())
+	for i := range 20 {
+		c.sendf(`["REQ","s%d",{"#t":["%s"]}]`, i, large)
+		if m := c.next(); m[0] == "CLOSED" {
+			refused++
+		}
+	}
+	if refused != 18 {
+		t.Errorf("%d of 20 large filters were refused, want 18", refused)
+	}
+}
+
+// Browsers cannot take the room of the pipeline, and a connection that ends
+// makes room.
+func TestConnectionLimits(t *testing.T) {
+	r := startRelay(t, "")
+	page := &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://page.example"}}}
+	var open []*websocket.Conn
+	for range maxWebClients {
+		ws, _, err := websocket.Dial(t.Context(), r.URL(), page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, ws)
+	}
+	_, resp, err := websocket.Dial(t.Context(), r.URL(), page)
+	if err == nil || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("one page too many: %v", err)
+	}
+	dialRaw(t, r.URL()).alive()
+	for _, ws := range open {
+		ws.CloseNow()
+	}
+	for { // until the relay has noticed one of them
+		ws, resp, err := websocket.Dial(t.Context(), r.URL(), page)
+		if err == nil {
+			ws.CloseNow()
+			break
+		}
+		if resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A page of any origin may read the NIP-11 document, and others see a hint.
+func TestPlainHTTP(t *testing.T) {
+	r := startRelay(t, "")
+	url := "http" + strings.TrimPrefix(r.URL(), "ws")
+	for _, test := range []struct {
+		method, accept, contentType string
+		status                      int
+	}{
+		{"GET", "application/nostr+json", "application/nostr+json", 200},
+		{"GET", "text/html", "text/plain; charset=utf-8", 200},
+		{"OPTIONS", "", "", 204},
+		{"POST", "", "text/plain; charset=utf-8", 405},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), test.method, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", test.accept)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != test.status || resp.Header.Get("Content-Type") != test.contentType ||
+			resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%+v: got %d, %v", test, resp.StatusCode, resp.Header)
+		}
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// Close ends connections that are in use, and returns when nothing runs.
+func TestCloseWhileBusy(t *testing.T) {
+	r := startRelay(t, "")
+	c := dialRaw(t, r.URL())
+	for i := range 5 {
+		c.sendf(`["REQ","s%d",{}]`, i)
+		c.sendf(`["NEG-OPEN","n%d",{},"61"]`, i)
+	}
+	for range 10 {
+		c.next()
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.ws.Read(c.ctx); err == nil || errors.Is(err, c.ctx.Err()) {
+		t.Errorf("after Close: %v", err)
+	}
+	if n := len(r.clients.open); n != 0 {
+		t.Errorf("%d clients are left", n)
+	}
+	if _, err := r.store.Has(fmt.Sprintf("%064d", 0)); err == nil {
+		t.Error("the store is open")
+	}
+}

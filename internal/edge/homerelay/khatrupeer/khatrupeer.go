@@ -1,0 +1,164 @@
+// Package khatrupeer runs khatru as its users run it, with its own NIP-77 on,
+// as a relay that is not ours: for the demo's other relays, and for tests that
+// want an independent peer. Events are in memory.
+//
+// It must not be reached by strangers: khatru v0.19.1 crashes the process on a
+// malformed negentropy message. It does not deliver live events, because
+// khatru walks its list of listeners without the lock under which it changes
+// it: a stored event is answered like a duplicate, which is not broadcast.
+package khatrupeer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/fiatjaf/eventstore"
+	"github.com/fiatjaf/khatru"
+	"github.com/nbd-wtf/go-nostr"
+)
+
+// Relay is a khatru relay that serves. It is made by [Start].
+type Relay struct {
+	url    string
+	server *http.Server
+	served chan error
+
+	mu     sync.Mutex
+	events []*nostr.Event    // newest first, equal times by lowest id
+	conns  map[net.Conn]bool // http.Server forgets those that became websockets
+	byID   map[string]struct{}
+}
+
+// Start serves on a free port of 127.0.0.1 until [Relay.Close]. The context
+// bounds the start only.
+func Start(ctx context.Context, log *slog.Logger) (*Relay, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("khatru peer: %w", err)
+	}
+	r := &Relay{
+		url:    "ws://" + ln.Addr().String(),
+		served: make(chan error, 1),
+		conns:  map[net.Conn]bool{},
+		byID:   map[string]struct{}{},
+	}
+	rl := khatru.NewRelay()
+	rl.Log = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	rl.Negentropy = true
+	rl.StoreEvent = append(rl.StoreEvent, r.store)
+	rl.ReplaceEvent = append(rl.ReplaceEvent, r.store)
+	rl.DeleteEvent = append(rl.DeleteEvent, r.remove)
+	rl.QueryEvents = append(rl.QueryEvents, r.query)
+	r.server = &http.Server{Handler: rl, ErrorLog: rl.Log, ConnState: r.track}
+	go func() { r.served <- r.server.Serve(ln) }()
+	return r, nil
+}
+
+// URL is the websocket address, ws://host:port.
+func (r *Relay) URL() string { return r.url }
+
+// Close ends every connection. khatru leaves one sleeping goroutine behind,
+// and those of each connection end moments later.
+func (r *Relay) Close() error {
+	err := r.server.Close()
+	if e := <-r.served; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.conns {
+		c.Close()
+	}
+	return err
+}
+
+func (r *Relay) track(c net.Conn, state http.ConnState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch state {
+	case http.StateHijacked:
+		r.conns[c] = true
+	case http.StateClosed:
+		delete(r.conns, c)
+	}
+}
+
+// store keeps an event; of a replaceable one the newest version.
+func (r *Relay) store(_ context.Context, e *nostr.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.byID[e.ID]; known {
+		return eventstore.ErrDupEvent
+	}
+	if i := slices.IndexFunc(r.events, func(old *nostr.Event) bool { return replaces(e, old) }); i >= 0 {
+		if order(r.events[i], e) < 0 {
+			return errors.New("replaced: a newer version is stored")
+		}
+		delete(r.byID, r.events[i].ID)
+		r.events = slices.Delete(r.events, i, i+1)
+	}
+	i, _ := slices.BinarySearchFunc(r.events, e, order)
+	r.events = slices.Insert(r.events, i, e)
+	r.byID[e.ID] = struct{}{}
+	return eventstore.ErrDupEvent // OK true, and no broadcast
+}
+
+func (r *Relay) remove(_ context.Context, e *nostr.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byID, e.ID)
+	r.events = slices.DeleteFunc(r.events, func(old *nostr.Event) bool { return old.ID == e.ID })
+	return nil
+}
+
+func (r *Relay) query(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
+	r.mu.Lock()
+	var found []*nostr.Event
+	for _, e := range r.events {
+		if f.Limit > 0 && len(found) == f.Limit {
+			break
+		}
+		if f.Matches(e) {
+			found = append(found, e)
+		}
+	}
+	r.mu.Unlock()
+	out := make(chan *nostr.Event)
+	go func() {
+		defer close(out)
+		for _, e := range found {
+			select {
+			case out <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+func order(a, b *nostr.Event) int {
+	if c := cmp.Compare(b.CreatedAt, a.CreatedAt); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.ID, b.ID)
+}
+
+// replaces reports whether two events are versions of one (NIP-01).
+func replaces(a, b *nostr.Event) bool {
+	switch {
+	case a.Kind != b.Kind || a.PubKey != b.PubKey:
+		return false
+	case nostr.IsAddressableKind(a.Kind):
+		return a.Tags.GetD() == b.Tags.GetD()
+	}
+	return nostr.IsReplaceableKind(a.Kind)
+}

@@ -1,0 +1,176 @@
+package homerelay
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+// session is a NIP-77 session. One goroutine reads its set and answers its
+// messages, in turn.
+type session struct {
+	id     string
+	in     chan []byte // the next message; a second one is a breach
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+// onNegOpen takes NEG-OPEN: id, a filter or an array of them, the first message
+// as hex. Before the message there may be a number, as in the first draft of
+// NIP-77.
+func (c *client) onNegOpen(m message) {
+	id := m.id()
+	if id == "" {
+		c.tell("NOTICE", "invalid: NEG-OPEN takes an id of 1 to 64 bytes")
+		return
+	}
+	c.endSession(id) // an open one of this id is closed (NIP-77)
+	if n := len(m.elements); n != 4 && n != 5 {
+		c.negErr(id, "invalid: NEG-OPEN takes id, filter and message")
+		return
+	}
+	texts := []json.RawMessage{m.elements[2]}
+	if bytes.HasPrefix(m.elements[2], []byte("[")) {
+		texts = nil
+		if err := json.Unmarshal(m.elements[2], &texts); err != nil {
+			c.negErr(id, "invalid: filters: "+err.Error())
+			return
+		}
+	}
+	filters, err := decodeFilters(texts)
+	if err != nil {
+		c.negErr(id, "invalid: "+err.Error())
+		return
+	}
+	if slices.ContainsFunc(filters, isSearch) {
+		c.negErr(id, noSearch)
+		return
+	}
+	first, err := hex.DecodeString(m.text(len(m.elements) - 1))
+	if err != nil {
+		c.negErr(id, "invalid: the message is not hex")
+		return
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	s := &session{id: id, in: make(chan []byte, 1), cancel: cancel, ended: make(chan struct{})}
+	c.mu.Lock()
+	full := len(c.sessions) == maxSessions
+	if !full {
+		c.sessions[id] = s
+	}
+	c.mu.Unlock()
+	if full {
+		cancel()
+		c.negErr(id, fmt.Sprintf("blocked: too many concurrent sessions on this connection, at most %d", maxSessions))
+		return
+	}
+	c.running.Go(func() { c.converse(ctx, s, newSetKey(texts, filters), first) })
+}
+
+func (c *client) onNegMsg(m message) {
+	id := m.id()
+	if id == "" {
+		c.tell("NOTICE", "invalid: NEG-MSG takes an id of 1 to 64 bytes")
+		return
+	}
+	c.mu.Lock()
+	s := c.sessions[id]
+	c.mu.Unlock()
+	if s == nil {
+		c.negErr(id, "closed: no such session is open")
+		return
+	}
+	msg, err := hex.DecodeString(m.text(2))
+	if err != nil {
+		c.endSession(id)
+		c.negErr(id, "invalid: the message is not hex")
+		return
+	}
+	select {
+	case s.in <- msg:
+	default:
+		c.endSession(id)
+		c.negErr(id, "invalid: messages were sent before the answer to the last")
+	}
+}
+
+func (c *client) onNegClose(m message) { c.endSession(m.id()) }
+
+// endSession ends a session and waits until nothing of it runs.
+func (c *client) endSession(id string) {
+	c.mu.Lock()
+	s := c.sessions[id]
+	c.mu.Unlock()
+	if s != nil {
+		s.cancel()
+		<-s.ended
+	}
+}
+
+func (c *client) negErr(id, reason string) { c.tell("NEG-ERR", id, reason) }
+
+// converse answers a session's messages until it ends. The session counts as
+// open until its NEG-ERR is on its way, so that a client that does not read
+// cannot pile up sessions that have failed.
+func (c *client) converse(ctx context.Context, s *session, key setKey, first []byte) {
+	defer func() {
+		s.cancel()
+		c.mu.Lock()
+		delete(c.sessions, s.id)
+		c.mu.Unlock()
+		close(s.ended)
+	}()
+	set, err := c.relay.sets.open(ctx, key)
+	if err != nil {
+		c.refuseSet(ctx, s.id, err)
+		return
+	}
+	defer c.relay.sets.release(set)
+	rec := negentropy.NewReconciler(set.vector, negentropy.Options{FrameLimit: frameLimit, MaxRounds: maxRounds})
+	idle := time.NewTimer(c.relay.sessionTimeout)
+	defer idle.Stop()
+	for msg := first; ; {
+		answer, err := rec.Respond(msg)
+		if err != nil {
+			reason := "invalid: " + err.Error()
+			if errors.Is(err, negentropy.ErrLimit) {
+				reason = "closed: the session has gone on for too long"
+			}
+			c.send(ctx, encode("NEG-ERR", s.id, reason))
+			return
+		}
+		if !c.send(ctx, encode("NEG-MSG", s.id, hex.EncodeToString(answer))) {
+			return
+		}
+		idle.Reset(c.relay.sessionTimeout)
+		select {
+		case msg = <-s.in:
+		case <-idle.C:
+			c.send(ctx, encode("NEG-ERR", s.id, "closed: no message came for "+c.relay.sessionTimeout.String()))
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refuseSet tells why a session's set cannot be had.
+func (c *client) refuseSet(ctx context.Context, id string, err error) {
+	switch {
+	case errors.Is(err, errTooMany):
+		most := c.relay.sets.most
+		c.send(ctx, encode("NEG-ERR", id, fmt.Sprintf("blocked: too many records (%d > %d)", most+1, most), most))
+	case errors.Is(err, errBusy):
+		c.send(ctx, encode("NEG-ERR", id, "blocked: "+err.Error()))
+	case ctx.Err() == nil:
+		c.relay.log.Error("home relay cannot read a set", "err", err)
+		c.send(ctx, encode("NEG-ERR", id, "error: store: "+err.Error()))
+	}
+}

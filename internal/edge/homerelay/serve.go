@@ -1,0 +1,93 @@
+package homerelay
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/coder/websocket"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// ServeHTTP serves a websocket until it ends, and the NIP-11 document to
+// whoever asks for it.
+func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if !strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+		r.serveInfo(w, req)
+		return
+	}
+	web := req.Header.Get("Origin") != ""
+	if !r.clients.enter(web) {
+		http.Error(w, "too many connections", http.StatusServiceUnavailable)
+		return
+	}
+	defer r.clients.leave(web)
+	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+		// Nostr clients are web pages of any origin. There is no cookie or
+		// other ambient authority here that a page could borrow.
+		InsecureSkipVerify: true,
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return // Accept has answered
+	}
+	newClient(r, ws, req.Host).serve()
+}
+
+// serveInfo answers with the NIP-11 document, which pages of any origin may
+// read.
+func (r *Relay) serveInfo(w http.ResponseWriter, req *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Headers", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	switch {
+	case req.Method == http.MethodOptions:
+		w.WriteHeader(http.StatusNoContent)
+	case req.Method != http.MethodGet && req.Method != http.MethodHead:
+		http.Error(w, "this is a Nostr relay: use a websocket", http.StatusMethodNotAllowed)
+	case strings.Contains(req.Header.Get("Accept"), "application/nostr+json"):
+		h.Set("Content-Type", "application/nostr+json")
+		_, _ = w.Write(r.info) // a client that left needs no document
+	default:
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("This is a Nostr relay. Connect to it with a Nostr client at " + r.url + "\n"))
+	}
+}
+
+// newInfo writes the NIP-11 document.
+func newInfo(c Config) []byte {
+	doc := map[string]any{
+		"name":           c.Name,
+		"description":    c.Description,
+		"software":       "https://github.com/relaymesh/relaymesh",
+		"supported_nips": []int{1, 9, 11, 40, 42, 70, 77},
+		// As strfry says it: the version of the negentropy protocol.
+		"negentropy": 1,
+		"limitation": map[string]any{
+			"max_message_length":     maxMessage,
+			"max_subscriptions":      maxSubscriptions,
+			"max_filters":            maxFilters,
+			"max_subid_length":       maxIDLength,
+			"max_event_tags":         events.MaxTags,
+			"created_at_upper_limit": events.MaxFuture,
+			"auth_required":          false,
+			"payment_required":       false,
+			"restricted_writes":      false,
+		},
+	}
+	if c.Name == "" {
+		doc["name"] = "relaymesh home relay"
+	}
+	for key, value := range map[string]string{"pubkey": c.PubKey, "contact": c.Contact} {
+		if value != "" {
+			doc[key] = value
+		}
+	}
+	text, err := json.Marshal(doc)
+	if err != nil {
+		panic(err) // strings and numbers can be marshalled
+	}
+	return text
+}

@@ -1,0 +1,140 @@
+package homerelay
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/nbd-wtf/go-nostr"
+)
+
+// subscription is a REQ; its context ends with its CLOSE or its connection.
+type subscription struct {
+	id       string
+	filters  []nostr.Filter
+	size     int
+	ctx      context.Context
+	cancel   context.CancelFunc
+	answered chan struct{} // closed when its stored events were sent
+}
+
+// update is an event that a subscription is to get.
+type update struct {
+	sub   *subscription
+	event *nostr.Event
+	size  int
+}
+
+// onReq takes a REQ. It counts from before its stored events are read, so that
+// no event falls between those and the live ones; one may come twice.
+func (c *client) onReq(m message) {
+	id := m.id()
+	if id == "" {
+		c.tell("NOTICE", "invalid: REQ takes an id of 1 to 64 bytes")
+		return
+	}
+	filters, err := decodeFilters(m.elements[2:])
+	if err != nil {
+		c.tell("CLOSED", id, "invalid: "+err.Error())
+		return
+	}
+	if slices.ContainsFunc(filters, isSearch) {
+		c.tell("CLOSED", id, noSearch)
+		return
+	}
+	c.unsubscribe(id) // a REQ with an id in use replaces the other (NIP-01)
+	sub := &subscription{id: id, filters: filters, size: m.size, answered: make(chan struct{})}
+	sub.ctx, sub.cancel = context.WithCancel(c.ctx)
+	if !c.subscribe(sub) {
+		sub.cancel()
+		c.tell("CLOSED", id, "blocked: too many concurrent subscriptions")
+		return
+	}
+	c.running.Go(func() { c.answer(sub) })
+}
+
+const noSearch = "unsupported: this relay has no search (NIP-50)"
+
+func isSearch(f nostr.Filter) bool { return f.Search != "" }
+
+func (c *client) onClose(m message) { c.unsubscribe(m.id()) }
+
+func (c *client) subscribe(sub *subscription) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.subs) == maxSubscriptions || c.held+sub.size > maxHeld {
+		return false
+	}
+	c.subs[sub.id] = sub
+	c.held += sub.size
+	return true
+}
+
+// unsubscribe ends a subscription and waits until nothing of it runs.
+func (c *client) unsubscribe(id string) {
+	c.mu.Lock()
+	sub := c.subs[id]
+	c.mu.Unlock()
+	if sub != nil {
+		c.forget(sub)
+		<-sub.answered
+	}
+}
+
+func (c *client) forget(sub *subscription) {
+	sub.cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.subs[sub.id] == sub {
+		delete(c.subs, sub.id)
+		c.held -= sub.size
+	}
+}
+
+// answer sends the stored events, each once for every filter that it matches.
+func (c *client) answer(sub *subscription) {
+	defer close(sub.answered)
+	if !acquire(sub.ctx, c.querying) {
+		return
+	}
+	defer func() { <-c.querying }()
+	for _, f := range sub.filters {
+		err := c.relay.store.Query(sub.ctx, f, func(e *nostr.Event) bool {
+			return c.send(sub.ctx, encodeEvent(sub.id, e))
+		})
+		if err != nil && !errors.Is(err, context.Canceled) {
+			c.relay.log.Error("home relay query failed", "err", err)
+			c.send(sub.ctx, encode("CLOSED", sub.id, "error: store: "+err.Error()))
+			c.forget(sub)
+			return
+		}
+	}
+	c.send(sub.ctx, encode("EOSE", sub.id))
+}
+
+// offer queues an event for every subscription that it matches. A client that
+// does not keep up is disconnected, so that it knows that it missed something.
+func (c *client) offer(e *nostr.Event, size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, sub := range c.subs {
+		if !slices.ContainsFunc(sub.filters, func(f nostr.Filter) bool { return f.Matches(e) }) {
+			continue
+		}
+		if c.lag.Add(int64(size)) > feedBytes {
+			c.cutOff()
+			return
+		}
+		select {
+		case c.feed <- update{sub, e, size}:
+		default:
+			c.cutOff()
+			return
+		}
+	}
+}
+
+// cutOff ends the connection without waiting for it.
+func (c *client) cutOff() {
+	c.cancel(errors.New("the client does not keep up with live events"))
+}
