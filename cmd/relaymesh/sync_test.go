@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,7 +116,7 @@ func TestSync(t *testing.T) {
 func TestSyncOfAFilter(t *testing.T) {
 	list := notes(t, 10)
 	a, b := startHome(t, list...), startHome(t)
-	code, _, stderr := relaymesh(t, "sync", a, b, "--since", fmt.Sprint(list[3].CreatedAt), "--until", "2023-11-14T22:18:20Z",
+	code, _, stderr := relaymesh(t, "sync", a, b, "--since", strconv.FormatInt(list[3].CreatedAt, 10), "--until", "2023-11-14T22:18:20Z",
 		"--filter", `{"authors":["`+list[0].PubKey+`"]}`)
 	if got := idsAt(t, b); code != run.ExitOK || !slices.Equal(got, idsOf(list[3:6]...)) {
 		t.Errorf("exit code %d, %d events, %s", code, len(got), stderr)

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -188,7 +187,7 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 	cuts, mu := 0, sync.Mutex{}
 	t.Run("seed", func(t *testing.T) {
 		for seed := range runs(t) {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Run(strconv.Itoa(seed), func(t *testing.T) {
 				t.Parallel()
 				random := rand.New(rand.NewPCG(uint64(seed), 0))
 				part := func(share float64) (out []events.Event) {

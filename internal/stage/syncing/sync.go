@@ -33,6 +33,9 @@ func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter
 	result.Refused += r.Refused + r.HeldBack
 	result.Invalid += r.Undelivered
 	result.Messages += r.Messages
+	if r.Why != "" {
+		result.Why = r.Why
+	}
 	return err
 }
 

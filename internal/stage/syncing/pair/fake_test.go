@@ -41,8 +41,9 @@ type fake struct {
 	respond func(msg []byte) ([]byte, error) // answers sessions
 	query   func(context.Context, events.Filter) iter.Seq2[events.Event, error]
 	write   func(context.Context) error // before an event is taken
+	idle    time.Duration               // drops a session after so long without a message
 
-	opened, asked, deepest int
+	opened int
 }
 
 func newFake(list ...events.Event) *fake {
@@ -94,7 +95,7 @@ func (f *fake) Open(_ context.Context, filter events.Filter, first []byte) (Sess
 	if f.no77 {
 		return nil, nil, ErrNoNegentropy
 	}
-	s := &fakeSession{fake: f, respond: f.respond}
+	s := &fakeSession{fake: f, respond: f.respond, last: time.Now()}
 	if s.respond == nil {
 		set := f.matching(filter)
 		if f.maxSet > 0 && len(set) > f.maxSet {
@@ -112,6 +113,7 @@ func (f *fake) Open(_ context.Context, filter events.Filter, first []byte) (Sess
 type fakeSession struct {
 	fake    *fake
 	respond func([]byte) ([]byte, error)
+	last    time.Time
 }
 
 func (s *fakeSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
@@ -121,7 +123,11 @@ func (s *fakeSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) 
 	if err := s.fake.interrupted(nil); err != nil {
 		return nil, err
 	}
+	if s.fake.idle > 0 && time.Since(s.last) > s.fake.idle {
+		return nil, fmt.Errorf("%w: idle", ErrInterrupted)
+	}
 	answer, err := s.respond(msg)
+	s.last = time.Now()
 	return slices.Clone(answer), err
 }
 

@@ -64,7 +64,7 @@ func (k *known) word(r reason) uint16 {
 		i, ok = k.index[r]
 	}
 	if !ok {
-		i = uint16(len(k.reasons)) //nolint:gosec // at most maxWords and one more per cause
+		i = uint16(len(k.reasons))
 		k.reasons = append(k.reasons, r)
 		k.index[r] = i
 	}

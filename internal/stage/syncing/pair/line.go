@@ -127,11 +127,11 @@ func (l *line) start(w window) {
 	if !l.listed {
 		return
 	}
-	until := uint64(w.until) //nolint:gosec // not negative
+	until := uint64(w.until)
 	if w.until == 0 {
 		until = math.MaxUint64
 	}
-	set := negentropy.Range(l.list, uint64(w.since), until) //nolint:gosec // not negative
+	set := negentropy.Range(l.list, uint64(w.since), until)
 	l.local = negentropy.NewReconciler(set, negentropy.Options{FrameLimit: negentropy.DefaultMessageLimit})
 }
 

@@ -47,10 +47,10 @@ func (l *line) fill(ctx context.Context, filter events.Filter, w window) (since 
 			break
 		}
 		if len(li.items) >= maxListed && oldest < li.items[0].Timestamp {
-			since = int64(oldest) + 1 //nolint:gosec // an event's created_at
+			since = int64(oldest) + 1
 			break
 		}
-		if len(li.items) >= 5*maxListed {
+		if len(li.items) >= 2*maxListed {
 			return 0, false, l.fail(fmt.Errorf("%w: it lists %d events of one second", ErrMisbehaving, len(li.items)))
 		}
 	}
@@ -74,7 +74,7 @@ func (li *lister) page(ctx context.Context) (page []negentropy.Item, err error) 
 			if err != nil {
 				return err
 			}
-			page = append(page, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id}) //nolint:gosec // checked by who read it
+			page = append(page, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
 		}
 		return nil
 	})
@@ -92,23 +92,19 @@ func (li *lister) add(page []negentropy.Item) (oldest uint64, more bool) {
 		oldest = min(oldest, item.Timestamp)
 	}
 	before, fresh := li.edge, 0
-	edge := map[negentropy.ID]struct{}{}
+	if int64(oldest) != li.filter.Until {
+		li.edge = map[negentropy.ID]struct{}{}
+	}
 	for _, item := range page {
-		if item.Timestamp == oldest {
-			edge[item.ID] = struct{}{}
-		}
 		if _, dup := before[item.ID]; !dup {
 			li.items = append(li.items, item)
 			fresh++
 		}
-	}
-	if int64(oldest) == li.filter.Until { //nolint:gosec // an event's created_at
-		for id := range before {
-			edge[id] = struct{}{}
+		if item.Timestamp == oldest {
+			li.edge[item.ID] = struct{}{}
 		}
 	}
-	li.edge = edge
-	next := int64(oldest) //nolint:gosec // an event's created_at
+	next := int64(oldest)
 	if fresh == 0 {
 		// Only the overlap: step over its second, and see what is left below.
 		li.capped = li.capped || full(len(page))
