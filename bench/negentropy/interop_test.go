@@ -41,39 +41,50 @@ func (p *pair) check(t *testing.T, have, need []negentropy.ID) {
 	}
 }
 
+// peers make a session over a set, for each of the other implementations.
+var peers = map[string]func(items []negentropy.Item, limit int) side[[]byte]{
+	"go-nostr": func(items []negentropy.Item, limit int) side[[]byte] {
+		return raw{newTheirs(newTheirVector(items), limit)}
+	},
+	"illuzen": func(items []negentropy.Item, limit int) side[[]byte] {
+		return newIlluzen(newIlluzenVector(items), limit)
+	},
+}
+
 func TestInterop(t *testing.T) {
-	for _, limit := range []int{0, 4096, 60_000} {
-		t.Run(fmt.Sprint("ours to go-nostr, frame limit ", limit), func(t *testing.T) {
-			for seed := range uint64(pairs) {
-				p := randomPair(seed)
-				alice := newOurs(ourVector(p.a), limit)
-				if _, err := drive[[]byte](alice, raw{newTheirs(newTheirVector(p.b), limit)}); err != nil {
-					t.Fatal(err)
+	for name, peer := range peers {
+		for _, limit := range []int{0, 4096, 60_000} {
+			check := func(t *testing.T, initiator, responder func([]negentropy.Item, int) side[[]byte]) {
+				for seed := range uint64(pairs) {
+					p := randomPair(seed)
+					alice := initiator(p.a, limit)
+					if _, err := drive(alice, responder(p.b, limit)); err != nil {
+						t.Fatalf("pair %d: %v", seed, err)
+					}
+					have, need := alice.Found()
+					p.check(t, have, need)
 				}
-				p.check(t, alice.have, alice.need)
 			}
-		})
-		t.Run(fmt.Sprint("go-nostr to ours, frame limit ", limit), func(t *testing.T) {
-			for seed := range uint64(pairs) {
-				p := randomPair(seed)
-				alice := newTheirs(newTheirVector(p.a), limit)
-				if _, err := drive[[]byte](raw{alice}, newOurs(ourVector(p.b), limit)); err != nil {
-					t.Fatal(err)
-				}
-				have, need := alice.Found()
-				p.check(t, have, need)
-			}
-		})
+			self := func(items []negentropy.Item, limit int) side[[]byte] { return newOurs(ourVector(items), limit) }
+			t.Run(fmt.Sprintf("ours to %s, frame limit %d", name, limit), func(t *testing.T) { check(t, self, peer) })
+			t.Run(fmt.Sprintf("%s to ours, frame limit %d", name, limit), func(t *testing.T) { check(t, peer, self) })
+		}
 	}
 }
 
 // Where nothing overflows, ours and theirs say the same, byte for byte.
 func TestSameBytes(t *testing.T) {
+	for name, peer := range peers {
+		t.Run(name, func(t *testing.T) { testSameBytes(t, peer) })
+	}
+}
+
+func testSameBytes(t *testing.T, peer func([]negentropy.Item, int) side[[]byte]) {
 	for _, limit := range []int{0, 500_000} {
 		for seed := range uint64(pairs) {
 			p := randomPair(seed)
 			alice, bob := newOurs(ourVector(p.a), limit), newOurs(ourVector(p.b), limit)
-			otherAlice, otherBob := raw{newTheirs(newTheirVector(p.a), limit)}, raw{newTheirs(newTheirVector(p.b), limit)}
+			otherAlice, otherBob := peer(p.a, limit), peer(p.b, limit)
 			msg, want := alice.Start(), otherAlice.Start()
 			for done, otherDone := false, false; !done; {
 				if !bytes.Equal(msg, want) {

@@ -16,7 +16,7 @@ import (
 func main() {
 	items := flag.Int("items", 1_000_000, "items of each set")
 	differences := flag.Int("differences", 10_000, "items that one of the sets lacks")
-	runs := flag.Int("runs", 5, "runs of ours, of which the median counts")
+	runs := flag.Int("runs", 5, "runs of which the median counts")
 	vectors := flag.Bool("vectors", false, "print test vectors instead")
 	flag.Parse()
 	if *vectors {
@@ -43,7 +43,7 @@ type bench struct {
 
 func (b *bench) run(items, differences int) error {
 	p := scattered(b.rng, items, differences)
-	fmt.Printf("Two sets of %d items that differ by %d. CPU time of both sides; median of %d runs, go-nostr 1.\n\n",
+	fmt.Printf("Two sets of %d items that differ by %d. CPU time of both sides; median of %d runs,\nof one where go-nostr and illuzen have a frame limit.\n\n",
 		items, differences, b.runs)
 	b.seal(p.a)
 	if err := b.sessions(p); err != nil {
@@ -99,82 +99,16 @@ func (b *bench) seal(items []negentropy.Item) {
 	sorted := measure(b.runs, func() { slices.SortFunc(next(), negentropy.Item.Compare) })
 	tree := measure(1, func() { negentropy.NewTree(slices.Clone(items)) })
 	theirs := measure(1, func() { newTheirVector(items) })
+	illuzens := measure(1, func() { newIlluzenVector(items) })
 
 	fmt.Println("| seal, items in no order | CPU ms | allocations |")
 	fmt.Println("|---|---|---|")
 	fmt.Printf("| relaymesh Vector, %.0f bytes per item | %.1f | %d |\n", perItem, sealed.ms(), sealed.allocs)
 	fmt.Printf("| relaymesh Tree | %.1f | %d |\n", tree.ms(), tree.allocs)
 	fmt.Printf("| slices.SortFunc alone | %.1f | %d |\n", sorted.ms(), sorted.allocs)
-	fmt.Printf("| go-nostr vector, insert and seal | %.1f | %d |\n\n", theirs.ms(), theirs.allocs)
+	fmt.Printf("| go-nostr vector, insert and seal | %.1f | %d |\n", theirs.ms(), theirs.allocs)
+	fmt.Printf("| illuzen vector, insert and seal | %.1f | %d |\n\n", illuzens.ms(), illuzens.allocs)
 	b.atMost("seal of a Vector against slices.SortFunc", sealed.ms()/sorted.ms(), 1)
-}
-
-// sessions measures whole reconciliations.
-func (b *bench) sessions(p pair) error {
-	ourA, ourB := ourVector(p.a), ourVector(p.b)
-	treeA, treeB := negentropy.NewTree(slices.Clone(p.a)).Snapshot(), negentropy.NewTree(slices.Clone(p.b)).Snapshot()
-	theirA, theirB := newTheirVector(p.a), newTheirVector(p.b)
-
-	fmt.Println("| session | frame limit | CPU ms | times ours | round trips | bytes up | bytes down | allocations |")
-	fmt.Println("|---|---|---|---|---|---|---|---|")
-	for _, limit := range []int{60_000, 0} {
-		ours, err := b.session("relaymesh, Vector", limit, b.runs, p, 0, func() (traffic, []negentropy.ID, []negentropy.ID, error) {
-			alice, bob := newOurs(ourA, limit), newOurs(ourB, limit)
-			t, err := drive[[]byte](alice, bob)
-			return t, alice.have, alice.need, err
-		})
-		if err != nil {
-			return err
-		}
-		if _, err := b.session("relaymesh, Tree", limit, b.runs, p, ours.ms(), func() (traffic, []negentropy.ID, []negentropy.ID, error) {
-			alice, bob := newOurs(treeA, limit), newOurs(treeB, limit)
-			t, err := drive[[]byte](alice, bob)
-			return t, alice.have, alice.need, err
-		}); err != nil {
-			return err
-		}
-		theirs, err := b.session("go-nostr v0.52.3", limit, 1, p, ours.ms(), func() (traffic, []negentropy.ID, []negentropy.ID, error) {
-			alice, bob := newTheirs(theirA, limit), newTheirs(theirB, limit)
-			t, err := drive[string](alice, bob)
-			if err != nil {
-				return t, nil, nil, err
-			}
-			have, need := alice.Found()
-			return t, have, need, nil
-		})
-		if err != nil {
-			return err
-		}
-		name, bound := fmt.Sprintf("frame limit %d", limit), 300.0
-		if limit == 0 {
-			name, bound = "no frame limit", 25
-		}
-		b.atLeast("CPU of go-nostr against ours, "+name, theirs.ms()/ours.ms(), bound)
-		b.atMost("allocations of a session, both sides, "+name, float64(ours.allocs), 200)
-	}
-	fmt.Println()
-	return nil
-}
-
-func (b *bench) session(name string, limit, runs int, p pair, base float64,
-	work func() (traffic, []negentropy.ID, []negentropy.ID, error),
-) (cost, error) {
-	var t traffic
-	var have, need []negentropy.ID
-	var err error
-	c := measure(runs, func() { t, have, need, err = work() })
-	if err != nil {
-		return c, fmt.Errorf("%s: %w", name, err)
-	}
-	if !slices.Equal(set(have), p.onlyA) || !slices.Equal(set(need), p.onlyB) {
-		return c, fmt.Errorf("%s: wrong differences", name)
-	}
-	times := 1.0
-	if base > 0 {
-		times = c.ms() / base
-	}
-	fmt.Printf("| %s | %d | %.1f | %.1f | %d | %d | %d | %d |\n", name, limit, c.ms(), times, t.rounds, t.up, t.down, c.allocs)
-	return c, nil
 }
 
 // bridges measures bridges of two local responders, as two relays would be.
