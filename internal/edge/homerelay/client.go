@@ -22,7 +22,7 @@ type client struct {
 	ws    *websocket.Conn
 	host  string // as the client dialled it
 
-	ctx     context.Context // ends with the connection; its cause says why
+	ctx     context.Context //nolint:containedctx // ends with the connection; its cause says why
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
 

@@ -17,7 +17,7 @@ import (
 // that follows, or close the connection, and whatever it sends is JSON. A
 // panic ends the process or, in the goroutine that reads, reaches the log.
 //
-//	go test -fuzz FuzzMessage ./internal/edge/homerelay
+//	go test -fuzz FuzzMessage -fuzzminimizetime 1x ./internal/edge/homerelay
 func FuzzMessage(f *testing.F) {
 	for _, frame := range hostileFrames {
 		f.Add(fmt.Appendf(nil, `["NEG-OPEN","d",{},%q]`, frame))

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
-	"github.com/nbd-wtf/go-nostr/nip77"
+	"github.com/nbd-wtf/go-nostr/nip77" //nolint:depguard // an independent peer
 )
 
 func connect(t *testing.T, r *Relay) *nostr.Relay {

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/nbd-wtf/go-nostr"
-	"github.com/nbd-wtf/go-nostr/nip77/negentropy"
-	"github.com/nbd-wtf/go-nostr/nip77/negentropy/storage/vector"
+	"github.com/nbd-wtf/go-nostr/nip77/negentropy"                //nolint:depguard // an independent peer
+	"github.com/nbd-wtf/go-nostr/nip77/negentropy/storage/vector" //nolint:depguard // likewise
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/pkg/events"

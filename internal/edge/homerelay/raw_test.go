@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -21,7 +23,7 @@ func dialRaw(t testing.TB, url string) *rawClient {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	ws, _, err := websocket.Dial(ctx, url, nil)
+	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: hasty}) //nolint:bodyclose // Dial has read it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +31,18 @@ func dialRaw(t testing.TB, url string) *rawClient {
 	t.Cleanup(func() { ws.CloseNow() })
 	return &rawClient{t, ctx, ws}
 }
+
+// hasty leaves no port in TIME_WAIT, of which fuzzing would use up all.
+var hasty = &http.Client{Transport: &http.Transport{
+	DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, network, addr)
+		if tcp, ok := c.(*net.TCPConn); ok {
+			err = tcp.SetLinger(0)
+		}
+		return c, err
+	},
+}}
 
 func (c *rawClient) send(text string) {
 	c.t.Helper()

@@ -38,7 +38,7 @@ type Relay struct {
 	clients   *clients
 	inserting chan struct{}
 
-	ctx    context.Context // ends with Close
+	ctx    context.Context //nolint:containedctx // ends with Close
 	cancel context.CancelFunc
 	server *http.Server
 	served chan error

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -148,29 +149,37 @@ func TestLiveUnderChange(t *testing.T) {
 	churn.Wait()
 }
 
-// A client that does not read is disconnected, and holds up nobody.
+// A client that does not read is disconnected, by the number of events or by
+// their size, and holds up nobody.
 func TestSlowClientIsCut(t *testing.T) {
-	r := startRelay(t, "")
-	c := dial(t, r)
-	subscribed, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		for u, err := range c.Subscribe(t.Context(), events.Filter{Kinds: []int{1}}) {
-			if u.EOSE {
-				close(subscribed)
-				<-c.Done() // take nothing more
+	for name, load := range map[string]struct{ events, size int }{
+		"many":  {feedLength + 1000, 100},
+		"large": {feedBytes/100_000 + 100, 100_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startRelay(t, "")
+			c := dial(t, r)
+			subscribed, ended := make(chan struct{}), make(chan error, 1)
+			go func() {
+				for u, err := range c.Subscribe(t.Context(), events.Filter{Kinds: []int{1}}) {
+					if u.EOSE {
+						close(subscribed)
+						<-c.Done() // take nothing more
+					}
+					if err != nil {
+						ended <- err
+					}
+				}
+			}()
+			<-subscribed
+			big := newSigner(t).event(1, 1000, strings.Repeat("x", 100_000))
+			for range load.events {
+				r.clients.publish(big, load.size)
 			}
-			if err != nil {
-				ended <- err
+			if err := <-ended; !errors.Is(err, relay.ErrConnClosed) {
+				t.Errorf("the subscription ended with %v", err)
 			}
-		}
-	}()
-	<-subscribed
-	big := newSigner(t).event(1, 1000, strings.Repeat("x", 100_000))
-	for range feedLength + 1000 {
-		r.clients.publish(big, 100)
-	}
-	if err := <-ended; !errors.Is(err, relay.ErrConnClosed) {
-		t.Errorf("the subscription ended with %v", err)
+		})
 	}
 }
 
@@ -272,7 +281,7 @@ func TestKillSafe(t *testing.T) {
 	for w := range 8 {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				e := author.event(1, int64(1000+i), fmt.Sprint(w), nostr.Tag{"t", "x"})
+				e := author.event(1, int64(1000+i), strconv.Itoa(w), nostr.Tag{"t", "x"})
 				if c.Publish(ctx, plain(t, e)) != nil {
 					return
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,8 @@ func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*nostr.Event {
 	var all []*nostr.Event
 	for i := range n {
 		e := &nostr.Event{
-			Kind: []int{1, 4, 9}[r.IntN(3)], CreatedAt: nostr.Timestamp(1_700_000_000 + r.IntN(1+n/4)), Content: fmt.Sprint(i),
-			PubKey: strings.Repeat(fmt.Sprintf("%02x", r.IntN(5)), 32), Tags: nostr.Tags{{"t", fmt.Sprint(i % 3)}},
+			Kind: []int{1, 4, 9}[r.IntN(3)], CreatedAt: nostr.Timestamp(1_700_000_000 + r.IntN(1+n/4)), Content: strconv.Itoa(i),
+			PubKey: strings.Repeat(fmt.Sprintf("%02x", r.IntN(5)), 32), Tags: nostr.Tags{{"t", strconv.Itoa(i % 3)}},
 		}
 		e.ID = e.GetID()
 		all = append(all, e)

@@ -18,7 +18,7 @@ var errBusy = errors.New("too many concurrent negentropy sessions; try again lat
 // sets holds the sealed sets of open sessions. Sessions with the same filters
 // share one for as long as nothing is written in between.
 type sets struct {
-	ctx      context.Context // ends with the relay
+	ctx      context.Context //nolint:containedctx // ends with the relay
 	store    *store
 	building chan struct{}
 	most     int // records of one set; tests lower it

@@ -13,7 +13,7 @@ type subscription struct {
 	id       string
 	filters  []nostr.Filter
 	size     int
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // one per REQ
 	cancel   context.CancelFunc
 	answered chan struct{} // closed when its stored events were sent
 }
