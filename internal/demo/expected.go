@@ -1,13 +1,17 @@
 package demo
 
 import (
+	"math"
+	"strconv"
+
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// expected returns the ids that a relay must hold once it has seen all of
-// these events, in any order: all but the replaced (NIP-01), the deleted
-// (NIP-09) and the ephemeral.
-func expected(all []events.Event) map[string]bool {
+// expected returns the ids that a relay must hold at a time (Unix seconds) once
+// it was offered all of these events, in any order: all but the replaced and
+// the ephemeral (NIP-01), the deleted (NIP-09), the expired (NIP-40) and those
+// that only their author may hand on (NIP-70).
+func expected(all []events.Event, now int64) map[string]bool {
 	newest := map[string]*events.Event{}
 	deleted := map[string]int64{} // by author and id or address, when
 	for i := range all {
@@ -33,6 +37,8 @@ func expected(all []events.Event) map[string]bool {
 		_, gone := deleted[e.PubKey+e.ID]
 		switch {
 		case events.Ephemeral(e.Kind),
+			e.Tag("-") != nil,
+			expires(e) <= now,
 			replaceable && newest[a].ID != e.ID,
 			replaceable && deleted[e.PubKey+a] >= e.CreatedAt,
 			gone && e.Kind != 5:
@@ -41,6 +47,14 @@ func expected(all []events.Event) map[string]bool {
 		}
 	}
 	return out
+}
+
+func expires(e *events.Event) int64 {
+	at, err := strconv.ParseInt(e.Tag("expiration").At(1), 10, 64)
+	if err != nil {
+		return math.MaxInt64
+	}
+	return at
 }
 
 func supersedes(e, old *events.Event) bool {

@@ -164,7 +164,7 @@ func complete(ctx context.Context, w *world, figures map[string]any) error {
 			}
 		}
 	}
-	want := expected(all)
+	want := expected(all, time.Now().Unix())
 	figures["authors"], figures["expected"] = len(tracked), len(want)
 
 	if err := w.until(ctx, func() error { return w.synced(ctx, want, len(want)/10) }); err != nil {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
+	"github.com/relaymesh/relaymesh/internal/edge/homerelay/khatrupeer"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
@@ -37,8 +36,8 @@ const (
 type world struct {
 	dir    string
 	dht    *testnet.Network
-	reader *mainline.Node     // a DHT node of nobody's
-	relays []*homerelay.Relay // the other relays
+	reader *mainline.Node      // a DHT node of nobody's
+	relays []*khatrupeer.Relay // the other relays
 	pool   *relay.Pool
 	home   string // URL of the home relay, which the pipeline serves
 	pipe   pipeline
@@ -71,8 +70,8 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	w.pool = relay.NewPool(relay.Options{AllowPrivate: true, Log: quiet})
-	for i := range otherRelays {
-		r, err := homerelay.Start(ctx, homerelay.Config{Path: filepath.Join(w.dir, fmt.Sprintf("relay-%d", i), "events.db"), Log: quiet})
+	for range otherRelays {
+		r, err := khatrupeer.Start(ctx, quiet)
 		if err != nil {
 			return w, err
 		}
@@ -142,19 +141,24 @@ func (w *world) urls() []string {
 	return out
 }
 
-// until calls f until it succeeds; its last error tells why it did not in time.
+// until calls f until it succeeds; its last error before the time was up tells
+// why it did not.
 func (w *world) until(ctx context.Context, f func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		err := f()
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("not in time: %w", err)
+			return fmt.Errorf("not in time: %w", last)
 		}
 	}
 }
