@@ -40,7 +40,7 @@ type Conn struct {
 	log  *slog.Logger
 	ws   *websocket.Conn
 
-	ctx     context.Context // ends with the connection; its cause says why
+	ctx     context.Context //nolint:containedctx // ends with the connection; its cause says why
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
 	out     chan []byte // to the writing goroutine
@@ -108,7 +108,7 @@ func (c *Conn) Close() {
 func (c *Conn) fail(cause error) {
 	c.cancel(cause)
 	// Without the close handshake, for which a stalled relay could make us wait.
-	c.ws.CloseNow()
+	_ = c.ws.CloseNow() // it is gone either way
 }
 
 func (c *Conn) touch() { c.lastUsed.Store(time.Now().UnixNano()) }

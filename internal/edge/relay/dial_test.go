@@ -22,7 +22,7 @@ func TestPrivateAddressesAreNotDialled(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{} }))
 	defer server.Close()
 	// As if DNS had given a loopback address for a public name.
-	if _, err := httpClient(false).Get(server.URL); !errors.Is(err, ErrPrivateAddress) {
+	if _, err := httpClient(false).Get(server.URL); !errors.Is(err, ErrPrivateAddress) { //nolint:bodyclose // there is none
 		t.Errorf("loopback after resolution: %v", err)
 	}
 	for _, url := range []string{server.URL, "ws://127.0.0.1:7777", "ws://localhost:7777", "ws://[::1]:1", "ws://169.254.169.254"} {

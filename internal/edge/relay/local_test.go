@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -60,7 +61,7 @@ func TestMissingAddresses(t *testing.T) {
 		a(10000, ""), a(30023, "elsewhere"), a(30023, ""), "nonsense", a(1, ""),
 	}
 	for i := range 30 {
-		ask = append(ask, a(30023, fmt.Sprint(i)))
+		ask = append(ask, a(30023, strconv.Itoa(i)))
 	}
 	got, err := l.MissingAddresses(testContext(t), ask)
 	if err != nil || !slices.Equal(got, ask[5:]) {

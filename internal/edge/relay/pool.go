@@ -29,7 +29,7 @@ const (
 // at once. All methods may be called concurrently.
 type Pool struct {
 	opts Options
-	ctx  context.Context // ends with the pool
+	ctx  context.Context //nolint:containedctx // ends with the pool
 	stop context.CancelFunc
 
 	running  sync.WaitGroup

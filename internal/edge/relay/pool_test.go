@@ -2,10 +2,10 @@ package relay
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -119,7 +119,7 @@ func TestPoolBoundsItsMemory(t *testing.T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range maxFailures + 100 {
-		p.failed(fmt.Sprint(i), net.ErrClosed)
+		p.failed(strconv.Itoa(i), net.ErrClosed)
 	}
 	if n := len(p.failures); n != maxFailures {
 		t.Errorf("%d failures are remembered, want %d", n, maxFailures)

@@ -45,10 +45,10 @@ const (
 	tailStall = 50 * time.Second
 )
 
-// errHandler marks errors of the caller's own functions, which end a Tail.
-type errHandler struct{ error }
+// handlerError marks errors of the caller's own functions, which end a Tail.
+type handlerError struct{ error }
 
-func (e errHandler) Unwrap() error { return e.error }
+func (e handlerError) Unwrap() error { return e.error }
 
 // Tail follows a relay over its own connection until the context ends or
 // Handle or CaughtUp fails, whose error it returns. It connects again with
@@ -69,7 +69,7 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if h := (errHandler{}); errors.As(err, &h) {
+		if h := (handlerError{}); errors.As(err, &h) {
 			return h.error
 		}
 		if time.Since(began) > steadyAfter {
@@ -130,7 +130,7 @@ func (t *tail) catchUp(ctx context.Context) error {
 func (t *tail) caughtUp(ctx context.Context, through int64) error {
 	t.from = max(t.from, through-liveOverlap)
 	if err := t.follow.CaughtUp(ctx, through); err != nil {
-		return errHandler{err}
+		return handlerError{err}
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (t *tail) page(ctx context.Context, until int64) error {
 			}
 			fresh++
 			if err := t.follow.Handle(ctx, e); err != nil {
-				return errHandler{err}
+				return handlerError{err}
 			}
 		}
 		if count == 0 || (fresh == 0 && count < longest) || oldest == 0 {
@@ -211,7 +211,7 @@ func (t *tail) live(ctx context.Context) error {
 				oldest = u.Event.CreatedAt
 			}
 			if err := t.follow.Handle(ctx, u.Event); err != nil {
-				return errHandler{err}
+				return handlerError{err}
 			}
 		}
 		if !stored && time.Since(reported) > reportEvery {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,7 +135,7 @@ func TestTailPagesBack(t *testing.T) {
 	all := notes(t, 100)
 	sk := newKey(t)
 	for i := range 5 { // several in one second
-		all = append(all, note(t, sk, 1, all[40].CreatedAt, fmt.Sprint(i)))
+		all = append(all, note(t, sk, 1, all[40].CreatedAt, strconv.Itoa(i)))
 	}
 	for _, limit := range []int{7, 20, 99, 100, 1000} {
 		f := newFollower()
@@ -153,7 +153,7 @@ func TestTailFullSecond(t *testing.T) {
 	var all []events.Event
 	sk := newKey(t)
 	for i := range 30 {
-		all = append(all, note(t, sk, 1, 1000, fmt.Sprint(i)))
+		all = append(all, note(t, sk, 1, 1000, strconv.Itoa(i)))
 	}
 	older := note(t, sk, 1, 900, "older")
 	first := note(t, sk, 1, 0, "the first second of all")

@@ -150,7 +150,7 @@ func TestSecretKeyDoesNotPrint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asJSON, err := json.Marshal(sk)
+	asJSON, err := json.Marshal(sk) //nolint:staticcheck // that nothing comes out is the point
 	if err != nil {
 		t.Fatal(err)
 	}
