@@ -11,8 +11,8 @@ import (
 const frame = 60_000
 
 // bridge reconciles two servers through a bridge. weigh also measures how much
-// the bridge holds at most, between any two messages; the servers' own buffers,
-// which they have grown in a pass before, do not count.
+// the bridge holds at most, while a message is under way and after each answer;
+// the servers' own buffers, which they have grown in a pass before, do not count.
 func (b *bench) bridge(p pair, weigh bool) (peak uint64, messages int, err error) {
 	servers := []*ours{newOurs(ourVector(p.a), frame), newOurs(ourVector(p.b), frame)}
 	pass := func(watch func()) (*negentropy.Bridge, []negentropy.ID, []negentropy.ID) {
@@ -27,6 +27,7 @@ func (b *bench) bridge(p pair, weigh bool) (peak uint64, messages int, err error
 				if !ok {
 					continue
 				}
+				watch()
 				var answer []byte
 				if answer, err = server.Answer(msg); err != nil {
 					break

@@ -128,7 +128,7 @@ func (b *bench) bridges(p pair, differences int) error {
 	sizes := []int{10_000, 1_000_000, 5_000_000}
 	peaks := make([]float64, len(sizes))
 	for i, n := range sizes {
-		peak, _, err := b.bridge(scattered(b.rng, n, min(differences, 4000)), true)
+		peak, _, err := b.bridge(scattered(b.rng, n, min(differences, sizes[0])), true)
 		if err != nil {
 			return err
 		}

@@ -119,7 +119,7 @@ func (o *outcome) silence(q *question, complete bool) {
 // conclude files the questions that follow from an answer.
 func (b *Bridge) conclude(s Side, out *outcome) error {
 	p := &b.peers[s]
-	p.asked = nil
+	p.asked = p.asked[:0]
 	p.learn(out)
 	p.barren++
 	if out.progress {

@@ -128,9 +128,10 @@ func (b *Bridge) Err() error { return b.err }
 // Messages returns the number of messages made for a side so far.
 func (b *Bridge) Messages(s Side) int { return b.peers[s].messages }
 
-// Next returns the next message for a side, valid until the side is fed. It
-// returns false while an answer from the side is outstanding, when there is
-// nothing to ask it now, for a local side and after an error.
+// Next returns the next message for a side, valid until the side is fed and not to
+// be changed, as the bridge reads from it what it has asked. It returns false while
+// an answer from the side is outstanding, when there is nothing to ask it now, for a
+// local side and after an error.
 func (b *Bridge) Next(s Side) (msg []byte, ok bool) {
 	depth, ok := b.ready(s)
 	if !ok || b.peers[s].responder != nil {

@@ -208,5 +208,14 @@ func TestBridgeMemory(t *testing.T) {
 		if limit := 8 * 16_384; peak > limit {
 			t.Errorf("%d items: the queues grow to %d bytes, want at most %d", n, peak, limit)
 		}
+		for s := range bridge.peers {
+			p := &bridge.peers[s]
+			if got := cap(p.queue.buf); got != queueBytes {
+				t.Errorf("%d items: the buffer of side %s has %d bytes, want the %d it was made with", n, Side(s), got, queueBytes)
+			}
+			if got := max(cap(p.queue.runs), cap(p.asked)); got > queueRuns {
+				t.Errorf("%d items: side %s has room for %d runs, want the %d it was made with", n, Side(s), got, queueRuns)
+			}
+		}
 	}
 }

@@ -91,6 +91,7 @@
 //	messages, differences        none unless set             BridgeOptions: ErrLimit
 //	memory of a Vector           72 bytes per item
 //	memory of a Tree             46 bytes per item as made, about 70 after inserts
+//	memory of a Bridge           half a megabyte, made at once, whatever the sets
 //
 // Nothing is allocated by a length that a message claims, and no input panics.
 package negentropy

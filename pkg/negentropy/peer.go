@@ -17,7 +17,7 @@ type peer struct {
 	responder *Reconciler // answers for a local store
 
 	queue    queue
-	asked    []run    // in flight, lowest first
+	asked    []run    // in flight, lowest first; their data is that of the message
 	count    int      // questions in flight
 	last     question // the last of them
 	waiting  bool     // a message is in flight
@@ -30,7 +30,11 @@ type peer struct {
 
 func newPeer(o SideOptions) peer {
 	p := peer{accepts: messageLimit(o.Accepts), answers: messageLimit(o.Answers), fpCost: splitCost}
+	// Made now and not as needed, so that a bridge takes the same memory whatever it
+	// reconciles.
 	p.out.buf = make([]byte, 0, min(p.accepts, DefaultMessageLimit))
+	p.asked = make([]run, 0, queueRuns)
+	p.queue = newQueue()
 	if o.Store != nil {
 		p.responder = NewReconciler(o.Store, Options{FrameLimit: p.answers})
 	}
@@ -64,33 +68,38 @@ func (p *peer) message(depth int) []byte {
 	slices.SortFunc(p.asked, func(a, b run) int { return a.lower.Compare(b.lower.Item) })
 	p.out.reset()
 	p.last = question{}
-	for c := walk(p.asked); c.ok; c.next() {
-		p.write(&c.q)
+	for i := range p.asked {
+		p.send(&p.asked[i])
 	}
 	if start := frontierBound(); !start.before(&p.last.upper) {
 		var sentinel chain
-		q := ask(start, endBound(), sentinelDepth)
-		sentinel.add(q)
+		sentinel.add(ask(start, endBound(), sentinelDepth))
 		p.asked = append(p.asked, sentinel.runs...)
-		p.write(&q)
+		p.send(&p.asked[len(p.asked)-1])
 	}
 	p.waiting = true
 	p.messages++
 	return p.out.buf
 }
 
-// write adds a question to the message, and a skip if there is a gap before it.
-func (p *peer) write(q *question) {
-	if p.last.upper.before(&q.lower) {
-		p.out.skip(&q.lower)
+// send writes a run to the message, after a skip if there is a gap before it. From
+// then on the run is read from the message, and the queue may drop it.
+func (p *peer) send(r *run) {
+	if p.last.upper.before(&r.lower) {
+		p.out.skip(&r.lower)
 	}
-	p.out.statement(&q.statement)
-	p.last = *q
-	p.count++
+	start := len(p.out.buf)
+	for c := walk([]run{*r}); c.ok; c.next() {
+		p.out.statement(&c.q.statement)
+		p.last = c.q
+		p.count++
+	}
+	r.data = p.out.buf[start:]
 }
 
 // pick takes the questions of the next message out of the queue.
-func (p *peer) pick(depth int) (picked []run) {
+func (p *peer) pick(depth int) []run {
+	picked := p.asked[:0]
 	size, expected := 1+sentinelSize, frameReserve
 	for full := false; !full && !p.queue.empty(); {
 		next := p.queue.next()
@@ -113,7 +122,7 @@ func (p *peer) pick(depth int) (picked []run) {
 				var asked chain
 				asked.add(ask(c.q.lower, c.q.upper, c.q.depth))
 				p.queue.take(rest)
-				return asked.runs
+				return append(picked, asked.runs...)
 			}
 		}
 		if rest.last != next.lower {

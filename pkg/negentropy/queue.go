@@ -1,7 +1,6 @@
 package negentropy
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 )
@@ -68,20 +67,36 @@ func (c *cursor) next() {
 	c.q, c.ok = question{statement: said, depth: c.q.depth}, err == nil
 }
 
+// What a queue has room for from the start: the answers to two messages, in as
+// many pieces as they come in. It is what a bridge of large sets uses, so that a
+// bridge takes the same memory whatever it reconciles.
+const (
+	queueBytes = 2 * DefaultMessageLimit
+	queueRuns  = 384
+)
+
 // queue holds the questions for a peer. The deepest come first: what is nearly
 // settled is settled before anything new is opened, so that the queue stays short
 // however much differs. Among those of the same depth, the lowest come first.
 type queue struct {
-	runs []run // the next one last
-	size int   // bytes
+	runs []run  // the next one last
+	size int    // bytes
+	buf  []byte // the runs' data, and what has been taken since the last compaction
+}
+
+func newQueue() queue {
+	return queue{runs: make([]run, 0, queueRuns), buf: make([]byte, 0, queueBytes)}
 }
 
 func (q *queue) add(runs []run) {
-	for i := range runs {
-		runs[i].data = bytes.Clone(runs[i].data) // without what it had room to grow by
-		q.size += runs[i].size()
+	for _, r := range runs {
+		if len(q.buf)+len(r.data) > cap(q.buf) {
+			q.compact(len(r.data))
+		}
+		r.data = q.keep(r.data)
+		q.runs = append(q.runs, r)
+		q.size += r.size()
 	}
-	q.runs = append(q.runs, runs...)
 	slices.SortFunc(q.runs, func(a, b run) int {
 		if a.depth != b.depth {
 			return cmp.Compare(a.depth, b.depth)
@@ -90,21 +105,40 @@ func (q *queue) add(runs []run) {
 	})
 }
 
+// keep copies data to the end of buf.
+func (q *queue) keep(data []byte) []byte {
+	start := len(q.buf)
+	q.buf = append(q.buf, data...)
+	return q.buf[start:]
+}
+
+// compact drops what has been taken from buf, and makes room for n bytes.
+func (q *queue) compact(n int) {
+	for i := range q.runs {
+		n += len(q.runs[i].data)
+	}
+	q.buf = make([]byte, 0, max(queueBytes, 2*n)) // 2: not again for the next few bytes
+	for i := range q.runs {
+		q.runs[i].data = q.keep(q.runs[i].data)
+	}
+}
+
 func (q *queue) empty() bool { return len(q.runs) == 0 }
 
 func (q *queue) next() *run { return &q.runs[len(q.runs)-1] }
 
-// take removes the next run up to where rest stands in it, and returns that part.
+// take removes the next run up to where rest stands in it, and returns that part,
+// which is valid until the queue is added to.
 func (q *queue) take(rest reader) run {
 	r := q.next()
 	head := *r
 	q.size -= head.size()
 	if rest.more() {
 		head.data = head.data[:len(head.data)-len(rest.buf)]
-		r.lower, r.data = rest.last, bytes.Clone(rest.buf)
+		r.lower, r.data = rest.last, rest.buf
 		q.size += r.size()
 	} else {
-		*r = run{} // lets go of the data
+		*r = run{} // lets go of a buffer that is to be replaced
 		q.runs = q.runs[:len(q.runs)-1]
 	}
 	return head

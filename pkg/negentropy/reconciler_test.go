@@ -188,9 +188,9 @@ func TestNothingLostOrInvented(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSets(t, 3000)
 		free := checkReconcile(t, a, b, 0, 0)
-		sizes := append(free.up, free.down...)
+		sizes := slices.Concat(free.up, free.down)
 		framed := checkReconcile(t, a, b, drawLimit(t, sizes, "a"), drawLimit(t, sizes, "b"))
-		sizes = append(framed.up, framed.down...)
+		sizes = slices.Concat(framed.up, framed.down)
 		checkReconcile(t, a, b, drawLimit(t, sizes, "a again"), drawLimit(t, sizes, "b again"))
 	})
 }
