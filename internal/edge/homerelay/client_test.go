@@ -130,6 +130,9 @@ func TestSubscriptionLimits(t *testing.T) {
 	if refused != 18 {
 		t.Errorf("%d of 20 large filters were refused, want 18", refused)
 	}
+	c.send(`["CLOSE","s0"]`)
+	c.sendf(`["REQ","again",{"#t":["%s"]}]`, large)
+	c.expect("EOSE", "again")
 }
 
 // Browsers cannot take the room of the pipeline, and a connection that ends

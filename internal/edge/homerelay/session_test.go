@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nbd-wtf/go-nostr"
@@ -192,6 +193,13 @@ func TestSessionForms(t *testing.T) {
 	c.send(`["NEG-CLOSE","s"]`)
 	c.sendf(`["NEG-MSG","s","%s"]`, whatHaveYou)
 	c.expect("NEG-ERR", "s", "closed: …")
+	// What is no message ends the session like a bad one.
+	c.send(`["NEG-OPEN","s",{},"61"]`)
+	c.list("s")
+	c.send(`["NEG-MSG","s","6z"]`)
+	c.expect("NEG-ERR", "s", "invalid: …")
+	c.sendf(`["NEG-MSG","s","%s"]`, whatHaveYou)
+	c.expect("NEG-ERR", "s", "closed: …")
 }
 
 // A session keeps to the set that it was opened with; the next sees the rest.
@@ -278,6 +286,29 @@ func TestSessionIsInTurn(t *testing.T) {
 	if got := string(<-c.out); !strings.HasPrefix(got, `["NEG-ERR","x","invalid: messages were sent before`) || len(c.out) != 0 {
 		t.Errorf("got %s", got)
 	}
+}
+
+// A session lives on as long as messages come, in fake time.
+func TestSessionStaysOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		r := &Relay{store: s, sets: newSets(t.Context(), s), sessionTimeout: sessionTimeout}
+		c := &client{relay: r, ctx: t.Context(), out: make(chan []byte, 1), sessions: map[string]*session{}}
+		c.dispatch([]byte(`["NEG-OPEN","x",{},"61"]`))
+		for range 10 {
+			if got := string(<-c.out); got != `["NEG-MSG","x","61"]` {
+				t.Fatalf("got %s", got)
+			}
+			time.Sleep(sessionTimeout - time.Second)
+			c.dispatch([]byte(`["NEG-MSG","x","61"]`))
+		}
+		<-c.out
+		opened := time.Now()
+		if got := string(<-c.out); !strings.HasPrefix(got, `["NEG-ERR","x","closed: no message came for 1m0s`) || time.Since(opened) != sessionTimeout {
+			t.Errorf("after %v: %s", time.Since(opened), got)
+		}
+		c.running.Wait()
+	})
 }
 
 func TestSessionTimeout(t *testing.T) {
