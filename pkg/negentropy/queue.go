@@ -71,7 +71,7 @@ func (c *cursor) next() {
 // many pieces as they come in. It is what a bridge of large sets uses, so that a
 // bridge takes the same memory whatever it reconciles.
 const (
-	queueBytes = 2 * DefaultMessageLimit
+	queueBytes = 128 << 10
 	queueRuns  = 384
 )
 
@@ -117,7 +117,11 @@ func (q *queue) compact(n int) {
 	for i := range q.runs {
 		n += len(q.runs[i].data)
 	}
-	q.buf = make([]byte, 0, max(queueBytes, 2*n)) // 2: not again for the next few bytes
+	room := queueBytes
+	if n > room*7/8 {
+		room = 2 * n // with so little to spare, the next few bytes would compact again
+	}
+	q.buf = make([]byte, 0, room)
 	for i := range q.runs {
 		q.runs[i].data = q.keep(q.runs[i].data)
 	}
