@@ -223,7 +223,7 @@ func options(d Direction) Options {
 // mustSync runs a sync that is to succeed.
 func mustSync(t *testing.T, a, b *fake, o Options) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := Sync(ctx, a.side("a"), b.side("b"), events.Filter{}, o)
 	if err != nil {

@@ -98,12 +98,12 @@ func TestMessagesAreBounded(t *testing.T) {
 func TestAnswersThatDrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		r, err := attack(t, Both, func(b *fake) {
-			b.frame = negentropy.MinFrameLimit
-			respond := liar(5000)
+		r, err := attack(t, None, func(b *fake) {
+			set := negentropy.NewVector(items(notes(10_000, 20_000)))
+			honest := negentropy.NewReconciler(set, negentropy.Options{FrameLimit: negentropy.MinFrameLimit})
 			b.respond = func(msg []byte) ([]byte, error) {
 				time.Sleep(25 * time.Second)
-				return respond(msg)
+				return honest.Respond(msg)
 			}
 		})
 		if !errors.Is(err, ErrMisbehaving) || time.Since(begun) > 2*patience {
