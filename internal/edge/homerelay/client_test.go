@@ -104,6 +104,34 @@ func TestSubscriptionIsReplaced(t *testing.T) {
 	}
 }
 
+// A signature is of this event, by this author, or the event is refused; its
+// id alone says nothing.
+func TestForgedSignatures(t *testing.T) {
+	r := startRelay(t, "")
+	c := dialRaw(t, r.URL())
+	author := newSigner(t)
+	good, other := author.event(1, 1000, "a"), newSigner(t).event(1, 1000, "a")
+	swapped, mauled, key := *good, *good, *good
+	swapped.Sig = other.Sig
+	mauled.Sig = "0" + good.Sig[1:]
+	if good.Sig[0] == '0' {
+		mauled.Sig = "1" + good.Sig[1:]
+	}
+	key.PubKey = strings.Repeat("f", 64) // no point of the curve
+	key.ID = key.GetID()
+	for _, e := range []*nostr.Event{&swapped, &mauled, &key} {
+		c.sendEvent("EVENT", e)
+		c.expect("OK", e.ID, false, "invalid: sig…")
+	}
+	if got := idsOf(t, r.store, nostr.Filter{}); len(got) != 0 {
+		t.Errorf("%d forgeries were stored", len(got))
+	}
+	c.sendEvent("EVENT", good)
+	c.expect("OK", good.ID, true, "")
+	c.sendEvent("EVENT", good)
+	c.expect("OK", good.ID, true, "duplicate: …")
+}
+
 func TestSubscriptionLimits(t *testing.T) {
 	c := dialRaw(t, startRelay(t, "").URL())
 	for i := range maxSubscriptions {

@@ -20,6 +20,7 @@ type session struct {
 	in     chan []byte // the next message; a second one is a breach
 	cancel context.CancelFunc
 	ended  chan struct{}
+	over   bool // its NEG-ERR is on its way; guarded by client.mu
 }
 
 // onNegOpen takes NEG-OPEN: id, a filter or an array of them, the first message
@@ -82,8 +83,9 @@ func (c *client) onNegMsg(m message) {
 	}
 	c.mu.Lock()
 	s := c.sessions[id]
+	open := s != nil && !s.over
 	c.mu.Unlock()
-	if s == nil {
+	if !open {
 		c.negErr(id, "closed: no such session is open")
 		return
 	}
@@ -116,8 +118,16 @@ func (c *client) endSession(id string) {
 
 func (c *client) negErr(id, reason string) { c.tell("NEG-ERR", id, reason) }
 
-// converse answers a session's messages until it ends. The session counts as
-// open until its NEG-ERR is on its way, so that a client that does not read
+// giveUp ends a session from its own goroutine.
+func (c *client) giveUp(ctx context.Context, s *session, reason ...any) {
+	c.mu.Lock()
+	s.over = true
+	c.mu.Unlock()
+	c.send(ctx, encode(append([]any{"NEG-ERR", s.id}, reason...)...))
+}
+
+// converse answers a session's messages until it ends. The session counts
+// until its NEG-ERR is on its way, so that a client that does not read
 // cannot pile up sessions that have failed.
 func (c *client) converse(ctx context.Context, s *session, key setKey, first []byte) {
 	defer func() {
@@ -129,7 +139,7 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 	}()
 	set, err := c.relay.sets.open(ctx, key)
 	if err != nil {
-		c.refuseSet(ctx, s.id, err)
+		c.refuseSet(ctx, s, err)
 		return
 	}
 	defer c.relay.sets.release(set)
@@ -143,7 +153,7 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 			if errors.Is(err, negentropy.ErrLimit) {
 				reason = "closed: the session has gone on for too long"
 			}
-			c.send(ctx, encode("NEG-ERR", s.id, reason))
+			c.giveUp(ctx, s, reason)
 			return
 		}
 		if !c.send(ctx, encode("NEG-MSG", s.id, hex.EncodeToString(answer))) {
@@ -153,7 +163,7 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 		select {
 		case msg = <-s.in:
 		case <-idle.C:
-			c.send(ctx, encode("NEG-ERR", s.id, "closed: no message came for "+c.relay.sessionTimeout.String()))
+			c.giveUp(ctx, s, "closed: no message came for "+c.relay.sessionTimeout.String())
 			return
 		case <-ctx.Done():
 			return
@@ -162,15 +172,15 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 }
 
 // refuseSet tells why a session's set cannot be had.
-func (c *client) refuseSet(ctx context.Context, id string, err error) {
+func (c *client) refuseSet(ctx context.Context, s *session, err error) {
 	switch {
 	case errors.Is(err, errTooMany):
 		most := c.relay.sets.most
-		c.send(ctx, encode("NEG-ERR", id, fmt.Sprintf("blocked: too many records (%d > %d)", most+1, most), most))
+		c.giveUp(ctx, s, fmt.Sprintf("blocked: too many records (%d > %d)", most+1, most), most)
 	case errors.Is(err, errBusy):
-		c.send(ctx, encode("NEG-ERR", id, "blocked: "+err.Error()))
+		c.giveUp(ctx, s, "blocked: "+err.Error())
 	case ctx.Err() == nil:
 		c.relay.log.Error("home relay cannot read a set", "err", err)
-		c.send(ctx, encode("NEG-ERR", id, "error: store: "+err.Error()))
+		c.giveUp(ctx, s, "error: store: "+err.Error())
 	}
 }

@@ -319,6 +319,8 @@ func TestSessionTimeout(t *testing.T) {
 	c.expect("NEG-ERR", "x", "closed: no message came for 50ms")
 	c.send(`["NEG-MSG","x","61"]`)
 	c.expect("NEG-ERR", "x", "closed: …")
+	c.send(`["NEG-CLOSE","x"]`) // has nothing to end but a goroutine that is ending
+	c.alive()
 	r.sets.mu.Lock()
 	defer r.sets.mu.Unlock()
 	if r.sets.sessions != 0 || len(r.sets.shared) != 0 {
