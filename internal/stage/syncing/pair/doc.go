@@ -37,7 +37,9 @@
 //
 // A relay without NIP-77, and one that turns out to show only the newest part
 // of its set, is listed by paged REQs, window by window, and the bridge answers
-// for it. A window that a relay finds too large is cut in two.
+// for it. A window that a relay finds too large is cut in two. So is one of
+// which much was read, behind the oldest event of that: should a relay have
+// shown the newest part of its set only, it now shows the next part.
 //
 // # Memory
 //
