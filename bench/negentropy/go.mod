@@ -3,6 +3,7 @@ module github.com/relaymesh/relaymesh/bench/negentropy
 go 1.26.0
 
 require (
+	github.com/illuzen/go-negentropy v0.0.0-20240715064232-a46d8ae31fc0
 	github.com/nbd-wtf/go-nostr v0.52.3
 	github.com/relaymesh/relaymesh v0.0.0
 )
@@ -17,7 +18,6 @@ require (
 	github.com/coder/websocket v1.8.15 // indirect
 	github.com/decred/dcrd/crypto/blake256 v1.1.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.0 // indirect
-	github.com/illuzen/go-negentropy v0.0.0-20240715064232-a46d8ae31fc0 // indirect
 	github.com/josharian/intern v1.0.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/klauspost/cpuid/v2 v2.2.10 // indirect
