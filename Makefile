@@ -42,7 +42,7 @@ lint: go-version ## Check format, style and structure
 fuzz: go-version ## Fuzz every parser for FUZZTIME each (10s)
 	@for pkg in $$($(GO) list ./pkg/... ./internal/...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzzminimizetime 1x -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 FUZZTIME ?= 10s
 
