@@ -123,7 +123,7 @@ func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
 	first, second := sign(t, "owner", "", 1, "a"), sign(t, "owner", "", 1, "b")
 	mustPut(t, node, first)
 	res, err := node.Put(t.Context(), second, mainline.PutOptions{})
-	if !res.Equivocal || res.Superseded != nil || res.Puts > 2 {
+	if !res.Equivocal || res.Superseded != nil || res.Puts > 6 { // a lookup may meet a few nodes that the first missed
 		t.Errorf("got %+v, %v", res, err)
 	}
 	if got := mustGet(t, node, first); !got.Item.Equal(&first) && !got.Equivocal {
@@ -209,7 +209,7 @@ func TestRenewPutsToHoldersAsWell(t *testing.T) {
 	it := sign(t, "owner", "", 1, "a")
 	first := mustPut(t, node, it)
 	res, err := node.Put(t.Context(), it, mainline.PutOptions{Seeds: first.Closest, Renew: true})
-	if err != nil || res.Puts < 6 || len(res.Holders) < 6 || res.Stored > 2 {
+	if err != nil || res.Puts < 6 || len(res.Holders) < 6 || res.Puts <= res.Stored { // a lookup may meet a few nodes that the first missed
 		t.Errorf("got %+v, %v", res, err)
 	}
 }
@@ -239,15 +239,10 @@ func TestRecordSurvivesChurn(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}
-	// A newcomer may meet mostly nodes that are gone, and look again.
-	var got mainline.GetResult
-	var err error
-	for range 5 {
-		if got, err = startClient(t, network).Get(t.Context(), it.Target(), nil, mainline.GetOptions{}); got.Item != nil {
-			break
-		}
-	}
-	if got.Item == nil || !got.Item.Equal(&it) {
+	// The nodes around the target still name those that are gone, so the
+	// newcomer starts from the ones that are not.
+	got, err := startClient(t, network).Get(t.Context(), it.Target(), nil, mainline.GetOptions{Seeds: res.Closest})
+	if err != nil || got.Item == nil || !got.Item.Equal(&it) || len(got.Holders) < 4 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
