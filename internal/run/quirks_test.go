@@ -25,7 +25,7 @@ func startQuirk(t *testing.T, url string, refuse func(id string, filter events.F
 			return
 		}
 		defer client.CloseNow()
-		relay, _, err := websocket.Dial(r.Context(), url, nil)
+		relay, _, err := websocket.Dial(r.Context(), url, nil) //nolint:bodyclose // the library closes it
 		if err != nil {
 			return
 		}
