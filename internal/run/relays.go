@@ -78,7 +78,21 @@ func (r relays) probe(ctx context.Context, url string) (events.Relay, error) {
 	if err != nil {
 		return events.Relay{}, err
 	}
-	return events.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}, nil
+	return r.document(url, &info), nil
+}
+
+// document is what the stages want to know of a NIP-11 document. A HORNETS
+// extension that does not verify is as good as none.
+func (r relays) document(url string, info *relay.Info) events.Relay {
+	doc := events.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}
+	h, err := info.Hornets()
+	switch {
+	case err == nil:
+		doc.Hornets = &events.Hornets{PubKey: h.PubKey, PeerID: h.PeerID, Addrs: h.Addrs}
+	case !errors.Is(err, relay.ErrNoHornets):
+		r.options.Log.Debug("passed over a HORNETS extension", "relay", url, "err", err)
+	}
+	return doc
 }
 
 // follow tails a relay; see the port of ingest.Tail.

@@ -60,6 +60,17 @@ type Relay struct {
 	Software  string `json:"software,omitempty"`
 	NIPs      []int  `json:"nips,omitempty"`
 	Error     string `json:"error,omitempty"` // of the last probe
+	// Hornets is where the relay is on libp2p, if it said so in its last
+	// NIP-11 document and signed it.
+	Hornets *Hornets `json:"hornets,omitempty"`
+}
+
+// Hornets is the signed extension of a HORNETS relay's NIP-11 document.
+// Whether its addresses may be dialled is not said.
+type Hornets struct {
+	PubKey string   `json:"pubkey"`  // of the relay, which signed
+	PeerID string   `json:"peer_id"` // libp2p, base58
+	Addrs  []string `json:"addrs"`   // multiaddrs
 }
 
 // Link is the value of bucket links, under relay key and pubkey: the evidence

@@ -24,9 +24,8 @@ type Info struct {
 
 	SupportedNIPs []int
 	Limitation    Limitation
-	// HornetExtension is the extension of HORNETS relays as it stands
-	// (libp2p_id, libp2p_addrs, signature, last_updated); its signature is not
-	// checked here.
+	// HornetExtension is the extension of HORNETS relays as it stands; its
+	// signature is checked by [Info.Hornets].
 	HornetExtension json.RawMessage
 	// Raw is the whole document.
 	Raw json.RawMessage

@@ -46,6 +46,12 @@ func Sign(e *events.Event, sk *SecretKey) error {
 	return e.Check()
 }
 
+// VerifyHash reports whether sig, 128 hex digits, is the BIP-340 signature of a
+// SHA-256 by the key, 64 hex digits. An error says which of them is none.
+func VerifyHash(sig, pubkey string, hash [32]byte) (bool, error) {
+	return verify(sig, hex.EncodeToString(hash[:]), pubkey)
+}
+
 // verify checks a BIP-340 signature of a 32-byte message; all three are hex.
 // An error says which of the three cannot be what it claims to be.
 func verify(sig, msg, pubkey string) (bool, error) {

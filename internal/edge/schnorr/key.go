@@ -79,6 +79,9 @@ func (sk *SecretKey) Hex() string { return hex.EncodeToString(sk.key.Serialize()
 // that relay connections take for NIP-42.
 func (sk *SecretKey) SignEvent(e *events.Event) error { return Sign(e, sk) }
 
+// SignHash returns the BIP-340 signature of a SHA-256, 128 hex digits.
+func (sk *SecretKey) SignHash(hash [32]byte) (string, error) { return sk.sign(hash[:]) }
+
 // String keeps the secret out of logs; it names the public half.
 func (sk *SecretKey) String() string { return "secret key of " + sk.pubkey }
 

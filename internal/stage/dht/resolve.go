@@ -202,7 +202,7 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 			old.Error = probeErr.Error()
 			return old, true
 		}
-		old.ProbedAt, old.Name, old.Software, old.NIPs, old.Error = now, doc.Name, doc.Software, doc.NIPs, ""
+		old.ProbedAt, old.Name, old.Software, old.NIPs, old.Hornets, old.Error = now, doc.Name, doc.Software, doc.NIPs, doc.Hornets, ""
 		return old, true
 	})
 	return probeErr == nil, err
