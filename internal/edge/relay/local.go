@@ -67,23 +67,16 @@ func (l *Local) Publish(ctx context.Context, e events.Event) error {
 // Conn returns the pool's connection to the local relay.
 func (l *Local) Conn(ctx context.Context) (*Conn, error) { return l.pool.Conn(ctx, l.url) }
 
-// haveIDs asks which of the ids the relay has. Some relays cap an answer at a
-// round number whatever the filter says: after such an answer, the rest is
-// asked again, until an answer holds nothing new.
+// haveIDs asks which of the ids the relay has.
 func (l *Local) haveIDs(ctx context.Context, ids []string) (map[string]bool, error) {
 	have := map[string]bool{}
-	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !events.IsHex(id, 32) })
-	for len(rest) > 0 {
-		before := len(have)
-		err := l.each(ctx, []events.Filter{{IDs: rest, Limit: len(rest)}}, func(e *events.Event) { have[e.ID] = true })
-		if err != nil {
-			return nil, err
-		}
-		found := len(have) - before
-		if found == 0 || found%10 != 0 {
-			break
-		}
-		rest = slices.DeleteFunc(rest, func(id string) bool { return have[id] })
+	asked := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !events.IsHex(id, 32) })
+	err := l.pool.eachID(ctx, l.url, asked, true, func(e *events.Event) bool {
+		have[e.ID] = true
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("local relay: %w", err)
 	}
 	return have, nil
 }

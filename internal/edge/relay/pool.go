@@ -37,6 +37,8 @@ type Pool struct {
 	relays   map[string]*entry
 	failures map[string]failure
 	local    map[string]bool
+
+	finder finder
 }
 
 // entry is a relay that is connected or being dialled.
@@ -49,6 +51,7 @@ type entry struct {
 // NewPool returns an empty pool. [Pool.Close] ends it.
 func NewPool(o Options) *Pool {
 	p := &Pool{opts: o.withDefaults(), relays: map[string]*entry{}, failures: map[string]failure{}, local: map[string]bool{}}
+	p.finder.next = map[string]*finding{}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.running.Go(p.closeIdle)
 	return p
