@@ -43,7 +43,7 @@ func decideEvent(e *events.Event, allowPrivate bool) (finding, error) {
 	case kindAppData:
 		err = f.readAppData(e, allowPrivate)
 	default:
-		f.refs = references(e, allowPrivate)
+		f.refs = stage.References(e, allowPrivate)
 	}
 	f.readDHTKeyTag(e)
 	return f, err

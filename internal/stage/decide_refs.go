@@ -1,4 +1,4 @@
-package ingest
+package stage
 
 import (
 	"slices"
@@ -17,9 +17,10 @@ const maxRefs = 50
 // not worth a search over the network.
 var referring = []int{1, 6, 16, 20, 21, 22, 1111, 1808, 9802, 30023}
 
-// references returns the events that a note refers to: e tags with NIP-10
-// markers or by position, q tags, and a tags by address.
-func references(e *events.Event, allowPrivate bool) []events.NoteMissing {
+// References returns the events that a note refers to: e tags with NIP-10
+// markers or by position, q tags, and a tags by address, in the order of the
+// tags. Other kinds than notes refer to nothing.
+func References(e *events.Event, allowPrivate bool) []events.NoteMissing {
 	if !slices.Contains(referring, e.Kind) {
 		return nil
 	}
