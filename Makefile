@@ -75,6 +75,9 @@ bench-dht: go-version ## Count packets and CPU of publishing on a simulated DHT 
 vectors: go-version ## Have go-nostr make the test vectors of pkg/negentropy again
 	cd bench/negentropy && $(GO) run . -vectors > ../../pkg/negentropy/testdata/vectors.txt
 
+man: build ## Write the manual page bin/relaymesh.1
+	bin/relaymesh man > bin/relaymesh.1
+
 docs: go-version ## Write the generated pages of docs/
 	$(GO) test ./pkg/events -update
 
@@ -84,4 +87,4 @@ ci: ## What the gate runs
 clean: ## Remove what was built
 	rm -rf bin
 
-.PHONY: help go-version build up demo test test-e2e test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-dht vectors docs ci clean
+.PHONY: help go-version build up demo test test-e2e test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-dht vectors man docs ci clean

@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs"
@@ -26,6 +25,8 @@ type resolveCmd struct {
 	AllowPrivate bool          `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to addresses on loopback and private networks, too."`
 	Timeout      time.Duration `default:"30s" help:"When to give up."`
 	JSON         bool          `help:"Print one JSON object."`
+
+	config.NATSAuth
 
 	DHT config.DHT `embed:"" prefix:"dht-" group:"DHT"`
 }
@@ -68,12 +69,12 @@ func (c *resolveCmd) Run(ctx context.Context, o *output) error {
 func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *output) (events.ResolveResponse, error) {
 	log := obs.NewLogger(o.err, "error")
 	if c.NATS != "" {
-		nc, err := bus.Dial(ctx, c.NATS, "relaymesh-cli", log)
+		js, err := run.Dial(ctx, c.NATS, c.NATSAuth, cliName, log)
 		if err != nil {
 			return events.ResolveResponse{}, err
 		}
-		defer nc.Close()
-		return run.Request[events.ResolveResponse](ctx, nc, events.ServiceListResolve, r)
+		defer js.Conn().Close()
+		return run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, r)
 	}
 	if r.DHTKey == "" {
 		if c.Relay == "" {
@@ -114,6 +115,8 @@ type publishCmd struct {
 	JSON     bool     `help:"Print one JSON object."`
 
 	AllowPrivate bool `env:"RELAYMESH_ALLOW_PRIVATE" help:"Let the list name relays on loopback and private networks."`
+
+	config.NATSAuth
 }
 
 // published is what the command prints; its fields are stable.
@@ -181,7 +184,7 @@ func (c *publishCmd) send(ctx context.Context, o *output, list ...events.Event) 
 		}
 	}
 	if c.NATS != "" {
-		js, err := remote{c.NATS}.connect(ctx, o)
+		js, err := remote{c.NATS, c.NATSAuth}.connect(ctx, o)
 		if err != nil {
 			return err
 		}

@@ -4,13 +4,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -28,6 +31,11 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Show what waits in each stage and what is known."`
 	NATS      natsCmd      `cmd:"" name:"nats" help:"Run the embedded NATS server alone."`
 	Provision provisionCmd `cmd:"" help:"Make or migrate streams, consumers and buckets."`
+	Doctor    doctorCmd    `cmd:"" help:"Check NATS, the relay and the DHT, and say what to do."`
+	Config    configCmd    `cmd:"" help:"Print the effective configuration of up and where each value comes from."`
+
+	Completion kongcompletion.Completion `cmd:"" help:"Print what makes a shell complete commands and flags."`
+	Man        manCmd                    `cmd:"" hidden:"" help:"Print the manual page."`
 }
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -41,10 +49,14 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	parser := kong.Must(
 		&c, kong.Name("relaymesh"), kong.Writers(stdout, stderr), kong.Configuration(config.Load),
-		kong.Description("Make a Nostr relay's users findable and the relay complete.\n\n"+run.ExitHelp),
+		kong.Description("Make a Nostr relay's users findable and the relay complete."), kong.Help(help),
 		kong.Vars{"version": version()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(code int) { exit = code }),
 	)
+	kongcompletion.Register(parser)
+	if exit >= 0 {
+		return exit // completed a command line
+	}
 	parsed, err := parser.Parse(args)
 	if exit >= 0 {
 		return exit // help or version
@@ -55,21 +67,65 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.Bind(&output{stdout, stderr})
-	switch err := parsed.Run(); {
+	err = parsed.Run()
+	if exit >= 0 {
+		return exit // printed the code of a completion
+	}
+	code := exitCode(ctx, err)
+	if err != nil && code != run.ExitInterrupted {
+		complain(stderr, wantsJSON(parsed), code, err)
+	}
+	return code
+}
+
+func exitCode(ctx context.Context, err error) int {
+	switch {
 	case err == nil:
 		return run.ExitOK
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
 		return run.ExitUsage
 	case errors.Is(err, errPartly):
-		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
 		return run.ExitPartly
 	case ctx.Err() != nil:
 		return run.ExitInterrupted
-	default:
-		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
-		return run.ExitFailed
 	}
+	return run.ExitFailed
+}
+
+// wantsJSON reports whether --json is set.
+func wantsJSON(ctx *kong.Context) bool {
+	for _, flag := range ctx.Flags() {
+		if on, _ := flag.Target.Interface().(bool); on && flag.Name == "json" {
+			return true
+		}
+	}
+	return false
+}
+
+// complain says on stderr why a command failed; with --json as an object whose
+// fields are stable.
+func complain(stderr io.Writer, asJSON bool, code int, err error) {
+	if !asJSON {
+		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
+		return
+	}
+	_ = json.NewEncoder(stderr).Encode(struct {
+		Type string `json:"message_type"`
+		Code int    `json:"code"`
+		Why  string `json:"error"`
+	}{"exit_error", code, err.Error()}) // nobody is left to tell
+}
+
+// help is kong's, with the exit codes at the end of every page; a command that
+// has some of its own says so itself.
+func help(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	if node := ctx.Selected(); node == nil || !strings.Contains(node.Detail, "Exit codes:") {
+		fmt.Fprintf(ctx.Stdout, "\n%s\n", run.ExitHelp)
+	}
+	return nil
 }
 
 // errUsage marks an error in what the user gave.

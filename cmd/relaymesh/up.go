@@ -12,14 +12,19 @@ import (
 	"github.com/relaymesh/relaymesh/internal/obs"
 )
 
-type upCmd struct {
+// upFlags are the configuration of the whole pipeline in one process.
+type upFlags struct {
 	File       kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
 	Data       string          `env:"RELAYMESH_DATA" placeholder:"DIR" help:"Where everything is kept; ~/.local/share/relaymesh by default."`
 	NATSListen string          `name:"nats-listen" env:"RELAYMESH_NATS_LISTEN" placeholder:"HOST:PORT" default:"127.0.0.1:4222" help:"Where relays and commands reach the embedded NATS server; empty for nowhere."`
 	RelayAddr  string          `env:"RELAYMESH_RELAY_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:7777" help:"Without --relay: where the embedded relay listens."`
-	Without    []string        `hidden:"" help:"Stages to leave out."`
 
 	config.Config
+}
+
+type upCmd struct {
+	upFlags
+	Without []string `hidden:"" help:"Stages to leave out."`
 }
 
 // Run runs the pipeline until a signal.

@@ -14,7 +14,8 @@ import (
 
 // Config is what the stages need. The four workers and relaymesh up share it.
 type Config struct {
-	NATS         string   `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"NATS server (nats://host:4222), with JetStream on."`
+	NATS string `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"NATS server (nats://host:4222 or tls://…), with JetStream on."`
+	NATSAuth
 	Relay        string   `env:"RELAYMESH_RELAY" placeholder:"URL" help:"The relay to stand beside (ws:// or wss://): it is read, and what it lacks is written to it."`
 	Tail         []string `env:"RELAYMESH_TAIL" placeholder:"URL" help:"More relays whose new events are taken in."`
 	AllowPrivate bool     `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to relays and DHT nodes on loopback and private addresses, too. The relay of --relay may always be one."`
@@ -30,6 +31,12 @@ type Config struct {
 
 	Admin    string `env:"RELAYMESH_ADMIN" placeholder:"HOST:PORT" group:"Operation" help:"Serve /metrics, /livez and /readyz there."`
 	LogLevel string `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" group:"Operation" help:"Least level that is logged: debug, info, warn or error."`
+}
+
+// NATSAuth is how NATS is told who we are, and how we know who it is.
+type NATSAuth struct {
+	NATSCreds string `name:"nats-creds" env:"RELAYMESH_NATS_CREDS" placeholder:"FILE" help:"File with the NATS credentials: an nkey seed, or a .creds file."`
+	NATSCA    string `name:"nats-ca" env:"RELAYMESH_NATS_CA" placeholder:"FILE" help:"File with the certificates (PEM) that NATS servers must be signed by, instead of the system's."`
 }
 
 // DHT is the DHT node of dhtworkers.

@@ -15,7 +15,8 @@ import (
 func parse(t *testing.T, yaml string, args ...string) (config.Config, error) {
 	t.Helper()
 	var cli struct {
-		File kong.ConfigFlag `name:"config"`
+		File    kong.ConfigFlag `name:"config" env:"TEST_CONFIG"`
+		Version bool
 		config.Config
 	}
 	parser, err := kong.New(&cli, kong.Configuration(config.Load))
@@ -55,11 +56,13 @@ func TestMistakesAreNamed(t *testing.T) {
 		args []string
 	}{
 		`unknown key "sync-evry"; did you mean "sync-every"?`: {yaml: "sync-evry: 1h"},
-		"--relay: relay url":               {args: []string{"--relay", "http://x.example"}},
-		"--tail: relay url":                {args: []string{"--tail", "ws://127.0.0.1"}},
-		"--sync-every: interval 7s":        {args: []string{"--sync-every", "7s"}},
-		"--refresh-every: interval 5h0m0s": {args: []string{"--refresh-every", "5h"}},
-		"--log-level":                      {args: []string{"--log-level", "loud"}},
+		`unknown key "config"; did you mean "`:                {yaml: "config: other.yaml"},
+		`unknown key "version"; did you mean "`:               {yaml: "version: true"},
+		"--relay: relay url":                                  {args: []string{"--relay", "http://x.example"}},
+		"--tail: relay url":                                   {args: []string{"--tail", "ws://127.0.0.1"}},
+		"--sync-every: interval 7s":                           {args: []string{"--sync-every", "7s"}},
+		"--refresh-every: interval 5h0m0s":                    {args: []string{"--refresh-every", "5h"}},
+		"--log-level":                                         {args: []string{"--log-level", "loud"}},
 	} {
 		if _, err := parse(t, try.yaml, try.args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %q", err, want)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -46,25 +47,72 @@ func (f file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, erro
 	return fmt.Sprint(value), nil
 }
 
-// Validate refuses keys that name no flag, with the nearest one that does.
+// Validate refuses keys that are no flag of a command which reads the file,
+// with the nearest one that is.
 func (f file) Validate(app *kong.Application) error {
 	var known []string
 	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
-			known = append(known, flag.Name)
+		var flags []*kong.Flag
+		switch node := node.(type) {
+		case *kong.Application:
+			flags = node.Flags
+		case *kong.Command:
+			flags = node.Flags
+		}
+		if slices.ContainsFunc(flags, func(flag *kong.Flag) bool { return flag.Name == fileFlag }) {
+			for _, flag := range flags {
+				if Configurable(flag) {
+					known = append(known, flag.Name)
+				}
+			}
 		}
 		return next(nil)
 	})
 	if err != nil {
 		return err
 	}
-	for key := range f {
+	for _, key := range slices.Sorted(maps.Keys(f)) {
 		if !slices.Contains(known, key) {
 			near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
 			return fmt.Errorf("config file: unknown key %q; did you mean %q?", key, near)
 		}
 	}
 	return nil
+}
+
+// fileFlag names the config file itself.
+const fileFlag = "config"
+
+// Configurable reports whether a flag may stand in the config file: all may
+// that the environment can set, too.
+func Configurable(flag *kong.Flag) bool { return len(flag.Envs) > 0 && flag.Name != fileFlag }
+
+// Where a value comes from.
+const (
+	FromFlag    = "flag"
+	FromEnv     = "environment"
+	FromFile    = "file"
+	FromDefault = "default"
+)
+
+// Origin tells where the value of a flag comes from.
+func Origin(ctx *kong.Context, flag *kong.Flag) string {
+	origin := FromDefault
+	for _, env := range flag.Envs {
+		if _, set := os.LookupEnv(env); set {
+			origin = FromEnv
+		}
+	}
+	for _, step := range ctx.Path {
+		switch {
+		case step.Flag != flag:
+		case !step.Resolved:
+			return FromFlag
+		default:
+			origin = FromFile
+		}
+	}
+	return origin
 }
 
 // distance is the Levenshtein distance of two short words.

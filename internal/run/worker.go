@@ -89,16 +89,26 @@ func Worker(name, help string) int {
 }
 
 func worker(ctx context.Context, c config.Config, name string, log *slog.Logger) error {
-	nc, err := bus.Dial(ctx, c.NATS, name, log)
+	js, err := Dial(ctx, c.NATS, c.NATSAuth, name, log)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
+	defer js.Conn().Close()
 	return Run(ctx, c, js, log, []string{name}, func() { log.Info("started", "stage", name) })
+}
+
+// Dial connects to NATS as a user may be told to; name is the connection's, and
+// its inbox is "_INBOX_" and the name. The caller closes the connection.
+func Dial(ctx context.Context, urls string, auth config.NATSAuth, name string, log *slog.Logger) (jetstream.JetStream, error) {
+	opts, err := bus.Credentials(auth.NATSCreds, auth.NATSCA)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := bus.Dial(ctx, urls, name, log, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return jetstream.New(nc)
 }
 
 // admin serves metrics and health until ctx ends; ready is a process whose

@@ -52,7 +52,7 @@ func Dial(ctx context.Context, urls, name string, log *slog.Logger, opts ...nats
 	opts = append(append(ConnectOptions(name, log), nats.RetryOnFailedConnect(true)), opts...)
 	nc, err := nats.Connect(urls, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(urls), err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", Redact(urls), err)
 	}
 	connected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(connected)
@@ -65,12 +65,15 @@ func Dial(ctx context.Context, urls, name string, log *slog.Logger, opts ...nats
 	case <-ctx.Done():
 		err := errors.Join(context.Cause(ctx), nc.LastError())
 		nc.Close()
-		return nil, fmt.Errorf("connect to NATS at %s: is the server running there? %w", redact(urls), err)
+		return nil, fmt.Errorf("connect to NATS at %s: is the server running there? %w", Redact(urls), err)
 	}
 }
 
-// redact hides passwords and tokens.
-func redact(urls string) string {
+// Redact hides passwords and tokens in the URLs of servers.
+func Redact(urls string) string {
+	if urls == "" {
+		return ""
+	}
 	list := strings.Split(urls, ",")
 	for i, s := range list {
 		u, err := url.Parse(strings.TrimSpace(s))

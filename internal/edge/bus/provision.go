@@ -29,7 +29,22 @@ type ProvisionOptions struct {
 // fails then, with the stream's name.
 func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) ([]string, error) {
 	o.Replicas = max(o.Replicas, 1)
-	var changes []string
+	changes, err := provision(ctx, js, o.Replicas)
+	if err != nil {
+		return changes, err
+	}
+	change, err := provisionSchedules(ctx, js, o.RefreshEvery)
+	if err != nil {
+		return changes, fmt.Errorf("provision schedules: %w", err)
+	}
+	if change != "" {
+		changes = append(changes, change)
+	}
+	return changes, nil
+}
+
+// provision is Provision without the schedules.
+func provision(ctx context.Context, js jetstream.JetStream, replicas int) (changes []string, err error) {
 	note := func(change string, err error) error {
 		if change != "" {
 			changes = append(changes, change)
@@ -37,7 +52,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) 
 		return err
 	}
 	for _, s := range events.Streams() {
-		if err := note(provisionStream(ctx, js, s, o.Replicas)); err != nil {
+		if err := note(provisionStream(ctx, js, s, replicas)); err != nil {
 			return changes, fmt.Errorf("provision stream %s: %w", s.Name, err)
 		}
 	}
@@ -47,12 +62,9 @@ func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) 
 		}
 	}
 	for _, b := range events.Buckets() {
-		if err := note(provisionBucket(ctx, js, b, o.Replicas)); err != nil {
+		if err := note(provisionBucket(ctx, js, b, replicas)); err != nil {
 			return changes, fmt.Errorf("provision bucket %s: %w", b.Name, err)
 		}
-	}
-	if err := note(provisionSchedules(ctx, js, o.RefreshEvery)); err != nil {
-		return changes, fmt.Errorf("provision schedules: %w", err)
 	}
 	return changes, nil
 }
@@ -109,7 +121,7 @@ func streamConfig(c jetstream.StreamConfig, s events.Stream, replicas int) jetst
 func provisionConsumer(ctx context.Context, js jetstream.JetStream, c events.Consumer) (string, error) {
 	name := "consumer " + c.Name + " of " + c.Stream
 	consumer, err := js.Consumer(ctx, c.Stream, c.Name)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		_, err := js.CreateConsumer(ctx, c.Stream, consumerConfig(jetstream.ConsumerConfig{}, c))
 		return "created " + name, err
 	}

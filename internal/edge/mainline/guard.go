@@ -27,6 +27,7 @@ type guard struct {
 	reading   sync.Mutex // held by the library's read loop
 
 	received, refused, sent, answered atomic.Int64
+	mirror                            mirror
 }
 
 // ReadFrom returns the next packet for the library. It ends only with Close: the library panics on any read error, and
@@ -57,6 +58,7 @@ func (g *guard) ReadFrom(b []byte) (int, net.Addr, error) {
 			}
 		} else if g.deliver(from, p) {
 			g.answered.Add(1)
+			g.mirror.add(p.self)
 			continue
 		}
 		return n, net.UDPAddrFromAddrPort(from), nil

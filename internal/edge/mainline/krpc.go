@@ -23,6 +23,7 @@ type packet struct {
 	kind byte   // 'q' query, 'r' reply, 'e' error
 	tid  []byte // transaction id
 	body []byte // the dictionary "a" or "r", the list "e"
+	self []byte // how the sender sees us (BEP 42 "ip"), compact; empty if it does not say
 }
 
 // A rule says whether a bencoded value, already known to be canonical, may stand under a key.
@@ -66,6 +67,8 @@ func parsePacket(b []byte) (packet, error) {
 			p.tid = content(value)
 		case "y":
 			p.kind = content(value)[0]
+		case "ip":
+			p.self = content(value)
 		case "q":
 			method = value
 		case "a":

@@ -301,3 +301,13 @@ func TestUnverifiedItemIsNotPut(t *testing.T) {
 		t.Errorf("%d queries were sent for it", sent)
 	}
 }
+
+func TestNodesTellHowTheySeeUs(t *testing.T) {
+	client := startClient(t, startNetwork(t, 8))
+	if _, err := client.Get(t.Context(), client.ID(), nil, mainline.GetOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if seen := client.SeenAs(); len(seen) != 1 || seen[client.Addr()] == 0 {
+		t.Errorf("seen as %v, listens on %s", seen, client.Addr())
+	}
+}

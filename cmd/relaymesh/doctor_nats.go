@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/mod/semver"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/run"
+)
+
+const (
+	// oldestNATS has the recurring message schedules (ADR-51).
+	oldestNATS = "2.14.0"
+	// clockSkew is what harms nothing: schedules have whole seconds, and
+	// events may come from 15 minutes ahead.
+	clockSkew = 5 * time.Second
+)
+
+func (c *doctorCmd) nats(ctx context.Context, _ *output, e examination) {
+	urls := c.NATS
+	if urls == "" {
+		urls = "nats://" + c.NATSListen
+	}
+	js, err := run.Dial(ctx, urls, c.NATSAuth, cliName, slog.New(slog.DiscardHandler))
+	if err != nil {
+		e.fail("connection", err.Error(), "start it with relaymesh up, or name the right server with --nats (and --nats-creds)")
+		return
+	}
+	nc := js.Conn()
+	defer nc.Close()
+	e.ok("connection", "%s", bus.Redact(urls))
+
+	if v := nc.ConnectedServerVersion(); semver.Compare("v"+v, "v"+oldestNATS) < 0 {
+		e.fail("version", v, "install nats-server "+oldestNATS+" or newer: older ones have no recurring schedules")
+	} else {
+		e.ok("version", "%s", v)
+	}
+	if info, err := js.AccountInfo(ctx); err != nil {
+		e.fail("jetstream", err.Error(), `turn it on in the server's configuration (jetstream {}) and for this account, and grant "$JS.API.INFO"`)
+	} else {
+		e.ok("jetstream", "%d streams, %d consumers, %d MiB stored", info.Streams, info.Consumers, info.Store>>20)
+	}
+	c.user(ctx, nc, e)
+	c.assets(ctx, js, e)
+}
+
+// whoAmI is what a server tells a user about itself and the user.
+type whoAmI struct {
+	Server struct {
+		Time time.Time `json:"time"`
+	} `json:"server"`
+	Data struct {
+		User        string `json:"user"`
+		Account     string `json:"account"`
+		Permissions *struct {
+			Publish struct {
+				Allow []string `json:"allow"`
+			} `json:"publish"`
+		} `json:"permissions"`
+	} `json:"data"`
+}
+
+const subjectWhoAmI = "$SYS.REQ.USER.INFO"
+
+// user checks what we may do and whether our clocks agree.
+func (c *doctorCmd) user(ctx context.Context, nc *nats.Conn, e examination) {
+	var me whoAmI
+	sent := time.Now()
+	msg, err := nc.RequestWithContext(ctx, subjectWhoAmI, nil)
+	took := time.Since(sent)
+	if err == nil {
+		err = json.Unmarshal(msg.Data, &me)
+	}
+	if err != nil {
+		e.fail("permissions", err.Error(), fmt.Sprintf("grant this user %q, or check with another one", subjectWhoAmI))
+		return
+	}
+	if p := me.Data.Permissions; p == nil {
+		e.advise("permissions", fmt.Sprintf("user %q may do everything in account %s", me.Data.User, me.Data.Account),
+			"for a cluster, give each stage a user of its own: relaymesh nats-permissions")
+	} else {
+		e.ok("permissions", "user %q of account %s may publish to %d subjects", me.Data.User, me.Data.Account, len(p.Publish.Allow))
+	}
+	// The server read its clock somewhere between question and answer.
+	skew := me.Server.Time.Sub(sent.Add(took / 2))
+	if skew.Abs() > clockSkew+took {
+		e.fail("clock", fmt.Sprintf("the server's is %s from ours", skew.Round(time.Second)), "synchronise both by NTP: schedules and deduplication go by the server's")
+		return
+	}
+	e.ok("clock", "%s from ours", skew.Round(time.Millisecond))
+}
+
+// assets checks streams, consumers and buckets.
+func (c *doctorCmd) assets(ctx context.Context, js jetstream.JetStream, e examination) {
+	changes, err := bus.Compare(ctx, js)
+	switch {
+	case err != nil:
+		e.fail("streams", err.Error(), "look with a user that may read the streams' configuration")
+	case len(changes) > 0:
+		const show = 3
+		var first []string
+		for _, change := range changes[:min(show, len(changes))] {
+			_, what, _ := strings.Cut(change, " ")
+			first = append(first, what)
+		}
+		e.fail("streams", fmt.Sprintf("%d missing or different: %s …", len(changes), strings.Join(first, ", ")), "run relaymesh provision")
+	default:
+		e.ok("streams", "streams, consumers and buckets are as they should be")
+	}
+}
