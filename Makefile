@@ -53,6 +53,9 @@ FUZZTIME ?= 10s
 test-interop: go-version ## Reconcile with the other Go implementations of negentropy, both ways
 	cd bench/negentropy && $(GO) test ./...
 
+test-signatures: go-version ## Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
+	RELAYMESH_SIGNATURES=100000 $(GO) test -count=1 -v -timeout 20m -run Differs ./internal/edge/schnorr
+
 interop-dht: go-version ## Publish and read with bittorrent-dht and libtorrent, both ways (installs them, 4 minutes)
 	internal/edge/mainline/interop/install.sh .cache/interop
 	MAINLINE_INTEROP=$(CURDIR)/.cache/interop $(GO) test -count=1 -timeout 15m ./internal/edge/mainline/interop
@@ -87,4 +90,4 @@ ci: ## What the gate runs
 clean: ## Remove what was built
 	rm -rf bin
 
-.PHONY: help go-version build up demo test test-e2e test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-dht vectors man docs ci clean
+.PHONY: help go-version build up demo test test-e2e test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-dht vectors man docs ci test-signatures clean

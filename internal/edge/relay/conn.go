@@ -18,9 +18,11 @@ const (
 	maxSubscriptions = 8
 	maxNegSessions   = 8
 	maxPublishing    = 100
-	// A subscription's queue of events not yet taken. When it is full the
-	// socket is not read on, up to timing.stall.
-	queueLength = 64
+	// A subscription's queue of events not yet passed on; one of its length is
+	// verified together. When it is full the socket is not read on, up to
+	// timing.stall.
+	queueLength = 256
+	queueBytes  = 8 << 20
 	// Bounds on what a relay sends unasked: notices, and bytes of events that
 	// are too large or for no open subscription, which is normal just after a
 	// CLOSE.

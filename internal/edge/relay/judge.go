@@ -35,23 +35,40 @@ func newJudge(r request) *judge {
 	return j
 }
 
-// event decodes and checks one event. An error ends the request.
-func (j *judge) event(raw []byte) (e events.Event, good bool, err error) {
-	e, err = events.ParseEvent(raw)
-	if err == nil && !j.trusted {
-		err = schnorr.Verify(&e)
-	}
-	if err == nil && slices.ContainsFunc(j.filters, func(f events.Filter) bool { return f.Match(&e) }) {
-		if j.good++; j.most >= 0 && j.good > j.most+tolerated {
-			return e, false, fmt.Errorf("%w: it sent %d events where %d were asked for", ErrMisbehaving, j.good, j.most)
+// read decodes and verifies what came, all signatures at once; why[i] is what
+// is wrong with the i-th, if anything is.
+func (j *judge) read(batch []delivery) (all []events.Event, why []error) {
+	all, why = make([]events.Event, len(batch)), make([]error, len(batch))
+	var open []*events.Event
+	var at []int
+	for i, d := range batch {
+		if d.eose {
+			continue
 		}
-		return e, true, nil
+		if all[i], why[i] = events.ParseEvent(d.event); why[i] == nil && !j.trusted {
+			open, at = append(open, &all[i]), append(at, i)
+		}
+	}
+	for n, err := range schnorr.VerifyAll(open) {
+		why[at[n]] = err
+	}
+	return all, why
+}
+
+// admit says whether an event is passed on; why is what [judge.read] found
+// wrong with it. An error ends the request.
+func (j *judge) admit(e *events.Event, why error) (bool, error) {
+	if why == nil && slices.ContainsFunc(j.filters, func(f events.Filter) bool { return f.Match(e) }) {
+		if j.good++; j.most >= 0 && j.good > j.most+tolerated {
+			return false, fmt.Errorf("%w: it sent %d events where %d were asked for", ErrMisbehaving, j.good, j.most)
+		}
+		return true, nil
 	}
 	if j.bad++; j.bad > tolerated+j.good {
-		if err == nil {
-			err = fmt.Errorf("event %s does not match the filter", e.ID)
+		if why == nil {
+			why = fmt.Errorf("event %s does not match the filter", e.ID)
 		}
-		return e, false, fmt.Errorf("%w: %d of %d events were bad, the last because: %w", ErrMisbehaving, j.bad, j.bad+j.good, err)
+		return false, fmt.Errorf("%w: %d of %d events were bad, the last because: %w", ErrMisbehaving, j.bad, j.bad+j.good, why)
 	}
-	return e, false, nil
+	return false, nil
 }

@@ -83,30 +83,29 @@ func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) boo
 	wait := time.NewTimer(c.opts.timing.answer)
 	defer wait.Stop()
 	for {
-		d, err := s.next(ctx, wait.C)
+		batch, err := s.next(ctx, wait.C)
 		if err != nil {
 			return delivered, err
 		}
-		var u Update
-		switch {
-		case d.eose && !r.live:
-			return delivered, nil
-		case d.eose:
-			stored, judge.most = false, -1
-			wait.Stop() // from here on, silence is normal
-			u.EOSE = true
-		default:
-			var good bool
-			if u.Event, good, err = judge.event(d.event); err != nil {
+		all, why := judge.read(batch)
+		for i, d := range batch {
+			s.room.Release(int64(len(d.event)))
+			u := Update{Event: all[i], EOSE: d.eose}
+			if d.eose {
+				if !r.live {
+					return delivered, nil
+				}
+				stored, judge.most = false, -1
+				wait.Stop() // from here on, silence is normal
+			} else if good, err := judge.admit(&u.Event, why[i]); err != nil {
 				return delivered, err
-			}
-			if !good {
+			} else if !good {
 				continue
 			}
-		}
-		delivered = true
-		if !yield(u, nil) {
-			return delivered, nil
+			delivered = true
+			if !yield(u, nil) {
+				return delivered, nil
+			}
 		}
 		if stored {
 			wait.Reset(c.opts.timing.answer)

@@ -195,6 +195,37 @@ func TestSlowConsumer(t *testing.T) {
 	}
 }
 
+// What waits to be verified is bounded in bytes, too.
+func TestQueueIsBoundedInBytes(t *testing.T) {
+	c := dial(t, startFake(t, (*peer).drain).url)
+	s, err := c.open(testContext(t), []events.Filter{filterAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	large := delivery{event: make([]byte, events.MaxEventBytes)}
+	fit := queueBytes / events.MaxEventBytes
+	for range fit {
+		s.deliver(large)
+	}
+	more := make(chan struct{})
+	go func() {
+		s.deliver(large)
+		close(more)
+	}()
+	batch := s.take(nil)
+	if len(batch) != fit {
+		t.Fatalf("%d large events were queued, want %d", len(batch), fit)
+	}
+	select {
+	case <-more:
+		t.Error("taking events made room before they were passed on")
+	case <-time.After(10 * time.Millisecond): // it can only fail to see the fault
+	}
+	s.room.Release(int64(len(large.event)))
+	<-more
+}
+
 func TestSubscribe(t *testing.T) {
 	url := startHome(t)
 	c := dial(t, url)

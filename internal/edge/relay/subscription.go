@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -13,9 +15,11 @@ import (
 type subscription struct {
 	id    string
 	conn  *Conn
+	ctx   context.Context //nolint:containedctx // ends when the caller or the connection is gone
+	leave context.CancelFunc
 	queue chan delivery
-	left  chan struct{} // closed when the caller is gone
-	ended chan struct{} // closed when nothing more will be queued
+	room  *semaphore.Weighted // bytes of what is queued or being verified
+	ended chan struct{}       // closed when nothing more will be queued
 	once  sync.Once
 	err   error // why it ended; read after ended is closed
 }
@@ -29,18 +33,25 @@ type delivery struct {
 // so the relay is slowed and nothing is lost; a caller who takes nothing for
 // timing.stall loses the subscription, not the others their connection.
 func (s *subscription) deliver(d delivery) {
-	select {
-	case s.queue <- d:
-		return
-	default:
+	size := int64(len(d.event))
+	if s.room.TryAcquire(size) {
+		select {
+		case s.queue <- d:
+			return
+		default:
+			s.room.Release(size)
+		}
 	}
-	stalled := time.NewTimer(s.conn.opts.timing.stall)
-	defer stalled.Stop()
-	select {
-	case s.queue <- d:
-	case <-s.left:
-	case <-s.conn.ctx.Done():
-	case <-stalled.C:
+	wait, cancel := context.WithTimeout(s.ctx, s.conn.opts.timing.stall)
+	defer cancel()
+	if s.room.Acquire(wait, size) == nil {
+		select {
+		case s.queue <- d:
+			return
+		case <-wait.Done():
+		}
+	}
+	if s.ctx.Err() == nil {
 		s.conn.forget(s)
 		s.end(ErrSlowConsumer)
 		// This is the reading goroutine, which must not wait for the writing one.
@@ -55,35 +66,46 @@ func (s *subscription) end(err error) {
 	})
 }
 
-// next returns what is queued, in order, and then why there is no more.
-func (s *subscription) next(ctx context.Context, wait <-chan time.Time) (delivery, error) {
-	select {
-	case d := <-s.queue:
-		return d, nil
-	default:
+// next returns what is queued, in order, and then why there is no more. It
+// waits for the first only: the faster events come, the more of them are
+// verified together. The caller releases the room that they take.
+func (s *subscription) next(ctx context.Context, wait <-chan time.Time) (batch []delivery, err error) {
+	if batch = s.take(nil); len(batch) > 0 {
+		return batch, nil
 	}
 	select {
 	case d := <-s.queue:
-		return d, nil
+		return s.take([]delivery{d}), nil
 	case <-s.ended:
 	case <-s.conn.ctx.Done():
 	case <-ctx.Done():
-		return delivery{}, ctx.Err()
+		return nil, ctx.Err()
 	case <-wait:
-		return delivery{}, ErrTimeout
+		return nil, ErrTimeout
 	}
 	// Nothing is queued after the end, but something may have been before it.
-	select {
-	case d := <-s.queue:
-		return d, nil
-	default:
+	if batch = s.take(nil); len(batch) > 0 {
+		return batch, nil
 	}
 	select {
 	case <-s.ended:
-		return delivery{}, s.err
+		return nil, s.err
 	default:
-		return delivery{}, s.conn.Err()
+		return nil, s.conn.Err()
 	}
+}
+
+// take adds what is queued to a batch, without waiting.
+func (s *subscription) take(batch []delivery) []delivery {
+	for len(batch) < queueLength {
+		select {
+		case d := <-s.queue:
+			batch = append(batch, d)
+		default:
+			return batch
+		}
+	}
+	return batch
 }
 
 // open sends a REQ. The caller must close the subscription.
@@ -94,9 +116,10 @@ func (c *Conn) open(ctx context.Context, filters []events.Filter) (*subscription
 	s := &subscription{
 		id: c.nextID("r"), conn: c,
 		queue: make(chan delivery, queueLength),
-		left:  make(chan struct{}),
+		room:  semaphore.NewWeighted(queueBytes),
 		ended: make(chan struct{}),
 	}
+	s.ctx, s.leave = context.WithCancel(c.ctx)
 	c.mu.Lock()
 	c.subs[s.id] = s
 	c.mu.Unlock()
@@ -117,7 +140,7 @@ func (c *Conn) open(ctx context.Context, filters []events.Filter) (*subscription
 
 // close ends the subscription at both sides and frees its slot.
 func (s *subscription) close() {
-	close(s.left)
+	s.leave()
 	if s.conn.forget(s) {
 		s.conn.tell("CLOSE", s.id)
 	}

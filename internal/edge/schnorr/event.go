@@ -2,7 +2,6 @@ package schnorr
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
@@ -17,12 +16,17 @@ func Verify(e *events.Event) error {
 	if err := e.Check(); err != nil {
 		return err
 	}
+	return verifyEvent(e)
+}
+
+// verifyEvent checks only the signature.
+func verifyEvent(e *events.Event) error {
 	ok, err := verify(e.Sig, e.ID, e.PubKey)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		return errors.New("sig: is not the author's signature of the id")
+		return errSignature
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func NewSecret() (*SecretKey, error) {
 // ParseSecret reads a secret key as nsec1... (NIP-19) or as 64 hex digits. Its
 // errors never contain the input.
 func ParseSecret(s string) (*SecretKey, error) {
-	raw, err := decode("nsec", s)
+	raw, err := decodeKey("nsec", s)
 	if err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)
 	}
@@ -101,7 +101,7 @@ func (sk *SecretKey) sign(msg []byte) (string, error) {
 // ParsePublicKey reads a public key as npub1... (NIP-19) or as 64 hex digits
 // and returns it as hex. It checks that the key is a point of the curve.
 func ParsePublicKey(s string) (string, error) {
-	raw, err := decode("npub", s)
+	raw, err := decodeKey("npub", s)
 	if err != nil {
 		return "", fmt.Errorf("public key: %w", err)
 	}
@@ -132,7 +132,7 @@ func encode(prefix, key string) (string, error) {
 	return bech32.Encode(prefix, bits)
 }
 
-func decode(prefix, s string) ([]byte, error) {
+func decodeKey(prefix, s string) ([]byte, error) {
 	if !strings.HasPrefix(strings.ToLower(s), prefix+"1") {
 		raw, err := hex.DecodeString(s)
 		if err != nil || len(raw) != 32 {
