@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -135,7 +136,8 @@ type remote struct {
 	silent bool // gives no NIP-11 document
 
 	queries, sessions, probes int
-	times                     []time.Time // of queries and sessions
+	times                     []time.Time    // of queries and sessions
+	asked                     map[string]int // how often an event was asked for by id
 }
 
 var errDown = errors.New("no connection")
@@ -166,7 +168,7 @@ func (r *relays) seen(url string) remote {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := *x
-	c.events, c.times = slices.Clone(x.events), slices.Clone(x.times)
+	c.events, c.times, c.asked = slices.Clone(x.events), slices.Clone(x.times), maps.Clone(x.asked)
 	return c
 }
 
@@ -214,6 +216,12 @@ func (r *relays) Query(ctx context.Context, url string, f events.Filter) iter.Se
 		list, x, err := r.answer(ctx, url, f)
 		r.mu.Lock()
 		x.queries++
+		for _, id := range f.IDs {
+			if x.asked == nil {
+				x.asked = map[string]int{}
+			}
+			x.asked[id]++
+		}
 		for _, most := range []int{f.Limit, x.page} {
 			if most > 0 {
 				list = list[:min(len(list), most)]
@@ -299,6 +307,19 @@ func (r *relays) missing(_ context.Context, refs []events.NoteMissing) (missing 
 		}
 	}
 	return missing, nil
+}
+
+// gone asks the local relay for deletions of an event by its author.
+func (r *relays) gone(_ context.Context, e *events.Event) (bool, error) {
+	x := r.relay(home)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x.down {
+		return false, errDown
+	}
+	return slices.ContainsFunc(x.events, func(word events.Event) bool {
+		return word.Kind == 5 && word.PubKey == e.PubKey && slices.ContainsFunc(word.Tags, func(t events.Tag) bool { return t.At(1) == e.ID })
+	}), nil
 }
 
 // probe fetches the NIP-11 document, as the dht stage's port.

@@ -112,6 +112,16 @@ func store[T any](w *world, name string) stage.Store[T] {
 	return s
 }
 
+// refused opens the bucket of refusals.
+func (w *world) refused() run.Store[events.Refused] {
+	w.Helper()
+	s, err := run.OpenStore[events.Refused](context.Background(), w.js, events.BucketRefused, w.log)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s
+}
+
 // get reads a value that must be there.
 func get[T any](w *world, bucket, key string) T {
 	w.Helper()
@@ -228,10 +238,11 @@ func (w *world) dhtworker(f *faults) *worker {
 func (w *world) syncworker(f *faults) *worker {
 	return w.work(events.StageSyncWorker, f, func(b *bus.Bus) handlers {
 		s := &syncing.Stage{
-			Relays: faulty(w, f, store[events.Relay](w, events.BucketRelays)),
-			Links:  faulty(w, f, store[events.Link](w, events.BucketLinks)),
-			Syncs:  faulty(w, f, store[events.Sync](w, events.BucketSyncs)),
-			Net:    w.relays, Local: home, Publish: b.Publish, SyncEvery: syncEvery, Now: time.Now, Log: w.log,
+			Relays:  faulty(w, f, store[events.Relay](w, events.BucketRelays)),
+			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
+			Syncs:   faulty(w, f, store[events.Sync](w, events.BucketSyncs)),
+			Refused: w.refused(), Gone: w.relays.gone,
+			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: syncEvery, Now: time.Now, Log: w.log,
 		}
 		return handlers{events.ConsumerDiscovered: s.HandleDiscovered, events.ConsumerSync: s.HandleDue}
 	})

@@ -71,6 +71,7 @@ func contract() []struct {
 		{"KV " + events.BucketRelays, events.Relay{URL: relays[0], Via: events.ViaDHT, FirstSeen: 1, ProbedAt: 2, Name: "n", Software: "s", NIPs: []int{1, 77}, Error: "e"}},
 		{"KV " + events.BucketLinks, events.Link{URL: relays[0], Via: map[string]int64{events.ViaNIP65: 1}}},
 		{"KV " + events.BucketSyncs, events.Sync{URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished}},
+		{"KV " + events.BucketRefused, events.Refused{Local: true, Why: "blocked: not here", At: 1}},
 		{"KV " + events.BucketCursors, events.Cursor{URL: relays[0], Since: 1}},
 	}
 }

@@ -90,6 +90,17 @@ type Sync struct {
 	Last     SyncFinished `json:"last"`
 }
 
+// Refused is the value of bucket refused, under relay key and event id: why a
+// sync of the local relay with that relay does not transfer the event. It
+// expires, as policies change.
+type Refused struct {
+	// Local says that the local relay is not given the event, else it is the
+	// other one.
+	Local bool   `json:"local,omitempty"`
+	Why   string `json:"why"`
+	At    int64  `json:"at"`
+}
+
 // Cursor is the value of bucket cursors, under the relay key: how far the tail
 // of a relay has been read without a gap.
 type Cursor struct {

@@ -183,8 +183,10 @@ func Consumers() []Consumer {
 type Bucket struct {
 	Name string
 	Doc  string
-	// TTL is how long a value lives after its last write; 0 is for ever.
-	TTL time.Duration
+	// TTL is how long a value lives after its last write; 0 is for ever, or as
+	// long as its writer says.
+	TTL      time.Duration
+	MaxBytes int64 // 0 is unbounded; a full bucket takes no new keys
 }
 
 // The KV buckets.
@@ -194,6 +196,7 @@ const (
 	BucketRelays  = "relays"
 	BucketLinks   = "links"
 	BucketSyncs   = "syncs"
+	BucketRefused = "refused"
 	BucketCursors = "cursors"
 )
 
@@ -206,6 +209,7 @@ func Buckets() []Bucket {
 		{Name: BucketRelays, Doc: "relay key → a relay, its NIP-11 answer (Relay)"},
 		{Name: BucketLinks, Doc: "relay key.pubkey → who writes where, by which evidence (Link)"},
 		{Name: BucketSyncs, Doc: "relay key → progress and figures of the last sync (Sync)"},
+		{Name: BucketRefused, Doc: "relay key.event id → why a sync with that relay leaves an event out; expires (Refused)", MaxBytes: 512 << 20},
 		{Name: BucketCursors, Doc: "relay key → how far the tail of a relay was read (Cursor)"},
 	}
 }

@@ -104,6 +104,10 @@ func RecordKey(target string) string { return Slice(target) + "." + target }
 // relays.
 func LinkKey(relayKey, pubkey string) string { return relayKey + "." + pubkey }
 
+// RefusedKey is the KV key of the fact that syncs with a relay leave an event
+// out; the wildcard relayKey.* reads those of one relay.
+func RefusedKey(relayKey, eventID string) string { return relayKey + "." + eventID }
+
 func lastToken(subject string) string {
 	return subject[strings.LastIndexByte(subject, '.')+1:]
 }

@@ -180,6 +180,10 @@ func bucketConfig(c jetstream.KeyValueConfig, b events.Bucket, replicas int) jet
 	c.Bucket, c.Description, c.TTL = b.Name, b.Doc, b.TTL
 	c.History, c.Storage, c.Replicas = 1, jetstream.FileStorage, replicas
 	c.LimitMarkerTTL = markerTTL
+	c.MaxBytes = -1
+	if b.MaxBytes > 0 {
+		c.MaxBytes = b.MaxBytes
+	}
 	return c
 }
 

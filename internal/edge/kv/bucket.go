@@ -75,6 +75,23 @@ func (b *Bucket[T]) Update(ctx context.Context, key string, decide func(old T, e
 	return result, nil
 }
 
+// Add writes a value that expires after ttl, unless the key has one already,
+// and reports whether it did.
+func (b *Bucket[T]) Add(ctx context.Context, key string, value T, ttl time.Duration) (added bool, err error) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return false, fmt.Errorf("add %w", b.failed(key, err))
+	}
+	_, err = b.kv.Create(ctx, key, data, jetstream.KeyTTL(ttl))
+	switch {
+	case errors.Is(err, jetstream.ErrKeyExists):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("add %w", b.failed(key, err))
+	}
+	return true, nil
+}
+
 // Remove deletes the key if it exists and decide agrees, and reports whether
 // it did. Like [Bucket.Update], it asks again if another writer came first.
 func (b *Bucket[T]) Remove(ctx context.Context, key string, decide func(old T) bool) (removed bool, err error) {

@@ -306,3 +306,27 @@ func TestListEndsAlthoughKeysVanishMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsAddedIsNotOverwrittenAndExpires(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, try := range []struct {
+			n    int
+			want bool
+		}{{1, true}, {2, false}} {
+			if added, err := w.b.Add(w.Context(), "k", counter{try.n}, time.Hour); added != try.want || err != nil {
+				w.Errorf("add %d: %t, %v", try.n, added, err)
+			}
+		}
+		time.Sleep(59 * time.Minute)
+		if v, found, err := w.b.Get(w.Context(), "k"); v.N != 1 || !found || err != nil {
+			w.Errorf("within the hour: %v, %t, %v", v, found, err)
+		}
+		time.Sleep(2 * time.Minute)
+		if v, found, err := w.b.Get(w.Context(), "k"); found || err != nil {
+			w.Errorf("after it: %v, %v", v, err)
+		}
+		if added, err := w.b.Add(w.Context(), "k", counter{3}, time.Hour); !added || err != nil {
+			w.Errorf("again: %t, %v", added, err)
+		}
+	})
+}

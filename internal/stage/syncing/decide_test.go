@@ -3,6 +3,7 @@ package syncing
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -39,5 +40,19 @@ func TestRememberCountsFailuresInARow(t *testing.T) {
 	}
 	if s = remember(s, events.SyncFinished{URL: "u", OK: true}, 40); s.Failures != 0 || s.LastOK != 40 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestRefusalsAreKeptAsLongAsTheyAreTrue(t *testing.T) {
+	const day = 24 * time.Hour
+	for why, want := range map[string]time.Duration{
+		"from the future": time.Hour, gone: 30 * day, "protected (NIP-70)": 30 * day, "expired (NIP-40)": 30 * day, "ephemeral": 30 * day,
+		"invalid: spam": 30 * day, "replaced: have newer": 30 * day, "pow: 20 bits needed": 30 * day, "Invalid: created_at too early": 30 * day,
+		"blocked: not here": day, "restricted: members only": day, "auth-required: who are you?": day,
+		"accepted, but not kept": 7 * day, "": 7 * day, "no": 7 * day,
+	} {
+		if got := keepFor(why); got != want {
+			t.Errorf("%q is kept for %s, want %s", why, got, want)
+		}
 	}
 }

@@ -84,8 +84,12 @@ func (s *Stage) sync(ctx context.Context, url string, authors []string) (events.
 	ctx, cancel := context.WithTimeout(ctx, maxDuration)
 	defer cancel()
 	result := events.SyncFinished{URL: url, Authors: len(authors)}
+	known, err := s.recall(ctx, events.RelayKey(url))
+	if err != nil {
+		return result, err
+	}
 	for _, filter := range chunks(authors) {
-		if err := s.syncFilter(ctx, url, filter, &result); err != nil {
+		if err := s.syncFilter(ctx, url, filter, known, &result); err != nil {
 			return result, err
 		}
 	}

@@ -37,11 +37,15 @@ type Session = pair.Session
 // Stage is the handlers of syncworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.
 type Stage struct {
-	Relays stage.Store[events.Relay]
-	Links  stage.Store[events.Link]
-	Syncs  stage.Store[events.Sync]
-	Net    Relays
+	Relays  stage.Store[events.Relay]
+	Links   stage.Store[events.Link]
+	Syncs   stage.Store[events.Sync]
+	Refused Refused
+	Net     Relays
 
+	// Gone reports whether the local relay holds its author's word that an
+	// event is to be gone (NIP-09, NIP-62).
+	Gone func(ctx context.Context, e *events.Event) (bool, error)
 	// Local is the URL of the relay that is to be made complete.
 	Local string
 	// Publish sends what was stored to ingest while a sync goes on.

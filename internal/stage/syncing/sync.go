@@ -7,26 +7,18 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
-	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // syncFilter makes the local relay complete for one filter, and adds to the
 // figures, also when it fails.
-func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter, result *events.SyncFinished) error {
-	r, err := pair.Sync(ctx, s.side(s.Local), s.side(url), filter, pair.Options{
+func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter, known *memory, result *events.SyncFinished) error {
+	local := pair.Side{Relay: localRelay{relayAt{s.Net, s.Local}, s}, Name: s.Local}
+	remote := pair.Side{Relay: relayAt{s.Net, url}, Name: url}
+	r, err := pair.Sync(ctx, local, remote, filter, pair.Options{
 		Direction: pair.Down,
-		BeforeWrite: func(ctx context.Context, _ negentropy.Side, e events.Event) error {
-			// Ingest first: it may carry a list, or refer to what is missing, and
-			// once the local relay has it no sync looks at it again.
-			if received, ok := stage.Received(e); ok {
-				return s.Publish(ctx, received)
-			}
-			return nil
-		},
-		Remember: func(r pair.Refusal) {
-			s.Log.Debug("the local relay refused an event", "event", r.ID.String(), "reason", r.Why)
-		},
-		Now: s.Now,
+		Refused:   known.has,
+		Remember:  func(r pair.Refusal) { known.add(ctx, r) },
+		Now:       s.Now,
 	})
 	result.Missing += r.OnlyB
 	result.Stored += r.ToA
@@ -39,8 +31,31 @@ func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter
 	return err
 }
 
-func (s *Stage) side(url string) pair.Side {
-	return pair.Side{Relay: relayAt{s.Net, url}, Name: url}
+// localRelay is the local relay. It is given nothing that its author wants to
+// be gone from it, and what it is given, ingest is given before.
+type localRelay struct {
+	relayAt
+
+	stage *Stage
+}
+
+// Publish writes an event to the local relay. Ingest comes first: the event may
+// carry a list, or refer to what is missing, and once the local relay has it no
+// sync looks at it again.
+func (r localRelay) Publish(ctx context.Context, e events.Event) (refused string, err error) {
+	buried, err := r.stage.Gone(ctx, &e)
+	switch {
+	case err != nil:
+		return "", err
+	case buried:
+		return gone, nil
+	}
+	if received, ok := stage.Received(e); ok {
+		if err := r.stage.Publish(ctx, received); err != nil {
+			return "", err
+		}
+	}
+	return r.relayAt.Publish(ctx, e)
 }
 
 // relayAt is one of the relays.

@@ -31,6 +31,7 @@ type Relay struct {
 	served chan error
 
 	mu     sync.Mutex
+	policy func(*nostr.Event) (reason string)
 	events []*nostr.Event    // newest first, equal times by lowest id
 	conns  map[net.Conn]bool // http.Server forgets those that became websockets
 	byID   map[string]struct{}
@@ -53,6 +54,7 @@ func Start(ctx context.Context, log *slog.Logger) (*Relay, error) {
 	rl := khatru.NewRelay()
 	rl.Log = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	rl.Negentropy = true
+	rl.RejectEvent = append(rl.RejectEvent, r.reject)
 	rl.StoreEvent = append(rl.StoreEvent, r.store)
 	rl.ReplaceEvent = append(rl.ReplaceEvent, r.store)
 	rl.DeleteEvent = append(rl.DeleteEvent, r.remove)
@@ -64,6 +66,23 @@ func Start(ctx context.Context, log *slog.Logger) (*Relay, error) {
 
 // URL is the websocket address, ws://host:port.
 func (r *Relay) URL() string { return r.url }
+
+// SetPolicy makes the relay refuse the events for which policy returns a
+// reason, such as "blocked: not here".
+func (r *Relay) SetPolicy(policy func(*nostr.Event) (reason string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy = policy
+}
+
+func (r *Relay) reject(_ context.Context, e *nostr.Event) (reject bool, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.policy != nil {
+		reason = r.policy(e)
+	}
+	return reason != "", reason
+}
 
 // Close ends every connection. khatru leaves one sleeping goroutine behind,
 // and those of each connection end moments later.

@@ -151,7 +151,7 @@ func (r *run) found(f *findings, to negentropy.Side, id negentropy.ID) error {
 		f.suspect(to, id)
 		refusal := Refusal{ID: id, To: to, Cause: ByRelay, Why: "accepted, but not kept"}
 		f.leave(refusal)
-		return r.refuse(refusal)
+		return r.refuseForGood(refusal)
 	}
 	if r.queues[to].put(id) {
 		f.fresh++

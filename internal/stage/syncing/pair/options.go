@@ -36,10 +36,11 @@ type Options struct {
 	// and gift wraps, which concern nobody but the relays of their recipients.
 	UploadPrivate bool
 
-	// Refused asks whether a side refused an event in an earlier sync, so that
-	// it is not offered again, and Remember notes that one has in this. Remember
-	// is not called for what may go well later. Both may be nil, and are called
-	// by many goroutines.
+	// Refused asks whether a side was not given an event in an earlier sync, so
+	// that it is neither read nor offered again. Remember notes that in this
+	// sync the side refused one, or our rules kept it back; it is not called for
+	// refusals that are about the moment. Both may be nil, and are called by many
+	// goroutines.
 	Refused  func(to negentropy.Side, id negentropy.ID) bool
 	Remember func(Refusal)
 

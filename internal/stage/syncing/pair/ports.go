@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // What a relay's refusal of a session, or the end of one, amounts to.
@@ -72,3 +73,13 @@ type sideError struct {
 
 func (e *sideError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err) }
 func (e *sideError) Unwrap() error { return e.err }
+
+// FaultOf returns the side that an error of [Sync] is about; ok is false for an
+// error that is about neither.
+func FaultOf(err error) (side negentropy.Side, ok bool) {
+	at := (*sideError)(nil)
+	if !errors.As(err, &at) {
+		return 0, false
+	}
+	return negentropy.Side(at.side), true
+}

@@ -192,9 +192,11 @@ func TestRefusalsThatPassAreTriedAgain(t *testing.T) {
 func TestAcceptedButNotKept(t *testing.T) {
 	a, b := newFake(notes(0, 100)...), newFake()
 	b.drops = func(e *events.Event) bool { return e.ID < "2" }
-	r := mustSync(t, a, b, options(Up))
-	if want := 100 - len(b.events); want == 0 || r.Left != want || r.Refusals[0].Why != "accepted, but not kept" {
-		t.Errorf("want %d left: %+v", want, r)
+	o, remembered := options(Up), make(chan Refusal, 100)
+	o.Remember = func(r Refusal) { remembered <- r }
+	r := mustSync(t, a, b, o)
+	if want := 100 - len(b.events); want == 0 || r.Left != want || r.Refusals[0].Why != "accepted, but not kept" || len(remembered) != want {
+		t.Errorf("want %d left: %+v, %d remembered", want, r, len(remembered))
 	}
 }
 
@@ -237,15 +239,17 @@ func TestRulesKeepBack(t *testing.T) {
 	list := []events.Event{dm, protected, old, deletion}
 
 	a, b := newFake(list...), newFake()
-	r := mustSync(t, a, b, options(Up))
-	if !slices.Equal(b.ids(), []string{deletion.ID}) || r.HeldBack != 3 || r.Left != 3 || r.Refusals[0].Cause != ByRules {
-		t.Errorf("%v, %+v", b.ids(), r)
+	o, remembered := options(Up), make(chan Refusal, 100)
+	o.Remember = func(r Refusal) { remembered <- r }
+	r := mustSync(t, a, b, o)
+	if !slices.Equal(b.ids(), []string{deletion.ID}) || r.HeldBack != 3 || r.Left != 3 || r.Refusals[0].Cause != ByRules || len(remembered) != 3 {
+		t.Errorf("%v, %+v, %d remembered", b.ids(), r, len(remembered))
 	}
 	a, b = newFake(), newFake(list...)
 	if mustSync(t, a, b, options(Down)); !slices.Equal(a.ids(), union([]string{deletion.ID, dm.ID})) {
 		t.Error("a direct message is for its recipient's relay, a protected and an expired event for nobody's")
 	}
-	o := options(Up)
+	o = options(Up)
 	o.UploadPrivate = true
 	a, b = newFake(list...), newFake()
 	if mustSync(t, a, b, o); !slices.Equal(b.ids(), union([]string{deletion.ID, dm.ID})) {

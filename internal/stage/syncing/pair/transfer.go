@@ -158,7 +158,7 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) 
 		return r.refuse(Refusal{ID: id, To: to, Cause: BySource, Why: r.lines[to.Other()].Name + " lists it, but it does not match the filter"})
 	}
 	if why := r.forbidden(to, &e); why != "" {
-		return r.refuse(Refusal{ID: id, To: to, Cause: ByRules, Why: why})
+		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRules, Why: why})
 	}
 	if r.opts.BeforeWrite != nil {
 		if err := r.opts.BeforeWrite(ctx, to, e); err != nil {
@@ -169,12 +169,10 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) 
 	switch {
 	case err != nil:
 		return err
+	case passing(refused):
+		return r.refuse(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
 	case refused != "":
-		refusal := Refusal{ID: id, To: to, Cause: ByRelay, Why: refused}
-		if r.opts.Remember != nil && !passing(refused) {
-			r.opts.Remember(refusal)
-		}
-		return r.refuse(refusal)
+		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
 	}
 	r.lines[to].written.Store(true)
 	r.known.confirm(to, id, r.round.Load())
@@ -208,6 +206,15 @@ func (r *run) publish(ctx context.Context, to *line, e events.Event) (refused st
 		}
 		wait *= 2
 	}
+}
+
+// refuseForGood notes that a side cannot be given an event, and has that
+// remembered for the syncs to come.
+func (r *run) refuseForGood(refusal Refusal) error {
+	if r.opts.Remember != nil {
+		r.opts.Remember(refusal)
+	}
+	return r.refuse(refusal)
 }
 
 // refuse notes that a side cannot be given an event.

@@ -1,0 +1,104 @@
+package relay
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	kindDeletion = 5  // NIP-09
+	kindVanish   = 62 // NIP-62
+
+	// gonePerREQ is how many events one REQ asks about: each takes an id, an
+	// author and perhaps an address.
+	gonePerREQ = 50
+)
+
+// Gone reports whether the relay holds its author's word that the event is to
+// be gone: a deletion (NIP-09) that names it, or a request to vanish (NIP-62)
+// from this relay or all. Such an event must not be written there again, which
+// not every relay sees to by itself. Calls that come within a few milliseconds
+// share a REQ.
+func (l *Local) Gone(ctx context.Context, e *events.Event) (bool, error) {
+	if e.Kind == kindDeletion || e.Kind == kindVanish {
+		return false, nil
+	}
+	key := strings.Join([]string{e.ID, e.PubKey, strconv.FormatInt(e.CreatedAt, 10), addressOf(e)}, " ")
+	gone, err := l.living.missing(ctx, []string{key})
+	return len(gone) > 0, err
+}
+
+// addressOf returns the address of a replaceable event, "" for others.
+func addressOf(e *events.Event) string {
+	if !events.Replaceable(e.Kind) && !events.Addressable(e.Kind) {
+		return ""
+	}
+	return withoutD(events.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)}).String()
+}
+
+// haveLiving asks which of the events, as the keys of Gone, are not to be gone.
+func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool, error) {
+	asked := make([]events.Event, len(keys))
+	addresses := make([]string, len(keys))
+	var authors, ids, named []string
+	for i, key := range keys {
+		parts := strings.SplitN(key, " ", 4)
+		at, err := strconv.ParseInt(parts[2], 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		asked[i], addresses[i] = events.Event{ID: parts[0], PubKey: parts[1], CreatedAt: at}, parts[3]
+		ids, authors = append(ids, parts[0]), append(authors, parts[1])
+		if parts[3] != "" {
+			named = append(named, parts[3])
+		}
+	}
+	slices.Sort(authors)
+	authors = slices.Compact(authors)
+	filters := []events.Filter{
+		{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"e": ids}},
+		{Kinds: []int{kindVanish}, Authors: authors},
+	}
+	if len(named) > 0 {
+		filters = append(filters, events.Filter{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"a": named}})
+	}
+	gone := map[string]bool{}
+	err := l.each(ctx, filters, func(word *events.Event) {
+		for i := range asked {
+			if l.buries(word, &asked[i], addresses[i]) {
+				gone[keys[i]] = true
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	living := map[string]bool{}
+	for _, key := range keys {
+		living[key] = !gone[key]
+	}
+	return living, nil
+}
+
+// buries reports whether a deletion or a request to vanish is about an event,
+// which has an address or "".
+func (l *Local) buries(word, e *events.Event, address string) bool {
+	if word.PubKey != e.PubKey {
+		return false
+	}
+	return slices.ContainsFunc(word.Tags, func(t events.Tag) bool {
+		switch value := t.At(1); {
+		case word.Kind == kindVanish:
+			url, err := events.NormalizeRelayURL(value, true)
+			return t.At(0) == "relay" && e.CreatedAt <= word.CreatedAt && (value == "ALL_RELAYS" || err == nil && url == l.url)
+		case t.At(0) == "e":
+			return value == e.ID
+		default:
+			return t.At(0) == "a" && address != "" && value == address && e.CreatedAt <= word.CreatedAt
+		}
+	})
+}

@@ -1,0 +1,70 @@
+package relay
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// What its author deleted, or all that is older than a request to vanish, and
+// nothing else.
+func TestGone(t *testing.T) {
+	l := NewLocal(newPool(t), startHome(t))
+	sk, other, vanished := newKey(t), newKey(t), newKey(t)
+	deleted, kept := note(t, sk, 1, 100, "deleted"), note(t, sk, 1, 100, "kept")
+	byAnother := note(t, sk, 1, 100, "deleted by somebody else")
+	oldList, newList := note(t, sk, 30000, 100, "", events.Tag{"d", "a b"}), note(t, sk, 30000, 300, "", events.Tag{"d", "a b"})
+	before, after := note(t, vanished, 1, 100, "before"), note(t, vanished, 1, 300, "after")
+	elsewhere := note(t, other, 1, 100, "asked to vanish from another relay")
+	address := "30000:" + sk.PublicKey() + ":a b"
+	deletion := note(t, sk, 5, 200, "", events.Tag{"e", deleted.ID}, events.Tag{"a", address})
+	words := []events.Event{
+		deletion,
+		note(t, other, 5, 200, "", events.Tag{"e", byAnother.ID}),
+		note(t, vanished, 62, 200, "", events.Tag{"relay", "ALL_RELAYS"}),
+		note(t, other, 62, 200, "", events.Tag{"relay", "wss://another.example.com"}),
+		note(t, other, 62, 200, "", events.Tag{"e", elsewhere.ID}),
+	}
+	for _, e := range words {
+		if err := l.Publish(testContext(t), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mu sync.Mutex
+	var got []string
+	var all sync.WaitGroup
+	ask := []events.Event{deleted, kept, byAnother, oldList, newList, before, after, elsewhere, deletion}
+	for i := range 2 * gonePerREQ {
+		ask = append(ask, note(t, sk, 1, 100, strconv.Itoa(i)))
+	}
+	for _, e := range ask {
+		all.Go(func() {
+			gone, err := l.Gone(testContext(t), &e)
+			if err != nil {
+				t.Error(err)
+			}
+			if gone {
+				mu.Lock()
+				got = append(got, e.ID)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	want := []string{deleted.ID, oldList.ID, before.ID}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("gone are %v, want %v", got, want)
+	}
+	mine := note(t, newKey(t), 1, 100, "")
+	if err := l.Publish(testContext(t), note(t, newKey(t), 62, 200, "", events.Tag{"relay", l.URL() + "/"})); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := l.Gone(testContext(t), &mine); gone || err != nil {
+		t.Errorf("another author's: %t, %v", gone, err)
+	}
+}

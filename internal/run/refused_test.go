@@ -1,0 +1,127 @@
+package run
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nbd-wtf/go-nostr"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/homerelay/khatrupeer"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// syncworker is a running syncworker.
+type syncworker struct {
+	*testing.T
+	js   jetstream.JetStream
+	told *nats.Subscription
+}
+
+// startSyncworker runs the third stage over a server of its own.
+func startSyncworker(t *testing.T, c config.Config) *syncworker {
+	t.Helper()
+	js := natstest.Start(t)
+	told, err := js.Conn().SubscribeSync(events.SubjectSyncFinished)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := NewEnv(c, js, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- SyncWorker(ctx, env) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		env.Close()
+	})
+	return &syncworker{t, js, told}
+}
+
+// link says that an author writes to a relay.
+func (w *syncworker) link(url, pubkey string) {
+	w.Helper()
+	s, err := OpenStore[events.Link](w.Context(), w.js, events.BucketLinks, nil)
+	if err == nil {
+		_, err = s.Update(w.Context(), events.LinkKey(events.RelayKey(url), pubkey), func(events.Link, bool) (events.Link, bool) {
+			return events.Link{URL: url, Via: map[string]int64{events.ViaManual: 1}}, true
+		})
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// sync has a relay synced, and returns what that came to.
+func (w *syncworker) sync(url, cause string) events.SyncFinished {
+	w.Helper()
+	_, err := w.js.Publish(w.Context(), events.SyncDueSubject(events.RelayKey(url)), events.Encode(events.SyncDue{URL: url, Cause: cause}))
+	if err != nil {
+		w.Fatal(err)
+	}
+	msg, err := w.told.NextMsgWithContext(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	result, err := events.Decode[events.SyncFinished](msg.Data)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return result
+}
+
+// A khatru relay with a policy, a real bucket: the second sync offers
+// nothing of what was refused.
+func TestWhatKhatruRefusesIsNotOfferedAgain(t *testing.T) {
+	local, err := khatrupeer.Start(t.Context(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { local.Close() })
+	all := signed()[:200]
+	key := all[0].PubKey
+	var mu sync.Mutex
+	offered := map[string]int{}
+	local.SetPolicy(func(e *nostr.Event) string {
+		mu.Lock()
+		defer mu.Unlock()
+		if offered[e.ID]++; e.ID < "4" {
+			return "blocked: not here"
+		}
+		return ""
+	})
+	refused := 0
+	for _, e := range all {
+		if e.ID < "4" {
+			refused++
+		}
+	}
+	remote := startHome(t, all)
+	w := startSyncworker(t, config.Config{Relay: local.URL(), AllowPrivate: true, SyncEvery: 15 * time.Minute, Drain: 5 * time.Second})
+	w.link(remote, key)
+	first := w.sync(remote, "1")
+	if !first.OK || first.Stored != len(all)-refused || first.Refused != refused || refused == 0 {
+		t.Fatalf("the first sync: %+v, want %d refused", first, refused)
+	}
+	if second := w.sync(remote, "2"); !second.OK || second.Stored != 0 || second.Refused != refused {
+		t.Errorf("the second sync: %+v", second)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for id, n := range offered {
+		if n != 1 {
+			t.Errorf("%s was offered %d times", id, n)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package syncing
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+// Refused is bucket refused. Add writes a value that expires, unless there is
+// one already. All errors are worth a retry.
+type Refused interface {
+	Each(ctx context.Context, pattern string, f func(key string, r events.Refused) error) error
+	Add(ctx context.Context, key string, r events.Refused, ttl time.Duration) (added bool, err error)
+}
+
+// maxRefused bounds what is remembered of one relay: some 3 MiB during a sync.
+// Beyond it events are offered, and refused, again with every sync.
+const maxRefused = 50_000
+
+// memory is what syncs of the local relay with one other leave out, from the
+// start of one sync to its end.
+type memory struct {
+	stage *Stage
+	relay string // relay key
+
+	mu sync.Mutex
+	of [2]map[negentropy.ID]struct{} // by the side that is not given the event
+}
+
+// recall reads the memory of a relay.
+func (s *Stage) recall(ctx context.Context, relayKey string) (*memory, error) {
+	m := &memory{stage: s, relay: relayKey}
+	for to := range m.of {
+		m.of[to] = map[negentropy.ID]struct{}{}
+	}
+	err := s.Refused.Each(ctx, events.RefusedKey(relayKey, "*"), func(key string, r events.Refused) error {
+		if id, err := negentropy.ParseID(key[len(relayKey)+1:]); err == nil && m.size() < maxRefused {
+			m.of[side(r.Local)][id] = struct{}{}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read what was refused: %w", err)
+	}
+	return m, nil
+}
+
+// side is the local relay's side of a pair, or the other.
+func side(local bool) negentropy.Side {
+	if local {
+		return negentropy.SideA
+	}
+	return negentropy.SideB
+}
+
+func (m *memory) size() int { return len(m.of[0]) + len(m.of[1]) }
+
+// has reports whether an event is left out.
+func (m *memory) has(to negentropy.Side, id negentropy.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.of[to][id]
+	return ok
+}
+
+// add remembers a refusal. That this fails is no reason to stop: the event is
+// offered again then.
+func (m *memory) add(ctx context.Context, r pair.Refusal) {
+	m.mu.Lock()
+	_, again := m.of[r.To][r.ID]
+	full := m.size() >= maxRefused
+	if !again && !full {
+		m.of[r.To][r.ID] = struct{}{}
+	}
+	m.mu.Unlock()
+	if again || full {
+		return
+	}
+	why := r.Why[:min(len(r.Why), 200)]
+	_, err := m.stage.Refused.Add(ctx, events.RefusedKey(m.relay, r.ID.String()), events.Refused{
+		Local: r.To == side(true), Why: why, At: m.stage.Now().Unix(),
+	}, keepFor(r.Why))
+	if err != nil {
+		m.stage.Log.Warn("couldn't remember a refusal", "event", r.ID.String(), "reason", why, "err", err)
+	}
+}
