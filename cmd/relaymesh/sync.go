@@ -41,7 +41,7 @@ func (*syncCmd) Help() string {
 }
 
 // errPartly marks a command that did what could be done.
-var errPartly = errors.New("not everything could be synced")
+var errPartly = errors.New("not everything could be done")
 
 // job makes the sync of the arguments.
 func (c *syncCmd) job(o *output) (job run.Sync, err error) {

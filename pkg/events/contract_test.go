@@ -62,7 +62,7 @@ func contract() []struct {
 		{events.SubjectSyncFinished, finished},
 		{events.SubjectNoteFound, events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32}},
 		{events.SubjectNoteLost, events.MissingNoteResponse{Timestamp: 1, EventID: key32, Why: "none of 3 relays has it"}},
-		{events.DLQSubject(events.StageIngest), events.DeadLetter{Stage: events.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{"), Reason: "event: not a JSON event", Attempts: 1, Time: 1}},
+		{events.DLQSubject(events.StageIngest), events.DeadLetter{Stage: events.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{"), Reason: "event: not a JSON event", Attempts: 1, Time: 2, Size: 9, History: []events.Death{{Reason: "no relay answers", Attempts: 20, Time: 1}}}},
 		{events.ServiceNoteFetch, events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: key32, AuthorPubkey: key32b, DHTKey: key32}, TimeoutMS: 3000}},
 		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000}},
 		{events.ServiceListResolve + " (reply)", events.ResolveResponse{PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Holders: 8, Found: true}},

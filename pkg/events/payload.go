@@ -220,4 +220,19 @@ type DeadLetter struct {
 	Reason   string `json:"reason"`
 	Attempts int    `json:"attempts"`
 	Time     int64  `json:"time"` // Unix seconds
+	// Size is how many bytes the message had, if Data is only their beginning.
+	Size int `json:"size,omitempty"`
+	// History tells how the message ended before, each time that it was
+	// retried, oldest first.
+	History []Death `json:"history,omitempty"`
+}
+
+// MaxHistory is how many earlier ends a dead letter remembers.
+const MaxHistory = 10
+
+// Death is one earlier end of a dead letter.
+type Death struct {
+	Reason   string `json:"reason"`
+	Attempts int    `json:"attempts"`
+	Time     int64  `json:"time"` // Unix seconds
 }

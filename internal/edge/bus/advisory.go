@@ -49,7 +49,7 @@ func (b *Bus) bury(ctx context.Context, m events.Message) ([]events.Output, even
 	lost := original(advisory.Stream, raw.Subject, id, raw.Header, raw.Data)
 	lost.Attempt += advisory.Deliveries
 	reason := fmt.Sprintf("delivered %d times without an answer", advisory.Deliveries)
-	if err := b.deadLetter(ctx, lost, id, reason); err != nil {
+	if err := b.deadLetter(ctx, lost, id, history(advisory.Stream, raw.Header), reason); err != nil {
 		return nil, events.Retry(afterBuryFailure, err.Error())
 	}
 	err = stream.DeleteMsg(ctx, advisory.Sequence)

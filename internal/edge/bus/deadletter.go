@@ -18,8 +18,9 @@ const maxReason = 512
 const envelope = 16 << 10
 
 // deadLetter stores a message that its stage will not process; id, where the
-// message is stored, makes a second attempt at the same dead letter harmless.
-func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, reason string) error {
+// message is stored, makes a second attempt at the same dead letter harmless;
+// before is the headerHistory that it came with.
+func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, before, reason string) error {
 	letter := events.DeadLetter{
 		Stage:    b.options.Stage,
 		Subject:  m.Subject,
@@ -28,9 +29,12 @@ func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, reason strin
 		Attempts: m.Attempt,
 		Time:     time.Now().Unix(),
 	}
+	if before != "" {
+		letter.History, _ = events.Decode[[]events.Death]([]byte(before)) // what cannot be read is lost, the message is not
+	}
 	// Base64 makes four bytes of three: the largest messages do not fit.
 	if fits := int(b.js.Conn().MaxPayload()-envelope) / 4 * 3; len(m.Data) > fits {
-		letter.Data = m.Data[:fits]
+		letter.Data, letter.Size = m.Data[:fits], len(m.Data)
 		letter.Reason += fmt.Sprintf(" (kept the first %d of %d bytes)", fits, len(m.Data))
 	}
 	subject := events.DLQSubject(b.options.Stage)

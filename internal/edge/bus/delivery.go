@@ -12,13 +12,14 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// The headers of relaymesh. The first three describe the original of a message
+// The headers of relaymesh. The first four describe the original of a message
 // that waits on RETRY; anywhere else they are ignored, since anyone may set
 // them.
 const (
 	headerSubject     = "Relaymesh-Subject"
 	headerAttempt     = "Relaymesh-Attempt" // attempts so far
 	headerCause       = "Relaymesh-Cause"
+	headerHistory     = "Relaymesh-History"     // JSON of earlier [events.Death]s
 	headerCorrelation = "Relaymesh-Correlation" // passed on to outputs
 )
 
@@ -33,6 +34,7 @@ type delivery struct {
 	message  *message.Message
 	consumer events.Consumer
 	id       string // stream:sequence
+	history  string // how it ended before, if it was a dead letter: headerHistory
 
 	verdict events.Verdict
 	failed  error // why the outputs could not be published
@@ -55,6 +57,7 @@ func newDelivery(ctx context.Context, c events.Consumer, raw jetstream.Msg) (*de
 	d := &delivery{raw: raw, consumer: c, id: id}
 	d.Message = original(meta.Stream, raw.Subject(), id, raw.Headers(), raw.Data())
 	d.Attempt += int(meta.NumDelivered)
+	d.history = history(meta.Stream, raw.Headers())
 
 	d.message = message.NewMessage(d.Cause, d.Data)
 	if c := raw.Headers().Get(headerCorrelation); c != "" && len(c) <= maxCorrelation {
@@ -85,6 +88,14 @@ func original(stream, subject, id string, h nats.Header, data []byte) events.Mes
 		m.Attempt = int(n)
 	}
 	return m
+}
+
+// history returns the header of that name where it can be believed.
+func history(stream string, h nats.Header) string {
+	if stream != events.StreamRetry {
+		return ""
+	}
+	return h.Get(headerHistory)
 }
 
 func messageID(stream string, seq uint64) string { return fmt.Sprintf("%s:%d", stream, seq) }

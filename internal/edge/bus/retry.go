@@ -25,6 +25,9 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 		headerCause:       {d.Cause},
 		headerCorrelation: {d.message.Metadata.Get(headerCorrelation)},
 	}}
+	if d.history != "" {
+		msg.Header.Set(headerHistory, d.history)
+	}
 	if _, err := b.js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("publish %s: %w", msg.Subject, err)
 	}

@@ -88,7 +88,7 @@ func (b *Bus) settle(d *delivery) {
 		}
 	}
 	if f == giveUp {
-		if err := b.deadLetter(ctx, d.Message, d.id, reason); err != nil {
+		if err := b.deadLetter(ctx, d.Message, d.id, d.history, reason); err != nil {
 			b.log.Error("could not store a dead letter, trying again", "subject", d.Subject, "error", err)
 			f, wait = waitHere, afterBuryFailure
 		}

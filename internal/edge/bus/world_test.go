@@ -169,6 +169,14 @@ func (c *calls) all() []call {
 	return append([]call(nil), c.list...)
 }
 
+// verdicts records a message and answers with the verdict of the moment.
+func (c *calls) verdicts(now func() events.Verdict) events.Handler {
+	return func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		c.add(m)
+		return nil, now()
+	}
+}
+
 // then records a message and answers with a fixed verdict.
 func (c *calls) then(v events.Verdict) events.Handler {
 	return func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
