@@ -60,7 +60,7 @@ type provisionCmd struct {
 	remote
 	JSON         bool          `help:"Print one JSON object."`
 	Replicas     int           `default:"1" help:"Copies of every stream and bucket in a NATS cluster: 1 or 3."`
-	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"1h" help:"How often each record is refreshed on the DHT."`
+	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"6h" help:"How often each record is refreshed on the DHT."`
 }
 
 // provisioned is what the command prints; its fields are stable.

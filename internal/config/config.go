@@ -24,7 +24,7 @@ type Config struct {
 
 	DHT DHT `embed:"" prefix:"dht-" group:"DHT"`
 
-	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"1h" group:"Timing" help:"How often each record is refreshed on the DHT: 10s, 15m, 1h, 6h, or another divisor of a minute, an hour or a day. Up to 2h it is sent to nodes that hold it, too, since some forget it then."`
+	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"6h" group:"Timing" help:"How often each record is refreshed on the DHT where the nodes near it are found to keep what they hold; where they forget it, every hour. 1h is strict: nodes that hold a record are sent it again every time. Also 10s, 15m, or another divisor of a minute, an hour or a day."`
 	ResolveEvery time.Duration `env:"RELAYMESH_RESOLVE_EVERY" default:"6h" group:"Timing" help:"How often an author's relay list is looked up; a divisor like above."`
 	SyncEvery    time.Duration `env:"RELAYMESH_SYNC_EVERY" default:"15m" group:"Timing" help:"How often a relay is synced; a divisor like above."`
 	Drain        time.Duration `env:"RELAYMESH_DRAIN" default:"20s" group:"Timing" help:"How long a stopping worker may finish what it has begun."`

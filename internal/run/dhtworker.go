@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,7 +33,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	e.watch(node)
 	s := &dht.Stage{
 		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks),
-		Network: network{node, e.Config.RefreshEvery <= itemLifetime}, Probe: e.relays.probe, Publish: b.Publish,
+		Network: network{node}, Probe: e.relays.probe, Publish: b.Publish,
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageDHTWorker),
 	}
@@ -85,40 +86,76 @@ func (e *Env) watch(node *mainline.Node) {
 	})
 }
 
-// itemLifetime is after how long a DHT node may forget an item (BEP 44). Most
-// never do, but no answer tells which.
-const itemLifetime = 2 * time.Hour
-
 // network fits a DHT node to the port of the dht stage.
-type network struct {
-	node *mainline.Node
-	// renew sends an item to the nodes that hold it already, too, so that none
-	// forgets it; it makes sense if that happens often enough.
-	renew bool
-}
+type network struct{ node *mainline.Node }
 
-// freshK is how many nodes a record is put on that none is known to hold yet;
-// refreshes then keep it on the closest eight.
-const freshK = 16
+const (
+	freshK    = 16 // nodes that a new item is put on
+	keptK     = 8  // nodes that it is kept on; mainline's default
+	renewedK  = 4  // nodes that dht.Half renews
+	nodesKept = 12 // nodes that are remembered of each item
+)
 
-func (n network) Put(ctx context.Context, item bep44.Item, nodes []byte) (dht.Placement, error) {
-	var result mainline.PutResult
-	seeds, err := mainline.ParseCompact(nodes)
-	switch {
-	case err != nil || len(seeds) == 0: // what cannot be read is as good as none
-		result, err = n.node.Put(ctx, item, mainline.PutOptions{K: freshK})
-	case n.renew:
-		result, err = n.node.Put(ctx, item, mainline.PutOptions{Seeds: seeds, Renew: true})
-	default:
-		result, err = n.node.Refresh(ctx, item, seeds)
+func (n network) Put(ctx context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (dht.Placement, error) {
+	last, err := mainline.ParseCompact(nodes)
+	if err != nil { // what cannot be read is as good as none
+		last = nil
 	}
+	result, err := n.put(ctx, item, last, how)
 	if err != nil && !errors.Is(err, mainline.ErrNotStored) {
 		return dht.Placement{}, err
 	}
-	return dht.Placement{
-		Holders: len(result.Holders), Nodes: mainline.AppendCompact(nil, result.Closest),
+	before := last[:min(held, len(last))]
+	if how == dht.Half { // the nearest are sent it every time
+		before = before[min(renewedK, len(before)):]
+	}
+	return placement(result, before), nil
+}
+
+func (n network) put(ctx context.Context, item bep44.Item, last []mainline.Contact, how dht.How) (mainline.PutResult, error) {
+	switch how {
+	case dht.Fresh:
+		return n.node.Put(ctx, item, mainline.PutOptions{K: freshK, Seeds: last})
+	case dht.Renew:
+		return n.node.Put(ctx, item, mainline.PutOptions{K: keptK, Seeds: last, Renew: true})
+	}
+	result, err := n.node.Refresh(ctx, item, last)
+	if err != nil || how == dht.Look || result.Superseded != nil {
+		return result, err
+	}
+	nearest, err := n.node.Put(ctx, item, mainline.PutOptions{K: renewedK, Seeds: result.Closest, Renew: true})
+	result.Superseded = nearest.Superseded
+	return result, err
+}
+
+// placement is a put's result as the stage keeps it: of the nearest nodes the
+// holders first. before are the holders after the put before.
+func placement(result mainline.PutResult, before []mainline.Contact) dht.Placement {
+	var holders, others []mainline.Contact
+	for _, c := range result.Closest {
+		if slices.Contains(result.Holders, c) {
+			holders = append(holders, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	nodes := slices.Concat(holders, others)
+	nodes = nodes[:min(nodesKept, len(nodes))]
+	p := dht.Placement{
+		Holders: len(result.Holders), Nodes: mainline.AppendCompact(nil, nodes), Held: min(len(holders), len(nodes)),
 		Newer: result.Superseded, Equivocal: result.Equivocal,
-	}, nil
+	}
+	had := result.Holders[:len(result.Holders)-result.Stored] // by this put
+	asked := result.Closest[:min(keptK, len(result.Closest))]
+	for _, c := range before {
+		switch {
+		case slices.Contains(had, c):
+			p.Kept++
+		case slices.Contains(asked, c):
+			p.Forgot++
+		}
+	}
+	return p
 }
 
 func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {
@@ -139,6 +176,6 @@ func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, 
 		return events.ResolveResponse{}, err
 	}
 	defer node.Close()
-	s := &dht.Stage{Network: network{node: node}, AllowPrivate: c.AllowPrivate}
+	s := &dht.Stage{Network: network{node}, AllowPrivate: c.AllowPrivate}
 	return s.Resolve(ctx, r)
 }

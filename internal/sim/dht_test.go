@@ -83,14 +83,7 @@ func TestASliceThatTakesLongLosesNoTurn(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.scheduleOnly("7f")
 		w.dht.set(func(n *network) { n.takes = 4 * time.Minute })
-		var targets []string
-		for i := range 40 { // eight at a time: 20 minutes
-			l := list(w.T, user(w.T, fmt.Sprint("user ", i)), 100, relayURL(1))
-			r := events.Record{PubKey: l.DHT.PubKey}
-			stage.SetItem(&r, l.Item)
-			put(w, events.BucketRecords, "7f."+stage.TargetHex(l.Item), r)
-			targets = append(targets, stage.TargetHex(l.Item))
-		}
+		targets := w.fill("7f", 40) // eight at a time: 20 minutes
 		w.dhtworker(nil)
 		time.Sleep(6*time.Hour + 30*time.Minute)
 		for _, target := range targets {
@@ -160,7 +153,7 @@ func TestAWeakRecordComesBackSoonAtMostThreeTimesAndThenOncePerInterval(t *testi
 		}
 		w.dht.set(func(n *network) { delete(n.holders, target) })
 		time.Sleep(time.Hour)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Failures != 0 || len(r.Nodes) != 8*26 {
+		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Failures != 0 || len(r.Nodes) != 12*26 {
 			w.Errorf("a record that stands again counts %d failures and %d bytes of nodes", r.Failures, len(r.Nodes))
 		}
 		w.noLetters()

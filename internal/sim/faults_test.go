@@ -22,6 +22,15 @@ type faults struct {
 
 	mu    sync.Mutex
 	count int
+	dead  bool
+}
+
+// kill makes everything fail from now on, as when the process is killed: what
+// it had begun out there goes on, but it reads and writes nothing any more.
+func (f *faults) kill() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = true
 }
 
 // around runs an effect, or makes it fail.
@@ -31,9 +40,9 @@ func (f *faults) around(effect func() error) error {
 	}
 	f.mu.Lock()
 	f.count++
-	hit := f.count == f.at
+	hit, dead := f.count == f.at, f.dead
 	f.mu.Unlock()
-	if hit && !f.happened {
+	if hit && !f.happened || dead {
 		return errFault
 	}
 	if err := effect(); err != nil {
@@ -52,6 +61,15 @@ func (f *faults) fired() bool {
 	return f.count >= f.at
 }
 
+func (f *faults) killed() bool {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dead
+}
+
 // faultyJS passes publishes through faults.
 type faultyJS struct {
 	jetstream.JetStream
@@ -67,13 +85,20 @@ func (j faultyJS) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstre
 }
 
 // faultyStore passes writes through faults. A change that writes nothing is no
-// effect.
+// effect, and reading is none.
 type faultyStore[T any] struct {
 	stage.Store[T]
 	faults *faults
 }
 
 func faulty[T any](_ *world, f *faults, s stage.Store[T]) stage.Store[T] { return faultyStore[T]{s, f} }
+
+func (s faultyStore[T]) Get(ctx context.Context, key string) (v T, found bool, err error) {
+	if s.faults.killed() {
+		return v, false, errFault
+	}
+	return s.Store.Get(ctx, key)
+}
 
 func (s faultyStore[T]) Update(ctx context.Context, key string, change func(old T, found bool) (T, bool)) (v T, err error) {
 	old, found, err := s.Get(ctx, key)

@@ -19,11 +19,16 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
-// network is the DHT: a map of items with a script.
+// network is the DHT: a map of items with a script. The sixteen nodes nearest
+// to a target are always the same.
 type network struct {
 	mu      sync.Mutex
-	items   map[string]bep44.Item // by target
-	holders map[string]int        // how many nodes hold an item; 8 if not named
+	items   map[string]bep44.Item     // by target
+	copies  map[string]*[16]time.Time // when each of the nodes got the item
+	lost    map[string]int            // how often no node had the item any more
+	holders map[string]int            // how many nodes hold an item, whatever happens
+	other   map[string]bool           // some node holds another value of the same seq
+	forgets bool                      // nodes forget an item after two hours
 	down    bool
 	takes   time.Duration // how long a put takes
 	puts    []dhtPut
@@ -34,11 +39,15 @@ type dhtPut struct {
 	target string
 	seq    int64
 	at     time.Time
+	how    dht.How
 	stored bool
 }
 
 func newNetwork() *network {
-	return &network{items: map[string]bep44.Item{}, holders: map[string]int{}}
+	return &network{
+		items: map[string]bep44.Item{}, copies: map[string]*[16]time.Time{}, lost: map[string]int{},
+		holders: map[string]int{}, other: map[string]bool{},
+	}
 }
 
 func (n *network) set(change func(n *network)) {
@@ -47,7 +56,7 @@ func (n *network) set(change func(n *network)) {
 	change(n)
 }
 
-func (n *network) Put(ctx context.Context, item bep44.Item, _ []byte) (dht.Placement, error) {
+func (n *network) Put(ctx context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (dht.Placement, error) {
 	n.mu.Lock()
 	takes := n.takes
 	n.mu.Unlock()
@@ -59,23 +68,60 @@ func (n *network) Put(ctx context.Context, item bep44.Item, _ []byte) (dht.Place
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	target := stage.TargetHex(item)
-	n.puts = append(n.puts, dhtPut{target, item.Seq, time.Now(), !n.down})
+	n.puts = append(n.puts, dhtPut{target, item.Seq, time.Now(), how, !n.down})
 	if n.down {
 		return dht.Placement{}, errors.New("no node answers")
 	}
 	if err := item.Verify(); err != nil {
 		return dht.Placement{}, err
 	}
-	if held, ok := n.items[target]; ok && held.Seq > item.Seq {
+	old, stored := n.items[target]
+	if stored && old.Seq > item.Seq {
 		n.puts[len(n.puts)-1].stored = false
-		return dht.Placement{Newer: &held}, nil
+		return dht.Placement{Newer: &old}, nil
+	}
+	if !stored || old.Seq < item.Seq {
+		n.copies[target] = &[16]time.Time{}
 	}
 	n.items[target] = item
-	count, scripted := n.holders[target]
-	if !scripted {
-		count = 8
+	p := n.place(target, nodes, held, how)
+	p.Equivocal = n.other[target]
+	return p, nil
+}
+
+// place puts an item to the nodes that how names, and tells how it stands.
+func (n *network) place(target string, nodes []byte, held int, how dht.How) (p dht.Placement) {
+	if count, scripted := n.holders[target]; scripted {
+		return dht.Placement{Holders: count, Held: count, Nodes: bytes.Repeat([]byte{1}, 26*count)}
 	}
-	return dht.Placement{Holders: count, Nodes: bytes.Repeat([]byte{1}, 26*count)}, nil
+	copies, k := n.copies[target], 8
+	kept := func(at time.Time) bool { return !at.IsZero() && (!n.forgets || time.Since(at) < 2*time.Hour) }
+	has := func(i int) bool { return kept(copies[i]) }
+	if *copies != ([16]time.Time{}) && !slices.ContainsFunc(copies[:], kept) {
+		n.lost[target]++
+	}
+	for i := range held {
+		switch rank := int(nodes[26*i]); {
+		case how == dht.Half && i < 4, rank >= k:
+		case has(rank):
+			p.Kept++
+		default:
+			p.Forgot++
+		}
+	}
+	if how == dht.Fresh {
+		k = 16
+	}
+	for i := range k {
+		if !has(i) || how == dht.Renew || how == dht.Half && i < 4 {
+			copies[i] = time.Now()
+		}
+	}
+	p.Holders, p.Held = k, min(k, 12)
+	for i := range 12 {
+		p.Nodes = append(p.Nodes, append([]byte{byte(i)}, make([]byte, 25)...)...)
+	}
+	return p
 }
 
 func (n *network) Get(_ context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {
@@ -94,6 +140,18 @@ func (n *network) Get(_ context.Context, key [32]byte, salt []byte) (bep44.Item,
 func (n *network) resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 	s := &dht.Stage{Network: n}
 	return s.Resolve(ctx, events.ResolveRequest{DHTKey: r.DHTKey})
+}
+
+// hows returns how a target was put, in order.
+func (n *network) hows(target string) (how []dht.How) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.puts {
+		if p.target == target {
+			how = append(how, p.how)
+		}
+	}
+	return how
 }
 
 // putsOf returns when a target was put.

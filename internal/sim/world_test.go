@@ -32,7 +32,6 @@ import (
 func TestMain(m *testing.M) { natstest.Main(m) }
 
 const (
-	refreshEvery = time.Hour
 	resolveEvery = 6 * time.Hour
 	syncEvery    = 15 * time.Minute
 
@@ -49,12 +48,14 @@ type world struct {
 	log    *slog.Logger
 	dht    *network
 	relays *relays
+
+	refreshEvery time.Duration
 }
 
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays()}
+		w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour}
 		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 		w.server = natstest.StartOn(t, w.dir)
 		w.js = natstest.Provision(t, w.server)
@@ -76,7 +77,7 @@ func (w *world) restart(after time.Duration) {
 // schedule sets the refresh schedules, as every start does.
 func (w *world) schedule() {
 	w.Helper()
-	if _, err := bus.Provision(w.Context(), w.js, bus.ProvisionOptions{RefreshEvery: refreshEvery}); err != nil {
+	if _, err := bus.Provision(w.Context(), w.js, bus.ProvisionOptions{RefreshEvery: w.refreshEvery}); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -85,7 +86,7 @@ func (w *world) schedule() {
 // them takes too long for a test.
 func (w *world) scheduleOnly(targets ...string) {
 	w.Helper()
-	all, err := events.RecordSchedules(refreshEvery)
+	all, err := events.RecordSchedules(w.refreshEvery)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -157,8 +158,16 @@ func keys[T any](w *world, bucket, pattern string) (list []string) {
 
 // worker is one running stage with a connection of its own.
 type worker struct {
+	js   jetstream.JetStream
 	stop context.CancelFunc
 	done chan error
+}
+
+// die ends a worker whose faults have been killed as if its process had.
+func (x *worker) die() {
+	x.js.Conn().Close()
+	x.stop()
+	<-x.done
 }
 
 func (x *worker) end(t *testing.T) {
@@ -175,7 +184,8 @@ type handlers map[string]events.Handler
 // stops it. All that the worker publishes passes f, which may be nil.
 func (w *world) work(stageName string, f *faults, setup func(b *bus.Bus) handlers) *worker {
 	w.Helper()
-	b, err := bus.New(faultyJS{natstest.Connect(w.T, w.server), f}, bus.Options{Stage: stageName, Log: w.log, Drain: 10 * time.Second})
+	js := natstest.Connect(w.T, w.server)
+	b, err := bus.New(faultyJS{js, f}, bus.Options{Stage: stageName, Log: w.log, Drain: 10 * time.Second})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -183,7 +193,7 @@ func (w *world) work(stageName string, f *faults, setup func(b *bus.Bus) handler
 		b.Handle(consumer(name), h)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	x := &worker{stop: stop, done: make(chan error, 1)}
+	x := &worker{js: js, stop: stop, done: make(chan error, 1)}
 	go func() { x.done <- b.Run(ctx); close(x.done) }()
 	w.Cleanup(func() { stop(); <-x.done })
 	select {
@@ -226,7 +236,7 @@ func (w *world) dhtworker(f *faults) *worker {
 			Relays:  faulty(w, f, store[events.Relay](w, events.BucketRelays)),
 			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
 			Network: w.dht, Probe: w.relays.probe, Publish: b.Publish,
-			RefreshEvery: refreshEvery, ResolveEvery: resolveEvery, Now: time.Now, Log: w.log,
+			RefreshEvery: w.refreshEvery, ResolveEvery: resolveEvery, Now: time.Now, Log: w.log,
 		}
 		return handlers{
 			events.ConsumerPublish: s.HandlePublish, events.ConsumerRefresh: s.HandleRefresh, events.ConsumerResolve: s.HandleResolve,

@@ -57,7 +57,7 @@ func contract() []struct {
 		{events.SubjectNoteMissing, events.NoteMissing{EventID: key32, Address: "30023:" + key32 + ":d", AuthorPubkey: key32b, DHTKey: key32, Relays: relays, ReferencedBy: key32b}},
 		{events.RecordDueSubject("0d"), events.RecordDue{Slice: "0d"}},
 		{events.SyncDueSubject(events.RelayKey(relays[0])), events.SyncDue{URL: relays[0], Cause: "RELAY:1"}},
-		{events.SubjectRecordPublished, events.RecordPublished{PubKey: key32, DHTKey: key32b, Target: target, Seq: 2, Holders: 8, Refresh: true, Superseded: true}},
+		{events.SubjectRecordPublished, events.RecordPublished{PubKey: key32, DHTKey: key32b, Target: target, Seq: 2, Holders: 8, Refresh: true, Superseded: true, Equivocal: true}},
 		{events.SubjectRecordResolved, events.RecordResolved{PubKey: key32, DHTKey: key32b, Seq: 2, Relays: relays, Found: true}},
 		{events.SubjectSyncFinished, finished},
 		{events.SubjectNoteFound, events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32}},
@@ -67,8 +67,8 @@ func contract() []struct {
 		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000}},
 		{events.ServiceListResolve + " (reply)", events.ResolveResponse{PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Holders: 8, Found: true}},
 		{"KV " + events.BucketAuthors, events.Author{DHTKey: key32, DHTKeyBy: key32b, DHTKeyAt: 1, FirstSeen: 1, LastSeen: 2, NextResolve: 3, Lists: map[string]events.List{events.ViaDHT: {Version: 2, ID: key32, Write: relays, Read: relays}}}},
-		{"KV " + events.BucketRecords, events.Record{DHTKey: key32, Salt: "6e", Seq: 2, Value: []byte("2:[]"), Sig: sig64, PubKey: key32b, Event: key32, Nodes: make([]byte, 26), VerifiedAt: 1, NextDue: 2, Failures: 1, Superseded: true}},
-		{"KV " + events.BucketRelays, events.Relay{URL: relays[0], Via: events.ViaDHT, FirstSeen: 1, ProbedAt: 2, Name: "n", Software: "s", NIPs: []int{1, 77}, Error: "e"}},
+		{"KV " + events.BucketRecords, events.Record{DHTKey: key32, Salt: "6e", Seq: 2, Value: []byte("2:[]"), Sig: sig64, PubKey: key32b, Event: key32, Nodes: make([]byte, 26), Held: 1, Trust: 3, VerifiedAt: 1, NextDue: 2, Failures: 1, Superseded: true}},
+		{"KV " + events.BucketRelays, events.Relay{URL: relays[0], Via: events.ViaDHT, FirstSeen: 1, ProbedAt: 2, Name: "n", Software: "s", NIPs: []int{1, 77}, Error: "e", Hornets: &events.Hornets{PubKey: key32, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}}}},
 		{"KV " + events.BucketLinks, events.Link{URL: relays[0], Via: map[string]int64{events.ViaNIP65: 1}}},
 		{"KV " + events.BucketSyncs, events.Sync{URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished}},
 		{"KV " + events.BucketRefused, events.Refused{Local: true, Why: "blocked: not here", At: 1}},
@@ -163,6 +163,27 @@ func TestEveryConsumerReadsItsStreamAndNoSchedule(t *testing.T) {
 			}
 			taken[c.Stream+f] = c.Name
 		}
+	}
+}
+
+func TestSlicesComeInTheirOrderAtAnEvenPaceAtLeastOnceAnHour(t *testing.T) {
+	for every, turn := range map[time.Duration]int{30 * time.Minute: 1800, time.Hour: 3600, 6 * time.Hour: 3600} {
+		list, err := events.RecordSchedules(every)
+		if err != nil || len(list) != 256 {
+			t.Fatalf("%s: %d slices, %v", every, len(list), err)
+		}
+		for i, s := range list {
+			var sec, minute int
+			if _, err := fmt.Sscanf(s.Cron, "%d %d", &sec, &minute); err != nil || !strings.HasSuffix(s.Cron, " * * * *") {
+				t.Fatalf("%s: %q, %v", every, s.Cron, err)
+			}
+			if at, want := 60*minute+sec, i*turn/256; at != want || s.Subject != events.RecordDueSubject(fmt.Sprintf("%02x", i)) {
+				t.Errorf("%s: %s comes at second %d, want %d", every, s.Subject, at, want)
+			}
+		}
+	}
+	if _, err := events.RecordSchedules(5 * time.Hour); err == nil || !strings.HasPrefix(err.Error(), "refresh interval 5h") {
+		t.Errorf("5h: %v", err)
 	}
 }
 

@@ -186,6 +186,9 @@ type RecordPublished struct {
 	Holders    int    `json:"holders"` // nodes that gave the record back
 	Refresh    bool   `json:"refresh,omitempty"`
 	Superseded bool   `json:"superseded,omitempty"` // the network held a higher seq, now ours
+	// Equivocal says that some nodes hold another value that the owner signed
+	// with the same seq. It stays there until they sign with a higher one.
+	Equivocal bool `json:"equivocal,omitempty"`
 }
 
 // RecordResolved tells what a look-up of an author's list found.

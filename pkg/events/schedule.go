@@ -18,7 +18,11 @@ import (
 func Cron(key string, every time.Duration) (string, error) {
 	h := fnv.New64a()
 	h.Write([]byte(key))
-	phase := time.Duration(h.Sum64()%uint64(max(every/time.Second, 1))) * time.Second
+	return cronAt(time.Duration(h.Sum64()%uint64(max(every/time.Second, 1)))*time.Second, every)
+}
+
+// cronAt is Cron with a given phase.
+func cronAt(phase, every time.Duration) (string, error) {
 	sec, minute, hour := int(phase/time.Second)%60, int(phase/time.Minute)%60, int(phase/time.Hour)
 	switch {
 	case divides(every, time.Second, time.Minute):
@@ -49,13 +53,21 @@ func cronList(first, step, end int) string {
 	return b.String()
 }
 
-// RecordSchedules returns the schedules that make every keyspace slice due
-// once per interval, 256 of them.
+// RecordSchedules returns the schedules that make every slice of the DHT's
+// keyspace due once per interval, and at least once an hour, because records
+// may be due sooner than the interval says. There are 256 slices and they come
+// in their order, so that the work goes through the keyspace once like a hand
+// round a clock, at an even pace.
 func RecordSchedules(every time.Duration) ([]Output, error) {
-	out := make([]Output, 256)
+	const slices = 256
+	if _, err := Cron("", every); err != nil {
+		return nil, fmt.Errorf("refresh %w", err)
+	}
+	every = min(every, time.Hour)
+	out := make([]Output, slices)
 	for i := range out {
 		slice := fmt.Sprintf("%02x", i)
-		cron, err := Cron("record:"+slice, every)
+		cron, err := cronAt(every*time.Duration(i)/slices, every)
 		if err != nil {
 			return nil, fmt.Errorf("refresh %w", err)
 		}

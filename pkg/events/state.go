@@ -40,11 +40,16 @@ type Record struct {
 
 	// Nodes are the closest to the target when last asked, at most 12 and 26
 	// bytes each: node id, IPv4 address, port (BEP 5 compact node info). The
-	// next refresh starts from them.
-	Nodes      []byte `json:"nodes,omitempty"`
-	VerifiedAt int64  `json:"verified_at,omitempty"` // last time that it was read back
-	NextDue    int64  `json:"next_due"`
-	Failures   int    `json:"failures,omitempty"` // passes in a row that found too few holders
+	// next refresh starts from them. The first Held of them held the record.
+	Nodes []byte `json:"nodes,omitempty"`
+	Held  int    `json:"held,omitempty"`
+	// Trust is 3 once the nodes have proved that they keep the record for
+	// longer than the two hours that BEP 44 asks for, less on the way there,
+	// and negative for a day after they were found to forget it.
+	Trust      int   `json:"trust,omitempty"`
+	VerifiedAt int64 `json:"verified_at,omitempty"` // last time that it was read back
+	NextDue    int64 `json:"next_due"`
+	Failures   int   `json:"failures,omitempty"` // passes in a row that found too few holders
 	// Superseded says that the item came from the network, where a higher
 	// seq of the same key was found, and not from the user's event.
 	Superseded bool `json:"superseded,omitempty"`

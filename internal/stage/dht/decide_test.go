@@ -24,7 +24,7 @@ func record(t *testing.T, seq int64, value string) (bep44.Item, events.Record) {
 func TestPlacedRecordWaitsOneInterval(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	r.Failures = 2
-	next, write := decidePlaced(r, r, Placement{Holders: 8, Nodes: []byte("nodes")}, 1000, time.Hour)
+	next, write := decidePlaced(r, r, Placement{Holders: 8, Nodes: []byte("nodes")}, Renew, 1000, time.Hour)
 	if !write || next.NextDue != 1000+3600 || next.VerifiedAt != 1000 || next.Failures != 0 || string(next.Nodes) != "nodes" {
 		t.Errorf("write %t, %+v", write, next)
 	}
@@ -33,7 +33,7 @@ func TestPlacedRecordWaitsOneInterval(t *testing.T) {
 func TestWeakRecordComesBackSoonButNotForEver(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	for pass := 1; pass <= maxSoon+1; pass++ {
-		r, _ = decidePlaced(r, r, Placement{Holders: 1}, 0, time.Hour)
+		r, _ = decidePlaced(r, r, Placement{Holders: 1}, Renew, 0, time.Hour)
 		want := int64(soon / time.Second)
 		if pass > maxSoon {
 			want = 3600
@@ -47,7 +47,7 @@ func TestWeakRecordComesBackSoonButNotForEver(t *testing.T) {
 func TestAPutThatWasOvertakenChangesNothing(t *testing.T) {
 	_, put := record(t, 1, "1:a")
 	_, stored := record(t, 2, "1:b")
-	if next, write := decidePlaced(stored, put, Placement{Holders: 1}, 1000, time.Hour); write || next.VerifiedAt != 0 {
+	if next, write := decidePlaced(stored, put, Placement{Holders: 1}, Renew, 1000, time.Hour); write || next.VerifiedAt != 0 {
 		t.Errorf("write %t, %+v", write, next)
 	}
 }
@@ -55,7 +55,7 @@ func TestAPutThatWasOvertakenChangesNothing(t *testing.T) {
 func TestAHigherSeqOnTheNetworkBecomesTheRecord(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	newer, _ := record(t, 5, "1:b")
-	next, write := decidePlaced(r, r, Placement{Newer: &newer}, 1000, time.Hour)
+	next, write := decidePlaced(r, r, Placement{Newer: &newer}, Renew, 1000, time.Hour)
 	if !write || next.Seq != 5 || string(next.Value) != "1:b" || !next.Superseded || next.PubKey != "author" || next.NextDue != 1000 {
 		t.Errorf("write %t, %+v", write, next)
 	}
@@ -65,6 +65,72 @@ func TestDueHasSlackForAPassThatComesEarly(t *testing.T) {
 	for at, want := range map[int64]bool{500: true, 1000: true, 1360: true, 1361: false, 4000: false} {
 		if got := due(events.Record{NextDue: at}, 1000, time.Hour); got != want {
 			t.Errorf("due at %d: %t", at, got)
+		}
+	}
+}
+
+func TestHowARecordIsPutFollowsFromWhatItsNodesProved(t *testing.T) {
+	nodes := []byte("nodes")
+	for _, tc := range []struct {
+		r     events.Record
+		every time.Duration
+		want  How
+	}{
+		{events.Record{}, 6 * time.Hour, Fresh},
+		{events.Record{Nodes: nodes, Trust: trusted, Failures: maxSoon}, 6 * time.Hour, Fresh},
+		{events.Record{Nodes: nodes}, 6 * time.Hour, Half},
+		{events.Record{Nodes: nodes, Trust: trusted - 1}, 6 * time.Hour, Half},
+		{events.Record{Nodes: nodes, Trust: trusted}, 6 * time.Hour, Look},
+		{events.Record{Nodes: nodes, Trust: banished}, 6 * time.Hour, Renew},
+		{events.Record{Nodes: nodes, Trust: -1}, 6 * time.Hour, Renew},
+		{events.Record{Nodes: nodes, Trust: trusted}, time.Hour, Renew}, // strict
+		{events.Record{Nodes: nodes}, 2 * time.Hour, Renew},
+		{events.Record{Nodes: nodes}, 3 * time.Hour, Half},
+	} {
+		if got := decideHow(tc.r, tc.every); got != tc.want {
+			t.Errorf("%+v every %s: %d, want %d", tc.r, tc.every, got, tc.want)
+		}
+	}
+}
+
+func TestTrustIsEarnedByKeepingAndLostByForgetting(t *testing.T) {
+	for _, tc := range []struct {
+		trust, kept, forgot, want int
+	}{
+		{0, 0, 0, 1},
+		{1, 3, 1, 2},
+		{2, 3, 1, 3},
+		{3, 5, 0, 3},
+		{2, 0, 0, 2},
+		{3, 0, 0, 3},
+		{3, 2, 2, 3}, // no evidence
+		{0, 1, 2, banished},
+		{3, 2, 3, banished},
+		{banished, 0, 4, banished + 1},
+		{-1, 0, 0, 0},
+	} {
+		if got := decideTrust(tc.trust, Placement{Kept: tc.kept, Forgot: tc.forgot}); got != tc.want {
+			t.Errorf("trust %d, %d kept, %d forgot: %d, want %d", tc.trust, tc.kept, tc.forgot, got, tc.want)
+		}
+	}
+}
+
+func TestTheIntervalGrowsWithTrust(t *testing.T) {
+	for _, tc := range []struct {
+		trust, kept int
+		every, want time.Duration
+	}{
+		{0, 8, time.Hour, time.Hour},
+		{trusted, 8, 15 * time.Minute, 15 * time.Minute},
+		{0, 8, 6 * time.Hour, time.Hour},
+		{banished, 0, 6 * time.Hour, time.Hour},
+		{trusted, 7, 6 * time.Hour, 6 * time.Hour},
+		{trusted, 8, 6 * time.Hour, 12 * time.Hour},
+		{trusted, 8, 8 * time.Hour, 12 * time.Hour},
+		{trusted, 8, 24 * time.Hour, 24 * time.Hour},
+	} {
+		if got := decideEvery(tc.trust, Placement{Kept: tc.kept}, tc.every); got != tc.want {
+			t.Errorf("trust %d, %d kept, every %s: %s, want %s", tc.trust, tc.kept, tc.every, got, tc.want)
 		}
 	}
 }

@@ -13,21 +13,37 @@ import (
 // Network is the DHT. Its methods verify whatever they return and are bounded
 // in time by themselves. Errors are worth a retry.
 type Network interface {
-	// Put stores the item where it is missing among the nodes closest to its
-	// target, and reads it back. It never puts over a valid item of a higher
-	// seq. nodes are those of the last Placement, and may be empty.
-	Put(ctx context.Context, item bep44.Item, nodes []byte) (Placement, error)
+	// Put stores the item among the nodes closest to its target, and never
+	// over a valid item of a higher seq. nodes and held are those of the last
+	// Placement, and may be empty.
+	Put(ctx context.Context, item bep44.Item, nodes []byte, held int, how How) (Placement, error)
 	// Get returns the valid item of the highest seq; found is false if nodes
 	// near the target answered and none had one.
 	Get(ctx context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error)
 }
 
+// How is to which nodes an item is put.
+type How int
+
+// Of the closest nodes, sixteen for Fresh and eight for the others:
+const (
+	Fresh How = iota // those that lack it, and it is read back: for new and changed items
+	Look             // those that lack it
+	Half             // those that lack it, and the four nearest
+	Renew            // all
+)
+
 // Placement is how an item stands on the network.
 type Placement struct {
 	Holders   int         // nodes that gave it back
-	Nodes     []byte      // the closest nodes, to start from next time; see events.Record
+	Nodes     []byte      // the closest nodes, holders first; see events.Record
+	Held      int         // how many of Nodes are holders
 	Newer     *bep44.Item // a valid item of a higher seq; then nothing was put
 	Equivocal bool        // some nodes hold another value of the same seq
+
+	// Kept and Forgot count the holders before, without those that a Half put
+	// renewed, which still answer among the closest: with the item, without it.
+	Kept, Forgot int
 }
 
 // Stage is the handlers of dhtworker and their ports. All fields are set
@@ -45,7 +61,7 @@ type Stage struct {
 	Publish func(ctx context.Context, out ...events.Output) error
 
 	AllowPrivate bool
-	RefreshEvery time.Duration // how often a record is refreshed
+	RefreshEvery time.Duration // how often a record is refreshed where nodes keep it; see decideHow
 	ResolveEvery time.Duration // how often an author's list is looked up
 	Now          func() time.Time
 	Log          *slog.Logger

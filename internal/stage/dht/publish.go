@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,7 @@ func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.O
 	if !found {
 		return nil, events.Reject("no record is kept for the target")
 	}
-	placed, err := s.place(ctx, m.Key(), record, s.Now().Unix(), false)
+	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
@@ -44,44 +45,63 @@ func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.O
 	return out, events.Done()
 }
 
-// HandleRefresh takes record.due.<slice>: put every due record of the slice again
-// where it is missing. It says what became of each while it goes on; records
-// that too few nodes hold make it come back sooner than the schedule would.
+// HandleRefresh takes record.due.<slice>: refresh every due record of the slice,
+// in the order of their targets. It says what became of each while it goes on;
+// records that too few nodes hold make it come back sooner than the schedule
+// would. A slice that is begun again, here or elsewhere, goes on where it was
+// left: what has been refreshed is not due any more.
 func (s *Stage) HandleRefresh(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
 	slice := m.Key()
 	if len(slice) != 2 {
 		return nil, events.Reject("slice: want two hex digits")
 	}
+	now := s.Now().Unix()
+	targets, err := s.dueTargets(ctx, slice, now)
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
 	var few, failed atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(refreshing)
-	now := s.Now().Unix()
-	err := s.Records.Each(ctx, slice+".*", func(key string, r events.Record) error {
-		if due(r, now, s.RefreshEvery) {
-			group.Go(func() error {
-				err := s.refresh(ctx, key[len(slice)+1:], r, now)
-				switch {
-				case errors.Is(err, errWeak):
-					few.Add(1)
-				case err != nil:
-					failed.Add(1)
-					s.Log.Warn("couldn't refresh a record", "slice", slice, "err", err)
-				}
-				return nil
-			})
+	for _, target := range targets {
+		if ctx.Err() != nil {
+			break
 		}
-		return ctx.Err()
-	})
+		group.Go(func() error {
+			err := s.refresh(ctx, target, now)
+			switch {
+			case errors.Is(err, errWeak):
+				few.Add(1)
+			case err != nil:
+				failed.Add(1)
+				s.Log.Warn("couldn't refresh a record", "slice", slice, "err", err)
+			}
+			return nil
+		})
+	}
 	_ = group.Wait() // the functions return nil
 	switch {
-	case err != nil:
-		return nil, events.Retry(retryAfter, err.Error())
+	case ctx.Err() != nil:
+		return nil, events.Retry(retryAfter, context.Cause(ctx).Error())
 	case failed.Load() > 0:
 		return nil, events.Retry(retryAfter, fmt.Sprintf("%d records could not be refreshed", failed.Load()))
 	case few.Load() > 0:
 		return nil, events.Retry(min(soon, s.RefreshEvery), fmt.Sprintf("%d records have too few holders", few.Load()))
 	}
 	return nil, events.Done()
+}
+
+// dueTargets lists the targets of a slice that are due, in their order. Only
+// they are held in memory, not the records.
+func (s *Stage) dueTargets(ctx context.Context, slice string, now int64) (targets []string, err error) {
+	err = s.Records.Each(ctx, slice+".*", func(key string, r events.Record) error {
+		if due(r, now, s.RefreshEvery) {
+			targets = append(targets, key[len(slice)+1:])
+		}
+		return ctx.Err()
+	})
+	slices.Sort(targets)
+	return targets, err
 }
 
 // errWeak says that a record stands, on fewer nodes than it should.
@@ -93,11 +113,17 @@ func weak(placed events.RecordPublished, r events.Record) bool {
 	return placed.Holders < minHolders && r.Failures < maxSoon
 }
 
-func (s *Stage) refresh(ctx context.Context, target string, r events.Record, now int64) error {
-	placed, err := s.place(ctx, target, r, now, true)
+// refresh takes a record's turn, unless another worker did meanwhile.
+func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
+	r, found, err := s.Records.Get(ctx, events.RecordKey(target))
+	if err != nil || !found || !due(r, now, s.RefreshEvery) {
+		return err
+	}
+	placed, err := s.place(ctx, target, r, decideHow(r, s.RefreshEvery), now)
 	if err != nil {
 		return err
 	}
+	placed.Refresh = true
 	if err := s.Publish(ctx, outcome(placed)); err != nil {
 		return err
 	}
@@ -114,13 +140,13 @@ func (s *Stage) refresh(ctx context.Context, target string, r events.Record, now
 // now is when the pass began. The next turn counts from there, not from when
 // this record's turn came: else the late ones of a long pass would not be due
 // yet in the next, and would expire before the one after it.
-func (s *Stage) place(ctx context.Context, target string, r events.Record, now int64, refresh bool) (events.RecordPublished, error) {
+func (s *Stage) place(ctx context.Context, target string, r events.Record, how How, now int64) (events.RecordPublished, error) {
 	for range 2 {
 		item, err := stage.Item(r)
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("record %s: %w", target, err)
 		}
-		placement, err := s.Network.Put(ctx, item, r.Nodes)
+		placement, err := s.Network.Put(ctx, item, r.Nodes, r.Held, how)
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("couldn't put record %s: %w", target, err)
 		}
@@ -129,7 +155,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, now i
 				"target", target, "pubkey", r.PubKey, "seq", r.Seq)
 		}
 		stored, err := s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, _ bool) (events.Record, bool) {
-			return decidePlaced(old, r, placement, now, s.RefreshEvery)
+			return decidePlaced(old, r, placement, how, now, s.RefreshEvery)
 		})
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("couldn't write record %s: %w", target, err)
@@ -137,10 +163,10 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, now i
 		if placement.Newer == nil {
 			return events.RecordPublished{
 				PubKey: r.PubKey, DHTKey: r.DHTKey, Target: target, Seq: r.Seq,
-				Holders: placement.Holders, Refresh: refresh, Superseded: r.Superseded,
+				Holders: placement.Holders, Superseded: r.Superseded, Equivocal: placement.Equivocal,
 			}, nil
 		}
-		r = stored
+		r, how = stored, Fresh
 	}
 	return events.RecordPublished{}, fmt.Errorf("record %s: the network holds a newer one every time", target)
 }

@@ -1,0 +1,202 @@
+package sim_test
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/dht"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// fill keeps n records in a slice and returns their targets, sorted.
+func (w *world) fill(slice string, n int) (targets []string) {
+	w.Helper()
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	for i := 0; len(targets) < n; i++ {
+		item := bep44.Item{Key: [32]byte(key.Public().(ed25519.PublicKey)), Salt: fmt.Append(nil, i), Seq: 1, Value: []byte("1:a")}
+		target := stage.TargetHex(item)
+		if events.Slice(target) != slice {
+			continue
+		}
+		if err := item.Sign(key); err != nil {
+			w.Fatal(err)
+		}
+		var r events.Record
+		stage.SetItem(&r, item)
+		put(w, events.BucketRecords, events.RecordKey(target), r)
+		targets = append(targets, target)
+	}
+	slices.Sort(targets)
+	return targets
+}
+
+// Whatever the operator's interval is: nodes that forget after two hours never
+// lose a record, and nodes that keep what they hold are left alone.
+func TestARecordIsRefreshedAsOftenAsItsNodesNeed(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		forgets bool
+		least   int // puts in three days
+		most    int
+	}{
+		{"nodes that keep", false, 1 + 3 + 5, 1 + 3 + 8}, // each six hours, then each twelve
+		{"nodes that forget", true, 71, 74},
+	} {
+		inWorld(t, func(w *world) {
+			w.refreshEvery = 6 * time.Hour
+			w.dht.set(func(n *network) { n.forgets = tc.forgets })
+			w.ingest(nil)
+			w.dhtworker(nil)
+			w.dhtworker(nil)
+			targets := w.signedRecords(4)
+			w.scheduleOnly(targets...)
+			time.Sleep(72 * time.Hour)
+			for _, target := range targets {
+				hows := w.dht.hows(target)
+				if hows[0] != dht.Fresh || !slices.Equal(hows[1:3], []dht.How{dht.Half, dht.Half}) {
+					w.Errorf("%s: a record begins with %v", tc.name, hows)
+				}
+				after := dht.Look
+				if tc.forgets {
+					after = dht.Renew
+				}
+				if count(hows, after) < len(hows)/2 || count(hows, dht.Look) > 0 && tc.forgets {
+					w.Errorf("%s: a record is put %v", tc.name, hows)
+				}
+				if len(hows) < tc.least || len(hows) > tc.most {
+					w.Errorf("%s: put %d times in three days, want %d to %d", tc.name, len(hows), tc.least, tc.most)
+				}
+				w.dht.set(func(n *network) {
+					if n.lost[target] > 0 {
+						w.Errorf("%s: the record was lost %d times", tc.name, n.lost[target])
+					}
+				})
+			}
+			w.noLetters()
+		})
+	}
+}
+
+func count(hows []dht.How, want dht.How) (n int) {
+	for _, how := range hows {
+		if how == want {
+			n++
+		}
+	}
+	return n
+}
+
+// Nodes that kept a record once may forget the next: they are found out by the
+// first refresh after that.
+func TestNodesThatBeginToForgetLoseTheirTrust(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.refreshEvery = 6 * time.Hour
+		targets := w.fill("40", 3)
+		w.scheduleOnly("40")
+		w.dhtworker(nil)
+		time.Sleep(24 * time.Hour)
+		w.dht.set(func(n *network) { n.forgets = true })
+		time.Sleep(13 * time.Hour)
+		w.dht.set(func(n *network) { clear(n.lost); n.puts = nil })
+		time.Sleep(20 * time.Hour)
+		for _, target := range targets {
+			if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Trust >= 0 {
+				w.Errorf("record %s is trusted: %d", target, r.Trust)
+			}
+			if hows := w.dht.hows(target); len(hows) < 19 || count(hows, dht.Renew) != len(hows) {
+				w.Errorf("record %s is put %v", target, hows)
+			}
+		}
+		w.dht.set(func(n *network) {
+			if len(n.lost) > 0 {
+				w.Errorf("lost after that: %v", n.lost)
+			}
+		})
+	})
+}
+
+// A worker that is killed in the middle of a slice costs a repetition of what
+// it had in hand, whoever goes on: no other record is put twice in its
+// interval, and none is left out.
+func TestAKilledWorkerRepeatsAtMostWhatItHadInHand(t *testing.T) {
+	const each, inHand = 40, 8
+	filled := []string{"10", "11", "12", "13", "14", "15"} // a slice is due every 14 s
+	for _, tc := range []struct {
+		name    string
+		replica bool // another worker is there to go on
+	}{{"replica", true}, {"restart", false}} {
+		inWorld(t, func(w *world) {
+			w.refreshEvery = 6 * time.Hour
+			var targets []string
+			for _, slice := range filled {
+				targets = append(targets, w.fill(slice, each)...)
+			}
+			w.scheduleOnly(filled...)
+			w.dht.set(func(n *network) { n.takes = 2 * time.Second }) // a slice takes ten
+			f := &faults{}
+			first := w.dhtworker(f)
+			if tc.replica {
+				w.dhtworker(nil)
+			}
+			for len(w.puts()) < 2*each+3*inHand { // in the middle of the third slice
+				time.Sleep(500 * time.Millisecond)
+			}
+			f.kill()
+			first.die()
+			if n := len(w.puts()); n > 3*each-inHand {
+				w.Fatalf("%s: %d records had been put when the worker was killed", tc.name, n)
+			}
+			if !tc.replica {
+				w.restart(10 * time.Minute)
+				w.scheduleOnly(filled...)
+				w.dhtworker(nil)
+			}
+			time.Sleep(40 * time.Minute) // within the hour
+			puts := map[string]int{}
+			for _, p := range w.puts() {
+				puts[p.target]++
+			}
+			var twice int
+			for _, target := range targets {
+				switch puts[target] {
+				case 1:
+				case 2:
+					twice++
+				default:
+					w.Errorf("%s: record %s was put %d times", tc.name, target, puts[target])
+				}
+			}
+			if twice > inHand {
+				w.Errorf("%s: %d records were put twice, want at most the %d in hand", tc.name, twice, inHand)
+			}
+			w.inOrder(targets)
+			w.noLetters()
+		})
+	}
+}
+
+// inOrder checks that the records of a slice were put in the order of their
+// targets, as far as several are put at a time.
+func (w *world) inOrder(targets []string) {
+	w.Helper()
+	const atATime = 8
+	seen, last := map[string]bool{}, map[string]int{}
+	for _, p := range w.puts() {
+		at, slice := slices.Index(targets, p.target), events.Slice(p.target)
+		if !seen[p.target] && at < last[slice]-atATime {
+			w.Errorf("record %d was put after record %d", at, last[slice])
+		}
+		seen[p.target], last[slice] = true, max(last[slice], at)
+	}
+}
+
+// puts are all puts so far.
+func (w *world) puts() (list []dhtPut) {
+	w.dht.set(func(n *network) { list = slices.Clone(n.puts) })
+	return list
+}
