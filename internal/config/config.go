@@ -22,7 +22,8 @@ type Config struct {
 	Only         []string `env:"RELAYMESH_ONLY" placeholder:"URL" help:"Talk to no relays but these and the one of --relay."`
 	NsecFile     string   `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
 
-	DHT DHT `embed:"" prefix:"dht-" group:"DHT"`
+	DHT   DHT   `embed:"" prefix:"dht-" group:"DHT"`
+	Fetch Fetch `embed:"" prefix:"fetch-" group:"Missing notes"`
 
 	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"6h" group:"Timing" help:"How often each record is refreshed on the DHT where the nodes near it are found to keep what they hold; where they forget it, every hour. 1h is strict: nodes that hold a record are sent it again every time. Also 10s, 15m, or another divisor of a minute, an hour or a day."`
 	ResolveEvery time.Duration `env:"RELAYMESH_RESOLVE_EVERY" default:"6h" group:"Timing" help:"How often an author's relay list is looked up; a divisor like above."`
@@ -49,6 +50,13 @@ type DHT struct {
 	PerNode   float64  `env:"RELAYMESH_DHT_PER_NODE" default:"3" help:"Packets a second to one node at most; negative is unlimited. Many nodes ban who sends more than 5."`
 }
 
+// Fetch is how fetchers look for notes.
+type Fetch struct {
+	LostFor     time.Duration `env:"RELAYMESH_FETCH_LOST_FOR" default:"1h" help:"How long a note that nobody has is not looked for again, unless at relays that were not asked; at most 24h."`
+	ThreadDepth int           `env:"RELAYMESH_FETCH_THREAD_DEPTH" default:"20" help:"How many references away from a note its thread may reach, for those who ask for threads."`
+	ThreadCount int           `env:"RELAYMESH_FETCH_THREAD_COUNT" default:"100" help:"How many events a thread may have, the note itself not counted."`
+}
+
 // Validate normalises the URLs and says which field is wrong and what to do.
 // kong calls it after parsing.
 func (c *Config) Validate() error {
@@ -73,6 +81,12 @@ func (c *Config) Validate() error {
 		if _, err := events.Cron("", every); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
+	}
+	if c.Fetch.LostFor < 0 || c.Fetch.LostFor > events.MaxLostFor {
+		errs = append(errs, fmt.Errorf("--fetch-lost-for: must be between 0s and %s", events.MaxLostFor))
+	}
+	if c.Fetch.ThreadDepth < 0 || c.Fetch.ThreadCount < 0 {
+		errs = append(errs, errors.New("--fetch-thread-depth, --fetch-thread-count: must not be negative"))
 	}
 	if c.Drain <= 0 {
 		errs = append(errs, errors.New("--drain: must be longer than 0"))

@@ -21,7 +21,8 @@ func Fetcher(ctx context.Context, e *Env) error {
 		return err
 	}
 	s := &fetch.Stage{
-		Authors: open[events.Author](&kv, events.BucketAuthors), Links: open[events.Link](&kv, events.BucketLinks), Net: e.relays,
+		Authors: open[events.Author](&kv, events.BucketAuthors), Links: open[events.Link](&kv, events.BucketLinks),
+		Lost: open[events.Lost](&kv, events.BucketLost), Net: e.relays,
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)
 			defer cancel()
@@ -29,11 +30,13 @@ func Fetcher(ctx context.Context, e *Env) error {
 			return Request[events.ResolveResponse](ctx, e.JS.Conn(), events.ServiceListResolve, r)
 		},
 		Local: e.Config.Relay, AllowPrivate: e.Config.AllowPrivate,
+		LostFor: e.Config.Fetch.LostFor, ThreadDepth: e.Config.Fetch.ThreadDepth, ThreadCount: e.Config.Fetch.ThreadCount,
 		Now: time.Now, Log: e.Log.With("stage", events.StageFetcher),
 	}
 	if kv.err != nil {
 		return kv.err
 	}
+	defer s.Close()
 	b.Handle(consumer(events.ConsumerFetch), s.Handle)
 
 	group, ctx := errgroup.WithContext(ctx)

@@ -56,6 +56,14 @@ func (r relays) Query(ctx context.Context, url string, filter events.Filter) ite
 	return pool.Query(ctx, url, filter)
 }
 
+func (r relays) Find(ctx context.Context, url, id string) (*events.Event, error) {
+	pool, err := r.pool(url)
+	if err != nil {
+		return nil, err
+	}
+	return pool.Find(ctx, url, id)
+}
+
 func (r relays) Publish(ctx context.Context, url string, e events.Event) (refused string, err error) {
 	pool, err := r.pool(url)
 	if err != nil {

@@ -230,7 +230,7 @@ func TestTheFetchServiceAnswersWithinTheCallersDeadline(t *testing.T) {
 		if err != nil || r.Found || took > 2100*time.Millisecond || !strings.Contains(r.Why, "deadline") || !strings.Contains(r.Why, slow) {
 			w.Errorf("a relay is silent: %+v, %v after %s", r, err, took)
 		}
-		r, took, err = ask(events.NoteMissing{EventID: strings.Repeat("0", 64), Relays: []string{quick}}, 0)
+		r, took, err = ask(events.NoteMissing{EventID: strings.Repeat("1", 64), Relays: []string{quick}}, 0)
 		if err != nil || r.Found || r.Why == "" || took > time.Second {
 			w.Errorf("nobody has it: %+v, %v after %s", r, err, took)
 		}

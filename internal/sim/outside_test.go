@@ -298,6 +298,16 @@ func (r *relays) Query(ctx context.Context, url string, f events.Filter) iter.Se
 	}
 }
 
+func (r *relays) Find(ctx context.Context, url, id string) (*events.Event, error) {
+	for e, err := range r.Query(ctx, url, events.Filter{IDs: []string{id}}) {
+		if err != nil {
+			return nil, err
+		}
+		return &e, nil
+	}
+	return nil, nil
+}
+
 func (r *relays) Publish(_ context.Context, url string, e events.Event) (string, error) {
 	x := r.relay(url)
 	r.mu.Lock()

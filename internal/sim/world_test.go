@@ -34,6 +34,7 @@ func TestMain(m *testing.M) { natstest.Main(m) }
 const (
 	resolveEvery = 6 * time.Hour
 	syncEvery    = 15 * time.Minute
+	lostFor      = time.Hour
 
 	home = "wss://home.example.com"
 )
@@ -260,17 +261,22 @@ func (w *world) syncworker(f *faults) *worker {
 
 // fetchStage is the fourth stage.
 func (w *world) fetchStage(f *faults) *fetch.Stage {
-	return &fetch.Stage{
+	s := &fetch.Stage{
 		Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
 		Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
-		Net:     w.relays, Resolve: w.dht.resolve, Local: home, Now: time.Now, Log: w.log,
+		Lost:    faulty(w, f, store[events.Lost](w, events.BucketLost)),
+		Net:     w.relays, Resolve: w.dht.resolve, Local: home,
+		LostFor: lostFor, ThreadDepth: 20, ThreadCount: 100, Now: time.Now, Log: w.log,
 	}
+	w.Cleanup(s.Close)
+	return s
 }
 
 // fetcher runs the fourth stage.
 func (w *world) fetcher(f *faults) *worker {
+	s := w.fetchStage(f)
 	return w.work(events.StageFetcher, f, func(*bus.Bus) handlers {
-		return handlers{events.ConsumerFetch: w.fetchStage(f).Handle}
+		return handlers{events.ConsumerFetch: s.Handle}
 	})
 }
 

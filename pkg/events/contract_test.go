@@ -63,7 +63,8 @@ func contract() []struct {
 		{events.SubjectNoteFound, events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32}},
 		{events.SubjectNoteLost, events.MissingNoteResponse{Timestamp: 1, EventID: key32, Why: "none of 3 relays has it"}},
 		{events.DLQSubject(events.StageIngest), events.DeadLetter{Stage: events.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{"), Reason: "event: not a JSON event", Attempts: 1, Time: 2, Size: 9, History: []events.Death{{Reason: "no relay answers", Attempts: 20, Time: 1}}}},
-		{events.ServiceNoteFetch, events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: key32, AuthorPubkey: key32b, DHTKey: key32}, TimeoutMS: 3000}},
+		{events.ServiceNoteFetch, events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: key32, AuthorPubkey: key32b, DHTKey: key32}, TimeoutMS: 3000, Thread: true}},
+		{events.ServiceNoteFetch + " (reply)", events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32, Thread: []events.MissingNoteResponse{{Timestamp: 1, EventID: key32b, Why: "none of 3 relays has it"}}}},
 		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000}},
 		{events.ServiceListResolve + " (reply)", events.ResolveResponse{PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Holders: 8, Found: true}},
 		{"KV " + events.BucketAuthors, events.Author{DHTKey: key32, DHTKeyBy: key32b, DHTKeyAt: 1, FirstSeen: 1, LastSeen: 2, NextResolve: 3, Lists: map[string]events.List{events.ViaDHT: {Version: 2, ID: key32, Write: relays, Read: relays}}}},
@@ -73,6 +74,7 @@ func contract() []struct {
 		{"KV " + events.BucketSyncs, events.Sync{URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished}},
 		{"KV " + events.BucketRefused, events.Refused{Local: true, Why: "blocked: not here", At: 1}},
 		{"KV " + events.BucketCursors, events.Cursor{URL: relays[0], Since: 1}},
+		{"KV " + events.BucketLost, events.Lost{At: 1, Until: 2, Relays: relays, Why: "none of 3 relays has it"}},
 	}
 }
 

@@ -124,15 +124,20 @@ func (n NoteMissing) Filter() Filter {
 
 // MissingNoteRequest is what a client asks the fetch service; the same fields
 // as [NoteMissing]. The reply comes within TimeoutMS milliseconds (default
-// 3000, at most 30000).
+// 3000, at most 30000). Thread asks for what the note refers to, too: its
+// ancestors up to the root and what they quote.
 type MissingNoteRequest struct {
 	NoteMissing
 	TimeoutMS int64 `json:"timeout_ms,omitempty"`
+	Thread    bool  `json:"thread,omitempty"`
 }
 
 // MissingNoteResponse is the fetch service's answer and the payload of
 // note.found and note.lost; Event, Found, RelayURL and Timestamp are the
 // HORNETS MissingNoteResponse. Why says what was tried when Found is false.
+// Thread, if it was asked for, has one answer for each event that the note
+// refers to, directly or not, nearest first; an event that is found and too
+// large to be carried is left out.
 type MissingNoteResponse struct {
 	Event     *Event `json:"event"`
 	Found     bool   `json:"found"`
@@ -141,6 +146,8 @@ type MissingNoteResponse struct {
 	EventID   string `json:"event_id,omitempty"`
 	Address   string `json:"address,omitempty"`
 	Why       string `json:"why,omitempty"`
+
+	Thread []MissingNoteResponse `json:"thread,omitempty"`
 }
 
 // ResolveRequest asks for the relay list of an author (PubKey) or of a DHT key

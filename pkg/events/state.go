@@ -112,3 +112,14 @@ type Cursor struct {
 	URL   string `json:"url"`
 	Since int64  `json:"since"`
 }
+
+// Lost is the value of bucket lost, under the key of a note
+// ([NoteMissing.Key]): it was looked for At in vain, is not looked for again
+// before Until, and Relays were asked. Only another relay is worth asking
+// meanwhile.
+type Lost struct {
+	At     int64    `json:"at"`
+	Until  int64    `json:"until"`
+	Relays []string `json:"relays,omitempty"`
+	Why    string   `json:"why"`
+}

@@ -198,7 +198,11 @@ const (
 	BucketSyncs   = "syncs"
 	BucketRefused = "refused"
 	BucketCursors = "cursors"
+	BucketLost    = "lost"
 )
+
+// MaxLostFor bounds how long a note is held to be lost.
+const MaxLostFor = 24 * time.Hour
 
 // Buckets lists the KV buckets of relaymesh. All they hold can be rebuilt from
 // the relays and the DHT.
@@ -211,5 +215,6 @@ func Buckets() []Bucket {
 		{Name: BucketSyncs, Doc: "relay key → progress and figures of the last sync (Sync)"},
 		{Name: BucketRefused, Doc: "relay key.event id → why a sync with that relay leaves an event out; expires (Refused)", MaxBytes: 512 << 20},
 		{Name: BucketCursors, Doc: "relay key → how far the tail of a relay was read (Cursor)"},
+		{Name: BucketLost, Doc: "note → it was looked for in vain, lately (Lost)", TTL: MaxLostFor},
 	}
 }

@@ -1,9 +1,12 @@
 package fetch
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -26,7 +29,104 @@ func TestCandidatesAreBounded(t *testing.T) {
 	for i := range 1000 {
 		linked = append(linked, strconv.Itoa(i))
 	}
-	if got := candidates(events.NoteMissing{}, events.Author{}, linked, ""); len(got) != maxRelays {
-		t.Errorf("%d relays, want %d", len(got), maxRelays)
+	if got := candidates(events.NoteMissing{}, events.Author{}, linked, ""); len(got) != maxKnown {
+		t.Errorf("%d relays, want %d", len(got), maxKnown)
+	}
+}
+
+func TestRelaysAreAskedInTurn(t *testing.T) {
+	start := time.Unix(1000, 0)
+	at := start.Add
+	turn := newTurns("lacks it")
+	var urls []string
+	for i := range 20 {
+		urls = append(urls, strconv.Itoa(i))
+	}
+	turn.add(append([]string{"lacks it"}, urls...)...)
+	if got := turn.next(start); !slices.Equal(got, urls[:asking]) {
+		t.Fatalf("asked first %v", got)
+	}
+	if got := turn.next(at(hedge - 1)); got != nil || turn.idle(at(hedge-1)) {
+		t.Errorf("while all places are taken: asked %v", got)
+	}
+	turn.answered("3")
+	if got := turn.next(at(hedge - 1)); !slices.Equal(got, urls[asking:asking+1]) {
+		t.Errorf("after one answer: asked %v", got)
+	}
+	if wait := turn.wait(at(hedge - 1)); wait != 1 {
+		t.Errorf("the first place is free after %s", wait)
+	}
+	if got := turn.next(at(hedge)); len(got) != asking-1 {
+		t.Errorf("after a hedge: asked %d more, want %d", len(got), asking-1)
+	}
+	if n := len(turn.silent()); n != 2*asking-1 {
+		t.Errorf("%d relays may still answer", n)
+	}
+	turn.next(at(2 * hedge))
+	turn.next(at(3 * hedge))
+	if turn.idle(at(3*hedge)) || !turn.idle(at(4*hedge)) || turn.wait(at(4*hedge)) != 0 {
+		t.Error("idle is when nobody is queued or has a place")
+	}
+}
+
+func TestRelaysOfASearchAreBounded(t *testing.T) {
+	turn := newTurns()
+	for i := range 1000 {
+		turn.add("x"+strconv.Itoa(i), "x0")
+	}
+	if n := len(turn.queue); n != maxRelays {
+		t.Errorf("%d relays, want %d", n, maxRelays)
+	}
+}
+
+func TestALostNoteIsRememberedWithThoseWhoWereAsked(t *testing.T) {
+	l := lose(events.Lost{}, []string{"a", "b"}, "none", 100, time.Minute)
+	if hinted, held := unasked(l, []string{"b", "c", "local"}, "local", 159); !held || !slices.Equal(hinted, []string{"c"}) {
+		t.Errorf("within the minute: %v, %t", hinted, held)
+	}
+	if _, held := unasked(l, nil, "local", 160); held {
+		t.Error("it is held to be lost after a minute")
+	}
+	if again := lose(l, []string{"c", "a"}, "none", 150, time.Minute); !slices.Equal(again.Relays, []string{"a", "b", "c"}) || again.Until != 210 {
+		t.Errorf("looked for at one more: %+v", again)
+	}
+	if later := lose(l, []string{"c"}, "none", 160, time.Minute); !slices.Equal(later.Relays, []string{"c"}) {
+		t.Errorf("after the minute all may be asked again: %+v", later)
+	}
+	for i := range 1000 {
+		l = lose(l, []string{strconv.Itoa(i)}, "none", 100, time.Minute)
+	}
+	if n := len(l.Relays); n != maxAsked {
+		t.Errorf("%d relays are remembered, want %d", n, maxAsked)
+	}
+}
+
+func TestMentionedUsersAndTheirRelays(t *testing.T) {
+	alice, bob := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	by := events.Event{PubKey: alice, Tags: []events.Tag{{"p", bob}, {"e", alice}, {"p"}, {"p", "x"}, {"p", bob}, {"p", alice}}}
+	if got := mentioned(&by); !slices.Equal(got, []string{alice, bob}) {
+		t.Errorf("got %v", got)
+	}
+	for i := range 100 {
+		by.Tags = append(by.Tags, events.Tag{"p", fmt.Sprintf("%064x", i)})
+	}
+	if n := len(mentioned(&by)); n != maxMentioned {
+		t.Errorf("%d users, want %d", n, maxMentioned)
+	}
+	lists := map[string]events.List{events.ViaNIP65: {Write: []string{"w"}, Read: []string{"1", "2", "3", "4"}}, events.ViaDHT: {Write: []string{"d"}}}
+	if got := inboxes(events.Author{Lists: lists}); !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("reads at %v", got)
+	}
+	delete(lists, events.ViaNIP65)
+	if got := inboxes(events.Author{Lists: lists}); !slices.Equal(got, []string{"d"}) {
+		t.Errorf("without a list of relays to read: %v", got)
+	}
+}
+
+func TestTheNewestVersionStands(t *testing.T) {
+	a, b := events.Event{ID: "a", CreatedAt: 1}, events.Event{ID: "b", CreatedAt: 1}
+	late := events.Event{ID: "c", CreatedAt: 2}
+	if !newer(&a, &b) || newer(&b, &a) || !newer(&late, &a) || newer(&a, &late) || newer(&a, &a) {
+		t.Error("newest first, then lowest id")
 	}
 }

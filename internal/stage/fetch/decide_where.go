@@ -6,23 +6,35 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// maxRelays bounds the relays that are asked for one note.
-const maxRelays = 24
+const (
+	// maxRelays bounds the relays that are asked for one note, and maxKnown
+	// those of them that are known without looking further.
+	maxRelays = 32
+	maxKnown  = 24
+	// maxMentioned bounds the users at whose relays a note is looked for
+	// because the note that refers to it mentions them, and maxTheirs the
+	// relays of each.
+	maxMentioned = 8
+	maxTheirs    = 3
+)
 
-// candidates lists the relays to ask, most likely first: two hints of whoever
-// refers to the note, who has just seen it there; where the author's own lists
-// say that they write; the other hints; and the relays that the author is
-// linked to otherwise. local is left out: it lacks the note.
+// firstHints are those to ask before anything is looked up: whoever refers to
+// the note has just seen it there.
+func firstHints(n events.NoteMissing) []string { return n.Relays[:min(len(n.Relays), 2)] }
+
+// candidates lists the relays to ask, most likely first: the first hints; where
+// the author's own lists say that they write; the other hints; and the relays
+// that the author is linked to otherwise. local is left out: it lacks the note.
 func candidates(n events.NoteMissing, author events.Author, linked []string, local string) []string {
 	var out []string
 	add := func(urls []string) {
 		for _, url := range urls {
-			if url != local && len(out) < maxRelays && !slices.Contains(out, url) {
+			if url != local && len(out) < maxKnown && !slices.Contains(out, url) {
 				out = append(out, url)
 			}
 		}
 	}
-	add(n.Relays[:min(len(n.Relays), 2)])
+	add(firstHints(n))
 	for _, via := range []string{events.ViaNIP65, events.ViaDHT, events.ViaNIP78} {
 		add(author.Lists[via].Write)
 	}
@@ -30,4 +42,29 @@ func candidates(n events.NoteMissing, author events.Author, linked []string, loc
 	slices.Sort(linked)
 	add(linked)
 	return out
+}
+
+// mentioned returns the users of the note that refers to a missing one: its
+// author first, whose relays keep what they refer to, then those it mentions.
+func mentioned(by *events.Event) []string {
+	users := []string{by.PubKey}
+	for _, t := range by.Tags {
+		if len(users) < maxMentioned && t[0] == "p" && events.IsHex(t.At(1), 32) && !slices.Contains(users, t.At(1)) {
+			users = append(users, t.At(1))
+		}
+	}
+	return users
+}
+
+// inboxes returns where notes that mention a user are sent (NIP-65): the
+// relays that they read, and if none are known, those that they write to.
+func inboxes(user events.Author) []string {
+	list := user.Lists[events.ViaNIP65]
+	urls := list.Read
+	for _, via := range []string{events.ViaNIP65, events.ViaDHT, events.ViaNIP78} {
+		if len(urls) == 0 {
+			urls = user.Lists[via].Write
+		}
+	}
+	return urls[:min(len(urls), maxTheirs)]
 }

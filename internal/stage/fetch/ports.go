@@ -4,33 +4,67 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// Relays are the relays of the world and the local one, by URL; what Query
-// yields is verified and matches.
+// Relays are the relays of the world and the local one, by URL. What they give
+// is verified and is what was asked for.
 type Relays interface {
+	// Find returns the event with that id, or nil if the relay answers that it
+	// has none. It may ask for several callers at once.
+	Find(ctx context.Context, url, id string) (*events.Event, error)
 	Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error]
 	// Publish waits for the relay's OK. refused is its reason if it said no;
 	// that it has the event already is success.
 	Publish(ctx context.Context, url string, e events.Event) (refused string, err error)
 }
 
-// Stage is the handler of fetcher and its ports. All fields are set before
-// Handle is called, which may then run many times at once.
+// Stage is the handler of fetcher and its ports. All exported fields are set
+// before Handle is called, which may then run many times at once.
 type Stage struct {
 	Authors stage.Store[events.Author]
 	Links   stage.Store[events.Link]
+	Lost    stage.Store[events.Lost]
 	Net     Relays
 	// Resolve looks an author's list up on the DHT.
 	Resolve func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error)
 
-	// Local is the URL of the relay that lacks the note.
+	// Local is the URL of the relay that lacks the note; without one, what is
+	// found is written nowhere.
 	Local        string
 	AllowPrivate bool
-	Now          func() time.Time
-	Log          *slog.Logger
+	// LostFor is how long a note that nobody has is not looked for again.
+	LostFor time.Duration
+	// ThreadDepth and ThreadCount bound the events that a thread adds to a
+	// note: how many references away, and how many in all.
+	ThreadDepth, ThreadCount int
+	Now                      func() time.Time
+	Log                      *slog.Logger
+
+	begin    sync.Once
+	life     context.Context //nolint:containedctx // of the searches, which outlive those who asked for them
+	stop     context.CancelFunc
+	work     sync.WaitGroup
+	mu       sync.Mutex
+	searches map[string]*search // by key of the note
+	running  int                // searches, those included that are past their answer
+}
+
+// Close ends the searches that run and returns when they have ended. Call it
+// when nothing calls Handle or Answer any more.
+func (s *Stage) Close() {
+	s.start()
+	s.stop()
+	s.work.Wait()
+}
+
+func (s *Stage) start() {
+	s.begin.Do(func() {
+		s.life, s.stop = context.WithCancel(context.Background())
+		s.searches = map[string]*search{}
+	})
 }

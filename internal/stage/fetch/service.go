@@ -14,9 +14,18 @@ func (s *Stage) Answer(ctx context.Context, r events.MissingNoteRequest) (events
 	if err != nil {
 		return events.MissingNoteResponse{}, err
 	}
-	response, err := s.Fetch(ctx, n)
-	if err != nil && !response.Found {
-		response.Why = err.Error()
+	response := s.answer(ctx, n)
+	if r.Thread && response.Event != nil {
+		response.Thread = s.thread(ctx, response)
 	}
 	return response, nil
+}
+
+// answer is fetch with the error as the reason why it was not found.
+func (s *Stage) answer(ctx context.Context, n events.NoteMissing) events.MissingNoteResponse {
+	response, err := s.fetch(ctx, n, true)
+	if err != nil {
+		response.Why = err.Error()
+	}
+	return response
 }

@@ -1,0 +1,41 @@
+package fetch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// maxAsked bounds the relays that are remembered of a lost note.
+const maxAsked = 2 * maxRelays
+
+// unasked returns those hints of a lost note that were not asked for it, and
+// whether the note is still held to be lost at now (Unix seconds).
+func unasked(lost events.Lost, hints []string, local string, now int64) (hinted []string, held bool) {
+	for _, url := range hints {
+		if url != local && !slices.Contains(lost.Relays, url) {
+			hinted = append(hinted, url)
+		}
+	}
+	return hinted, lost.Until > now
+}
+
+// lose is what is remembered of a note after relays were asked in vain.
+func lose(old events.Lost, asked []string, why string, now int64, hold time.Duration) events.Lost {
+	next := events.Lost{At: now, Until: now + int64(hold.Seconds()), Why: why}
+	if old.Until > now {
+		next.Relays = slices.Clone(old.Relays)
+	}
+	for _, url := range asked {
+		if len(next.Relays) < maxAsked && !slices.Contains(next.Relays, url) {
+			next.Relays = append(next.Relays, url)
+		}
+	}
+	return next
+}
+
+// newer decides which of two versions of a replaceable event stands (NIP-01).
+func newer(a, b *events.Event) bool {
+	return a.CreatedAt > b.CreatedAt || (a.CreatedAt == b.CreatedAt && a.ID < b.ID)
+}

@@ -1,0 +1,203 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	// askTimeout bounds the answer of one relay, searchTimeout a search.
+	askTimeout    = 10 * time.Second
+	searchTimeout = 30 * time.Second
+	// maxSearches bounds those that run at a time.
+	maxSearches = 1024
+)
+
+// search looks for one note in a goroutine of its own. Whoever wants the same
+// note meanwhile shares it, and it goes on when they have given up: an answer
+// that comes late is written to the local relay all the same.
+type search struct {
+	stage *Stage
+	need  events.NoteMissing
+	// onlyHints asks the relays that callers name and looks for no others.
+	onlyHints bool
+
+	done     chan struct{} // closed when response and err are set
+	response events.MissingNoteResponse
+	err      error
+	more     chan struct{} // holds an element when others have queued relays
+
+	// Guarded by Stage.mu.
+	turns turns
+	asked int
+	errs  []error // of those who could not be asked
+
+	// Of the goroutine only.
+	words   chan word
+	sources int  // that are still looking for relays
+	further bool // the further sources have been started
+	best    *word
+	ended   bool // done is closed
+}
+
+// word is what a relay or a source says.
+type word struct {
+	url    string        // of a relay; "" for a source
+	event  *events.Event // of a relay, nil if it has none
+	relays []string      // of a source
+	err    error
+}
+
+// join returns the search for a note, which it starts if there is none.
+func (s *Stage) join(n events.NoteMissing, first []string, onlyHints bool, not []string) (*search, error) {
+	s.start()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.searches[n.Key()]; f != nil {
+		if f.turns.add(first...)+f.turns.add(n.Relays...) > 0 {
+			select {
+			case f.more <- struct{}{}:
+			default:
+			}
+		}
+		return f, nil
+	}
+	if s.life.Err() != nil {
+		return nil, errors.New("fetcher is stopping")
+	}
+	if s.running >= maxSearches {
+		return nil, fmt.Errorf("%d notes are being looked for already", maxSearches)
+	}
+	f := &search{
+		stage: s, need: n, onlyHints: onlyHints,
+		done: make(chan struct{}), more: make(chan struct{}, 1), turns: newTurns(not...),
+		words: make(chan word, maxRelays+3), // each relay and source says one
+	}
+	f.turns.add(first...)
+	s.searches[n.Key()] = f
+	s.running++
+	s.work.Go(f.run)
+	return f, nil
+}
+
+// run asks and listens until nothing more is to be expected.
+func (f *search) run() {
+	s := f.stage
+	ctx, cancel := context.WithTimeout(s.life, searchTimeout)
+	defer cancel()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.running--
+	}()
+	if !f.onlyHints {
+		f.look(ctx, f.known)
+	}
+	for begun := s.Now(); ; {
+		now := s.Now()
+		s.mu.Lock()
+		ask := f.turns.next(now)
+		f.asked += len(ask)
+		idle, open, wait := f.turns.idle(now), len(f.turns.open), f.turns.wait(now)
+		s.mu.Unlock()
+		for _, url := range ask {
+			s.work.Go(func() { f.words <- f.ask(ctx, url) })
+		}
+		switch {
+		case f.best != nil && !f.ended && (f.need.EventID != "" || (idle && (f.sources == 0 || f.further))):
+			f.found(ctx)
+			if f.need.EventID != "" {
+				return
+			}
+			continue // a newer version may come yet
+		case f.best == nil && !f.further && !f.onlyHints && f.sources == 0 && (idle || now.Sub(begun) >= hedge):
+			f.further = true
+			f.look(ctx, f.byDHT)
+			f.look(ctx, f.byMentions)
+			continue
+		case open == 0 && f.sources == 0 && idle && f.lost(ctx):
+			return
+		}
+		if !f.listen(ctx, wait) {
+			f.end(events.MissingNoteResponse{}, f.soFar(context.Cause(ctx)))
+			return
+		}
+	}
+}
+
+// listen takes the next word; false is the end of the time for the search.
+func (f *search) listen(ctx context.Context, wait time.Duration) bool {
+	var hedged <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		hedged = timer.C
+	}
+	select {
+	case w := <-f.words:
+		f.take(ctx, w)
+	case <-f.more:
+	case <-hedged:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+func (f *search) take(ctx context.Context, w word) {
+	s := f.stage
+	s.mu.Lock()
+	if w.url == "" {
+		f.sources--
+		f.turns.add(w.relays...)
+	}
+	f.turns.answered(w.url)
+	if w.err != nil {
+		f.errs = append(f.errs, w.err)
+	}
+	s.mu.Unlock()
+	if w.event == nil || (f.best != nil && !newer(w.event, f.best.event)) {
+		return
+	}
+	f.best = &w
+	if f.ended {
+		if why, err := s.land(ctx, w); why != "" || err != nil {
+			s.Log.Warn("a version that came late was not written", "event", w.event.ID, "relay", w.url, "why", why, "err", err)
+		}
+	}
+}
+
+// ask asks one relay.
+func (f *search) ask(ctx context.Context, url string) (w word) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	w.url = url
+	if f.need.EventID != "" {
+		w.event, w.err = f.stage.Net.Find(ctx, url, f.need.EventID)
+	} else {
+		for e, err := range f.stage.Net.Query(ctx, url, f.need.Filter()) {
+			if err != nil {
+				w.err = err
+			} else if w.event == nil || newer(&e, w.event) {
+				w.event = &e
+			}
+		}
+	}
+	if w.err != nil {
+		w.err = fmt.Errorf("%s: %w", url, w.err)
+	}
+	return w
+}
+
+// look runs a source of relays.
+func (f *search) look(ctx context.Context, source func(context.Context) ([]string, error)) {
+	f.sources++
+	f.stage.work.Go(func() {
+		relays, err := source(ctx)
+		f.words <- word{relays: relays, err: err}
+	})
+}

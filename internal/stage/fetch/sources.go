@@ -1,0 +1,83 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// known returns the relays that are known without asking anyone.
+func (f *search) known(ctx context.Context) ([]string, error) {
+	s, n := f.stage, f.need
+	var author events.Author
+	var linked []string
+	if n.AuthorPubkey != "" {
+		var err error
+		if author, _, err = s.Authors.Get(ctx, n.AuthorPubkey); err != nil {
+			return firstHints(n), err
+		}
+		err = s.Links.Each(ctx, events.LinkKey("*", n.AuthorPubkey), func(_ string, l events.Link) error {
+			linked = append(linked, l.URL)
+			return nil
+		})
+		if err != nil {
+			return candidates(n, author, nil, s.Local), err
+		}
+	}
+	return candidates(n, author, linked, s.Local), nil
+}
+
+// byDHT returns the relays of the author's list on the DHT.
+func (f *search) byDHT(ctx context.Context) ([]string, error) {
+	s, n := f.stage, f.need
+	key := n.DHTKey
+	if n.AuthorPubkey != "" {
+		author, _, err := s.Authors.Get(ctx, n.AuthorPubkey)
+		if err != nil {
+			return nil, err
+		}
+		if author.DHTKey != "" {
+			key = author.DHTKey
+		}
+	}
+	if key == "" {
+		return nil, nil
+	}
+	answer, err := s.Resolve(ctx, events.ResolveRequest{PubKey: n.AuthorPubkey, DHTKey: key})
+	if err != nil {
+		return nil, fmt.Errorf("couldn't resolve the author's list: %w", err)
+	}
+	return others(answer.Relays, s.Local), nil
+}
+
+// byMentions returns the relays of those whom the note mentions that refers to
+// the missing one, and of its author.
+func (f *search) byMentions(ctx context.Context) ([]string, error) {
+	s, n := f.stage, f.need
+	if n.ReferencedBy == "" || s.Local == "" {
+		return nil, nil
+	}
+	by, err := s.Net.Find(ctx, s.Local, n.ReferencedBy)
+	if err != nil || by == nil {
+		return nil, err
+	}
+	var urls []string
+	for _, user := range mentioned(by) {
+		author, _, err := s.Authors.Get(ctx, user)
+		if err != nil {
+			return urls, err
+		}
+		urls = append(urls, inboxes(author)...)
+	}
+	return others(urls, s.Local), nil
+}
+
+func others(urls []string, local string) (out []string) {
+	for _, url := range urls {
+		if url != local {
+			out = append(out, url)
+		}
+	}
+	return out
+}

@@ -1,0 +1,66 @@
+package fetch
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	// threading is how many notes of one thread are looked for at a time.
+	threading = 8
+	// maxThreadBytes bounds the events that an answer carries besides the
+	// note: together they stay below NATS's limit of 1 MiB on a message.
+	maxThreadBytes = 384 << 10
+)
+
+// thread fetches what a note refers to, and what that refers to: its ancestors
+// up to the root and what they quote, nearest first.
+func (s *Stage) thread(ctx context.Context, of events.MissingNoteResponse) (list []events.MissingNoteResponse) {
+	seen := map[string]bool{of.EventID: true, events.NoteMissing{Address: of.Address}.Key(): true, of.Event.ID: true}
+	carried := 0
+	level := s.referredTo(of, seen)
+	for depth := 0; depth < s.ThreadDepth && len(level) > 0; depth++ {
+		level = level[:min(len(level), s.ThreadCount-len(list))]
+		answers := make([]events.MissingNoteResponse, len(level))
+		var group errgroup.Group
+		group.SetLimit(threading)
+		for i, n := range level {
+			group.Go(func() error {
+				answers[i] = s.answer(ctx, n)
+				return nil
+			})
+		}
+		_ = group.Wait() // they return no errors
+		level = nil
+		for _, a := range answers {
+			if a.Event != nil {
+				level = append(level, s.referredTo(a, seen)...)
+				if carried += len(events.Encode(a.Event)); carried > maxThreadBytes {
+					a.Event, a.Why = nil, "found, but too large for this answer: ask for it alone"
+				}
+			}
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// referredTo returns what an event refers to and was not seen yet. Where it
+// was found is where the others may be, too.
+func (s *Stage) referredTo(by events.MissingNoteResponse, seen map[string]bool) (refs []events.NoteMissing) {
+	for _, n := range stage.References(by.Event, s.AllowPrivate) {
+		if seen[n.Key()] {
+			continue
+		}
+		seen[n.Key()] = true
+		if by.RelayURL != s.Local {
+			n.Relays = append(n.Relays, by.RelayURL)
+		}
+		refs = append(refs, n)
+	}
+	return refs
+}
