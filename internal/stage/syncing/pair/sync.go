@@ -60,17 +60,7 @@ func Sync(ctx context.Context, a, b Side, filter events.Filter, o Options) (Resu
 	if filter.Limit != 0 {
 		return Result{}, errors.New("filter: a limit has no meaning in a sync")
 	}
-	if o.MaxMessages == 0 {
-		o.MaxMessages = defaultMaxMessages
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	r := &run{
-		opts: o, filter: filter, start: o.Now().Unix(), known: newKnown(), tally: tally{report: o.Progress},
-		lines:  [2]*line{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
-		queues: [2]*queue{newQueue(), newQueue()},
-	}
+	r := newRun(a, b, filter, o)
 	group, gctx := errgroup.WithContext(ctx)
 	for to := range r.lines {
 		if !o.Direction.writes(negentropy.Side(to)) {
@@ -91,6 +81,20 @@ func Sync(ctx context.Context, a, b Side, filter events.Filter, o Options) (Resu
 	return Result{
 		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refusals: r.left, Left: r.lefts,
 	}, err
+}
+
+func newRun(a, b Side, filter events.Filter, o Options) *run {
+	if o.MaxMessages == 0 {
+		o.MaxMessages = defaultMaxMessages
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &run{
+		opts: o, filter: filter, start: o.Now().Unix(), known: newKnown(), tally: tally{report: o.Progress},
+		lines:  [2]*line{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
+		queues: [2]*queue{newQueue(), newQueue()},
+	}
 }
 
 // windows works through the spans of time, the newest first.

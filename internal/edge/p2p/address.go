@@ -1,0 +1,139 @@
+package p2p
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// maxAddrs is how many of a peer's addresses are tried.
+const maxAddrs = 8
+
+// Address is where a peer is, and who: whoever else answers there is refused by
+// the handshake.
+type Address struct{ info peer.AddrInfo }
+
+// ParseAddress reads a multiaddr that ends with the peer's id, for instance
+// /ip4/192.0.2.1/udp/9001/quic-v1/p2p/16Uiu2HAm...
+func ParseAddress(text string) (Address, error) {
+	info, err := peer.AddrInfoFromString(text)
+	if err != nil {
+		return Address{}, fmt.Errorf("libp2p address %.100q: %w", text, err)
+	}
+	if info.Addrs = usable(info.Addrs); len(info.Addrs) == 0 {
+		return Address{}, fmt.Errorf("libp2p address %.100q: want /ip4, /ip6 or /dns with /tcp or /udp/PORT/quic-v1, and then /p2p/ID", text)
+	}
+	return Address{*info}, nil
+}
+
+// AddressOf reads where a relay says it is: its peer id, its addresses, of
+// which those of other transports are passed over, and the Nostr key (x-only,
+// 64 hex digits) that has signed both. The peer must be that key; of the two
+// points that an x-only key stands for, either.
+func AddressOf(pubkey, id string, addrs []string) (Address, error) {
+	who, err := peer.Decode(id)
+	if err != nil {
+		return Address{}, fmt.Errorf("libp2p_id: %w", err)
+	}
+	if err := belongs(who, pubkey); err != nil {
+		return Address{}, fmt.Errorf("libp2p_id: %w", err)
+	}
+	info := peer.AddrInfo{ID: who}
+	for _, text := range addrs {
+		addr, err := ma.NewMultiaddr(text)
+		if err != nil {
+			continue
+		}
+		at, named := peer.SplitAddr(addr)
+		if at != nil && (named == "" || named == who) {
+			info.Addrs = append(info.Addrs, at)
+		}
+	}
+	if info.Addrs = usable(info.Addrs); len(info.Addrs) == 0 {
+		return Address{}, errors.New("libp2p_addrs: none of TCP or QUIC v1")
+	}
+	return Address{info}, nil
+}
+
+// String returns the address as ParseAddress takes it.
+func (a Address) String() string {
+	return fmt.Sprintf("%s/p2p/%s", a.info.Addrs[0], a.info.ID)
+}
+
+// belongs reports whether a peer's id is a Nostr key.
+func belongs(id peer.ID, pubkey string) error {
+	x, err := hex.DecodeString(pubkey)
+	if err != nil {
+		return fmt.Errorf("pubkey: %w", err)
+	}
+	for _, parity := range []byte{2, 3} {
+		key, err := crypto.UnmarshalSecp256k1PublicKey(append([]byte{parity}, x...))
+		if err != nil {
+			return fmt.Errorf("pubkey: %w", err)
+		}
+		if id.MatchesPublicKey(key) {
+			return nil
+		}
+	}
+	return errors.New("is not of the key that has signed it")
+}
+
+// usable keeps the addresses that we can dial: a host by address or name, and
+// TCP or QUIC v1. Names under /dnsaddr, which lead anywhere, are not among them.
+func usable(addrs []ma.Multiaddr) (out []ma.Multiaddr) {
+	for _, addr := range addrs {
+		var codes []int
+		for _, part := range addr {
+			codes = append(codes, part.Protocol().Code)
+		}
+		if len(out) < maxAddrs && len(codes) >= 2 && isHost(codes[0]) && isTransport(codes[1:]) {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+func isHost(code int) bool {
+	switch code {
+	case ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6:
+		return true
+	}
+	return false
+}
+
+func isTransport(codes []int) bool {
+	if len(codes) == 1 {
+		return codes[0] == ma.P_TCP
+	}
+	return len(codes) == 2 && codes[0] == ma.P_UDP && codes[1] == ma.P_QUIC_V1
+}
+
+// gater is asked before every address is dialled, after names were resolved.
+type gater struct{ allowPrivate bool }
+
+func (g gater) InterceptPeerDial(peer.ID) bool { return true }
+
+func (g gater) InterceptAddrDial(_ peer.ID, addr ma.Multiaddr) bool {
+	ip, err := manet.ToIP(addr)
+	if err != nil {
+		return false
+	}
+	at, ok := netip.AddrFromSlice(ip)
+	return ok && (g.allowPrivate || events.PublicAddr(at))
+}
+
+func (gater) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+
+func (gater) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool { return true }
+
+func (gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }

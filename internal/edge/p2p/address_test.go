@@ -1,0 +1,105 @@
+package p2p
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// The secrets 1 and 6 have points with an even and an odd y.
+var parities = map[string]string{
+	"even": strings.Repeat("0", 63) + "1", "odd": strings.Repeat("0", 63) + "6",
+}
+
+// hornetsKey returns a secret's peer id and x-only public key.
+func hornetsKey(t *testing.T, secret string) (id, pubkey string, key crypto.PrivKey) {
+	t.Helper()
+	key, err := identity(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := key.GetPublic().Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return who.String(), hex.EncodeToString(raw[1:]), key
+}
+
+func TestAddressOfBothParities(t *testing.T) {
+	addrs := []string{"/ip4/192.0.2.1/udp/9001/quic-v1/webtransport", "junk", "/ip4/192.0.2.1/udp/9001/quic-v1"}
+	for name, secret := range parities {
+		id, pubkey, _ := hornetsKey(t, secret)
+		at, err := AddressOf(pubkey, id, addrs)
+		if want := addrs[2] + "/p2p/" + id; err != nil || at.String() != want {
+			t.Errorf("%s: %v, %v, want %s", name, at, err, want)
+		}
+	}
+}
+
+func TestAddressOfRefuses(t *testing.T) {
+	id, pubkey, _ := hornetsKey(t, parities["even"])
+	other, _, _ := hornetsKey(t, parities["odd"])
+	good := []string{"/dns4/relay.example/tcp/9001"}
+	for name, c := range map[string]struct {
+		id, pubkey string
+		addrs      []string
+		want       string
+	}{
+		"another key":       {other, pubkey, good, "not of the key"},
+		"raw bytes as id":   {string([]byte{0, 8, 1, 18}), pubkey, good, "libp2p_id"},
+		"no key":            {id, "", good, "pubkey"},
+		"off the curve":     {id, strings.Repeat("f", 64), good, "pubkey"},
+		"no address":        {id, pubkey, nil, "libp2p_addrs"},
+		"another transport": {id, pubkey, []string{"/ip4/192.0.2.1/tcp/80/ws", "/dnsaddr/relay.example", "/unix/socket", "/ip4/192.0.2.1/udp/1"}, "libp2p_addrs"},
+		"of someone else":   {id, pubkey, []string{good[0] + "/p2p/" + other}, "libp2p_addrs"},
+	} {
+		if at, err := AddressOf(c.pubkey, c.id, c.addrs); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, %v", name, at, err)
+		}
+	}
+}
+
+func TestParseAddressRefuses(t *testing.T) {
+	id, _, _ := hornetsKey(t, parities["even"])
+	for _, text := range []string{"", "/ip4/192.0.2.1/tcp/1", "/p2p/" + id, "/ip4/192.0.2.1/udp/1/p2p/" + id, "wss://relay.example"} {
+		if at, err := ParseAddress(text); err == nil {
+			t.Errorf("%s: %v", text, at)
+		}
+	}
+}
+
+// Nobody's word leads us into the own network, by address or by name.
+func TestPrivateAddressesAreNotDialled(t *testing.T) {
+	there := serveShelf(t, nil, timing{})
+	strict, err := Start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer strict.Close()
+	for _, addr := range there.Addrs() {
+		for _, host := range []string{"/ip4/127.0.0.1/", "/dns4/localhost/", "/ip6/::ffff:127.0.0.1/"} {
+			at, err := ParseAddress(strings.Replace(addr, "/ip4/127.0.0.1/", host, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = strict.Peer(at).Open(t.Context(), events.Filter{}, []byte{0x61})
+			if !errors.Is(err, ErrInterrupted) || !strings.Contains(err.Error(), "gater") {
+				t.Errorf("%s: %v", at, err)
+			}
+			if errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s was dialled", at)
+			}
+		}
+	}
+}

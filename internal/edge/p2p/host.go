@@ -1,0 +1,198 @@
+package p2p
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
+)
+
+// Protocol is the name of the protocol on libp2p.
+const Protocol protocol.ID = "/negentropy/1.0.0"
+
+// Options of a host.
+type Options struct {
+	// Key is the secp256k1 secret key of our identity, 64 hex digits, as a
+	// Nostr key is; empty makes one that lasts as long as the host.
+	Key string
+	// Listen is where peers may connect, HOST:PORT with an address literal, by
+	// QUIC and by TCP; empty is nowhere.
+	Listen string
+	// AllowPrivate permits to dial loopback and private addresses.
+	AllowPrivate bool
+	// Serve makes what answers an incoming session; nil answers none. The
+	// context ends with the session.
+	Serve func(ctx context.Context, from string) (Responder, error)
+	// Log takes why peers were dropped; nil discards it.
+	Log *slog.Logger
+
+	timing timing
+}
+
+// Host is a libp2p node that speaks [Protocol] and nothing else. All methods
+// may be called at once.
+type Host struct {
+	opts    Options
+	node    *node.Node
+	serving limiter
+
+	ctx     context.Context //nolint:containedctx // ends with the host
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// Start makes a node, and has it listen if there is an address for it. [Host.Close]
+// ends it.
+func Start(o Options) (*Host, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.timing == (timing{}) {
+		o.timing = defaultTiming
+	}
+	key, err := identity(o.Key)
+	if err != nil {
+		return nil, err
+	}
+	var listen []ma.Multiaddr
+	if o.Listen != "" {
+		if listen, err = listenAddrs(o.Listen); err != nil {
+			return nil, err
+		}
+	}
+	below, err := node.New(key, gater{o.AllowPrivate})
+	if err != nil {
+		return nil, fmt.Errorf("libp2p: %w", err)
+	}
+	h := &Host{opts: o, node: below, serving: newLimiter()}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if o.Serve != nil {
+		h.node.SetStreamHandler(h.accept)
+	}
+	if err := h.node.Listen(listen...); err != nil {
+		return nil, errors.Join(fmt.Errorf("libp2p: listen on %s: %w", o.Listen, err), h.Close())
+	}
+	return h, nil
+}
+
+// identity reads a secret key, or makes one.
+func identity(secret string) (crypto.PrivKey, error) {
+	if secret == "" {
+		key, _, err := crypto.GenerateSecp256k1Key(rand.Reader)
+		return key, err
+	}
+	raw, err := hex.DecodeString(secret)
+	if err != nil {
+		return nil, errors.New("libp2p key: want 64 hex digits")
+	}
+	return crypto.UnmarshalSecp256k1PrivateKey(raw)
+}
+
+// listenAddrs are the two addresses of one HOST:PORT.
+func listenAddrs(hostPort string) ([]ma.Multiaddr, error) {
+	at, err := netip.ParseAddrPort(hostPort)
+	if err != nil {
+		return nil, fmt.Errorf("libp2p: listen on %q: want an address and a port, as in 0.0.0.0:9001 or [::]:9001", hostPort)
+	}
+	family := "ip4"
+	if at.Addr().Is6() {
+		family = "ip6"
+	}
+	quic, err := ma.NewMultiaddr(fmt.Sprintf("/%s/%s/udp/%d/quic-v1", family, at.Addr(), at.Port()))
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := ma.NewMultiaddr(fmt.Sprintf("/%s/%s/tcp/%d", family, at.Addr(), at.Port()))
+	return []ma.Multiaddr{quic, tcp}, err
+}
+
+// ID returns our peer id in base58.
+func (h *Host) ID() string { return h.node.LocalPeer().String() }
+
+// Addrs returns the multiaddrs where we listen, with our id, as
+// [ParseAddress] takes them.
+func (h *Host) Addrs() (out []string) {
+	addrs, err := h.node.InterfaceListenAddresses()
+	if err != nil {
+		return nil
+	}
+	for _, addr := range addrs {
+		out = append(out, fmt.Sprintf("%s/p2p/%s", addr, h.node.LocalPeer()))
+	}
+	return out
+}
+
+// open opens a stream to a peer.
+func (h *Host) open(ctx context.Context, to Address) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.timing.dial)
+	defer cancel()
+	h.node.Peerstore().AddAddrs(to.info.ID, to.info.Addrs, peerstore.TempAddrTTL)
+	raw, err := h.node.NewStream(network.WithDialPeerTimeout(ctx, h.opts.timing.dial), to.info.ID)
+	if err != nil {
+		return nil, fmt.Errorf("libp2p: dial: %w", err)
+	}
+	if err := h.negotiate(raw, func() error { return multistream.SelectProtoOrFail(Protocol, raw) }); err != nil {
+		return nil, err
+	}
+	return newStream(raw, h.opts.timing), nil
+}
+
+// negotiate agrees on the protocol of a stream, or resets it.
+func (h *Host) negotiate(raw network.Stream, agree func() error) error {
+	err := raw.SetDeadline(time.Now().Add(h.opts.timing.dial))
+	if err == nil {
+		err = agree()
+	}
+	if err == nil {
+		err = raw.SetProtocol(Protocol)
+	}
+	if err == nil {
+		err = raw.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = raw.Reset() // the error is what matters
+		return fmt.Errorf("libp2p: %s: %w", Protocol, err)
+	}
+	return nil
+}
+
+// accept takes an incoming stream; the swarm calls it in a goroutine of the
+// stream.
+func (h *Host) accept(raw network.Stream) {
+	h.running.Add(1)
+	defer h.running.Done()
+	mux := multistream.NewMultistreamMuxer[protocol.ID]()
+	mux.AddHandler(Protocol, nil)
+	err := h.negotiate(raw, func() error { _, _, err := mux.Negotiate(raw); return err })
+	if err != nil {
+		h.opts.Log.Debug("refused a libp2p stream", "peer", raw.Conn().RemotePeer(), "err", err)
+		return
+	}
+	h.serve(newStream(raw, h.opts.timing))
+}
+
+// hangUp closes the connections to a peer.
+func (h *Host) hangUp(id peer.ID) { _ = h.node.ClosePeer(id) } // it is closed in any case
+
+// Close ends all sessions and frees everything.
+func (h *Host) Close() error {
+	h.cancel()
+	err := h.node.Close()
+	h.running.Wait()
+	return err
+}

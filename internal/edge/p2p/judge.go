@@ -1,0 +1,42 @@
+package p2p
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// tolerated is how many bad events of a peer are passed over before the good
+// ones count.
+const tolerated = 100
+
+// judge decides which of a peer's events are taken.
+type judge struct{ good, bad int }
+
+// event parses and verifies an event. ok is false for one that is passed over;
+// an error ends the session.
+func (j *judge) event(text []byte, wanted func(*events.Event) error) (e events.Event, ok bool, err error) {
+	if text == nil {
+		err = fmt.Errorf("event: more than %d bytes", events.MaxEventBytes)
+	} else if e, err = events.ParseEvent(text); err == nil {
+		err = schnorr.Verify(&e)
+	}
+	if err == nil {
+		err = wanted(&e)
+	}
+	if err == nil {
+		j.good++
+		return e, true, nil
+	}
+	if j.bad++; j.bad > tolerated+j.good {
+		return e, false, malformed("%d of %d events were bad, the last because: %w", j.bad, j.bad+j.good, err)
+	}
+	return e, false, nil
+}
+
+// anything is wanted of an upload: its sender chose the filter, too.
+func anything(*events.Event) error { return nil }
+
+var errUnwanted = errors.New("event: was not asked for")

@@ -1,0 +1,110 @@
+package p2p
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/internal/edge/p2p/hornetspeer"
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+func startHornets(t *testing.T, list ...events.Event) *hornetspeer.Peer {
+	t.Helper()
+	_, _, key := hornetsKey(t, parities["odd"])
+	p, err := hornetspeer.Start(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	p.Add(list...)
+	return p
+}
+
+func idsOf(list []events.Event) (ids []string) {
+	for _, e := range list {
+		ids = append(ids, e.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// A HORNETS relay as the responder, by both transports: compare, fetch, publish.
+func TestPeerOfHornets(t *testing.T) {
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			all := signed()
+			hornets := startHornets(t, all[:200]...)
+			p := newPeer(t, hornets.Addr(transport), timing{})
+
+			var need []string
+			ours := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{
+				FrameLimit: FrameLimit, Need: func(id negentropy.ID) { need = append(need, id.String()) },
+			})
+			session, answer, err := p.Open(t.Context(), events.Filter{Kinds: []int{1}}, ours.Initiate())
+			for err == nil {
+				msg, done, failed := ours.Reconcile(answer)
+				if failed != nil {
+					t.Fatal(failed)
+				}
+				if done {
+					break
+				}
+				answer, err = session.Exchange(t.Context(), msg)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			session.Close()
+			slices.Sort(need)
+			if need = slices.Compact(need); !slices.Equal(need, idsOf(all[:200])) {
+				t.Fatalf("the comparison found %d events", len(need))
+			}
+
+			var got []events.Event
+			for e, err := range p.Fetch(t.Context(), append(need, all[250].ID)) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, e)
+			}
+			if !slices.Equal(idsOf(got), need) {
+				t.Errorf("fetched %d events", len(got))
+			}
+
+			var writing sync.WaitGroup
+			for _, e := range all[200:] {
+				writing.Go(func() {
+					if refused, err := p.Publish(t.Context(), e); refused != "" || err != nil {
+						t.Errorf("%q, %v", refused, err)
+					}
+				})
+			}
+			writing.Wait()
+			if !slices.Equal(hornets.IDs(), idsOf(all)) {
+				t.Errorf("it holds %d events", len(hornets.IDs()))
+			}
+		})
+	}
+}
+
+// A HORNETS relay as the initiator, by both transports.
+func TestHornetsSyncsWithUs(t *testing.T) {
+	for _, transport := range []string{"/udp/", "/tcp/"} {
+		t.Run(transport[1:4], func(t *testing.T) {
+			all := signed()
+			hornets := startHornets(t, all[:220]...)
+			ours := newShelf(all[100:]...)
+			addrs := serveShelf(t, ours, timing{}).Addrs()
+			at := addrs[slices.IndexFunc(addrs, func(a string) bool { return strings.Contains(a, transport) })]
+			if err := hornets.Sync(t.Context(), at, events.Filter{Kinds: []int{1}}); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(hornets.IDs(), idsOf(all)) || !slices.Equal(ours.ids(), idsOf(all)) {
+				t.Errorf("it holds %d events, we %d", len(hornets.IDs()), len(ours.ids()))
+			}
+		})
+	}
+}

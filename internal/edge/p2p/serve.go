@@ -1,0 +1,265 @@
+package p2p
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+const (
+	// batchEvents and batchBytes are how much of an upload is handed on at once.
+	batchEvents = 100
+	batchBytes  = 1 << 20
+	// batchIDs is how many events are looked up at once.
+	batchIDs = 100
+	// maxNeeded and maxMessages bound the ids of one request, and the messages
+	// of one session.
+	maxNeeded   = 100_000
+	maxMessages = 100_000
+)
+
+// Responder answers one incoming session, for the relay that the peer syncs
+// with through us. One goroutine uses it. An error ends the session, and the
+// peer is told its text.
+type Responder interface {
+	// Open begins a comparison of the events that match, and ends the one
+	// before; Answer answers a negentropy message of it.
+	Open(filter events.Filter)
+	Answer(ctx context.Context, msg []byte) ([]byte, error)
+	// Give passes on those of the events that the relay has and the peer may
+	// have.
+	Give(ctx context.Context, ids []negentropy.ID, add func(events.Event) error) error
+	// Take writes events, which are verified, to the relay.
+	Take(ctx context.Context, batch []events.Event) error
+	// Close frees what the session holds.
+	Close()
+}
+
+// serve serves a stream until it ends.
+func (h *Host) serve(s *stream) {
+	defer s.reset()
+	id, addr := s.raw.Conn().RemotePeer().String(), remoteHost(s)
+	log := h.opts.Log.With("peer", id)
+	if !h.serving.enter(addr, id) {
+		log.Debug("refused a session", "err", busy)
+		s.refuse(busy)
+		return
+	}
+	defer h.serving.leave(addr, id)
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.opts.timing.total, fmt.Errorf("the session takes longer than %s", h.opts.timing.total))
+	defer cancel()
+	defer s.until(ctx)()
+	in := incoming{stream: s}
+	err := h.answer(ctx, &in, id)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		log.Info("dropped a peer", "err", err, "messages", in.messages, "events", in.judge.good, "bad", in.judge.bad)
+		s.refuse(err.Error())
+		return
+	}
+	_ = s.raw.Close() // both sides are done
+}
+
+// refuse tells the peer why its session ends, if it listens.
+func (s *stream) refuse(why string) {
+	const patience = 5 * time.Second
+	s.timing.idle = min(s.timing.idle, patience)
+	if s.out.torn {
+		return
+	}
+	if s.out.message(kindErr, clip(why)) == nil {
+		_ = s.raw.CloseWrite() // whoever reads gets the message before the reset
+		_ = s.raw.SetReadDeadline(time.Now().Add(patience))
+		_, _ = io.CopyN(io.Discard, s.raw, maxHex)
+	}
+}
+
+func (h *Host) answer(ctx context.Context, in *incoming, id string) error {
+	responder, err := h.opts.Serve(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer responder.Close()
+	in.Responder = responder
+	return in.run(ctx)
+}
+
+// incoming is a session that a peer has begun.
+type incoming struct {
+	*stream
+	Responder // of the session
+
+	judge    judge
+	messages int
+	opened   bool
+}
+
+// run answers messages in their order until the peer is done.
+func (in *incoming) run(ctx context.Context) error {
+	for ; in.messages < maxMessages; in.messages++ {
+		kind, err := in.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case kind == kindClose:
+			return in.in.end()
+		case kind != kindOpen && !in.opened:
+			return malformed("a %s before NEG-OPEN", kind)
+		}
+		switch kind {
+		case kindOpen:
+			err = in.open(ctx)
+		case kindMsg:
+			err = in.message(ctx)
+		case kindHave:
+			err = in.take(ctx)
+		case kindNeed:
+			err = in.give(ctx)
+		default:
+			err = malformed("unknown kind of message %q", kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return malformed("more than %d messages in a session", maxMessages)
+}
+
+// open takes the filter of a NEG-OPEN, and answers what else it says.
+func (in *incoming) open(ctx context.Context) error {
+	text, err := in.in.text(maxFilter)
+	if err != nil {
+		return err
+	}
+	var filter events.Filter
+	if err := json.Unmarshal([]byte(text), &filter); err != nil {
+		return malformed("NEG-OPEN: %w", err)
+	}
+	if _, err := in.in.text(maxKind); err != nil {
+		return err
+	}
+	filter.Limit, in.opened = 0, true
+	in.Open(filter)
+	return in.message(ctx)
+}
+
+// message answers a negentropy message.
+func (in *incoming) message(ctx context.Context) error {
+	msg, err := in.hex()
+	if err != nil {
+		return err
+	}
+	answer, err := in.Answer(ctx, msg)
+	if err != nil {
+		return err
+	}
+	return in.out.message(kindMsg, hex.EncodeToString(answer))
+}
+
+// hex reads the last element of a message, a negentropy message.
+func (s *stream) hex() ([]byte, error) {
+	text, err := s.in.text(maxHex)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := hex.DecodeString(text)
+	if err != nil {
+		return nil, malformed("a message that is not hex")
+	}
+	return msg, s.in.end()
+}
+
+// take takes an upload, a batch at a time.
+func (in *incoming) take(ctx context.Context) error {
+	var batch []events.Event
+	size := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := in.Take(ctx, batch)
+		batch, size = nil, 0
+		return err
+	}
+	err := in.in.elements(events.MaxEventBytes, func(text []byte) error {
+		e, ok, err := in.judge.event(text, anything)
+		if err != nil || !ok {
+			return err
+		}
+		batch = append(batch, e)
+		if size += len(text); len(batch) >= batchEvents || size >= batchBytes {
+			return flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	return in.in.end()
+}
+
+// give answers a request with one list of the events, however many batches of
+// ids it takes to find them.
+func (in *incoming) give(ctx context.Context) error {
+	return in.out.list(kindHave, func(add func(any) error) error {
+		var ids []negentropy.ID
+		count := 0
+		flush := func() error {
+			if len(ids) == 0 {
+				return nil
+			}
+			err := in.Give(ctx, ids, func(e events.Event) error { return add(e) })
+			ids = ids[:0]
+			return err
+		}
+		err := in.in.elements(maxKind+2*len(negentropy.ID{}), func(text []byte) error {
+			var word string
+			if err := json.Unmarshal(text, &word); err != nil {
+				return malformed("NEG-NEED: not a list of ids")
+			}
+			id, err := negentropy.ParseID(word)
+			if err != nil {
+				return malformed("NEG-NEED: %w", err)
+			}
+			if count++; count > maxNeeded {
+				return malformed("NEG-NEED: more than %d ids", maxNeeded)
+			}
+			if ids = append(ids, id); len(ids) == batchIDs {
+				return flush()
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+		return in.in.end()
+	})
+}
+
+// remoteHost is the network address of a peer.
+func remoteHost(s *stream) string {
+	ip, err := manet.ToIP(s.raw.Conn().RemoteMultiaddr())
+	if err != nil {
+		return s.raw.Conn().RemoteMultiaddr().String()
+	}
+	return ip.String()
+}
