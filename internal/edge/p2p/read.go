@@ -8,15 +8,17 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // Bounds of a message. What may be long, a list of events or ids, is read
 // element by element and never held as a whole.
 const (
 	maxKind = 16
-	// maxHex bounds a negentropy message in hex. All who speak this protocol
-	// stay within 4,096 bytes, which are 8,192 digits.
-	maxHex = 16 << 10
+	// maxHex bounds a negentropy message in hex. HORNETS stays within 4,096
+	// bytes; this is what relays take by websocket.
+	maxHex = 2 * negentropy.DefaultMessageLimit
 	// maxFilter bounds the text of a filter: some 950 authors.
 	maxFilter = 64 << 10
 	// maxReason bounds the text of a refusal.

@@ -94,7 +94,7 @@ func TestReadRefuses(t *testing.T) {
 		"[\"NEG-MSG\",\"N\",\"\\u1":         io.ErrUnexpectedEOF.Error(),
 		"[\"NEG-MSG\",\"N\",\"\\u12g4\"]\n": "is no escape",
 		"[\"" + strings.Repeat("A", 1<<20):  "more than 16 bytes",
-		"[\"NEG-MSG\",\"N\",\"" + strings.Repeat("0", 1<<20):          "more than 16384 bytes",
+		"[\"NEG-MSG\",\"N\",\"" + strings.Repeat("0", 1<<20):          "more than 120000 bytes",
 		"[\"NEG-HAVE\",\"N\",\"{}\"]\n":                               "where a list is due",
 		"[\"NEG-HAVE\",\"N\",\"nil\"]\n":                              "where a list is due",
 		"[\"NEG-HAVE\",\"N\",\"[}]\"]\n":                              "closes nothing",

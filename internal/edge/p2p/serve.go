@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -28,8 +27,8 @@ const (
 )
 
 // Responder answers one incoming session, for the relay that the peer syncs
-// with through us. One goroutine uses it. An error ends the session, and the
-// peer is told its text.
+// with through us. One goroutine uses it. An error ends the session; of a
+// [RefusedError] the peer is told the text.
 type Responder interface {
 	// Open begins a comparison of the events that match, and ends the one
 	// before; Answer answers a negentropy message of it.
@@ -55,7 +54,7 @@ func (h *Host) serve(s *stream) {
 		return
 	}
 	defer h.serving.leave(addr, id)
-	ctx, cancel := context.WithTimeoutCause(h.ctx, h.opts.timing.total, fmt.Errorf("the session takes longer than %s", h.opts.timing.total))
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.opts.timing.total, malformed("the session takes longer than %s", h.opts.timing.total))
 	defer cancel()
 	defer s.until(ctx)()
 	in := incoming{stream: s}
@@ -65,10 +64,22 @@ func (h *Host) serve(s *stream) {
 	}
 	if err != nil {
 		log.Info("dropped a peer", "err", err, "messages", in.messages, "events", in.judge.good, "bad", in.judge.bad)
-		s.refuse(err.Error())
+		s.refuse(reason(err))
 		return
 	}
 	_ = s.raw.Close() // both sides are done
+}
+
+// reason is what a peer is told of an error: nothing about our own network.
+func reason(err error) string {
+	refused := (*RefusedError)(nil)
+	switch {
+	case errors.As(err, &refused):
+		return refused.Message
+	case errors.Is(err, ErrMisbehaving), errors.Is(err, ErrInterrupted):
+		return err.Error()
+	}
+	return "error: the session could not be served"
 }
 
 // refuse tells the peer why its session ends, if it listens.
@@ -161,6 +172,10 @@ func (in *incoming) message(ctx context.Context) error {
 	msg, err := in.hex()
 	if err != nil {
 		return err
+	}
+	// No relay is shown what is malformed: some of them crash.
+	if _, err := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{FrameLimit: FrameLimit}).Respond(msg); err != nil {
+		return malformed("%w", err)
 	}
 	answer, err := in.Answer(ctx, msg)
 	if err != nil {

@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"slices"
@@ -96,7 +95,7 @@ func (s *shelfSession) Take(_ context.Context, batch []events.Event) error {
 	defer s.mu.Unlock()
 	for _, e := range batch {
 		if e.Content == "poison" {
-			return errors.New("the relay is gone")
+			return &RefusedError{"the relay is gone"}
 		}
 		s.have[e.ID] = e
 	}

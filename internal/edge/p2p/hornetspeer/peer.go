@@ -275,7 +275,7 @@ func (p *Peer) Sync(ctx context.Context, at string, filter events.Filter) error 
 		return err
 	}
 	defer raw.Close()
-	defer context.AfterFunc(ctx, func() { raw.Reset() })()
+	defer context.AfterFunc(ctx, func() { _ = raw.Reset() })()
 	return p.initiate(p.wrap(raw), filter)
 }
 
@@ -303,7 +303,7 @@ func (p *Peer) initiate(s io.ReadWriter, filter events.Filter) error {
 		}
 		switch msg[0] {
 		case "NEG-MSG":
-			done := false
+			var done bool
 			if done, last, err = p.step(s, neg, msg[2]); err == nil && done {
 				return send(s, "NEG-CLOSE", sessionID)
 			}
