@@ -20,6 +20,8 @@ import (
 type dhtCmd struct {
 	Status dhtStatusCmd `cmd:"" help:"Join the DHT and tell how it answers."`
 	Verify dhtVerifyCmd `cmd:"" help:"Ask through fresh nodes who holds a record."`
+
+	Directory dhtDirectoryCmd `cmd:"" help:"List the relays of a directory on the DHT, such as that of HORNETS."`
 }
 
 // dhtFlags are those of commands that start a DHT node of their own.

@@ -86,21 +86,23 @@ func (r relays) probe(ctx context.Context, url string) (events.Relay, error) {
 	if err != nil {
 		return events.Relay{}, err
 	}
-	return r.document(url, &info), nil
-}
-
-// document is what the stages want to know of a NIP-11 document. A HORNETS
-// extension that does not verify is as good as none.
-func (r relays) document(url string, info *relay.Info) events.Relay {
-	doc := events.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}
-	h, err := info.Hornets()
-	switch {
-	case err == nil:
-		doc.Hornets = &events.Hornets{PubKey: h.PubKey, PeerID: h.PeerID, Addrs: h.Addrs}
-	case !errors.Is(err, relay.ErrNoHornets):
+	doc, err := describe(url, &info)
+	if err != nil && !errors.Is(err, relay.ErrNoHornets) {
 		r.options.Log.Debug("passed over a HORNETS extension", "relay", url, "err", err)
 	}
-	return doc
+	return doc, nil
+}
+
+// describe is what the stages want to know of a NIP-11 document. The error is
+// that of its HORNETS extension, and then there is none.
+func describe(url string, info *relay.Info) (events.Relay, error) {
+	doc := events.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}
+	h, err := info.Hornets()
+	if err != nil {
+		return doc, fmt.Errorf("NIP-11: %w", err)
+	}
+	doc.Hornets = &events.Hornets{PubKey: h.PubKey, PeerID: h.PeerID, Addrs: h.Addrs}
+	return doc, nil
 }
 
 // follow tails a relay; see the port of ingest.Tail.

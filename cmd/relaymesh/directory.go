@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+type dhtDirectoryCmd struct {
+	dhtFlags
+	Slots int    `default:"16" help:"How many slots are looked up, from 0 on; at most 1024."`
+	Key   string `placeholder:"KEY" help:"Public key of the directory, 64 hex digits; that of HORNETS if not given."`
+}
+
+// Help says what the command does with what it finds.
+func (dhtDirectoryCmd) Help() string {
+	return `Reads the records under the salts nostr:relay:0, nostr:relay:1 and so on, and prints the relays that they name. Anyone may have
+written there: a relay counts only if its NIP-11 document carries a HORNETS extension that verifies. Nothing is published.
+With --json every entry is one line; those that do not count say why.`
+}
+
+// directoryEntry is what the command prints; its fields are stable.
+type directoryEntry struct {
+	Slot   int      `json:"slot"`
+	URL    string   `json:"url,omitempty"` // missing where the slot holds a document
+	Name   string   `json:"name,omitempty"`
+	PubKey string   `json:"pubkey,omitempty"`
+	PeerID string   `json:"peer_id,omitempty"`
+	Addrs  []string `json:"addrs,omitempty"`
+	Why    string   `json:"why,omitempty"` // why it does not count
+}
+
+// Run prints entries as they are found.
+func (c *dhtDirectoryCmd) Run(ctx context.Context, o *output) error {
+	key := bep44.HornetsDirectoryKey
+	if c.Key != "" {
+		if !events.IsHex(c.Key, 32) {
+			return usage("--key: want 64 lower-case hex digits, got %d characters", len(c.Key))
+		}
+		_, _ = hex.Decode(key[:], []byte(c.Key)) // checked above
+	}
+	if c.Slots < 1 || c.Slots > 1024 {
+		return usage("--slots: %d is not within 1 and 1024", c.Slots)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	var count int
+	var failed error
+	err := run.SearchDirectory(ctx, config.Config{AllowPrivate: c.AllowPrivate, DHT: c.DHT}, key, c.Slots, obs.NewLogger(o.err, "error"),
+		func(e run.DirectoryEntry) {
+			if e.Why == "" {
+				count++
+			}
+			failed = errors.Join(failed, c.print(o, e))
+		})
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
+	if count == 0 {
+		return fmt.Errorf("not found: none of %d slots names a relay whose document is signed", c.Slots)
+	}
+	return nil
+}
+
+func (c *dhtDirectoryCmd) print(o *output, e run.DirectoryEntry) error {
+	line := directoryEntry{Slot: e.Slot, URL: e.URL, Name: e.Relay.Name, Why: e.Why}
+	if h := e.Relay.Hornets; h != nil {
+		line.PubKey, line.PeerID, line.Addrs = h.PubKey, h.PeerID, h.Addrs
+	}
+	var err error
+	switch {
+	case c.JSON:
+		err = json.NewEncoder(o.out).Encode(line)
+	case e.Why != "":
+		_, err = fmt.Fprintf(o.err, "slot %d: %q does not count: %s\n", e.Slot, e.URL, e.Why)
+	default:
+		where := e.URL
+		if where == "" {
+			where = "/p2p/" + line.PeerID
+		}
+		_, err = fmt.Fprintf(o.out, "%d\t%q\t%q\t%s\n", e.Slot, where, line.Name, line.PubKey)
+	}
+	return err
+}
