@@ -26,6 +26,7 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Build a small world on loopback and show in it what relaymesh promises."`
 	Sync      syncCmd      `cmd:"" help:"Sync two relays with each other, once; no pipeline needed."`
 	Resolve   resolveCmd   `cmd:"" help:"Read a relay list from the DHT."`
+	Fetch     fetchCmd     `cmd:"" help:"Find a note, and if asked its thread, wherever it may be."`
 	Publish   publishCmd   `cmd:"" help:"Sign a relay list and send it on its way to the DHT."`
 	DHT       dhtCmd       `cmd:"" name:"dht" help:"Look at the DHT itself."`
 	Status    statusCmd    `cmd:"" help:"Show what waits in each stage and what is known."`

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -69,6 +70,9 @@ func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subj
 func Request[Response any](ctx context.Context, nc *nats.Conn, subject string, body any) (Response, error) {
 	var response Response
 	msg, err := nc.RequestWithContext(ctx, subject, events.Encode(body))
+	if errors.Is(err, nats.ErrNoResponders) {
+		return response, fmt.Errorf("service %s: nobody offers it: is the pipeline running?", subject)
+	}
 	if err != nil {
 		return response, fmt.Errorf("service %s: %w", subject, err)
 	}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+type fetchCmd struct {
+	What    string        `arg:"" name:"note" help:"note1…, nevent1…, naddr1…, the 64 hex digits of an id, or kind:pubkey:d."`
+	Author  string        `placeholder:"NPUB" help:"Who wrote it (npub or hex), if the code does not say."`
+	Relay   []string      `placeholder:"URL" help:"Relays that may have it, besides those that the code names."`
+	Thread  bool          `help:"Fetch what it refers to, too: its ancestors up to the root, and what they quote."`
+	JSON    bool          `help:"Print one JSON object with where it was found, instead of the bare events."`
+	Timeout time.Duration `default:"10s" help:"When to give up; at most 30s with --nats."`
+
+	NATS string `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"Have the fetchers of a running pipeline look for it."`
+	config.NATSAuth
+
+	DHTKey       string `name:"dht-key" group:"Without a pipeline" placeholder:"HEX" help:"The author's DHT key, under which their relay list is looked up."`
+	ThreadDepth  int    `default:"20" group:"Without a pipeline" help:"How many references away a thread may reach."`
+	ThreadCount  int    `default:"100" group:"Without a pipeline" help:"How many events a thread may have."`
+	AllowPrivate bool   `env:"RELAYMESH_ALLOW_PRIVATE" group:"Without a pipeline" help:"Talk to addresses on loopback and private networks, too."`
+	NsecFile     string `env:"RELAYMESH_NSEC_FILE" group:"Without a pipeline" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
+
+	DHT config.DHT `embed:"" prefix:"dht-" group:"DHT"`
+}
+
+// Help is the long help text.
+func (*fetchCmd) Help() string {
+	return "With --nats, the fetchers look wherever the pipeline knows of, and write what they find to its relay. Without, the " +
+		"relays of the code and of --relay are asked, and those of the author's list on the DHT if --dht-key is given; what is " +
+		"found is only printed. Events are printed one a line, the note first, each verified.\n\n" +
+		"Exit codes: 0 found, 1 not found or failed, 2 usage, 3 found, but not all of its thread, 130 interrupted."
+}
+
+// Run prints the note.
+func (c *fetchCmd) Run(ctx context.Context, o *output) error {
+	request, err := c.request()
+	if err != nil {
+		return err
+	}
+	response, err := c.fetch(ctx, request, o)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := json.NewEncoder(o.out).Encode(response); err != nil {
+			return err
+		}
+	}
+	missing := 0
+	for i, r := range append([]events.MissingNoteResponse{response}, response.Thread...) {
+		switch {
+		case !r.Found && i == 0:
+			return fmt.Errorf("not found: %s", r.Why)
+		case !r.Found || r.Event == nil:
+			missing++
+			fmt.Fprintf(o.err, "%s%s: %s\n", r.EventID, r.Address, r.Why)
+		case !c.JSON:
+			fmt.Fprintf(o.err, "%s: found at %s\n", r.Event.ID, r.RelayURL)
+			if err := json.NewEncoder(o.out).Encode(r.Event); err != nil {
+				return err
+			}
+		}
+	}
+	if missing > 0 {
+		return fmt.Errorf("%w: %d of %d events are missing", errPartly, missing, 1+len(response.Thread))
+	}
+	return nil
+}
+
+// request is what is asked for.
+func (c *fetchCmd) request() (events.MissingNoteRequest, error) {
+	n, err := schnorr.ParseNote(c.What)
+	if err != nil {
+		return events.MissingNoteRequest{}, usage("%q: %v", c.What, err)
+	}
+	if c.Author != "" {
+		if n.AuthorPubkey, err = schnorr.ParsePublicKey(c.Author); err != nil {
+			return events.MissingNoteRequest{}, usage("--author: %v", err)
+		}
+	}
+	n.DHTKey = c.DHTKey
+	var given []string
+	for _, raw := range c.Relay {
+		url, err := events.NormalizeRelayURL(raw, c.AllowPrivate || c.NATS != "") // fetchers have rules of their own
+		if err != nil {
+			return events.MissingNoteRequest{}, usage("--relay: %v", err)
+		}
+		given = append(given, url)
+	}
+	n.Relays = append(given, n.Relays...)
+	n.Relays = n.Relays[:min(len(n.Relays), events.MaxListRelays)]
+	if _, err := n.Validate(true); err != nil {
+		return events.MissingNoteRequest{}, usage("%v", err)
+	}
+	if c.NATS == "" && len(n.Relays) == 0 && n.DHTKey == "" {
+		return events.MissingNoteRequest{}, usage("where shall the note be looked for? Give --relay, --dht-key, or --nats to ask a running pipeline")
+	}
+	return events.MissingNoteRequest{NoteMissing: n, TimeoutMS: c.Timeout.Milliseconds(), Thread: c.Thread}, nil
+}
+
+func (c *fetchCmd) fetch(ctx context.Context, r events.MissingNoteRequest, o *output) (events.MissingNoteResponse, error) {
+	log := obs.NewLogger(o.err, "error")
+	if c.NATS == "" {
+		ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
+		return run.FetchOnce(ctx, config.Config{
+			AllowPrivate: c.AllowPrivate, NsecFile: c.NsecFile, DHT: c.DHT,
+			Fetch: config.Fetch{ThreadDepth: c.ThreadDepth, ThreadCount: c.ThreadCount},
+		}, r, log)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout+connectWait) // the fetcher keeps to the timeout itself
+	defer cancel()
+	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, cliName, log)
+	if err != nil {
+		return events.MissingNoteResponse{}, err
+	}
+	defer js.Conn().Close()
+	return run.Request[events.MissingNoteResponse](ctx, js.Conn(), events.ServiceNoteFetch, r)
+}
