@@ -1,0 +1,161 @@
+package schnorr
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+const (
+	// maxBatch is where larger batches gain little; it takes about 6 ms.
+	maxBatch = 256
+	// A sender is a suspect while it has sent at least suspectAfter bad
+	// signatures and one in suspectShare lately. In a full batch that would
+	// be eight bad ones, which quadruple its cost.
+	suspectAfter = 8
+	suspectShare = 32
+	// recently is how many events of a sender count.
+	recently = 1024
+	// suspectRate is how many events a second of a suspect are verified, one
+	// by one: less than a hundredth of a core.
+	suspectRate = 50
+	// suspectWait is when a suspect's other events are worth another try.
+	suspectWait = 2 * time.Minute
+	// maxSenders bounds what is remembered. Senders are as many as programs
+	// that may publish.
+	maxSenders = 1000
+)
+
+// Verifier checks signatures for many callers with [VerifyAll]. What comes
+// while batches are being verified makes the next one, so that batches are as
+// large as the load is high, and an event that comes alone is verified at
+// once. The zero value is ready; its methods may be called concurrently.
+//
+// A sender of many bad signatures is taken out of the batches, which its
+// events make slow for all the others, and verified one by one at a low rate.
+type Verifier struct {
+	mu      sync.Mutex
+	waiting []*request
+	workers int
+	senders map[string]*sender
+}
+
+// request is an event that a caller waits for.
+type request struct {
+	event  *events.Event
+	sender string
+	err    error
+	done   chan struct{}
+}
+
+// sender is what is remembered of one.
+type sender struct {
+	good, bad int
+	limit     *rate.Limiter // of a suspect, else nil
+}
+
+// SuspectError says that an event was not looked at, because its sender sends
+// too many bad signatures.
+type SuspectError struct{ Sender string }
+
+func (e *SuspectError) Error() string {
+	return fmt.Sprintf("sig: not checked yet, since %q sends many bad signatures and is limited to %d events a second", e.Sender, suspectRate)
+}
+
+// RetryAfter is when the event is worth another try.
+func (e *SuspectError) RetryAfter() time.Duration { return suspectWait }
+
+// Verify checks the signature of an event whose shape and id are known to be
+// right. The sender is whoever handed the event over, not its author. The
+// error is a [*SuspectError], or says what is wrong with the signature.
+func (v *Verifier) Verify(from string, e *events.Event) error {
+	r := &request{event: e, sender: from, done: make(chan struct{})}
+	v.mu.Lock()
+	if s := v.senders[from]; s != nil && s.limit != nil {
+		limit := s.limit
+		v.mu.Unlock()
+		return v.verifySuspect(r, limit)
+	}
+	v.waiting = append(v.waiting, r)
+	if v.workers < runtime.GOMAXPROCS(0) {
+		v.workers++
+		go v.work()
+	}
+	v.mu.Unlock()
+	<-r.done
+	return r.err
+}
+
+func (v *Verifier) verifySuspect(r *request, limit *rate.Limiter) error {
+	if !limit.Allow() {
+		return &SuspectError{r.sender}
+	}
+	r.err = verifyEvent(r.event)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.remember(r)
+	return r.err
+}
+
+// work verifies batches until nothing waits.
+func (v *Verifier) work() {
+	for {
+		v.mu.Lock()
+		n := min(len(v.waiting), maxBatch)
+		if n == 0 {
+			v.workers--
+			v.mu.Unlock()
+			return
+		}
+		batch := v.waiting[:n:n]
+		v.waiting = v.waiting[n:]
+		v.mu.Unlock()
+
+		all := make([]*events.Event, n)
+		for i, r := range batch {
+			all[i] = r.event
+		}
+		for i, err := range VerifyAll(all) {
+			batch[i].err = err
+		}
+		v.mu.Lock()
+		for _, r := range batch {
+			v.remember(r)
+		}
+		v.mu.Unlock()
+		for _, r := range batch {
+			close(r.done)
+		}
+	}
+}
+
+// remember counts a verdict for its sender.
+func (v *Verifier) remember(r *request) {
+	s := v.senders[r.sender]
+	if s == nil {
+		if len(v.senders) >= maxSenders || v.senders == nil {
+			v.senders = map[string]*sender{}
+		}
+		s = &sender{}
+		v.senders[r.sender] = s
+	}
+	if r.err == nil {
+		s.good++
+	} else {
+		s.bad++
+	}
+	if s.good+s.bad >= recently {
+		s.good, s.bad = s.good/2, s.bad/2
+	}
+	switch suspect := s.bad >= suspectAfter && s.bad*suspectShare >= s.good+s.bad; {
+	case !suspect:
+		s.limit = nil
+	case s.limit == nil:
+		s.limit = rate.NewLimiter(suspectRate, suspectRate)
+	}
+}
