@@ -25,6 +25,8 @@ type Config struct {
 	DHT   DHT   `embed:"" prefix:"dht-" group:"DHT"`
 	Fetch Fetch `embed:"" prefix:"fetch-" group:"Missing notes"`
 
+	Policy
+
 	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"6h" group:"Timing" help:"How often each record is refreshed on the DHT where the nodes near it are found to keep what they hold; where they forget it, every hour. 1h is strict: nodes that hold a record are sent it again every time. Also 10s, 15m, or another divisor of a minute, an hour or a day."`
 	ResolveEvery time.Duration `env:"RELAYMESH_RESOLVE_EVERY" default:"6h" group:"Timing" help:"How often an author's relay list is looked up; a divisor like above."`
 	SyncEvery    time.Duration `env:"RELAYMESH_SYNC_EVERY" default:"15m" group:"Timing" help:"How often a relay is synced; a divisor like above."`
@@ -38,6 +40,25 @@ type Config struct {
 type NATSAuth struct {
 	NATSCreds string `name:"nats-creds" env:"RELAYMESH_NATS_CREDS" placeholder:"FILE" help:"File with the NATS credentials: an nkey seed, or a .creds file."`
 	NATSCA    string `name:"nats-ca" env:"RELAYMESH_NATS_CA" placeholder:"FILE" help:"File with the certificates (PEM) that NATS servers must be signed by, instead of the system's."`
+}
+
+// Policy is whose events ingest cares for, and what they may lead to.
+type Policy struct {
+	Authors          []string `env:"RELAYMESH_AUTHORS" placeholder:"NPUB" group:"Policy" help:"Care for these authors (npub or hex). Without this and --follows: for everyone."`
+	Follows          []string `env:"RELAYMESH_FOLLOWS" placeholder:"NPUB" group:"Policy" help:"Care for these authors and for whom they follow, by the lists (kind 3) at the relay."`
+	FollowDepth      int      `env:"RELAYMESH_FOLLOW_DEPTH" default:"1" group:"Policy" help:"How far --follows goes: 1 is whom they follow, 2 also whom those follow, and so on."`
+	MissingKinds     []int    `env:"RELAYMESH_MISSING_KINDS" placeholder:"KIND" group:"Policy" help:"Look for what events of these kinds refer to; by default 1, 6, 16, 20, 21, 22, 1111, 1808, 9802 and 30023, the only ones that refer to anything."`
+	MissingPerMinute int      `env:"RELAYMESH_MISSING_PER_MINUTE" default:"120" group:"Policy" help:"How many missing notes the events of one author may lead to in a minute; 0 is unbounded."`
+}
+
+func (p Policy) checkPolicy() (errs []error) {
+	if p.FollowDepth < 1 || p.FollowDepth > 5 {
+		errs = append(errs, fmt.Errorf("--follow-depth: %d is not in 1..5", p.FollowDepth))
+	}
+	if p.MissingPerMinute < 0 {
+		errs = append(errs, fmt.Errorf("--missing-per-minute: %d is negative", p.MissingPerMinute))
+	}
+	return errs
 }
 
 // DHT is the DHT node of dhtworkers.
@@ -88,6 +109,7 @@ func (c *Config) Validate() error {
 	if c.Fetch.ThreadDepth < 0 || c.Fetch.ThreadCount < 0 {
 		errs = append(errs, errors.New("--fetch-thread-depth, --fetch-thread-count: must not be negative"))
 	}
+	errs = append(errs, c.checkPolicy()...)
 	if c.Drain <= 0 {
 		errs = append(errs, errors.New("--drain: must be longer than 0"))
 	}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -22,23 +23,41 @@ func Ingest(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	s := &ingest.Stage{
+	var verifier schnorr.Verifier
+	p := ingest.Ports{
 		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Links: open[events.Link](&kv, events.BucketLinks),
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
-		Verify:  schnorr.Verify, VerifyList: schnorr.VerifyRelayList,
-		AllowPrivate: e.Config.AllowPrivate, Now: time.Now,
+		Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList,
+		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Now: time.Now,
 	}
 	tails := e.Config.Tail
+	var local *relay.Local // nil without a relay
 	if e.Config.Relay != "" {
-		s.Missing = missing(relay.NewLocal(e.relays.home, e.Config.Relay))
+		local = relay.NewLocal(e.relays.home, e.Config.Relay)
+		p.Missing = missing(local)
 		tails = append([]string{e.Config.Relay}, tails...)
 	}
 	if kv.err != nil {
 		return kv.err
 	}
-	b.Handle(consumer(events.ConsumerIngest), s.Handle)
+	p.Policy = ingest.Policy{MissingKinds: e.Config.MissingKinds, MissingPerMinute: e.Config.MissingPerMinute}
+	if len(e.Config.Follows) > 0 && local == nil {
+		return errors.New("--follows: needs --relay, whose follow lists it reads")
+	}
+	ours, err := newCircle(e.Config.Policy, local.Query, e.Log)
+	if err != nil {
+		return err
+	}
 
 	group, ctx := errgroup.WithContext(ctx)
+	if ours != nil {
+		if err := ours.await(ctx); err != nil {
+			return nil //nolint:nilerr // only when stopped
+		}
+		p.Policy.Ours = ours.has
+		group.Go(func() error { ours.keep(ctx); return nil })
+	}
+	b.Handle(consumer(events.ConsumerIngest), ingest.New(p).Handle)
 	group.Go(func() error { return b.Run(ctx) })
 	for _, url := range tails {
 		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.relays.follow(url), Publish: b.Publish}

@@ -217,13 +217,14 @@ func consumer(name string) events.Consumer {
 // ingest runs the first stage. f, here and below, may be nil.
 func (w *world) ingest(f *faults) *worker {
 	return w.work(events.StageIngest, f, func(*bus.Bus) handlers {
-		s := &ingest.Stage{
+		var verifier schnorr.Verifier
+		s := ingest.New(ingest.Ports{
 			Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
 			Records: faulty(w, f, store[events.Record](w, events.BucketRecords)),
 			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
 			Missing: w.relays.missing,
-			Verify:  schnorr.Verify, VerifyList: schnorr.VerifyRelayList, Now: time.Now,
-		}
+			Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList, ResolveEvery: resolveEvery, Now: time.Now,
+		})
 		return handlers{events.ConsumerIngest: s.Handle}
 	})
 }

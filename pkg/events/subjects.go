@@ -16,6 +16,11 @@ const (
 	SubjectNoteMissing     = "note.missing"
 )
 
+// HeaderSender is the NATS header by which a producer of event.received names
+// itself, at most 256 bytes: a relay by its URL, say. Events of senders that
+// send many bad signatures are slowed down; those without a name share one.
+const HeaderSender = "Relaymesh-Sender"
+
 // The outcome subjects: the stages publish here what happened.
 const (
 	SubjectRecordPublished = "record.published"

@@ -15,6 +15,9 @@ type Message struct {
 	// Cause identifies the message: it stays the same when it is delivered
 	// again and differs between two messages of equal content.
 	Cause string
+	// Sender is who published it, by its own word ([Output]); "" if it does
+	// not say.
+	Sender string
 }
 
 // Key returns the last token of the subject: the key of a keyed subject.
@@ -28,6 +31,9 @@ type Output struct {
 	// subject and content, so that a handler that runs twice on the same input
 	// publishes once. For event.received it is the id of the event.
 	ID string
+	// Sender names who hands the message over where that is not the stage
+	// itself: it keeps the events of one source apart from those of others.
+	Sender string
 	// Cron makes the output a recurring schedule that publishes Data to
 	// Subject (a six-field expression in UTC, see [Cron]); it replaces the
 	// schedule that Subject had before.

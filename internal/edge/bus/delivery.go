@@ -21,9 +21,13 @@ const (
 	headerCause       = "Relaymesh-Cause"
 	headerHistory     = "Relaymesh-History"     // JSON of earlier [events.Death]s
 	headerCorrelation = "Relaymesh-Correlation" // passed on to outputs
+	headerSender      = events.HeaderSender
 )
 
-const maxCorrelation = 128
+const (
+	maxCorrelation = 128
+	maxSender      = 256
+)
 
 // delivery is one delivery of a message, from pull to verdict. Written by the
 // router's goroutine until the watermill message is acked or nacked, then read
@@ -75,6 +79,9 @@ func newDelivery(ctx context.Context, c events.Consumer, raw jetstream.Msg) (*de
 // apart.
 func original(stream, subject, id string, h nats.Header, data []byte) events.Message {
 	m := events.Message{Subject: subject, Data: data, Cause: id}
+	if sender := h.Get(headerSender); len(sender) <= maxSender {
+		m.Sender = sender
+	}
 	if stream != events.StreamRetry {
 		return m
 	}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -50,6 +51,7 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Out
 	if correlation != "" {
 		msg.Header.Set(headerCorrelation, correlation)
 	}
+	msg.Header.Set(headerSender, cmp.Or(out.Sender, b.options.Stage))
 	id := out.ID
 	if id == "" {
 		id = contentID(b.options.Stage, out.Subject, out.Data)

@@ -24,6 +24,7 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 		headerAttempt:     {strconv.Itoa(d.Attempt)},
 		headerCause:       {d.Cause},
 		headerCorrelation: {d.message.Metadata.Get(headerCorrelation)},
+		headerSender:      {d.Sender},
 	}}
 	if d.history != "" {
 		msg.Header.Set(headerHistory, d.history)

@@ -11,11 +11,19 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage"
 )
 
-// keyClaim says that key is the DHT key of an author; by is whose word it is
-// ("" for a producer on the bus) and at when it was given, in Unix seconds.
+// keyClaim says that key is the DHT key of an author.
 type keyClaim struct {
-	key, by string
-	at      int64
+	key string
+	source
+}
+
+// source is whose word something is ("" for a producer on the bus) and when it
+// was given, in Unix seconds; again says that it has been handled before, with
+// what success is not known.
+type source struct {
+	by    string
+	at    int64
+	again bool
 }
 
 // learnKey puts a claim into an author. The author's own word replaces
@@ -50,6 +58,36 @@ func learnList(a events.Author, via string, l events.List) (events.Author, bool)
 	a.Lists[via] = l
 	return a, true
 }
+
+// known is what is remembered of an author to leave KV alone: while it covers
+// what an event says of them, the event neither changes their value there nor
+// makes a look-up due.
+type known struct {
+	key   keyClaim
+	until int64 // Unix seconds
+}
+
+// remember returns what is known of an author for whom author.seen has been
+// published at now if that was due; it is published once in resolveEvery
+// seconds.
+func remember(a events.Author, now, resolveEvery int64) known {
+	until := now + resolveEvery
+	if a.NextResolve > now {
+		until = a.NextResolve
+	}
+	return known{keyClaim{a.DHTKey, source{by: a.DHTKeyBy, at: a.DHTKeyAt}}, min(until, a.LastSeen+writeSeenEvery)}
+}
+
+// covers reports whether a claim at now changes nothing.
+func (k known) covers(pubkey string, c keyClaim, now int64) bool {
+	was := events.Author{DHTKey: k.key.key, DHTKeyBy: k.key.by, DHTKeyAt: k.key.at}
+	is := learnKey(pubkey, was, c)
+	return now < k.until && is.DHTKey == was.DHTKey && is.DHTKeyBy == was.DHTKeyBy && is.DHTKeyAt == was.DHTKeyAt
+}
+
+// writeSeenEvery is how old LastSeen may be, in seconds: not every event is
+// worth a write.
+const writeSeenEvery = 24 * 3600
 
 // seeAuthor notes that an author was seen at now.
 func seeAuthor(a events.Author, now int64) events.Author {

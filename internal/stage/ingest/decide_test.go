@@ -216,7 +216,7 @@ func TestDHTKeyTagBelongsToWhomItIsAbout(t *testing.T) {
 }
 
 func TestLearnKey(t *testing.T) {
-	claim := func(key, by string, at int64) keyClaim { return keyClaim{key, by, at} }
+	claim := func(key, by string, at int64) keyClaim { return keyClaim{key, source{by: by, at: at}} }
 	for name, tc := range map[string]struct {
 		claims []keyClaim
 		want   string

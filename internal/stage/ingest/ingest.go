@@ -15,9 +15,16 @@ import (
 // retryAfter is the first wait when a port fails; the bus lets it grow.
 const retryAfter = 2 * time.Second
 
-// Stage is the handler of ingest and its ports. All fields are set before
-// Handle is called, which may then run many times at once.
+// Stage is the handler of ingest and its ports. Make it with [New].
 type Stage struct {
+	Ports
+	known *recent[string, known]
+	seen  *recent[string, struct{}]
+	quota quota
+}
+
+// Ports are what ingest needs of the world.
+type Ports struct {
 	Authors stage.Store[events.Author]
 	Records stage.Store[events.Record]
 	Links   stage.Store[events.Link]
@@ -25,16 +32,40 @@ type Stage struct {
 	// Missing returns those of the references that the local relay does not
 	// have. It asks for many callers at once.
 	Missing func(ctx context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error)
-	// Verify checks id and signature of an event.
-	Verify func(e *events.Event) error
+	// Verify checks the signature of an event whose id is right, with those
+	// of many callers at once; sender is who handed it over. An error with a
+	// method RetryAfter() time.Duration says that it has not been looked at.
+	Verify func(sender string, e *events.Event) error
 	// VerifyList checks a BIP-340 signature over SHA-256 of the JSON array of
 	// a relay list.
 	VerifyList func(relays []string, signature, pubkey string) error
 
+	Policy Policy
+	// ResolveEvery is how often an author's list is looked up; author.seen is
+	// published once in that time.
+	ResolveEvery time.Duration
 	// AllowPrivate accepts relays on the own machine and network.
 	AllowPrivate bool
 	Now          func() time.Time
 }
+
+// New returns a stage, whose Handle may be called many times at once.
+func New(p Ports) *Stage {
+	return &Stage{
+		Ports: p,
+		known: newRecent[string, known](knownAuthors), seen: newRecent[string, struct{}](seenEvents),
+		quota: quota{perMinute: p.Policy.MissingPerMinute},
+	}
+}
+
+const (
+	// seenEvents is how many ids are remembered at least; twice as many are
+	// 35 MiB.
+	seenEvents = 1 << 17
+	// knownAuthors is how many authors are remembered at least; twice as many
+	// are 25 MiB.
+	knownAuthors = 1 << 16
+)
 
 // Handle takes one message of the intake stream.
 func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
@@ -42,17 +73,20 @@ func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, 
 	var err error
 	switch m.Subject {
 	case events.SubjectEventReceived:
-		out, err = s.event(ctx, m.Data)
+		out, err = s.event(ctx, m)
 	case events.SubjectAuthorSeen:
-		out, err = s.authorSeen(ctx, m.Data)
+		out, err = s.authorSeen(ctx, m)
 	case events.SubjectRelayListSigned:
-		out, err = s.relayListSigned(ctx, m.Data)
+		out, err = s.relayListSigned(ctx, m)
 	case events.SubjectRelayDiscovered:
 		out, err = s.relayDiscovered(ctx, m.Data)
 	case events.SubjectNoteMissing:
 		out, err = s.noteMissing(ctx, m.Data)
 	default:
 		err = bad(fmt.Errorf("subject %s is not one that ingest takes", m.Subject))
+	}
+	if later := interface{ RetryAfter() time.Duration }(nil); errors.As(err, &later) {
+		return nil, events.Retry(later.RetryAfter(), err.Error())
 	}
 	if refused := (inputError{}); errors.As(err, &refused) {
 		return out, events.Reject(refused.Error())
@@ -70,36 +104,50 @@ func (e inputError) Unwrap() error { return e.error }
 
 func bad(err error) error { return inputError{err} }
 
-// event takes a Nostr event, as on the wire.
-func (s *Stage) event(ctx context.Context, data []byte) ([]events.Output, error) {
-	e, err := events.ParseEvent(data)
+// event takes a Nostr event, as on the wire. What was done before is known by
+// its id, which costs a fraction of decoding it. Only a first attempt may be
+// taken for done, because an event is remembered when it has been handled, and
+// its outputs may fail to be published after that.
+func (s *Stage) event(ctx context.Context, m events.Message) ([]events.Output, error) {
+	id, _ := events.PeekID(m.Data)
+	if _, seen := s.seen.get(id); seen && m.Attempt <= 1 {
+		return nil, nil
+	}
+	e, err := events.ParseEvent(m.Data)
 	if err != nil {
 		return nil, bad(err)
 	}
-	return s.accept(ctx, &e)
+	return s.accept(ctx, &e, m)
 }
 
-func (s *Stage) accept(ctx context.Context, e *events.Event) ([]events.Output, error) {
+// accept takes an event of the right shape and id.
+func (s *Stage) accept(ctx context.Context, e *events.Event, m events.Message) ([]events.Output, error) {
+	if !s.Policy.ours(e.PubKey) || events.Ephemeral(e.Kind) {
+		return nil, nil
+	}
 	if err := e.CheckTime(s.Now().Unix()); err != nil {
 		return nil, bad(err)
 	}
-	if err := s.Verify(e); err != nil {
+	if err := s.Verify(m.Sender, e); err != nil {
 		return nil, bad(err)
-	}
-	if events.Ephemeral(e.Kind) {
-		return nil, nil
 	}
 	f, err := decideEvent(e, s.AllowPrivate)
 	if err != nil {
 		return nil, bad(err)
 	}
-	return s.learn(ctx, e.PubKey, f, e.PubKey, e.CreatedAt)
+	if !s.Policy.refers(e.Kind) {
+		f.refs = nil
+	}
+	out, err := s.learn(ctx, e.PubKey, f, source{by: e.PubKey, at: e.CreatedAt, again: m.Attempt > 1})
+	if err == nil {
+		s.seen.put(e.ID, struct{}{})
+	}
+	return out, err
 }
 
 // learn writes what was found to KV and then says whom to wake: the order
-// matters, see the package documentation. by and at are whose word it is and
-// when it was given.
-func (s *Stage) learn(ctx context.Context, pubkey string, f finding, by string, at int64) ([]events.Output, error) {
+// matters, see the package documentation.
+func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source) ([]events.Output, error) {
 	var out []events.Output
 	if f.record != nil {
 		if err := s.keep(ctx, f.target, *f.record); err != nil {
@@ -111,20 +159,20 @@ func (s *Stage) learn(ctx context.Context, pubkey string, f finding, by string, 
 		})
 	}
 	for _, owner := range slices.Sorted(maps.Keys(f.keys)) {
-		if owner != pubkey {
-			wake, err := s.see(ctx, owner, nil, keyClaim{f.keys[owner], by, at})
+		if owner != pubkey && s.Policy.ours(owner) {
+			wake, err := s.see(ctx, owner, nil, keyClaim{f.keys[owner], from})
 			if err != nil {
 				return nil, err
 			}
 			out = append(out, wake...)
 		}
 	}
-	wake, err := s.see(ctx, pubkey, &f, keyClaim{f.keys[pubkey], by, at})
+	wake, err := s.see(ctx, pubkey, &f, keyClaim{f.keys[pubkey], from})
 	if err != nil {
 		return nil, err
 	}
 	out = append(out, wake...)
-	missing, err := s.wanted(ctx, f.refs, f.keys)
+	missing, err := s.wanted(ctx, pubkey, f.refs, f.keys)
 	return append(out, missing...), err
 }
 
@@ -157,6 +205,9 @@ func (s *Stage) keep(ctx context.Context, target string, put events.Record) erro
 // see writes what is known of an author and returns the wake-ups that follow.
 func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyClaim) ([]events.Output, error) {
 	now := s.Now().Unix()
+	if k, found := s.known.get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
+		return nil, nil
+	}
 	author, err := s.Authors.Update(ctx, pubkey, func(old events.Author, found bool) (events.Author, bool) {
 		next := learnKey(pubkey, old, claim)
 		changed := !found || next.DHTKey != old.DHTKey || next.DHTKeyAt != old.DHTKeyAt
@@ -165,8 +216,7 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 			next, newer = learnList(next, f.via, *f.list)
 			changed = changed || newer
 		}
-		// Not every event is worth a write: a day is close enough for LastSeen.
-		if !changed && now-old.LastSeen < 24*3600 {
+		if !changed && now-old.LastSeen < writeSeenEvery {
 			return old, false
 		}
 		return seeAuthor(next, now), true
@@ -194,11 +244,13 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 			ID: fmt.Sprintf("seen:%s:%s:%d:%d", pubkey, author.DHTKey, author.DHTKeyAt, author.NextResolve),
 		})
 	}
+	s.known.put(pubkey, remember(author, now, int64(s.ResolveEvery/time.Second)))
 	return out, nil
 }
 
-// wanted returns a wake-up for each reference that the local relay lacks.
-func (s *Stage) wanted(ctx context.Context, refs []events.NoteMissing, keys map[string]string) ([]events.Output, error) {
+// wanted returns a wake-up for each reference of pubkey's that the local relay
+// lacks, up to the author's quota.
+func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMissing, keys map[string]string) ([]events.Output, error) {
 	if len(refs) == 0 {
 		return nil, nil
 	}
@@ -207,7 +259,7 @@ func (s *Stage) wanted(ctx context.Context, refs []events.NoteMissing, keys map[
 		return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)
 	}
 	var out []events.Output
-	for _, ref := range missing {
+	for _, ref := range missing[:s.quota.take(pubkey, len(missing), s.Now().Unix()/60)] {
 		if ref.DHTKey == "" {
 			ref.DHTKey = keys[ref.AuthorPubkey]
 		}

@@ -15,8 +15,8 @@ import (
 const maxAuthors = 1000
 
 // authorSeen takes the public author.seen.
-func (s *Stage) authorSeen(ctx context.Context, data []byte) ([]events.Output, error) {
-	p, err := events.Decode[events.AuthorSeen](data)
+func (s *Stage) authorSeen(ctx context.Context, m events.Message) ([]events.Output, error) {
+	p, err := events.Decode[events.AuthorSeen](m.Data)
 	if err != nil {
 		return nil, bad(err)
 	}
@@ -33,7 +33,10 @@ func (s *Stage) authorSeen(ctx context.Context, data []byte) ([]events.Output, e
 	if err != nil {
 		return nil, bad(err)
 	}
-	out, err := s.see(ctx, p.PubKey, nil, keyClaim{key: p.DHTKey})
+	if !s.Policy.ours(p.PubKey) {
+		return nil, nil
+	}
+	out, err := s.see(ctx, p.PubKey, nil, keyClaim{p.DHTKey, source{again: m.Attempt > 1}})
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +51,8 @@ func (s *Stage) authorSeen(ctx context.Context, data []byte) ([]events.Output, e
 // relayListSigned takes the public relaylist.signed. An event proves that key
 // and list are the author's. A bare signature proves the list: the record is
 // kept alive, but the key counts as a hint only.
-func (s *Stage) relayListSigned(ctx context.Context, data []byte) ([]events.Output, error) {
-	p, err := events.Decode[events.RelayListSigned](data)
+func (s *Stage) relayListSigned(ctx context.Context, m events.Message) ([]events.Output, error) {
+	p, err := events.Decode[events.RelayListSigned](m.Data)
 	if err != nil {
 		return nil, bad(err)
 	}
@@ -60,10 +63,13 @@ func (s *Stage) relayListSigned(ctx context.Context, data []byte) ([]events.Outp
 		if p.Event.Kind != kindDHTList {
 			return nil, bad(fmt.Errorf("event: kind is %d, want %d", p.Event.Kind, kindDHTList))
 		}
-		return s.accept(ctx, p.Event)
+		return s.accept(ctx, p.Event, m)
 	}
 	if !events.IsHex(p.PubKey, 32) {
 		return nil, bad(errors.New("pubkey: want 64 lower-case hex digits"))
+	}
+	if !s.Policy.ours(p.PubKey) {
+		return nil, nil
 	}
 	if p.Signature == "" {
 		return nil, bad(errors.New("signature: missing; sign the list or send the event that carries it"))
@@ -93,7 +99,7 @@ func (s *Stage) relayListSigned(ctx context.Context, data []byte) ([]events.Outp
 		return nil, bad(err)
 	}
 	f := finding{record: &record, target: stage.TargetHex(item), keys: map[string]string{p.PubKey: p.DHTKey}}
-	return s.learn(ctx, p.PubKey, f, "", p.CreatedAt)
+	return s.learn(ctx, p.PubKey, f, source{at: p.CreatedAt, again: m.Attempt > 1})
 }
 
 // relayDiscovered takes the public relay.discovered.
@@ -114,6 +120,7 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]events.Outp
 			return nil, bad(fmt.Errorf("authors[%d]: want 64 lower-case hex digits", i))
 		}
 	}
+	p.Authors = slices.DeleteFunc(p.Authors, func(author string) bool { return !s.Policy.ours(author) })
 	for _, author := range p.Authors {
 		if err := s.hint(ctx, url, author); err != nil {
 			return nil, err
@@ -149,5 +156,5 @@ func (s *Stage) noteMissing(ctx context.Context, data []byte) ([]events.Output, 
 	if p, err = p.Validate(s.AllowPrivate); err != nil {
 		return nil, bad(err)
 	}
-	return s.wanted(ctx, []events.NoteMissing{p}, nil)
+	return s.wanted(ctx, "", []events.NoteMissing{p}, nil)
 }

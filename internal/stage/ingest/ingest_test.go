@@ -1,0 +1,227 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// memory is a store that counts what it is asked.
+type memory[T any] struct {
+	stage.Store[T] // what the tests do not need
+	values         map[string]T
+	asked          int
+}
+
+func (m *memory[T]) Update(_ context.Context, key string, change func(T, bool) (T, bool)) (T, error) {
+	m.asked++
+	old, found := m.values[key]
+	value, write := change(old, found)
+	if !write {
+		return old, nil
+	}
+	m.values[key] = value
+	return value, nil
+}
+
+// bench is a stage whose events are signed by the word "signed".
+type bench struct {
+	*Stage
+	t        *testing.T
+	authors  *memory[events.Author]
+	verified int
+	now      int64
+}
+
+func newBench(t *testing.T, p Policy) *bench {
+	b := &bench{t: t, authors: &memory[events.Author]{values: map[string]events.Author{}}, now: 1_700_000_000}
+	b.Stage = New(Ports{
+		Authors: b.authors, Policy: p, ResolveEvery: time.Hour,
+		Missing: func(_ context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error) { return refs, nil },
+		Verify: func(_ string, e *events.Event) error {
+			if b.verified++; !strings.HasPrefix(e.Sig, "0") {
+				return errors.New("sig: forged")
+			}
+			return nil
+		},
+		Now: func() time.Time { return time.Unix(b.now, 0) },
+	})
+	return b
+}
+
+// take handles an event at the n-th attempt, and returns the subjects of what
+// it leads to.
+func (b *bench) take(e events.Event, attempt int) (subjects []string, v events.Verdict) {
+	out, v := b.Handle(b.t.Context(), events.Message{Subject: events.SubjectEventReceived, Data: events.Encode(e), Attempt: attempt})
+	for _, o := range out {
+		subjects = append(subjects, o.Subject)
+	}
+	return subjects, v
+}
+
+func textNote(author, text string, tags ...events.Tag) events.Event {
+	e := events.Event{PubKey: author, Kind: 1, CreatedAt: 1_600_000_000, Content: text, Sig: strings.Repeat("0", 128), Tags: append([]events.Tag{}, tags...)}
+	e.ID = e.Hash()
+	return e
+}
+
+func TestADuplicateCostsNoVerification(t *testing.T) {
+	b := newBench(t, Policy{})
+	e := textNote(alice, "a")
+	forged := e
+	forged.Sig = strings.Repeat("1", 128)
+	if _, v := b.take(forged, 1); !v.IsReject() {
+		t.Errorf("forged: %v", v)
+	}
+	first, v := b.take(e, 1)
+	if !v.IsDone() || len(first) != 1 {
+		t.Fatalf("after a forged one of the same id: %v, %v", first, v)
+	}
+	for _, again := range []events.Event{e, forged} {
+		if out, v := b.take(again, 1); !v.IsDone() || len(out) != 0 || b.verified != 2 {
+			t.Errorf("a duplicate: %v, %v, verified %d times", out, v, b.verified)
+		}
+	}
+	// Its outputs may not have been stored.
+	if out, v := b.take(e, 2); !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(first) {
+		t.Errorf("second attempt: %v, %v, want %v again", out, v, first)
+	}
+}
+
+func TestAKnownAuthorCostsNoKV(t *testing.T) {
+	b := newBench(t, Policy{})
+	seen := func(text string, attempt int, want bool) {
+		t.Helper()
+		out, _ := b.take(textNote(alice, text), attempt)
+		if got := len(out) == 1 && out[0] == events.AuthorSeenSubject(alice); got != want || len(out) > 1 {
+			t.Errorf("%s: %v, want author.seen %v", text, out, want)
+		}
+	}
+	seen("first", 1, true)
+	if seen("second", 1, false); b.authors.asked != 1 {
+		t.Errorf("KV was asked %d times for two notes", b.authors.asked)
+	}
+	seen("third, on its second attempt", 2, true)
+	b.now += 3601
+	seen("a window later", 1, true)
+
+	// Looked up meanwhile: nothing is due before the next time.
+	b.authors.values[alice] = events.Author{FirstSeen: 1, LastSeen: b.now, NextResolve: b.now + 5000}
+	b.now += 3601
+	seen("looked up", 1, false)
+	b.now += 1500
+	seen("due again", 1, true)
+}
+
+func TestKnownCoversWhatChangesNothing(t *testing.T) {
+	const now = 1000
+	k := remember(events.Author{DHTKey: dhtA, DHTKeyBy: alice, DHTKeyAt: 5, LastSeen: now, NextResolve: now + 60}, now, 3600)
+	claim := func(key, by string, at int64) keyClaim { return keyClaim{key, source{by: by, at: at}} }
+	for name, tc := range map[string]struct {
+		claim keyClaim
+		at    int64
+		want  bool
+	}{
+		"no claim":           {claim("", alice, 9), now, true},
+		"the same":           {claim(dhtA, alice, 9), now, true},
+		"a stranger's":       {claim(dhtB, bob, 9), now, true},
+		"an older one":       {claim(dhtB, alice, 4), now, true},
+		"a newer one":        {claim(dhtB, alice, 6), now, false},
+		"no claim, but late": {claim("", alice, 9), now + 60, false},
+	} {
+		if got := k.covers(alice, tc.claim, tc.at); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+	if k := remember(events.Author{LastSeen: now - 24*3600 + 5}, now, 3600); k.until != now+5 {
+		t.Errorf("known until %d, but LastSeen is to be written from %d on", k.until, now+5)
+	}
+}
+
+func TestOthersHaveNoEffect(t *testing.T) {
+	b := newBench(t, Policy{Ours: func(pubkey string) bool { return pubkey == alice }})
+	if out, v := b.take(textNote(bob, "b", events.Tag{"e", id1}), 1); !v.IsDone() || len(out) != 0 || b.verified != 0 || b.authors.asked != 0 {
+		t.Errorf("bob: %v, %v", out, v)
+	}
+	// The key of a stranger replied to is used, but the stranger stays one.
+	out, v := b.take(textNote(alice, "a", events.Tag{"e", id1}, events.Tag{"p", bob}, events.Tag{"dht_key", dhtB}), 1)
+	if want := []string{events.AuthorSeenSubject(alice), events.NoteMissingSubject(id1)}; !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(want) || len(b.authors.values) != 1 {
+		t.Errorf("alice: %v, %v, want %v", out, v, want)
+	}
+}
+
+func TestMissingKindsAndQuota(t *testing.T) {
+	b := newBench(t, Policy{MissingKinds: []int{1}, MissingPerMinute: 3})
+	refs := func(author string, kind, n int, text string) (missing int) {
+		e := textNote(author, text)
+		e.Kind = kind
+		for i := range n {
+			e.Tags = append(e.Tags, events.Tag{"e", fmt.Sprintf("%064x", i)})
+		}
+		e.ID = e.Hash()
+		out, _ := b.take(e, 1)
+		for _, subject := range out {
+			if strings.HasPrefix(subject, events.SubjectNoteMissing) {
+				missing++
+			}
+		}
+		return missing
+	}
+	for _, tc := range []struct {
+		author    string
+		kind, n   int
+		wait      int64
+		want      int
+		text, why string
+	}{
+		{alice, 6, 2, 0, 0, "repost", "a kind that is left out"},
+		{alice, 1, 2, 0, 2, "one", "within the quota"},
+		{alice, 1, 2, 0, 1, "two", "what is left of it"},
+		{alice, 1, 2, 0, 0, "three", "nothing is left"},
+		{bob, 1, 2, 0, 2, "four", "of another author"},
+		{alice, 1, 2, 60, 2, "five", "a minute later"},
+	} {
+		b.now += tc.wait
+		if got := refs(tc.author, tc.kind, tc.n, tc.text); got != tc.want {
+			t.Errorf("%s: %d notes are missing, want %d", tc.why, got, tc.want)
+		}
+	}
+}
+
+type laterError struct{ error }
+
+func (laterError) RetryAfter() time.Duration { return time.Hour }
+
+func TestAnEventThatWasNotLookedAtComesAgain(t *testing.T) {
+	b := newBench(t, Policy{})
+	b.Verify = func(string, *events.Event) error { return laterError{errors.New("busy")} }
+	_, v := b.take(textNote(alice, "a"), 1)
+	if after, retry := v.RetryAfter(); !retry || after != time.Hour {
+		t.Errorf("verdict %v after %v", v, after)
+	}
+}
+
+func TestRecentForgetsTheOldest(t *testing.T) {
+	r := newRecent[int, int](10)
+	for i := range 35 {
+		r.put(i, i)
+		r.get(3) // in use
+	}
+	if len(r.young)+len(r.old) > 20 {
+		t.Errorf("%d are remembered", len(r.young)+len(r.old))
+	}
+	for _, i := range []int{3, 34, 26} {
+		if v, ok := r.get(i); !ok || v != i {
+			t.Errorf("%d is forgotten", i)
+		}
+	}
+	if _, ok := r.get(5); ok {
+		t.Error("5 is not forgotten")
+	}
+}

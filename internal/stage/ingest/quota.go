@@ -1,0 +1,28 @@
+package ingest
+
+import "sync"
+
+// quota counts what authors have used of Policy.MissingPerMinute.
+type quota struct {
+	perMinute int
+
+	mu     sync.Mutex
+	minute int64
+	used   map[string]int
+}
+
+// take uses up to n of an author's quota in a minute, counted from any start,
+// and returns how many are granted.
+func (q *quota) take(pubkey string, n int, minute int64) int {
+	if q.perMinute == 0 || pubkey == "" || n == 0 {
+		return n
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if minute != q.minute || q.used == nil {
+		q.minute, q.used = minute, map[string]int{}
+	}
+	n = max(0, min(n, q.perMinute-q.used[pubkey]))
+	q.used[pubkey] += n
+	return n
+}
