@@ -90,10 +90,15 @@ func (s negSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
 	return answer, passing(err)
 }
 
-// passing marks what a new connection or session may put right.
+// passing marks what a new connection or session may put right, and what
+// nothing will that we do.
 func passing(err error) error {
-	if errors.Is(err, relay.ErrMisbehaving) {
+	no := (*relay.RefusedError)(nil)
+	switch {
+	case errors.Is(err, relay.ErrMisbehaving):
 		return err
+	case errors.Is(err, relay.ErrAuthRequired), errors.As(err, &no) && no.Prefix == "restricted":
+		return fmt.Errorf("%w: %w", syncing.ErrRefused, err)
 	}
 	if errors.Is(err, relay.ErrConnClosed) || errors.Is(err, relay.ErrSessionClosed) {
 		return fmt.Errorf("%w: %w", pair.ErrInterrupted, err)

@@ -4,10 +4,36 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
+
+// observeSyncs returns what counts syncs in the process's metrics.
+func (e *Env) observeSyncs() func(events.SyncFinished, time.Duration) {
+	metrics := promauto.With(e.Metrics)
+	syncs := metrics.NewCounterVec(prometheus.CounterOpts{Name: "relaymesh_syncs_total", Help: "Syncs with relays by outcome."}, []string{"outcome"})
+	seconds := metrics.NewHistogram(prometheus.HistogramOpts{Name: "relaymesh_sync_duration_seconds", Help: "How long syncs take.", Buckets: prometheus.ExponentialBuckets(0.05, 4, 9)})
+	found := metrics.NewCounterVec(prometheus.CounterOpts{Name: "relaymesh_sync_events_total", Help: "Events that syncs found missing, by what became of them."}, []string{"outcome"})
+	answers := metrics.NewHistogram(prometheus.HistogramOpts{Name: "relaymesh_relay_latency_seconds", Help: "The quickest answer of a relay in each sync.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)})
+	return func(r events.SyncFinished, latency time.Duration) {
+		outcome := "failed"
+		if r.OK {
+			outcome = "ok"
+		}
+		syncs.WithLabelValues(outcome).Inc()
+		seconds.Observe(float64(r.Millis) / 1000)
+		for outcome, n := range map[string]int{"stored": r.Stored, "refused": r.Refused, "invalid": r.Invalid} {
+			found.WithLabelValues(outcome).Add(float64(n))
+		}
+		if latency > 0 {
+			answers.Observe(latency.Seconds())
+		}
+	}
+}
 
 // SyncWorker runs the third stage until ctx ends.
 func SyncWorker(ctx context.Context, e *Env) error {
@@ -27,7 +53,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		Refused: refused, Gone: relay.NewLocal(e.relays.home, e.Config.Relay).Gone,
 		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: sides{e.relays},
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
-		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker),
+		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker), Observe: e.observeSyncs(),
 	}
 	if kv.err != nil {
 		return kv.err

@@ -328,3 +328,29 @@ func TestAnAuthorWhoMovedAwayIsLookedUpAgainThoughNothingMoreIsSeenOfThem(t *tes
 		w.noLetters()
 	})
 }
+
+func TestADeadRelayThatManyListsNameIsProbedLessAndLess(t *testing.T) {
+	inWorld(t, func(w *world) {
+		dead := relayURL(4)
+		w.relays.set(dead, func(x *remote) { x.silent = true })
+		w.ingest(nil)
+		w.dhtworker(nil)
+		for i := range 20 {
+			key := user(w.T, fmt.Sprint("author ", i))
+			l := list(w.T, key, 100, dead)
+			w.dht.set(func(n *network) { n.items[stage.TargetHex(l.Item)] = l.Item })
+			w.sendEvent(note(w.T, key, "hello", events.Tag{"dht_key", hexOf(l.Item.Key[:])}))
+			time.Sleep(time.Minute)
+		}
+		r := get[events.Relay](w, events.BucketRelays, events.RelayKey(dead))
+		if n := w.relays.seen(dead).probes; n < 4 || n > 10 || n != r.ProbeFailures || r.NextProbe <= time.Now().Unix() {
+			w.Errorf("probed %d times for 20 lists, and remembered as %+v", n, r)
+		}
+		w.relays.set(dead, func(x *remote) { x.silent = false })
+		time.Sleep(resolveEvery + 10*time.Minute)
+		if r := get[events.Relay](w, events.BucketRelays, events.RelayKey(dead)); r.ProbedAt == 0 || r.ProbeFailures != 0 || r.NextProbe != 0 {
+			w.Errorf("when it is back: %+v", r)
+		}
+		w.noLetters()
+	})
+}

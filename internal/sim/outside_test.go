@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -185,13 +186,14 @@ type relays struct {
 
 // remote is one relay: a list of events with a script.
 type remote struct {
-	events []events.Event
-	down   bool
-	plain  bool          // speaks no NIP-77
-	page   int           // the most that it gives for one REQ; 0 is all
-	takes  time.Duration // how long it takes to answer
-	refuse func(e events.Event) string
-	silent bool // gives no NIP-11 document
+	events     []events.Event
+	down       bool
+	plain      bool          // speaks no NIP-77
+	page       int           // the most that it gives for one REQ; 0 is all
+	takes      time.Duration // how long it takes to answer
+	refuse     func(e events.Event) string
+	silent     bool // gives no NIP-11 document
+	restricted bool // serves members only
 
 	queries, sessions, probes int
 	times                     []time.Time    // of queries and sessions
@@ -256,6 +258,9 @@ func (r *relays) answer(ctx context.Context, url string, f events.Filter) ([]eve
 	defer r.mu.Unlock()
 	if x.down {
 		return nil, x, errDown
+	}
+	if x.restricted {
+		return nil, x, fmt.Errorf("%w: members only", syncing.ErrRefused)
 	}
 	var list []events.Event
 	for _, e := range x.events {

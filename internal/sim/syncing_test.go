@@ -51,6 +51,11 @@ func (w *world) complete(what string, lists ...[]events.Event) {
 	}
 }
 
+func (w *world) health(url string) events.Relay {
+	w.Helper()
+	return get[events.Relay](w, events.BucketRelays, events.RelayKey(url))
+}
+
 func (w *world) sync(url string) events.Sync {
 	w.Helper()
 	return get[events.Sync](w, events.BucketSyncs, events.RelayKey(url))
@@ -149,24 +154,32 @@ func TestADeadRelayIsTriedThreeTimesATurnAndIsNoDeadLetter(t *testing.T) {
 		start := time.Now()
 		time.Sleep(6 * time.Hour)
 		tries := w.relays.seen(url).times
-		if n := within(tries, start, start.Add(10*time.Minute)); n > 6 { // the first turn, and perhaps the schedule's
-			w.Errorf("tried %d times at first", n)
+		if n := within(tries, start, start.Add(7*time.Minute)); n != 3 {
+			w.Errorf("tried %d times at first, want 3", n)
 		}
-		if n := len(tries); n < 25 || n > 3*25 {
-			w.Errorf("tried %d times in six hours, want up to 3 in each of 25 turns", n)
+		// Then once in 10, 20, 40, 80, 160 minutes, a quarter more or less, at
+		// the next turn.
+		if n := len(tries); n < 3+3 || n > 3+6 {
+			w.Errorf("tried %d times in six hours, want less and less often", n)
 		}
 		if s := w.sync(url); s.LastOK != 0 || s.Failures != len(tries) || s.Last.Why == "" {
 			w.Errorf("%d failures are remembered as %+v", len(tries), s)
 		}
-		if n := w.ever(events.StreamOutcome); n < 24 || n > 25 {
+		if r := w.health(url); r.Failures != len(tries) || r.RetryAt < time.Now().Unix()-15*60 || r.Fault == "" || r.LatencyMS != 0 {
+			w.Errorf("%d failures make the relay %+v", len(tries), r)
+		}
+		if n := w.ever(events.StreamOutcome); n != len(tries)-2 {
 			w.Errorf("told of %d syncs, want one for each turn", n)
 		}
 		w.noLetters()
-		w.relays.set(url, func(x *remote) { x.down = false })
-		time.Sleep(16 * time.Minute)
+		w.relays.set(url, func(x *remote) { x.down, x.takes = false, time.Second })
+		time.Sleep(6*time.Hour*5/4 + 16*time.Minute)
 		w.complete("when it is back", all)
 		if s := w.sync(url); s.Failures != 0 || s.LastOK == 0 {
 			w.Errorf("a success is remembered as %+v", s)
+		}
+		if r := w.health(url); r.Failures != 0 || r.RetryAt != 0 || r.Fault != "" || r.LatencyMS != 1000 {
+			w.Errorf("a success makes the relay %+v", r)
 		}
 
 		// The local relay fails instead: nothing is lost either.
@@ -174,6 +187,9 @@ func TestADeadRelayIsTriedThreeTimesATurnAndIsNoDeadLetter(t *testing.T) {
 		w.relays.set(home, func(x *remote) { x.down = true })
 		time.Sleep(2 * time.Hour)
 		w.relays.set(home, func(x *remote) { x.down = false })
+		if r := w.health(url); r.Failures != 0 || r.RetryAt != 0 {
+			w.Errorf("the local relay's fault makes the relay %+v", r)
+		}
 		time.Sleep(16 * time.Minute)
 		w.complete("when the local relay is back", more)
 		w.noLetters()
@@ -256,6 +272,129 @@ func TestARelayWithoutNegentropyIsReadByPagesToTheEnd(t *testing.T) {
 		}
 		if n := w.relays.seen(capped).queries - before; n < 12 || n > 30 {
 			w.Errorf("%d pages for 181 events in pages of 20", n)
+		}
+		w.noLetters()
+	})
+}
+
+// Relays that hang take a few of a worker's places, not all: the others are
+// synced as if they were not there.
+func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		alice := user(w.T, "alice")
+		for i := range 30 {
+			url := relayURL(100 + i)
+			w.relays.set(url, func(x *remote) { x.takes = 24 * time.Hour })
+			w.discover(url, alice)
+		}
+		time.Sleep(2 * time.Hour) // now they are known
+		var lists [][]events.Event
+		for i := range 20 {
+			url := relayURL(i)
+			lists = append(lists, w.holds(url, alice, 5, 60))
+			w.discover(url, alice)
+		}
+		time.Sleep(time.Minute)
+		w.complete("beside 30 relays that hang", lists...)
+
+		// One that nobody knows yet is in nobody's way either.
+		w.relays.set(relayURL(99), func(x *remote) { x.takes = 24 * time.Hour })
+		w.discover(relayURL(99), alice)
+		for i := range 20 {
+			lists = append(lists, w.holds(relayURL(i), alice, 5, 60))
+		}
+		time.Sleep(16 * time.Minute)
+		w.complete("at their next turns", lists...)
+		w.noLetters()
+	})
+}
+
+// A relay that does not serve us is not asked time and again in one turn.
+func TestARelayThatRefusesUsIsLeftAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		url := relayURL(1)
+		w.relays.set(url, func(x *remote) { x.restricted = true })
+		w.discover(url, user(w.T, "alice"))
+		time.Sleep(4 * time.Hour)
+		if n := len(w.relays.seen(url).times); n != 1 {
+			w.Errorf("asked %d times", n)
+		}
+		if r := w.health(url); r.RetryAt < time.Now().Unix() || !strings.Contains(r.Fault, "does not serve us") {
+			w.Errorf("the relay is %+v", r)
+		}
+		w.noLetters()
+	})
+}
+
+func TestARelayWhereNobodyWritesAnyMoreIsNotDueAnyMore(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		alice := user(w.T, "alice")
+		url, other := relayURL(1), relayURL(2)
+		w.sendEvent(nip65(w.T, alice, time.Now().Unix(), url))
+		time.Sleep(time.Hour)
+		due := func() []string { return w.schedules(events.StreamSyncDue) }
+		if list := due(); len(list) != 1 {
+			w.Fatalf("scheduled are %v", list)
+		}
+		w.sendEvent(nip65(w.T, alice, time.Now().Unix(), other))
+		time.Sleep(time.Hour)
+		if list := due(); len(list) != 1 || list[0] != events.PrefixSchedule+events.SyncDueSubject(events.RelayKey(other)) {
+			w.Errorf("scheduled are %v, want that of the other relay", list)
+		}
+		before := len(w.relays.seen(url).times)
+		time.Sleep(time.Hour)
+		if n := len(w.relays.seen(url).times); n != before {
+			w.Errorf("asked %d times more", n-before)
+		}
+		w.sendEvent(nip65(w.T, alice, time.Now().Unix(), url, other))
+		time.Sleep(time.Hour)
+		if list := due(); len(list) != 2 {
+			w.Errorf("back again: scheduled are %v", list)
+		}
+		w.noLetters()
+	})
+}
+
+// A worker that dies amid a sync of many authors: the next one goes on with
+// those that are left.
+func TestASyncGoesOnWhereItsWorkerDied(t *testing.T) {
+	inWorld(t, func(w *world) {
+		alice := user(w.T, "alice")
+		url := relayURL(1)
+		// 1,600 authors are four filters; 5 s each.
+		for i := range 1599 {
+			put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), fmt.Sprintf("%064x", i)), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1}})
+		}
+		list := w.holds(url, alice, 5, 60)
+		w.relays.set(url, func(x *remote) { x.takes = 5 * time.Second })
+		w.ingest(nil)
+		first := w.syncworker(nil)
+		w.discover(url, alice)
+		time.Sleep(18 * time.Second) // three of the four need one session each
+		s := w.sync(url)
+		if s.Turn == nil || len(s.Turn.Done) < 2 || s.Through != 0 {
+			w.Fatalf("progress is %+v", s)
+		}
+		done := len(s.Turn.Done)
+		w.relays.set(url, func(x *remote) { x.takes = time.Hour })
+		first.stop() // its handler is given up after the drain time
+		time.Sleep(20 * time.Second)
+		w.relays.set(url, func(x *remote) { x.takes = 0 })
+		before := w.relays.seen(url).sessions
+		w.syncworker(nil)
+		time.Sleep(2 * time.Minute)
+		w.complete("in the end", list)
+		if s = w.sync(url); s.Turn != nil || !s.Last.OK || s.Through == 0 || s.Through > s.LastOK {
+			w.Errorf("in the end: %+v", s)
+		}
+		if n := w.relays.seen(url).sessions - before; n > 4-done+1 { // one of the filters has something new, and is proved
+			w.Errorf("%d sessions after %d of 4 filters were complete", n, done)
 		}
 		w.noLetters()
 	})

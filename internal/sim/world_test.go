@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -50,13 +51,13 @@ type world struct {
 	dht    *network
 	relays *relays
 
-	refreshEvery time.Duration
+	refreshEvery, syncEvery time.Duration
 }
 
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour}
+		w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
 		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 		w.server = natstest.StartOn(t, w.dir)
 		w.js = natstest.Provision(t, w.server)
@@ -254,7 +255,7 @@ func (w *world) syncworker(f *faults) *worker {
 			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
 			Syncs:   faulty(w, f, store[events.Sync](w, events.BucketSyncs)),
 			Refused: w.refused(), Gone: w.relays.gone,
-			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: syncEvery, Now: time.Now, Log: w.log,
+			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, Now: time.Now, Log: w.log,
 		}
 		return handlers{events.ConsumerDiscovered: s.HandleDiscovered, events.ConsumerSync: s.HandleDue}
 	})
@@ -309,6 +310,20 @@ func (w *world) state(stream string) jetstream.StreamState {
 		w.Fatal(err)
 	}
 	return s.CachedInfo().State
+}
+
+// schedules returns the subjects of the schedules in a stream.
+func (w *world) schedules(stream string) (list []string) {
+	w.Helper()
+	s, err := w.js.Stream(context.Background(), stream)
+	if err != nil {
+		w.Fatal(err)
+	}
+	info, err := s.Info(context.Background(), jetstream.WithSubjectFilter(events.PrefixSchedule+">"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return slices.Sorted(maps.Keys(info.State.Subjects))
 }
 
 // letters returns the dead letters, oldest first.

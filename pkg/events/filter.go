@@ -1,6 +1,8 @@
 package events
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -47,6 +49,13 @@ func (f Filter) MarshalJSON() ([]byte, error) {
 		m["limit"] = f.Limit
 	}
 	return json.Marshal(m)
+}
+
+// Key is a short name of the filter, 16 hex digits: equal filters have equal
+// keys.
+func (f Filter) Key() string {
+	sum := sha256.Sum256(Encode(f))
+	return hex.EncodeToString(sum[:8])
 }
 
 // UnmarshalJSON reads a filter as clients send it. A key that relaymesh does

@@ -68,6 +68,19 @@ type Relay struct {
 	// Hornets is where the relay is on libp2p, if it said so in its last
 	// NIP-11 document and signed it.
 	Hornets *Hornets `json:"hornets,omitempty"`
+
+	// ProbeFailures is how many probes in a row got no answer, and NextProbe
+	// when the next one may be.
+	ProbeFailures int   `json:"probe_failures,omitempty"`
+	NextProbe     int64 `json:"next_probe,omitempty"`
+
+	// Failures is how many syncs in a row failed by the relay's fault, Fault
+	// why the last one did, RetryAt when the next one may be (0 is now), and
+	// LatencyMS how long its first answers take, smoothed.
+	Failures  int    `json:"failures,omitempty"`
+	Fault     string `json:"fault,omitempty"`
+	RetryAt   int64  `json:"retry_at,omitempty"`
+	LatencyMS int64  `json:"latency_ms,omitempty"`
 }
 
 // Hornets is the signed extension of a HORNETS relay's NIP-11 document.
@@ -93,6 +106,16 @@ type Sync struct {
 	LastTry  int64        `json:"last_try"`
 	Failures int          `json:"failures,omitempty"` // in a row
 	Last     SyncFinished `json:"last"`
+	// Through says that what the relay held by then has been compared.
+	Through int64 `json:"through,omitempty"`
+	// Turn is the sync that is under way, or was when its worker died.
+	Turn *SyncTurn `json:"turn,omitempty"`
+}
+
+// SyncTurn is how far a sync of several filters has come.
+type SyncTurn struct {
+	Begun int64    `json:"begun"`
+	Done  []string `json:"done"` // keys of the filters that are complete since, see [Filter.Key]
 }
 
 // Refused is the value of bucket refused, under relay key and event id: why a

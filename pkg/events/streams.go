@@ -159,7 +159,7 @@ func Consumers() []Consumer {
 		{Name: ConsumerRefresh, Stream: StreamRecordDue, Stage: StageDHTWorker, Filters: []string{RecordDueSubject("*")}, AckWait: wait, InFlight: 4},
 		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, AckWait: wait, InFlight: 16},
 		{Name: ConsumerDiscovered, Stream: StreamRelay, Stage: StageSyncWorker, Filters: []string{RelayDiscoveredSubject("*")}, AckWait: wait, InFlight: 16},
-		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, AckWait: wait, InFlight: 8},
+		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, AckWait: wait, InFlight: 16},
 		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, AckWait: wait, InFlight: 64},
 	}
 	for _, stage := range Stages() {

@@ -36,9 +36,12 @@ type Output struct {
 	Sender string
 	// Cron makes the output a recurring schedule that publishes Data to
 	// Subject (a six-field expression in UTC, see [Cron]); it replaces the
-	// schedule that Subject had before.
+	// schedule that Subject had before. [CronNever] removes that.
 	Cron string
 }
+
+// CronNever in place of a cron expression is no schedule at all.
+const CronNever = "never"
 
 // Verdict is a stage's answer to a message; the zero value is Done.
 type Verdict struct {

@@ -111,6 +111,11 @@ func TestAWorkerNeedsNoMorePermissionsThanItsOwn(t *testing.T) {
 		if _, err := bucket.Remove(ctx, m.Key(), func(events.Sync) bool { return true }); err != nil {
 			t.Error(err)
 		}
+		for _, cron := range []string{"0 0 0 * * *", events.CronNever} {
+			if err := b.Publish(ctx, events.Output{Subject: events.SyncDueSubject("of-" + m.Key()), Data: []byte("{}"), Cron: cron}); err != nil {
+				t.Error(err)
+			}
+		}
 		return []events.Output{
 			{Subject: events.SubjectSyncFinished, Data: []byte("{}")},
 			{Subject: events.SyncDueSubject(m.Key()), Data: []byte("{}"), Cron: "0 0 0 * * *"},

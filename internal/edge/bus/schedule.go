@@ -19,8 +19,8 @@ const (
 	headerTarget   = "Nats-Schedule-Target"
 )
 
-// schedule stores a recurring schedule and reports whether it did: one that is
-// stored already is left alone, because publishing it again would start its
+// schedule stores a recurring schedule, or removes it, and reports whether it
+// did: one that is stored already is left alone, because publishing it again would start its
 // clock anew and swallow a firing that is overdue.
 func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) (changed bool, err error) {
 	subject := events.PrefixSchedule + out.Subject
@@ -34,6 +34,8 @@ func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) (c
 	}
 	stored, err := stream.GetLastMsgForSubject(ctx, subject)
 	switch {
+	case out.Cron == events.CronNever:
+		return unschedule(ctx, stream, stored, err)
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 	case err != nil:
 		return false, fmt.Errorf("schedule %s: read the stored one: %w", subject, err)
@@ -49,6 +51,20 @@ func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) (c
 	}}
 	if _, err := js.PublishMsg(ctx, msg); err != nil {
 		return false, fmt.Errorf("schedule %s: %w", subject, err)
+	}
+	return true, nil
+}
+
+// unschedule deletes a schedule, which may be none, and reports whether it did.
+func unschedule(ctx context.Context, stream jetstream.Stream, stored *jetstream.RawStreamMsg, err error) (changed bool, _ error) {
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err == nil {
+		err = stream.DeleteMsg(ctx, stored.Sequence)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, fmt.Errorf("remove a schedule: %w", err)
 	}
 	return true, nil
 }

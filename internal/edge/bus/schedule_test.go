@@ -139,5 +139,17 @@ func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 		if got := seen.all(); sequence() == first || string(got[len(got)-1].Data) != "changed" {
 			w.Errorf("another body did not replace the schedule")
 		}
+
+		before := len(seen.all())
+		due.Cron = events.CronNever
+		for range 2 { // the second time there is none
+			if err := b.Publish(context.Background(), due); err != nil {
+				w.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		if n := len(seen.all()); n != before || w.stored(events.StreamSyncDue) != 0 {
+			w.Errorf("due %d times without a schedule, %d messages are left", n-before, w.stored(events.StreamSyncDue))
+		}
 	})
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,6 +21,8 @@ import (
 const (
 	probing       = 4
 	probeAttempts = 3
+	// firstProbeWait is shorter than what comes before another attempt.
+	firstProbeWait = 5 * time.Second
 )
 
 // HandleResolve takes author.seen.<pubkey>: look the author's list up, probe
@@ -182,8 +186,9 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 }
 
 // probe asks a relay for its NIP-11 document and writes the answer, or that
-// there was none, to KV. A relay that was probed within ResolveEvery is not
-// asked again: thousands of lists may name one host.
+// there was none, to KV. A relay that answered within ResolveEvery is not asked
+// again, and one that did not is left alone for a while, which grows: thousands
+// of lists may name one host.
 func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error) {
 	key, now := events.RelayKey(url), s.Now().Unix()
 	known, _, err := s.Relays.Get(ctx, key)
@@ -193,6 +198,9 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 	if known.ProbedAt > now-int64(s.ResolveEvery.Seconds()) {
 		return true, nil
 	}
+	if known.NextProbe > now {
+		return false, nil
+	}
 	doc, probeErr := s.Probe(ctx, url)
 	_, err = s.Relays.Update(ctx, key, func(old events.Relay, found bool) (events.Relay, bool) {
 		if !found {
@@ -200,8 +208,11 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 		}
 		if probeErr != nil {
 			old.Error = probeErr.Error()
+			old.ProbeFailures++
+			old.NextProbe = now + int64(stage.Backoff(old.ProbeFailures, firstProbeWait, s.ResolveEvery, rand.Float64()).Seconds())
 			return old, true
 		}
+		old.ProbeFailures, old.NextProbe = 0, 0
 		old.ProbedAt, old.Name, old.Software, old.NIPs, old.Hornets, old.Error = now, doc.Name, doc.Software, doc.NIPs, doc.Hornets, ""
 		return old, true
 	})

@@ -23,10 +23,6 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m events.Message) ([]event
 	if p.URL == s.Local {
 		return nil, events.Done()
 	}
-	cron, err := events.Cron("sync:"+key, s.SyncEvery)
-	if err != nil {
-		return nil, events.Reject(err.Error())
-	}
 	now := s.Now().Unix()
 	_, err = s.Relays.Update(ctx, key, func(old events.Relay, found bool) (events.Relay, bool) {
 		if found {
@@ -37,9 +33,8 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m events.Message) ([]event
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	subject := events.SyncDueSubject(key)
 	return []events.Output{
-		{Subject: subject, Data: events.Encode(events.SyncDue{URL: p.URL, Cause: m.Cause})},
-		{Subject: subject, Data: events.Encode(events.SyncDue{URL: p.URL}), Cron: cron},
+		{Subject: events.SyncDueSubject(key), Data: events.Encode(events.SyncDue{URL: p.URL, Cause: m.Cause})},
+		s.schedule(p.URL, true),
 	}, events.Done()
 }

@@ -2,10 +2,16 @@ package syncing
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 const (
@@ -13,8 +19,10 @@ const (
 	// relay's next turn: a dead relay is no dead letter.
 	maxAttempts = 3
 	// maxDuration bounds one sync, so that a relay that trickles cannot hold
-	// a worker's slot for ever.
+	// a worker's slot for ever. What was complete by then stays so.
 	maxDuration = 30 * time.Minute
+	// maxTurn is how old an unfinished sync may be to be gone on with.
+	maxTurn = 24 * time.Hour
 )
 
 // HandleDue takes sync.due.<relay key>: make the local relay complete with
@@ -34,34 +42,61 @@ func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Outpu
 		return nil, events.Done()
 	}
 	defer s.turns.release(key)
-	var authors []string
-	err = s.Links.Each(ctx, events.LinkKey(key, "*"), func(link string, _ events.Link) error {
-		authors = append(authors, link[len(key)+1:])
-		return nil
-	})
-	if err != nil {
-		return nil, events.Retry(retryAfter, fmt.Sprintf("couldn't list who writes to %s: %v", p.URL, err))
-	}
-	if len(authors) == 0 {
-		return nil, events.Done()
-	}
-	start := s.Now()
-	result, syncErr := s.sync(ctx, p.URL, authors)
-	result.Millis = s.Now().Sub(start).Milliseconds()
-	result.OK = syncErr == nil
-	if syncErr != nil {
-		result.Why = syncErr.Error()
-	}
-	_, err = s.Syncs.Update(ctx, key, func(old events.Sync, _ bool) (events.Sync, bool) {
-		return remember(old, result, s.Now().Unix()), true
-	})
+	filters, authors, err := s.filters(ctx, p.URL)
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	if syncErr != nil && m.Attempt < maxAttempts {
-		return nil, events.Retry(retryAfter, result.Why)
+	if len(filters) == 0 {
+		return []events.Output{s.schedule(p.URL, false)}, events.Done()
 	}
-	return []events.Output{{Subject: events.SubjectSyncFinished, Data: events.Encode(result), ID: outcomeID(m, result)}}, events.Done()
+	health, _, err := s.Relays.Get(ctx, key)
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	last, _, err := s.Syncs.Get(ctx, key)
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	left := attempts(health, s.Now().Unix()) - m.Attempt
+	again := func(why string) events.Verdict {
+		if left > 0 {
+			return events.Retry(retryAfter, why)
+		}
+		return events.Done()
+	}
+	switch {
+	case left < 0:
+		return nil, events.Done() // its next turn will tell
+	case suspect(health, last):
+		if !s.lane.enter() {
+			return nil, again("too many slow relays are being synced")
+		}
+		defer s.lane.leave()
+	}
+	result, syncErr, err := s.turn(ctx, p.URL, filters, last)
+	result.Authors = authors
+	if err != nil {
+		return nil, events.Retry(retryAfter, err.Error())
+	}
+	if syncErr != nil {
+		if health, _, err = s.Relays.Get(ctx, key); err != nil || left > 0 && health.RetryAt == 0 {
+			return nil, events.Retry(retryAfter, result.Why)
+		}
+	}
+	return []events.Output{
+		s.schedule(p.URL, true),
+		{Subject: events.SubjectSyncFinished, Data: events.Encode(result), ID: outcomeID(m, result)},
+	}, events.Done()
+}
+
+// schedule makes a relay due at regular times, or not any more.
+func (s *Stage) schedule(url string, on bool) events.Output {
+	key := events.RelayKey(url)
+	cron := events.CronNever
+	if on {
+		cron, _ = events.Cron("sync:"+key, s.SyncEvery) // checked with the configuration
+	}
+	return events.Output{Subject: events.SyncDueSubject(key), Data: events.Encode(events.SyncDue{URL: url}), Cron: cron}
 }
 
 // outcomeID makes two syncs with equal figures two outcomes, and one sync that
@@ -70,28 +105,120 @@ func outcomeID(m events.Message, r events.SyncFinished) string {
 	return "sync:" + m.Cause + ":" + events.RelayKey(r.URL)
 }
 
-func remember(old events.Sync, r events.SyncFinished, now int64) events.Sync {
-	next := events.Sync{URL: r.URL, LastOK: old.LastOK, LastTry: now, Failures: old.Failures + 1, Last: r}
+// turn syncs a relay, and writes down what that came to. syncErr is why the
+// sync failed, err that it could not be written.
+func (s *Stage) turn(ctx context.Context, url string, filters []events.Filter, last events.Sync) (result events.SyncFinished, syncErr, err error) {
+	key, start := events.RelayKey(url), s.Now()
+	begun := start.Unix()
+	if last.Turn != nil && last.Turn.Begun > begun-int64(maxTurn.Seconds()) {
+		begun = last.Turn.Begun
+	} else {
+		last.Turn = nil
+	}
+	timing := &latency{}
+	result, syncErr = s.sync(ctx, url, filters, begun, last.Turn, timing)
+	result.Millis = s.Now().Sub(start).Milliseconds()
+	result.OK = syncErr == nil
+	if syncErr != nil {
+		result.Why = syncErr.Error()
+	}
+	s.observe(result, timing.least())
+	if ctx.Err() != nil {
+		return result, syncErr, context.Cause(ctx) // we are stopping, it did not fail
+	}
+	// The fault may be the local relay's, and a relay that has so much that there
+	// is no end yet is at none.
+	side, known := pair.FaultOf(syncErr)
+	if local := known && side == negentropy.SideA; !local && (!errors.Is(syncErr, errNotDone) || result.Stored == 0) {
+		if err := s.note(ctx, url, syncErr, timing.least()); err != nil {
+			return result, syncErr, err
+		}
+	}
+	_, err = s.Syncs.Update(ctx, key, func(old events.Sync, _ bool) (events.Sync, bool) {
+		return remember(old, result, begun, s.Now().Unix()), true
+	})
+	return result, syncErr, err
+}
+
+// note writes down how a relay has behaved.
+func (s *Stage) note(ctx context.Context, url string, syncErr error, latency time.Duration) error {
+	f, why := noFault, ""
+	if syncErr != nil {
+		if f, why = failed, syncErr.Error(); errors.Is(syncErr, ErrRefused) {
+			f = refused
+		}
+	}
+	jitter, now := rand.Float64(), s.Now().Unix()
+	_, err := s.Relays.Update(ctx, events.RelayKey(url), func(old events.Relay, found bool) (events.Relay, bool) {
+		if !found {
+			old = events.Relay{URL: url, Via: events.ViaManual, FirstSeen: now}
+		}
+		next, wait := judge(old, f, why, latency)
+		if wait > 0 {
+			next.RetryAt = now + int64(stage.Backoff(wait, firstWait, longWait, jitter).Seconds())
+		}
+		return next, next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
+	})
+	return err
+}
+
+// moved reports whether a figure is worth a write.
+func moved(old, next int64) bool { return next > old+old/4 || next < old-old/4 }
+
+func remember(old events.Sync, r events.SyncFinished, begun, now int64) events.Sync {
+	next := old
+	next.URL, next.LastTry, next.Last, next.Failures = r.URL, now, r, old.Failures+1
 	if r.OK {
-		next.LastOK, next.Failures = now, 0
+		next.LastOK, next.Failures, next.Through, next.Turn = now, 0, begun, nil
 	}
 	return next
 }
 
-// sync works through the authors in chunks. What was stored before an error
-// stays stored; the figures say how much.
-func (s *Stage) sync(ctx context.Context, url string, authors []string) (events.SyncFinished, error) {
-	ctx, cancel := context.WithTimeout(ctx, maxDuration)
+// errNotDone is why a sync ends that takes longer than [maxDuration].
+var errNotDone = fmt.Errorf("not done in %s, goes on at the next turn", maxDuration)
+
+// sync works through the filters, but for those that are complete since the
+// turn has begun. What was stored before an error stays stored; the figures say
+// how much.
+func (s *Stage) sync(ctx context.Context, url string, filters []events.Filter, begun int64, turn *events.SyncTurn, timing *latency) (result events.SyncFinished, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
-	result := events.SyncFinished{URL: url, Authors: len(authors)}
+	result = events.SyncFinished{URL: url}
+	defer func() {
+		if err != nil && errors.Is(context.Cause(ctx), errNotDone) {
+			err = fmt.Errorf("%w: %w", errNotDone, err)
+		}
+	}()
 	known, err := s.recall(ctx, events.RelayKey(url))
 	if err != nil {
 		return result, err
 	}
-	for _, filter := range chunks(authors) {
-		if err := s.syncFilter(ctx, url, filter, known, &result); err != nil {
+	for _, filter := range filters {
+		if turn != nil && slices.Contains(turn.Done, filter.Key()) {
+			continue
+		}
+		if err := s.syncFilter(ctx, url, filter, known, timing, &result); err != nil {
 			return result, err
+		}
+		if len(filters) > 1 {
+			if err := s.progress(ctx, url, begun, filter); err != nil {
+				return result, err
+			}
 		}
 	}
 	return result, nil
+}
+
+// progress writes down that a filter is complete since the turn has begun.
+func (s *Stage) progress(ctx context.Context, url string, begun int64, filter events.Filter) error {
+	_, err := s.Syncs.Update(ctx, events.RelayKey(url), func(old events.Sync, _ bool) (events.Sync, bool) {
+		turn := events.SyncTurn{Begun: begun}
+		if old.Turn != nil && old.Turn.Begun == begun {
+			turn.Done = slices.Clone(old.Turn.Done)
+		}
+		turn.Done = append(turn.Done, filter.Key())
+		old.URL, old.Turn = url, &turn
+		return old, true
+	})
+	return err
 }

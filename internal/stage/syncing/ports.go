@@ -2,6 +2,7 @@ package syncing
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"time"
@@ -14,6 +15,10 @@ import (
 // ErrNoNegentropy says that a relay does not speak NIP-77, whatever its NIP-11
 // document claims.
 var ErrNoNegentropy = pair.ErrNoNegentropy
+
+// ErrRefused says that a relay does not serve us, for instance because we are
+// not its member (restricted, auth-required): trying again soon is of no use.
+var ErrRefused = errors.New("relay does not serve us")
 
 // Relays are the relays of the world and the local one, by URL. What errors mean
 // says [pair.Relay].
@@ -51,9 +56,20 @@ type Stage struct {
 	// Publish sends what was stored to ingest while a sync goes on.
 	Publish func(ctx context.Context, out ...events.Output) error
 
+	// Observe is told what every sync came to, and how long the relay's
+	// quickest answer took (0 if there was none). May be nil.
+	Observe func(r events.SyncFinished, latency time.Duration)
+
 	SyncEvery time.Duration // how often a relay is synced
 	Now       func() time.Time
 	Log       *slog.Logger
 
 	turns turns
+	lane  lane
+}
+
+func (s *Stage) observe(r events.SyncFinished, latency time.Duration) {
+	if s.Observe != nil {
+		s.Observe(r, latency)
+	}
 }

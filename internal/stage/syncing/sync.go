@@ -3,6 +3,8 @@ package syncing
 import (
 	"context"
 	"iter"
+	"sync/atomic"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
@@ -11,9 +13,9 @@ import (
 
 // syncFilter makes the local relay complete for one filter, and adds to the
 // figures, also when it fails.
-func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter, known *memory, result *events.SyncFinished) error {
-	local := pair.Side{Relay: localRelay{relayAt{s.Net, s.Local}, s}, Name: s.Local}
-	remote := pair.Side{Relay: relayAt{s.Net, url}, Name: url}
+func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter, known *memory, timing *latency, result *events.SyncFinished) error {
+	local := pair.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local}
+	remote := pair.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
 	r, err := pair.Sync(ctx, local, remote, filter, pair.Options{
 		Direction: pair.Down,
 		Refused:   known.has,
@@ -60,12 +62,34 @@ func (r localRelay) Publish(ctx context.Context, e events.Event) (refused string
 
 // relayAt is one of the relays.
 type relayAt struct {
-	net Relays
-	url string
+	net    Relays
+	url    string
+	timing *latency // may be nil
+}
+
+// latency is the least time that a relay has taken for an answer.
+type latency struct{ nanoseconds atomic.Int64 }
+
+func (l *latency) least() time.Duration { return time.Duration(l.nanoseconds.Load()) }
+
+// since notes an answer to what was asked at a time.
+func (l *latency) since(asked time.Time) {
+	took := int64(max(time.Since(asked), 1))
+	for l != nil {
+		old := l.nanoseconds.Load()
+		if old != 0 && old <= took || l.nanoseconds.CompareAndSwap(old, took) {
+			return
+		}
+	}
 }
 
 func (r relayAt) Open(ctx context.Context, filter events.Filter, first []byte) (pair.Session, []byte, error) {
-	return r.net.Negentropy(ctx, r.url, filter, first)
+	asked := time.Now()
+	session, answer, err := r.net.Negentropy(ctx, r.url, filter, first)
+	if err == nil {
+		r.timing.since(asked)
+	}
+	return session, answer, err
 }
 
 func (r relayAt) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.Event, error] {
