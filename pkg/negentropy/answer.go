@@ -8,9 +8,10 @@ const answerRanges = 64
 
 // outcome is what follows from an answer.
 type outcome struct {
-	forward  chain // for the other side
-	again    chain // for the same side
-	progress bool  // something was answered
+	forward  chain  // for the other side
+	again    chain  // for the same side
+	progress bool   // something was answered
+	shown    uint64 // the least upper bound of a range in which the side holds an item
 
 	claims, claimBytes int // fingerprints answered, and the size of the answers
 	cutAt              int // size of an answer that the peer had to cut
@@ -27,7 +28,7 @@ func (b *Bridge) hear(s Side, answer []byte) error {
 		return fmt.Errorf("%w: its message starts with 0x%02x", ErrVersion, answer[0])
 	}
 	p := &b.peers[s]
-	var out outcome
+	out := outcome{shown: infinity}
 	open := walk(p.asked) // not yet passed by the answer
 	in := reader{buf: answer[1:]}
 	for ranges := 1; in.more(); ranges++ {
@@ -88,6 +89,9 @@ func (b *Bridge) take(s Side, q *question, said *statement, out *outcome) bool {
 		return true
 	}
 	out.progress = true
+	if said.holds() {
+		out.shown = min(out.shown, said.upper.Timestamp)
+	}
 	if q.claims() && q.upper == part.upper {
 		out.claims++
 	}
@@ -107,6 +111,9 @@ func (o *outcome) silence(q *question, complete bool) {
 	case q.depth == sentinelDepth:
 	case complete && q.settledBySilence():
 		o.progress = true
+		if q.holds() {
+			o.shown = min(o.shown, q.upper.Timestamp)
+		}
 		o.claims++
 	case complete && !q.cut && q.mode == modeIDList:
 		// It may mean that its list is the same. Let it say so.
@@ -121,6 +128,7 @@ func (b *Bridge) conclude(s Side, out *outcome) error {
 	p := &b.peers[s]
 	p.asked = p.asked[:0]
 	p.learn(out)
+	b.shown[s] = min(b.shown[s], out.shown)
 	p.barren++
 	if out.progress {
 		p.barren = 0

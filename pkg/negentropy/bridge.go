@@ -70,13 +70,14 @@ type BridgeOptions struct {
 // A pass covers everything. When it is Done, every difference has been reported;
 // it is Proved when there was none. After the differences have been transferred,
 // Restart begins the pass that proves it: with both sides equal it is two
-// messages long.
+// messages a side long.
 type Bridge struct {
 	opts  BridgeOptions
 	peers [2]peer
 	diff  difference
 	only  [2]func(ID) // counts and reports
 	found int         // differences in this pass
+	shown [2]uint64   // see Floor: the timestamp for each side
 	err   error
 }
 
@@ -99,16 +100,20 @@ func (b *Bridge) counted(report func(ID)) func(ID) {
 
 // Restart begins another pass. It must be called only when the bridge is Done;
 // the peers' sessions may be new ones.
+//
+// Each side is asked for a part, so that both read their sets at the same time:
+// for a relay, that can take seconds.
 func (b *Bridge) Restart() {
-	b.found = 0
-	first := &b.peers[SideA]
+	b.found, b.shown = 0, [2]uint64{infinity, infinity}
+	first := SideA
 	if b.peers[SideB].responder != nil {
-		first = &b.peers[SideB] // a local store is asked for nothing
+		first = SideB // a local store is asked for nothing
 	}
-	var everything chain
-	everything.add(ask(bound{}, frontierBound(), 0))
-	everything.add(ask(frontierBound(), endBound(), 0))
-	first.queue.add(everything.runs)
+	var most, rest chain
+	most.add(ask(bound{}, frontierBound(), 0))
+	rest.add(ask(frontierBound(), endBound(), 0))
+	b.peers[first].queue.add(most.runs)
+	b.peers[first.Other()].queue.add(rest.runs)
 	b.pump()
 }
 
@@ -117,6 +122,15 @@ func (b *Bridge) Done() bool { return b.err == nil && b.idle(SideA) && b.idle(Si
 
 // Proved reports whether the pass has covered everything and found no difference.
 func (b *Bridge) Proved() bool { return b.Done() && b.found == 0 }
+
+// Floor returns the timestamp down to which this pass has seen all that the sides
+// hold: each has shown an item that is no newer. Relays that cap their queries
+// reconcile only the newest part of what they hold; such a one may hold more below
+// the floor, but not above it. It returns false as long as a side has shown nothing.
+func (b *Bridge) Floor() (timestamp uint64, ok bool) {
+	timestamp = max(b.shown[SideA], b.shown[SideB])
+	return timestamp, timestamp != infinity
+}
 
 func (b *Bridge) idle(s Side) bool {
 	return !b.peers[s].waiting && b.peers[s].queue.empty()

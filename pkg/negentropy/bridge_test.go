@@ -87,6 +87,12 @@ func checkBridge(t testingT, a, b []Item, sa, sb SideOptions) *Bridge {
 	if differ := len(f.onlyA)+len(f.onlyB) > 0; bridge.Proved() == differ {
 		t.Errorf("proved = %v after %d differences", bridge.Proved(), len(f.onlyA)+len(f.onlyB))
 	}
+	floor, ok := bridge.Floor()
+	for _, set := range [][]Item{a, b} {
+		if ok && !slices.ContainsFunc(set, func(i Item) bool { return i.Timestamp <= floor }) {
+			t.Errorf("floor %d: a side holds nothing that old", floor)
+		}
+	}
 	return bridge
 }
 
@@ -123,7 +129,8 @@ func TestBridgeFindsEveryDifference(t *testing.T) {
 	})
 }
 
-// After the transfers, one more pass proves that nothing is left, in two messages.
+// After the transfers, one more pass proves that nothing is left, in at most two
+// messages a side.
 func TestBridgeProves(t *testing.T) {
 	a, b := randomItems(3000, 1), randomItems(10, 2)
 	var f found
@@ -144,8 +151,26 @@ func TestBridgeProves(t *testing.T) {
 	if err := carry(t, bridge, serve(t, both, 0, 1<<20), serve(t, both, 0, 1<<20)); err != nil {
 		t.Fatal(err)
 	}
-	if n := bridge.Messages(SideA) + bridge.Messages(SideB) - before; n != 2 || !bridge.Proved() {
-		t.Errorf("proved: %v after %d messages, want 2", bridge.Proved(), n)
+	if n := bridge.Messages(SideA) + bridge.Messages(SideB) - before; n != 3 || !bridge.Proved() {
+		t.Errorf("proved: %v after %d messages, want 3: A is asked, B is asked what A answers, A what B has beyond the frontier", bridge.Proved(), n)
+	}
+}
+
+// The floor of large sets is near their end: little is left to be looked at below.
+func TestBridgeFloor(t *testing.T) {
+	common := randomItems(10_000, 1)
+	slices.SortFunc(common, Item.Compare)
+	for name, sets := range map[string][2][]Item{
+		"equal":           {common, common},
+		"newer on one":    {common, common[:9990]},
+		"many on another": {common[:9000], append(randomItems(900, 2), common...)},
+	} {
+		bridge := checkBridge(t, sets[0], sets[1], SideOptions{}, SideOptions{})
+		floor, ok := bridge.Floor()
+		below := slices.IndexFunc(common, func(i Item) bool { return i.Timestamp > floor })
+		if !ok || below < 1 || below > len(common)/15 {
+			t.Errorf("%s: %d of %d items are at or below the floor", name, below, len(common))
+		}
 	}
 }
 

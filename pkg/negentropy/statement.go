@@ -35,3 +35,11 @@ func (w *writer) statement(said *statement) {
 		w.buf = append(w.buf, said.ids...)
 	}
 }
+
+// nothing is the fingerprint of an empty range.
+var nothing = func() Fingerprint { h := newHasher(); return h.fingerprint(&Sum{}, 0) }()
+
+// holds reports whether the range holds an item, by what is said of it.
+func (said *statement) holds() bool {
+	return said.mode == modeFingerprint && said.fingerprint != nothing || len(said.ids) > 0
+}
