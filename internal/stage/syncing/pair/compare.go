@@ -3,6 +3,7 @@ package pair
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
@@ -13,6 +14,10 @@ type findings struct {
 	other [2]int    // ids that a side lacks and is not to be given
 	left  []Refusal // the first differences that cannot be
 	lefts int       // how many there are
+
+	// floor is a created_at: both sides have shown what they have above it.
+	floor   int64
+	floored bool
 	// suspects are ids that a side is said to lack and was not given, or was
 	// given: if it has them, its sets are cut short.
 	suspects [2][]negentropy.ID
@@ -46,7 +51,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 	var failed error
 	found := func(to negentropy.Side) func(negentropy.ID) {
 		return func(id negentropy.ID) {
-			if err := r.found(f, to, id); err != nil {
+			if err := r.found(w, f, to, id); err != nil {
 				failed = err
 			}
 		}
@@ -66,7 +71,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 	var limits [2]negentropy.SideOptions
 	for s, l := range r.lines {
 		l.start(w)
-		limits[s] = negentropy.SideOptions{Accepts: l.Accepts, Answers: l.Answers}
+		limits[s] = l.limits()
 	}
 	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
 		A: limits[0], B: limits[1],
@@ -90,6 +95,8 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 			return nil, fmt.Errorf("compare %s (A) with %s (B): %w", r.lines[0].Name, r.lines[1].Name, err)
 		}
 		if failed != nil || flying == 0 {
+			floor, ok := bridge.Floor()
+			f.floor, f.floored = int64(min(floor, math.MaxInt64)), ok
 			return f, failed
 		}
 		a := <-answers
@@ -126,16 +133,20 @@ func (r *run) uncount(found *findings) {
 }
 
 // found takes an id that a side lacks.
-func (r *run) found(f *findings, to negentropy.Side, id negentropy.ID) error {
+func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID) error {
 	first := func() { r.tally.add(func(f *Figures) { *f.only(to.Other())++ }) }
 	if !r.opts.Direction.writes(to) {
 		f.suspect(to, id)
-		f.other[to]++
-		first()
+		if w.seen == 0 {
+			f.other[to]++
+			first()
+		}
 		return nil
 	}
-	if refusal, ok := r.known.refused(to, id); ok {
-		f.leave(refusal)
+	if refusal, round, ok := r.known.refused(to, id); ok {
+		if round > w.seen {
+			f.leave(refusal)
+		}
 		return nil
 	}
 	if r.opts.Refused != nil && r.opts.Refused(to, id) {
@@ -145,7 +156,7 @@ func (r *run) found(f *findings, to negentropy.Side, id negentropy.ID) error {
 		return r.refuse(refusal)
 	}
 	if when, ok := r.known.confirmedIn(to, id); ok {
-		if when == r.round.Load() {
+		if when == r.round.number {
 			return nil // reported again, after a session was opened anew
 		}
 		f.suspect(to, id)

@@ -3,8 +3,12 @@ package pair
 import "github.com/relaymesh/relaymesh/pkg/events"
 
 // window is a span of time that is compared on its own: since and until are
-// inclusive Unix seconds, and until 0 has no end.
-type window struct{ since, until int64 }
+// inclusive Unix seconds, and until 0 has no end. What was found in the round
+// seen, or before it, is counted already; 0 is none.
+type window struct {
+	since, until int64
+	seen         int32
+}
 
 // genesis is the month of the first Nostr events; what claims to be older is
 // rare.
@@ -25,7 +29,7 @@ func (w window) split(now int64) (newer, older window, ok bool) {
 	if w.since < genesis && end > genesis {
 		last = genesis - 1
 	}
-	return window{last + 1, w.until}, window{w.since, last}, true
+	return window{last + 1, w.until, w.seen}, window{w.since, last, w.seen}, true
 }
 
 // filter narrows a filter to the window.

@@ -4,15 +4,20 @@
 //
 // # What it promises
 //
-// A result that says Complete has been proved: after the last event was
-// transferred, both relays were compared once more, in new sessions, and
-// differed in nothing but what Result.Refusals names with the reasons. Up to
-// then an event may be offered twice, never less than once. An event counts as
-// transferred when the relay that it is written to has said OK.
+// A result that says Complete has been proved by a last pass, after the last
+// event was transferred: the relays differ in nothing but what Result.Refusals
+// names with the reasons. Up to then an event may be offered twice, never less
+// than once. An event counts as transferred when the relay that it is written to
+// has said OK.
 //
-// From the third pass on, the comparison leaves out what is dated after the
-// start of the sync, so that two busy relays can be proved, too: what they
-// receive meanwhile is transferred, but not proved.
+// If little was transferred, and nothing refused, the last pass asks both relays
+// in new sessions for exactly the ids that were written to them: all else has
+// just been found equal, and a relay that reads a million events for a session
+// is spared a second one. That proves both relays as they were when the
+// comparison began. Otherwise they are compared as a whole once more, and again
+// until nothing new is found. From the third comparison on, what is dated after
+// the start of the sync is left out, so that two busy relays can be proved, too.
+// Either way, what arrives during a sync may be transferred, and is not proved.
 //
 // # How it works
 //
@@ -37,9 +42,13 @@
 //
 // A relay without NIP-77, and one that turns out to show only the newest part
 // of its set, is listed by paged REQs, window by window, and the bridge answers
-// for it. A window that a relay finds too large is cut in two. So is one of
-// which much was read, behind the oldest event of that: should a relay have
-// shown the newest part of its set only, it now shows the next part.
+// for it. A window that a relay finds too large is cut in two.
+//
+// To find such relays, the old end of a window is compared anew as a window of
+// its own, whenever anything was transferred: there, a relay that shows only the
+// newest part shows the next part. The cut is the floor of the comparison
+// ([negentropy.Bridge.Floor]); where all is compared again, it is behind the
+// oldest event that was read.
 //
 // # Memory
 //

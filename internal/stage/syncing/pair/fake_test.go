@@ -33,6 +33,7 @@ type fake struct {
 	maxSet  int                              // larger sets are refused, 0 is none
 	newest  int                              // sessions show only so many, 0 is all
 	no77    bool                             // speaks no NIP-77
+	noIDs   bool                             // not about ids
 	page    int                              // most events per REQ, 0 is all
 	cut     func() bool                      // whether to interrupt now
 	refuse  func(e *events.Event) string     // reason not to take an event
@@ -92,7 +93,7 @@ func (f *fake) Open(_ context.Context, filter events.Filter, first []byte) (Sess
 	if err := f.interrupted(nil); err != nil {
 		return nil, nil, err
 	}
-	if f.no77 {
+	if f.no77 || f.noIDs && len(filter.IDs) > 0 {
 		return nil, nil, ErrNoNegentropy
 	}
 	s := &fakeSession{fake: f, respond: f.respond, last: time.Now()}

@@ -26,8 +26,13 @@ type known struct {
 	mu        sync.Mutex
 	reasons   []reason
 	index     map[reason]uint16
-	verdicts  [2]map[negentropy.ID]uint16 // by the side that lacks it: index of the reason
-	confirmed [2]map[negentropy.ID]int32  // by the side that has it now: the round
+	verdicts  [2]map[negentropy.ID]verdict // by the side that lacks it
+	confirmed [2]map[negentropy.ID]int32   // by the side that has it now: the round
+}
+
+type verdict struct {
+	round  int32
+	reason uint16 // its index
 }
 
 type reason struct {
@@ -38,21 +43,21 @@ type reason struct {
 func newKnown() *known {
 	k := &known{index: map[reason]uint16{}}
 	for s := range k.verdicts {
-		k.verdicts[s] = map[negentropy.ID]uint16{}
+		k.verdicts[s] = map[negentropy.ID]verdict{}
 		k.confirmed[s] = map[negentropy.ID]int32{}
 	}
 	return k
 }
 
-// refuse notes that a side cannot be given an event.
-func (k *known) refuse(r Refusal) error {
+// refuse notes that in a round a side could not be given an event.
+func (k *known) refuse(r Refusal, round int32) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	of := k.verdicts[r.To]
 	if _, again := of[r.ID]; !again && len(of) >= maxKnown {
 		return fmt.Errorf("more than %d events cannot be transferred, the last because: %s", maxKnown, r.Why)
 	}
-	of[r.ID] = k.word(reason{r.Cause, r.Why})
+	of[r.ID] = verdict{round, k.word(reason{r.Cause, r.Why})}
 	return nil
 }
 
@@ -71,15 +76,16 @@ func (k *known) word(r reason) uint16 {
 	return i
 }
 
-// refused returns why a side cannot be given an event.
-func (k *known) refused(to negentropy.Side, id negentropy.ID) (Refusal, bool) {
+// refused returns why a side cannot be given an event, and since which round.
+func (k *known) refused(to negentropy.Side, id negentropy.ID) (r Refusal, round int32, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	i, ok := k.verdicts[to][id]
+	v, ok := k.verdicts[to][id]
 	if !ok {
-		return Refusal{}, false
+		return Refusal{}, 0, false
 	}
-	return Refusal{ID: id, To: to, Cause: k.reasons[i].cause, Why: k.reasons[i].why}, true
+	why := k.reasons[v.reason]
+	return Refusal{ID: id, To: to, Cause: why.cause, Why: why.why}, v.round, true
 }
 
 // confirm notes that a side has confirmed an event.

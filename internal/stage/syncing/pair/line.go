@@ -73,6 +73,32 @@ func (l *line) again(ctx context.Context, try func() error) error {
 	}
 }
 
+// each passes the events of one REQ to do, until that wants no more. After an
+// interruption it is tried again, unless something had come before it: then it
+// was cut, and what did not come is left to another REQ.
+func (l *line) each(ctx context.Context, filter events.Filter, do func(*events.Event) (more bool, err error)) (cut bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
+	defer cancel()
+	came := false
+	err = l.again(ctx, func() error {
+		for e, err := range l.Query(ctx, filter) {
+			switch {
+			case errors.Is(err, ErrInterrupted) && came:
+				cut = true
+				return nil
+			case err != nil:
+				return timely(ctx, err)
+			}
+			came = true
+			if more, err := do(&e); !more || err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return cut, err
+}
+
 // sleep waits for d, or until ctx ends. It makes no timer that is due at once:
 // under the race detector two of those at a time in a testing/synctest bubble
 // crash the runtime (Go 1.26).
@@ -126,6 +152,11 @@ func (l *line) exchange(ctx context.Context, filter events.Filter, msg []byte) (
 		return agreed, nil
 	}
 	return answer, nil
+}
+
+// limits are the bridge's word for what the side takes and makes.
+func (l *line) limits() negentropy.SideOptions {
+	return negentropy.SideOptions{Accepts: l.Accepts, Answers: l.Answers}
 }
 
 // start readies a listed side to answer about a window.

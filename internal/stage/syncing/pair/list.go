@@ -2,7 +2,6 @@ package pair
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -29,6 +28,7 @@ type lister struct {
 	items  []negentropy.Item
 	edge   map[negentropy.ID]struct{} // ids listed of the second where the last page ended
 	capped bool                       // a second may hold more than a page
+	cut    int                        // pages in a row that brought nothing new before an interruption
 }
 
 // fill lists the relay's events of a window for the bridge. since is where the
@@ -38,11 +38,14 @@ func (l *line) fill(ctx context.Context, filter events.Filter, w window) (since 
 	li.filter.Limit = pageSize
 	since = w.since
 	for {
-		page, err := li.page(ctx)
+		page, cut, err := li.page(ctx)
 		if err != nil {
 			return 0, false, err
 		}
-		oldest, more := li.add(page)
+		oldest, more := li.add(page, cut)
+		if li.cut > maxRetries {
+			return 0, false, l.fail(fmt.Errorf("%w: in every page", ErrInterrupted))
+		}
 		if !more {
 			break
 		}
@@ -58,32 +61,19 @@ func (l *line) fill(ctx context.Context, filter events.Filter, w window) (since 
 	return since, li.capped, nil
 }
 
-// page asks for the next page.
-func (li *lister) page(ctx context.Context) (page []negentropy.Item, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readTime, li.line.tooSlow())
-	defer cancel()
-	err = li.line.again(ctx, func() error {
-		for e, err := range li.line.Query(ctx, li.filter) {
-			switch {
-			case errors.Is(err, ErrInterrupted) && len(page) > 0:
-				return nil // a shorter page
-			case err != nil:
-				return timely(ctx, err)
-			}
-			id, err := negentropy.ParseID(e.ID)
-			if err != nil {
-				return err
-			}
-			page = append(page, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
-		}
-		return nil
+// page asks for the next page. It may be cut short by an interruption.
+func (li *lister) page(ctx context.Context) (page []negentropy.Item, cut bool, err error) {
+	cut, err = li.line.each(ctx, li.filter, func(e *events.Event) (more bool, err error) {
+		id, err := negentropy.ParseID(e.ID)
+		page = append(page, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
+		return true, err
 	})
-	return page, err
+	return page, cut, err
 }
 
 // add takes a page in and moves the filter on. It returns the oldest second
 // of the page, and false when it was the last.
-func (li *lister) add(page []negentropy.Item) (oldest uint64, more bool) {
+func (li *lister) add(page []negentropy.Item, cut bool) (oldest uint64, more bool) {
 	if len(page) == 0 {
 		return 0, false
 	}
@@ -105,7 +95,12 @@ func (li *lister) add(page []negentropy.Item) (oldest uint64, more bool) {
 		}
 	}
 	next := int64(oldest)
-	if fresh == 0 {
+	switch {
+	case fresh > 0:
+		li.cut = 0
+	case cut:
+		li.cut++ // the same once more: its second may hold more
+	default:
 		// Only the overlap: step over its second, and see what is left below.
 		li.capped = li.capped || full(len(page))
 		next--

@@ -45,7 +45,7 @@ func (r *Responder) Answer(ctx context.Context, msg []byte) ([]byte, error) {
 		l.listed = true
 	}
 	if l.list == nil {
-		w := window{r.filter.Since, r.filter.Until}
+		w := window{since: r.filter.Since, until: r.filter.Until}
 		since, _, err := l.fill(ctx, r.filter, w)
 		if err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,11 +36,7 @@ type run struct {
 	known  *known
 	tally  tally
 
-	round atomic.Int32 // counts comparisons, begun in new sessions
-	read  [2]struct {  // from a side, in this round
-		count  atomic.Int64
-		oldest atomic.Int64 // created_at
-	}
+	round *round // replaced while nothing is transferred
 
 	// Of the comparing goroutine.
 	left  []Refusal
@@ -93,13 +88,13 @@ func newRun(a, b Side, filter events.Filter, o Options) *run {
 	return &run{
 		opts: o, filter: filter, start: o.Now().Unix(), known: newKnown(), tally: tally{report: o.Progress},
 		lines:  [2]*line{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
-		queues: [2]*queue{newQueue(), newQueue()},
+		queues: [2]*queue{newQueue(), newQueue()}, round: &round{},
 	}
 }
 
 // windows works through the spans of time, the newest first.
 func (r *run) windows(ctx context.Context) error {
-	open := []window{{r.filter.Since, r.filter.Until}}
+	open := []window{{since: r.filter.Since, until: r.filter.Until}}
 	for n := 1; len(open) > 0; n++ {
 		if n > maxWindows {
 			return fmt.Errorf("cut into more than %d spans of time; give a narrower filter", maxWindows)
@@ -128,7 +123,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			return nil, err
 		}
 		if since > w.since {
-			rest = append([]window{{w.since, since - 1}}, rest...)
+			rest = append([]window{{w.since, since - 1, w.seen}}, rest...)
 			w.since = since
 		}
 		f, err := r.one(ctx, w, pass)
@@ -150,20 +145,34 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 		if err != nil {
 			return nil, err
 		}
-		newer, older, ok := r.halves(w)
-		switch {
-		case ok && !cut:
-			r.uncount(f)
-			return append(rest, older, newer), nil
-		case f.fresh > 0 || cut:
-			r.uncount(f)
-		default:
-			r.lefts += f.lefts
-			r.left = append(r.left, f.left[:min(len(f.left), maxRefused-len(r.left))]...)
+		if !cut && f.fresh == 0 {
+			r.accept(f)
 			return rest, nil
+		}
+		if !cut {
+			older, ok, err := r.proved(ctx, w, f)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				r.accept(f, &r.round.held)
+				return append(rest, older), nil
+			}
+		}
+		r.uncount(f)
+		if newer, older, ok := r.halves(w); ok && !cut {
+			return append(rest, older, newer), nil
 		}
 	}
 	return nil, fmt.Errorf("%w after %d passes: %s (A) and %s (B)", ErrUnproved, maxPasses, r.lines[0].Name, r.lines[1].Name)
+}
+
+// accept takes what a window comes to: what cannot be the same.
+func (r *run) accept(parts ...*findings) {
+	for _, f := range parts {
+		r.lefts += f.lefts
+		r.left = append(r.left, f.left[:min(len(f.left), maxRefused-len(r.left))]...)
+	}
 }
 
 // one runs a pass and waits for its transfers.
@@ -171,11 +180,7 @@ func (r *run) one(ctx context.Context, w window, pass int) (*findings, error) {
 	if pass >= provedToStart && r.start >= w.since && (w.until == 0 || w.until > r.start) {
 		w.until = r.start
 	}
-	r.round.Add(1)
-	for s := range r.read {
-		r.read[s].count.Store(0)
-		r.read[s].oldest.Store(0)
-	}
+	r.round = &round{number: r.round.number + 1}
 	f, err := r.compare(ctx, w)
 	if err != nil {
 		return nil, err
@@ -206,20 +211,6 @@ func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 		since = max(since, begin)
 	}
 	return since, nil
-}
-
-// note counts what was read from a side.
-func (r *run) note(from negentropy.Side, batch []events.Event, size int) {
-	r.tally.add(func(f *Figures) {
-		f.EventBytes += int64(size)
-		r.read[from].count.Add(int64(len(batch)))
-		oldest := &r.read[from].oldest
-		for _, e := range batch {
-			if old := oldest.Load(); old == 0 || e.CreatedAt < old {
-				oldest.Store(e.CreatedAt)
-			}
-		}
-	})
 }
 
 // tally holds the figures.

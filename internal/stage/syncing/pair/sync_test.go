@@ -74,7 +74,7 @@ func TestSyncInEveryDirectionWithEveryKindOfRelay(t *testing.T) {
 func TestSyncOfEqualRelaysTakesOnePass(t *testing.T) {
 	list := notes(0, 1000)
 	r := mustSync(t, newFake(list...), newFake(list...), options(Both))
-	if r.Passes != 1 || r.Messages != 4 || !r.Complete {
+	if r.Passes != 1 || r.Messages != 8 || !r.Complete {
 		t.Errorf("%+v", r)
 	}
 }

@@ -2,8 +2,8 @@ package pair
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -82,34 +82,18 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 // fetch asks for the wanted events, up to maxBatchBytes, and takes those that
 // came off the wanted ones.
 func (r *run) fetch(ctx context.Context, from *line, want map[string]negentropy.ID) (batch []events.Event, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readTime, from.tooSlow())
-	defer cancel()
+	filter := events.Filter{Limit: len(want), IDs: slices.Sorted(maps.Keys(want))}
 	size := 0
-	err = from.again(ctx, func() error {
-		filter := events.Filter{Limit: len(want)}
-		for id := range want {
-			filter.IDs = append(filter.IDs, id)
-		}
-		slices.Sort(filter.IDs)
-		for e, err := range from.Query(ctx, filter) {
-			switch {
-			case errors.Is(err, ErrInterrupted) && len(batch) > 0:
-				return nil // the rest is asked for later
-			case err != nil:
-				return timely(ctx, err)
-			}
-			if _, ok := want[e.ID]; !ok {
-				continue
-			}
+	_, err = from.each(ctx, filter, func(e *events.Event) (more bool, err error) {
+		if _, ok := want[e.ID]; ok {
 			delete(want, e.ID)
-			batch = append(batch, e)
-			if size += weight(&e); size >= maxBatchBytes {
-				break
-			}
+			batch = append(batch, *e)
+			size += weight(e)
 		}
-		return nil
+		return size < maxBatchBytes, nil
 	})
-	r.note(from.at, batch, size)
+	r.tally.add(func(f *Figures) { f.EventBytes += int64(size) })
+	r.round.reads(from.at, batch)
 	return batch, err
 }
 
@@ -175,7 +159,8 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) 
 		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
 	}
 	r.lines[to].written.Store(true)
-	r.known.confirm(to, id, r.round.Load())
+	r.known.confirm(to, id, r.round.number)
+	r.round.writes(to, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
 	r.tally.add(func(f *Figures) { *f.to(to)++ })
 	return nil
 }
@@ -229,5 +214,6 @@ func (r *run) refuse(refusal Refusal) error {
 			f.Refused++
 		}
 	})
-	return r.known.refuse(refusal)
+	r.round.refuses(refusal)
+	return r.known.refuse(refusal, r.round.number)
 }

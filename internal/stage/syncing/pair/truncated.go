@@ -23,7 +23,7 @@ const settledAge = 600
 // it hides old events was found out when the first came.
 func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error) {
 	for _, l := range r.lines {
-		idle := r.opts.Direction.writes(l.at.Other()) && !r.opts.Direction.writes(l.at) && r.read[l.at].count.Load() == 0
+		idle := r.opts.Direction.writes(l.at.Other()) && !r.opts.Direction.writes(l.at) && r.round.read[l.at].count == 0
 		if l.listed || idle {
 			continue
 		}
@@ -45,14 +45,14 @@ func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error
 func (r *run) halves(w window) (newer, older window, ok bool) {
 	cut := int64(0)
 	for s := range r.lines {
-		if r.read[s].count.Load() >= suspiciousCount {
-			cut = max(cut, r.read[s].oldest.Load())
+		if read := r.round.read[s]; read.count >= suspiciousCount {
+			cut = max(cut, read.oldest)
 		}
 	}
 	if cut == 0 || cut < w.since || w.until != 0 && cut >= w.until {
 		return w, w, false
 	}
-	return window{cut + 1, w.until}, window{w.since, cut}, true
+	return window{cut + 1, w.until, w.seen}, window{w.since, cut, w.seen}, true
 }
 
 // delivers reports whether a side has any of the events, and had it before.
