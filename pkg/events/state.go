@@ -17,7 +17,14 @@ type Author struct {
 
 	// Lists are the author's relay lists by source ([ViaNIP65], [ViaDHT]).
 	Lists map[string]List `json:"lists,omitempty"`
+	// Records are the targets of the author's records in bucket records, at
+	// most [MaxRecords], and when each was first taken.
+	Records map[string]int64 `json:"records,omitempty"`
 }
+
+// MaxRecords is how many BEP 44 records are kept alive for one author: enough
+// for some keys or salts, few enough that nobody fills the DHT through us.
+const MaxRecords = 8
 
 // List is one relay list of an author. Version orders the lists of one source:
 // created_at for NIP-65, seq for BEP 44; a lower one never replaces a higher.

@@ -176,10 +176,20 @@ func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source
 	return append(out, missing...), err
 }
 
-// keep puts a record into KV unless it would go back.
+// keep puts a record into KV unless it would go back, or the author has too
+// many.
 func (s *Stage) keep(ctx context.Context, target string, put events.Record) error {
+	_, kept, err := s.Records.Get(ctx, events.RecordKey(target))
+	if err != nil {
+		return fmt.Errorf("couldn't read record %s: %w", target, err)
+	}
+	if !kept {
+		if err := s.claimSlot(ctx, put.PubKey, target); err != nil {
+			return err
+		}
+	}
 	var refused error
-	_, err := s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, found bool) (events.Record, bool) {
+	_, err = s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, found bool) (events.Record, bool) {
 		refused = nil
 		if !found {
 			return put, true

@@ -1,0 +1,107 @@
+package sim_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// saltedList is a bare relaylist.signed of a user for one of their DHT keys and
+// a salt, and its target.
+func saltedList(t *testing.T, user *schnorr.SecretKey, key byte, salt string, seq int64) (data []byte, target string) {
+	t.Helper()
+	urls := []string{relayURL(1)}
+	text, err := json.Marshal(urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := bep44.Item{Salt: []byte(salt), Seq: seq, Value: bep44.EncodeString(text)}
+	seed := make([]byte, 32)
+	seed[0] = key
+	if err := item.Sign(ed25519.NewKeyFromSeed(seed)); err != nil {
+		t.Fatal(err)
+	}
+	p := events.RelayListSigned{
+		PubKey: user.PublicKey(), Relays: urls, CreatedAt: time.Now().Unix(), Seq: seq, Value: item.Value,
+		DHTKey: hexOf(item.Key[:]), Salt: hexOf(item.Salt), DHTSig: hexOf(item.Sig[:]),
+	}
+	if p.Signature, err = schnorr.SignRelayList(urls, user); err != nil {
+		t.Fatal(err)
+	}
+	return events.Encode(p), stage.TargetHex(item)
+}
+
+func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		alice := user(w.T, "alice")
+		var targets []string
+		for i := range 100 { // keys and salts
+			data, target := saltedList(w.T, alice, byte(i%10), fmt.Sprint(i/10), 1)
+			w.send(events.SubjectRelayListSigned, data)
+			targets = append(targets, target)
+		}
+		bobs, other := saltedList(w.T, user(w.T, "bob"), 200, "", 1)
+		w.send(events.SubjectRelayListSigned, bobs)
+		time.Sleep(time.Minute)
+		records := func() []string {
+			return slices.Sorted(maps.Keys(get[events.Author](w, events.BucketAuthors, alice.PublicKey()).Records))
+		}
+		kept := records()
+		if len(kept) != events.MaxRecords {
+			w.Fatalf("%d records are kept of the author", len(kept))
+		}
+		want := []string{events.RecordKey(other)}
+		for _, target := range kept {
+			want = append(want, events.RecordKey(target))
+		}
+		slices.Sort(want)
+		if got := keys[events.Record](w, events.BucketRecords, ">"); !slices.Equal(got, want) {
+			w.Errorf("bucket holds %v, want %v", got, want)
+		}
+		letters := w.letters()
+		for _, l := range letters {
+			if !hasPrefix(l.Reason, "dht_key: 8 records are kept for the author") {
+				w.Errorf("dead letter: %s", l.Reason)
+			}
+		}
+		if len(letters) != 92 {
+			w.Errorf("%d dead letters for 92 records too many", len(letters))
+		}
+
+		// The eight go on as before.
+		i := slices.Index(targets, kept[7])
+		newer, _ := saltedList(w.T, alice, byte(i%10), fmt.Sprint(i/10), 2)
+		w.send(events.SubjectRelayListSigned, newer)
+		time.Sleep(time.Minute)
+		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(kept[7])); r.Seq != 2 || len(w.letters()) != 92 {
+			w.Errorf("the eighth has seq %d, %d dead letters", r.Seq, len(w.letters()))
+		}
+
+		// An operator deletes one.
+		_, err := store[events.Record](w, events.BucketRecords).Remove(context.Background(), events.RecordKey(kept[0]), func(events.Record) bool { return true })
+		if err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		another, target := saltedList(w.T, alice, 99, "", 1)
+		w.send(events.SubjectRelayListSigned, another)
+		time.Sleep(time.Minute)
+		get[events.Record](w, events.BucketRecords, events.RecordKey(target))
+		want = append(kept[1:], target)
+		slices.Sort(want)
+		if now := records(); !slices.Equal(now, want) {
+			w.Errorf("the author has %v, want %v", now, want)
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// claimed is for how many seconds a slot stays claimed without a record: one
+// that was claimed a moment ago is about to be filled.
+const claimed = 3600
+
+// claimSlot makes a target one of those under which records are kept for an
+// author. There are [events.MaxRecords] for each, and none is given up for
+// another: an author who signs for a hundred DHT keys or salts costs the DHT no
+// more than that, and keeps the first. A slot is free again when its record
+// has been deleted from the bucket.
+func (s *Stage) claimSlot(ctx context.Context, pubkey, target string) error {
+	author, _, err := s.Authors.Get(ctx, pubkey)
+	if err != nil {
+		return fmt.Errorf("couldn't read author %s: %w", pubkey, err)
+	}
+	gone := map[string]int64{}
+	if len(author.Records) >= events.MaxRecords {
+		if gone, err = s.withoutRecord(ctx, author.Records); err != nil {
+			return err
+		}
+	}
+	now := s.Now().Unix()
+	author, err = s.Authors.Update(ctx, pubkey, func(a events.Author, _ bool) (events.Author, bool) {
+		return claim(a, target, gone, now)
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't write author %s: %w", pubkey, err)
+	}
+	if _, ok := author.Records[target]; !ok {
+		return bad(fmt.Errorf("dht_key: %d records are kept for the author, and no more will be; sign again for one of their keys and salts", len(author.Records)))
+	}
+	return nil
+}
+
+// withoutRecord returns those of the targets that no record is kept of.
+func (s *Stage) withoutRecord(ctx context.Context, targets map[string]int64) (gone map[string]int64, err error) {
+	gone = map[string]int64{}
+	for target, at := range targets {
+		_, found, err := s.Records.Get(ctx, events.RecordKey(target))
+		if err != nil {
+			return nil, fmt.Errorf("couldn't read record %s: %w", target, err)
+		}
+		if !found && at <= s.Now().Unix()-claimed {
+			gone[target] = at
+		}
+	}
+	return gone, nil
+}
+
+// claim adds a target at now, if there is room for it without those that are
+// gone and were not claimed again meanwhile.
+func claim(a events.Author, target string, gone map[string]int64, now int64) (events.Author, bool) {
+	kept := maps.Clone(a.Records)
+	maps.DeleteFunc(kept, func(t string, at int64) bool {
+		was, ok := gone[t]
+		return ok && was == at
+	})
+	if _, ok := kept[target]; !ok && len(kept) >= events.MaxRecords {
+		return a, false
+	}
+	if kept == nil {
+		kept = map[string]int64{}
+	}
+	kept[target] = now
+	a.Records = kept
+	return a, true
+}
