@@ -64,13 +64,16 @@ harness: go-version ## Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/negentropy-harness ./cmd/negentropy-harness
 
-bench: bench-negentropy bench-sync bench-dht ## Run all benchmarks
+bench: bench-negentropy bench-sync bench-fetch bench-dht ## Run all benchmarks
 
 bench-negentropy: go-version ## Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
 
 bench-sync: go-version ## Sync two khatru relays of 200,000 events, beside go-nostr; and 50 relays, one of which stalls (a minute)
 	cd bench/sync && $(GO) run .
+
+bench-fetch: go-version ## Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
+	cd bench/fetch && $(GO) run .
 
 bench-dht: go-version ## Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
 	$(GO) run ./internal/edge/mainline/dhtbench
@@ -90,4 +93,4 @@ ci: ## What the gate runs
 clean: ## Remove what was built
 	rm -rf bin
 
-.PHONY: help go-version build up demo test test-e2e test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-dht vectors man docs ci test-signatures clean
+.PHONY: help go-version build up demo test test-e2e test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-fetch bench-dht vectors man docs ci test-signatures clean
