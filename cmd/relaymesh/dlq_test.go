@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -82,7 +81,7 @@ func TestDLQ(t *testing.T) {
 	if got := dlq(0, "ls"); strings.Count(got, "\n") != 1 {
 		t.Errorf("left over: %s", got)
 	}
-	if got := dlq(run.ExitPartly, "show", fmt.Sprint(99)); !strings.Contains(got, "dead letter 99") {
+	if got := dlq(run.ExitPartly, "show", "99"); !strings.Contains(got, "dead letter 99") {
 		t.Errorf("show of what is not there: %s", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,7 +112,7 @@ func (l *Letters) Retry(ctx context.Context, letter Letter) error {
 	if letter.Size > 0 {
 		return fmt.Errorf("dead letter %d: %w", letter.Seq, ErrCut)
 	}
-	history := append(letter.History, events.Death{Reason: letter.Reason, Attempts: letter.Attempts, Time: letter.Time})
+	history := slices.Concat(letter.History, []events.Death{{Reason: letter.Reason, Attempts: letter.Attempts, Time: letter.Time}})
 	history = history[max(0, len(history)-events.MaxHistory):]
 	cause := messageID(events.StreamDLQ, letter.Seq)
 	// Without a Nats-Msg-Id: a letter may be retried twice in ten minutes.
