@@ -34,6 +34,9 @@ test: go-version ## Run the tests
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 15m -run Fleet ./internal/demo
 
+test-permissions: go-version ## Run each stage once without each of its NATS permissions, which must fail
+	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim
+
 race: go-version ## Run the tests under the race detector
 	CGO_ENABLED=1 $(GO) build -race ./...
 	CGO_ENABLED=1 $(GO) test -p 1 -race ./...
@@ -93,4 +96,4 @@ ci: ## What the gate runs
 clean: ## Remove what was built
 	rm -rf bin
 
-.PHONY: help go-version build up demo test test-e2e test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-fetch bench-dht vectors man docs ci test-signatures clean
+.PHONY: help go-version build up demo test test-e2e test-permissions test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-fetch bench-dht vectors man docs ci test-signatures clean

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 const (
@@ -61,11 +63,14 @@ type whoAmI struct {
 		User        string `json:"user"`
 		Account     string `json:"account"`
 		Permissions *struct {
-			Publish struct {
-				Allow []string `json:"allow"`
-			} `json:"publish"`
+			Publish   allowed `json:"publish"`
+			Subscribe allowed `json:"subscribe"`
 		} `json:"permissions"`
 	} `json:"data"`
+}
+
+type allowed struct {
+	Allow []string `json:"allow"`
 }
 
 const subjectWhoAmI = "$SYS.REQ.USER.INFO"
@@ -83,11 +88,22 @@ func (c *doctorCmd) user(ctx context.Context, nc *nats.Conn, e examination) {
 		e.fail("permissions", err.Error(), fmt.Sprintf("grant this user %q, or check with another one", subjectWhoAmI))
 		return
 	}
-	if p := me.Data.Permissions; p == nil {
-		e.advise("permissions", fmt.Sprintf("user %q may do everything in account %s", me.Data.User, me.Data.Account),
-			"for a cluster, give each stage a user of its own: relaymesh nats-permissions")
-	} else {
-		e.ok("permissions", "user %q of account %s may publish to %d subjects", me.Data.User, me.Data.Account, len(p.Publish.Allow))
+	p := me.Data.Permissions
+	who := fmt.Sprintf("user %q of account %s", me.Data.User, me.Data.Account)
+	switch {
+	case p == nil || slices.Contains(p.Publish.Allow, ">"):
+		e.advise("permissions", who+" may do everything", "for a cluster, give each stage a user of its own: relaymesh nats-permissions")
+	default:
+		may := slices.DeleteFunc(events.Stages(), func(stage string) bool {
+			need, _ := events.PermissionsOf(stage)
+			return slices.ContainsFunc(need.Publish, func(subject string) bool { return !slices.Contains(p.Publish.Allow, subject) }) ||
+				slices.ContainsFunc(need.Subscribe, func(subject string) bool { return !slices.Contains(p.Subscribe.Allow, subject) })
+		})
+		if len(may) == 0 {
+			e.fail("permissions", who+" may run no stage", "grant what relaymesh nats-permissions prints, or use the operator's user")
+		} else {
+			e.ok("permissions", "%s may run %s", who, strings.Join(may, ", "))
+		}
 	}
 	// The server read its clock somewhere between question and answer.
 	skew := me.Server.Time.Sub(sent.Add(took / 2))

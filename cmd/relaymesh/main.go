@@ -32,9 +32,12 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Show what waits in each stage and what is known."`
 	NATS      natsCmd      `cmd:"" name:"nats" help:"Run the embedded NATS server alone."`
 	Provision provisionCmd `cmd:"" help:"Make or migrate streams, consumers and buckets."`
-	DLQ       dlqCmd       `cmd:"" name:"dlq" help:"Look at dead letters, retry them or drop them."`
-	Doctor    doctorCmd    `cmd:"" help:"Check NATS, the relay and the DHT, and say what to do."`
-	Config    configCmd    `cmd:"" help:"Print the effective configuration of up and where each value comes from."`
+
+	NATSPermissions permissionsCmd `cmd:"" name:"nats-permissions" help:"Print what the NATS user of a stage may publish and subscribe to."`
+
+	DLQ    dlqCmd    `cmd:"" name:"dlq" help:"Look at dead letters, retry them or drop them."`
+	Doctor doctorCmd `cmd:"" help:"Check NATS, the relay and the DHT, and say what to do."`
+	Config configCmd `cmd:"" help:"Print the effective configuration of up and where each value comes from."`
 
 	Completion kongcompletion.Completion `cmd:"" help:"Print what makes a shell complete commands and flags."`
 	Man        manCmd                    `cmd:"" hidden:"" help:"Print the manual page."`

@@ -47,7 +47,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return Serve(ctx, e.JS.Conn(), "relaymesh-list-resolve", events.ServiceListResolve,
+		return Serve(ctx, e.JS.Conn(), events.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	})
 	return group.Wait()

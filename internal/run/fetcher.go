@@ -42,7 +42,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return Serve(ctx, e.JS.Conn(), "relaymesh-note-fetch", events.ServiceNoteFetch,
+		return Serve(ctx, e.JS.Conn(), events.NameNoteFetch, events.ServiceNoteFetch,
 			func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, s.Answer)
 	})
 	return group.Wait()

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -52,17 +53,40 @@ type world struct {
 	relays *relays
 
 	refreshEvery, syncEvery time.Duration
+
+	other  *otherwise
+}
+
+// otherwise is how a worker is started if not as usual.
+type otherwise struct {
+	connect func(stage string) jetstream.JetStream
+	wrap    func(events.Handler) events.Handler
+	failed  func(error)
+}
+
+// failed ends the test, unless somebody waits for this failure.
+func (w *world) failed(err error) {
+	w.Helper()
+	if w.other == nil {
+		w.Fatal(err)
+	}
+	w.other.failed(err)
 }
 
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
-		w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-		w.server = natstest.StartOn(t, w.dir)
-		w.js = natstest.Provision(t, w.server)
-		test(w)
-	})
+	synctest.Test(t, func(t *testing.T) { test(newWorld(t)) })
+}
+
+// newWorld is for inside of a bubble; the server knows more users, if there are
+// any.
+func newWorld(t *testing.T, more ...*server.User) *world {
+	t.Helper()
+	w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
+	w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	w.server = natstest.StartOn(t, w.dir, more...)
+	w.js = natstest.Provision(t, w.server)
+	return w
 }
 
 // restart stops the server and starts it on the same directory after a while,
@@ -110,7 +134,7 @@ func store[T any](w *world, name string) stage.Store[T] {
 	w.Helper()
 	s, err := run.OpenStore[T](context.Background(), w.js, name, w.log)
 	if err != nil {
-		w.Fatal(err)
+		w.failed(err)
 	}
 	return s
 }
@@ -120,7 +144,7 @@ func (w *world) refused() run.Store[events.Refused] {
 	w.Helper()
 	s, err := run.OpenStore[events.Refused](context.Background(), w.js, events.BucketRefused, w.log)
 	if err != nil {
-		w.Fatal(err)
+		w.failed(err)
 	}
 	return s
 }
@@ -183,15 +207,21 @@ func (x *worker) end(t *testing.T) {
 type handlers map[string]events.Handler
 
 // work runs the handlers that setup makes for a bus, until the test ends or
-// stops it. All that the worker publishes passes f, which may be nil.
+// stops it, with no more permissions than the stage's own. All that the worker
+// publishes passes f, which may be nil.
 func (w *world) work(stageName string, f *faults, setup func(b *bus.Bus) handlers) *worker {
 	w.Helper()
-	js := natstest.Connect(w.T, w.server)
+	js, operator := w.connect(stageName), w.js
+	w.js = js // so that setup opens the buckets as the worker does
+	defer func() { w.js = operator }()
 	b, err := bus.New(faultyJS{js, f}, bus.Options{Stage: stageName, Log: w.log, Drain: 10 * time.Second})
 	if err != nil {
 		w.Fatal(err)
 	}
 	for name, h := range setup(b) {
+		if w.other != nil {
+			h = w.other.wrap(h)
+		}
 		b.Handle(consumer(name), h)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -201,9 +231,16 @@ func (w *world) work(stageName string, f *faults, setup func(b *bus.Bus) handler
 	select {
 	case <-b.Running():
 	case err := <-x.done:
-		w.Fatalf("worker of stage %s: %v", stageName, err)
+		w.failed(fmt.Errorf("worker of stage %s: %w", stageName, err))
 	}
 	return x
+}
+
+func (w *world) connect(stageName string) jetstream.JetStream {
+	if w.other != nil {
+		return w.other.connect(stageName)
+	}
+	return natstest.ConnectAs(w.T, w.server, stageName, stageName)
 }
 
 func consumer(name string) events.Consumer {

@@ -50,6 +50,13 @@ const (
 	ServiceListResolve = "relaymesh.list.resolve"
 )
 
+// The names of the NATS services, as the services framework (ADR-32) lists
+// them.
+const (
+	NameNoteFetch   = "relaymesh-note-fetch"
+	NameListResolve = "relaymesh-list-resolve"
+)
+
 // The stages, as they appear in dead-letter and retry subjects.
 const (
 	StageIngest     = "ingest"

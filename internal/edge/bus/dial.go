@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // ConnectOptions are the options of every connection of relaymesh: it
@@ -20,7 +22,7 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 	log = log.With("connection", name)
 	return []nats.Option{
 		nats.Name(name),
-		nats.CustomInboxPrefix("_INBOX_" + token(name)),
+		nats.CustomInboxPrefix(events.InboxPrefix(token(name))),
 		nats.MaxReconnects(-1),
 		nats.ReconnectJitter(500*time.Millisecond, 2*time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {

@@ -200,7 +200,7 @@ func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var current atomic.Pointer[natsd.Server]
 		current.Store(w.server)
-		nc, err := nats.Connect("", nats.InProcessServer(dialer{&current}), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+		nc, err := nats.Connect("", nats.InProcessServer(dialer{&current}), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.UserInfo("operator", "operator"))
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -33,6 +33,9 @@ type Config struct {
 	SyncInterval time.Duration
 	// SyncAlways writes through to the disk before every acknowledgement.
 	SyncAlways bool
+	// Users may connect, each with its permissions; without any, everyone may,
+	// and do everything.
+	Users []*server.User
 	// Log takes the server's warnings and errors; nil discards them.
 	Log *slog.Logger
 }
@@ -90,6 +93,7 @@ func options(c Config) (*server.Options, error) {
 		MaxPayload:   MaxPayload,
 		NoSigs:       true,
 		DontListen:   c.Listen == "",
+		Users:        c.Users,
 
 		DisableJetStreamBanner: true,
 	}

@@ -13,11 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats-server/v2/server/ats"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Main is for TestMain. The server has one goroutine per process, which must
@@ -35,7 +38,8 @@ func Start(tb testing.TB) jetstream.JetStream {
 }
 
 // StartOn runs a server in process on dir, until the test ends or closes it.
-func StartOn(tb testing.TB, dir string) *natsd.Server {
+// It knows more users, if there are any.
+func StartOn(tb testing.TB, dir string, more ...*server.User) *natsd.Server {
 	tb.Helper()
 	for range 2 { // empties every sync.Pool, and so the timers of the last bubble
 		runtime.GC()
@@ -43,6 +47,7 @@ func StartOn(tb testing.TB, dir string) *natsd.Server {
 	s, err := natsd.Start(natsd.Config{
 		Dir:          dir,
 		SyncInterval: 1000 * time.Hour, // each would cost real time, and no test cuts the power
+		Users:        append(users(), more...),
 		Log:          slog.New(slog.NewTextHandler(tb.Output(), nil)),
 	})
 	if err != nil {
@@ -50,6 +55,38 @@ func StartOn(tb testing.TB, dir string) *natsd.Server {
 	}
 	tb.Cleanup(s.Close)
 	return s
+}
+
+// operator is a user, and its password, who may do everything.
+const operator = "operator"
+
+// users are the operator and each stage with no more permissions than its own.
+func users() []*server.User {
+	list := []*server.User{{Username: operator, Password: operator}}
+	for _, stage := range events.Stages() {
+		p, _ := events.PermissionsOf(stage)
+		list = append(list, User(stage, p))
+	}
+	return list
+}
+
+// User is a user for [natsd.Config] whose password is its name.
+func User(name string, p events.Permissions) *server.User {
+	u := &server.User{Username: name, Password: name, Permissions: &server.Permissions{
+		Publish: allow(p.Publish), Subscribe: allow(p.Subscribe),
+	}}
+	if p.Responses {
+		u.Permissions.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
+	}
+	return u
+}
+
+// allow permits nothing but the subjects; to the server no subjects mean all.
+func allow(subjects []string) *server.SubjectPermission {
+	if len(subjects) == 0 {
+		return &server.SubjectPermission{Deny: []string{">"}}
+	}
+	return &server.SubjectPermission{Allow: subjects}
 }
 
 // Provision makes streams, consumers and buckets and returns a connection.
@@ -65,7 +102,14 @@ func Provision(tb testing.TB, s *natsd.Server) jetstream.JetStream {
 // Connect returns a connection in process, closed when the test ends.
 func Connect(tb testing.TB, s *natsd.Server) jetstream.JetStream {
 	tb.Helper()
-	nc, err := s.Connect("test")
+	return ConnectAs(tb, s, "test", operator)
+}
+
+// ConnectAs returns a connection in process of that name as a user, closed when
+// the test ends. A stage's user bears its name.
+func ConnectAs(tb testing.TB, s *natsd.Server, name, user string, opts ...nats.Option) jetstream.JetStream {
+	tb.Helper()
+	nc, err := s.Connect(name, append(opts, nats.UserInfo(user, user))...)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// A server takes what the command prints, and knows each user by a key.
+func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	seeds, users := map[string]string{}, ""
+	for _, name := range append(events.Stages(), events.RoleRelay, "operator") {
+		key, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, _ := key.PublicKey()
+		seed, _ := key.Seed()
+		seeds[name] = write(name+".nk", string(seed))
+		if name == "operator" {
+			users += fmt.Sprintf("{ nkey: %s }\n", public)
+			continue
+		}
+		code, stdout, stderr := here("nats-permissions", name)
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		write(name+".conf", stdout)
+		users += fmt.Sprintf("{ nkey: %s, permissions { include %s.conf } }\n", public, name)
+	}
+	opts, err := server.ProcessConfigFile(write("nats.conf", fmt.Sprintf(
+		"listen: 127.0.0.1:-1\njetstream { store_dir: %q }\nauthorization { users: [\n%s] }\n", filepath.Join(dir, "js"), users)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.NoSigs, opts.NoLog = true, true
+	for i, name := range append(events.Stages(), events.RoleRelay) {
+		want, _ := events.PermissionsOf(name)
+		got := opts.Nkeys[i].Permissions
+		if !slices.Equal(got.Publish.Allow, want.Publish) || !slices.Equal(got.Subscribe.Allow, want.Subscribe) || (got.Response != nil) != want.Responses {
+			t.Errorf("%s may %+v %+v", name, got.Publish, got.Subscribe)
+		}
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("server is not ready")
+	}
+	if code, _, stderr := here("provision", "--nats", s.ClientURL(), "--nats-creds", seeds["operator"]); code != 0 {
+		t.Fatal(stderr)
+	}
+	if code, _, stderr := here("status", "--nats", s.ClientURL()); code != run.ExitFailed || !strings.Contains(stderr, "Authorization") {
+		t.Errorf("without a key: exit code %d, %s", code, stderr)
+	}
+	if code, _, stderr := here("status", "--nats", s.ClientURL(), "--nats-creds", write("none", "SUnonsense")); code == 0 || !strings.Contains(stderr, "neither an nkey seed") {
+		t.Errorf("with no key in the file: exit code %d, %s", code, stderr)
+	}
+	if code, failed := doctor(t, "--nats", s.ClientURL(), "--nats-creds", seeds["operator"], "--skip", "relay,dht"); code != 0 {
+		t.Errorf("to the operator these fail: %q", failed)
+	}
+	js, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["relay"]}, events.RoleRelay, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(js.Conn().Close)
+	if _, err := js.Publish(t.Context(), events.SubjectEventReceived, []byte("{}")); err != nil {
+		t.Errorf("a relay may not publish an event: %v", err)
+	}
+}
