@@ -28,7 +28,8 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		}
 		return path
 	}
-	seeds, users := map[string]string{}, ""
+	seeds := map[string]string{}
+	var users strings.Builder
 	for _, name := range append(events.Stages(), events.RoleRelay, "operator") {
 		key, err := nkeys.CreateUser()
 		if err != nil {
@@ -38,7 +39,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		seed, _ := key.Seed()
 		seeds[name] = write(name+".nk", string(seed))
 		if name == "operator" {
-			users += fmt.Sprintf("{ nkey: %s }\n", public)
+			fmt.Fprintf(&users, "{ nkey: %s }\n", public)
 			continue
 		}
 		code, stdout, stderr := here("nats-permissions", name)
@@ -46,10 +47,10 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 			t.Fatal(stderr)
 		}
 		write(name+".conf", stdout)
-		users += fmt.Sprintf("{ nkey: %s, permissions { include %s.conf } }\n", public, name)
+		fmt.Fprintf(&users, "{ nkey: %s, permissions { include %s.conf } }\n", public, name)
 	}
 	opts, err := server.ProcessConfigFile(write("nats.conf", fmt.Sprintf(
-		"listen: 127.0.0.1:-1\njetstream { store_dir: %q }\nauthorization { users: [\n%s] }\n", filepath.Join(dir, "js"), users)))
+		"listen: 127.0.0.1:-1\njetstream { store_dir: %q }\nauthorization { users: [\n%s] }\n", filepath.Join(dir, "js"), &users)))
 	if err != nil {
 		t.Fatal(err)
 	}

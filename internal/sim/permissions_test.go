@@ -261,7 +261,7 @@ func (w *world) doIngest(ctx context.Context, js jetstream.JetStream, round int)
 func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 	l := list(w.T, user(w.T, fmt.Sprint("dht ", round)), 1, relayURL(1))
 	target, pubkey, dhtKey := l.Item.Target(), l.DHT.PubKey, hexOf(l.Item.Key[:])
-	w.dht.set(func(n *network) { n.items[hexOf(target[:])] = l.Item })
+	w.dht.set(func(n *network) { n.items[hexOf(target[:])], n.copies[hexOf(target[:])] = l.Item, new([16]time.Time) })
 	put(w, events.BucketRecords, events.RecordKey(hexOf(target[:])), events.Record{
 		DHTKey: dhtKey, Seq: 1, Value: l.Item.Value, Sig: hexOf(l.Item.Sig[:]), PubKey: pubkey,
 	})

@@ -54,7 +54,7 @@ type world struct {
 
 	refreshEvery, syncEvery time.Duration
 
-	other  *otherwise
+	other *otherwise
 }
 
 // otherwise is how a worker is started if not as usual.
@@ -313,9 +313,8 @@ func (w *world) fetchStage(f *faults) *fetch.Stage {
 
 // fetcher runs the fourth stage.
 func (w *world) fetcher(f *faults) *worker {
-	s := w.fetchStage(f)
 	return w.work(events.StageFetcher, f, func(*bus.Bus) handlers {
-		return handlers{events.ConsumerFetch: s.Handle}
+		return handlers{events.ConsumerFetch: w.fetchStage(f).Handle}
 	})
 }
 

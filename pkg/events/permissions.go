@@ -71,7 +71,9 @@ var stageAccess = map[string]access{
 	},
 	StageFetcher: {
 		outputs: []string{SubjectEventReceived, SubjectNoteFound, SubjectNoteLost},
-		buckets: []bucketAccess{{name: BucketAuthors, get: true}, {name: BucketLinks, lists: true}},
+		buckets: []bucketAccess{
+			{name: BucketAuthors, get: true}, {name: BucketLinks, lists: true}, {name: BucketLost, get: true, put: true},
+		},
 		serves:  map[string]string{NameNoteFetch: ServiceNoteFetch},
 		calls:   []string{ServiceListResolve},
 	},
