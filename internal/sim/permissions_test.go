@@ -89,11 +89,16 @@ func (w *world) everything(stageName, user string, round int) (denied []string) 
 			deny(err)
 		}
 	}))
+	broken := false // a real worker would end
 	w.other = &otherwise{
 		connect: func(string) jetstream.JetStream { return slowJS{js} },
-		wrap:    behave,
-		// Also what only waits in vain for an answer: the denial is on its way.
-		failed: func(err error) { w.Log(err) },
+		wrap: func(h events.Handler) events.Handler {
+			if broken {
+				return func(context.Context, events.Message) ([]events.Output, events.Verdict) { return nil, events.Done() }
+			}
+			return behave(h)
+		},
+		failed: func(err error) { w.Log(err); broken = true },
 	}
 	defer func() { w.other = nil }()
 	x := map[string]func(*faults) *worker{
@@ -160,6 +165,15 @@ func behave(h events.Handler) events.Handler {
 // verdicts sends to each consumer what waits long, what can never work, and
 // what the server gives up on.
 func (w *world) verdicts(stageName string, round int) {
+	for _, c := range events.Consumers() { // what the round before has left
+		stream, err := w.js.Stream(context.Background(), c.Stream)
+		if err == nil && c.Stage == stageName {
+			err = stream.Purge(context.Background())
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+	}
 	for _, c := range events.Consumers() {
 		if c.Stage != stageName || c.Stream == events.StreamAdvisories {
 			continue

@@ -74,8 +74,8 @@ var stageAccess = map[string]access{
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true}, {name: BucketLinks, lists: true}, {name: BucketLost, get: true, put: true},
 		},
-		serves:  map[string]string{NameNoteFetch: ServiceNoteFetch},
-		calls:   []string{ServiceListResolve},
+		serves: map[string]string{NameNoteFetch: ServiceNoteFetch},
+		calls:  []string{ServiceListResolve},
 	},
 }
 
