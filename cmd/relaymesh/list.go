@@ -24,11 +24,18 @@ type resolveCmd struct {
 	Relay        string        `env:"RELAYMESH_RELAY" placeholder:"URL" help:"Relay where the DHT key of an npub is looked up (kind 11011)."`
 	AllowPrivate bool          `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to addresses on loopback and private networks, too."`
 	Timeout      time.Duration `default:"30s" help:"When to give up."`
-	JSON         bool          `help:"Print one JSON object."`
+	JSON         bool          `help:"Print JSON, one object a line; the last one is the answer."`
 
 	config.NATSAuth
 
 	DHT config.DHT `embed:"" prefix:"dht-" group:"DHT"`
+}
+
+// Help says when what is printed.
+func (resolveCmd) Help() string {
+	return `Prints the first list that a DHT node gives and that its owner signed, as soon as it is there, and goes on until the eight nodes
+nearest to it have answered. If one of them has a newer list, that one is printed as a correction. With --json, early answers are
+lines with "early": true. A running pipeline (--nats) gives the final answer only.`
 }
 
 // Run prints the relays of the list, one a line.
@@ -45,28 +52,70 @@ func (c *resolveCmd) Run(ctx context.Context, o *output) error {
 	} else if !events.IsHex(c.Who, 32) {
 		return usage("%q is neither an npub nor the 64 hex digits of a DHT key", c.Who)
 	}
-	answer, err := c.resolve(ctx, request, o)
+	p := &answers{output: o, json: c.JSON}
+	answer, err := c.resolve(ctx, request, o, p.early)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		if err := json.NewEncoder(o.out).Encode(answer); err != nil {
+	return p.final(answer)
+}
+
+// answers prints a list, and corrects it when a newer one is found.
+type answers struct {
+	*output
+	json    bool
+	printed bool
+	seq     int64 // of the list printed
+}
+
+// resolved is what the command prints; its fields are stable.
+type resolved struct {
+	events.ResolveResponse
+
+	Early bool `json:"early,omitempty"` // a later line may correct it
+}
+
+// early takes an answer while the look-up goes on. What cannot be printed is
+// told by final.
+func (p *answers) early(answer events.ResolveResponse) {
+	if p.json {
+		_ = json.NewEncoder(p.out).Encode(resolved{answer, true})
+		return
+	}
+	p.list(answer)
+}
+
+func (p *answers) final(answer events.ResolveResponse) error {
+	if p.json {
+		if err := json.NewEncoder(p.out).Encode(resolved{answer, false}); err != nil {
 			return err
 		}
 	}
 	if !answer.Found {
 		return fmt.Errorf("not found: %s", answer.Why)
 	}
-	if !c.JSON {
-		for _, url := range answer.Relays {
-			fmt.Fprintln(o.out, url)
-		}
-		fmt.Fprintf(o.err, "seq %d, held by %d nodes\n", answer.Seq, answer.Holders)
+	if !p.json {
+		p.list(answer)
+		fmt.Fprintf(p.err, "seq %d, held by %d nodes\n", answer.Seq, answer.Holders)
 	}
 	return nil
 }
 
-func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *output) (events.ResolveResponse, error) {
+// list prints a list unless it is the one that stands there.
+func (p *answers) list(answer events.ResolveResponse) {
+	if p.printed && answer.Seq == p.seq {
+		return
+	}
+	if p.printed {
+		fmt.Fprintf(p.err, "correction: seq %d takes the place of seq %d\n", answer.Seq, p.seq)
+	}
+	p.printed, p.seq = true, answer.Seq
+	for _, url := range answer.Relays {
+		fmt.Fprintln(p.out, url)
+	}
+}
+
+func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *output, early func(events.ResolveResponse)) (events.ResolveResponse, error) {
 	log := obs.NewLogger(o.err, "error")
 	if c.NATS != "" {
 		js, err := run.Dial(ctx, c.NATS, c.NATSAuth, cliName, log)
@@ -86,7 +135,7 @@ func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *ou
 		}
 		r.DHTKey = key
 	}
-	return run.ResolveOnce(ctx, config.Config{AllowPrivate: c.AllowPrivate, DHT: c.DHT}, r, log)
+	return run.ResolveOnce(ctx, config.Config{AllowPrivate: c.AllowPrivate, DHT: c.DHT}, r, log, early)
 }
 
 // keyFromRelay reads the author's newest kind 11011.

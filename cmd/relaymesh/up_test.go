@@ -88,7 +88,7 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 			if code != 0 {
 				return fmt.Errorf("resolve: exit code %d, %s", code, stderr)
 			}
-			if got := decode[events.ResolveResponse](t, stdout); got.Seq != sent.Seq || !slices.Equal(got.Relays, []string{listed}) {
+			if got := decode[resolved](t, lastLine(stdout)); got.Early || got.Seq != sent.Seq || !slices.Equal(got.Relays, []string{listed}) {
 				return fmt.Errorf("resolved %+v, published %+v", got, sent)
 			}
 			return nil

@@ -33,7 +33,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	e.watch(node)
 	s := &dht.Stage{
 		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks),
-		Network: network{node}, Probe: e.relays.probe, Publish: b.Publish,
+		Network: network{node: node}, Probe: e.relays.probe, Publish: b.Publish,
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageDHTWorker),
 	}
@@ -87,7 +87,12 @@ func (e *Env) watch(node *mainline.Node) {
 }
 
 // network fits a DHT node to the port of the dht stage.
-type network struct{ node *mainline.Node }
+type network struct {
+	node *mainline.Node
+	// early, if set, gets what a look-up finds while it goes on; see
+	// mainline.GetOptions.
+	early func(bep44.Item)
+}
 
 const (
 	freshK    = 16 // nodes that a new item is put on
@@ -159,7 +164,7 @@ func placement(result mainline.PutResult, before []mainline.Contact) dht.Placeme
 }
 
 func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {
-	result, err := n.node.Get(ctx, bep44.Target(key, salt), salt, mainline.GetOptions{})
+	result, err := n.node.Get(ctx, bep44.Target(key, salt), salt, mainline.GetOptions{OnItem: n.early})
 	if err != nil || result.Item == nil {
 		return bep44.Item{}, 0, false, err
 	}
@@ -170,12 +175,24 @@ func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item
 }
 
 // ResolveOnce looks a list up with a DHT node that lives for this one question.
-func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, log *slog.Logger) (events.ResolveResponse, error) {
+// early, if not nil, gets the first list that is found and every newer one, as
+// soon as they are there; what is returned is the answer of all nodes near the target.
+func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, log *slog.Logger, early func(events.ResolveResponse)) (events.ResolveResponse, error) {
 	node, err := StartNode(ctx, c, log)
 	if err != nil {
 		return events.ResolveResponse{}, err
 	}
 	defer node.Close()
-	s := &dht.Stage{Network: network{node}, AllowPrivate: c.AllowPrivate}
+	s := &dht.Stage{AllowPrivate: c.AllowPrivate}
+	lookUp := network{node: node}
+	if early != nil {
+		lookUp.early = func(item bep44.Item) {
+			if answer := s.Answer(item, 1); answer.Found {
+				answer.PubKey = r.PubKey
+				early(answer)
+			}
+		}
+	}
+	s.Network = lookUp
 	return s.Resolve(ctx, r)
 }

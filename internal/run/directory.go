@@ -25,7 +25,7 @@ func SearchDirectory(ctx context.Context, c config.Config, key [32]byte, slots i
 	}
 	defer node.Close()
 	d := dht.Directory{
-		Network: network{node}, Read: readSigned, AllowPrivate: c.AllowPrivate,
+		Network: network{node: node}, Read: readSigned, AllowPrivate: c.AllowPrivate,
 		Probe: func(ctx context.Context, url string) (events.Relay, error) {
 			info, err := relay.FetchInfo(ctx, url, relay.Options{AllowPrivate: c.AllowPrivate, Log: log})
 			if err != nil {

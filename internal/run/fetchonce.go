@@ -30,7 +30,7 @@ func FetchOnce(ctx context.Context, c config.Config, r events.MissingNoteRequest
 	s := &fetch.Stage{
 		Authors: forgetful[events.Author]{}, Links: forgetful[events.Link]{}, Lost: forgetful[events.Lost]{}, Net: pools,
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
-			return ResolveOnce(ctx, c, r, log)
+			return ResolveOnce(ctx, c, r, log, nil)
 		},
 		AllowPrivate: c.AllowPrivate, ThreadDepth: c.Fetch.ThreadDepth, ThreadCount: c.Fetch.ThreadCount,
 		Now: time.Now, Log: log,

@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -47,7 +47,7 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		alice := user(w.T, "alice")
 		var targets []string
 		for i := range 100 { // keys and salts
-			data, target := saltedList(w.T, alice, byte(i%10), fmt.Sprint(i/10), 1)
+			data, target := saltedList(w.T, alice, byte(i%10), strconv.Itoa(i/10), 1)
 			w.send(events.SubjectRelayListSigned, data)
 			targets = append(targets, target)
 		}
@@ -81,7 +81,7 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 
 		// The eight go on as before.
 		i := slices.Index(targets, kept[7])
-		newer, _ := saltedList(w.T, alice, byte(i%10), fmt.Sprint(i/10), 2)
+		newer, _ := saltedList(w.T, alice, byte(i%10), strconv.Itoa(i/10), 2)
 		w.send(events.SubjectRelayListSigned, newer)
 		time.Sleep(time.Minute)
 		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(kept[7])); r.Seq != 2 || len(w.letters()) != 92 {
@@ -98,7 +98,7 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		w.send(events.SubjectRelayListSigned, another)
 		time.Sleep(time.Minute)
 		get[events.Record](w, events.BucketRecords, events.RecordKey(target))
-		want = append(kept[1:], target)
+		want = slices.Concat(kept[1:], []string{target})
 		slices.Sort(want)
 		if now := records(); !slices.Equal(now, want) {
 			w.Errorf("the author has %v, want %v", now, want)

@@ -1,6 +1,7 @@
 package dht
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -78,18 +79,25 @@ func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.O
 	})}), events.Done()
 }
 
-// Resolve answers the service relaymesh.list.resolve.
+// Resolve answers the service relaymesh.list.resolve. Where the network gives
+// an older list of an author than the newest that was seen, as nodes do that
+// missed the last put, it answers with that one.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
-	key := r.DHTKey
-	if key == "" {
-		author, _, err := s.Authors.Get(ctx, r.PubKey)
-		if err != nil {
+	var author events.Author
+	if r.PubKey != "" && s.Authors != nil {
+		var err error
+		if author, _, err = s.Authors.Get(ctx, r.PubKey); err != nil {
 			return events.ResolveResponse{}, err
 		}
-		key = author.DHTKey
+		r.DHTKey = cmp.Or(r.DHTKey, author.DHTKey)
 	}
-	answer, err := s.lookUp(ctx, key)
+	answer, err := s.lookUp(ctx, r.DHTKey)
 	answer.PubKey = r.PubKey
+	if list := author.Lists[events.ViaDHT]; answer.Found && r.DHTKey == author.DHTKey && list.Version > answer.Seq {
+		answer = events.ResolveResponse{
+			PubKey: r.PubKey, DHTKey: r.DHTKey, Target: answer.Target, Seq: list.Version, Relays: list.Write, Found: true,
+		}
+	}
 	return answer, err
 }
 
@@ -114,12 +122,19 @@ func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveRespon
 		answer.Why = "no node has a record under the key"
 		return answer, nil
 	}
-	answer.Target, answer.Seq, answer.Value, answer.Holders = stage.TargetHex(item), item.Seq, item.Value, holders
-	answer.DHTSig = hex.EncodeToString(item.Sig[:])
-	urls, badList := bep44.DecodeRelayList(item.Value)
-	if badList != nil {
-		answer.Why = "the record is no relay list: " + badList.Error()
-		return answer, nil //nolint:nilerr // it is the answer
+	return s.Answer(item, holders), nil
+}
+
+// Answer reads the list in a verified item that so many nodes gave.
+func (s *Stage) Answer(item bep44.Item, holders int) events.ResolveResponse {
+	answer := events.ResolveResponse{
+		DHTKey: hex.EncodeToString(item.Key[:]), Target: stage.TargetHex(item), Seq: item.Seq, Value: item.Value,
+		DHTSig: hex.EncodeToString(item.Sig[:]), Holders: holders,
+	}
+	urls, err := bep44.DecodeRelayList(item.Value)
+	if err != nil {
+		answer.Why = "the record is no relay list: " + err.Error()
+		return answer
 	}
 	for _, raw := range urls {
 		if url, err := events.NormalizeRelayURL(raw, s.AllowPrivate); err == nil {
@@ -130,7 +145,7 @@ func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveRespon
 	if !answer.Found {
 		answer.Why = "the list names no relay that may be dialled"
 	}
-	return answer, nil
+	return answer
 }
 
 // follow writes an author's list down, probes its relays and announces those
