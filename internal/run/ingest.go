@@ -59,8 +59,9 @@ func Ingest(ctx context.Context, e *Env) error {
 	}
 	b.Handle(consumer(events.ConsumerIngest), ingest.New(p).Handle)
 	group.Go(func() error { return b.Run(ctx) })
+	seen := ingest.NewSeen()
 	for _, url := range tails {
-		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.relays.follow(url), Publish: b.Publish}
+		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.relays.follow(url), Publish: b.Publish, Seen: seen}
 		group.Go(func() error {
 			again(ctx, e.Log.With("relay", url), t.Run)
 			return nil

@@ -26,7 +26,9 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// One per khatru relay, which has no way to end it.
-		goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start"))
+		goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start"),
+		// One per process, of the NATS server.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
 // signed are notes, a minute apart, of one author; signed once for all tests.

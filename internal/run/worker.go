@@ -63,14 +63,15 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 // Worker is main of the worker binary that is named like its stage: it reads
 // the configuration, connects to NATS, and runs the stage until SIGTERM or
 // SIGINT. The result is the exit code; stopping on a signal is 0, as
-// supervisors expect.
-func Worker(name, help string) int {
+// supervisors expect. commands are what else the binary can do.
+func Worker(name, help string, commands ...kong.Option) int {
 	var cli struct {
 		File kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
 		config.Config
 	}
-	parser := kong.Must(&cli, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load))
-	if _, err := parser.Parse(os.Args[1:]); err != nil {
+	commands = append(commands, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load))
+	parsed, err := kong.Must(&cli, commands...).Parse(os.Args[1:])
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return ExitUsage
 	}
@@ -81,11 +82,34 @@ func Worker(name, help string) int {
 	log := obs.NewLogger(os.Stderr, cli.LogLevel)
 	ctx, stop := Signals()
 	defer stop()
+	if command := parsed.Selected(); command != nil && command.Name != runCommand {
+		parsed.Bind(&cli.Config, log)
+		parsed.BindTo(ctx, (*context.Context)(nil))
+		return exitCode(ctx, parsed.Run(), log)
+	}
 	if err := worker(ctx, cli.Config, name, log); err != nil && ctx.Err() == nil {
 		log.Error("stopped", "err", err)
 		return ExitFailed
 	}
 	return ExitOK
+}
+
+// runCommand is what a worker with commands does if none is given.
+const runCommand = "run"
+
+func exitCode(ctx context.Context, err error, log *slog.Logger) int {
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, errBadLines):
+		log.Warn("done, in part", "err", err)
+		return ExitPartly
+	}
+	log.Error("stopped", "err", err)
+	if ctx.Err() != nil {
+		return ExitInterrupted
+	}
+	return ExitFailed
 }
 
 func worker(ctx context.Context, c config.Config, name string, log *slog.Logger) error {

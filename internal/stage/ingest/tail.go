@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -28,7 +30,16 @@ type Tail struct {
 		handle func(ctx context.Context, e events.Event) error,
 		caughtUp func(ctx context.Context, through int64) error) error
 	Publish func(ctx context.Context, out ...events.Output) error
+	// Seen are the ids of events that some tail has published. Tails share it.
+	Seen *Seen
 }
+
+// Seen remembers ids of events, the last 130,000 at least. It may be used
+// concurrently.
+type Seen struct{ ids *recent[string, struct{}] }
+
+// NewSeen returns an empty one.
+func NewSeen() *Seen { return &Seen{newRecent[string, struct{}](seenEvents)} }
 
 // Run tails until ctx ends or KV or NATS fail. It may be called again then.
 func (t *Tail) Run(ctx context.Context) error {
@@ -39,12 +50,19 @@ func (t *Tail) Run(ctx context.Context) error {
 	}
 	var through atomic.Int64
 	through.Store(cursor.Since)
+	publishing := publishers(ctx)
+	defer func() { _ = publishing.Wait() }() // it failed before, or is ended by ctx
 	return t.Follow(
 		ctx,
 		func() int64 { return max(through.Load()-int64(overlap/time.Second), 0) },
-		t.handle,
+		func(_ context.Context, e events.Event) error { return t.handle(publishing, e) },
 		func(ctx context.Context, now int64) error {
-			_, err := t.Cursors.Update(ctx, key, func(old events.Cursor, _ bool) (events.Cursor, bool) {
+			err := publishing.Wait()
+			publishing = publishers(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = t.Cursors.Update(ctx, key, func(old events.Cursor, _ bool) (events.Cursor, bool) {
 				return events.Cursor{URL: t.URL, Since: now}, now > old.Since
 			})
 			if err != nil {
@@ -56,13 +74,39 @@ func (t *Tail) Run(ctx context.Context) error {
 	)
 }
 
-func (t *Tail) handle(ctx context.Context, e events.Event) error {
-	if events.Ephemeral(e.Kind) {
+// group runs goroutines until one fails.
+type group struct {
+	*errgroup.Group
+	ctx context.Context //nolint:containedctx // of the goroutines
+}
+
+// publishers is a group of as many as publish at a time: more events wait, and
+// behind them the relay.
+func publishers(ctx context.Context) group {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(64)
+	return group{g, ctx}
+}
+
+// handle begins to publish an event, or says why an earlier one was not.
+func (t *Tail) handle(publishing group, e events.Event) error {
+	if publishing.ctx.Err() != nil {
+		return publishing.Wait()
+	}
+	if _, seen := t.Seen.ids.get(e.ID); seen || events.Ephemeral(e.Kind) {
 		return nil
 	}
 	received, ok := stage.Received(e)
 	if !ok {
 		return nil
 	}
-	return t.Publish(ctx, received)
+	received.Sender = t.URL
+	publishing.Go(func() error {
+		err := t.Publish(publishing.ctx, received)
+		if err == nil {
+			t.Seen.ids.put(e.ID, struct{}{})
+		}
+		return err
+	})
+	return nil
 }

@@ -1,0 +1,187 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Lines reads events as JSON, one a line, as strfry export and relaymesh sync
+// write them, and hands the good ones on. Only the first of several with the
+// same id is read further than to its id.
+type Lines struct {
+	// Verify checks the signatures of many events whose shape and id are right.
+	Verify func(all []*events.Event) []error
+	// Put takes an event, or waits until it can.
+	Put func(ctx context.Context, event []byte) error
+	// Flush waits until all that was put is stored.
+	Flush func(ctx context.Context) error
+	// Bad is told what is wrong with a line; the first is number 1.
+	Bad func(line int, err error)
+}
+
+// LinesRead is how far reading has come.
+type LinesRead struct {
+	Lines      int `json:"lines"`      // all that was read is stored or known to be bad
+	Events     int `json:"events"`     // handed on
+	Duplicates int `json:"duplicates"` // of events in this input
+	Bad        int `json:"bad"`
+}
+
+// linesPerBatch is how many lines are verified together at most.
+const linesPerBatch = 256
+
+// line is one line of the input.
+type line struct {
+	number int
+	text   []byte
+}
+
+// Read reads until in ends, and skips the first lines. What it returns counts
+// only what is stored, also after an error: reading may go on from there.
+func (l *Lines) Read(ctx context.Context, in io.Reader, skip int) (LinesRead, error) {
+	read := make(chan line, 2*linesPerBatch)
+	ended := make(chan error, 1)
+	stop, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		ended <- scan(stop, in, skip, read)
+		close(read)
+	}()
+
+	done, stored := LinesRead{Lines: skip}, LinesRead{Lines: skip}
+	seen := newRecent[string, struct{}](seenEvents)
+	for {
+		batch := nextLines(ctx, read)
+		if len(batch) == 0 {
+			break
+		}
+		if err := l.batch(ctx, batch, seen, &done); err != nil {
+			return stored, err
+		}
+		if done.Lines-stored.Lines >= 100*linesPerBatch {
+			if err := l.Flush(ctx); err != nil {
+				return stored, err
+			}
+			stored = done
+		}
+	}
+	if err := l.Flush(ctx); err != nil {
+		return stored, err
+	}
+	if ctx.Err() != nil {
+		return done, ctx.Err()
+	}
+	return done, <-ended
+}
+
+// nextLines waits for a line and returns it with those that are there already,
+// or nothing when the input or ctx has ended.
+func nextLines(ctx context.Context, read <-chan line) (batch []line) {
+	select {
+	case first, ok := <-read:
+		if !ok {
+			return nil
+		}
+		batch = append(batch, first)
+	case <-ctx.Done():
+		return nil
+	}
+	for len(batch) < linesPerBatch {
+		select {
+		case next, ok := <-read:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// scan sends the lines of in until ctx ends.
+func scan(ctx context.Context, in io.Reader, skip int, to chan<- line) error {
+	lines := bufio.NewReaderSize(in, 256<<10)
+	for number := 1; ; number++ {
+		text, err := readLine(lines)
+		if len(text) > 0 && number > skip {
+			select {
+			case to <- line{number, text}:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read line %d: %w", number, err)
+		}
+	}
+}
+
+// readLine returns the next line in memory of its own, and of one that is too
+// long for an event only as much as shows that.
+func readLine(r *bufio.Reader) (text []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(text) <= 2*events.MaxEventBytes {
+			text = append(text, part...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return text, err
+		}
+	}
+}
+
+func (l *Lines) batch(ctx context.Context, batch []line, seen *recent[string, struct{}], count *LinesRead) error {
+	parsed := make([]events.Event, 0, len(batch))
+	var from []line
+	for _, in := range batch {
+		in.text = bytes.TrimSpace(in.text)
+		id, _ := events.PeekID(in.text)
+		if _, known := seen.get(id); known {
+			count.Duplicates++
+			continue
+		}
+		if len(in.text) == 0 {
+			continue
+		}
+		e, err := events.ParseEvent(in.text)
+		if err != nil {
+			count.Bad++
+			l.Bad(in.number, err)
+			continue
+		}
+		parsed, from = append(parsed, e), append(from, in)
+	}
+	open := make([]*events.Event, len(parsed))
+	for i := range parsed {
+		open[i] = &parsed[i]
+	}
+	for i, err := range l.Verify(open) {
+		_, twice := seen.get(open[i].ID)
+		switch {
+		case err != nil:
+			count.Bad++
+			l.Bad(from[i].number, err)
+		case twice: // in this very batch
+			count.Duplicates++
+		default:
+			if err := l.Put(ctx, from[i].text); err != nil {
+				return err
+			}
+			seen.put(open[i].ID, struct{}{})
+			count.Events++
+		}
+	}
+	count.Lines = batch[len(batch)-1].number
+	return nil
+}

@@ -1,0 +1,95 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func (m *memory[T]) Get(_ context.Context, key string) (T, bool, error) {
+	v, found := m.values[key]
+	return v, found, nil
+}
+
+// tailed is a bus that takes a second per event, and a relay of n events.
+type tailed struct {
+	Tail
+	cursors *memory[events.Cursor]
+	mu      sync.Mutex
+	stored  map[string]int
+	fail    func(e events.Output) error
+	follows int
+}
+
+func newTailed(n int) *tailed {
+	r := &tailed{cursors: &memory[events.Cursor]{values: map[string]events.Cursor{}}, stored: map[string]int{}}
+	r.Tail = Tail{
+		URL: "wss://relay.example.com", Cursors: r.cursors, Seen: NewSeen(),
+		Follow: func(ctx context.Context, _ func() int64, handle func(context.Context, events.Event) error, caughtUp func(context.Context, int64) error) error {
+			for i := range n {
+				r.follows++
+				if err := handle(ctx, textNote(alice, strconv.Itoa(i))); err != nil {
+					return err
+				}
+			}
+			return caughtUp(ctx, 1000)
+		},
+		Publish: func(_ context.Context, out ...events.Output) error {
+			time.Sleep(time.Second)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.fail != nil {
+				return r.fail(out[0])
+			}
+			r.stored[out[0].ID]++
+			if out[0].Sender != "wss://relay.example.com" {
+				return fmt.Errorf("sender is %q", out[0].Sender)
+			}
+			return nil
+		},
+	}
+	return r
+}
+
+func (r *tailed) cursor() int64 { return r.cursors.values[events.RelayKey(r.URL)].Since }
+
+func TestTailMovesItsCursorOverWhatIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTailed(640)
+		began := time.Now()
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); len(r.stored) != 640 || r.cursor() != 1000 || took != 10*time.Second {
+			t.Errorf("stored %d, cursor at %d, after %s", len(r.stored), r.cursor(), took)
+		}
+		// Again, as after a reconnect, or from another relay.
+		if err := r.Run(t.Context()); err != nil || time.Since(began) != 10*time.Second {
+			t.Errorf("what is known was published again: %v, %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestTailStopsWhenTheBusFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, away := newTailed(10_000), errors.New("away")
+		r.fail = func(events.Output) error { return away }
+		if err := r.Run(t.Context()); !errors.Is(err, away) || r.cursor() != 0 {
+			t.Errorf("%v, cursor at %d", err, r.cursor())
+		}
+		if r.follows > 200 {
+			t.Errorf("read %d events of the relay in vain", r.follows)
+		}
+		r.fail = nil
+		if err := r.Run(t.Context()); err != nil || len(r.stored) != 10_000 || r.cursor() != 1000 {
+			t.Errorf("then: %v, stored %d, cursor at %d", err, len(r.stored), r.cursor())
+		}
+	})
+}
