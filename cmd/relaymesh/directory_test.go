@@ -57,9 +57,7 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 		t.Cleanup(server.Close)
 		url[sig] = strings.Replace(server.URL, "http", "ws", 1)
 	}
-	node, err := mainline.Start(t.Context(), mainline.Config{
-		Addr: "127.0.0.1:0", Bootstrap: n.Bootstrap(), ReadOnly: true, AllowPrivate: true, Rate: -1, PerAddress: -1,
-	})
+	node, err := n.Client(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

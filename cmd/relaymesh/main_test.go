@@ -74,8 +74,10 @@ func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
 }
 
 func TestHelpNamesTheExitCodes(t *testing.T) {
-	if code, stdout, _ := relaymesh(t, "--help"); code != 0 || !strings.Contains(stdout, "Exit codes: 0 ok") {
-		t.Errorf("exit code %d, %s", code, stdout)
+	for _, args := range [][]string{{}, {"resolve"}, {"publish"}, {"dht", "status"}, {"dht", "verify"}, {"dht", "directory"}, {"sync"}} {
+		if code, stdout, _ := relaymesh(t, append(args, "--help")...); code != 0 || !strings.Contains(stdout, "Exit codes: 0 ok") {
+			t.Errorf("%q: exit code %d, %s", args, code, stdout)
+		}
 	}
 }
 

@@ -54,9 +54,7 @@ func TestAnEarlyAnswerIsPrintedAndCorrected(t *testing.T) {
 // Most nodes hold an old list; three have the newer one.
 func TestResolveEndsWithTheNewestList(t *testing.T) {
 	n := network(t)
-	node, err := mainline.Start(t.Context(), mainline.Config{
-		Addr: "127.0.0.1:0", Bootstrap: n.Bootstrap(), ReadOnly: true, AllowPrivate: true, Rate: -1, PerAddress: -1,
-	})
+	node, err := n.Client(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,15 @@
 package run
 
 import (
+	"crypto/ed25519"
 	"net/netip"
 	"slices"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/internal/stage/dht"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
 func TestPlacementTellsWhoKeptTheItemAndWhoForgotIt(t *testing.T) {
@@ -35,5 +39,51 @@ func TestPlacementTellsWhoKeptTheItemAndWhoForgotIt(t *testing.T) {
 	all := pick(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
 	if p := placement(mainline.PutResult{Closest: all, Holders: all, Stored: 14}, nil); len(p.Nodes) != 26*12 || p.Held != 12 || p.Holders != 14 {
 		t.Errorf("%d bytes of nodes, %d of them hold it, %d do", len(p.Nodes), p.Held, p.Holders)
+	}
+}
+
+func TestAnItemIsPutAndKeptOnRealNodes(t *testing.T) {
+	world, err := testnet.Start(t.Context(), 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = world.Close() })
+	node, err := world.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = node.Close() })
+	n := network{node: node}
+	sign := func(seq int64) bep44.Item {
+		item := bep44.Item{Seq: seq, Value: []byte("1:a")}
+		if err := item.Sign(ed25519.NewKeyFromSeed(make([]byte, 32))); err != nil {
+			t.Fatal(err)
+		}
+		return item
+	}
+	old := sign(1)
+	var p dht.Placement
+	for _, how := range []dht.How{dht.Fresh, dht.Half, dht.Look, dht.Renew} {
+		before := p
+		if p, err = n.Put(t.Context(), old, p.Nodes, p.Held, how); err != nil {
+			t.Fatal(err)
+		}
+		if p.Holders < renewedK || p.Held == 0 || len(p.Nodes) < 26*p.Held || len(p.Nodes) > 26*nodesKept || p.Newer != nil || p.Equivocal {
+			t.Errorf("%d: %+v", how, p)
+		}
+		if how != dht.Fresh && (p.Kept == 0 || p.Kept > before.Held || p.Forgot != 0) {
+			t.Errorf("%d: of %d holders %d kept it and %d forgot it", how, before.Held, p.Kept, p.Forgot)
+		}
+		if how == dht.Half && p.Kept > keptK-renewedK {
+			t.Errorf("%d nodes kept it, the renewed ones among them", p.Kept)
+		}
+	}
+	if _, err := n.Put(t.Context(), sign(2), nil, 0, dht.Fresh); err != nil {
+		t.Fatal(err)
+	}
+	for _, how := range []dht.How{dht.Fresh, dht.Half, dht.Look, dht.Renew} {
+		if p, err = n.Put(t.Context(), old, p.Nodes, p.Held, how); err != nil || p.Newer == nil || p.Newer.Seq != 2 {
+			t.Errorf("%d: put over a newer item: %+v, %v", how, p, err)
+		}
 	}
 }
