@@ -71,7 +71,7 @@ func TestAnItemIsPutAndKeptOnRealNodes(t *testing.T) {
 		if p.Holders < renewedK || p.Held == 0 || len(p.Nodes) < 26*p.Held || len(p.Nodes) > 26*nodesKept || p.Newer != nil || p.Equivocal {
 			t.Errorf("%d: %+v", how, p)
 		}
-		if how != dht.Fresh && (p.Kept == 0 || p.Kept > before.Held || p.Forgot != 0) {
+		if p.Kept > before.Held || p.Forgot != 0 || how == dht.Renew && p.Kept == 0 {
 			t.Errorf("%d: of %d holders %d kept it and %d forgot it", how, before.Held, p.Kept, p.Forgot)
 		}
 		if how == dht.Half && p.Kept > keptK-renewedK {
