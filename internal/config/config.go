@@ -22,8 +22,9 @@ type Config struct {
 	Only         []string `env:"RELAYMESH_ONLY" placeholder:"URL" help:"Talk to no relays but these and the one of --relay."`
 	NsecFile     string   `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
 
-	DHT   DHT   `embed:"" prefix:"dht-" group:"DHT"`
-	Fetch Fetch `embed:"" prefix:"fetch-" group:"Missing notes"`
+	DHT   DHT     `embed:"" prefix:"dht-" group:"DHT"`
+	Sync  Syncing `embed:"" group:"What is synced"`
+	Fetch Fetch   `embed:"" prefix:"fetch-" group:"Missing notes"`
 
 	Policy
 
@@ -110,6 +111,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, errors.New("--fetch-thread-depth, --fetch-thread-count: must not be negative"))
 	}
 	errs = append(errs, c.checkPolicy()...)
+	errs = append(errs, c.Sync.validate())
 	if c.Drain <= 0 {
 		errs = append(errs, errors.New("--drain: must be longer than 0"))
 	}

@@ -123,6 +123,26 @@ func (s sides) Query(ctx context.Context, url string, filter events.Filter) iter
 	return at.Query(ctx, filter)
 }
 
+// Subscribe yields what matches now, a mark, and what arrives from then on.
+func (s sides) Subscribe(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[syncing.Update, error] {
+	return func(yield func(syncing.Update, error) bool) {
+		at, err := s.at(url)
+		var c *relay.Conn
+		if err == nil {
+			c, err = at.conn(ctx)
+		}
+		if err != nil {
+			yield(syncing.Update{}, err)
+			return
+		}
+		for u, err := range c.Subscribe(ctx, filters...) {
+			if !yield(syncing.Update(u), passing(err)) {
+				return
+			}
+		}
+	}
+}
+
 // Publish writes an event to a relay and waits for the OK.
 func (s sides) Publish(ctx context.Context, url string, e events.Event) (refused string, err error) {
 	at, err := s.at(url)

@@ -35,6 +35,20 @@ func (e *Env) observeSyncs() func(events.SyncFinished, time.Duration) {
 	}
 }
 
+// observeLive returns what counts the events that arrive live.
+func (e *Env) observeLive() func(refused string) {
+	events := promauto.With(e.Metrics).NewCounterVec(prometheus.CounterOpts{
+		Name: "relaymesh_live_events_total", Help: "Events that arrived live and were offered to the local relay.",
+	}, []string{"outcome"})
+	return func(refused string) {
+		outcome := "stored"
+		if refused != "" {
+			outcome = "refused"
+		}
+		events.WithLabelValues(outcome).Inc()
+	}
+}
+
 // SyncWorker runs the third stage until ctx ends.
 func SyncWorker(ctx context.Context, e *Env) error {
 	if err := needRelay(e.Config, events.StageSyncWorker); err != nil {
@@ -54,11 +68,17 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: sides{e.relays},
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker), Observe: e.observeSyncs(),
+		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(),
 	}
 	if kv.err != nil {
 		return kv.err
 	}
 	b.Handle(consumer(events.ConsumerDiscovered), s.HandleDiscovered)
 	b.Handle(consumer(events.ConsumerSync), s.HandleDue)
+	b.Handle(consumer(events.ConsumerLive), s.HandleLive)
+	promauto.With(e.Metrics).NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "relaymesh_live_subscriptions", Help: "Live subscriptions that this process holds."},
+		func() float64 { return float64(s.Live()) },
+	)
 	return b.Run(ctx)
 }

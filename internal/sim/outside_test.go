@@ -194,10 +194,14 @@ type remote struct {
 	refuse     func(e events.Event) string
 	silent     bool // gives no NIP-11 document
 	restricted bool // serves members only
+	cuts       int  // how often its subscribers were cut off
 
 	queries, sessions, probes int
 	times                     []time.Time    // of queries and sessions
 	asked                     map[string]int // how often an event was asked for by id
+
+	changed     chan struct{} // closed and replaced with every change
+	subscribers int
 }
 
 var errDown = errors.New("no connection")
@@ -220,6 +224,15 @@ func (r *relays) set(url string, change func(x *remote)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(x)
+	x.signal()
+}
+
+// signal wakes the subscribers; relays.mu is held.
+func (x *remote) signal() {
+	if x.changed != nil {
+		close(x.changed)
+		x.changed = nil
+	}
 }
 
 // seen copies a relay's state.
@@ -327,8 +340,53 @@ func (r *relays) Publish(_ context.Context, url string, e events.Event) (string,
 	}
 	if !slices.ContainsFunc(x.events, func(have events.Event) bool { return have.ID == e.ID }) {
 		x.events = append(x.events, e)
+		x.signal()
 	}
 	return "", nil
+}
+
+// Subscribe yields what is there and what comes, until the relay is down or
+// cuts its subscribers off.
+func (r *relays) Subscribe(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[syncing.Update, error] {
+	return func(yield func(syncing.Update, error) bool) {
+		x := r.relay(url)
+		r.mu.Lock()
+		x.subscribers++
+		cuts := x.cuts
+		r.mu.Unlock()
+		defer func() {
+			r.mu.Lock()
+			x.subscribers--
+			r.mu.Unlock()
+		}()
+		for sent, first := 0, true; ; first = false {
+			r.mu.Lock()
+			if x.changed == nil {
+				x.changed = make(chan struct{})
+			}
+			changed, ended, fresh := x.changed, x.down || x.cuts != cuts, slices.Clone(x.events[sent:])
+			sent = len(x.events)
+			r.mu.Unlock()
+			if ended {
+				yield(syncing.Update{}, errDown)
+				return
+			}
+			for _, e := range fresh {
+				if slices.ContainsFunc(filters, func(f events.Filter) bool { return f.Match(&e) }) && !yield(syncing.Update{Event: e}, nil) {
+					return
+				}
+			}
+			if first && !yield(syncing.Update{EOSE: true}, nil) {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				yield(syncing.Update{}, context.Cause(ctx))
+				return
+			}
+		}
+	}
 }
 
 func (r *relays) Negentropy(ctx context.Context, url string, f events.Filter, first []byte) (syncing.Session, []byte, error) {

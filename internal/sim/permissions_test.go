@@ -60,6 +60,7 @@ func TestOnePermissionLessFails(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, users...)
+				w.maxLive = 10
 				for round, what := range without {
 					denied := w.everything(stageName, "without "+what, round)
 					t.Logf("without %s: %q", what, denied)

@@ -53,6 +53,7 @@ type world struct {
 	relays *relays
 
 	refreshEvery, syncEvery time.Duration
+	maxLive                 int // live subscriptions of each syncworker
 
 	other *otherwise
 }
@@ -286,16 +287,23 @@ func (w *world) dhtworker(f *faults) *worker {
 
 // syncworker runs the third stage.
 func (w *world) syncworker(f *faults) *worker {
-	return w.work(events.StageSyncWorker, f, func(b *bus.Bus) handlers {
+	stopping := make(chan struct{})
+	x := w.work(events.StageSyncWorker, f, func(b *bus.Bus) handlers {
 		s := &syncing.Stage{
 			Relays:  faulty(w, f, store[events.Relay](w, events.BucketRelays)),
 			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
 			Syncs:   faulty(w, f, store[events.Sync](w, events.BucketSyncs)),
 			Refused: w.refused(), Gone: w.relays.gone,
-			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, Now: time.Now, Log: w.log,
+			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Now: time.Now, Log: w.log,
 		}
-		return handlers{events.ConsumerDiscovered: s.HandleDiscovered, events.ConsumerSync: s.HandleDue}
+		return handlers{
+			events.ConsumerDiscovered: s.HandleDiscovered, events.ConsumerSync: s.HandleDue, events.ConsumerLive: s.HandleLive,
+		}
 	})
+	stop := x.stop
+	x.stop = sync.OnceFunc(func() { close(stopping); stop() })
+	w.Cleanup(x.stop)
+	return x
 }
 
 // fetchStage is the fourth stage.

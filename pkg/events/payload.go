@@ -184,6 +184,12 @@ type SyncDue struct {
 	Cause string `json:"cause,omitempty"`
 }
 
+// LiveDue asks for a live subscription with a relay. Its message stays
+// unacknowledged for as long as a worker holds the subscription.
+type LiveDue struct {
+	URL string `json:"url"`
+}
+
 // RecordPublished tells how a record stands on the DHT after a put or refresh.
 type RecordPublished struct {
 	PubKey     string `json:"pubkey"`

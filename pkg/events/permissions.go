@@ -60,7 +60,7 @@ var stageAccess = map[string]access{
 		serves: map[string]string{NameListResolve: ServiceListResolve},
 	},
 	StageSyncWorker: {
-		outputs:   []string{SubjectEventReceived, SyncDueSubject("*"), SubjectSyncFinished},
+		outputs:   []string{SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), SubjectSyncFinished},
 		schedules: []string{SyncDueSubject("*")},
 		buckets: []bucketAccess{
 			{name: BucketRelays, get: true, put: true},

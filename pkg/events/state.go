@@ -115,6 +115,9 @@ type Sync struct {
 	Last     SyncFinished `json:"last"`
 	// Through says that what the relay held by then has been compared.
 	Through int64 `json:"through,omitempty"`
+	// Live says that what the relay received by then, and is dated later than
+	// Through, came by a live subscription.
+	Live int64 `json:"live,omitempty"`
 	// Turn is the sync that is under way, or was when its worker died.
 	Turn *SyncTurn `json:"turn,omitempty"`
 }

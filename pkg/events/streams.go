@@ -55,6 +55,10 @@ const MaxAttempts = 20
 // workers.
 const MaxAckPending = 4096
 
+// MaxLive bounds the live subscriptions that one worker holds: each keeps its
+// message in flight.
+const MaxLive = 500
+
 // The streams.
 const (
 	StreamIntake     = "INTAKE"
@@ -64,6 +68,7 @@ const (
 	StreamNote       = "NOTE"
 	StreamRecordDue  = "RECORD_DUE"
 	StreamSyncDue    = "SYNC_DUE"
+	StreamLive       = "LIVE"
 	StreamRetry      = "RETRY"
 	StreamOutcome    = "OUTCOME"
 	StreamDLQ        = "DLQ"
@@ -115,6 +120,11 @@ func Streams() []Stream {
 			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
 		},
 		{
+			Name: StreamLive, Doc: "relays to which a live subscription is held, or waits for a worker",
+			Subjects: []string{LiveDueSubject("*")},
+			Queue:    true, Once: true, Dedupe: dedupeWindow,
+		},
+		{
 			Name: StreamRetry, Doc: "messages that wait for minutes or hours before their next attempt",
 			Subjects: []string{prefixRetry + "*.*", PrefixSchedule + prefixRetry + "*.*"},
 			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
@@ -146,6 +156,7 @@ const (
 	ConsumerRefresh    = "refresh"
 	ConsumerDiscovered = "discovered"
 	ConsumerSync       = "sync"
+	ConsumerLive       = "live"
 	ConsumerFetch      = "fetch"
 )
 
@@ -160,6 +171,7 @@ func Consumers() []Consumer {
 		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, AckWait: wait, InFlight: 16},
 		{Name: ConsumerDiscovered, Stream: StreamRelay, Stage: StageSyncWorker, Filters: []string{RelayDiscoveredSubject("*")}, AckWait: wait, InFlight: 16},
 		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, AckWait: wait, InFlight: 16},
+		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, AckWait: wait, InFlight: MaxLive},
 		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, AckWait: wait, InFlight: 64},
 	}
 	for _, stage := range Stages() {

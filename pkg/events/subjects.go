@@ -34,6 +34,7 @@ const (
 const (
 	prefixRecordDue = "record.due."
 	prefixSyncDue   = "sync.due."
+	prefixLiveDue   = "live.due."
 	prefixRetry     = "retry."
 	prefixDLQ       = "dlq."
 	// PrefixSchedule comes before the subject that a schedule publishes to.
@@ -88,6 +89,9 @@ func RecordDueSubject(slice string) string { return prefixRecordDue + slice }
 
 // SyncDueSubject asks for one relay to be synced.
 func SyncDueSubject(relayKey string) string { return prefixSyncDue + relayKey }
+
+// LiveDueSubject asks for a live subscription with one relay.
+func LiveDueSubject(relayKey string) string { return prefixLiveDue + relayKey }
 
 // DLQSubject is where dead letters of a stage go.
 func DLQSubject(stage string) string { return prefixDLQ + stage }

@@ -18,6 +18,9 @@ const (
 	// maxAttempts is how often a failed sync is tried before it waits for the
 	// relay's next turn: a dead relay is no dead letter.
 	maxAttempts = 3
+	// localAttempts is the same while it is the local relay that fails, and no
+	// turn of another would go better: they take more than an hour.
+	localAttempts = 10
 	// maxDuration bounds one sync, so that a relay that trickles cannot hold
 	// a worker's slot for ever. What was complete by then stays so.
 	maxDuration = 30 * time.Minute
@@ -57,36 +60,40 @@ func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Outpu
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	left := attempts(health, s.Now().Unix()) - m.Attempt
-	again := func(why string) events.Verdict {
-		if left > 0 {
-			return events.Retry(retryAfter, why)
-		}
-		return events.Done()
-	}
+	allowed := attempts(health, s.Now().Unix())
 	switch {
-	case left < 0:
+	case allowed == 0:
 		return nil, events.Done() // its next turn will tell
-	case suspect(health, last):
-		if !s.lane.enter() {
-			return nil, again("too many slow relays are being synced")
-		}
+	case !suspect(health, last):
+	case s.lane.enter():
 		defer s.lane.leave()
+	case m.Attempt < allowed:
+		return nil, events.Retry(retryAfter, "too many slow relays are being synced")
+	default:
+		return nil, events.Done()
 	}
 	result, syncErr, err := s.turn(ctx, p.URL, filters, last)
 	result.Authors = authors
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	if syncErr != nil {
-		if health, _, err = s.Relays.Get(ctx, key); err != nil || left > 0 && health.RetryAt == 0 {
+	switch {
+	case syncErr == nil:
+	case localFault(syncErr):
+		if m.Attempt < localAttempts {
 			return nil, events.Retry(retryAfter, result.Why)
 		}
+	case m.Attempt < allowed && !errors.Is(syncErr, ErrRefused):
+		return nil, events.Retry(retryAfter, result.Why)
 	}
-	return []events.Output{
+	out := []events.Output{
 		s.schedule(p.URL, true),
 		{Subject: events.SubjectSyncFinished, Data: events.Encode(result), ID: outcomeID(m, result)},
-	}, events.Done()
+	}
+	if syncErr == nil && s.MaxLive > 0 {
+		out = append(out, liveDue(m, p.URL))
+	}
+	return out, events.Done()
 }
 
 // schedule makes a relay due at regular times, or not any more.
@@ -128,8 +135,7 @@ func (s *Stage) turn(ctx context.Context, url string, filters []events.Filter, l
 	}
 	// The fault may be the local relay's, and a relay that has so much that there
 	// is no end yet is at none.
-	side, known := pair.FaultOf(syncErr)
-	if local := known && side == negentropy.SideA; !local && (!errors.Is(syncErr, errNotDone) || result.Stored == 0) {
+	if !localFault(syncErr) && (!errors.Is(syncErr, errNotDone) || result.Stored == 0) {
 		if err := s.note(ctx, url, syncErr, timing.least()); err != nil {
 			return result, syncErr, err
 		}
@@ -138,6 +144,12 @@ func (s *Stage) turn(ctx context.Context, url string, filters []events.Filter, l
 		return remember(old, result, begun, s.Now().Unix()), true
 	})
 	return result, syncErr, err
+}
+
+// localFault reports whether it is the local relay that made a sync fail.
+func localFault(syncErr error) bool {
+	side, known := pair.FaultOf(syncErr)
+	return known && side == negentropy.SideA
 }
 
 // note writes down how a relay has behaved.

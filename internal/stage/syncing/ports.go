@@ -30,10 +30,20 @@ type Relays interface {
 	// Publish writes an event and waits for the relay's OK. refused is the
 	// relay's reason if it said no; that it has the event already is success.
 	Publish(ctx context.Context, url string, e events.Event) (refused string, err error)
+	// Subscribe yields the stored events that match any of the filters, a mark
+	// that all were sent, and then what the relay receives, until an error. While
+	// the loop blocks the relay is not read, until it gives the subscription up.
+	Subscribe(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[Update, error]
 	// Negentropy opens a NIP-77 session with the initiator's first message
 	// and returns the answer. The error is ErrNoNegentropy if the relay
 	// refuses such sessions.
 	Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (Session, []byte, error)
+}
+
+// Update is one item of a live subscription: an event, or the mark.
+type Update struct {
+	Event events.Event
+	EOSE  bool
 }
 
 // Session is an open NIP-77 session.
@@ -59,13 +69,33 @@ type Stage struct {
 	// Observe is told what every sync came to, and how long the relay's
 	// quickest answer took (0 if there was none). May be nil.
 	Observe func(r events.SyncFinished, latency time.Duration)
+	// Arrived is told of every event that came live and was offered to the local
+	// relay, with its refusal or "". May be nil.
+	Arrived func(refused string)
+
+	// MaxLive bounds the live subscriptions that this process holds; the relays
+	// where most authors write have them.
+	MaxLive int
+	// Stopping is closed when the process is about to end.
+	Stopping <-chan struct{}
 
 	SyncEvery time.Duration // how often a relay is synced
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	turns turns
-	lane  lane
+	turns  turns
+	lane   lane
+	live   places
+	recent recent
+}
+
+// Live is how many live subscriptions this process holds.
+func (s *Stage) Live() int { return s.live.count() }
+
+func (s *Stage) arrived(refused string) {
+	if s.Arrived != nil {
+		s.Arrived(refused)
+	}
 }
 
 func (s *Stage) observe(r events.SyncFinished, latency time.Duration) {

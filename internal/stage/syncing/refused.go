@@ -81,11 +81,16 @@ func (m *memory) add(ctx context.Context, r pair.Refusal) {
 	if again || full {
 		return
 	}
+	m.stage.refuse(ctx, m.relay, r)
+}
+
+// refuse writes down that syncs with a relay are to leave an event out.
+func (s *Stage) refuse(ctx context.Context, relayKey string, r pair.Refusal) {
 	why := r.Why[:min(len(r.Why), 200)]
-	_, err := m.stage.Refused.Add(ctx, events.RefusedKey(m.relay, r.ID.String()), events.Refused{
-		Local: r.To == side(true), Why: why, At: m.stage.Now().Unix(),
+	_, err := s.Refused.Add(ctx, events.RefusedKey(relayKey, r.ID.String()), events.Refused{
+		Local: r.To == side(true), Why: why, At: s.Now().Unix(),
 	}, keepFor(r.Why))
 	if err != nil {
-		m.stage.Log.Warn("couldn't remember a refusal", "event", r.ID.String(), "reason", why, "err", err)
+		s.Log.Warn("couldn't remember a refusal", "event", r.ID.String(), "reason", why, "err", err)
 	}
 }

@@ -25,7 +25,7 @@ func mayUpload(e *events.Event, now int64, privateToo bool) (why string) {
 	return ""
 }
 
-// passing decides whether a refusal is about the moment and not the event.
-func passing(reason string) bool {
+// Passing decides whether a refusal is about the moment and not the event.
+func Passing(reason string) bool {
 	return strings.HasPrefix(reason, "rate-limited:") || strings.HasPrefix(reason, "error:")
 }

@@ -45,7 +45,7 @@ func TestPassing(t *testing.T) {
 		"rate-limited: slow down": true, "error: disk": true, "": false,
 		"blocked: error: no": false, "invalid: bad": false, "duplicate: have it": false,
 	} {
-		if passing(reason) != want {
+		if Passing(reason) != want {
 			t.Errorf("%q", reason)
 		}
 	}

@@ -153,7 +153,7 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) 
 	switch {
 	case err != nil:
 		return err
-	case passing(refused):
+	case Passing(refused):
 		return r.refuse(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
 	case refused != "":
 		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
@@ -183,7 +183,7 @@ func (r *run) publish(ctx context.Context, to *line, e events.Event) (refused st
 			refused, err = to.Publish(ctx, e)
 			return err
 		})
-		if err != nil || !passing(refused) || n == attempts {
+		if err != nil || !Passing(refused) || n == attempts {
 			return refused, err
 		}
 		if err := sleep(ctx, wait); err != nil {

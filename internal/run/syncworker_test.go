@@ -2,6 +2,8 @@ package run
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -14,6 +16,8 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay/khatrupeer"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -123,5 +127,49 @@ func TestWhatKhatruRefusesIsNotOfferedAgain(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s was offered %d times", id, n)
 		}
+	}
+}
+
+// A real relay, followed live between syncs: what it receives arrives at the
+// local relay, from before the subscription and after.
+func TestARelayIsFollowedLive(t *testing.T) {
+	key, err := schnorr.NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, local := startHome(t, nil), startHome(t, nil)
+	w := startSyncworker(t, config.Config{
+		Relay: local, AllowPrivate: true, SyncEvery: 24 * time.Hour, Drain: 5 * time.Second, Sync: config.Syncing{Live: 5},
+	})
+	w.link(remote, key.PublicKey())
+	w.sync(remote, "1")
+	at := func(url string) *relay.Conn {
+		c, err := relay.Dial(t.Context(), url, relay.Options{AllowPrivate: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
+	source, sink := at(remote), at(local)
+	publish := func() {
+		e := events.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: rand.Text()}
+		if err := errors.Join(key.SignEvent(&e), source.Publish(t.Context(), e)); err != nil {
+			t.Error(err)
+		}
+	}
+	publish()
+	arrived := 0
+	for u, err := range sink.Subscribe(t.Context(), events.Filter{Authors: []string{key.PublicKey()}}) {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case u.EOSE:
+			continue
+		}
+		if arrived++; arrived == 5 {
+			return
+		}
+		go publish()
 	}
 }

@@ -1,0 +1,180 @@
+package sim_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func inLiveWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	inWorld(t, func(w *world) {
+		w.maxLive = 10
+		w.ingest(nil)
+		test(w)
+	})
+}
+
+// add gives a relay an event now.
+func (w *world) add(url string, e events.Event) []events.Event {
+	w.relays.set(url, func(x *remote) { x.events = append(x.events, e) })
+	return []events.Event{e}
+}
+
+func (w *world) subscribers(url string) int { return w.relays.seen(url).subscribers }
+
+func TestWhatARelayReceivesArrivesAtOnceAndWhatIsOldWithTheNextSync(t *testing.T) {
+	inLiveWorld(t, func(w *world) {
+		w.syncworker(nil)
+		alice, url := user(w.T, "alice"), relayURL(1)
+		first := w.holds(url, alice, 20, 60)
+		w.discover(url, alice)
+		time.Sleep(time.Minute)
+		w.complete("the first sync", first)
+		if n := w.subscribers(url); n != 1 {
+			w.Fatalf("%d subscriptions", n)
+		}
+		fresh := w.add(url, note(w.T, alice, "now"))
+		stranger := note(w.T, user(w.T, "stranger"), "not asked for")
+		w.add(url, stranger)
+		time.Sleep(2 * time.Second)
+		w.complete("live", fresh)
+
+		old := w.add(url, sign(w.T, alice, events.Event{Kind: 1, CreatedAt: time.Now().Unix() - 30*24*3600, Content: "found in a drawer"}))
+		time.Sleep(2 * time.Second)
+		if n := len(w.relays.ids(home)); n != len(first)+1 {
+			w.Errorf("%d events at the local relay, want %d: no subscription by time shows the old one", n, len(first)+1)
+		}
+		time.Sleep(w.syncEvery)
+		w.complete("the next sync", old)
+
+		// A subscription goes on for hours, and is written down.
+		time.Sleep(6 * time.Hour)
+		w.complete("after hours", w.addLater(url, note(w.T, alice, "later")))
+		if s := w.sync(url); time.Now().Unix()-s.Live > 6*60 || s.Through == 0 {
+			w.Errorf("progress is %+v", s)
+		}
+		time.Sleep(2 * time.Second)
+		if n := w.subscribers(url); n != 1 {
+			w.Errorf("%d subscriptions", n)
+		}
+		w.noLetters()
+	})
+}
+
+func TestAGapIsRepairedAtOnce(t *testing.T) {
+	inLiveWorld(t, func(w *world) {
+		w.syncEvery = 6 * time.Hour // no schedule helps
+		w.syncworker(nil)
+		alice, url := user(w.T, "alice"), relayURL(1)
+		w.discover(url, alice)
+		time.Sleep(10 * time.Minute)
+		missed := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: time.Now().Unix() - 24*3600, Content: "while the connection was cut"})
+		w.relays.set(url, func(x *remote) { x.cuts, x.events = x.cuts+1, append(x.events, missed) })
+		time.Sleep(time.Minute)
+		w.complete("in the gap", []events.Event{missed})
+		if n := w.subscribers(url); n != 1 {
+			w.Errorf("%d subscriptions after the gap", n)
+		}
+
+		// The local relay fails for a while: what arrives is neither lost nor
+		// the other relay's fault.
+		w.relays.set(home, func(x *remote) { x.down = true })
+		lost := w.add(url, note(w.T, alice, "while the local relay was down"))
+		time.Sleep(30 * time.Second)
+		w.relays.set(home, func(x *remote) { x.down = false })
+		time.Sleep(5 * time.Minute)
+		w.complete("when the local relay is back", lost)
+		if r := w.health(url); r.Failures != 0 {
+			w.Errorf("the relay is %+v", r)
+		}
+		w.noLetters()
+	})
+}
+
+// A relay that cuts every subscription is not asked in a loop.
+func TestARelayThatCutsSubscriptionsIsSyncedOnSchedule(t *testing.T) {
+	inLiveWorld(t, func(w *world) {
+		w.syncworker(nil)
+		alice, url := user(w.T, "alice"), relayURL(1)
+		w.discover(url, alice)
+		start := time.Now()
+		for range 4 * 60 {
+			time.Sleep(15 * time.Second)
+			w.relays.set(url, func(x *remote) { x.cuts++ })
+		}
+		if n := within(w.relays.seen(url).times, start, time.Now()); n > 6 {
+			w.Errorf("%d syncs in an hour, want those of the schedule", n)
+		}
+		w.noLetters()
+	})
+}
+
+func TestOneWorkerSubscribesAndAnotherTakesOver(t *testing.T) {
+	inLiveWorld(t, func(w *world) {
+		w.syncEvery = 6 * time.Hour
+		first := w.syncworker(nil)
+		alice, url := user(w.T, "alice"), relayURL(1)
+		w.discover(url, alice)
+		time.Sleep(time.Minute)
+		second := w.syncworker(nil)
+		w.discover(url, alice)
+		time.Sleep(time.Minute)
+		if n := w.subscribers(url); n != 1 {
+			w.Fatalf("%d subscriptions of two workers", n)
+		}
+		began := time.Now()
+		first.end(w.T)
+		if took := time.Since(began); took > 5*time.Second {
+			w.Errorf("the worker stops for %s", took)
+		}
+		time.Sleep(10 * time.Second)
+		if n := w.subscribers(url); n != 1 {
+			w.Errorf("%d subscriptions after one worker stopped", n)
+		}
+
+		// This one is killed: nothing that it has is given back.
+		third := w.syncworker(nil)
+		second.js.Conn().Close()
+		<-second.done
+		time.Sleep(time.Minute)
+		w.complete("live after that", w.addLater(url, note(w.T, alice, "still here")))
+		third.end(w.T)
+		w.noLetters()
+	})
+}
+
+// addLater gives a relay an event, and waits until a subscription brings it.
+func (w *world) addLater(url string, e events.Event) []events.Event {
+	list := w.add(url, e)
+	time.Sleep(5 * time.Second)
+	return list
+}
+
+func TestTheRelaysWithMostAuthorsAreFollowed(t *testing.T) {
+	inLiveWorld(t, func(w *world) {
+		w.maxLive = 2
+		w.syncworker(nil)
+		for i := range 4 {
+			for a := range i + 1 {
+				w.discover(relayURL(i), user(w.T, fmt.Sprint(i, a)))
+				time.Sleep(5 * time.Second)
+			}
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(time.Hour)
+		for i, want := range []int{0, 0, 1, 1} {
+			if n := w.subscribers(relayURL(i)); n != want {
+				w.Errorf("%d subscriptions with the relay of %d authors, want %d", n, i+1, want)
+			}
+		}
+		// Who joins is followed as well.
+		carol := user(w.T, "carol")
+		w.discover(relayURL(3), carol)
+		time.Sleep(20 * time.Minute)
+		w.complete("of who joined", w.addLater(relayURL(3), note(w.T, carol, "hello")))
+		w.noLetters()
+	})
+}

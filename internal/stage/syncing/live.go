@@ -1,0 +1,219 @@
+package syncing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+const (
+	// overlap is how far behind the last sync a live subscription begins:
+	// events reach a relay late, and clocks differ.
+	overlap = 10 * time.Minute
+	// saveEvery is how often the progress of a live subscription is written
+	// down; it must be shorter than overlap.
+	saveEvery = 5 * time.Minute
+	// steadyAfter is how long a subscription must have lived for its end to be
+	// worth a sync at once; a shorter one waits for the schedule.
+	steadyAfter = time.Minute
+	// A REQ of 3 filters of 500 authors is within the 128 KiB that relays take,
+	// and 4 of them leave room on the connection for syncs. Who writes to a
+	// relay with more authors than that is seen by its syncs alone.
+	filtersPerREQ = 3
+	maxREQs       = 4
+	// writing is how many events of one subscription are written at a time.
+	writing = 16
+	// resigns is the attempt from which on a message is given up when its
+	// subscription ends with the worker: the next sync makes a new one.
+	resigns = 10
+)
+
+// Why a live subscription ends, besides the relay.
+var (
+	errStopping  = errors.New("the worker is stopping")
+	errOutranked = errors.New("a relay with more authors needs the connection")
+	errChanged   = errors.New("other authors write there now")
+)
+
+// HandleLive takes live.due.<relay key>: hold a live subscription with this
+// relay, and write what arrives to the local relay, for as long as it lasts.
+// Until then the message stays unacknowledged, so that exactly one worker holds
+// the subscription, and another one takes over from a worker that is killed.
+//
+// It ends with the connection. Then a sync repairs the gap and asks for the
+// subscription again.
+func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+	p, err := events.Decode[events.LiveDue](m.Data)
+	if err != nil {
+		return nil, events.Reject(err.Error())
+	}
+	key := m.Key()
+	if events.RelayKey(p.URL) != key {
+		return nil, events.Reject("url: does not belong to the key of the subject")
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	for began := s.Now(); ; {
+		filters, authors, err := s.filters(ctx, p.URL)
+		if err != nil {
+			return nil, events.Retry(retryAfter, err.Error())
+		}
+		last, _, err := s.Syncs.Get(ctx, key)
+		if err != nil {
+			return nil, events.Retry(retryAfter, err.Error())
+		}
+		if len(filters) == 0 || last.Failures > 0 {
+			return nil, events.Done() // a sync that succeeds asks again
+		}
+		leave, ok := s.live.take(key, authors, s.MaxLive, end)
+		if !ok {
+			if m.Attempt < maxAttempts {
+				return nil, events.Retry(retryAfter, "this worker holds as many live subscriptions as it may")
+			}
+			return nil, events.Done()
+		}
+		err = s.follow(ctx, p.URL, filters, max(last.Through, last.Live))
+		leave()
+		switch {
+		case errors.Is(err, errChanged):
+			continue
+		case errors.Is(err, errStopping) && m.Attempt < resigns:
+			return nil, events.Retry(0, err.Error())
+		case errors.Is(err, errStopping), errors.Is(err, errOutranked):
+			return nil, events.Done()
+		case ctx.Err() != nil:
+			return nil, events.Retry(retryAfter, context.Cause(ctx).Error())
+		}
+		s.Log.Debug("live subscription ended", "relay", p.URL, "err", err)
+		if s.Now().Sub(began) < steadyAfter {
+			return nil, events.Done()
+		}
+		return []events.Output{{
+			Subject: events.SyncDueSubject(key), Data: events.Encode(events.SyncDue{URL: p.URL, Cause: m.Cause}),
+		}}, events.Done()
+	}
+}
+
+// liveDue asks for a live subscription with a relay, unless one is held or
+// waited for.
+func liveDue(m events.Message, url string) events.Output {
+	return events.Output{
+		Subject: events.LiveDueSubject(events.RelayKey(url)), Data: events.Encode(events.LiveDue{URL: url}), ID: "live:" + m.Cause,
+	}
+}
+
+// follow subscribes to what matches the filters and was made after a time, less
+// the overlap, and writes what comes to the local relay. It ends with an error.
+func (s *Stage) follow(ctx context.Context, url string, filters []events.Filter, through int64) error {
+	since := s.Now().Unix()
+	if through > 0 {
+		since = through
+	}
+	since -= int64(overlap.Seconds())
+	parts := slices.Collect(slices.Chunk(filters, filtersPerREQ))
+	parts = parts[:min(len(parts), maxREQs)]
+	var caughtUp atomic.Int64
+	group, gctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		part = slices.Clone(part)
+		for i := range part {
+			part[i].Since = max(part[i].Since, since)
+		}
+		group.Go(func() error { return s.subscribe(gctx, url, part, func() { caughtUp.Add(1) }) })
+	}
+	group.Go(func() error {
+		return s.attend(gctx, url, filters, func() bool { return int(caughtUp.Load()) == len(parts) })
+	})
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// subscribe holds one subscription.
+func (s *Stage) subscribe(ctx context.Context, url string, filters []events.Filter, caughtUp func()) error {
+	group, wctx := errgroup.WithContext(ctx)
+	group.SetLimit(writing)
+	err := func() error {
+		for u, err := range s.Net.Subscribe(wctx, url, filters...) {
+			switch {
+			case err != nil:
+				return err
+			case u.EOSE:
+				caughtUp()
+			case s.recent.add(u.Event.ID):
+				// While all places are taken the relay is not read.
+				group.Go(func() error { return s.receive(wctx, url, u.Event) })
+			}
+		}
+		return errors.New("the relay ended the subscription")
+	}()
+	if failed := group.Wait(); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// receive writes an event that arrived live to the local relay. What our rules
+// or a passing refusal keep back, the next sync decides on again.
+func (s *Stage) receive(ctx context.Context, url string, e events.Event) error {
+	if stage.MayCopy(&e, s.Now().Unix()) != "" {
+		return nil
+	}
+	refused, err := localRelay{relayAt{s.Net, s.Local, nil}, s}.Publish(ctx, e)
+	if err != nil {
+		s.recent.forget(e.ID)
+		return fmt.Errorf("couldn't write to the local relay: %w", err)
+	}
+	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !pair.Passing(refused) {
+		s.refuse(ctx, events.RelayKey(url), pair.Refusal{ID: id, To: side(true), Why: refused})
+	}
+	s.arrived(refused)
+	return nil
+}
+
+// attend ends a subscription that must end, and writes its progress down.
+func (s *Stage) attend(ctx context.Context, url string, filters []events.Filter, caughtUp func() bool) error {
+	save, look := time.NewTicker(saveEvery), time.NewTicker(s.SyncEvery)
+	defer save.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.Stopping:
+			return errStopping
+		case <-save.C:
+			if !caughtUp() {
+				continue
+			}
+			now := s.Now().Unix()
+			_, err := s.Syncs.Update(ctx, events.RelayKey(url), func(old events.Sync, found bool) (events.Sync, bool) {
+				old.Live = now
+				return old, found
+			})
+			if err != nil {
+				return err
+			}
+		case <-look.C:
+			now, _, err := s.filters(ctx, url)
+			if err != nil {
+				return err
+			}
+			if !slices.EqualFunc(now, filters, func(a, b events.Filter) bool { return a.Key() == b.Key() }) {
+				return errChanged
+			}
+		}
+	}
+}

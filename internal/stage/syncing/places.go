@@ -1,0 +1,59 @@
+package syncing
+
+import (
+	"context"
+	"sync"
+)
+
+// places are the live subscriptions that this process holds, by relay key.
+type places struct {
+	mu   sync.Mutex
+	held map[string]*place
+}
+
+type place struct {
+	authors int
+	end     context.CancelCauseFunc
+}
+
+// take takes a place for a relay where so many authors write. When all are
+// taken, the relay with the fewest authors must go, if it has fewer; else ok is
+// false. leave gives the place back.
+func (p *places) take(key string, authors, most int, end context.CancelCauseFunc) (leave func(), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == nil {
+		p.held = map[string]*place{}
+	}
+	out := key // an older subscription with the same relay
+	if p.held[key] == nil && len(p.held) >= most {
+		for k, x := range p.held {
+			if out == key || x.authors < p.held[out].authors {
+				out = k
+			}
+		}
+		if out == key || p.held[out].authors >= authors {
+			return nil, false
+		}
+	}
+	if x := p.held[out]; x != nil {
+		delete(p.held, out)
+		x.end(errOutranked)
+	}
+	mine := &place{authors, end}
+	p.held[key] = mine
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.held[key] == mine {
+			delete(p.held, key)
+		}
+	}, true
+}
+
+// count is how many are taken.
+func (p *places) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held)
+}
