@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ const (
 	// timing.stall.
 	queueLength = 256
 	queueBytes  = 8 << 20
+	// maxKept is how large a buffer for messages is kept: it holds the usual
+	// NEG-MSG.
+	maxKept = 256 << 10
 	// Bounds on what a relay sends unasked: notices, and bytes of events that
 	// are too large or for no open subscription, which is normal just after a
 	// CLOSE.
@@ -201,8 +205,16 @@ func (c *Conn) ping() {
 }
 
 func (c *Conn) read() {
+	var buf bytes.Buffer
 	for {
-		typ, data, err := c.ws.Read(c.ctx)
+		if buf.Cap() > maxKept {
+			buf = bytes.Buffer{}
+		}
+		buf.Reset()
+		typ, r, err := c.ws.Reader(c.ctx)
+		if err == nil {
+			_, err = buf.ReadFrom(r)
+		}
 		if err != nil {
 			c.fail(fmt.Errorf("read: %w", err))
 			return
@@ -210,7 +222,7 @@ func (c *Conn) read() {
 		if typ != websocket.MessageText {
 			continue
 		}
-		if err := c.dispatch(data); err != nil {
+		if err := c.dispatch(buf.Bytes()); err != nil {
 			c.fail(err)
 			return
 		}

@@ -1,13 +1,15 @@
 package relay
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// dispatch hands a message to whom it concerns. An error ends the connection.
+// dispatch hands a message to whom it concerns, and keeps nothing of data. An
+// error ends the connection.
 func (c *Conn) dispatch(data []byte) error {
 	elements, err := splitArray(data)
 	if err != nil {
@@ -20,7 +22,7 @@ func (c *Conn) dispatch(data []byte) error {
 	switch id := stringAt(elements, 1); stringAt(elements, 0) {
 	case "EVENT":
 		if s := c.subscription(id); s != nil && len(elements) >= 3 && len(elements[2]) <= events.MaxEventBytes {
-			s.deliver(delivery{event: elements[2]})
+			s.deliver(delivery{event: bytes.Clone(elements[2])})
 			return nil
 		}
 		return c.stray(data)
@@ -42,7 +44,7 @@ func (c *Conn) dispatch(data []byte) error {
 	case "NOTICE":
 		return c.notice(id)
 	case "NEG-MSG":
-		c.negMessage(id, stringAt(elements, 2))
+		c.negMessage(id, elements)
 	case "NEG-ERR", "NEG-ERROR":
 		limit := 0
 		if len(elements) > 3 {

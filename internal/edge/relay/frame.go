@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,11 +55,40 @@ func splitArray(data []byte) ([][]byte, error) {
 
 // stringAt decodes element i as a string; "" where there is none.
 func stringAt(elements [][]byte, i int) string {
+	if text, ok := plainAt(elements, i); ok {
+		return string(text)
+	}
 	var s string
 	if i < len(elements) && json.Unmarshal(elements[i], &s) != nil {
 		return ""
 	}
 	return s
+}
+
+// plainAt returns what element i quotes, if that is a string of printable ASCII
+// without an escape. Nearly all are, and some are megabytes of hex.
+func plainAt(elements [][]byte, i int) (text []byte, ok bool) {
+	if i >= len(elements) || len(elements[i]) < 2 || elements[i][0] != '"' {
+		return nil, false
+	}
+	text = elements[i][1 : len(elements[i])-1]
+	for _, c := range text {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return nil, false
+		}
+	}
+	return text, elements[i][len(text)+1] == '"'
+}
+
+// hexAt decodes element i as a string of hex.
+func hexAt(elements [][]byte, i int) ([]byte, error) {
+	text, ok := plainAt(elements, i)
+	if !ok {
+		text = []byte(stringAt(elements, i))
+	}
+	out := make([]byte, hex.DecodedLen(len(text)))
+	_, err := hex.Decode(out, text)
+	return out, err
 }
 
 // reasonAt decodes element i like [stringAt], and takes it as it stands where it

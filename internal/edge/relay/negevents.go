@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -12,14 +11,14 @@ const resendAfter = 5 * time.Millisecond
 
 // negMessage takes a NEG-MSG. Two in a row are a breach: answers alternate
 // with questions.
-func (c *Conn) negMessage(id, text string) {
+func (c *Conn) negMessage(id string, elements [][]byte) {
 	c.mu.Lock()
 	s := c.negs[id]
 	c.mu.Unlock()
 	if s == nil {
 		return
 	}
-	frame, err := hex.DecodeString(text)
+	frame, err := hexAt(elements, 2)
 	if err != nil {
 		c.removeNeg(s, fmt.Errorf("%w: NEG-MSG is not hex", ErrMisbehaving))
 		return

@@ -83,7 +83,7 @@ func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) boo
 	wait := time.NewTimer(c.opts.timing.answer)
 	defer wait.Stop()
 	for {
-		batch, err := s.next(ctx, wait.C)
+		batch, err := s.next(ctx, wait.C, min(judge.most, queueLength))
 		if err != nil {
 			return delivered, err
 		}

@@ -67,15 +67,16 @@ func (s *subscription) end(err error) {
 }
 
 // next returns what is queued, in order, and then why there is no more. It
-// waits for the first only: the faster events come, the more of them are
-// verified together. The caller releases the room that they take.
-func (s *subscription) next(ctx context.Context, wait <-chan time.Time) (batch []delivery, err error) {
+// waits for the first, and [gather] for others, up to most in all, because
+// verifying many together is cheaper. The caller releases the room that they
+// take.
+func (s *subscription) next(ctx context.Context, wait <-chan time.Time, most int) (batch []delivery, err error) {
 	if batch = s.take(nil); len(batch) > 0 {
-		return batch, nil
+		return s.gather(batch, most), nil
 	}
 	select {
 	case d := <-s.queue:
-		return s.take([]delivery{d}), nil
+		return s.gather([]delivery{d}, most), nil
 	case <-s.ended:
 	case <-s.conn.ctx.Done():
 	case <-ctx.Done():
@@ -93,6 +94,25 @@ func (s *subscription) next(ctx context.Context, wait <-chan time.Time) (batch [
 	default:
 		return nil, s.conn.Err()
 	}
+}
+
+// gather waits a moment for what is to come, which ends with EOSE.
+func (s *subscription) gather(batch []delivery, most int) []delivery {
+	late := time.NewTimer(gather)
+	defer late.Stop()
+	for batch = s.take(batch); len(batch) < most && !batch[len(batch)-1].eose; batch = s.take(batch) {
+		select {
+		case d := <-s.queue:
+			batch = append(batch, d)
+		case <-late.C:
+			return batch
+		case <-s.ended:
+			return s.take(batch)
+		case <-s.ctx.Done():
+			return batch
+		}
+	}
+	return batch
 }
 
 // take adds what is queued to a batch, without waiting.
