@@ -50,6 +50,24 @@ func (m *memory) save(_ context.Context, e *nostr.Event) error {
 	return nil
 }
 
+// merge sorts what was saved in.
+func (m *memory) merge() {
+	if m.tail == 0 {
+		return
+	}
+	at := len(m.sorted) - m.tail
+	old, tail := m.sorted[:at], m.sorted[at:]
+	slices.SortFunc(tail, newest)
+	all := make([]*nostr.Event, 0, len(m.sorted))
+	for _, e := range old {
+		for len(tail) > 0 && newest(tail[0], e) < 0 {
+			all, tail = append(all, tail[0]), tail[1:]
+		}
+		all = append(all, e)
+	}
+	m.sorted, m.tail = append(all, tail...), 0
+}
+
 // matching returns the events of a filter, newest first.
 func (m *memory) matching(f nostr.Filter) []*nostr.Event {
 	m.mu.Lock()
@@ -66,11 +84,17 @@ func (m *memory) matching(f nostr.Filter) []*nostr.Event {
 	if len(f.Kinds) > 0 && !slices.Contains(f.Kinds, 1) {
 		return nil // there is nothing else; khatru looks for deletions before every write
 	}
-	if m.tail > 0 {
-		slices.SortFunc(m.sorted, newest)
-		m.tail = 0
+	m.merge()
+	first := 0
+	if f.Until != nil {
+		first, _ = slices.BinarySearchFunc(m.sorted, *f.Until, func(e *nostr.Event, until nostr.Timestamp) int {
+			return int(until - e.CreatedAt)
+		})
 	}
-	for _, e := range m.sorted {
+	for _, e := range m.sorted[first:] {
+		if f.Since != nil && e.CreatedAt < *f.Since {
+			break
+		}
 		if f.Matches(e) {
 			if out = append(out, e); len(out) == f.Limit {
 				break
