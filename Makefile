@@ -53,8 +53,9 @@ fuzz: go-version ## Fuzz every parser for FUZZTIME each (10s)
 	  done; done
 FUZZTIME ?= 10s
 
-test-interop: go-version ## Reconcile with the other Go implementations of negentropy, both ways
+test-interop: go-version ## Work with other implementations, both ways: of negentropy, of Scionic DAGs
 	cd bench/negentropy && $(GO) test ./...
+	cd bench/scionic && $(GO) test ./...
 
 test-signatures: go-version ## Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
 	RELAYMESH_SIGNATURES=100000 $(GO) test -count=1 -v -timeout 20m -run Differs ./internal/edge/schnorr

@@ -1,0 +1,150 @@
+package scionic
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Protocol is the name of the protocol on libp2p.
+const Protocol = "/download"
+
+// What a peer may send for one DAG.
+const (
+	maxBytes   = 64 << 20
+	maxLeaves  = 100_000
+	maxPackets = 100_000
+)
+
+// The messages, as HORNETS names and encodes them.
+type (
+	envelope struct {
+		Type    string          `cbor:"type"`
+		Payload cbor.RawMessage `cbor:"payload"`
+	}
+	// request is its DownloadMessage, unsigned and without a filter: the
+	// whole DAG.
+	request struct {
+		Root, PublicKey, Signature string
+		Filter                     *struct{}
+	}
+	// packet is its UploadMessage. Who has signed it does not matter: the
+	// root does.
+	packet struct {
+		Root          string
+		Packet        struct{ Leaves []*Leaf }
+		IsFinalPacket bool
+	}
+	response struct {
+		Ok      bool
+		Message string
+	}
+	failure struct{ Message string }
+)
+
+const (
+	typeRequest  = "lib.DownloadMessage"
+	typeResponse = "lib.ResponseMessage"
+	typeError    = "error"
+)
+
+// Download asks the peer at the other end of a stream for a DAG and verifies
+// it. The caller sets the stream's deadline and closes it.
+func Download(stream io.ReadWriter, root string) (*DAG, error) {
+	if err := CheckRoot(root); err != nil {
+		return nil, err
+	}
+	if err := send(stream, typeRequest, request{Root: root}); err != nil {
+		return nil, err
+	}
+	dag := &DAG{Root: root, Leafs: map[string]*Leaf{}}
+	limited := &io.LimitedReader{R: stream, N: maxBytes}
+	in := cbor.NewDecoder(limited)
+	for range maxPackets {
+		p, err := receive(in)
+		if err != nil {
+			if limited.N <= 0 {
+				err = fmt.Errorf("it is larger than %d MiB", maxBytes>>20)
+			}
+			return nil, fmt.Errorf("scionic: %w", err)
+		}
+		if p.Root != root {
+			return nil, fmt.Errorf("scionic: the peer sends another DAG, %.64q", p.Root)
+		}
+		for _, l := range p.Packet.Leaves {
+			if l == nil || len(dag.Leafs) >= maxLeaves {
+				return nil, fmt.Errorf("scionic: a leaf that is none, or more than %d", maxLeaves)
+			}
+			dag.Leafs[l.Hash] = l
+		}
+		if err := send(stream, typeResponse, response{Ok: true}); err != nil {
+			return nil, err
+		}
+		if p.IsFinalPacket {
+			return dag, dag.Verify()
+		}
+	}
+	return nil, fmt.Errorf("scionic: more than %d packets", maxPackets)
+}
+
+func send(w io.Writer, kind string, payload any) error {
+	text, err := cbor.Marshal(payload)
+	if err == nil {
+		text, err = cbor.Marshal(envelope{kind, text})
+	}
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err != nil {
+		return fmt.Errorf("scionic: %w", err)
+	}
+	return nil
+}
+
+func receive(in *cbor.Decoder) (packet, error) {
+	var e envelope
+	var p packet
+	if err := in.Decode(&e); err != nil {
+		return p, err
+	}
+	if e.Type == typeError {
+		var f failure
+		_ = cbor.Unmarshal(e.Payload, &f) // without words it is a refusal, too
+		return p, fmt.Errorf("the peer refused: %.200q", f.Message)
+	}
+	return p, cbor.Unmarshal(e.Payload, &p)
+}
+
+// Write writes a DAG into a directory as one file named after its root, with
+// .cbor behind, in the form in which HORNETS's libraries read it. It is there
+// whole or not at all.
+func (d *DAG) Write(dir string) (path string, err error) {
+	if err := CheckRoot(d.Root); err != nil {
+		return "", err
+	}
+	text, err := cbor.Marshal(d)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(dir, ".dag-*")
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, d.Root+".cbor")
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return path, nil
+}
