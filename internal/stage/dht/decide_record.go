@@ -119,7 +119,13 @@ func decidePlaced(stored, put events.Record, p Placement, how How, now int64, ev
 }
 
 // due reports whether a record is to be refreshed in a pass at now. The slack
-// keeps a pass that comes a little early from skipping a whole turn.
+// keeps a pass that comes a little early from skipping a whole turn. A record
+// whose turn is farther off than it can be was written under another setting.
 func due(r events.Record, now int64, every time.Duration) bool {
-	return r.NextDue <= now+int64(min(every, strictEvery)/time.Second)/10
+	longest := every
+	if every > lifetime {
+		longest = max(every, maxEvery)
+	}
+	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
+	return r.NextDue <= now+seconds(min(every, strictEvery))/10 || r.NextDue > now+seconds(longest)
 }

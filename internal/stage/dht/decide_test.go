@@ -61,10 +61,17 @@ func TestAHigherSeqOnTheNetworkBecomesTheRecord(t *testing.T) {
 	}
 }
 
-func TestDueHasSlackForAPassThatComesEarly(t *testing.T) {
-	for at, want := range map[int64]bool{500: true, 1000: true, 1360: true, 1361: false, 4000: false} {
-		if got := due(events.Record{NextDue: at}, 1000, time.Hour); got != want {
-			t.Errorf("due at %d: %t", at, got)
+func TestDueHasSlackForAPassThatComesEarlyAndKnowsTheLongestInterval(t *testing.T) {
+	const now = 1000
+	for every, cases := range map[time.Duration]map[int64]bool{
+		time.Hour:      {500: true, now: true, now + 360: true, now + 361: false, now + 3600: false, now + 3601: true},
+		6 * time.Hour:  {now: true, now + 360: true, now + 361: false, now + 12*3600: false, now + 12*3600 + 1: true},
+		24 * time.Hour: {now + 24*3600: false, now + 24*3600 + 1: true},
+	} {
+		for at, want := range cases {
+			if got := due(events.Record{NextDue: at}, now, every); got != want {
+				t.Errorf("due at %d, every %s: %t", at, every, got)
+			}
 		}
 	}
 }
