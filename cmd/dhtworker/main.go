@@ -9,5 +9,5 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("dhtworker", "Publish signed relay lists on the Mainline DHT, keep them alive, and look other people's up."))
+	os.Exit(run.Worker("dhtworker", "Publish signed relay lists on the Mainline DHT, keep them alive, and look other people's up.", nil))
 }

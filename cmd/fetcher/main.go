@@ -9,5 +9,5 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("fetcher", "Find the notes that the local relay lacks and write them to it."))
+	os.Exit(run.Worker("fetcher", "Find the notes that the local relay lacks and write them to it.", nil))
 }

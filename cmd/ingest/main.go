@@ -9,5 +9,5 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("ingest", "Take in what relays publish, verify it, and wake the other stages up.", run.Sources()...))
+	os.Exit(run.Worker("ingest", "Take in what relays publish, verify it, and wake the other stages up.", nil, run.Sources()...))
 }

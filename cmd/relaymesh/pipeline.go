@@ -12,6 +12,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/run/peers"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -30,6 +31,9 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		}
 		defer home.Close()
 		c.Relay = home.URL()
+	}
+	if c.P2P.KeyFile == "" {
+		c.P2P.KeyFile = filepath.Join(c.Data, "p2p", "key")
 	}
 	if c.DHT.NodesFile == "" {
 		c.DHT.NodesFile = filepath.Join(c.Data, "dht", "nodes")
@@ -51,5 +55,5 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		log.Info("provisioned", "changes", len(changes))
 	}
 	names := slices.DeleteFunc(events.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
-	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) })
+	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Attach))
 }

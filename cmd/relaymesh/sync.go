@@ -15,14 +15,16 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/run/peers"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 type syncCmd struct {
-	A             string `arg:"" name:"relay-a" help:"URL of a relay (ws:// or wss://), or - for events as JSON lines: standard input where they are read, standard output where they are written."`
+	A             string `arg:"" name:"relay-a" help:"URL of a relay (ws:// or wss://), multiaddr of a libp2p peer (/ip4/…/p2p/ID), or - for events as JSON lines: standard input where they are read, standard output where they are written."`
 	B             string `arg:"" name:"relay-b" help:"The other one."`
 	Filter        string `default:"{}" placeholder:"JSON" help:"Which events, as a NIP-01 filter without a limit."`
 	Dir           string `enum:"down,up,both,none" default:"both" help:"down writes to RELAY_A what it lacks, up to RELAY_B, none only counts."`
@@ -47,10 +49,16 @@ var errPartly = errors.New("not everything could be done")
 func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 	job = run.Sync{
 		Down: c.Dir == "down" || c.Dir == "both", Up: c.Dir == "up" || c.Dir == "both",
-		UploadPrivate: c.UploadPrivate, In: os.Stdin, Out: o.out, Log: obs.NewLogger(o.err, "error"),
+		UploadPrivate: c.UploadPrivate, Peer: peers.Dial, In: os.Stdin, Out: o.out, Log: obs.NewLogger(o.err, "error"),
 	}
 	for name, url := range map[*string]string{&job.A: c.A, &job.B: c.B} {
 		if *name = url; url == run.Lines {
+			continue
+		}
+		if run.IsPeer(url) {
+			if _, err := p2p.ParseAddress(url); err != nil {
+				return job, usage("%v", err)
+			}
 			continue
 		}
 		if *name, err = events.NormalizeRelayURL(url, true); err != nil {

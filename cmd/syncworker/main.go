@@ -6,8 +6,9 @@ import (
 	"os"
 
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/run/peers"
 )
 
 func main() {
-	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors."))
+	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.", []run.Option{run.WithLibp2p(peers.Attach)}))
 }

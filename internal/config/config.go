@@ -7,6 +7,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -25,6 +26,7 @@ type Config struct {
 	DHT   DHT     `embed:"" prefix:"dht-" group:"DHT"`
 	Sync  Syncing `embed:"" group:"What is synced"`
 	Fetch Fetch   `embed:"" prefix:"fetch-" group:"Missing notes"`
+	P2P   P2P     `embed:"" prefix:"p2p-" group:"libp2p"`
 
 	Policy
 
@@ -79,6 +81,12 @@ type Fetch struct {
 	ThreadCount int           `env:"RELAYMESH_FETCH_THREAD_COUNT" default:"100" help:"How many events a thread may have, the note itself not counted."`
 }
 
+// P2P is the libp2p node of syncworkers, by which HORNETS relays sync.
+type P2P struct {
+	Listen  string `env:"RELAYMESH_P2P_LISTEN" placeholder:"ADDR:PORT" help:"Answer libp2p peers that want to sync with the relay of --relay there, by QUIC (UDP) and by TCP; 0.0.0.0:9001 or [::]:9001. Nowhere by default."`
+	KeyFile string `env:"RELAYMESH_P2P_KEY_FILE" placeholder:"FILE" help:"File with the secret key (hex or nsec) that peers know us by; it is made if it is missing. Without one the key is new with every start."`
+}
+
 // Validate normalises the URLs and says which field is wrong and what to do.
 // kong calls it after parsing.
 func (c *Config) Validate() error {
@@ -112,6 +120,11 @@ func (c *Config) Validate() error {
 	}
 	errs = append(errs, c.checkPolicy()...)
 	errs = append(errs, c.Sync.validate())
+	if c.P2P.Listen != "" {
+		if _, err := netip.ParseAddrPort(c.P2P.Listen); err != nil {
+			errs = append(errs, fmt.Errorf("--p2p-listen: %q: want an address and a port, as in 0.0.0.0:9001 or [::]:9001", c.P2P.Listen))
+		}
+	}
 	if c.Drain <= 0 {
 		errs = append(errs, errors.New("--drain: must be longer than 0"))
 	}

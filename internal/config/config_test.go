@@ -62,6 +62,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"--tail: relay url":                                   {args: []string{"--tail", "ws://127.0.0.1"}},
 		"--sync-every: interval 7s":                           {args: []string{"--sync-every", "7s"}},
 		"--refresh-every: interval 5h0m0s":                    {args: []string{"--refresh-every", "5h"}},
+		"--p2p-listen: ":                                      {args: []string{"--p2p-listen", ":9001"}},
 		"--log-level":                                         {args: []string{"--log-level", "loud"}},
 	} {
 		if _, err := parse(t, try.yaml, try.args...); err == nil || !strings.Contains(err.Error(), want) {

@@ -24,6 +24,7 @@ type Env struct {
 	Metrics *prometheus.Registry
 
 	relays relays
+	libp2p AttachLibp2p // nil: not linked
 
 	mu     sync.Mutex
 	checks []func() error // what must hold for the process to be ready

@@ -23,11 +23,12 @@ const Lines = "-"
 
 // Sync is one sync of two relays, which needs no pipeline.
 type Sync struct {
-	A, B          string // normalised URLs; one of them may be Lines
+	A, B          string // normalised URLs, or multiaddrs with /p2p/; one of them may be Lines
 	Filter        events.Filter
 	Down, Up      bool // from B to A, from A to B; neither only counts
 	UploadPrivate bool
 	Key           *schnorr.SecretKey // answers relays that ask who we are (NIP-42); may be nil
+	Peer          DialPeer           // reaches multiaddrs; may be nil if there are none
 	In            io.Reader
 	Out           io.Writer
 	Log           *slog.Logger
@@ -81,6 +82,15 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 	var sides [2]pair.Side
 	var asking sync.WaitGroup
 	for i, name := range names {
+		if IsPeer(name) {
+			peer, shut, err := s.Peer(name, s.Log)
+			if err != nil {
+				return result, err
+			}
+			defer shut()
+			sides[i] = peer
+			continue
+		}
 		if name != Lines {
 			asking.Go(func() { sides[i] = remote(ctx, pool, name) })
 			continue

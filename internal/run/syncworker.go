@@ -73,6 +73,13 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if kv.err != nil {
 		return kv.err
 	}
+	if e.libp2p != nil {
+		node, err := e.libp2p(e, s)
+		if err != nil {
+			return err
+		}
+		defer node.Close()
+	}
 	b.Handle(consumer(events.ConsumerDiscovered), s.HandleDiscovered)
 	b.Handle(consumer(events.ConsumerSync), s.HandleDue)
 	b.Handle(consumer(events.ConsumerLive), s.HandleLive)

@@ -43,12 +43,15 @@ var stages = map[string]func(context.Context, *Env) error{
 // Run runs some of the stages, and the admin endpoint if there is to be one,
 // over a NATS connection until ctx ends or one of them fails. started is
 // called when all have been started.
-func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog.Logger, names []string, started func()) error {
+func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog.Logger, names []string, started func(), options ...Option) error {
 	env, err := NewEnv(c, js, log)
 	if err != nil {
 		return err
 	}
 	defer env.Close()
+	for _, o := range options {
+		o(env)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, name := range names {
 		group.Go(func() error { return stages[name](ctx, env) })
@@ -64,7 +67,7 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 // the configuration, connects to NATS, and runs the stage until SIGTERM or
 // SIGINT. The result is the exit code; stopping on a signal is 0, as
 // supervisors expect. commands are what else the binary can do.
-func Worker(name, help string, commands ...kong.Option) int {
+func Worker(name, help string, options []Option, commands ...kong.Option) int {
 	var cli struct {
 		File kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
 		config.Config
@@ -87,7 +90,7 @@ func Worker(name, help string, commands ...kong.Option) int {
 		parsed.BindTo(ctx, (*context.Context)(nil))
 		return exitCode(ctx, parsed.Run(), log)
 	}
-	if err := worker(ctx, cli.Config, name, log); err != nil && ctx.Err() == nil {
+	if err := worker(ctx, cli.Config, name, log, options); err != nil && ctx.Err() == nil {
 		log.Error("stopped", "err", err)
 		return ExitFailed
 	}
@@ -112,13 +115,13 @@ func exitCode(ctx context.Context, err error, log *slog.Logger) int {
 	return ExitFailed
 }
 
-func worker(ctx context.Context, c config.Config, name string, log *slog.Logger) error {
+func worker(ctx context.Context, c config.Config, name string, log *slog.Logger, options []Option) error {
 	js, err := Dial(ctx, c.NATS, c.NATSAuth, name, log)
 	if err != nil {
 		return err
 	}
 	defer js.Conn().Close()
-	return Run(ctx, c, js, log, []string{name}, func() { log.Info("started", "stage", name) })
+	return Run(ctx, c, js, log, []string{name}, func() { log.Info("started", "stage", name) }, options...)
 }
 
 // Dial connects to NATS as a user may be told to; name is the connection's, and

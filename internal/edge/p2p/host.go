@@ -141,6 +141,7 @@ func (h *Host) Addrs() (out []string) {
 func (h *Host) open(ctx context.Context, to Address) (*stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.timing.dial)
 	defer cancel()
+	h.node.Backoff().Clear(to.info.ID) // who asks decides when to try again
 	h.node.Peerstore().AddAddrs(to.info.ID, to.info.Addrs, peerstore.TempAddrTTL)
 	raw, err := h.node.NewStream(network.WithDialPeerTimeout(ctx, h.opts.timing.dial), to.info.ID)
 	if err != nil {

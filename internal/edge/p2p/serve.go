@@ -220,10 +220,8 @@ func (in *incoming) take(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	if err := flush(); err != nil {
+	// What came whole is taken, even if the rest never comes.
+	if err := errors.Join(err, flush()); err != nil {
 		return err
 	}
 	return in.in.end()

@@ -16,6 +16,8 @@ import (
 func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter, known *memory, timing *latency, result *events.SyncFinished) error {
 	local := pair.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local}
 	remote := pair.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
+	remote.Accepts = s.frames(ctx, url)
+	remote.Answers = remote.Accepts
 	r, err := pair.Sync(ctx, local, remote, filter, pair.Options{
 		Direction: pair.Down,
 		Refused:   known.has,

@@ -267,6 +267,7 @@ func (p *Peer) Sync(ctx context.Context, at string, filter events.Filter) error 
 	if err != nil {
 		return err
 	}
+	p.node.Backoff().Clear(info.ID)
 	if err := p.host.Connect(ctx, *info); err != nil {
 		return err
 	}

@@ -1,0 +1,204 @@
+package peers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/p2p"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// A relay and a HORNETS relay, which is just a side of the bridge: all
+// directions, both transports.
+func TestSyncWithHornets(t *testing.T) {
+	all := signed()
+	for _, transport := range []string{"udp", "tcp"} {
+		for name, dir := range map[string]struct{ down, up bool }{"none": {}, "down": {down: true}, "up": {up: true}, "both": {true, true}} {
+			if transport == "tcp" && name != "both" {
+				continue // there is no difference above the streams
+			}
+			t.Run(transport+" "+name, func(t *testing.T) {
+				t.Parallel()
+				inA, inB := all[:400], all[200:]
+				home, hornets := startHome(t, inA), startHornets(t, inB)
+				result, err := run.Sync{A: home, B: hornets.Addr(transport), Down: dir.down, Up: dir.up, Peer: Dial}.Run(t.Context())
+				if err != nil || !result.Complete || result.OnlyA != 200 || result.OnlyB != 200 {
+					t.Fatalf("%v; %+v", err, result)
+				}
+				wantA, wantB := idsOf(inA), idsOf(inB)
+				if dir.down {
+					wantA = idsOf(all)
+				}
+				if dir.up {
+					wantB = idsOf(all)
+				}
+				if !slices.Equal(idsAt(t, home), wantA) || !slices.Equal(hornets.IDs(), wantB) {
+					t.Errorf("the relay holds %d events, the HORNETS relay %d", len(idsAt(t, home)), len(hornets.IDs()))
+				}
+			})
+		}
+	}
+}
+
+// A HORNETS relay that comes to us is answered from our relay. Ingest sees what
+// it brings, and our rules hold.
+func TestHornetsSyncsWithOurRelay(t *testing.T) {
+	all := signed()
+	key, err := schnorr.NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := note(key, events.Event{Kind: 1, CreatedAt: 1_700_000_500, Content: "deleted"})
+	protected := note(key, events.Event{Kind: 1, CreatedAt: 1_700_000_501, Tags: []events.Tag{{"-"}}})
+	private := note(key, events.Event{Kind: 1059, CreatedAt: 1_700_000_502})
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			home := startHome(t, append(slices.Clone(all[:400]), private))
+			hornets := startHornets(t, append(slices.Clone(all[200:]), deleted, protected))
+			w := attach(t, home, nil)
+			w.gone[deleted.ID] = true
+			if err := hornets.Sync(t.Context(), w.addr(transport), events.Filter{}); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := idsAt(t, home), idsOf(all, []events.Event{private}); !slices.Equal(got, want) {
+				t.Errorf("our relay holds %d events, want %d", len(got), len(want))
+			}
+			if got, want := hornets.IDs(), idsOf(all, []events.Event{deleted, protected}); !slices.Equal(got, want) {
+				t.Errorf("the HORNETS relay holds %d events, want %d", len(got), len(want))
+			}
+			if n := len(w.received); n != 200 {
+				t.Errorf("ingest was given %d events, want 200", n)
+			}
+		})
+	}
+}
+
+// Two of relaymesh, one of which listens.
+func TestSyncWithOurselves(t *testing.T) {
+	all := signed()
+	home, other := startHome(t, all[:400]), startHome(t, all[200:])
+	w := attach(t, other, nil)
+	result, err := run.Sync{A: home, B: w.addr("udp"), Down: true, Up: true, Peer: Dial}.Run(t.Context())
+	if err != nil || !result.Complete || result.Left != 0 {
+		t.Fatalf("%v; %+v", err, result)
+	}
+	if !slices.Equal(idsAt(t, home), idsOf(all)) || !slices.Equal(idsAt(t, other), idsOf(all)) {
+		t.Error("they differ")
+	}
+}
+
+// syncBy syncs a stage's relay with another one as the stage does.
+func syncBy(t *testing.T, w *world, url string) pair.Result {
+	t.Helper()
+	r, err := pair.Sync(t.Context(), pair.Side{Relay: at{w, w.stage.Local}, Name: "home"}, pair.Side{Relay: at{w, url}, Name: url},
+		events.Filter{Kinds: []int{1}}, pair.Options{Direction: pair.Both})
+	if err != nil || !r.Complete {
+		t.Fatalf("%v; %+v", err, r)
+	}
+	return r
+}
+
+// The stage chooses: NIP-77 where it is spoken, then libp2p, then pages.
+func TestChoiceOfTransport(t *testing.T) {
+	all := signed()
+	for name, c := range map[string]struct {
+		nips          []int
+		speaks77      bool
+		hornets, dead bool
+		byPeer        bool
+	}{
+		"NIP-77 and libp2p":        {nips: []int{77}, speaks77: true, hornets: true},
+		"a lie about NIP-77":       {nips: []int{77}, hornets: true, byPeer: true},
+		"libp2p only":              {hornets: true, byPeer: true},
+		"libp2p that is not there": {hornets: true, dead: true},
+		"a lie, and none there":    {nips: []int{77}, hornets: true, dead: true},
+		"neither":                  {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			home := startHome(t, all[:200])
+			hornets := startHornets(t, all[100:300])
+			url := startPlain(t, all[100:300], c.speaks77)
+			doc := events.Relay{URL: url, NIPs: c.nips}
+			if c.hornets {
+				doc.Hornets = extension(t, hornets)
+			}
+			if c.dead {
+				hornets.Close()
+			}
+			w := attach(t, home, store{events.RelayKey(url): doc})
+			syncBy(t, w, url)
+			if !slices.Equal(idsAt(t, home), idsOf(all[:300])) {
+				t.Errorf("we hold %d events", len(idsAt(t, home)))
+			}
+			want := 0
+			if c.byPeer {
+				want = 100
+			}
+			if got := hornets.Stored(); got != want {
+				t.Errorf("%d events went by libp2p, want %d", got, want)
+			}
+		})
+	}
+}
+
+// A relay that --only leaves out is not reached by libp2p either.
+func TestOnlyHoldsForPeers(t *testing.T) {
+	hornets := startHornets(t, signed()[:10])
+	const url = "ws://127.0.0.1:1"
+	w := attach(t, startHome(t, nil), store{events.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
+	w.stage.Net.(*relays).allowed = func(string) bool { return false }
+	if _, _, err := w.stage.Net.Negentropy(t.Context(), url, events.Filter{}, []byte{0x61}); err == nil {
+		t.Error("a session was opened")
+	}
+}
+
+func TestKeyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "key")
+	first, err := readKey(config.P2P{KeyFile: path})
+	if err != nil || len(first) != 64 {
+		t.Fatalf("%q, %v", first, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if again, err := readKey(config.P2P{KeyFile: path}); err != nil || again != first {
+		t.Errorf("%q, %v", again, err)
+	}
+	if err := os.WriteFile(path, []byte("junk\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readKey(config.P2P{KeyFile: path}); err == nil || !strings.Contains(err.Error(), "--p2p-key-file") {
+		t.Error(err)
+	}
+	if _, err := readKey(config.P2P{Listen: "0.0.0.0:1"}); err == nil || !strings.Contains(err.Error(), "--p2p-key-file") {
+		t.Error(err)
+	}
+	if key, err := readKey(config.P2P{}); key != "" || err != nil {
+		t.Errorf("%q, %v", key, err)
+	}
+}
+
+func TestMeaning(t *testing.T) {
+	for err, want := range map[error]error{
+		p2p.ErrInterrupted: pair.ErrInterrupted, p2p.ErrMisbehaving: pair.ErrMisbehaving,
+		&p2p.RefusedError{Message: "blocked: too many events"}: pair.ErrTooLarge, os.ErrClosed: os.ErrClosed,
+	} {
+		if got := meaning(fmt.Errorf("why: %w", err)); !errors.Is(got, want) || !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if err := meaning(nil); err != nil {
+		t.Error(err)
+	}
+}

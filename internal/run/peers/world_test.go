@@ -1,0 +1,184 @@
+package peers
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
+	"github.com/relaymesh/relaymesh/internal/edge/p2p"
+	"github.com/relaymesh/relaymesh/internal/edge/p2p/hornetspeer"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// signed are notes of one author, signed once for all tests.
+var signed = sync.OnceValue(func() []events.Event {
+	key, err := schnorr.NewSecret()
+	if err != nil {
+		panic(err)
+	}
+	out := make([]events.Event, 600)
+	for i := range out {
+		out[i] = note(key, events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)})
+	}
+	return out
+})
+
+func note(key *schnorr.SecretKey, e events.Event) events.Event {
+	if err := key.SignEvent(&e); err != nil {
+		panic(err)
+	}
+	return e
+}
+
+// startHome starts a real relay with these events.
+func startHome(t *testing.T, list []events.Event) string {
+	t.Helper()
+	r, err := homerelay.Start(t.Context(), homerelay.Config{
+		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	c := dial(t, r.URL())
+	defer c.Close()
+	group, ctx := errgroup.WithContext(t.Context())
+	for _, e := range list {
+		group.Go(func() error { return c.Publish(ctx, e) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return r.URL()
+}
+
+func dial(t *testing.T, url string) *relay.Conn {
+	t.Helper()
+	c, err := relay.Dial(t.Context(), url, relay.Options{AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// idsAt lists a relay, every event as often as it shows it.
+func idsAt(t *testing.T, url string) (ids []string) {
+	t.Helper()
+	c := dial(t, url)
+	defer c.Close()
+	for e, err := range c.Query(t.Context(), events.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, e.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func idsOf(list ...[]events.Event) (ids []string) {
+	for _, e := range slices.Concat(list...) {
+		ids = append(ids, e.ID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// startHornets starts a HORNETS relay with these events, as far as libp2p goes.
+func startHornets(t *testing.T, list []events.Event) *hornetspeer.Peer {
+	t.Helper()
+	key, _, err := crypto.GenerateSecp256k1Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := hornetspeer.Start(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	p.Add(list...)
+	return p
+}
+
+// store is a bucket in memory.
+type store map[string]events.Relay
+
+func (s store) Get(_ context.Context, key string) (events.Relay, bool, error) {
+	v, ok := s[key]
+	return v, ok, nil
+}
+
+func (s store) Update(context.Context, string, func(events.Relay, bool) (events.Relay, bool)) (events.Relay, error) {
+	panic("not used")
+}
+
+func (s store) Remove(context.Context, string, func(events.Relay) bool) (bool, error) {
+	panic("not used")
+}
+
+func (s store) Each(context.Context, string, func(string, events.Relay) error) error {
+	panic("not used")
+}
+
+// world is a syncing stage beside a relay, with libp2p attached.
+type world struct {
+	stage    *syncing.Stage
+	host     *p2p.Host
+	received chan string // ids that ingest was given
+	gone     map[string]bool
+}
+
+// attach makes a stage that stands beside a relay and listens for peers.
+func attach(t *testing.T, home string, known store) *world {
+	t.Helper()
+	c := config.Config{Relay: home, AllowPrivate: true, P2P: config.P2P{Listen: "127.0.0.1:0", KeyFile: filepath.Join(t.TempDir(), "p2p", "key")}}
+	env, err := run.NewEnv(c, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(env.Close)
+	net, shut := env.Home()
+	t.Cleanup(shut)
+	w := &world{received: make(chan string, 10_000), gone: map[string]bool{}}
+	w.stage = &syncing.Stage{
+		Relays: known, Net: net, Local: home, Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Gone: func(_ context.Context, e *events.Event) (bool, error) { return w.gone[e.ID], nil },
+		Publish: func(_ context.Context, out ...events.Output) error {
+			for _, o := range out {
+				w.received <- o.ID
+			}
+			return nil
+		},
+	}
+	node, err := Attach(env, w.stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { node.Close() })
+	w.host = node.(*p2p.Host)
+	return w
+}
+
+// addr returns where the world listens, by a transport.
+func (w *world) addr(transport string) string {
+	addrs := w.host.Addrs()
+	return addrs[slices.IndexFunc(addrs, func(a string) bool { return strings.Contains(a, "/"+transport+"/") })]
+}
