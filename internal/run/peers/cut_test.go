@@ -40,7 +40,7 @@ func newBudget(seed uint64, cuts *atomic.Int64) *budget {
 // draw makes every fourth cut an early one, in a handshake or the first words,
 // and every fourth a late one, so that the longest message gets through.
 func (b *budget) draw() {
-	b.left = b.random.IntN([]int{3000, 30_000, 30_000, 300_000}[b.random.IntN(4)])
+	b.left = b.random.IntN([]int{3000, 20_000, 20_000, 300_000}[b.random.IntN(4)])
 }
 
 // spend reports whether to cut now.
@@ -159,9 +159,9 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 					}
 					return out
 				}
-				common := part(0.3)
-				c.inA = slices.Concat(common, part(c.random.Float64()*0.4))
-				c.inB = slices.Concat(common, part(c.random.Float64()*0.4))
+				common := part(0.4)
+				c.inA = slices.Concat(common, part(c.random.Float64()*0.6))
+				c.inB = slices.Concat(common, part(c.random.Float64()*0.6))
 				c.home, c.hornets = startHome(t, c.inA), startHornets(t, c.inB)
 				c.budget = newBudget(c.random.Uint64(), &cuts)
 				if c.transport == "udp" {

@@ -28,10 +28,10 @@ func TestSyncWithHornets(t *testing.T) {
 			}
 			t.Run(transport+" "+name, func(t *testing.T) {
 				t.Parallel()
-				inA, inB := all[:400], all[200:]
+				inA, inB := all[:200], all[100:]
 				home, hornets := startHome(t, inA), startHornets(t, inB)
 				result, err := run.Sync{A: home, B: hornets.Addr(transport), Down: dir.down, Up: dir.up, Peer: Dial}.Run(t.Context())
-				if err != nil || !result.Complete || result.OnlyA != 200 || result.OnlyB != 200 {
+				if err != nil || !result.Complete || result.OnlyA != 100 || result.OnlyB != 100 {
 					t.Fatalf("%v; %+v", err, result)
 				}
 				wantA, wantB := idsOf(inA), idsOf(inB)
@@ -63,8 +63,8 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			home := startHome(t, append(slices.Clone(all[:400]), private))
-			hornets := startHornets(t, append(slices.Clone(all[200:]), deleted, protected))
+			home := startHome(t, append(slices.Clone(all[:200]), private))
+			hornets := startHornets(t, append(slices.Clone(all[100:]), deleted, protected))
 			w := attach(t, home, nil)
 			w.gone[deleted.ID] = true
 			if err := hornets.Sync(t.Context(), w.addr(transport), events.Filter{}); err != nil {
@@ -76,8 +76,8 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 			if got, want := hornets.IDs(), idsOf(all, []events.Event{deleted, protected}); !slices.Equal(got, want) {
 				t.Errorf("the HORNETS relay holds %d events, want %d", len(got), len(want))
 			}
-			if n := len(w.received); n != 200 {
-				t.Errorf("ingest was given %d events, want 200", n)
+			if n := len(w.received); n != 100 {
+				t.Errorf("ingest was given %d events, want 100", n)
 			}
 		})
 	}
@@ -86,7 +86,7 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 // Two of relaymesh, one of which listens.
 func TestSyncWithOurselves(t *testing.T) {
 	all := signed()
-	home, other := startHome(t, all[:400]), startHome(t, all[200:])
+	home, other := startHome(t, all[:200]), startHome(t, all[100:])
 	w := attach(t, other, nil)
 	result, err := run.Sync{A: home, B: w.addr("udp"), Down: true, Up: true, Peer: Dial}.Run(t.Context())
 	if err != nil || !result.Complete || result.Left != 0 {
@@ -126,9 +126,9 @@ func TestChoiceOfTransport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			home := startHome(t, all[:200])
-			hornets := startHornets(t, all[100:300])
-			url := startPlain(t, all[100:300], c.speaks77)
+			home := startHome(t, all[:100])
+			hornets := startHornets(t, all[50:150])
+			url := startPlain(t, all[50:150], c.speaks77)
 			doc := events.Relay{URL: url, NIPs: c.nips}
 			if c.hornets {
 				doc.Hornets = extension(t, hornets)
@@ -138,12 +138,12 @@ func TestChoiceOfTransport(t *testing.T) {
 			}
 			w := attach(t, home, store{events.RelayKey(url): doc})
 			syncBy(t, w, url)
-			if !slices.Equal(idsAt(t, home), idsOf(all[:300])) {
+			if !slices.Equal(idsAt(t, home), idsOf(all[:150])) {
 				t.Errorf("we hold %d events", len(idsAt(t, home)))
 			}
 			want := 0
 			if c.byPeer {
-				want = 100
+				want = 50
 			}
 			if got := hornets.Stored(); got != want {
 				t.Errorf("%d events went by libp2p, want %d", got, want)

@@ -34,7 +34,7 @@ var signed = sync.OnceValue(func() []events.Event {
 	if err != nil {
 		panic(err)
 	}
-	out := make([]events.Event, 600)
+	out := make([]events.Event, 300)
 	for i := range out {
 		out[i] = note(key, events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)})
 	}
