@@ -60,6 +60,9 @@ test-interop: go-version ## Work with other implementations, both ways: of negen
 test-signatures: go-version ## Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
 	RELAYMESH_SIGNATURES=100000 $(GO) test -count=1 -v -timeout 20m -run Differs ./internal/edge/schnorr
 
+test-sync-cuts: go-version ## Cut the connections of 400 seeded syncs, 200 by websocket and 200 by libp2p (10 minutes)
+	RELAYMESH_SYNC_RUNS=200 $(GO) test -count=1 -timeout 30m -v -run 'CutConnections$$' ./internal/run ./internal/run/peers
+
 interop-dht: go-version ## Publish and read with bittorrent-dht and libtorrent, both ways (installs them, 4 minutes)
 	internal/edge/mainline/interop/install.sh .cache/interop
 	MAINLINE_INTEROP=$(CURDIR)/.cache/interop $(GO) test -count=1 -timeout 15m ./internal/edge/mainline/interop
@@ -97,4 +100,4 @@ ci: ## What the gate runs
 clean: ## Remove what was built
 	rm -rf bin
 
-.PHONY: help go-version build up demo test test-e2e test-permissions test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-fetch bench-dht vectors man docs ci test-signatures clean
+.PHONY: help go-version build up demo test test-sync-cuts test-e2e test-permissions test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-fetch bench-dht vectors man docs ci test-signatures clean

@@ -170,7 +170,8 @@ func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
 			switch {
 			case strings.Contains(path, "negentropy") && !strings.HasPrefix(path, module+"pkg/negentropy"),
 				strings.HasPrefix(path, "github.com/nats-io/nats-server/"),
-				strings.HasPrefix(path, "github.com/fiatjaf/khatru"):
+				strings.HasPrefix(path, "github.com/fiatjaf/khatru"),
+				strings.HasPrefix(path, "github.com/libp2p/") && worker != "syncworker":
 				t.Errorf("cmd/%s links %s", worker, path)
 			}
 		}
