@@ -56,6 +56,7 @@ FUZZTIME ?= 10s
 test-interop: go-version ## Work with other implementations, both ways: of negentropy, of Scionic DAGs
 	cd bench/negentropy && $(GO) test ./...
 	cd bench/scionic && $(GO) test ./...
+	$(GO) test -count=1 -tags scionic -run DAG ./internal/sim
 
 test-signatures: go-version ## Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
 	RELAYMESH_SIGNATURES=100000 $(GO) test -count=1 -v -timeout 20m -run Differs ./internal/edge/schnorr

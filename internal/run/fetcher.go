@@ -41,6 +41,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
+	group.Go(func() error { return e.fetchDAGs(ctx, s.Authors) })
 	group.Go(func() error {
 		return Serve(ctx, e.JS.Conn(), events.NameNoteFetch, events.ServiceNoteFetch,
 			func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, s.Answer)

@@ -255,7 +255,7 @@ func (j vanishing) CreateConsumer(ctx context.Context, stream string, c jetstrea
 func (w *world) doIngest(ctx context.Context, js jetstream.JetStream, round int) {
 	key := user(w.T, fmt.Sprint("ingest ", round))
 	l := list(w.T, key, 1, relayURL(1))
-	w.sendEvent(l.DHT, l.NIP65, note(w.T, key, "", events.Tag{"e", strings.Repeat("ab", 32)}))
+	w.sendEvent(l.DHT, l.NIP65, note(w.T, key, "", events.Tag{"e", strings.Repeat("ab", 32)}, events.Tag{"scionic_root", dagRoot}))
 	cursors, err := run.OpenStore[events.Cursor](ctx, js, events.BucketCursors, w.log)
 	if err != nil {
 		return

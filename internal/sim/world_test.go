@@ -39,6 +39,8 @@ const (
 	lostFor      = time.Hour
 
 	home = "wss://home.example.com"
+
+	dagRoot = "bafireief6qeuk2lob7w7fa3adzr2z2z5zp7nodt5bmuwb2uj2lrlevqw7u"
 )
 
 // world is a provisioned server in fake time, the DHT and the relays around

@@ -63,6 +63,7 @@ func contract() []struct {
 		{events.SubjectSyncFinished, finished},
 		{events.SubjectNoteFound, events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32}},
 		{events.SubjectNoteLost, events.MissingNoteResponse{Timestamp: 1, EventID: key32, Why: "none of 3 relays has it"}},
+		{events.SubjectDAGWanted, events.DAGWanted{Root: "bafireief6qeuk2lob7w7fa3adzr2z2z5zp7nodt5bmuwb2uj2lrlevqw7u", PubKey: key32b, Event: key32}},
 		{events.DLQSubject(events.StageIngest), events.DeadLetter{Stage: events.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{"), Reason: "event: not a JSON event", Attempts: 1, Time: 2, Size: 9, History: []events.Death{{Reason: "no relay answers", Attempts: 20, Time: 1}}}},
 		{events.ServiceNoteFetch, events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: key32, AuthorPubkey: key32b, DHTKey: key32}, TimeoutMS: 3000, Thread: true}},
 		{events.ServiceNoteFetch + " (reply)", events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32, Thread: []events.MissingNoteResponse{{Timestamp: 1, EventID: key32b, Why: "none of 3 relays has it"}}}},

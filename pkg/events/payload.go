@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // How a relay or a relay list became known, in falling order of weight.
@@ -226,6 +227,22 @@ type SyncFinished struct {
 	Messages int    `json:"messages"` // negentropy messages, both ways
 	Millis   int64  `json:"ms"`
 	Why      string `json:"why,omitempty"`
+}
+
+// DAGWanted says that an event names a Scionic DAG (tag scionic_root), by which
+// HORNETS relays keep files: Root is its CID, see [IsDAGRoot]. The author's
+// relays may have it.
+type DAGWanted struct {
+	Root   string `json:"root"`
+	PubKey string `json:"pubkey"`
+	Event  string `json:"event"`
+}
+
+// IsDAGRoot reports whether s is the CID of a Scionic DAG: version 1, CBOR,
+// SHA-256, in base32. It is then safe as a file name.
+func IsDAGRoot(s string) bool {
+	const length = 1 + (4+32)*8/5 + 1
+	return len(s) == length && strings.HasPrefix(s, "bafirei") && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
 // DeadLetter is a message that a stage could not process, with the reason.

@@ -39,7 +39,7 @@ type bucketAccess struct {
 var stageAccess = map[string]access{
 	StageIngest: {
 		outputs: []string{
-			SubjectEventReceived, AuthorSeenSubject("*"), RelayListSignedSubject("*"), RelayDiscoveredSubject("*"), NoteMissingSubject("*"),
+			SubjectEventReceived, AuthorSeenSubject("*"), RelayListSignedSubject("*"), RelayDiscoveredSubject("*"), NoteMissingSubject("*"), SubjectDAGWanted,
 		},
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true, put: true},

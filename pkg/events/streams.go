@@ -131,7 +131,7 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamOutcome, Doc: "what happened, for relays, the console and anyone",
-			Subjects: []string{SubjectRecordPublished, SubjectRecordResolved, SubjectSyncFinished, SubjectNoteFound, SubjectNoteLost},
+			Subjects: []string{SubjectRecordPublished, SubjectRecordResolved, SubjectSyncFinished, SubjectNoteFound, SubjectNoteLost, SubjectDAGWanted},
 			MaxAge:   time.Hour, MaxBytes: 256 << 20, Dedupe: dedupeWindow,
 		},
 		{

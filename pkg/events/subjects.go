@@ -28,6 +28,7 @@ const (
 	SubjectSyncFinished    = "sync.finished"
 	SubjectNoteFound       = "note.found"
 	SubjectNoteLost        = "note.lost"
+	SubjectDAGWanted       = "dag.wanted"
 )
 
 // The prefixes of internal subjects that take one more token, the key.

@@ -139,6 +139,16 @@ func (h *Host) Addrs() (out []string) {
 
 // open opens a stream to a peer.
 func (h *Host) open(ctx context.Context, to Address) (*stream, error) {
+	raw, err := h.OpenStream(ctx, to, Protocol)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(raw, h.opts.timing), nil
+}
+
+// OpenStream opens a stream to a peer for another protocol, without any limits
+// of time or size. The caller closes it.
+func (h *Host) OpenStream(ctx context.Context, to Address, speak protocol.ID) (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.timing.dial)
 	defer cancel()
 	h.node.Backoff().Clear(to.info.ID) // who asks decides when to try again
@@ -147,27 +157,25 @@ func (h *Host) open(ctx context.Context, to Address) (*stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("libp2p: dial: %w", err)
 	}
-	if err := h.negotiate(raw, func() error { return multistream.SelectProtoOrFail(Protocol, raw) }); err != nil {
-		return nil, err
-	}
-	return newStream(raw, h.opts.timing), nil
+	err = h.negotiate(raw, speak, func() error { return multistream.SelectProtoOrFail(speak, raw) })
+	return raw, err
 }
 
 // negotiate agrees on the protocol of a stream, or resets it.
-func (h *Host) negotiate(raw network.Stream, agree func() error) error {
+func (h *Host) negotiate(raw network.Stream, speak protocol.ID, agree func() error) error {
 	err := raw.SetDeadline(time.Now().Add(h.opts.timing.dial))
 	if err == nil {
 		err = agree()
 	}
 	if err == nil {
-		err = raw.SetProtocol(Protocol)
+		err = raw.SetProtocol(speak)
 	}
 	if err == nil {
 		err = raw.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		_ = raw.Reset() // the error is what matters
-		return fmt.Errorf("libp2p: %s: %w", Protocol, err)
+		return fmt.Errorf("libp2p: %s: %w", speak, err)
 	}
 	return nil
 }
@@ -179,7 +187,7 @@ func (h *Host) accept(raw network.Stream) {
 	defer h.running.Done()
 	mux := multistream.NewMultistreamMuxer[protocol.ID]()
 	mux.AddHandler(Protocol, nil)
-	err := h.negotiate(raw, func() error { _, _, err := mux.Negotiate(raw); return err })
+	err := h.negotiate(raw, Protocol, func() error { _, _, err := mux.Negotiate(raw); return err })
 	if err != nil {
 		h.opts.Log.Debug("refused a libp2p stream", "peer", raw.Conn().RemotePeer(), "err", err)
 		return

@@ -55,7 +55,7 @@ const (
 // Download asks the peer at the other end of a stream for a DAG and verifies
 // it. The caller sets the stream's deadline and closes it.
 func Download(stream io.ReadWriter, root string) (*DAG, error) {
-	if err := CheckRoot(root); err != nil {
+	if err := checkRoot(root); err != nil {
 		return nil, err
 	}
 	if err := send(stream, typeRequest, request{Root: root}); err != nil {
@@ -119,11 +119,13 @@ func receive(in *cbor.Decoder) (packet, error) {
 	return p, cbor.Unmarshal(e.Payload, &p)
 }
 
-// Write writes a DAG into a directory as one file named after its root, with
-// .cbor behind, in the form in which HORNETS's libraries read it. It is there
-// whole or not at all.
+// FileName is the name of the file of a DAG.
+func FileName(root string) string { return root + ".cbor" }
+
+// Write writes a DAG into a directory as one file, see [FileName], in the form
+// in which HORNETS's libraries read it. It is there whole or not at all.
 func (d *DAG) Write(dir string) (path string, err error) {
-	if err := CheckRoot(d.Root); err != nil {
+	if err := checkRoot(d.Root); err != nil {
 		return "", err
 	}
 	text, err := cbor.Marshal(d)
@@ -137,7 +139,7 @@ func (d *DAG) Write(dir string) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	path = filepath.Join(dir, d.Root+".cbor")
+	path = filepath.Join(dir, FileName(d.Root))
 	_, err = f.Write(text)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {

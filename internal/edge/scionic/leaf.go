@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Leaf is one node of a DAG, as it is on the wire. The root alone has
@@ -36,14 +38,9 @@ type DAG struct {
 	Leafs map[string]*Leaf
 }
 
-// rootBytes is the length of a hash: multibase b, CIDv1, cbor, SHA-256.
-const rootBytes = 59
-
-// CheckRoot says what is wrong with the name of a DAG, which is safe as a file
-// name if nothing is.
-func CheckRoot(root string) error {
-	if len(root) != rootBytes || root[0] != 'b' || strings.Trim(root, "abcdefghijklmnopqrstuvwxyz234567") != "" {
-		return fmt.Errorf("scionic root: want %d characters of base32, a CID (version 1, cbor, SHA-256)", rootBytes)
+func checkRoot(root string) error {
+	if !events.IsDAGRoot(root) {
+		return fmt.Errorf("scionic root %.64q: want a CID (version 1, cbor, SHA-256) in base32", root)
 	}
 	return nil
 }

@@ -3,13 +3,13 @@ package scionic
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -160,7 +160,7 @@ func TestDownloadFromHostilePeers(t *testing.T) {
 		"cannot unmarshal":   func(send func(string, any)) { send("", []string{"no packet"}) },
 		"larger than 64 MiB": func(send func(string, any)) {
 			for i := range 100 {
-				send("", packetOf(d.Root, false, &Leaf{Hash: fmt.Sprint(i), Content: make([]byte, 1<<20)}))
+				send("", packetOf(d.Root, false, &Leaf{Hash: strconv.Itoa(i), Content: make([]byte, 1<<20)}))
 			}
 		},
 	} {

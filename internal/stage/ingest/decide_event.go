@@ -28,6 +28,8 @@ type finding struct {
 	// keys are DHT keys by the author that they are said to belong to.
 	keys map[string]string
 	refs []events.NoteMissing
+	// dag is the root of the Scionic DAG that the event names, or "".
+	dag string
 }
 
 // decideEvent reads what an event says; its id and signature have been
@@ -46,6 +48,9 @@ func decideEvent(e *events.Event, allowPrivate bool) (finding, error) {
 		f.refs = stage.References(e, allowPrivate)
 	}
 	f.readDHTKeyTag(e)
+	if root := e.Tag("scionic_root").At(1); events.IsDAGRoot(root) {
+		f.dag = root
+	}
 	return f, err
 }
 

@@ -139,10 +139,17 @@ func (s *Stage) accept(ctx context.Context, e *events.Event, m events.Message) (
 		f.refs = nil
 	}
 	out, err := s.learn(ctx, e.PubKey, f, source{by: e.PubKey, at: e.CreatedAt, again: m.Attempt > 1})
-	if err == nil {
-		s.seen.put(e.ID, struct{}{})
+	if err != nil {
+		return out, err
 	}
-	return out, err
+	s.seen.put(e.ID, struct{}{})
+	if f.dag != "" {
+		out = append(out, events.Output{
+			Subject: events.SubjectDAGWanted,
+			Data:    events.Encode(events.DAGWanted{Root: f.dag, PubKey: e.PubKey, Event: e.ID}),
+		})
+	}
+	return out, nil
 }
 
 // learn writes what was found to KV and then says whom to wake: the order
