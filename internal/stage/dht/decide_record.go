@@ -96,7 +96,7 @@ func decidePlaced(stored, put events.Record, p Placement, how How, now int64, ev
 	next = stored
 	if p.Newer != nil {
 		stage.SetItem(&next, *p.Newer)
-		next.Superseded, next.Held = true, 0
+		next.Superseded, next.Held, next.VerifiedAt = true, 0, 0
 		next.NextDue = now // the newer one must be kept alive as well: next pass
 		return next, true
 	}

@@ -55,8 +55,10 @@ func TestAPutThatWasOvertakenChangesNothing(t *testing.T) {
 func TestAHigherSeqOnTheNetworkBecomesTheRecord(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	newer, _ := record(t, 5, "1:b")
+	r.VerifiedAt, r.Held = 900, 8
 	next, write := decidePlaced(r, r, Placement{Newer: &newer}, Renew, 1000, time.Hour)
-	if !write || next.Seq != 5 || string(next.Value) != "1:b" || !next.Superseded || next.PubKey != "author" || next.NextDue != 1000 {
+	if !write || next.Seq != 5 || string(next.Value) != "1:b" || !next.Superseded || next.PubKey != "author" || next.NextDue != 1000 ||
+		next.VerifiedAt != 0 || next.Held != 0 {
 		t.Errorf("write %t, %+v", write, next)
 	}
 }
