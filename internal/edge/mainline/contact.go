@@ -32,13 +32,22 @@ func ParseCompact(b []byte) ([]Contact, error) {
 	}
 	contacts := make([]Contact, 0, len(b)/compactSize)
 	for ; len(b) > 0; b = b[compactSize:] {
-		ip := netip.AddrFrom4([4]byte(b[20:24]))
-		contacts = append(contacts, Contact{
-			ID:   [20]byte(b[:20]),
-			Addr: netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[24:26])),
-		})
+		contacts = append(contacts, parseContact(b))
 	}
 	return contacts, nil
+}
+
+func parseContact(b []byte) Contact {
+	ip := netip.AddrFrom4([4]byte(b[20:24]))
+	return Contact{ID: [20]byte(b[:20]), Addr: netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[24:26]))}
+}
+
+// endpoint is an IPv4 address and a port in the form in which they are looked up fastest.
+type endpoint uint64
+
+func endpointOf(addr netip.AddrPort) endpoint {
+	ip := addr.Addr().As4()
+	return endpoint(binary.BigEndian.Uint32(ip[:]))<<16 | endpoint(addr.Port())
 }
 
 // compareDistance orders a and b by their distance from target in the XOR metric of Kademlia.

@@ -53,14 +53,19 @@ func (k *known) add(c Contact, now time.Time) {
 	}
 }
 
-// remove forgets a node that did not answer.
-func (k *known) remove(c Contact) {
+// remove forgets a node that did not answer, and reports whether it ever had.
+func (k *known) remove(c Contact) (answered bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	bucket := &k.buckets[c.ID[0]]
-	before := len(*bucket)
-	*bucket = slices.DeleteFunc(*bucket, func(n knownNode) bool { return n.Addr == c.Addr })
-	k.count -= before - len(*bucket)
+	for i, n := range *bucket {
+		if n.Addr == c.Addr {
+			*bucket = slices.Delete(*bucket, i, i+1)
+			k.count--
+			return !n.answered.IsZero()
+		}
+	}
+	return false
 }
 
 // nearest returns up to n nodes, those nearest to target first. Prefixes are visited in the order of their distance,

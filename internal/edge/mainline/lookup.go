@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
 // The bounds of one lookup, whatever nodes answer.
@@ -32,12 +34,17 @@ type candidate struct {
 	router  bool // a bootstrap node: asked for nodes only, never a holder
 	hasID   bool
 	askedAt time.Time
-	reply   *reply
+
+	// What it answered.
+	token  string
+	hasSeq bool
+	seq    int64
+	item   *bep44.Item // verified
 }
 
 // eligible reports whether the node can hold items: it answered, and gave a token to put with.
 func (n *candidate) eligible() bool {
-	return n.state == answered && !n.router && n.reply.token != ""
+	return n.state == answered && !n.router && n.token != ""
 }
 
 // lookup decides whom to ask in an iterative Kademlia lookup: it converges on the k nodes nearest to a target that
@@ -51,7 +58,7 @@ type lookup struct {
 	crowded  func(ip netip.Addr, with []*candidate) bool // too many nodes of one network among those asked
 
 	nodes   []*candidate // nearest first; those without an id lead
-	byAddr  map[netip.AddrPort]*candidate
+	seen    []endpoint   // of all that were ever candidates
 	slots   []*candidate // in the order of asking
 	waiting int          // candidates in state asked
 	silence int          // candidates that became slow
@@ -59,15 +66,15 @@ type lookup struct {
 }
 
 func newLookup(target [20]byte, k, alpha int, crowded func(netip.Addr, []*candidate) bool) *lookup {
-	return &lookup{target: target, k: k, alpha: alpha, crowded: crowded, byAddr: make(map[netip.AddrPort]*candidate)}
+	return &lookup{target: target, k: k, alpha: alpha, crowded: crowded}
 }
 
 // wants reports whether a node would be a new candidate. Most nodes that answers name are not.
 func (l *lookup) wants(c Contact) bool {
-	if _, seen := l.byAddr[c.Addr]; seen {
+	if len(l.nodes) >= maxCandidates && compareDistance(l.target, c.ID, l.nodes[len(l.nodes)-1].ID) >= 0 {
 		return false
 	}
-	return len(l.nodes) < maxCandidates || compareDistance(l.target, c.ID, l.nodes[len(l.nodes)-1].ID) < 0
+	return !slices.Contains(l.seen, endpointOf(c.Addr))
 }
 
 // add makes a node a candidate unless its address already is one. dead says that it was silent lately.
@@ -79,7 +86,7 @@ func (l *lookup) add(c candidate, dead bool) {
 		c.state = silent
 	}
 	n := &c
-	l.byAddr[c.Addr] = n
+	l.seen = append(l.seen, endpointOf(c.Addr))
 	l.insert(n)
 	if len(l.nodes) > maxCandidates {
 		l.nodes = l.nodes[:maxCandidates] // its address stays known, so it is not asked twice
@@ -171,7 +178,7 @@ func (l *lookup) answer(slot int, r *reply) *candidate {
 		return n
 	}
 	l.leave(n, answered)
-	n.reply = r
+	n.token, n.hasSeq, n.seq = string(r.token), r.hasSeq, r.seq
 	l.answers++
 	if !n.hasID || n.ID != r.id {
 		if i := slices.Index(l.nodes, n); i >= 0 {

@@ -55,7 +55,7 @@ func (w *world) answer(id, target [20]byte) *reply {
 		}
 	}
 	slices.SortFunc(table, func(a, b Contact) int { return compareDistance(target, a.ID, b.ID) })
-	return &reply{id: id, token: "t", nodes: table[:min(8, len(table))]}
+	return &reply{id: id, token: []byte("t"), nodes: AppendCompact(nil, table[:min(8, len(table))])}
 }
 
 func always(netip.AddrPort) bool { return true }
@@ -72,7 +72,8 @@ func (w *world) run(l *lookup) {
 			if n := l.slots[slot]; !w.dead[n.Addr] {
 				r := w.answer(n.ID, l.target)
 				l.answer(slot, r)
-				for _, c := range r.nodes {
+				nodes, _ := ParseCompact(r.nodes)
+				for _, c := range nodes {
 					l.add(candidate{Contact: c, hasID: true}, false)
 				}
 			}
@@ -139,9 +140,9 @@ func TestNodeCountsUnderTheIDThatItAnswersWith(t *testing.T) {
 	l.add(candidate{Contact: contact(2, "2.1.1.1:2000"), hasID: true}, false)
 	far := [20]byte{0: 0xff}
 	slot := l.ask(l.next(always), time.Now())
-	l.answer(slot, &reply{id: far, token: "t"})
+	l.answer(slot, &reply{id: far, token: []byte("t")})
 	slot = l.ask(l.next(always), time.Now())
-	l.answer(slot, &reply{id: [20]byte{19: 2}, token: "t"})
+	l.answer(slot, &reply{id: [20]byte{19: 2}, token: []byte("t")})
 	if got := l.closest(2); len(got) != 2 || got[0].ID != [20]byte{19: 2} || got[1].ID != far {
 		t.Errorf("got %v", got)
 	}
@@ -164,7 +165,7 @@ func TestSilentNodesAreTheLastResort(t *testing.T) {
 	if n = l.next(always); n == nil || n.ID[19] != 1 {
 		t.Error("gave up although a node was left")
 	}
-	l.answer(l.ask(n, now), &reply{id: n.ID, token: "t"})
+	l.answer(l.ask(n, now), &reply{id: n.ID, token: []byte("t")})
 	if !l.done() {
 		t.Error("not done")
 	}
@@ -184,11 +185,11 @@ func TestLateReplyStillCounts(t *testing.T) {
 	if n == nil || n.ID[19] != 2 {
 		t.Fatal("waits for the silent node")
 	}
-	l.answer(l.ask(n, now), &reply{id: n.ID, token: "t"})
+	l.answer(l.ask(n, now), &reply{id: n.ID, token: []byte("t")})
 	if !l.done() {
 		t.Error("the end waits for the silent node")
 	}
-	l.answer(late, &reply{id: [20]byte{19: 1}, token: "t"})
+	l.answer(late, &reply{id: [20]byte{19: 1}, token: []byte("t")})
 	if got := l.closest(2); len(got) != 2 || got[0].ID[19] != 1 {
 		t.Errorf("got %v", got)
 	}

@@ -59,16 +59,13 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 	if config.Rate > 0 {
 		budget = rate.NewLimiter(rate.Limit(config.Rate), max(1, int(config.Rate/4)))
 	}
-	n.guard = &guard{
-		UDPConn: conn.(*net.UDPConn), allowPrivate: config.AllowPrivate, readOnly: config.ReadOnly,
-		closing: make(chan struct{}),
-	}
-	_ = n.guard.SetReadBuffer(receiveBuffer) // what the kernel grants is what there is
+	n.guard = newGuard(conn.(*net.UDPConn), config)
 	n.outbox = &outbox{
 		guard: n.guard, id: n.id, readOnly: config.ReadOnly, budget: budget,
-		courtesy: newCourtesy(config.PerAddress), known: n.known, calls: make(map[callKey]call),
+		courtesy: newCourtesy(config.PerAddress), known: n.known, calls: make(map[uint64]call),
 	}
-	n.guard.deliver = n.outbox.deliver
+	n.outbox.clock = time.AfterFunc(tick, n.outbox.passTime)
+	n.guard.deliver, n.guard.flush = n.outbox.deliver, n.outbox.flush
 	if n.server, err = newServer(n.guard, n.id, config, budget, n.routers); err != nil {
 		n.guard.Close()
 		return nil, fmt.Errorf("couldn't start the DHT node: %w", err)

@@ -4,20 +4,25 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"golang.org/x/net/ipv4"
 	"golang.org/x/time/rate"
 )
 
-// giveUp is when an unanswered query counts against its node. Lookups go on without it long before.
-const giveUp = 2 * time.Second
-
 // outbox sends our queries and hands each reply to whoever asked. A reply counts only if it comes from the address that
 // was asked and repeats the random transaction id.
+//
+// Everything that a node has under way is handled under the one lock mu, by whichever goroutine has news for it: the one
+// that reads the socket for a reply, the clock for what did not come, the caller for its start. No goroutine has to wake up
+// for another one until a search has come to its end.
 type outbox struct {
 	guard    *guard
+	sending  sync.Mutex // held while a batch is sent
 	id       [20]byte
 	readOnly bool
 	budget   *rate.Limiter // packets a second to everyone, shared with the library
@@ -25,67 +30,94 @@ type outbox struct {
 	known    *known
 
 	mu      sync.Mutex
-	calls   map[callKey]call
-	overdue []expiry // in the order in which queries were sent
+	calls   map[uint64]call // by transaction id
+	overdue []expiry        // in the order in which queries were sent
+	queued  queue
+	spare   queue // the one that was sent before, for its memory
+	running []*search
+	clock   *time.Timer // runs while a search does
 	rtt     roundTrip
+	heard   time.Time // when the latest reply came
 	queries int64
 }
 
-type callKey struct {
-	to  netip.AddrPort
-	tid [tidSize]byte
+// asker gets the replies to its queries. It is called with the outbox's lock held, and must copy what it keeps of a reply.
+type asker interface {
+	answered(slot int, r *reply, now time.Time)
 }
 
 type call struct {
-	slot   int
-	reply  chan<- event // buffered for every query of its owner
+	asker  asker
+	slot   int // which of the asker's queries it is
+	to     Contact
 	sentAt time.Time
-	id     [20]byte
 }
 
 type expiry struct {
-	callKey
-	at time.Time
+	tid uint64
+	at  time.Time
 }
 
-// send sends q to a node once the global budget allows. The reply comes as an event with the slot on to, which must
-// have room for it, or never. An error means that nothing was sent.
-func (o *outbox) send(ctx context.Context, q query, node Contact, slot int, to chan<- event) error {
-	if err := o.budget.Wait(ctx); err != nil {
-		return err
-	}
-	var key callKey
-	key.to = node.Addr
-	binary.BigEndian.PutUint64(key.tid[:], rand.Uint64()) // seeded by the system, not predictable
-	now := time.Now()
-	o.mu.Lock()
-	o.calls[key] = call{slot: slot, reply: to, sentAt: now, id: node.ID}
-	o.overdue = append(o.overdue, expiry{key, now.Add(giveUp)})
+const (
+	// giveUp is when an unanswered query counts against its node. Lookups go on without it long before.
+	giveUp = 2 * time.Second
+	// tick is how exactly the clock tells searches that time has passed.
+	tick = 20 * time.Millisecond
+)
+
+// post queues q for a node; flush sends it. The reply comes to by with the slot, or never. The caller holds mu, has the leave
+// of courtesy and budget, and gives an address that is dialable.
+func (o *outbox) post(q query, to Contact, slot int, by asker, now time.Time) {
+	tid := rand.Uint64() // seeded by the system, not predictable
+	o.calls[tid] = call{asker: by, slot: slot, to: to, sentAt: now}
+	o.overdue = append(o.overdue, expiry{tid, now.Add(giveUp)})
 	o.queries++
-	o.mu.Unlock()
-	o.sweep(now)
-	err := o.guard.send(q.encode(o.id, key.tid, o.readOnly), node.Addr)
-	if err != nil {
-		o.mu.Lock()
-		delete(o.calls, key)
-		o.mu.Unlock()
-	}
-	return err
+	var text [tidSize]byte
+	binary.BigEndian.PutUint64(text[:], tid)
+	o.queued.bytes = q.append(o.queued.bytes, o.id, text, o.readOnly)
+	o.queued.packets = append(o.queued.packets, outgoing{len(o.queued.bytes), to.Addr})
 }
 
-// pace waits until a message may be sent to addr.
-func (o *outbox) pace(ctx context.Context, addr netip.AddrPort) error {
-	for {
-		wait := o.courtesy.take(addr, time.Now())
-		if wait == 0 {
-			return nil
-		}
+// afford reports whether the global budget allows a packet now.
+func (o *outbox) afford(now time.Time) bool {
+	return o.budget.Limit() == rate.Inf || o.budget.TokensAt(now) >= 1
+}
+
+// admit waits until a message may be sent to addr. What is queued goes out before it waits.
+func (o *outbox) admit(ctx context.Context, addr netip.AddrPort) error {
+	for wait := o.courtesy.take(addr, time.Now()); wait > 0; wait = o.courtesy.take(addr, time.Now()) {
+		o.flush()
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+	if o.budget.Allow() {
+		return nil
+	}
+	o.flush()
+	return o.budget.Wait(ctx)
+}
+
+// flush sends what is queued.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	empty := len(o.queued.packets) == 0
+	o.mu.Unlock()
+	if empty {
+		return
+	}
+	o.sending.Lock()
+	defer o.sending.Unlock()
+	o.mu.Lock()
+	q := o.queued
+	o.queued = o.spare
+	o.mu.Unlock()
+	o.guard.sendAll(q.messages())
+	o.mu.Lock()
+	o.spare = q.emptied()
+	o.mu.Unlock()
 }
 
 // deliver hands a reply to the query that it answers; false if there is none.
@@ -93,46 +125,103 @@ func (o *outbox) deliver(from netip.AddrPort, p packet) bool {
 	if len(p.tid) != tidSize {
 		return false
 	}
-	key := callKey{from, [tidSize]byte(p.tid)}
+	tid := binary.BigEndian.Uint64(p.tid)
 	now := time.Now()
 	o.mu.Lock()
-	c, ok := o.calls[key]
-	if ok {
-		delete(o.calls, key)
-		o.rtt.observe(now.Sub(c.sentAt))
-	}
-	o.mu.Unlock()
-	if !ok {
+	defer o.mu.Unlock()
+	c, ok := o.calls[tid]
+	if !ok || c.to.Addr != from {
 		return false
 	}
+	delete(o.calls, tid)
+	o.rtt.observe(now.Sub(c.sentAt))
+	o.heard = now
 	r := newReply(p)
 	o.courtesy.alive(from)
 	if r.code == 0 {
 		o.known.add(Contact{r.id, from}, now)
 	}
-	c.reply <- event{slot: c.slot, reply: r}
+	c.asker.answered(c.slot, &r, now)
 	return true
 }
 
-// sweep forgets queries that nobody answered in time, and remembers their nodes as dead. It runs with every query, so
-// it needs no goroutine of its own.
+// start begins a search. It ends by itself, or with stop.
+func (o *outbox) start(s *search) {
+	o.mu.Lock()
+	o.running = append(o.running, s)
+	if len(o.running) == 1 {
+		o.clock.Reset(tick)
+	}
+	s.step(time.Now())
+	o.mu.Unlock()
+	o.flush()
+}
+
+// resume lets a search that runs go on after change, if it has not ended.
+func (o *outbox) resume(s *search, change func()) {
+	o.mu.Lock()
+	if !s.ended() {
+		change()
+		s.step(time.Now())
+	}
+	o.mu.Unlock()
+	o.flush()
+}
+
+// stop ends a search that nobody waits for any more.
+func (o *outbox) stop(s *search) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.end(s)
+}
+
+// end takes a search out of those that run, and wakes who waits for it. From then on nothing changes it. The caller holds mu.
+func (o *outbox) end(s *search) {
+	if i := slices.Index(o.running, s); i >= 0 {
+		o.running = slices.Delete(o.running, i, i+1)
+		close(s.done)
+	}
+}
+
+// passTime lets the searches go on for which something is due, those that run longest first: they get what the budget has.
+func (o *outbox) passTime() {
+	now := time.Now()
+	o.sweep(now)
+	o.mu.Lock()
+	affords := o.afford(now)
+	for _, s := range slices.Clone(o.running) {
+		if due := !s.wake.IsZero() && !s.wake.After(now); due || s.starved && affords {
+			s.step(now)
+			affords = affords && !s.starved
+		}
+	}
+	if len(o.running) > 0 {
+		o.clock.Reset(tick)
+	}
+	o.mu.Unlock()
+	o.flush()
+}
+
+// sweep forgets queries that nobody answered in time, and remembers their nodes as dead; but not if nobody at all has answered
+// since, because then it may be our own network that fails. After the last search it is left undone until the next one.
 func (o *outbox) sweep(now time.Time) {
 	var dead []Contact
 	o.mu.Lock()
 	done := 0
 	for done < len(o.overdue) && o.overdue[done].at.Before(now) {
-		e := o.overdue[done]
-		if c, waiting := o.calls[e.callKey]; waiting {
-			delete(o.calls, e.callKey)
-			dead = append(dead, Contact{c.id, e.to})
+		tid := o.overdue[done].tid
+		if c, waiting := o.calls[tid]; waiting {
+			delete(o.calls, tid)
+			if o.heard.After(c.sentAt) {
+				dead = append(dead, c.to)
+			}
 		}
 		done++
 	}
 	o.overdue = o.overdue[done:]
 	o.mu.Unlock()
 	for _, c := range dead {
-		o.courtesy.silent(c.Addr, now)
-		o.known.remove(c)
+		o.courtesy.silent(c.Addr, o.known.remove(c), now)
 	}
 }
 
@@ -144,26 +233,36 @@ func (o *outbox) patience() time.Duration {
 	return o.rtt.timeout()
 }
 
-// roundTrip estimates how long replies take, as TCP does (RFC 6298).
-type roundTrip struct{ mean, deviation time.Duration }
-
-const (
-	minPatience = 250 * time.Millisecond
-	maxPatience = time.Second
-)
-
-func (r *roundTrip) observe(d time.Duration) {
-	if r.mean == 0 {
-		r.mean, r.deviation = d, d/2
-		return
-	}
-	r.deviation += ((d - r.mean).Abs() - r.deviation) / 4
-	r.mean += (d - r.mean) / 8
+// queue holds packets that wait to be sent together.
+type queue struct {
+	bytes    []byte // of all packets, one after the other
+	packets  []outgoing
+	prepared []ipv4.Message // memory
 }
 
-func (r *roundTrip) timeout() time.Duration {
-	if r.mean == 0 {
-		return maxPatience
+type outgoing struct {
+	end int // in queue.bytes
+	to  netip.AddrPort
+}
+
+// messages returns the packets in the form in which the kernel takes them; they share the queue's memory.
+func (q *queue) messages() []ipv4.Message {
+	begin := 0
+	for i, p := range q.packets {
+		if i == len(q.prepared) {
+			q.prepared = append(q.prepared, ipv4.Message{Buffers: make([][]byte, 1), Addr: &net.UDPAddr{IP: make(net.IP, net.IPv4len)}})
+		}
+		m := &q.prepared[i]
+		m.Buffers[0] = q.bytes[begin:p.end]
+		addr, ip := m.Addr.(*net.UDPAddr), p.to.Addr().As4()
+		copy(addr.IP, ip[:])
+		addr.Port = int(p.to.Port())
+		begin = p.end
 	}
-	return min(max(r.mean+4*r.deviation, minPatience), maxPatience)
+	return q.prepared[:len(q.packets)]
+}
+
+// emptied is a queue without packets that has the same memory.
+func (q *queue) emptied() queue {
+	return queue{bytes: q.bytes[:0], packets: q.packets[:0], prepared: q.prepared}
 }

@@ -71,11 +71,11 @@ func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
 func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
 	c := newCourtesy(3)
 	a, now := netip.MustParseAddrPort("1.1.1.1:1"), time.Now()
-	c.silent(a, now)
+	c.silent(a, false, now)
 	if !c.isDead(a, now.Add(59*time.Second)) || c.isDead(a, now.Add(61*time.Second)) {
 		t.Error("the first silence does not count for a minute")
 	}
-	c.silent(a, now)
+	c.silent(a, false, now)
 	if !c.isDead(a, now.Add(9*time.Minute)) || c.isDead(a, now.Add(11*time.Minute)) {
 		t.Error("the second silence does not count for ten minutes")
 	}
@@ -85,7 +85,7 @@ func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
 	}
 	for i := range maxTracked + 10 {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{2, byte(i >> 16), byte(i >> 8), byte(i)}), 1)
-		c.silent(addr, now)
+		c.silent(addr, false, now)
 		c.take(addr, now)
 	}
 	if len(c.dead) > maxTracked {

@@ -13,13 +13,14 @@ type courtesy struct {
 	interval time.Duration // between two messages to one address; 0 is no limit
 
 	mu   sync.Mutex
-	next map[netip.AddrPort]time.Time // when the address's allowance is full again
-	dead map[netip.AddrPort]failure
+	next map[endpoint]time.Time // when the address's allowance is full again
+	dead map[endpoint]failure
 }
 
 type failure struct {
-	until time.Time
-	count int // in a row
+	until    time.Time
+	count    int  // in a row
+	answered bool // before that
 }
 
 const (
@@ -30,7 +31,7 @@ const (
 )
 
 func newCourtesy(perSecond float64) *courtesy {
-	c := &courtesy{next: make(map[netip.AddrPort]time.Time), dead: make(map[netip.AddrPort]failure)}
+	c := &courtesy{next: make(map[endpoint]time.Time), dead: make(map[endpoint]failure)}
 	if perSecond > 0 {
 		c.interval = time.Duration(float64(time.Second) / perSecond)
 	}
@@ -44,7 +45,8 @@ func (c *courtesy) take(addr netip.AddrPort, now time.Time) (wait time.Duration)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	full := c.next[addr]
+	to := endpointOf(addr)
+	full := c.next[to]
 	if full.Before(now) {
 		full = now
 	}
@@ -58,12 +60,12 @@ func (c *courtesy) take(addr netip.AddrPort, now time.Time) (wait time.Duration)
 			}
 		}
 	}
-	c.next[addr] = full.Add(c.interval)
+	c.next[to] = full.Add(c.interval)
 	return 0
 }
 
-// silent notes that addr did not answer.
-func (c *courtesy) silent(addr netip.AddrPort, now time.Time) {
+// silent notes that addr did not answer, and whether it is known to have answered before.
+func (c *courtesy) silent(addr netip.AddrPort, answered bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.dead) >= maxTracked {
@@ -76,19 +78,21 @@ func (c *courtesy) silent(addr netip.AddrPort, now time.Time) {
 			return // a hostile flood of invented nodes; the real ones among them cost one timeout each
 		}
 	}
-	f := c.dead[addr]
+	at := endpointOf(addr)
+	f := c.dead[at]
 	f.count++
+	f.answered = f.answered || answered
 	f.until = now.Add(firstSilent)
 	if f.count > 1 {
 		f.until = now.Add(laterSilent)
 	}
-	c.dead[addr] = f
+	c.dead[at] = f
 }
 
 // alive notes that addr answered.
 func (c *courtesy) alive(addr netip.AddrPort) {
 	c.mu.Lock()
-	delete(c.dead, addr)
+	delete(c.dead, endpointOf(addr))
 	c.mu.Unlock()
 }
 
@@ -96,6 +100,6 @@ func (c *courtesy) alive(addr netip.AddrPort) {
 func (c *courtesy) isDead(addr netip.AddrPort, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f, ok := c.dead[addr]
+	f, ok := c.dead[endpointOf(addr)]
 	return ok && now.Before(f.until)
 }

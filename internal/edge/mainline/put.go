@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
@@ -44,6 +43,9 @@ type PutResult struct {
 // The error is [ErrNoAnswer], [ErrNotStored], the context's, or one of package bep44 if the item does not verify.
 // A result with Superseded has no error.
 func (n *Node) Put(ctx context.Context, item bep44.Item, opts PutOptions) (PutResult, error) {
+	if err := item.Verify(); err != nil {
+		return PutResult{}, err
+	}
 	return n.put(ctx, &item, opts, nil)
 }
 
@@ -51,14 +53,12 @@ func (n *Node) Put(ctx context.Context, item bep44.Item, opts PutOptions) (PutRe
 // the Closest of the put or refresh before, and asks with the item's seq, so that a node that still has it answers without
 // the value and counts as a holder by its word. Only nodes that lack the item are sent it. While at least half of the K
 // nearest hold it without that, it is not read back: those that took it now count as holders from the next refresh on.
+// The signature is not verified again: it was before the first put, and nodes refuse what does not verify.
 func (n *Node) Refresh(ctx context.Context, item bep44.Item, last []Contact) (PutResult, error) {
 	return n.put(ctx, &item, PutOptions{Seeds: last}, &item.Seq)
 }
 
 func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *int64) (PutResult, error) {
-	if err := item.Verify(); err != nil {
-		return PutResult{}, err
-	}
 	s := n.newSearch(item.Target(), item.Salt, GetOptions{K: opts.K, Seeds: opts.Seeds, Seq: seq})
 	s.judgeOwn(item)
 	if err := s.run(ctx); err != nil {
@@ -75,10 +75,10 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 	var holding, lacking []*candidate
 	for _, c := range closest {
 		switch {
-		case s.holds(c.reply, item):
+		case s.holds(c, item):
 			res.Holders = append(res.Holders, c.Contact)
 			holding = append(holding, c)
-		case c.reply.item == nil || c.reply.seq < item.Seq:
+		case c.item == nil || c.seq < item.Seq:
 			lacking = append(lacking, c)
 		}
 	}
@@ -104,67 +104,29 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 // judgeOwn makes the item that is to be put the best known one, so that only a newer one replaces it and its
 // signature is not verified again.
 func (s *search) judgeOwn(item *bep44.Item) {
-	s.verified[item.Sig] = item
+	s.verified = append(s.verified, item)
 	s.best = item
 }
 
 // putTo sends the item to nodes that lack it, and waits until they acknowledged or had the time to. What they answer
 // is not believed either way.
 func (s *search) putTo(ctx context.Context, to []*candidate) error {
-	_, err := s.askEach(ctx, to, func(c *candidate) query { return putQuery(s.best, c.reply.token) })
-	return err
+	item := s.best
+	return s.askEach(ctx, to, func(c *candidate) query { return putQuery(item, c.token) }, func(int, *reply) {})
 }
 
 // readBack asks the nodes that were put to for the item.
 func (s *search) readBack(ctx context.Context, from []*candidate, res *PutResult) error {
-	item := s.best
-	replies, err := s.askEach(ctx, from, func(*candidate) query { return getQuery(s.lookup.target, nil) })
-	for i, r := range replies {
-		if r == nil || r.item == nil {
-			continue
-		}
-		s.judge(r)
-		if s.holds(r, item) {
+	item, get := s.best, getQuery(s.lookup.target, nil)
+	err := s.askEach(ctx, from, func(*candidate) query { return get }, func(i int, r *reply) {
+		if it := s.judge(r); it != nil && bep44.Compare(it, item) == bep44.Same {
 			res.Holders = append(res.Holders, from[i].Contact)
 			res.Stored++
 		}
-	}
+	})
 	if s.best.Seq > item.Seq { // another put won the race
 		res.Superseded = s.best
 	}
 	res.Equivocal = res.Equivocal || s.equivocal
 	return err
-}
-
-// askEach sends one query to each node, in parallel, and returns the replies in the same order, nil where none came.
-func (s *search) askEach(ctx context.Context, to []*candidate, q func(*candidate) query) ([]*reply, error) {
-	replies := make([]*reply, len(to))
-	events := make(chan event, len(to))
-	sent := 0
-	for i, c := range to {
-		if err := s.node.outbox.pace(ctx, c.Addr); err != nil {
-			return replies, err
-		}
-		if err := s.node.outbox.send(ctx, q(c), c.Contact, i, events); err == nil {
-			sent++
-		} else if ctx.Err() != nil {
-			return replies, ctx.Err()
-		}
-	}
-	// These nodes have just answered, so one that stays silent for twice the usual time has lost the packet.
-	timeout := time.NewTimer(2 * s.node.outbox.patience())
-	defer timeout.Stop()
-	for ; sent > 0; sent-- {
-		select {
-		case e := <-events:
-			replies[e.slot] = e.reply
-		case <-timeout.C:
-			return replies, nil
-		case <-ctx.Done():
-			return replies, ctx.Err()
-		case <-s.node.closing:
-			return replies, errClosed
-		}
-	}
-	return replies, nil
 }

@@ -10,22 +10,22 @@ import (
 // meet.
 const tidSize = 8
 
-// A query is the bencoded body of a KRPC query: "a" without the id, and the method's name.
+// A query is the bencoded body of a KRPC query: what follows "id" in the arguments, and the method.
 type query struct {
-	args   []byte // sorted entries that follow "id" in "a"
-	method string
+	args   []byte // sorted entries
+	method string // bencoded
 }
 
 func getQuery(target [20]byte, seq *int64) query {
-	b := make([]byte, 0, 64)
+	b := make([]byte, 0, 80)
 	if seq != nil {
 		b = append(strconv.AppendInt(append(b, "3:seqi"...), *seq, 10), 'e')
 	}
-	return query{args: appendTarget(b, target), method: "get"}
+	return query{args: appendTarget(b, target), method: "3:get"}
 }
 
 func findNodeQuery(target [20]byte) query {
-	return query{args: appendTarget(nil, target), method: "find_node"}
+	return query{args: appendTarget(nil, target), method: "9:find_node"}
 }
 
 // appendTarget asks for IPv4 nodes only: BEP 32 wants a table of its own for IPv6, and Mainline has little of it.
@@ -45,16 +45,15 @@ func putQuery(it *bep44.Item, token string) query {
 	b = append(append(b, "3:sig64:"...), it.Sig[:]...)
 	b = append(append(b, "5:token"...), bep44.EncodeString([]byte(token))...)
 	b = append(append(b, "1:v"...), it.Value...)
-	return query{args: b, method: "put"}
+	return query{args: b, method: "3:put"}
 }
 
-// encode returns the packet. readOnly marks the sender as one that answers no queries (BEP 43), so that others keep
+// append appends the packet to b. readOnly marks the sender as one that answers no queries (BEP 43), so that others keep
 // it out of their tables.
-func (q query) encode(id [20]byte, tid [tidSize]byte, readOnly bool) []byte {
-	b := make([]byte, 0, len(q.args)+96)
+func (q query) append(b []byte, id [20]byte, tid [tidSize]byte, readOnly bool) []byte {
 	b = append(append(b, "d1:ad2:id20:"...), id[:]...)
 	b = append(append(b, q.args...), 'e')
-	b = append(append(b, "1:q"...), bep44.EncodeString([]byte(q.method))...)
+	b = append(append(b, "1:q"...), q.method...)
 	if readOnly {
 		b = append(b, "2:roi1e"...)
 	}

@@ -10,57 +10,52 @@ import (
 // maxNodes is how many nodes of one answer count. Honest nodes send eight, some sixteen.
 const maxNodes = 16
 
-// reply is a node's answer to one of our queries, copied out of the packet.
+// reply is a node's answer to one of our queries. Its slices are those of the packet.
 type reply struct {
 	id     [20]byte
 	code   bep44.Code // 0 unless the node answered with an error
-	nodes  []Contact
-	token  string
+	nodes  []byte     // BEP 5 compact node info
+	token  []byte
 	hasSeq bool
 	seq    int64
-	item   *signedPart // nil without a value
-}
 
-// signedPart is what a reply carries of an item: all but the salt, which only the asker knows.
-type signedPart struct {
-	key   [32]byte
-	sig   [64]byte
+	// What it carries of an item: all but the salt, which only the asker knows. value is nil without one.
+	key   []byte
+	sig   []byte
 	value []byte
 }
 
-func newReply(p packet) *reply {
-	r := &reply{}
+// newReply reads a reply that parsePacket has accepted.
+func newReply(p packet) (r reply) {
 	if p.kind == 'e' {
 		code, _, _ := bep44.ScanValue(p.body[1:])
 		n, _ := bep44.DecodeInt(code)
 		r.code = bep44.Code(max(n, 1))
 		return r
 	}
-	var part signedPart
-	var hasKey bool
+	var value []byte
 	for key, v := range entries(p.body) {
 		switch string(key) {
 		case "id":
 			r.id = [20]byte(content(v))
 		case "nodes":
 			nodes := content(v)
-			r.nodes, _ = ParseCompact(nodes[:min(len(nodes), maxNodes*compactSize)])
+			r.nodes = nodes[:min(len(nodes), maxNodes*compactSize)]
 		case "token":
-			r.token = string(content(v))
+			r.token = content(v)
 		case "seq":
 			r.hasSeq = true
 			r.seq, _ = bep44.DecodeInt(v)
 		case "k":
-			hasKey, part.key = true, [32]byte(content(v))
+			r.key = content(v)
 		case "sig":
-			part.sig = [64]byte(content(v))
+			r.sig = content(v)
 		case "v":
-			part.value = v
+			value = v
 		}
 	}
-	if hasKey { // parsePacket saw to it that v, sig and seq are there as well
-		part.value = bytes.Clone(part.value)
-		r.item = &part
+	if r.key != nil { // parsePacket saw to it that v, sig and seq are there as well
+		r.value = value
 	}
 	return r
 }
@@ -69,22 +64,19 @@ var errForeign = errors.New("the item's key does not belong to the target")
 
 // verify returns the item of a reply after checking that its key and the salt give the target, and its signature.
 func (r *reply) verify(target [20]byte, salt []byte) (*bep44.Item, error) {
-	if bep44.Target(r.item.key, salt) != target {
+	it := &bep44.Item{Key: [32]byte(r.key), Salt: salt, Seq: r.seq, Sig: [64]byte(r.sig), Value: r.value}
+	if it.Target() != target {
 		return nil, errForeign
 	}
-	it := &bep44.Item{Key: r.item.key, Salt: salt, Seq: r.seq, Value: r.item.value, Sig: r.item.sig}
-	return it, it.Verify()
+	if err := it.Verify(); err != nil {
+		return nil, err
+	}
+	it.Value = bytes.Clone(r.value)
+	return it, nil
 }
 
 // carries reports whether the reply holds exactly this item, to the byte. An item that was verified once needs no
 // second verification.
 func (r *reply) carries(it *bep44.Item) bool {
-	return r.item != nil && r.seq == it.Seq && r.item.sig == it.Sig && r.item.key == it.Key &&
-		bytes.Equal(r.item.value, it.Value)
-}
-
-// event is a reply on its way to who asked.
-type event struct {
-	slot  int // which of the asker's queries it answers
-	reply *reply
+	return r.seq == it.Seq && string(r.sig) == string(it.Sig[:]) && string(r.key) == string(it.Key[:]) && bytes.Equal(r.value, it.Value)
 }

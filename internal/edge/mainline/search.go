@@ -8,19 +8,41 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
-// search runs one lookup against the network and judges what nodes return.
+// search runs one lookup against the network and judges what nodes return. While it runs, its fields belong to who holds the
+// outbox's lock; afterwards, to who ran it.
 type search struct {
 	node   *Node
 	salt   []byte
 	opts   GetOptions
 	lookup *lookup
-	events chan event
+	query  query
 
-	verified  map[[64]byte]*bep44.Item // by signature: each item is verified once
+	verified  []*bep44.Item // each item is verified once
 	best      *bep44.Item
 	equivocal bool
-	widened   bool
+
+	wake    time.Time // when to look at the clock again
+	starved bool      // by the global budget: there is somebody to ask
+	breadth breadth
+
+	done  chan struct{}   // closed at the end
+	stuck chan struct{}   // asks for a wider start
+	news  chan bep44.Item // for opts.OnItem
 }
+
+// breadth is from how many nodes a search started.
+type breadth uint8
+
+const (
+	narrow breadth = iota
+	widening
+	wide
+)
+
+const (
+	defaultK     = 8 // BEP 5: as many as a node returns
+	defaultAlpha = 4
+)
 
 func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search {
 	if opts.K == 0 {
@@ -34,14 +56,58 @@ func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search 
 		crowded = func(netip.Addr, []*candidate) bool { return false }
 	}
 	s := &search{
-		node: n, salt: salt, opts: opts,
-		lookup:   newLookup(target, opts.K, opts.Alpha, crowded),
-		events:   make(chan event, maxQueries),
-		verified: make(map[[64]byte]*bep44.Item),
+		node: n, salt: salt, opts: opts, query: getQuery(target, opts.Seq),
+		lookup: newLookup(target, opts.K, opts.Alpha, crowded),
+		done:   make(chan struct{}), stuck: make(chan struct{}, 1),
 	}
-	s.addAll(opts.Seeds)
-	s.addAll(n.seeds(target, max(opts.K, 2*opts.Alpha)))
+	if opts.OnItem != nil {
+		s.news = make(chan bep44.Item, maxQueries)
+	}
+	now := time.Now()
+	s.addAll(opts.Seeds, now)
+	s.addAll(n.seeds(target, max(opts.K, 2*opts.Alpha)), now)
 	return s
+}
+
+func (s *search) addAll(contacts []Contact, now time.Time) {
+	for _, c := range contacts {
+		s.add(c, now)
+	}
+}
+
+func (s *search) add(c Contact, now time.Time) {
+	if s.lookup.wants(c) && c.ID != s.node.id && dialable(c.Addr, s.node.config.AllowPrivate) {
+		s.lookup.add(candidate{Contact: c, hasID: true}, s.node.outbox.courtesy.isDead(c.Addr, now))
+	}
+}
+
+// run returns when the lookup is done, when enough holders have answered, or when the context ends.
+func (s *search) run(ctx context.Context) error {
+	outbox := s.node.outbox
+	outbox.start(s)
+	for ended := false; !ended; {
+		select {
+		case <-s.done:
+			ended = true
+		case it := <-s.news:
+			s.opts.OnItem(it)
+		case <-s.stuck:
+			s.widen()
+		case <-ctx.Done():
+			outbox.stop(s)
+			return ctx.Err()
+		case <-s.node.closing:
+			outbox.stop(s)
+			return errClosed
+		}
+	}
+	for len(s.news) > 0 {
+		s.opts.OnItem(<-s.news)
+	}
+	if s.lookup.answers == 0 {
+		return ErrNoAnswer
+	}
+	return nil
 }
 
 // manySeeds are enough for some of them to be alive even after a night offline.
@@ -50,138 +116,129 @@ const manySeeds = 64
 // widen adds many more seeds, and the bootstrap nodes if nobody has answered: for a lookup that came to its end before
 // K nodes had answered.
 func (s *search) widen() {
-	s.widened = true
-	s.addAll(s.node.seeds(s.lookup.target, manySeeds))
-	if s.lookup.answers > 0 {
+	seeds := s.node.seeds(s.lookup.target, manySeeds)
+	routers := s.node.routers.addresses() // may wait for the resolver
+	now := time.Now()
+	s.node.outbox.resume(s, func() {
+		s.addAll(seeds, now)
+		if s.lookup.answers == 0 {
+			for _, addr := range routers {
+				s.lookup.add(candidate{Contact: Contact{Addr: addr}, router: true}, false)
+			}
+		}
+		s.breadth = wide
+	})
+}
+
+// step asks everybody who should be asked now, and ends the search when there is nobody left to ask or to wait for.
+func (s *search) step(now time.Time) {
+	waiting := s.ask(now)
+	switch {
+	case s.enough():
+	case waiting && !s.lookup.done():
+		return
+	case s.breadth == narrow && len(s.lookup.closest(s.opts.K)) < s.opts.K:
+		s.breadth = widening
+		s.stuck <- struct{}{}
+		return
+	case s.breadth == widening:
 		return
 	}
-	for _, addr := range s.node.routers.addresses() {
-		s.lookup.add(candidate{Contact: Contact{Addr: addr}, router: true}, false)
-	}
+	s.node.outbox.end(s)
 }
 
-const (
-	defaultK     = 8 // BEP 5: as many as a node returns
-	defaultAlpha = 4
-)
-
-func (s *search) addAll(contacts []Contact) {
-	now := time.Now()
-	for _, c := range contacts {
-		if s.lookup.wants(c) && c.ID != s.node.id && dialable(c.Addr, s.node.config.AllowPrivate) {
-			s.lookup.add(candidate{Contact: c, hasID: true}, s.node.outbox.courtesy.isDead(c.Addr, now))
-		}
-	}
-}
-
-// run asks until the lookup is done. It returns early when enough holders have answered or the context ends.
-func (s *search) run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		wake, err := s.askAll(ctx)
-		if err != nil {
-			return err
-		}
-		if s.enough() {
-			break
-		}
-		if wake.IsZero() || s.lookup.done() {
-			if s.widened || len(s.lookup.closest(s.opts.K)) >= s.opts.K {
-				break
-			}
-			s.widen()
-			continue
-		}
-		timer.Reset(time.Until(wake))
-		select {
-		case e := <-s.events:
-			s.handle(e)
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.node.closing:
-			return errClosed
-		}
-	}
-	if s.lookup.answers == 0 {
-		return ErrNoAnswer
-	}
-	return nil
-}
-
-// askAll sends every query that may be sent now, and returns when to look again if nothing arrives: the
-// zero time if nothing can arrive any more.
-func (s *search) askAll(ctx context.Context) (wake time.Time, err error) {
+// ask sends every query that may be sent now, sets when to look again if nothing arrives, and reports whether there is something to
+// wait for.
+func (s *search) ask(now time.Time) (waiting bool) {
+	outbox := s.node.outbox
+	s.starved = false
 	var wait time.Duration // until some address may be sent to again
 	may := func(addr netip.AddrPort) bool {
-		w := s.node.outbox.courtesy.take(addr, time.Now())
-		if w > 0 && (wait == 0 || w < wait) {
-			wait = w
+		if s.starved = !outbox.afford(now); s.starved {
+			return false
 		}
-		return w == 0
+		if w := outbox.courtesy.take(addr, now); w > 0 {
+			if wait == 0 || w < wait {
+				wait = w
+			}
+			return false
+		}
+		outbox.budget.AllowN(now, 1)
+		return true
 	}
-	patience := s.node.outbox.patience()
-	s.lookup.expire(time.Now(), patience)
+	patience := outbox.rtt.timeout()
+	s.lookup.expire(now, patience)
 	for n := s.lookup.next(may); n != nil; n = s.lookup.next(may) {
-		q := getQuery(s.lookup.target, s.opts.Seq)
+		q := s.query
 		if n.router {
 			q = findNodeQuery(s.lookup.target)
 		}
-		slot := s.lookup.ask(n, time.Now())
-		if err := s.node.outbox.send(ctx, q, n.Contact, slot, s.events); err != nil {
-			if ctx.Err() != nil {
-				return time.Time{}, ctx.Err()
-			}
-			s.lookup.fail(slot)
-		}
+		outbox.post(q, n.Contact, s.lookup.ask(n, now), s, now)
 	}
-	wake = s.lookup.expire(time.Now(), patience)
-	if wait > 0 && (wake.IsZero() || time.Until(wake) > wait) {
-		wake = time.Now().Add(wait)
+	s.wake = s.lookup.expire(now, patience)
+	if wait > 0 && (s.wake.IsZero() || s.wake.Sub(now) > wait) {
+		s.wake = now.Add(wait)
 	}
-	return wake, nil
+	return !s.wake.IsZero() || s.starved
 }
 
-// handle takes a reply: its nodes become candidates, its item is judged.
-func (s *search) handle(e event) {
-	n := s.lookup.answer(e.slot, e.reply)
-	if n.state != answered {
+// answered takes a reply: its nodes become candidates, its item is judged.
+func (s *search) answered(slot int, r *reply, now time.Time) {
+	if s.ended() {
 		return
 	}
-	s.addAll(e.reply.nodes)
-	if e.reply.item != nil {
-		s.judge(e.reply)
+	if n := s.lookup.answer(slot, r); n.state == answered {
+		for b := r.nodes; len(b) >= compactSize; b = b[compactSize:] {
+			s.add(parseContact(b), now)
+		}
+		n.item = s.judge(r)
+		n.hasSeq = r.hasSeq && (r.value == nil) == (n.item == nil)
+	}
+	s.step(now)
+}
+
+func (s *search) ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
 	}
 }
 
-func (s *search) judge(r *reply) {
-	it, seen := s.verified[r.item.sig]
-	if !seen || !r.carries(it) {
-		var err error
-		if it, err = r.verify(s.lookup.target, s.salt); err != nil {
-			s.node.forged.Add(1)
-			r.item, r.hasSeq = nil, false // it holds nothing that counts
-			return
-		}
-		s.verified[r.item.sig] = it
+// judge returns the item of a reply if there is one that verifies, and remembers the best so far.
+func (s *search) judge(r *reply) *bep44.Item {
+	if r.value == nil {
+		return nil
 	}
+	for _, it := range s.verified {
+		if r.carries(it) {
+			return it
+		}
+	}
+	it, err := r.verify(s.lookup.target, s.salt)
+	if err != nil {
+		s.node.forged.Add(1)
+		return nil
+	}
+	s.verified = append(s.verified, it)
 	if s.best == nil || bep44.Compare(it, s.best) == bep44.Newer {
 		s.best, s.equivocal = it, false
-		if s.opts.OnItem != nil {
-			s.opts.OnItem(*it)
+		if s.news != nil {
+			s.news <- *it
 		}
 	} else if bep44.Compare(it, s.best) == bep44.Equivocal {
 		s.equivocal = true
 	}
+	return it
 }
 
-// holds reports whether the node of a reply holds it, by showing it or, when asked with a seq, by naming its seq.
-func (s *search) holds(r *reply, it *bep44.Item) bool {
-	if r.item != nil {
-		return r.seq == it.Seq && string(r.item.value) == string(it.Value)
+// holds reports whether a node holds it, by having shown it or, when asked with a seq, by having named that seq.
+func (s *search) holds(n *candidate, it *bep44.Item) bool {
+	if n.item != nil {
+		return bep44.Compare(n.item, it) == bep44.Same
 	}
-	return s.opts.Seq != nil && r.hasSeq && r.seq == *s.opts.Seq && r.seq == it.Seq
+	return s.opts.Seq != nil && n.hasSeq && n.seq == *s.opts.Seq && n.seq == it.Seq
 }
 
 func (s *search) enough() bool {
@@ -192,7 +249,7 @@ func (s *search) enough() bool {
 func (s *search) holders(it *bep44.Item) []Contact {
 	var out []Contact
 	for _, n := range s.lookup.nodes {
-		if n.state == answered && s.holds(n.reply, it) {
+		if n.state == answered && s.holds(n, it) {
 			out = append(out, n.Contact)
 		}
 	}
@@ -211,9 +268,10 @@ func (s *search) result() GetResult {
 // neighbours returns the K nodes nearest to the target and half as many more, so that a later refresh still has K
 // seeds when some have left.
 func (s *search) neighbours() []Contact {
-	var out []Contact
-	for _, n := range s.lookup.closest(s.opts.K + s.opts.K/2) {
-		out = append(out, n.Contact)
+	nodes := s.lookup.closest(s.opts.K + s.opts.K/2)
+	out := make([]Contact, len(nodes))
+	for i, n := range nodes {
+		out[i] = n.Contact
 	}
 	return out
 }
