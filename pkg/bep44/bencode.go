@@ -82,9 +82,10 @@ func scanInt(b []byte) (n int64, rest []byte, err error) {
 	if end < 2 || b[0] != 'i' {
 		return 0, nil, refuse(CodeProtocol, "malformed integer")
 	}
+	digits := bytes.TrimPrefix(b[1:end], []byte("-"))
+	plain := len(digits) > 0 && digits[0] != '+' && (digits[0] != '0' || end == len("i0"))
 	n, err = strconv.ParseInt(string(b[1:end]), 10, 64)
-	// Comparing with the shortest form refuses leading zeros, -0 and a plus sign in one go.
-	if err != nil || strconv.FormatInt(n, 10) != string(b[1:end]) {
+	if err != nil || !plain {
 		return 0, nil, refuse(CodeProtocol, "integer %q is not canonical or not within 64 bits", b[1:end])
 	}
 	return n, b[end+1:], nil
@@ -92,16 +93,19 @@ func scanInt(b []byte) (n int64, rest []byte, err error) {
 
 // scanString reads <length>:<bytes>.
 func scanString(b []byte) (s, rest []byte, err error) {
-	const longest = len("99999:") // no packet and no value is larger
-	colon := bytes.IndexByte(b[:min(len(b), longest)], ':')
-	if colon < 1 {
+	const longest = len("99999") // no packet and no value is larger
+	n, digits := 0, 0
+	for digits < min(len(b), longest) && '0' <= b[digits] && b[digits] <= '9' {
+		n = 10*n + int(b[digits]-'0')
+		digits++
+	}
+	if digits == 0 || digits == len(b) || b[digits] != ':' {
 		return nil, nil, refuse(CodeProtocol, "malformed string length")
 	}
-	n, err := strconv.Atoi(string(b[:colon]))
-	if err != nil || n < 0 || strconv.Itoa(n) != string(b[:colon]) {
-		return nil, nil, refuse(CodeProtocol, "string length %q is not canonical", b[:colon])
+	if b[0] == '0' && digits > 1 {
+		return nil, nil, refuse(CodeProtocol, "string length %q is not canonical", b[:digits])
 	}
-	b = b[colon+1:]
+	b = b[digits+1:]
 	if n > len(b) {
 		return nil, nil, refuse(CodeProtocol, "string of %d bytes has only %d", n, len(b))
 	}

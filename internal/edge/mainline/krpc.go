@@ -2,7 +2,6 @@ package mainline
 
 import (
 	"errors"
-	"iter"
 
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
@@ -58,25 +57,25 @@ func parsePacket(b []byte) (packet, error) {
 	}
 	var p packet
 	var args, ret, failure, method []byte
-	for key, value := range entries(b) {
-		if check, known := messageRules[string(key)]; known && !check(value) {
+	for e := entriesOf(b); e.next(); {
+		if check, known := messageRules[string(e.key)]; known && !check(e.value) {
 			return packet{}, errEntry
 		}
-		switch string(key) {
+		switch string(e.key) {
 		case "t":
-			p.tid = content(value)
+			p.tid = content(e.value)
 		case "y":
-			p.kind = content(value)[0]
+			p.kind = content(e.value)[0]
 		case "ip":
-			p.self = content(value)
+			p.self = content(e.value)
 		case "q":
-			method = value
+			method = e.value
 		case "a":
-			args = value
+			args = e.value
 		case "r":
-			ret = value
+			ret = e.value
 		case "e":
-			failure = value
+			failure = e.value
 		}
 	}
 	switch p.kind {
@@ -101,25 +100,31 @@ func parsePacket(b []byte) (packet, error) {
 	return p, nil
 }
 
-// entries yields the entries of a bencoded dictionary that ScanValue has accepted: keys decoded, values raw.
-func entries(dict []byte) iter.Seq2[[]byte, []byte] {
-	return func(yield func(key, value []byte) bool) {
-		for b := dict[1:]; b[0] != 'e'; {
-			key, rest, _ := bep44.ScanValue(b)
-			value, rest, _ := bep44.ScanValue(rest)
-			if !yield(content(key), value) {
-				return
-			}
-			b = rest
-		}
+// entries walks over a bencoded dictionary that ScanValue has accepted. It is no iterator function because those allocate, and it runs
+// several times for every packet.
+type entries struct {
+	key   []byte // decoded
+	value []byte // raw
+	rest  []byte
+}
+
+func entriesOf(dict []byte) entries { return entries{rest: dict[1:]} }
+
+func (e *entries) next() bool {
+	if e.rest[0] == 'e' {
+		return false
 	}
+	key, rest, _ := bep44.ScanValue(e.rest)
+	e.key = content(key)
+	e.value, e.rest, _ = bep44.ScanValue(rest)
+	return true
 }
 
 // entry returns the raw value under a key of an accepted dictionary, nil if there is none.
 func entry(dict []byte, key string) []byte {
-	for k, v := range entries(dict) {
-		if string(k) == key {
-			return v
+	for e := entriesOf(dict); e.next(); {
+		if string(e.key) == key {
+			return e.value
 		}
 	}
 	return nil
@@ -183,8 +188,8 @@ func dict(rules map[string]rule) rule {
 		if value[0] != 'd' {
 			return false
 		}
-		for key, v := range entries(value) {
-			if check, known := rules[string(key)]; known && !check(v) {
+		for e := entriesOf(value); e.next(); {
+			if check, known := rules[string(e.key)]; known && !check(e.value) {
 				return false
 			}
 		}

@@ -13,8 +13,11 @@ type courtesy struct {
 	interval time.Duration // between two messages to one address; 0 is no limit
 
 	mu   sync.Mutex
-	next map[endpoint]time.Time // when the address's allowance is full again
 	dead map[endpoint]failure
+	// When an address's allowance is full again. An entry of the older map counts if the newer one has none. After a
+	// period without a message every allowance is full, so the maps change places once in each and the older one is cleared.
+	newer, older map[endpoint]time.Time
+	turned       time.Time
 }
 
 type failure struct {
@@ -31,7 +34,7 @@ const (
 )
 
 func newCourtesy(perSecond float64) *courtesy {
-	c := &courtesy{next: make(map[endpoint]time.Time), dead: make(map[endpoint]failure)}
+	c := &courtesy{dead: make(map[endpoint]failure), newer: make(map[endpoint]time.Time), older: make(map[endpoint]time.Time)}
 	if perSecond > 0 {
 		c.interval = time.Duration(float64(time.Second) / perSecond)
 	}
@@ -46,21 +49,21 @@ func (c *courtesy) take(addr netip.AddrPort, now time.Time) (wait time.Duration)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	to := endpointOf(addr)
-	full := c.next[to]
+	if now.Sub(c.turned) > allowance*c.interval {
+		c.newer, c.older, c.turned = c.older, c.newer, now
+		clear(c.newer)
+	}
+	full, ok := c.newer[to]
+	if !ok {
+		full = c.older[to]
+	}
 	if full.Before(now) {
 		full = now
 	}
 	if wait = full.Sub(now) - (allowance-1)*c.interval; wait > 0 {
 		return wait
 	}
-	if len(c.next) >= maxTracked {
-		for a, t := range c.next {
-			if t.Before(now) {
-				delete(c.next, a)
-			}
-		}
-	}
-	c.next[to] = full.Add(c.interval)
+	c.newer[to] = full.Add(c.interval)
 	return 0
 }
 

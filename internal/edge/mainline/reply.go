@@ -34,8 +34,9 @@ func newReply(p packet) (r reply) {
 		return r
 	}
 	var value []byte
-	for key, v := range entries(p.body) {
-		switch string(key) {
+	for e := entriesOf(p.body); e.next(); {
+		v := e.value
+		switch string(e.key) {
 		case "id":
 			r.id = [20]byte(content(v))
 		case "nodes":

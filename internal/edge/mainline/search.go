@@ -65,7 +65,9 @@ func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search 
 	}
 	now := time.Now()
 	s.addAll(opts.Seeds, now)
-	s.addAll(n.seeds(target, max(opts.K, 2*opts.Alpha)), now)
+	if len(opts.Seeds) < opts.K {
+		s.addAll(n.seeds(target, max(opts.K, 2*opts.Alpha)), now)
+	}
 	return s
 }
 

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime/pprof"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -114,6 +116,10 @@ func (b *bench) relaymesh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if f, err := os.Create("/tmp/refresh.prof"); err == nil {
+		pprof.StartCPUProfile(f)
+		defer pprof.StopCPUProfile()
+	}
 	for _, pass := range []struct {
 		name  string
 		churn float64
@@ -122,6 +128,9 @@ func (b *bench) relaymesh(ctx context.Context) error {
 		{"refresh after 1 h, second pass", hourlyChurn},
 		{"refresh after 6 h", sixHours},
 		{"refresh after 6 h, second pass", sixHours},
+		{"refresh after 6 h, 3 pass", sixHours},
+		{"refresh after 6 h, 4 pass", sixHours},
+		{"refresh after 6 h, 5 pass", sixHours},
 	} {
 		if _, err := b.net.do(command{Advance: pass.churn}); err != nil {
 			return err
@@ -137,6 +146,7 @@ func (b *bench) relaymesh(ctx context.Context) error {
 			return err
 		}
 	}
+	pprof.StopCPUProfile()
 	return b.readers(ctx, node)
 }
 
@@ -177,7 +187,7 @@ func (b *bench) start(ctx context.Context) (*mainline.Node, error) {
 		return nil, err
 	}
 	var group errgroup.Group
-	group.SetLimit(atOnce)
+	group.SetLimit(8) // more wait for their turn at the few nodes that are known at first
 	for i := range 256 {
 		group.Go(func() error {
 			_, err := node.Get(ctx, [20]byte{byte(i), 0x80}, nil, mainline.GetOptions{})
