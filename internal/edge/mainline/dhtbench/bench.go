@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"runtime/pprof"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -22,18 +20,18 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
-const (
-	atOnce      = 256  // records in work at a time
-	hourlyChurn = 0.11 // of the holders of records on Mainline, measured by pkarr
-	sixHours    = 0.35
-)
+// atOnce is how many records are in work at a time.
+const atOnce = 256
 
+// bench measures records of one density.
 type bench struct {
 	net   *network
 	out   io.Writer
+	file  string       // the client's nodes file
 	count int          // records in the id space
 	items []bep44.Item // a window of them: a slice that is refreshed
 	fresh []bep44.Item // others, all over the id space: new records, and those that readers ask for
+	bans  int          // of our clients
 }
 
 // window returns signed records of one owner that are neighbours in the id space when there are count of them in all.
@@ -64,10 +62,31 @@ func window(count, sample int, owner byte) []bep44.Item {
 	return items
 }
 
-// row runs an operation on each item and prints one line of the table, unless it has no name.
-func (b *bench) row(ctx context.Context, name string, workers int, items []bep44.Item, op func(ctx context.Context, i int) error) error {
+// cost is what an operation took, per record unless it says otherwise.
+type cost struct {
+	gets, puts, sent, received, bytes float64
+	cpu                               float64 // µs of this process, the kernel's share included
+	holders                           float64 // of the true eight
+	bans, failed                      int     // in all
+}
+
+func (c cost) datagrams() float64 { return c.sent + c.received }
+
+// mean is the average of measurements of equally many records; bans and failures add up.
+func mean(of ...cost) (m cost) {
+	n := float64(len(of))
+	for _, c := range of {
+		m.gets, m.puts, m.bytes, m.cpu, m.holders = m.gets+c.gets/n, m.puts+c.puts/n, m.bytes+c.bytes/n, m.cpu+c.cpu/n, m.holders+c.holders/n
+		m.sent, m.received = m.sent+c.sent/n, m.received+c.received/n
+		m.bans, m.failed = m.bans+c.bans, m.failed+c.failed
+	}
+	return m
+}
+
+// row runs an operation on each item and prints one line of the table.
+func (b *bench) row(ctx context.Context, name string, workers int, items []bep44.Item, op func(ctx context.Context, i int) error) (cost, error) {
 	if _, err := b.net.do(command{Reset: true}); err != nil {
-		return err
+		return cost{}, err
 	}
 	before := cpuMicroseconds()
 	var failed atomic.Int64
@@ -81,8 +100,8 @@ func (b *bench) row(ctx context.Context, name string, workers int, items []bep44
 			return ctx.Err()
 		})
 	}
-	if err := group.Wait(); err != nil || name == "" {
-		return err
+	if err := group.Wait(); err != nil {
+		return cost{}, err
 	}
 	cpu := cpuMicroseconds() - before
 	var c command
@@ -91,103 +110,47 @@ func (b *bench) row(ctx context.Context, name string, workers int, items []bep44
 	}
 	r, err := b.net.do(c)
 	if err != nil {
-		return err
+		return cost{}, err
 	}
 	n, s := float64(len(items)), r.Stats
-	_, err = fmt.Fprintf(b.out, "| %d | %s | %.1f | %.2f | %.1f + %.1f | %.0f | %.0f | %.2f | %d | %d |\n", b.count, name,
-		float64(s.Packets-s.Puts)/n, float64(s.Puts)/n, float64(s.Packets)/n, float64(s.Replies)/n,
-		float64(s.Bytes+s.ReplyBytes)/n, float64(cpu)/n, float64(r.Holders)/n, s.Bans, failed.Load())
-	return err
+	k := cost{
+		gets: float64(s.Packets-s.Puts) / n, puts: float64(s.Puts) / n, sent: float64(s.Packets) / n, received: float64(s.Replies) / n,
+		bytes: float64(s.Bytes+s.ReplyBytes) / n, cpu: float64(cpu) / n, holders: float64(r.Holders) / n, bans: s.Bans, failed: int(failed.Load()),
+	}
+	_, err = fmt.Fprintf(b.out, "| %s | %s | %.1f | %.2f | %.1f + %.1f | %.0f | %.0f | %.2f | %d | %d |\n", short(b.count), name,
+		k.gets, k.puts, k.sent, k.received, k.bytes, k.cpu, k.holders, k.bans, k.failed)
+	return k, err
 }
 
-// relaymesh measures our node through the life of records: refreshed hour after hour, then every six hours.
-func (b *bench) relaymesh(ctx context.Context) error {
-	node, err := b.start(ctx)
-	if err != nil {
-		return err
+// short is a count as a table shows it.
+func short(n int) string {
+	switch {
+	case n >= 1_000_000 && n%1_000_000 == 0:
+		return fmt.Sprintf("%d M", n/1_000_000)
+	case n >= 1000 && n%1000 == 0:
+		return fmt.Sprintf("%d k", n/1000)
+	default:
+		return fmt.Sprint(n)
 	}
-	defer node.Close()
-	last := make([][]mainline.Contact, len(b.items))
-	err = b.row(ctx, "", atOnce, b.items, func(ctx context.Context, i int) error {
-		res, err := node.Put(ctx, b.items[i], mainline.PutOptions{})
-		last[i] = res.Closest
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if f, err := os.Create("/tmp/refresh.prof"); err == nil {
-		pprof.StartCPUProfile(f)
-		defer pprof.StopCPUProfile()
-	}
-	for _, pass := range []struct {
-		name  string
-		churn float64
-	}{
-		{"refresh after 1 h", hourlyChurn},
-		{"refresh after 1 h, second pass", hourlyChurn},
-		{"refresh after 6 h", sixHours},
-		{"refresh after 6 h, second pass", sixHours},
-		{"refresh after 6 h, 3 pass", sixHours},
-		{"refresh after 6 h, 4 pass", sixHours},
-		{"refresh after 6 h, 5 pass", sixHours},
-	} {
-		if _, err := b.net.do(command{Advance: pass.churn}); err != nil {
-			return err
-		}
-		err := b.row(ctx, pass.name, atOnce, b.items, func(ctx context.Context, i int) error {
-			res, err := node.Refresh(ctx, b.items[i], last[i])
-			if len(res.Closest) > 0 {
-				last[i] = res.Closest
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	pprof.StopCPUProfile()
-	return b.readers(ctx, node)
 }
 
-// readers measures the first put of records all over the id space, and how somebody else finds them.
-func (b *bench) readers(ctx context.Context, node *mainline.Node) error {
-	err := b.row(ctx, "put, new record", atOnce, b.fresh, func(ctx context.Context, i int) error {
-		_, err := node.Put(ctx, b.fresh[i], mainline.PutOptions{})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	reader, err := b.start(ctx)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	return b.row(ctx, "resolve, first value", atOnce, b.fresh, func(ctx context.Context, i int) error {
-		it := &b.fresh[i]
-		res, err := reader.Get(ctx, it.Target(), it.Salt, mainline.GetOptions{Enough: 1})
-		if err == nil && res.Item == nil {
-			err = mainline.ErrNoAnswer
-		}
-		return err
-	})
-}
-
-// start starts a client and lets it get to know the network: a running one knows it.
-func (b *bench) start(ctx context.Context) (*mainline.Node, error) {
+// start starts a client from the nodes file, as one that was restarted: it knows good nodes, and nothing that it would have
+// forgotten during the hours that the network was made to pass.
+func (b *bench) start(ctx context.Context, file string) (*mainline.Node, error) {
 	r, err := b.net.do(command{})
 	if err != nil {
 		return nil, err
 	}
-	node, err := mainline.Start(ctx, mainline.Config{
-		Addr: "127.0.0.1:0", Bootstrap: r.Entrances, ReadOnly: true, AllowPrivate: true, Rate: -1, Log: slog.New(slog.DiscardHandler),
+	return mainline.Start(ctx, mainline.Config{
+		Addr: "127.0.0.1:0", Bootstrap: r.Entrances, ReadOnly: true, AllowPrivate: true, Rate: -1, NodesFile: file,
+		Log: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// learn lets a client get to know the network.
+func learn(ctx context.Context, node *mainline.Node) error {
 	var group errgroup.Group
-	group.SetLimit(8) // more wait for their turn at the few nodes that are known at first
+	group.SetLimit(8) // more would wait for their turn at the few nodes that are known at first
 	for i := range 256 {
 		group.Go(func() error {
 			_, err := node.Get(ctx, [20]byte{byte(i), 0x80}, nil, mainline.GetOptions{})
@@ -195,9 +158,9 @@ func (b *bench) start(ctx context.Context) (*mainline.Node, error) {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("the client does not get to know the network: %w", err)
+		return fmt.Errorf("the client does not get to know the network: %w", err)
 	}
-	return node, nil
+	return nil
 }
 
 func cpuMicroseconds() int64 {

@@ -19,14 +19,14 @@ import (
 
 // getput measures the library's way: every record anew, found and put by getput.Put. Only its rate limit and its
 // timeout are changed, which cost time and nothing that is measured.
-func (b *bench) getput(ctx context.Context, items []bep44.Item) error {
+func (b *bench) getput(ctx context.Context, items []bep44.Item) (cost, error) {
 	r, err := b.net.do(command{})
 	if err != nil {
-		return err
+		return cost{}, err
 	}
 	server, err := startLibrary(ctx, r.Entrances, nil)
 	if err != nil {
-		return err
+		return cost{}, err
 	}
 	defer server.Close()
 	return b.row(ctx, "anacrolix getput.Put", 4, items, func(ctx context.Context, i int) error {

@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -40,6 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	sample := flags.Int("sample", 1000, "records that are measured, neighbours in the id space at each density")
 	records := flags.String("records", "1000,100000,10000000", "densities: records in the whole id space")
 	realNodes := flags.Int("real", 300, "nodes of the network of real nodes, 0 for none")
+	stored := flags.Int("stored", 10_000, "records that are stored in JetStream to learn what one takes")
 	serve := flags.Bool("serve", false, "be the simulated network, driven by stdin")
 	profile := flags.String("cpuprofile", "", "write a CPU profile of the client to this file")
 	if err := flags.Parse(args); err != nil {
@@ -65,25 +67,57 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	}
 	defer net.close()
 	fmt.Fprintf(stdout, "%d nodes, %d records measured, per record:\n\n", *nodes, *sample)
-	fmt.Fprintln(stdout, "| records | operation | gets | puts | datagrams out + in | bytes | client CPU µs | holders of true 8 | bans | failed |")
-	fmt.Fprintln(stdout, "|---|---|---|---|---|---|---|---|---|---|")
-	for i, field := range strings.Split(*records, ",") {
-		count, err := strconv.Atoi(field)
-		if err != nil {
-			return fmt.Errorf("-records: %w", err)
-		}
-		b := bench{net: net, out: stdout, count: count, items: window(count, *sample, 0), fresh: window(*sample, *sample, byte(2+i))}
-		if i == 0 {
-			if err := b.getput(ctx, window(count, min(100, *sample), 1)); err != nil {
-				return err
-			}
-		}
-		if err := b.relaymesh(ctx); err != nil {
+	all, err := measure(ctx, net, stdout, *records, *sample)
+	if err != nil {
+		return err
+	}
+	if *realNodes > 0 {
+		if err := realNetwork(ctx, stdout, *realNodes, window(200, 200, 255)); err != nil {
 			return err
 		}
 	}
-	if *realNodes == 0 {
-		return nil
+	bytesInKV, err := recordSize(ctx, stdout, *stored)
+	if err != nil {
+		return err
 	}
-	return realNetwork(ctx, stdout, *realNodes, window(200, 200, 255))
+	printNeeds(stdout, all, bytesInKV)
+	printGoals(stdout, all)
+	return nil
+}
+
+// measure prints a table of the densities, and returns its figures.
+func measure(ctx context.Context, net *network, out io.Writer, densities string, sample int) (all []figures, err error) {
+	dir, err := os.MkdirTemp("", "dhtbench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Fprintln(out, "| records | operation | gets | puts | datagrams out + in | bytes | client CPU µs | holders of true 8 | bans | failed |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|")
+	for i, field := range strings.Split(densities, ",") {
+		count, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, fmt.Errorf("-records: %w", err)
+		}
+		b := bench{
+			net: net, out: out, file: filepath.Join(dir, field), count: count,
+			items: window(count, sample, 0), fresh: window(sample, sample, byte(2+i)),
+		}
+		// Before and after, because the machine may be busier at one time than at another.
+		before, err := b.getput(ctx, window(count, min(100, sample), 1))
+		if err != nil {
+			return nil, err
+		}
+		f, err := b.life(ctx)
+		if err != nil {
+			return nil, err
+		}
+		after, err := b.getput(ctx, window(count, min(100, sample), 1))
+		if err != nil {
+			return nil, err
+		}
+		f.getput = mean(before, after)
+		all = append(all, f)
+	}
+	return all, nil
 }

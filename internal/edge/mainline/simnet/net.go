@@ -57,8 +57,8 @@ type Stats struct {
 // udpOverhead are the bytes of the IPv4 and UDP headers, which Stats count as well.
 const udpOverhead = 28
 
-// Start opens the sockets, on four ports from port on. size is the number of nodes, stale the share of routing table entries that name a node that
-// has left.
+// Start opens the sockets, on 16 ports from port on. size is the number of nodes, stale the share of routing table entries
+// that name a node that has left.
 func Start(ctx context.Context, size int, port uint16, stale float64) (*Net, error) {
 	if size < 1000 || size > maxSize {
 		return nil, fmt.Errorf("a simulated network has 1000 to %d nodes, not %d", maxSize, size)

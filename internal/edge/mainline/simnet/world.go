@@ -24,8 +24,9 @@ type world struct {
 	stale float64   // the share of routing table entries that name a node that has left
 }
 
-// portCount is how many generations can be told apart by their ports.
-const portCount = 4
+// portCount is how many generations can be told apart by their ports: more than a measurement lets pass, so that no newcomer
+// has the address of a node that the client knows to be dead.
+const portCount = 16
 
 // hash mixes its arguments into 64 evenly distributed bits (splitmix64).
 func hash(values ...uint64) uint64 {
