@@ -74,10 +74,12 @@ func (e *Env) watch(node *mainline.Node) {
 	counter("relaymesh_dht_queries_total", "Queries for records.", func(s mainline.Stats) int64 { return s.Queries })
 	counter("relaymesh_dht_answers_total", "Answers to them.", func(s mainline.Stats) int64 { return s.Answered })
 	counter("relaymesh_dht_forged_total", "Records that did not verify.", func(s mainline.Stats) int64 { return s.Forged })
-	e.Metrics.MustRegister(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "relaymesh_dht_good_nodes", Help: "Nodes that answered lately."},
-		func() float64 { return float64(node.Stats().GoodNodes) },
-	))
+	gauge := func(name, help string, value func(mainline.Stats) int) {
+		e.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(value(node.Stats())) }))
+	}
+	gauge("relaymesh_dht_good_nodes", "Nodes that answered lately.", func(s mainline.Stats) int { return s.GoodNodes })
+	gauge("relaymesh_dht_bans_suspected", "Nodes that answered once and were lately silent at least three times in a row.", func(s mainline.Stats) int { return s.BansSuspected })
 	e.addCheck(func() error {
 		if node.Stats().GoodNodes == 0 {
 			return errors.New("no DHT node answers: check the firewall (UDP) and --dht-bootstrap")

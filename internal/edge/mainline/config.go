@@ -21,7 +21,9 @@ type Config struct {
 	// test and demonstration networks.
 	AllowPrivate bool
 
-	NodesFile string // where id and good nodes outlive a restart; nothing is kept if empty
+	// NodesFile is where id and good nodes outlive a restart; nothing is kept if empty. Once others agree on our external
+	// address, the id in it is one that fits the address (BEP 42) and is used from the next start on.
+	NodesFile string
 
 	// Rate is how many packets a second the node sends at most: 250 if 0, no limit if negative. Each new address is an
 	// entry in the connection tracking tables on the way for 30 to 180 seconds: exempt the port from tracking

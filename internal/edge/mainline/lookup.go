@@ -33,6 +33,7 @@ type candidate struct {
 	state   state
 	router  bool // a bootstrap node: asked for nodes only, never a holder
 	hasID   bool
+	named   int // by how many answers
 	askedAt time.Time
 
 	// What it answered.
@@ -57,12 +58,14 @@ type lookup struct {
 	k, alpha int
 	crowded  func(ip netip.Addr, with []*candidate) bool // too many nodes of one network among those asked
 
-	nodes   []*candidate // nearest first; those without an id lead
-	seen    []endpoint   // of all that were ever candidates
-	slots   []*candidate // in the order of asking
-	waiting int          // candidates in state asked
-	silence int          // candidates that became slow
-	answers int
+	nodes     []*candidate // nearest first; those without an id lead
+	all       []*candidate // that ever were
+	seen      []endpoint   // theirs
+	witnesses int          // how many answers must name a node before it is asked
+	slots     []*candidate // in the order of asking
+	waiting   int          // candidates in state asked
+	silence   int          // candidates that became slow
+	answers   int
 }
 
 func newLookup(target [20]byte, k, alpha int, crowded func(netip.Addr, []*candidate) bool) *lookup {
@@ -77,6 +80,23 @@ func (l *lookup) wants(c Contact) bool {
 	return !slices.Contains(l.seen, endpointOf(c.Addr))
 }
 
+// corroborate makes the lookup ask, besides those that it has now, only nodes that several answers name. It suits a start from
+// the nodes around the target: they know each other, and a node that a single one names is gone or invented. On the way to a
+// target from afar, one name must be enough.
+func (l *lookup) corroborate(witnesses int) {
+	l.witnesses = witnesses
+	for _, n := range l.all {
+		n.named = witnesses
+	}
+}
+
+// name notes that an answer names a node.
+func (l *lookup) name(c Contact) {
+	if i := slices.Index(l.seen, endpointOf(c.Addr)); i >= 0 {
+		l.all[i].named++
+	}
+}
+
 // add makes a node a candidate unless its address already is one. dead says that it was silent lately.
 func (l *lookup) add(c candidate, dead bool) {
 	if !l.wants(c.Contact) {
@@ -86,7 +106,7 @@ func (l *lookup) add(c candidate, dead bool) {
 		c.state = silent
 	}
 	n := &c
-	l.seen = append(l.seen, endpointOf(c.Addr))
+	l.all, l.seen = append(l.all, n), append(l.seen, endpointOf(c.Addr))
 	l.insert(n)
 	if len(l.nodes) > maxCandidates {
 		l.nodes = l.nodes[:maxCandidates] // its address stays known, so it is not asked twice
@@ -125,7 +145,7 @@ func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
 				near++
 			}
 		case fresh:
-			if l.crowded(n.Addr.Addr(), l.slots) {
+			if n.named < l.witnesses || l.crowded(n.Addr.Addr(), l.slots) {
 				continue
 			}
 			if may(n.Addr) {
@@ -228,7 +248,7 @@ func (l *lookup) done() bool {
 	for _, n := range l.nodes {
 		switch n.state {
 		case fresh:
-			if !l.crowded(n.Addr.Addr(), l.slots) && len(l.slots) < maxQueries {
+			if n.named >= l.witnesses && !l.crowded(n.Addr.Addr(), l.slots) && len(l.slots) < maxQueries {
 				return false
 			}
 		case asked:

@@ -6,11 +6,13 @@ import (
 	"sync"
 )
 
+const mirrorSize = 64
+
 // mirror remembers the addresses under which nodes that we asked see us ("ip"
 // of BEP 42): the last few, each of which may be a lie.
 type mirror struct {
 	mu   sync.Mutex
-	last [64]netip.AddrPort
+	last [mirrorSize]netip.AddrPort
 	next int
 }
 

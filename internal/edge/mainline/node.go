@@ -111,6 +111,10 @@ type Stats struct {
 	Queries   int64 // our queries for items
 	Answered  int64 // replies to them, errors included
 	Forged    int64 // items that did not belong to the target or did not verify
+
+	// BansSuspected are nodes that answered once, and in the last ten minutes were silent at least three times in a row while
+	// others answered. A few are nodes that have left; many mean that this address is ignored for sending too much.
+	BansSuspected int
 }
 
 // Stats returns the present figures.
@@ -122,6 +126,7 @@ func (n *Node) Stats() Stats {
 		GoodNodes: max(n.known.good(time.Now()), n.server.Stats().GoodNodes),
 		Sent:      n.guard.sent.Load(), Received: n.guard.received.Load(), Refused: n.guard.refused.Load(),
 		Queries: queries, Answered: n.guard.answered.Load(), Forged: n.forged.Load(),
+		BansSuspected: n.outbox.courtesy.suspectedBans(time.Now()),
 	}
 }
 

@@ -45,13 +45,14 @@ func loadNodes(path string) (savedNodes, error) {
 	return saved, nil
 }
 
-// save writes the nodes file, whole or not at all.
+// save writes the nodes file, whole or not at all. The id in it is the one for the next start.
 func (n *Node) save() error {
 	path := n.config.NodesFile
 	if path == "" {
 		return nil
 	}
-	text, err := json.Marshal(nodesFile{ID: n.id[:], Nodes: AppendCompact(nil, n.seeds(n.id, 1<<11))})
+	id := n.nextID()
+	text, err := json.Marshal(nodesFile{ID: id[:], Nodes: AppendCompact(nil, n.seeds(n.id, 1<<11))})
 	if err != nil {
 		return err
 	}

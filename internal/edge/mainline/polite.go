@@ -99,6 +99,22 @@ func (c *courtesy) alive(addr netip.AddrPort) {
 	c.mu.Unlock()
 }
 
+// bannedAfter is how many silences in a row of a node that answered before look like a ban rather than a lost packet.
+const bannedAfter = 3
+
+// suspectedBans counts the addresses that answered once and were then silent at least three times in a row, lately. Nodes that
+// have left are among them: no silence tells the two apart, but a number that leaps up does.
+func (c *courtesy) suspectedBans(now time.Time) (count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.dead {
+		if f.answered && f.count >= bannedAfter && now.Before(f.until) {
+			count++
+		}
+	}
+	return count
+}
+
 // isDead reports whether addr was silent lately.
 func (c *courtesy) isDead(addr netip.AddrPort, now time.Time) bool {
 	c.mu.Lock()

@@ -61,6 +61,9 @@ func (n *Node) Refresh(ctx context.Context, item bep44.Item, last []Contact) (Pu
 func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *int64) (PutResult, error) {
 	s := n.newSearch(item.Target(), item.Salt, GetOptions{K: opts.K, Seeds: opts.Seeds, Seq: seq})
 	s.judgeOwn(item)
+	if len(opts.Seeds) >= s.opts.K {
+		s.lookup.corroborate(minWitnesses)
+	}
 	if err := s.run(ctx); err != nil {
 		return PutResult{}, err
 	}
@@ -100,6 +103,9 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 	}
 	return res, nil
 }
+
+// minWitnesses is more than one node that lies.
+const minWitnesses = 2
 
 // judgeOwn makes the item that is to be put the best known one, so that only a newer one replaces it and its
 // signature is not verified again.

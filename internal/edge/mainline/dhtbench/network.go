@@ -52,7 +52,7 @@ func serveNetwork(ctx context.Context, size int, in io.Reader, out io.Writer) er
 		if c.Reset {
 			net.Reset()
 		}
-		r := report{Stats: net.Stats(), Entrances: net.Entrances(16)}
+		r := report{Stats: net.Stats(), Entrances: net.Entrances(64)}
 		for _, target := range c.Holders {
 			r.Holders += net.Holders(target, 8)
 		}

@@ -1,0 +1,59 @@
+package mainline
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// ignore is an asker that nobody answers.
+type ignore struct{}
+
+func (ignore) answered(int, *reply, time.Time) {}
+
+func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testing.T) {
+	start := time.Now()
+	newOutbox := func() *outbox {
+		return &outbox{courtesy: newCourtesy(-1), known: &known{}, calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
+	}
+	silent := func(o *outbox, c Contact, times int, heard bool) int {
+		now := start
+		for range times {
+			o.mu.Lock()
+			o.post(getQuery(c.ID, nil), c, 0, ignore{}, now)
+			if heard {
+				o.heard = now.Add(time.Millisecond)
+			}
+			o.mu.Unlock()
+			now = now.Add(giveUp + time.Millisecond)
+			o.sweep(now)
+		}
+		return o.courtesy.suspectedBans(now)
+	}
+	good := contact(1, "1.1.1.1:2000")
+	for what, c := range map[string]struct{ silences, want int }{"a lost packet": {1, 0}, "two": {2, 0}, "a ban": {3, 1}} {
+		o := newOutbox()
+		o.known.add(good, start)
+		if got := silent(o, good, c.silences, true); got != c.want {
+			t.Errorf("%s: %d bans suspected, want %d", what, got, c.want)
+		}
+		if o.known.size() != 0 {
+			t.Errorf("%s: a silent node is still a seed", what)
+		}
+		if o.courtesy.alive(good.Addr); o.courtesy.suspectedBans(start) != 0 {
+			t.Errorf("%s: still suspected after an answer", what)
+		}
+	}
+	if got := silent(newOutbox(), good, 5, true); got != 0 {
+		t.Errorf("a node that never answered: %d bans suspected", got)
+	}
+	o := newOutbox()
+	o.known.add(good, start)
+	if got := silent(o, good, 5, false); got != 0 || o.known.size() != 1 || o.courtesy.isDead(good.Addr, start) {
+		t.Errorf("nobody answers, perhaps the own network is down: %d bans suspected, %d nodes known", got, o.known.size())
+	}
+	if len(o.calls) != 0 || len(o.overdue) != 0 {
+		t.Errorf("%d queries and %d deadlines are left", len(o.calls), len(o.overdue))
+	}
+}
