@@ -13,7 +13,7 @@ var ErrNoAnswer = errors.New("no DHT node answered: check the network, the firew
 // GetOptions shape a lookup. The zero value is a complete one.
 type GetOptions struct {
 	K      int       // how many of the nearest live nodes must have answered; 8 if 0
-	Alpha  int       // how many are asked at a time; 4 if 0
+	Alpha  int       // how many are asked at a time; 3 if 0
 	Seeds  []Contact // nodes to start from, for example the last holders
 	Seq    *int64    // nodes need not send an item whose seq is not higher; they are holders by their word
 	Enough int       // stop as soon as so many nodes returned the highest item; 0 is a complete lookup

@@ -23,7 +23,7 @@ const (
 	asked                 // asked, and still expected to answer
 	slow                  // asked, and not expected any more; a late reply still counts
 	answered              // replied under its id
-	failed                // could not be asked, or answered with an error
+	failed                // answered with an error
 	silent                // did not answer another lookup lately: asked only if nobody else answers
 )
 
@@ -177,9 +177,6 @@ func (l *lookup) ask(n *candidate, now time.Time) (slot int) {
 	l.slots = append(l.slots, n)
 	return len(l.slots) - 1
 }
-
-// fail notes that the node of a slot could not be asked, or refused.
-func (l *lookup) fail(slot int) { l.leave(l.slots[slot], failed) }
 
 // leave moves a node that was asked on to another state.
 func (l *lookup) leave(n *candidate, to state) {

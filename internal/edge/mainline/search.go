@@ -41,7 +41,7 @@ const (
 
 const (
 	defaultK     = 8 // BEP 5: as many as a node returns
-	defaultAlpha = 4
+	defaultAlpha = 3 // Kademlia
 )
 
 func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search {

@@ -26,7 +26,7 @@ func recordSize(ctx context.Context, out io.Writer, count int) (perRecord float6
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	server, err := natsd.Start(natsd.Config{Dir: dir})
 	if err != nil {
 		return 0, err

@@ -91,7 +91,7 @@ func measure(ctx context.Context, net *network, out io.Writer, densities string,
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	fmt.Fprintln(out, "| records | operation | gets | puts | datagrams out + in | bytes | client CPU µs | holders of true 8 | bans | failed |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|")
 	for i, field := range strings.Split(densities, ",") {
