@@ -37,6 +37,18 @@ test-e2e: build ## Run the demo's scenario with worker processes that are killed
 test-permissions: go-version ## Run each stage once without each of its NATS permissions, which must fail
 	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim
 
+test-k8s: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
+	cd deploy/k8s && $(GO) test -mod=mod -count=1 . # the main module may need more than go.mod says here
+
+PROMTOOL := $(firstword $(shell command -v promtool) $(CURDIR)/.cache/prometheus/usr/bin/promtool)
+
+test-alerts: $(PROMTOOL) ## Test the alert rules (Debian's prometheus package is unpacked into .cache, not installed)
+	cd deploy/prometheus && $(PROMTOOL) check rules alerts.yaml && $(PROMTOOL) test rules alerts_test.yaml
+
+$(CURDIR)/.cache/prometheus/usr/bin/promtool:
+	mkdir -p .cache/prometheus
+	cd .cache/prometheus && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg-deb -x prometheus_*.deb .
+
 race: go-version ## Run the tests under the race detector
 	CGO_ENABLED=1 $(GO) build -race ./...
 	CGO_ENABLED=1 $(GO) test -p 1 -race ./...
@@ -89,6 +101,30 @@ bench-dht: go-version ## Count packets and CPU of publishing on a simulated DHT 
 vectors: go-version ## Have go-nostr make the test vectors of pkg/negentropy again
 	cd bench/negentropy && $(GO) run . -vectors > ../../pkg/negentropy/testdata/vectors.txt
 
+VERSION ?= $(or $(shell git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//'),0.0.0)
+ARCHES  := amd64 arm64
+
+# The same commit gives the same bytes: no paths, no times but the commit's.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+
+binaries: go-version ## Build all binaries for each architecture into dist/
+	@mkdir -p dist
+	for arch in $(ARCHES); do for name in $(BINARIES); do \
+	  GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o dist/$$name-linux-$$arch ./cmd/$$name || exit 1; done; done
+
+deb: binaries ## Make the Debian packages in dist/
+	$(GO) run ./cmd/relaymesh man | gzip -9n > dist/relaymesh.1.gz
+	GOBIN=$(CURDIR)/.cache/bin $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+	for arch in $(ARCHES); do GOARCH=$$arch VERSION=$(VERSION) .cache/bin/nfpm package --config deploy/deb/nfpm.yaml --packager deb --target dist/ || exit 1; done
+
+images: binaries ## Make OCI images of all binaries in dist/images, without a container engine
+	rm -rf dist/images
+	for name in $(BINARIES); do (cd tools/dist && $(GO) run . image ../../dist/images/$$name $$name $(foreach a,$(ARCHES),../../dist/$$name-linux-$a)) || exit 1; done
+
+dist: binaries deb images ## Make all that is released: binaries, packages, images, SPDX lists and checksums
+	for file in dist/*-linux-*; do (cd tools/dist && $(GO) run . sbom ../../$$file) > $$file.spdx.json || exit 1; done
+	cd dist && sha256sum *-linux-* *.deb > SHA256SUMS
+
 man: build ## Write the manual page bin/relaymesh.1
 	bin/relaymesh man > bin/relaymesh.1
 
@@ -99,6 +135,7 @@ ci: ## What the gate runs
 	.ci/run
 
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist
 
-.PHONY: help go-version build up demo test test-sync-cuts test-e2e test-permissions test-interop interop-dht race lint fuzz harness bench bench-negentropy bench-sync bench-fetch bench-dht vectors man docs ci test-signatures clean
+# All that help lists.
+.PHONY: go-version $(shell awk -F: '/^[a-z0-9-]+:.*## / {print $$1}' $(firstword $(MAKEFILE_LIST)))

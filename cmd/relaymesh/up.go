@@ -10,6 +10,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 // upFlags are the configuration of the whole pipeline in one process.
@@ -41,6 +42,7 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 	}
 	log := obs.NewLogger(o.err, c.LogLevel)
 	return c.pipeline(ctx, log, func(relayURL, natsURL string) {
+		run.Notify(ctx)
 		fmt.Fprintf(o.err, "relaymesh is up: relay %s, NATS %s, data %s\n", relayURL, natsURL, c.Data)
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
@@ -41,7 +42,9 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 		}
 		options.Auth = key.SignEvent
 	}
-	return &Env{Config: c, Log: log, JS: js, Metrics: prometheus.NewRegistry(), relays: newRelays(c, options)}, nil
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, relays: newRelays(c, options)}, nil
 }
 
 // Close ends the connections to relays.

@@ -72,7 +72,13 @@ func New(js jetstream.JetStream, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bus{js: js, options: o, log: log, metrics: metrics, router: router}, nil
+	b := &Bus{js: js, options: o, log: log, metrics: metrics, router: router}
+	if o.Registerer != nil {
+		if _, err := register(o.Registerer, newLag(b), nil); err != nil {
+			return nil, fmt.Errorf("register bus metrics: %w", err)
+		}
+	}
+	return b, nil
 }
 
 // Handle sets what handles the messages of a consumer; also those that come
@@ -114,7 +120,7 @@ func (b *Bus) Run(ctx context.Context) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	if err := b.js.Conn().FlushWithContext(flush); err != nil {
-		b.log.Warn("the last acknowledgements may be lost, their messages will be handled again", "error", err)
+		b.log.Warn("the last acknowledgements may be lost, their messages will be handled again", "err", err)
 	}
 	if ctx.Err() == nil {
 		return context.Cause(run)

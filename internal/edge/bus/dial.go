@@ -26,7 +26,7 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.ReconnectJitter(500*time.Millisecond, 2*time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			args := []any{"error", err}
+			args := []any{"err", err}
 			if sub != nil {
 				args = append(args, "subject", sub.Subject)
 			}
@@ -38,7 +38,7 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				log.Warn("lost the connection to NATS, reconnecting", "error", err)
+				log.Warn("lost the connection to NATS, reconnecting", "err", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {

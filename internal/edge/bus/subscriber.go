@@ -61,7 +61,7 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	deliver := func(msg jetstream.Msg) {
 		d, err := newDelivery(handlers, s.spec, msg)
 		if err != nil {
-			s.log.Error("message without JetStream metadata", "error", err)
+			s.log.Error("message without JetStream metadata", "err", err)
 			free <- struct{}{}
 			return
 		}
@@ -158,7 +158,7 @@ func (s *subscriber) afterError(ctx context.Context, err error) {
 		s.fail(fmt.Errorf("consumer %s: %w", label(s.spec), err))
 		return
 	}
-	s.log.Warn("pulling messages failed, trying again", "error", err)
+	s.log.Warn("pulling messages failed, trying again", "err", err)
 	select {
 	case <-time.After(pause):
 	case <-ctx.Done():
@@ -174,7 +174,7 @@ func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 		select {
 		case <-beat.C:
 			if err := d.raw.InProgress(); err != nil {
-				s.log.Debug("heartbeat failed", "error", err)
+				s.log.Debug("heartbeat failed", "err", err)
 			}
 		case <-d.message.Acked():
 			s.settle(d)

@@ -83,13 +83,13 @@ func (b *Bus) settle(d *delivery) {
 	f, wait, reason := decide(verdict, d.Attempt, rand.Float64())
 	if f == waitAway {
 		if err := b.scheduleRetry(ctx, d, wait); err != nil {
-			b.log.Warn("could not schedule a retry, waiting for a minute", "subject", d.Subject, "error", err)
+			b.log.Warn("could not schedule a retry, waiting for a minute", "subject", d.Subject, "err", err)
 			f, wait = waitHere, longestNak
 		}
 	}
 	if f == giveUp {
 		if err := b.deadLetter(ctx, d.Message, d.id, d.history, reason); err != nil {
-			b.log.Error("could not store a dead letter, trying again", "subject", d.Subject, "error", err)
+			b.log.Error("could not store a dead letter, trying again", "subject", d.Subject, "err", err)
 			f, wait = waitHere, afterBuryFailure
 		}
 	}
@@ -108,6 +108,6 @@ func (b *Bus) settle(d *delivery) {
 // again after AckWait, and its handler is idempotent.
 func (b *Bus) report(d *delivery, err error) {
 	if err != nil {
-		b.log.Warn("could not acknowledge a message", "subject", d.Subject, "error", err)
+		b.log.Warn("could not acknowledge a message", "subject", d.Subject, "err", err)
 	}
 }
