@@ -18,12 +18,15 @@ type dhtDirectoryCmd struct {
 	dhtFlags
 	Slots int    `default:"16" help:"How many slots are looked up, from 0 on; at most 1024."`
 	Key   string `placeholder:"KEY" help:"Public key of the directory, 64 hex digits; that of HORNETS if not given."`
+
+	Announce bool `help:"Hand the relays that have a URL to the pipeline, too (relay.discovered)."`
+	remote
 }
 
 // Help says what the command does with what it finds.
 func (dhtDirectoryCmd) Help() string {
 	return `Reads the records under the salts nostr:relay:0, nostr:relay:1 and so on, and prints the relays that they name. Anyone may have
-written there: a relay counts only if its NIP-11 document carries a HORNETS extension that verifies. Nothing is published.
+written there: a relay counts only if its NIP-11 document carries a HORNETS extension that verifies. Nothing is put on the DHT.
 With --json every entry is one line; those that do not count say why.`
 }
 
@@ -52,12 +55,27 @@ func (c *dhtDirectoryCmd) Run(ctx context.Context, o *output) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
+	announce := func(string) error { return nil }
+	if c.Announce {
+		js, err := c.connect(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer js.Conn().Close()
+		announce = func(url string) error {
+			_, err := js.Publish(ctx, events.SubjectRelayDiscovered, events.Encode(events.RelayDiscovered{URL: url, Via: events.ViaDirectory}))
+			return err
+		}
+	}
 	var count int
 	var failed error
 	err := run.SearchDirectory(ctx, config.Config{AllowPrivate: c.AllowPrivate, DHT: c.DHT}, key, c.Slots, obs.NewLogger(o.err, "error"),
 		func(e run.DirectoryEntry) {
 			if e.Why == "" {
 				count++
+			}
+			if e.Why == "" && e.URL != "" {
+				failed = errors.Join(failed, announce(e.URL))
 			}
 			failed = errors.Join(failed, c.print(o, e))
 		})

@@ -7,15 +7,20 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // nip11 is a document as HORNETS relays make it: name, pubkey, one address.
@@ -106,6 +111,33 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 	}
 	if code, stdout, _ := search("--key", key, "--slots", "1"); code != 0 || stdout != fmt.Sprintf("0\t%q\t\"right\"\t%s\n", url["right"], relays.PublicKey()) {
 		t.Errorf("exit code %d, %q", code, stdout)
+	}
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	if code, _, stderr := here("provision", "--nats", server.URL()); code != 0 {
+		t.Fatal(stderr)
+	}
+	if code, _, stderr := search("--key", key, "--slots", "6", "--announce", "--nats", server.URL()); code != 0 {
+		t.Errorf("--announce: exit code %d, %s", code, stderr)
+	}
+	js, err := run.Dial(t.Context(), server.URL(), config.NATSAuth{}, "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(js.Conn().Close)
+	intake, err := js.Stream(t.Context(), events.StreamIntake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := intake.GetLastMsgForSubject(t.Context(), events.SubjectRelayDiscovered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := decode[events.RelayDiscovered](t, string(msg.Data)); got.URL != url["right"] || got.Via != events.ViaDirectory || intake.CachedInfo().State.Msgs != 1 {
+		t.Errorf("announced %s, %d messages", msg.Data, intake.CachedInfo().State.Msgs)
 	}
 	if code, _, stderr := search("--slots", "2"); code != 1 || !strings.Contains(stderr, "not found: none of 2 slots") {
 		t.Errorf("the directory of HORNETS: exit code %d, %s", code, stderr)

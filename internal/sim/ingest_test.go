@@ -569,3 +569,22 @@ func TestMissingReferencesAreAskedOnceAndSurviveAFailingLocalRelay(t *testing.T)
 		w.noLetters()
 	})
 }
+
+func TestOnlyADirectorySaysOfItselfHowARelayWasFound(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		for i, via := range []string{events.ViaDirectory, events.ViaDHT, events.ViaManual, ""} {
+			w.send(events.SubjectRelayDiscovered, events.Encode(events.RelayDiscovered{URL: relayURL(i), Via: via}))
+		}
+		time.Sleep(time.Minute)
+		found := map[string]string{}
+		for _, d := range messages[events.RelayDiscovered](w, events.StreamRelay, "") {
+			found[d.URL] = d.Via
+		}
+		for i, want := range []string{events.ViaDirectory, events.ViaHint, events.ViaHint, events.ViaHint} {
+			if got := found[relayURL(i)]; got != want {
+				w.Errorf("relay %d is found via %q, want %q", i, got, want)
+			}
+		}
+	})
+}

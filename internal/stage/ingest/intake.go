@@ -126,7 +126,9 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]events.Outp
 			return nil, err
 		}
 	}
-	p.URL, p.Via = url, events.ViaHint
+	if p.URL = url; p.Via != events.ViaDirectory {
+		p.Via = events.ViaHint
+	}
 	return []events.Output{{
 		Subject: events.RelayDiscoveredSubject(events.RelayKey(url)), Data: events.Encode(p),
 	}}, nil
