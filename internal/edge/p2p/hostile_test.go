@@ -71,17 +71,14 @@ func TestHostileInitiators(t *testing.T) {
 		"an endless kind":                  {`["` + endless, "more than 16 bytes"},
 		"an endless filter":                {`["NEG-OPEN","N","` + endless, "more than 65536 bytes"},
 		"an endless message":               {openLine + `["NEG-MSG","N","` + endless, "more than 120000 bytes"},
-		"an endless id":                    {openLine + `["NEG-NEED","N","[\"` + endless, "drips"},
 		"an endless list of what is no id": {openLine + `["NEG-NEED","N","[` + strings.Repeat("1,", 1000), "not a list of ids"},
 		"an endless list of ids":           {openLine + `["NEG-NEED","N","[` + strings.Repeat(`\"`+strings.Repeat("0", 64)+`\",`, maxNeeded+1), "more than 100000 ids"},
 		"forged ids and signatures":        {openLine + haveLine(t, forged(102)...) + "[]\n", "events were bad"},
-		"an upload that ends in between":   {openLine + `["NEG-HAVE","N","[{\"id\"`, "drips"},
-		"silence":                          {"", "no message"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ours := newShelf()
-			h := serveShelf(t, ours, short)
+			h := serveShelf(t, ours, timing{})
 			s := raw(t, newPeer(t, h.Addrs()[0], timing{}))
 			go io.WriteString(s.raw, c.sends) // it is refused before all is sent
 			got := refusal(t, s)
@@ -112,11 +109,40 @@ func serves(t *testing.T, h *Host, ours *shelf) {
 	}
 }
 
+// Who waits for too long, or lets us wait, is dropped, and told why unless the
+// time of the session is over. Only the bound that is meant is short here.
+func TestSlowInitiators(t *testing.T) {
+	const brief = 300 * time.Millisecond
+	for name, c := range map[string]struct {
+		change      func(*timing)
+		sends, want string
+	}{
+		"silence":              {func(l *timing) { l.idle = brief }, "", "no message"},
+		"silence after a word": {func(l *timing) { l.idle = brief }, openLine, "no message"},
+		"half an upload":       {func(l *timing) { l.grace = brief }, openLine + `["NEG-HAVE","N","[{\"id\"`, "drips"},
+		"half an open":         {func(l *timing) { l.grace = brief }, openLine[:20], "drips"},
+		"a session for ever":   {func(l *timing) { l.total = brief }, openLine, "reset"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			limits := defaultTiming
+			c.change(&limits)
+			s := raw(t, newPeer(t, serveShelf(t, newShelf(), limits).Addrs()[0], timing{}))
+			if _, err := io.WriteString(s.raw, c.sends); err != nil {
+				t.Fatal(err)
+			}
+			if got := refusal(t, s); !strings.Contains(got, c.want) {
+				t.Errorf("refused: %s; want %s", got, c.want)
+			}
+		})
+	}
+}
+
 // A drip of bytes, each in time, keeps no session.
 func TestSlowLoris(t *testing.T) {
 	t.Parallel()
-	limits := short
-	limits.total = defaultTiming.total
+	limits := defaultTiming
+	limits.grace = 300 * time.Millisecond
 	h := serveShelf(t, newShelf(), limits)
 	s := raw(t, newPeer(t, h.Addrs()[0], timing{}))
 	gone := make(chan string, 1)

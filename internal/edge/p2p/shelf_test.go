@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -200,5 +199,3 @@ func serveRaw(t *testing.T, answer func(*stream)) *Host {
 	})
 	return h
 }
-
-var short = timing{dial: 10 * time.Second, idle: 300 * time.Millisecond, grace: 300 * time.Millisecond, total: 2 * time.Second}
