@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -195,8 +196,15 @@ func (h *Host) accept(raw network.Stream) {
 	h.serve(newStream(raw, h.opts.timing))
 }
 
-// hangUp closes the connections to a peer.
-func (h *Host) hangUp(id peer.ID) { _ = h.node.ClosePeer(id) } // it is closed in any case
+// hangUp closes the connections to a peer that we made and it makes no use of.
+func (h *Host) hangUp(id peer.ID) {
+	for _, c := range h.node.ConnsToPeer(id) {
+		theirs := func(s network.Stream) bool { return s.Stat().Direction == network.DirInbound }
+		if c.Stat().Direction == network.DirOutbound && !slices.ContainsFunc(c.GetStreams(), theirs) {
+			_ = c.Close() // it is closed in any case
+		}
+	}
+}
 
 // Close ends all sessions and frees everything.
 func (h *Host) Close() error {

@@ -1,6 +1,9 @@
 package p2p
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Incoming sessions at a time: altogether, of one network address, and of one
 // peer. One of relaymesh uses up to three.
@@ -10,30 +13,59 @@ const (
 	maxServedPeer = 4
 )
 
-// limiter counts the sessions that are being served.
+const (
+	// barTime is how long a peer that misbehaved is not served, and an address
+	// whose peers did so offencesAddr times: ids cost nothing.
+	barTime      = time.Minute
+	offencesAddr = 8
+	// maxOffenders bounds how many are remembered.
+	maxOffenders = 10_000
+)
+
+// limiter counts the sessions that are being served, and what peers did.
 type limiter struct {
-	mu   sync.Mutex
-	all  int
-	each map[string]int // by address and by peer
+	mu       sync.Mutex
+	all      int
+	each     map[string]int // by address and by peer
+	offences map[string]offences
 }
 
-func newLimiter() limiter { return limiter{each: map[string]int{}} }
+type offences struct {
+	count int
+	last  time.Time
+}
 
-// enter counts a session, or returns false where there are too many already.
-func (l *limiter) enter(addr, id string) bool {
+func newLimiter() limiter {
+	return limiter{each: map[string]int{}, offences: map[string]offences{}}
+}
+
+// enter counts a session, or says why there is to be none.
+func (l *limiter) enter(addr, id string, now time.Time) (why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= maxServed || l.each[addr] >= maxServedAddr || l.each[id] >= maxServedPeer {
-		return false
+	switch {
+	case l.all >= maxServed || l.each[addr] >= maxServedAddr || l.each[id] >= maxServedPeer:
+		return busy
+	case l.recent(id, now) > 0 || l.recent(addr, now) >= offencesAddr:
+		return "error: dropped for misbehaving, come back later"
 	}
 	l.all++
 	l.each[addr]++
 	l.each[id]++
-	return true
+	return ""
 }
 
-// leave takes a session out again.
-func (l *limiter) leave(addr, id string) {
+// recent counts the offences of late; mu is held.
+func (l *limiter) recent(key string, now time.Time) int {
+	o := l.offences[key]
+	if now.Sub(o.last) > barTime {
+		return 0
+	}
+	return o.count
+}
+
+// leave takes a session out again, and notes if it ended by an offence.
+func (l *limiter) leave(addr, id string, offence bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all--
@@ -41,5 +73,25 @@ func (l *limiter) leave(addr, id string) {
 		if l.each[key]--; l.each[key] == 0 {
 			delete(l.each, key)
 		}
+		if offence {
+			l.forget(now)
+			l.offences[key] = offences{l.recent(key, now) + 1, now}
+		}
+	}
+}
+
+// forget makes room for another offender: of the old ones, and if there are
+// none, of all. mu is held.
+func (l *limiter) forget(now time.Time) {
+	if len(l.offences) < maxOffenders {
+		return
+	}
+	for key := range l.offences {
+		if l.recent(key, now) == 0 {
+			delete(l.offences, key)
+		}
+	}
+	if len(l.offences) >= maxOffenders {
+		clear(l.offences)
 	}
 }

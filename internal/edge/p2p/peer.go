@@ -137,8 +137,9 @@ func (s *stream) during(ctx context.Context, do func() error) error {
 	return interrupted(err)
 }
 
-// bye ends the stream as the protocol wants it.
+// bye ends the stream as the protocol wants it, if the peer listens.
 func (s *stream) bye() {
+	s.timing.idle = min(s.timing.idle, patience)
 	if err := s.out.message(kindClose); err != nil {
 		s.reset()
 		return
@@ -266,7 +267,7 @@ func (p *Peer) Close() {
 	p.idle, p.shut = nil, true
 	p.mu.Unlock()
 	for _, s := range idle {
-		s.bye()
+		s.reset()
 	}
 	p.host.hangUp(p.addr.info.ID)
 }

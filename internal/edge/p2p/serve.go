@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -25,6 +26,9 @@ const (
 	maxNeeded   = 100_000
 	maxMessages = 100_000
 )
+
+// patience is how long a peer has to take in that its session is over.
+const patience = 5 * time.Second
 
 // Responder answers one incoming session, for the relay that the peer syncs
 // with through us. One goroutine uses it. An error ends the session; of a
@@ -48,22 +52,27 @@ func (h *Host) serve(s *stream) {
 	defer s.reset()
 	id, addr := s.raw.Conn().RemotePeer().String(), remoteHost(s)
 	log := h.opts.Log.With("peer", id)
-	if !h.serving.enter(addr, id) {
-		log.Debug("refused a session", "err", busy)
-		s.refuse(busy)
+	if why := h.serving.enter(addr, id, time.Now()); why != "" {
+		log.Debug("refused a session", "err", why)
+		s.refuse(why)
 		return
 	}
-	defer h.serving.leave(addr, id)
+	var err error
+	defer func() { h.serving.leave(addr, id, errors.Is(err, ErrMisbehaving), time.Now()) }()
 	ctx, cancel := context.WithTimeoutCause(h.ctx, h.opts.timing.total, malformed("the session takes longer than %s", h.opts.timing.total))
 	defer cancel()
 	defer s.until(ctx)()
 	in := incoming{stream: s}
-	err := h.answer(ctx, &in, id)
+	err = h.answer(ctx, &in, id)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		log.Info("dropped a peer", "err", err, "messages", in.messages, "events", in.judge.good, "bad", in.judge.bad)
+		level := slog.LevelDebug
+		if errors.Is(err, ErrMisbehaving) {
+			level = slog.LevelInfo
+		}
+		log.Log(ctx, level, "dropped a peer", "err", err, "messages", in.messages, "events", in.judge.good, "bad", in.judge.bad)
 		s.refuse(reason(err))
 		return
 	}
@@ -84,7 +93,6 @@ func reason(err error) string {
 
 // refuse tells the peer why its session ends, if it listens.
 func (s *stream) refuse(why string) {
-	const patience = 5 * time.Second
 	s.timing.idle = min(s.timing.idle, patience)
 	if s.out.torn {
 		return

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
+	"github.com/libp2p/go-libp2p/p2p/host/pstoremanager"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -60,11 +61,18 @@ func New(key crypto.PrivKey, gate connmgr.ConnectionGater) (n *Node, err error) 
 		return nil, err
 	}
 	n.below = append(n.below, limits.Close)
-	n.Swarm, err = swarm.NewSwarm(id, store, eventbus.NewBus(),
-		swarm.WithConnectionGater(gate), swarm.WithResourceManager(limits))
+	bus := eventbus.NewBus()
+	n.Swarm, err = swarm.NewSwarm(id, store, bus, swarm.WithConnectionGater(gate), swarm.WithResourceManager(limits))
 	if err != nil {
 		return nil, err
 	}
+	// Without it, the keys of all peers that ever came would be kept.
+	forgetting, err := pstoremanager.NewPeerstoreManager(store, bus, n.Swarm)
+	if err != nil {
+		return nil, err
+	}
+	forgetting.Start()
+	n.below = append(n.below, forgetting.Close)
 	return n, n.transports(key, gate, limits)
 }
 
