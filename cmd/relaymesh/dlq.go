@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -48,7 +49,7 @@ var errLetters = fmt.Errorf("%w: some dead letters were passed over, see above",
 func (c *letterFlags) each(ctx context.Context, o *output, f func(*bus.Letters, bus.Letter) error) error {
 	which := bus.Which{Seqs: c.Seq, Stage: c.Stage, Reason: c.Reason}
 	if c.Since != "" {
-		since, err := run.ParseWhen(c.Since, time.Now())
+		since, err := config.ParseWhen(c.Since, time.Now())
 		if err != nil {
 			return usage("--since: %v", err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs"
@@ -81,7 +82,7 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 		if when.text == "" {
 			continue
 		}
-		if *when.into, err = run.ParseWhen(when.text, time.Now()); err != nil {
+		if *when.into, err = config.ParseWhen(when.text, time.Now()); err != nil {
 			return job, usage("%s: %v", flag, err)
 		}
 	}

@@ -40,6 +40,7 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 		}
 		c.Data = filepath.Join(home, ".local", "share", "relaymesh")
 	}
+	c.Config.File = string(c.File)
 	log := obs.NewLogger(o.err, c.LogLevel)
 	return c.pipeline(ctx, log, func(relayURL, natsURL string) {
 		run.Notify(ctx)

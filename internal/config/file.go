@@ -71,13 +71,15 @@ func (f file) Validate(app *kong.Application) error {
 	if err != nil {
 		return err
 	}
+	known = append(known, streamsKey)
 	for _, key := range slices.Sorted(maps.Keys(f)) {
 		if !slices.Contains(known, key) {
-			near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
-			return fmt.Errorf("config file: unknown key %q; did you mean %q?", key, near)
+			return fmt.Errorf("config file: unknown key %q; did you mean %q?", key, nearest(key, known))
 		}
 	}
-	return nil
+	// Whether private addresses are allowed is known later, when they are used.
+	_, err = parseStreams(f[streamsKey], true)
+	return err
 }
 
 // fileFlag names the config file itself.

@@ -1,20 +1,40 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// Syncing is what syncworkers take over from other relays.
+// Syncing is what syncworkers take over from the relays that our authors write
+// to. Streams without URLs in the config file replace all of it but Live and
+// Mentions.
 type Syncing struct {
-	Live int `env:"RELAYMESH_LIVE" default:"200" help:"How many relays a syncworker follows live at most, between syncs: those where most authors write. 0 is none."`
+	Live     int    `env:"RELAYMESH_LIVE" default:"200" help:"How many relays a syncworker follows live at most, between syncs: those where most authors write. 0 is none."`
+	Mentions bool   `env:"RELAYMESH_MENTIONS" help:"Sync what mentions our authors, too, from the relays where they read. Ingest and syncworkers must be told."`
+	All      bool   `env:"RELAYMESH_ALL" help:"Mirror all that is on the relays that our authors write to, not only what is theirs."`
+	Kinds    []int  `env:"RELAYMESH_KINDS" placeholder:"KIND" help:"Sync events of these kinds only."`
+	Since    string `env:"RELAYMESH_SINCE" placeholder:"TIME" help:"Sync events from then on only: a date, a time, Unix seconds, or how long ago, such as 720h."`
+	Until    string `env:"RELAYMESH_UNTIL" placeholder:"TIME" help:"Sync events up to then only; likewise."`
 }
 
 // validate says what is wrong.
 func (s *Syncing) validate() error {
+	var errs []error
 	if s.Live < 0 || s.Live > events.MaxLive {
-		return fmt.Errorf("--live: %d is not within 0 and %d", s.Live, events.MaxLive)
+		errs = append(errs, fmt.Errorf("--live: %d is not within 0 and %d", s.Live, events.MaxLive))
 	}
-	return nil
+	for name, text := range map[string]string{"--since": s.Since, "--until": s.Until} {
+		if _, err := ParseWhen(text, time.Now()); text != "" && err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Stream is the stream of the flags.
+func (s *Syncing) Stream() Stream {
+	return Stream{Down: true, Filter: events.Filter{Kinds: s.Kinds}, Since: s.Since, Until: s.Until, Writers: !s.All}
 }

@@ -28,7 +28,7 @@ func Ingest(ctx context.Context, e *Env) error {
 		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Links: open[events.Link](&kv, events.BucketLinks),
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
 		Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList,
-		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Now: time.Now,
+		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Mentions: e.Config.Sync.Mentions, Now: time.Now,
 	}
 	tails := e.Config.Tail
 	var local *relay.Local // nil without a relay

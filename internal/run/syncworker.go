@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
@@ -63,7 +64,12 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
+	rules, err := newRules(e.Config, e.Log.With("stage", events.StageSyncWorker))
+	if err != nil {
+		return err
+	}
 	s := &syncing.Stage{
+		Rules:   rules.of,
 		Refused: refused, Gone: relay.NewLocal(e.relays.home, e.Config.Relay).Gone,
 		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: sides{e.relays},
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
@@ -87,5 +93,15 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		prometheus.GaugeOpts{Name: "relaymesh_live_subscriptions", Help: "Live subscriptions that this process holds."},
 		func() float64 { return float64(s.Live()) },
 	)
-	return b.Run(ctx)
+	announce := func(ctx context.Context) error {
+		urls, cause := rules.named()
+		return s.Announce(ctx, urls, cause)
+	}
+	if err := announce(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.Run(ctx) })
+	group.Go(func() error { return rules.watch(ctx, announce) })
+	return group.Wait()
 }

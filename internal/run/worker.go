@@ -78,6 +78,7 @@ func Worker(name, help string, options []Option, commands ...kong.Option) int {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return ExitUsage
 	}
+	cli.Config.File = string(cli.File)
 	if cli.NATS == "" {
 		fmt.Fprintf(os.Stderr, "%s: --nats: missing; give the URL of a NATS server, or run all stages with relaymesh up\n", name)
 		return ExitUsage

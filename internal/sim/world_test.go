@@ -28,6 +28,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage/fetch"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -56,6 +57,8 @@ type world struct {
 
 	refreshEvery, syncEvery time.Duration
 	maxLive                 int // live subscriptions of each syncworker
+	mentions                bool
+	ruled                   map[string][]syncing.Rule // by relay
 
 	other *otherwise
 }
@@ -263,8 +266,8 @@ func (w *world) ingest(f *faults) *worker {
 			Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
 			Records: faulty(w, f, store[events.Record](w, events.BucketRecords)),
 			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
-			Missing: w.relays.missing,
-			Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList, ResolveEvery: resolveEvery, Now: time.Now,
+			Missing: w.relays.missing, Mentions: w.mentions,
+			Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList, ResolveEvery: resolveEvery, Now: time.Now,
 		})
 		return handlers{events.ConsumerIngest: s.Handle}
 	})
@@ -296,7 +299,7 @@ func (w *world) syncworker(f *faults) *worker {
 			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
 			Syncs:   faulty(w, f, store[events.Sync](w, events.BucketSyncs)),
 			Refused: w.refused(), Gone: w.relays.gone,
-			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Now: time.Now, Log: w.log,
+			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules, Now: time.Now, Log: w.log,
 		}
 		return handlers{
 			events.ConsumerDiscovered: s.HandleDiscovered, events.ConsumerSync: s.HandleDue, events.ConsumerLive: s.HandleLive,
@@ -306,6 +309,14 @@ func (w *world) syncworker(f *faults) *worker {
 	x.stop = sync.OnceFunc(func() { close(stopping); stop() })
 	w.Cleanup(x.stop)
 	return x
+}
+
+// rules are those of the operator, or what writers write.
+func (w *world) rules(url string) []syncing.Rule {
+	if list := w.ruled[url]; list != nil {
+		return list
+	}
+	return []syncing.Rule{{Direction: pair.Down, Writers: true, Mentions: w.mentions}}
 }
 
 // fetchStage is the fourth stage.

@@ -15,7 +15,7 @@ import (
 // It is idempotent; call it again after a failure.
 func FollowList(ctx context.Context, authors Store[events.Author], links Store[events.Link], pubkey, via string, list events.List) (events.List, error) {
 	for {
-		if err := setLinks(ctx, links, pubkey, via, list); err != nil {
+		if err := setLinks(ctx, links, events.LinkKey, pubkey, via, list.Version, list.Write); err != nil {
 			return list, err
 		}
 		// Of two workers with two lists the one that ends last must leave the
@@ -32,33 +32,39 @@ func FollowList(ctx context.Context, authors Store[events.Author], links Store[e
 	}
 }
 
+// FollowReaders does the same for the relays that the author reads from
+// ([events.ReaderKey]), with the list that FollowList returned.
+func FollowReaders(ctx context.Context, links Store[events.Link], pubkey, via string, list events.List) error {
+	return setLinks(ctx, links, events.ReaderKey, pubkey, via, list.Version, list.Read)
+}
+
 // setLinks adds the links that a list asks for, and takes the evidence back
 // from relays that it leaves out. A link with no evidence left is removed.
 //
 // It reads back what the bucket holds rather than the list before, so that a
 // worker that died halfway leaves nothing behind.
-func setLinks(ctx context.Context, links Store[events.Link], pubkey, via string, list events.List) error {
-	for _, url := range list.Write {
-		_, err := links.Update(ctx, events.LinkKey(events.RelayKey(url), pubkey), func(l events.Link, _ bool) (events.Link, bool) {
-			if have, ok := l.Via[via]; ok && have >= list.Version {
+func setLinks(ctx context.Context, links Store[events.Link], keyOf func(relayKey, pubkey string) string, pubkey, via string, version int64, urls []string) error {
+	for _, url := range urls {
+		_, err := links.Update(ctx, keyOf(events.RelayKey(url), pubkey), func(l events.Link, _ bool) (events.Link, bool) {
+			if have, ok := l.Via[via]; ok && have >= version {
 				return l, false
 			}
 			l = events.Link{URL: url, Via: maps.Clone(l.Via)}
 			if l.Via == nil {
 				l.Via = map[string]int64{}
 			}
-			l.Via[via] = list.Version
+			l.Via[via] = version
 			return l, true
 		})
 		if err != nil {
 			return fmt.Errorf("couldn't link %s to %s: %w", pubkey, url, err)
 		}
 	}
-	return links.Each(ctx, events.LinkKey("*", pubkey), func(key string, l events.Link) error {
+	return links.Each(ctx, keyOf("*", pubkey), func(key string, l events.Link) error {
 		// Evidence of the same version may be of a list that lost by its id.
 		outdated := func(l events.Link) bool {
 			have, ok := l.Via[via]
-			return ok && have <= list.Version && !slices.Contains(list.Write, l.URL)
+			return ok && have <= version && !slices.Contains(urls, l.URL)
 		}
 		// One without evidence is left over from a worker that died below.
 		if len(l.Via) > 0 && !outdated(l) {

@@ -220,11 +220,12 @@ type SyncFinished struct {
 	URL      string `json:"url"`
 	OK       bool   `json:"ok"`
 	Authors  int    `json:"authors"`
-	Missing  int    `json:"missing"`  // ids that the local relay lacked
-	Stored   int    `json:"stored"`   // written and confirmed by OK
-	Refused  int    `json:"refused"`  // refused by the local relay
-	Invalid  int    `json:"invalid"`  // promised by the remote, not delivered or not valid
-	Messages int    `json:"messages"` // negentropy messages, both ways
+	Missing  int    `json:"missing"`        // ids that the local relay lacked
+	Stored   int    `json:"stored"`         // written and confirmed by OK
+	Sent     int    `json:"sent,omitempty"` // written to the remote, likewise
+	Refused  int    `json:"refused"`        // refused by the local relay
+	Invalid  int    `json:"invalid"`        // promised by the remote, not delivered or not valid
+	Messages int    `json:"messages"`       // negentropy messages, both ways
 	Millis   int64  `json:"ms"`
 	Why      string `json:"why,omitempty"`
 }

@@ -121,6 +121,10 @@ func RecordKey(target string) string { return Slice(target) + "." + target }
 // relays.
 func LinkKey(relayKey, pubkey string) string { return relayKey + "." + pubkey }
 
+// ReaderKey is the KV key, in the same bucket, of the fact that an author reads
+// from a relay. No pattern of [LinkKey] matches it.
+func ReaderKey(relayKey, pubkey string) string { return "reads." + relayKey + "." + pubkey }
+
 // RefusedKey is the KV key of the fact that syncs with a relay leave an event
 // out; the wildcard relayKey.* reads those of one relay.
 func RefusedKey(relayKey, eventID string) string { return relayKey + "." + eventID }

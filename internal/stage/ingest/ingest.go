@@ -44,6 +44,8 @@ type Ports struct {
 	// ResolveEvery is how often an author's list is looked up; author.seen is
 	// published once in that time.
 	ResolveEvery time.Duration
+	// Mentions keeps who reads where, too, for syncs of what mentions them.
+	Mentions bool
 	// AllowPrivate accepts relays on the own machine and network.
 	AllowPrivate bool
 	Now          func() time.Time
@@ -250,6 +252,15 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 		}
 		if list.ID == f.list.ID {
 			out = discovered(list.Write, pubkey, f.via, list.ID)
+		}
+		if s.Mentions {
+			if err := stage.FollowReaders(ctx, s.Links, pubkey, f.via, list); err != nil {
+				return nil, err
+			}
+			if list.ID == f.list.ID {
+				only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return slices.Contains(list.Write, url) })
+				out = append(out, discovered(only, pubkey, f.via, list.ID)...)
+			}
 		}
 	}
 	if author.NextResolve <= now {

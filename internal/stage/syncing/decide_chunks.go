@@ -1,20 +1,42 @@
 package syncing
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// chunks cuts the authors of a relay into filters of at most maxAuthors: some
-// relays refuse longer lists.
-func chunks(authors []string) []events.Filter {
+// maxAuthors is how many authors one filter names: some relays refuse more.
+const maxAuthors = 500
+
+// chunks narrows a filter to authors, in filters of at most maxAuthors. No
+// authors are no filters, and not one that matches everybody.
+func chunks(f events.Filter, authors []string) []events.Filter {
+	if len(f.Authors) > 0 {
+		authors = slices.DeleteFunc(slices.Clone(authors), func(a string) bool { return !slices.Contains(f.Authors, a) })
+	}
 	slices.Sort(authors)
 	var out []events.Filter
 	for part := range slices.Chunk(authors, maxAuthors) {
-		out = append(out, events.Filter{Authors: part})
+		f.Authors = part
+		out = append(out, f)
 	}
 	return out
 }
 
-const maxAuthors = 500
+// mentions narrows a filter to what mentions one of the readers (p tags), in
+// the same way.
+func mentions(f events.Filter, readers []string) []events.Filter {
+	slices.Sort(readers)
+	var out []events.Filter
+	for part := range slices.Chunk(readers, maxAuthors) {
+		f.Tags = maps.Clone(f.Tags)
+		if f.Tags == nil {
+			f.Tags = map[string][]string{}
+		}
+		f.Tags["p"] = part
+		out = append(out, f)
+	}
+	return out
+}

@@ -2,6 +2,7 @@ package syncing
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 		authors[i] = fmt.Sprintf("%04d", (i*7)%1201)
 	}
 	seen := map[string]int{}
-	filters := chunks(authors)
+	filters := chunks(events.Filter{Kinds: []int{1}}, authors)
 	for _, f := range filters {
 		if len(f.Authors) > maxAuthors {
 			t.Errorf("a chunk of %d authors", len(f.Authors))
@@ -26,8 +27,15 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 	if len(filters) != 3 || len(seen) != 1201 {
 		t.Errorf("%d filters name %d authors", len(filters), len(seen))
 	}
-	if chunks(nil) != nil {
+	if chunks(events.Filter{}, nil) != nil || mentions(events.Filter{}, nil) != nil {
 		t.Error("no authors must not become a filter that matches everybody")
+	}
+	if got := chunks(events.Filter{Authors: []string{"0003", "x"}}, authors); len(got) != 1 || !slices.Equal(got[0].Authors, []string{"0003"}) {
+		t.Errorf("a filter of authors becomes %v", got)
+	}
+	about := mentions(events.Filter{Kinds: []int{1}, Tags: map[string][]string{"t": {"x"}}}, authors)
+	if len(about) != 3 || len(about[0].Tags["p"]) != maxAuthors || len(about[2].Tags["p"]) != 201 || about[0].Tags["t"] == nil || about[0].Authors != nil || about[0].Kinds == nil {
+		t.Errorf("mentions: %d filters", len(about))
 	}
 }
 

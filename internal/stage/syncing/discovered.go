@@ -9,6 +9,43 @@ import (
 
 const retryAfter = 10 * time.Second
 
+// Announce has relays synced that the operator names, now and on a schedule. It
+// is idempotent; cause tells one wish from the next.
+func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error {
+	for _, url := range urls {
+		if url == s.Local {
+			continue
+		}
+		if err := s.know(ctx, url, events.ViaManual); err != nil {
+			return err
+		}
+		if err := s.Publish(ctx, s.due(url, cause)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// know writes down that there is a relay.
+func (s *Stage) know(ctx context.Context, url, via string) error {
+	now := s.Now().Unix()
+	_, err := s.Relays.Update(ctx, events.RelayKey(url), func(old events.Relay, found bool) (events.Relay, bool) {
+		if found {
+			return old, false
+		}
+		return events.Relay{URL: url, Via: via, FirstSeen: now}, true
+	})
+	return err
+}
+
+// due makes a relay due, now and on a schedule.
+func (s *Stage) due(url, cause string) []events.Output {
+	return []events.Output{
+		{Subject: events.SyncDueSubject(events.RelayKey(url)), Data: events.Encode(events.SyncDue{URL: url, Cause: cause})},
+		s.schedule(url, true),
+	}
+}
+
 // HandleDiscovered takes relay.discovered.<relay key>: remember the relay, sync
 // it now and on a schedule from now on. Who writes there is in the links.
 func (s *Stage) HandleDiscovered(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
@@ -23,18 +60,8 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m events.Message) ([]event
 	if p.URL == s.Local {
 		return nil, events.Done()
 	}
-	now := s.Now().Unix()
-	_, err = s.Relays.Update(ctx, key, func(old events.Relay, found bool) (events.Relay, bool) {
-		if found {
-			return old, false
-		}
-		return events.Relay{URL: p.URL, Via: p.Via, FirstSeen: now}, true
-	})
-	if err != nil {
+	if err := s.know(ctx, p.URL, p.Via); err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	return []events.Output{
-		{Subject: events.SyncDueSubject(key), Data: events.Encode(events.SyncDue{URL: p.URL, Cause: m.Cause})},
-		s.schedule(p.URL, true),
-	}, events.Done()
+	return s.due(p.URL, m.Cause), events.Done()
 }

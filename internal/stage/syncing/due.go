@@ -29,7 +29,8 @@ const (
 )
 
 // HandleDue takes sync.due.<relay key>: make the local relay complete with
-// what this relay holds of the authors who write to it.
+// what this relay holds of the authors who write to it, or what the operator's
+// rules say.
 func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
 	p, err := events.Decode[events.SyncDue](m.Data)
 	if err != nil {
@@ -45,11 +46,11 @@ func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Outpu
 		return nil, events.Done()
 	}
 	defer s.turns.release(key)
-	filters, authors, err := s.filters(ctx, p.URL)
+	list, authors, err := s.jobs(ctx, p.URL)
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	if len(filters) == 0 {
+	if len(list) == 0 {
 		return []events.Output{s.schedule(p.URL, false)}, events.Done()
 	}
 	health, _, err := s.Relays.Get(ctx, key)
@@ -72,7 +73,7 @@ func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Outpu
 	default:
 		return nil, events.Done()
 	}
-	result, syncErr, err := s.turn(ctx, p.URL, filters, last)
+	result, syncErr, err := s.turn(ctx, p.URL, list, last)
 	result.Authors = authors
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
@@ -114,7 +115,7 @@ func outcomeID(m events.Message, r events.SyncFinished) string {
 
 // turn syncs a relay, and writes down what that came to. syncErr is why the
 // sync failed, err that it could not be written.
-func (s *Stage) turn(ctx context.Context, url string, filters []events.Filter, last events.Sync) (result events.SyncFinished, syncErr, err error) {
+func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sync) (result events.SyncFinished, syncErr, err error) {
 	key, start := events.RelayKey(url), s.Now()
 	begun := start.Unix()
 	if last.Turn != nil && last.Turn.Begun > begun-int64(maxTurn.Seconds()) {
@@ -123,7 +124,7 @@ func (s *Stage) turn(ctx context.Context, url string, filters []events.Filter, l
 		last.Turn = nil
 	}
 	timing := &latency{}
-	result, syncErr = s.sync(ctx, url, filters, begun, last.Turn, timing)
+	result, syncErr = s.sync(ctx, url, list, begun, last.Turn, timing)
 	result.Millis = s.Now().Sub(start).Milliseconds()
 	result.OK = syncErr == nil
 	if syncErr != nil {
@@ -189,10 +190,10 @@ func remember(old events.Sync, r events.SyncFinished, begun, now int64) events.S
 // errNotDone is why a sync ends that takes longer than [maxDuration].
 var errNotDone = fmt.Errorf("not done in %s, goes on at the next turn", maxDuration)
 
-// sync works through the filters, but for those that are complete since the
+// sync works through the jobs, but for those that are complete since the
 // turn has begun. What was stored before an error stays stored; the figures say
 // how much.
-func (s *Stage) sync(ctx context.Context, url string, filters []events.Filter, begun int64, turn *events.SyncTurn, timing *latency) (result events.SyncFinished, err error) {
+func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *events.SyncTurn, timing *latency) (result events.SyncFinished, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
 	result = events.SyncFinished{URL: url}
@@ -205,15 +206,15 @@ func (s *Stage) sync(ctx context.Context, url string, filters []events.Filter, b
 	if err != nil {
 		return result, err
 	}
-	for _, filter := range filters {
-		if turn != nil && slices.Contains(turn.Done, filter.Key()) {
+	for _, j := range list {
+		if turn != nil && slices.Contains(turn.Done, j.key()) {
 			continue
 		}
-		if err := s.syncFilter(ctx, url, filter, known, timing, &result); err != nil {
+		if err := s.syncJob(ctx, url, j, known, timing, &result); err != nil {
 			return result, err
 		}
-		if len(filters) > 1 {
-			if err := s.progress(ctx, url, begun, filter); err != nil {
+		if len(list) > 1 {
+			if err := s.progress(ctx, url, begun, j); err != nil {
 				return result, err
 			}
 		}
@@ -221,14 +222,14 @@ func (s *Stage) sync(ctx context.Context, url string, filters []events.Filter, b
 	return result, nil
 }
 
-// progress writes down that a filter is complete since the turn has begun.
-func (s *Stage) progress(ctx context.Context, url string, begun int64, filter events.Filter) error {
+// progress writes down that a job is complete since the turn has begun.
+func (s *Stage) progress(ctx context.Context, url string, begun int64, j job) error {
 	_, err := s.Syncs.Update(ctx, events.RelayKey(url), func(old events.Sync, _ bool) (events.Sync, bool) {
 		turn := events.SyncTurn{Begun: begun}
 		if old.Turn != nil && old.Turn.Begun == begun {
 			turn.Done = slices.Clone(old.Turn.Done)
 		}
-		turn.Done = append(turn.Done, filter.Key())
+		turn.Done = append(turn.Done, j.key())
 		old.URL, old.Turn = url, &turn
 		return old, true
 	})

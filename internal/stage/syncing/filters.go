@@ -3,21 +3,89 @@ package syncing
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// filters returns what is synced with a relay, and how many authors that is
-// about; none if nobody writes there.
-func (s *Stage) filters(ctx context.Context, url string) (list []events.Filter, authors int, err error) {
-	key := events.RelayKey(url)
-	var writers []string
-	err = s.Links.Each(ctx, events.LinkKey(key, "*"), func(link string, _ events.Link) error {
-		writers = append(writers, link[len(key)+1:])
+// Rule says what is synced with a relay.
+type Rule struct {
+	Direction pair.Direction
+	Filter    events.Filter // without limit
+	// Writers narrows the filter to the authors who write to the relay, and
+	// Mentions adds what mentions those who read there, by the same filter.
+	Writers, Mentions bool
+	// Named says that the operator named the relay: it is synced although
+	// nobody writes there.
+	Named bool
+}
+
+// job is a filter that is synced with a relay, and in which direction.
+type job struct {
+	filter    events.Filter
+	direction pair.Direction
+}
+
+// key names the job in the progress of a turn.
+func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction)) }
+
+// jobs returns what is to be synced with a relay, and how many authors write
+// there. It is nothing if none does, and none reads there whose mentions are
+// asked for, unless the operator named the relay.
+func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, err error) {
+	relay := events.RelayKey(url)
+	writers, err := s.linked(ctx, events.LinkKey(relay, "*"))
+	if err != nil {
+		return nil, 0, err
+	}
+	var readers []string
+	rules := s.Rules(url)
+	if slices.ContainsFunc(rules, func(r Rule) bool { return r.Mentions }) {
+		if readers, err = s.linked(ctx, events.ReaderKey(relay, "*")); err != nil {
+			return nil, 0, err
+		}
+	}
+	for _, r := range rules {
+		var filters []events.Filter
+		switch {
+		case r.Writers:
+			filters = chunks(r.Filter, writers)
+		case !r.Named && len(writers) == 0:
+		case len(r.Filter.Authors) > maxAuthors:
+			filters = chunks(r.Filter, r.Filter.Authors)
+		default:
+			filters = []events.Filter{r.Filter}
+		}
+		if r.Mentions {
+			filters = append(filters, mentions(r.Filter, readers)...)
+		}
+		for _, f := range filters {
+			list = append(list, job{f, r.Direction})
+		}
+	}
+	return list, len(writers), nil
+}
+
+// linked lists the public keys of the links that match a pattern.
+func (s *Stage) linked(ctx context.Context, pattern string) (pubkeys []string, err error) {
+	err = s.Links.Each(ctx, pattern, func(key string, _ events.Link) error {
+		pubkeys = append(pubkeys, key[len(pattern)-1:])
 		return nil
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("couldn't list who writes to %s: %w", url, err)
+		return nil, fmt.Errorf("couldn't list links %s: %w", pattern, err)
 	}
-	return chunks(writers), len(writers), nil
+	return pubkeys, nil
+}
+
+// down returns the filters of the jobs that write to the local relay.
+func down(list []job) (filters []events.Filter) {
+	for _, j := range list {
+		if j.direction&pair.Down != 0 {
+			filters = append(filters, j.filter)
+		}
+	}
+	return filters
 }

@@ -42,7 +42,7 @@ const (
 var (
 	errStopping  = errors.New("the worker is stopping")
 	errOutranked = errors.New("a relay with more authors needs the connection")
-	errChanged   = errors.New("other authors write there now")
+	errChanged   = errors.New("something else is to be followed there now")
 )
 
 // HandleLive takes live.due.<relay key>: hold a live subscription with this
@@ -64,7 +64,7 @@ func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Outp
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	for began := s.Now(); ; {
-		filters, authors, err := s.filters(ctx, p.URL)
+		list, authors, err := s.jobs(ctx, p.URL)
 		if err != nil {
 			return nil, events.Retry(retryAfter, err.Error())
 		}
@@ -72,6 +72,7 @@ func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Outp
 		if err != nil {
 			return nil, events.Retry(retryAfter, err.Error())
 		}
+		filters := down(list)
 		if len(filters) == 0 || last.Failures > 0 {
 			return nil, events.Done() // a sync that succeeds asks again
 		}
@@ -207,11 +208,11 @@ func (s *Stage) attend(ctx context.Context, url string, filters []events.Filter,
 				return err
 			}
 		case <-look.C:
-			now, _, err := s.filters(ctx, url)
+			list, _, err := s.jobs(ctx, url)
 			if err != nil {
 				return err
 			}
-			if !slices.EqualFunc(now, filters, func(a, b events.Filter) bool { return a.Key() == b.Key() }) {
+			if !slices.EqualFunc(down(list), filters, func(a, b events.Filter) bool { return a.Key() == b.Key() }) {
 				return errChanged
 			}
 		}

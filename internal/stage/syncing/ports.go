@@ -61,6 +61,8 @@ type Stage struct {
 	// Gone reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62).
 	Gone func(ctx context.Context, e *events.Event) (bool, error)
+	// Rules returns what is synced with a relay. It may change at any time.
+	Rules func(url string) []Rule
 	// Local is the URL of the relay that is to be made complete.
 	Local string
 	// Publish sends what was stored to ingest while a sync goes on.

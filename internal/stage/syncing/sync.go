@@ -11,21 +11,24 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// syncFilter makes the local relay complete for one filter, and adds to the
-// figures, also when it fails.
-func (s *Stage) syncFilter(ctx context.Context, url string, filter events.Filter, known *memory, timing *latency, result *events.SyncFinished) error {
+// syncJob makes the local relay complete for one filter, or the other relay, or
+// both, and adds to the figures, also when it fails.
+func (s *Stage) syncJob(ctx context.Context, url string, j job, known *memory, timing *latency, result *events.SyncFinished) error {
 	local := pair.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local}
 	remote := pair.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
 	remote.Accepts = s.frames(ctx, url)
 	remote.Answers = remote.Accepts
-	r, err := pair.Sync(ctx, local, remote, filter, pair.Options{
-		Direction: pair.Down,
+	r, err := pair.Sync(ctx, local, remote, j.filter, pair.Options{
+		Direction: j.direction,
 		Refused:   known.has,
 		Remember:  func(r pair.Refusal) { known.add(ctx, r) },
 		Now:       s.Now,
 	})
-	result.Missing += r.OnlyB
+	if j.direction&pair.Down != 0 {
+		result.Missing += r.OnlyB
+	}
 	result.Stored += r.ToA
+	result.Sent += r.ToB
 	result.Refused += r.Refused + r.HeldBack
 	result.Invalid += r.Undelivered
 	result.Messages += r.Messages

@@ -1,0 +1,85 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+)
+
+func TestStreamsAreRead(t *testing.T) {
+	list, err := config.Streams([]byte(`
+sync-every: 1h
+streams:
+  friends:
+    dir: both
+    urls: [wss://A.example.com/, "wss://b.example.com"]
+    filter: {"kinds": [0, 1], "#t": ["nostr"]}
+    since: 720h
+    until: 2026-01-01
+  text:
+    dir: up
+    urls: [wss://a.example.com]
+    filter: '{"authors":["x"]}'
+    writers: true
+  writers:
+    filter: {kinds: [1]}
+`), false)
+	if err != nil || len(list) != 3 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	f, x, w := list[0], list[1], list[2]
+	if f.Name != "friends" || !f.Up || !f.Down || len(f.URLs) != 2 || f.URLs[0] != "wss://a.example.com" || f.Writers ||
+		len(f.Filter.Kinds) != 2 || f.Filter.Tags["t"][0] != "nostr" || f.Since != "720h" || f.Until == "" {
+		t.Errorf("friends: %+v", f)
+	}
+	if !x.Up || x.Down || !x.Writers || x.Filter.Authors[0] != "x" {
+		t.Errorf("text: %+v", x)
+	}
+	if w.Up || !w.Down || !w.Writers || w.URLs != nil {
+		t.Errorf("writers: %+v", w)
+	}
+	for _, none := range []string{"", "sync-every: 1h", "streams:"} {
+		if list, err := config.Streams([]byte(none), false); err != nil || len(list) != 0 {
+			t.Errorf("%q: %v, %v", none, list, err)
+		}
+	}
+}
+
+func TestMistakesInStreamsAreNamed(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"streams: 5":                                        "streams: want a section for each stream",
+		"streams: {a: 5}":                                   "streams: a: want a section with some of the keys dir, filter",
+		"streams: {a: {fliter: {}}}":                        `streams: a: unknown key "fliter"; did you mean "filter"?`,
+		"streams: {a: {filter: {kind: [1]}}}":               `streams: a: filter: filter: unknown key "kind"`,
+		"streams: {a: {filter: {limit: 5}}}":                "streams: a: filter: a limit has no meaning",
+		"streams: {a: {filter: [1]}}":                       "streams: a: filter: filter: not a JSON object",
+		"streams: {a: {dir: sideways}}":                     "streams: a: dir: sideways is none of down, up and both",
+		"streams: {a: {urls: wss://a.example.com}}":         "streams: a: urls: want a list",
+		"streams: {a: {urls: [https://a.example.com]}}":     "streams: a: urls: relay url",
+		"streams: {a: {urls: [wss://127.0.0.1]}}":           "private",
+		"streams: {a: {since: yesterday}}":                  `streams: a: since: "yesterday" is neither`,
+		"streams: {a: {writers: maybe}}":                    "streams: a: writers: maybe is neither true nor false",
+		"streams: {a: {":                                    "config file:",
+		"streams: {a: {urls: [wss://a.example.com], a: 1}}": `unknown key "a"`,
+	} {
+		if _, err := config.Streams([]byte(yaml), false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", yaml, err, want)
+		}
+	}
+	// When a worker starts, they are a mistake in the configuration.
+	if _, err := parse(t, "streams: {a: {fliter: {}}}"); err == nil || !strings.Contains(err.Error(), `did you mean "filter"?`) {
+		t.Errorf("at the start: %v", err)
+	}
+	if _, err := parse(t, "streems: {}"); err == nil || !strings.Contains(err.Error(), `did you mean "streams"?`) {
+		t.Errorf("at the start: %v", err)
+	}
+	if _, err := parse(t, "streams: {a: {urls: [wss://a.example.com]}}", "--since", "720h", "--kinds", "1,3", "--live", "0"); err != nil {
+		t.Error(err)
+	}
+	for flag, value := range map[string]string{"--live": "501", "--since": "yesterday"} {
+		if _, err := parse(t, "", flag, value); err == nil || !strings.Contains(err.Error(), flag+":") {
+			t.Errorf("%s %s: %v", flag, value, err)
+		}
+	}
+}

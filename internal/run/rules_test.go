@@ -1,0 +1,96 @@
+package run
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+)
+
+func TestTheMostParticularRuleHolds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write := func(text string) *rules {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := newRules(config.Config{File: path, Sync: config.Syncing{Mentions: true, Kinds: []int{7}}}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	flags := write("sync-every: 1h").of("wss://x.example.com")
+	if len(flags) != 1 || !flags[0].Writers || !flags[0].Mentions || flags[0].Named || flags[0].Direction != pair.Down || flags[0].Filter.Kinds[0] != 7 {
+		t.Errorf("by the flags: %+v", flags)
+	}
+	r := write("streams: {a: {urls: [wss://a.example.com], dir: both}, b: {urls: [wss://a.example.com], filter: {kinds: [1]}, since: 720h}, c: {writers: false}}")
+	both := r.of("wss://a.example.com")
+	if len(both) != 2 || !both[0].Named || both[0].Direction != pair.Both || both[0].Mentions || both[1].Filter.Kinds[0] != 1 {
+		t.Errorf("by name: %+v", both)
+	}
+	if at := both[1].Filter.Since; at%(24*3600) != 0 || time.Since(time.Unix(at, 0)) < 720*time.Hour || time.Since(time.Unix(at, 0)) > 744*time.Hour {
+		t.Errorf("since 720 hours ago is %d", at)
+	}
+	others := r.of("wss://x.example.com")
+	if len(others) != 1 || others[0].Writers || others[0].Named || !others[0].Mentions || others[0].Filter.Kinds != nil {
+		t.Errorf("of the others: %+v", others)
+	}
+	if urls, cause := r.named(); len(urls) != 1 || !strings.HasPrefix(cause, "config:") {
+		t.Errorf("named are %v, %s", urls, cause)
+	}
+}
+
+func TestTheFileIsReadAgainAndAWrongOneChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "config.yaml")
+		write := func(text string) {
+			t.Helper()
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * lookEvery)
+		}
+		write("streams: {a: {urls: [wss://a.example.com]}}")
+		var log strings.Builder
+		r, err := newRules(config.Config{File: path}, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.watch(ctx, func(context.Context) error { told++; return nil }) }()
+		time.Sleep(time.Minute)
+		if told != 0 {
+			t.Errorf("told of %d changes", told)
+		}
+		write("streams: {a: {fliter: {}}}")
+		write("streams: {a: {fliter: {}}}")
+		if n := strings.Count(log.String(), "did you mean"); told != 0 || n != 1 || len(r.of("wss://a.example.com")) != 1 || !r.of("wss://a.example.com")[0].Named {
+			t.Errorf("a wrong file: told %d times, complained %d times: %s", told, n, log.String())
+		}
+		write("streams: {b: {urls: [wss://b.example.com], dir: up}}")
+		if list := r.of("wss://b.example.com"); told != 1 || list[0].Direction != pair.Up || r.of("wss://a.example.com")[0].Named {
+			t.Errorf("told %d times, %+v", told, list)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if told != 1 || !r.of("wss://b.example.com")[0].Named {
+			t.Error("a file that is gone changes something")
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
