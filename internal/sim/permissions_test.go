@@ -265,7 +265,7 @@ func (w *world) doIngest(ctx context.Context, js jetstream.JetStream, round int)
 		w.Fatal(err)
 	}
 	t := &ingest.Tail{
-		URL: relayURL(round), Cursors: cursors, Publish: b.Publish,
+		URL: relayURL(round), Cursors: cursors, Publish: b.Publish, Seen: ingest.NewSeen(),
 		Follow: func(ctx context.Context, _ func() int64, handle func(context.Context, events.Event) error, caughtUp func(context.Context, int64) error) error {
 			return errors.Join(handle(ctx, note(w.T, key, "from a tail")), caughtUp(ctx, time.Now().Unix()))
 		},
@@ -311,6 +311,9 @@ func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) 
 		w.send(events.NoteMissingSubject(id), events.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
 	}
 	_, _ = run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
+	if _, err := js.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, events.StageFetcher, make(chan *nats.Msg, 1)); err != nil {
+		w.Error(err)
+	}
 	serve(w, ctx, js, events.NameNoteFetch, events.ServiceNoteFetch)
 }
 

@@ -29,6 +29,7 @@ type access struct {
 	buckets   []bucketAccess
 	serves    map[string]string // name and subject of NATS services
 	calls     []string          // subjects of NATS services
+	listens   []string          // subjects outside of JetStream
 }
 
 type bucketAccess struct {
@@ -74,8 +75,9 @@ var stageAccess = map[string]access{
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true}, {name: BucketLinks, lists: true}, {name: BucketLost, get: true, put: true},
 		},
-		serves: map[string]string{NameNoteFetch: ServiceNoteFetch},
-		calls:  []string{ServiceListResolve},
+		serves:  map[string]string{NameNoteFetch: ServiceNoteFetch},
+		calls:   []string{ServiceListResolve},
+		listens: []string{SubjectDAGWanted}, // in builds with the tag scionic
 	},
 }
 
@@ -142,6 +144,7 @@ func PermissionsOf(name string) (Permissions, bool) {
 			p.Subscribe = append(p.Subscribe, "$SRV."+verb, "$SRV."+verb+"."+service, "$SRV."+verb+"."+service+".*")
 		}
 	}
+	p.Subscribe = append(p.Subscribe, a.listens...)
 	slices.Sort(p.Subscribe)
 	return p, true
 }
