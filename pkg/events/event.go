@@ -66,8 +66,11 @@ func ParseEvent(data []byte) (Event, error) {
 	if len(data) > MaxEventBytes {
 		return e, fmt.Errorf("event: %d bytes, at most %d are accepted", len(data), MaxEventBytes)
 	}
-	if err := json.Unmarshal(data, &e); err != nil {
-		return e, fmt.Errorf("event: not a JSON event: %w", err)
+	if !decodeFast(data, &e) {
+		e = Event{}
+		if err := json.Unmarshal(data, &e); err != nil {
+			return e, fmt.Errorf("event: not a JSON event: %w", err)
+		}
 	}
 	return e, e.Check()
 }
@@ -115,7 +118,14 @@ func (e *Event) CheckTime(now int64) error {
 // Hash returns the id that the event ought to have: hex of the SHA-256 of its
 // NIP-01 serialisation.
 func (e *Event) Hash() string {
-	b := make([]byte, 0, 256+len(e.Content))
+	size := 128 + len(e.Content) + len(e.Content)/16
+	for _, t := range e.Tags {
+		size += 3
+		for _, s := range t {
+			size += len(s) + 3
+		}
+	}
+	b := make([]byte, 0, size) // most often enough
 	b = append(b, `[0,"`...)
 	b = append(b, e.PubKey...)
 	b = append(b, `",`...)
@@ -147,10 +157,16 @@ func (e *Event) Hash() string {
 // every signer hashes: the seven escapes of NIP-01, \u00XX for the other
 // control characters, everything else verbatim.
 func appendJSONString(b []byte, s string) []byte {
-	const digits = "0123456789abcdef"
 	b = append(b, '"')
+	from := 0 // what is verbatim is copied at once
 	for i := range len(s) {
-		switch c := s[i]; c {
+		c := s[i]
+		if !escaped[c] {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		from = i + 1
+		switch c {
 		case '"', '\\':
 			b = append(b, '\\', c)
 		case '\n':
@@ -164,15 +180,21 @@ func appendJSONString(b []byte, s string) []byte {
 		case '\f':
 			b = append(b, `\f`...)
 		default:
-			if c < 0x20 {
-				b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-			} else {
-				b = append(b, c)
-			}
+			const digits = "0123456789abcdef"
+			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
 		}
 	}
-	return append(b, '"')
+	return append(append(b, s[from:]...), '"')
 }
+
+// escaped are the bytes that do not stand for themselves in a JSON string.
+var escaped = func() (t [256]bool) {
+	for c := range 0x20 {
+		t[c] = true
+	}
+	t['"'], t['\\'] = true, true
+	return t
+}()
 
 // IsHex reports whether s is exactly n bytes in lower-case hex.
 func IsHex(s string, n int) bool {

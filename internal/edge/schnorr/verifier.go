@@ -14,6 +14,10 @@ import (
 const (
 	// maxBatch is where larger batches gain little; it takes about 6 ms.
 	maxBatch = 256
+	// gather is how long an event waits for another that follows it, and
+	// mostGather how long it waits while others keep coming.
+	gather     = 4 * time.Millisecond
+	mostGather = 20 * time.Millisecond
 	// A sender is a suspect while it has sent at least suspectAfter bad
 	// signatures and one in suspectShare lately. In a full batch that would
 	// be eight bad ones, which quadruple its cost.
@@ -31,17 +35,19 @@ const (
 	maxSenders = 1000
 )
 
-// Verifier checks signatures for many callers with [VerifyAll]. What comes
-// while batches are being verified makes the next one, so that batches are as
-// large as the load is high, and an event that comes alone is verified at
-// once. The zero value is ready; its methods may be called concurrently.
+// Verifier checks signatures for many callers with [VerifyAll]. An event that
+// comes alone is verified at once. One that comes soon after another waits a
+// moment, and for what is being verified, so that batches are as large as the
+// load is high. The zero value is ready; its methods may be called concurrently.
 //
 // A sender of many bad signatures is taken out of the batches, which its
 // events make slow for all the others, and verified one by one at a low rate.
 type Verifier struct {
 	mu      sync.Mutex
-	waiting []*request
+	waiting []*request // oldest first
 	workers int
+	last    time.Time     // when a request came
+	full    chan struct{} // tells a worker that waits of a full batch
 	senders map[string]*sender
 }
 
@@ -49,6 +55,7 @@ type Verifier struct {
 type request struct {
 	event  *events.Event
 	sender string
+	until  time.Time // it waits for others so long
 	err    error
 	done   chan struct{}
 }
@@ -81,10 +88,27 @@ func (v *Verifier) Verify(from string, e *events.Event) error {
 		v.mu.Unlock()
 		return v.verifySuspect(r, limit)
 	}
+	if v.full == nil {
+		v.full = make(chan struct{}, 1)
+	}
+	now := time.Now()
+	r.until = now
+	if now.Sub(v.last) < gather {
+		r.until = now.Add(mostGather)
+	}
+	v.last = now
 	v.waiting = append(v.waiting, r)
-	if v.workers < runtime.GOMAXPROCS(0) {
+	full := len(v.waiting)%maxBatch == 0
+	// Two workers would halve the batches: another is for what one cannot do.
+	if v.workers == 0 || full && v.workers < runtime.GOMAXPROCS(0) {
 		v.workers++
 		go v.work()
+	}
+	if full {
+		select {
+		case v.full <- struct{}{}:
+		default: // told before
+		}
 	}
 	v.mu.Unlock()
 	<-r.done
@@ -105,18 +129,11 @@ func (v *Verifier) verifySuspect(r *request, limit *rate.Limiter) error {
 // work verifies batches until nothing waits.
 func (v *Verifier) work() {
 	for {
-		v.mu.Lock()
-		n := min(len(v.waiting), maxBatch)
-		if n == 0 {
-			v.workers--
-			v.mu.Unlock()
+		batch := v.take()
+		if len(batch) == 0 {
 			return
 		}
-		batch := v.waiting[:n:n]
-		v.waiting = v.waiting[n:]
-		v.mu.Unlock()
-
-		all := make([]*events.Event, n)
+		all := make([]*events.Event, len(batch))
 		for i, r := range batch {
 			all[i] = r.event
 		}
@@ -132,6 +149,34 @@ func (v *Verifier) work() {
 			close(r.done)
 		}
 	}
+}
+
+// take waits for a batch and returns it, or ends the worker with none.
+func (v *Verifier) take() []*request {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for 0 < len(v.waiting) && len(v.waiting) < maxBatch {
+		wait := min(time.Until(v.waiting[0].until), time.Until(v.last.Add(gather)))
+		if wait <= 0 {
+			break
+		}
+		v.mu.Unlock()
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-v.full:
+			timer.Stop()
+		}
+		v.mu.Lock()
+	}
+	n := min(len(v.waiting), maxBatch) // another worker may have been faster
+	if n == 0 {
+		v.workers--
+		return nil
+	}
+	batch := v.waiting[:n:n]
+	v.waiting = v.waiting[n:]
+	return batch
 }
 
 // remember counts a verdict for its sender.

@@ -25,9 +25,29 @@ func TestVerifierAnswersEveryCaller(t *testing.T) {
 				}()
 			}
 		}
+		time.Sleep(2 * gather)
 		synctest.Wait()
 		if v.workers != 0 || len(v.waiting) != 0 {
 			t.Errorf("%d workers and %d requests are left", v.workers, len(v.waiting))
+		}
+	})
+}
+
+func TestAnEventWaitsForOthersAMomentAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var v Verifier
+		e := signed(t, secrets(t, 1)[0], 1)
+		for _, tc := range []struct{ pause, want time.Duration }{
+			{0, 0}, {time.Second, 0}, {gather / 2, gather}, {0, 0}, {gather - 1, gather},
+		} {
+			time.Sleep(tc.pause)
+			began := time.Now()
+			if err := v.Verify("relay", &e); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != tc.want {
+				t.Errorf("after a pause of %s it took %s, want %s", tc.pause, took, tc.want)
+			}
 		}
 	})
 }
@@ -62,8 +82,8 @@ func TestSuspectsPayAlone(t *testing.T) {
 			} else if late.RetryAfter() <= 0 {
 				t.Fatal("no other try")
 			}
-			honest()
 		}
+		honest()
 		if looked != suspectRate {
 			t.Errorf("%d events of a suspect were looked at in no time, want %d", looked, suspectRate)
 		}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// processes measures the ingest binary in its three roles.
+func (b *bench) processes() error {
+	if err := b.build("relaymesh", "ingest"); err != nil {
+		return err
+	}
+	like, err := recorded()
+	if err != nil {
+		return err
+	}
+	all, err := replay(like, b.events, signer{})
+	if err != nil {
+		return err
+	}
+	server := exec.Command(filepath.Join(b.dir, "relaymesh"), "nats", "--data", filepath.Join(b.dir, "nats"), "--listen", "127.0.0.1:0", "--log-level", "error")
+	server.Stderr = os.Stderr
+	url, err := firstLine(server)
+	if err != nil {
+		return err
+	}
+	defer stop(server)
+	if out, err := exec.Command(filepath.Join(b.dir, "relaymesh"), "provision", "--nats", url).CombinedOutput(); err != nil {
+		return fmt.Errorf("provision: %w\n%s", err, out)
+	}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(1000))
+	if err != nil {
+		return err
+	}
+	if err := b.stage(js, url, all); err != nil {
+		return err
+	}
+	if err := b.stdin(js, url, all); err != nil {
+		return err
+	}
+	return b.plugin(server.Process, url, all)
+}
+
+// stage measures the stage itself: what comes on event.received goes out as
+// facts and wake-ups.
+func (b *bench) stage(js jetstream.JetStream, url string, all []events.Event) error {
+	args := []string{"--nats", url, "--log-level", "error"}
+	p, err := b.ingest(nil, args...)
+	if err != nil {
+		return err
+	}
+	defer stop(p)
+	// The first events make the connections and the authors.
+	warm := len(all) / 10
+	if err := b.through(js, all[:warm]); err != nil {
+		return err
+	}
+	before, began := cpuOf(p.Process), time.Now()
+	if err := b.through(js, all[warm:]); err != nil {
+		return err
+	}
+	took, wall := cpuOf(p.Process)-before, time.Since(began)
+	n := len(all) - warm
+	fmt.Printf("ingest, %d new events: %.1f µs of CPU each, %.0f/s by the wall, peak memory %d MiB\n", n, us(took, n), float64(n)/wall.Seconds(), peak(p.Process)>>20)
+	b.least("new events/s/core through NATS and out again", 1e6/us(took, n), 10_000)
+
+	before = cpuOf(p.Process)
+	if err := b.through(js, all[warm:]); err != nil {
+		return err
+	}
+	fmt.Printf("ingest, the same events again, past the server's window: %.1f µs of CPU each\n", us(cpuOf(p.Process)-before, n))
+	if p := b.profile; p != "" {
+		fmt.Println("a profile is taken by --admin and pprof; see docs/operating.md", p)
+	}
+	return nil
+}
+
+// through publishes events, without a Nats-Msg-Id, and waits until ingest has
+// handled them.
+func (b *bench) through(js jetstream.JetStream, all []events.Event) error {
+	for i := range all {
+		if _, err := js.PublishAsync(events.SubjectEventReceived, events.Encode(all[i]), jetstream.WithStallWait(time.Minute)); err != nil {
+			return err
+		}
+	}
+	<-js.PublishAsyncComplete()
+	for {
+		s, err := js.Stream(context.Background(), events.StreamIntake)
+		if err != nil {
+			return err
+		}
+		if s.CachedInfo().State.Msgs == 0 {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// stdin measures how duplicates are passed over: a file of which nine in ten
+// lines are.
+func (b *bench) stdin(js jetstream.JetStream, url string, all []events.Event) error {
+	distinct := all[:min(len(all), 10_000)]
+	var once bytes.Buffer
+	for i := range distinct {
+		once.Write(append(events.Encode(distinct[i]), '\n'))
+	}
+	run := func(times int) (took time.Duration, err error) {
+		file := filepath.Join(b.dir, "events.jsonl")
+		if err := os.WriteFile(file, bytes.Repeat(once.Bytes(), times), 0o600); err != nil {
+			return 0, err
+		}
+		in, err := os.Open(file)
+		if err != nil {
+			return 0, err
+		}
+		defer in.Close()
+		p, err := b.ingest(in, "stdin", "--nats", url, "--log-level", "error")
+		if err != nil {
+			return 0, err
+		}
+		if err := p.Wait(); err != nil {
+			return 0, err
+		}
+		stream, err := js.Stream(context.Background(), events.StreamIntake)
+		if err != nil {
+			return 0, err
+		}
+		return p.ProcessState.SystemTime() + p.ProcessState.UserTime(), stream.Purge(context.Background())
+	}
+	const more = 50
+	first, err := run(1)
+	if err != nil {
+		return err
+	}
+	repeated, err := run(1 + more)
+	if err != nil {
+		return err
+	}
+	n := more * len(distinct)
+	fmt.Printf("ingest stdin: %.1f µs of CPU for a new event, %.2f µs for a duplicate\n", us(first, len(distinct)), us(repeated-first, n))
+	b.least("duplicates/s/core", 1e6/us(repeated-first, n), 150_000)
+	return nil
+}
+
+// plugin measures the memory of the plugin while NATS does not answer for as
+// many events as come in a minute at 1,600 a second.
+func (b *bench) plugin(server *os.Process, url string, all []events.Event) error {
+	r, w := io.Pipe()
+	p, err := b.ingest(r, "plugin", "--nats", url, "--log-level", "error")
+	if err != nil {
+		return err
+	}
+	defer stop(p)
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	const n = 60 * 1600
+	began := time.Now()
+	for i := range n {
+		e := all[i%len(all)]
+		if i >= len(all) {
+			e.ID = fmt.Sprintf("%064x", i)
+		}
+		if _, err := fmt.Fprintf(w, `{"event":%s,"receivedAt":1700000000,"sourceInfo":"127.0.0.1","sourceType":"IP4","type":"new"}`+"\n", events.Encode(e)); err != nil {
+			return err
+		}
+	}
+	took := time.Since(began)
+	held := peak(p.Process)
+	err = server.Signal(syscall.SIGCONT)
+	fmt.Printf("ingest plugin, %d events while NATS stands still: answered in %.0f µs each, peak memory %d MiB\n", n, us(took, n), held>>20)
+	b.most("peak memory of the plugin, MiB", float64(held)/(1<<20), 640)
+	return errors.Join(err, w.Close())
+}
+
+func us(d time.Duration, n int) float64 { return float64(d.Nanoseconds()) / float64(n) / 1000 }
+
+func (b *bench) build(names ...string) error {
+	args := []string{"build", "-trimpath", "-o", b.dir + "/"}
+	for _, name := range names {
+		args = append(args, "./cmd/"+name)
+	}
+	build := exec.Command("go", args...)
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (b *bench) ingest(in io.Reader, args ...string) (*exec.Cmd, error) {
+	p := exec.Command(filepath.Join(b.dir, "ingest"), args...)
+	p.Stdin, p.Stderr = in, os.Stderr
+	return p, p.Start()
+}
+
+func stop(p *exec.Cmd) {
+	_ = p.Process.Signal(syscall.SIGTERM)
+	_ = p.Wait()
+}
+
+// firstLine starts a program and returns the first line that it prints.
+func firstLine(p *exec.Cmd) (string, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	p.Stdout = w
+	if err := p.Start(); err != nil {
+		return "", err
+	}
+	w.Close()
+	var line []byte
+	for one := make([]byte, 1); ; {
+		if _, err := r.Read(one); err != nil {
+			return "", fmt.Errorf("%s ended: %w", p.Path, err)
+		}
+		if one[0] == '\n' {
+			return string(line), nil
+		}
+		line = append(line, one[0])
+	}
+}
+
+// cpuOf is the CPU time that a process has used.
+func cpuOf(p *os.Process) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * (time.Second / 100) // clock ticks
+}
+
+// peak is the most memory that a process has held, in bytes.
+func peak(p *os.Process) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
