@@ -84,7 +84,7 @@ harness: go-version ## Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/negentropy-harness ./cmd/negentropy-harness
 
-bench: bench-negentropy bench-sync bench-fetch bench-dht ## Run all benchmarks
+bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-dht ## Run all benchmarks
 
 bench-negentropy: go-version ## Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
@@ -94,6 +94,9 @@ bench-sync: go-version ## Sync two khatru relays of 200,000 events, beside go-no
 
 bench-fetch: go-version ## Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
 	cd bench/fetch && $(GO) run .
+
+bench-ingest: go-version ## Verify signatures beside go-nostr and libsecp256k1, and measure the ingest process (a C compiler; 5 minutes)
+	cd bench/ingest && $(GO) run .
 
 bench-dht: go-version ## Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
 	$(GO) run ./internal/edge/mainline/dhtbench

@@ -22,7 +22,6 @@ func run() (err error) {
 	}
 	b := bench{}
 	flag.IntVar(&b.events, "events", 40_000, "new events that go through the pipeline")
-	flag.StringVar(&b.profile, "profile", "", "write a CPU profile of the ingest process there")
 	only := flag.String("only", "", "verification or process")
 	flag.Parse()
 	if b.dir, err = os.MkdirTemp("", "bench-ingest-"); err != nil {
@@ -49,9 +48,9 @@ func run() (err error) {
 }
 
 type bench struct {
-	dir, profile string
-	events       int
-	missed       bool
+	dir    string
+	events int
+	missed bool
 }
 
 // least prints a goal's line: what was measured and what is wanted at least.

@@ -104,6 +104,7 @@ func TestSubjectsDocIsFresh(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString("<!-- Generated from pkg/events by: go test ./pkg/events -update -->\n# Subjects, streams and buckets\n\n")
 	b.WriteString("Public subjects (anyone with the permission may publish): `event.received`, `author.seen`, `relaylist.signed`,\n`relay.discovered`, `note.missing`. Everything keyed (`author.seen.<pubkey>`, …) is internal.\n")
+	b.WriteString("Give an event its id as `Nats-Msg-Id`, and name yourself in the header `" + events.HeaderSender + "`.\n")
 	b.WriteString("Services: `" + events.ServiceNoteFetch + "` (fetchers), `" + events.ServiceListResolve + "` (dhtworkers).\n\n")
 	b.WriteString("## Streams\n\n| stream | subjects | holds | behaviour |\n|---|---|---|---|\n")
 	for _, s := range events.Streams() {
