@@ -18,9 +18,10 @@ const retryAfter = 2 * time.Second
 // Stage is the handler of ingest and its ports. Make it with [New].
 type Stage struct {
 	Ports
-	known *recent[string, known]
-	seen  *recent[string, struct{}]
-	quota quota
+	known    *recent[string, known]
+	followed *recent[string, string] // list ids by source and author
+	seen     *recent[string, struct{}]
+	quota    quota
 }
 
 // Ports are what ingest needs of the world.
@@ -55,7 +56,7 @@ type Ports struct {
 func New(p Ports) *Stage {
 	return &Stage{
 		Ports: p,
-		known: newRecent[string, known](knownAuthors), seen: newRecent[string, struct{}](seenEvents),
+		known: newRecent[string, known](knownAuthors), followed: newRecent[string, string](knownAuthors), seen: newRecent[string, struct{}](seenEvents),
 		quota: quota{perMinute: p.Policy.MissingPerMinute},
 	}
 }
@@ -64,8 +65,8 @@ const (
 	// seenEvents is how many ids are remembered at least; twice as many are
 	// 35 MiB.
 	seenEvents = 1 << 17
-	// knownAuthors is how many authors are remembered at least; twice as many
-	// are 25 MiB.
+	// knownAuthors is how many authors and lists are remembered at least; twice
+	// as many are 25 MiB each.
 	knownAuthors = 1 << 16
 )
 
@@ -227,11 +228,13 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 	if k, found := s.known.get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
 		return nil, nil
 	}
+	var before events.List
 	author, err := s.Authors.Update(ctx, pubkey, func(old events.Author, found bool) (events.Author, bool) {
 		next := learnKey(pubkey, old, claim)
 		changed := !found || next.DHTKey != old.DHTKey || next.DHTKeyAt != old.DHTKeyAt
 		if f != nil && f.list != nil {
 			var newer bool
+			before = old.Lists[f.via]
 			next, newer = learnList(next, f.via, *f.list)
 			changed = changed || newer
 		}
@@ -245,22 +248,8 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 	}
 	var out []events.Output
 	if f != nil && f.list != nil {
-		// Also for an older list: a worker may have died over it halfway.
-		list, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, f.via, author.Lists[f.via])
-		if err != nil {
+		if out, err = s.follow(ctx, pubkey, f, before, author.Lists[f.via], claim.again); err != nil {
 			return nil, err
-		}
-		if list.ID == f.list.ID {
-			out = discovered(list.Write, pubkey, f.via, list.ID)
-		}
-		if s.Mentions {
-			if err := stage.FollowReaders(ctx, s.Links, pubkey, f.via, list); err != nil {
-				return nil, err
-			}
-			if list.ID == f.list.ID {
-				only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return slices.Contains(list.Write, url) })
-				out = append(out, discovered(only, pubkey, f.via, list.ID)...)
-			}
 		}
 	}
 	if author.NextResolve <= now {
@@ -273,6 +262,38 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 		})
 	}
 	s.known.put(pubkey, remember(author, now, int64(s.ResolveEvery/time.Second)))
+	return out, nil
+}
+
+// follow makes the links of an author those of the list that is stored now, and
+// says which relays are to be looked at. before is the list that was stored
+// when the author was read: if that is one that this stage has followed and it
+// names the same relays, there is nothing to do, which is what most new lists
+// are like.
+func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, list events.List, again bool) (out []events.Output, err error) {
+	key := f.via + "." + pubkey
+	if id, found := s.followed.get(key); found && id == before.ID && !again && slices.Equal(before.Write, list.Write) && slices.Equal(before.Read, list.Read) {
+		s.followed.put(key, list.ID)
+		return nil, nil
+	}
+	// Also for an older list: a worker may have died over it halfway.
+	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, f.via, list)
+	if err != nil {
+		return nil, err
+	}
+	if list.ID == f.list.ID {
+		out = discovered(list.Write, pubkey, f.via, list.ID)
+	}
+	if s.Mentions {
+		if err := stage.FollowReaders(ctx, s.Links, pubkey, f.via, list); err != nil {
+			return nil, err
+		}
+		if list.ID == f.list.ID {
+			only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return slices.Contains(list.Write, url) })
+			out = append(out, discovered(only, pubkey, f.via, list.ID)...)
+		}
+	}
+	s.followed.put(key, list.ID)
 	return out, nil
 }
 

@@ -30,6 +30,8 @@ func (m *memory[T]) Update(_ context.Context, key string, change func(T, bool) (
 	return value, nil
 }
 
+func (m *memory[T]) Each(context.Context, string, func(string, T) error) error { return nil }
+
 // bench is a stage whose events are signed by the word "signed".
 type bench struct {
 	*Stage
@@ -117,6 +119,40 @@ func TestAKnownAuthorCostsNoKV(t *testing.T) {
 	seen("looked up", 1, false)
 	b.now += 1500
 	seen("due again", 1, true)
+}
+
+// A list that names the same relays as the one before leaves the links alone,
+// unless another worker came in between.
+func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
+	b := newBench(t, Policy{})
+	links := &memory[events.Link]{values: map[string]events.Link{}}
+	b.Links = links
+	list := func(at int64, want int, why string, urls ...string) events.Event {
+		t.Helper()
+		e := textNote(alice, why)
+		e.Kind, e.CreatedAt = kindRelayList, 1_600_000_000+at
+		for _, url := range urls {
+			e.Tags = append(e.Tags, events.Tag{"r", url})
+		}
+		e.ID = e.Hash()
+		asked := links.asked
+		if _, v := b.take(e, 1); !v.IsDone() {
+			t.Fatalf("%s: %v", why, v.Reason())
+		}
+		if got := links.asked - asked; got != want {
+			t.Errorf("%s: links were asked for %d times, want %d", why, got, want)
+		}
+		return e
+	}
+	const one, two = "wss://one.example", "wss://two.example"
+	list(1, 1, "first", one)
+	list(2, 0, "the same relays", one)
+	list(1, 0, "an older one", one)
+	list(3, 2, "another relay", one, two)
+	a := b.authors.values[alice]
+	a.Lists = map[string]events.List{events.ViaNIP65: {Version: 1_600_000_004, ID: id1, Write: []string{two}}}
+	b.authors.values[alice] = a
+	list(5, 2, "after another worker's", one, two)
 }
 
 func TestKnownCoversWhatChangesNothing(t *testing.T) {
