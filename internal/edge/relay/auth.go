@@ -21,9 +21,18 @@ type authState struct {
 	challenge string        // the latest
 	answered  string        // the challenge that was answered last
 	err       error         // how that went
+
+	introduced chan struct{} // closed when the first challenge, which nobody had to ask for, was dealt with; nil before it
 }
 
-// challenged notes an AUTH challenge; a later one replaces it.
+// introduction bounds how long requests wait for an AUTH that no refusal asked
+// for.
+const introduction = 5 * time.Second
+
+// challenged notes an AUTH challenge; a later one replaces it. The first is
+// answered at once if there is a key: some relays leave events out without a
+// word for those who have not said who they are. Later ones are answered when a
+// refusal asks for it, so that a relay cannot make us sign time and again.
 func (c *Conn) challenged(challenge string) {
 	if challenge == "" || len(challenge) > 1024 {
 		return
@@ -34,6 +43,40 @@ func (c *Conn) challenged(challenge string) {
 		close(c.auth.arrived)
 	}
 	c.auth.challenge = challenge
+	if c.opts.Auth == nil || c.auth.introduced != nil {
+		return
+	}
+	done := make(chan struct{})
+	c.auth.introduced = done
+	c.running.Go(func() {
+		defer close(done)
+		if err := c.authenticate(c.ctx); err != nil {
+			c.log.Debug("couldn't answer a challenge", "err", err)
+		}
+	})
+}
+
+// afterIntroduction waits for the AUTH that is under way, if there is one.
+func (c *Conn) afterIntroduction(ctx context.Context) {
+	c.mu.Lock()
+	introduced := c.auth.introduced
+	c.mu.Unlock()
+	if introduced == nil {
+		return
+	}
+	select {
+	case <-introduced:
+		return
+	default:
+	}
+	wait := time.NewTimer(introduction)
+	defer wait.Stop()
+	select {
+	case <-introduced:
+	case <-wait.C:
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
 }
 
 // authenticate answers the relay's latest challenge, once: whoever comes while

@@ -156,8 +156,9 @@ func (c *Conn) tell(elements ...any) {
 	}
 }
 
-// acquire takes a slot of a semaphore.
+// acquire takes a slot of a semaphore, for a request.
 func (c *Conn) acquire(ctx context.Context, slots chan struct{}) error {
+	c.afterIntroduction(ctx)
 	select {
 	case slots <- struct{}{}:
 		return nil
