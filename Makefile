@@ -65,8 +65,10 @@ fuzz: go-version ## Fuzz every parser for FUZZTIME each (10s)
 	  done; done
 FUZZTIME ?= 10s
 
-test-interop: go-version ## Work with other implementations, both ways: of negentropy, of Scionic DAGs
+test-interop: go-version ## Work with other implementations, both ways: of negentropy in Go, JavaScript and Rust, of Scionic DAGs (installs npm packages)
 	cd bench/negentropy && $(GO) test ./...
+	internal/edge/homerelay/interop/install.sh .cache/interop-nip77
+	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -count=1 -timeout 5m ./internal/edge/homerelay/interop
 	cd bench/scionic && $(GO) test ./...
 	$(GO) test -count=1 -tags scionic -run DAG ./internal/sim
 

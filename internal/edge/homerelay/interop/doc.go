@@ -1,0 +1,4 @@
+// Package interop syncs the clients of others with our relay by NIP-77: the one
+// of nostr-tools (JavaScript), and rust-nostr's (the Rust SDK as WebAssembly).
+// Run it with make test-interop, which installs both.
+package interop

@@ -1,0 +1,158 @@
+package interop
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// notes signs n notes; three share a second each.
+func notes(t *testing.T, n int) []events.Event {
+	t.Helper()
+	key, err := schnorr.NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]events.Event, n)
+	for i := range out {
+		out[i] = events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strconv.Itoa(i)}
+		if err := key.SignEvent(&out[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func ids(list []events.Event) []string {
+	out := make([]string, len(list))
+	for i, e := range list {
+		out[i] = e.ID
+	}
+	slices.Sort(out)
+	return out
+}
+
+// serve starts our relay with these events.
+func serve(t *testing.T, list []events.Event) *relay.Conn {
+	t.Helper()
+	r, err := homerelay.Start(t.Context(), homerelay.Config{
+		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	c, err := relay.Dial(t.Context(), r.URL(), relay.Options{AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	group, ctx := errgroup.WithContext(t.Context())
+	for _, e := range list {
+		group.Go(func() error { return c.Publish(ctx, e) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// has lists the relay.
+func has(t *testing.T, c *relay.Conn) []string {
+	t.Helper()
+	var all []events.Event
+	for e, err := range c.Query(t.Context(), events.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return ids(all)
+}
+
+// sync has a client, which holds these events, sync with a relay in both
+// directions, and returns what it sent and received.
+func sync(t *testing.T, dir, url string, holds []events.Event, script string, args ...string) (sent, received []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", append([]string{script, url}, args...)...)
+	cmd.Dir = dir
+	var in, out bytes.Buffer
+	for _, e := range holds {
+		if err := json.NewEncoder(&in).Encode(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &in, &out, t.Output()
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	var report struct{ Sent, Received []string }
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	slices.Sort(report.Sent)
+	slices.Sort(report.Received)
+	return report.Sent, report.Received
+}
+
+// Clients that others wrote end up with what our relay has, and it with what
+// they have, whatever differs and whatever the size of their messages.
+func TestClientsOfOthersSyncWithOurRelay(t *testing.T) {
+	dir := os.Getenv("NIP77_INTEROP")
+	if dir == "" {
+		t.Skip("needs npm packages: see the package documentation")
+	}
+	all := notes(t, 900)
+	clients := map[string][]string{
+		"nostr-tools, no frame limit":       {"nostr-tools.mjs", "1000000000"},
+		"nostr-tools, frame limit of 4,096": {"nostr-tools.mjs", "4096"},
+		"rust-nostr":                        {"rust-nostr.mjs"},
+	}
+	for name, client := range clients {
+		for differing, part := range map[string]struct{ theirs, ours [2]int }{
+			"both have something": {[2]int{0, 600}, [2]int{250, 900}},
+			"the client has more": {[2]int{0, 900}, [2]int{0, 870}},
+			"the client is empty": {[2]int{}, [2]int{0, 400}},
+			"our relay is empty":  {[2]int{0, 300}, [2]int{}},
+			"both have the same":  {[2]int{0, 300}, [2]int{0, 300}},
+		} {
+			t.Run(name+"/"+differing, func(t *testing.T) {
+				theirs, ours := all[part.theirs[0]:part.theirs[1]], all[part.ours[0]:part.ours[1]]
+				without := func(list, other []events.Event) []string {
+					known := ids(other)
+					return slices.DeleteFunc(ids(list), func(id string) bool { return slices.Contains(known, id) })
+				}
+				c := serve(t, ours)
+				sent, received := sync(t, dir, c.URL(), theirs, client[0], client[1:]...)
+				if want := without(theirs, ours); !slices.Equal(sent, want) {
+					t.Errorf("it sent %d, want %d", len(sent), len(want))
+				}
+				if want := without(ours, theirs); !slices.Equal(received, want) {
+					t.Errorf("it received %d, want %d", len(received), len(want))
+				}
+				union := slices.Concat(ids(theirs), ids(ours))
+				slices.Sort(union)
+				if got := has(t, c); !slices.Equal(got, slices.Compact(union)) {
+					t.Errorf("our relay has %d, want %d", len(got), len(slices.Compact(union)))
+				}
+			})
+		}
+	}
+}
