@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
@@ -33,13 +31,14 @@ type syncCmd struct {
 	Until         string `placeholder:"WHEN" help:"Only events until then."`
 	UploadPrivate bool   `help:"Write direct messages and gift wraps to RELAY_B, too."`
 	NsecFile      string `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
-	JSON          bool   `help:"Print one JSON object a second, one for each event that is refused, and one at the end."`
+	JSON          bool   `help:"Print one JSON object a second to standard output, one for each event that is refused, and one at the end."`
 }
 
 // Help is the long help text.
 func (*syncCmd) Help() string {
 	return "Events travel with their OK awaited, and a last comparison proves that nothing is missing. Relays without " +
-		"NIP-77 are listed instead. With - the figures go to standard error.\n\n" +
+		"NIP-77 are listed instead. How it goes is shown on standard error: a bar on a terminal, else a JSON object a second. " +
+		"With - the figures at the end go there, too.\n\n" +
 		"Exit codes: 0 ok, 1 failed, 2 usage, 3 some events were refused or could not be compared, 130 interrupted."
 }
 
@@ -100,12 +99,14 @@ func (c *syncCmd) Run(ctx context.Context, o *output) error {
 	if err != nil {
 		return err
 	}
-	p := &progress{to: o.out, json: c.JSON, begun: time.Now()}
+	p := &progress{to: o.out, steps: o.err, json: c.JSON, begun: time.Now(), last: time.Now()}
 	if c.A == run.Lines || c.B == run.Lines {
 		p.to = o.err
 	}
-	if f, ok := o.err.(*os.File); ok && !c.JSON && term.IsTerminal(int(f.Fd())) {
-		p.line = f
+	if c.JSON {
+		p.steps = p.to
+	} else {
+		p.bar = newSyncBar(o.err, job.Up, job.Down)
 	}
 	job.Progress = p.step
 	result, err := job.Run(ctx)
@@ -120,8 +121,9 @@ func (c *syncCmd) Run(ctx context.Context, o *output) error {
 
 // progress shows how a sync goes.
 type progress struct {
-	to    io.Writer // figures
-	line  io.Writer // a line that is written over, on a terminal; or nil
+	to    io.Writer // what it has come to
+	steps io.Writer // how it goes, as JSON, if there is no bar
+	bar   *syncBar  // on a terminal
 	json  bool
 	begun time.Time
 
@@ -129,7 +131,7 @@ type progress struct {
 	last time.Time
 }
 
-// report is what --json prints; its fields are stable.
+// report is what is printed as JSON; its fields are stable.
 type report struct {
 	Type    string  `json:"message_type"` // progress, refused or summary
 	Seconds float64 `json:"seconds"`
@@ -145,20 +147,21 @@ type report struct {
 // step takes new figures, and shows them now and then.
 func (p *progress) step(f run.SyncFigures) {
 	every := time.Second
-	if p.line != nil {
+	if p.bar != nil {
 		every /= 5
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if (p.line == nil && !p.json) || time.Since(p.last) < every {
+	if time.Since(p.last) < every {
 		return
 	}
 	p.last = time.Now()
-	if p.json {
-		_ = p.print(report{Type: "progress", Seconds: p.seconds(), SyncFigures: f}) // the end tells, if it cannot be written
+	if p.bar != nil {
+		p.bar.draw(f)
 		return
 	}
-	fmt.Fprintf(p.line, "\r\x1b[K%s", text(f))
+	// The end tells, if it cannot be written.
+	_ = json.NewEncoder(p.steps).Encode(report{Type: "progress", Seconds: p.seconds(), SyncFigures: f})
 }
 
 func (p *progress) seconds() float64 { return float64(time.Since(p.begun).Milliseconds()) / 1000 }
@@ -174,8 +177,8 @@ func text(f run.SyncFigures) string {
 func (p *progress) end(r run.SyncResult, ok bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.line != nil {
-		fmt.Fprint(p.line, "\r\x1b[K")
+	if p.bar != nil {
+		p.bar.clear()
 	}
 	if p.json {
 		var errs []error

@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -14,7 +13,7 @@ func (c *Conn) dispatch(data []byte) error {
 	elements, err := splitArray(data)
 	if err != nil {
 		if id, reason, ok := brokenNegErr(data); ok {
-			c.endNeg(id, negRefusal(reason, 0))
+			c.endNeg(id, negRefusal(reason))
 			return nil
 		}
 		return c.stray(data)
@@ -46,12 +45,8 @@ func (c *Conn) dispatch(data []byte) error {
 	case "NEG-MSG":
 		c.negMessage(id, elements)
 	case "NEG-ERR", "NEG-ERROR":
-		limit := 0
-		if len(elements) > 3 {
-			limit, _ = strconv.Atoi(string(elements[3]))
-		}
 		if reason := reasonAt(elements, 2); !c.again(id, reason) {
-			c.endNeg(id, negRefusal(reason, limit))
+			c.endNeg(id, negRefusal(reason))
 		}
 	default:
 		return c.stray(data)

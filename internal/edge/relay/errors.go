@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -42,7 +41,6 @@ var (
 type RefusedError struct {
 	Prefix  string // machine-readable prefix of NIP-01 in lower case, "" if there is none
 	Message string // the whole text, shortened
-	Max     int    // with ErrTooLarge, the limit that the relay stated, else 0
 	kind    error
 }
 
@@ -78,20 +76,17 @@ var (
 	noNegentropy = regexp.MustCompile(`(?i)negentropy|neg-|envelope|unrecogni[sz]ed|invalid|could not parse|failed to parse|unsupported|not supported|disabled|unknown`)
 	// How relays end sessions that they have dropped.
 	sessionGone = regexp.MustCompile(`(?i)^(error: )?closed\b|unknown subscription`)
-	statedCap   = regexp.MustCompile(`\(\s*\d+\s*>\s*(\d+)\s*\)`)
 )
 
-// negRefusal reads the reason of a NEG-ERR, or of what a relay sends in its
-// place; limit is the fourth element of NEG-ERR, 0 if there is none.
-func negRefusal(text string, limit int) *RefusedError {
+// negRefusal reads the reason of a NEG-ERR, or of what a relay sends in its place.
+// Some state how many events they reconcile; the window is halved whatever that
+// is, as they do not say how many it holds.
+func negRefusal(text string) *RefusedError {
 	e := refusal(text)
 	switch {
 	case e.kind != nil || e.Prefix == "restricted":
 	case tooLarge.MatchString(e.Message) && !tooBusy.MatchString(e.Message):
-		e.kind, e.Max = ErrTooLarge, limit
-		if m := statedCap.FindStringSubmatch(e.Message); m != nil && limit == 0 {
-			e.Max, _ = strconv.Atoi(m[1])
-		}
+		e.kind = ErrTooLarge
 	case sessionGone.MatchString(e.Message):
 		e.kind = ErrSessionClosed
 	case tooBusy.MatchString(e.Message):

@@ -16,31 +16,30 @@ func TestNegentropyRefusals(t *testing.T) {
 		name   string
 		answer func(p *peer, id any)
 		want   error
-		max    int
 	}{
-		{"strfry's limit", func(p *peer, id any) { p.send("NEG-ERR", id, "blocked: too many query results", 1_000_000) }, ErrTooLarge, 1_000_000},
+		{"strfry's limit", func(p *peer, id any) { p.send("NEG-ERR", id, "blocked: too many query results", 1_000_000) }, ErrTooLarge},
 		{"limit in prose", func(p *peer, id any) {
 			p.send("NEG-ERR", id, "blocked: too many records (2431002 > 1000000)")
-		}, ErrTooLarge, 1_000_000},
-		{"limit by name", func(p *peer, id any) { p.send("NEG-ERR", id, "error: max_sync_events exceeded") }, ErrTooLarge, 0},
-		{"khatru's label", func(p *peer, id any) { p.send("NEG-ERROR", id, "blocked: too large") }, ErrTooLarge, 0},
+		}, ErrTooLarge},
+		{"limit by name", func(p *peer, id any) { p.send("NEG-ERR", id, "error: max_sync_events exceeded") }, ErrTooLarge},
+		{"khatru's label", func(p *peer, id any) { p.send("NEG-ERROR", id, "blocked: too large") }, ErrTooLarge},
 		{"khatru's unescaped reason", func(p *peer, id any) {
 			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: unexpected "x" too large"]`))
-		}, ErrTooLarge, 0},
+		}, ErrTooLarge},
 		{"unbalanced reason", func(p *peer, id any) {
 			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: one " too large"]`))
-		}, ErrTooLarge, 0},
-		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, ErrNoNegentropy, 0},
-		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, ErrNoNegentropy, 0},
-		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, ErrNoNegentropy, 0},
-		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, ErrNoNegentropy, 0},
-		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, ErrNoNegentropy, 0},
-		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, ErrNoNegentropy, 0},
-		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, ErrSessionClosed, 0},
-		{"auth", func(p *peer, id any) { p.send("NEG-ERR", id, "auth-required: kind 4") }, ErrAuthRequired, 0},
+		}, ErrTooLarge},
+		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, ErrNoNegentropy},
+		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, ErrNoNegentropy},
+		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, ErrNoNegentropy},
+		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, ErrNoNegentropy},
+		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, ErrNoNegentropy},
+		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, ErrNoNegentropy},
+		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, ErrSessionClosed},
+		{"auth", func(p *peer, id any) { p.send("NEG-ERR", id, "auth-required: kind 4") }, ErrAuthRequired},
 		{"two answers", func(p *peer, id any) {
 			p.send("NEG-MSG", id, "6x")
-		}, ErrMisbehaving, 0},
+		}, ErrMisbehaving},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := startFake(t, func(p *peer) {
@@ -53,10 +52,6 @@ func TestNegentropyRefusals(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
-			var refused *RefusedError
-			if errors.As(err, &refused) && refused.Max != c.max {
-				t.Errorf("limit %d, want %d", refused.Max, c.max)
-			}
 		})
 	}
 }
@@ -68,7 +63,7 @@ func TestNegentropyOtherRefusals(t *testing.T) {
 		"blocked: you are not on the list", "restricted: too many things", "PROTOCOL-ERROR",
 		"error: too many concurrent NEG requests", "blocked: too many open subscriptions",
 	} {
-		err := negRefusal(text, 0)
+		err := negRefusal(text)
 		if err.kind != nil {
 			t.Errorf("%q is taken for %v", text, err.kind)
 		}

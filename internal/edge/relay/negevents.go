@@ -71,7 +71,7 @@ func (c *Conn) again(id, reason string) bool {
 // NIP-77 may answer so. Unless the reason is about permission or size, that is
 // what it means.
 func (c *Conn) endNegAsClosed(id, reason string) {
-	why := negRefusal(reason, 0)
+	why := negRefusal(reason)
 	if why.kind == nil && why.Prefix != "restricted" && !tooBusy.MatchString(reason) {
 		why.kind = ErrNoNegentropy
 	}
@@ -92,7 +92,7 @@ func (c *Conn) noticeToNeg(text string) {
 	if s == nil {
 		return
 	}
-	why := negRefusal(text, 0)
+	why := negRefusal(text)
 	if why.kind == nil && !tooBusy.MatchString(text) {
 		return // small talk
 	}

@@ -200,6 +200,24 @@ func TestAcceptedButNotKept(t *testing.T) {
 	}
 }
 
+// Of what is read together, deletions are written and confirmed first.
+func TestDeletionsAreWrittenFirst(t *testing.T) {
+	list := notes(0, 90)
+	for i := range 9 {
+		list[i*10].Kind = 5
+	}
+	a, b := newFake(list...), newFake()
+	var order []int
+	b.refuse = func(e *events.Event) string {
+		order = append(order, e.Kind)
+		return ""
+	}
+	mustSync(t, a, b, options(Up))
+	if first := slices.Repeat([]int{5}, 9); len(order) < 90 || !slices.Equal(order[:9], first) {
+		t.Errorf("%v", order)
+	}
+}
+
 func TestListedButNotDelivered(t *testing.T) {
 	a, b := newFake(), newFake(notes(0, 100)...)
 	b.hides = func(id string) bool { return id < "2" }

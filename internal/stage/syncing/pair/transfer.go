@@ -24,7 +24,8 @@ const (
 	// maxBatchBytes is how much is read before it is written.
 	maxBatchBytes = 8 << 20
 	// readTime bounds one REQ, so that a relay that trickles is dropped.
-	readTime = 3 * time.Minute
+	readTime     = 3 * time.Minute
+	kindDeletion = 5 // NIP-09
 	// tolerated is how many events a side may promise and not deliver before
 	// those that it delivers count: some list what they do not show to us.
 	tolerated = 1000
@@ -122,14 +123,29 @@ func weight(e *events.Event) int {
 	return n
 }
 
-// write writes a batch to a side and waits for every OK.
+// write writes a batch to a side and waits for every OK. Deletions (NIP-09) come
+// first: a relay that knows them refuses what they delete, and shows it to nobody
+// in between.
 func (r *run) write(ctx context.Context, to negentropy.Side, batch []events.Event) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writing)
+	var parts [2][]events.Event
 	for _, e := range batch {
-		group.Go(func() error { return r.writeOne(ctx, to, e) })
+		later := 1
+		if e.Kind == kindDeletion {
+			later = 0
+		}
+		parts[later] = append(parts[later], e)
 	}
-	return group.Wait()
+	for _, part := range parts {
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(writing)
+		for _, e := range part {
+			group.Go(func() error { return r.writeOne(ctx, to, e) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) error {
