@@ -27,7 +27,7 @@ func Sources() []kong.Option {
 	return []kong.Option{
 		kong.DynamicCommand(runCommand, "Run the stage: take in what NATS and the tailed relays bring. The default.", "", &struct{}{}, `default:"1"`),
 		kong.DynamicCommand("plugin", "Be a write-policy plugin of strfry: accept every event at once, and take it in.", "", &plugin{}),
-		kong.DynamicCommand("stdin", "Take in events from standard input, as JSON, one a line.", "", &stdin{}),
+		kong.DynamicCommand("stdin", "Take in events from standard input, as JSON, one a line. Exits with 3 if some of them are not valid.", "", &stdin{}),
 	}
 }
 
