@@ -112,38 +112,3 @@ func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
 		w.noLetters()
 	})
 }
-
-// A relay may hand in the same list as often as it likes.
-func TestAListThatStandsIsNotPutAgainBeforeItsTurn(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.ingest(nil)
-		w.dhtworker(nil)
-		alice := user(w.T, "alice")
-		first := list(w.T, alice, 3, relayURL(1))
-		target := stage.TargetHex(first.Item)
-		wakeUp := func() {
-			w.send(events.RelayListSignedSubject(target), []byte("{}"))
-			time.Sleep(time.Minute)
-		}
-		w.sendEvent(first.DHT)
-		time.Sleep(time.Minute)
-		for range 5 {
-			wakeUp()
-		}
-		if n := len(w.dht.putsOf(target)); n != 1 {
-			w.Errorf("put %d times", n)
-		}
-		w.sendEvent(list(w.T, alice, 4, relayURL(2)).DHT)
-		time.Sleep(time.Minute)
-		wakeUp()
-		if n := len(w.dht.putsOf(target)); n != 2 {
-			w.Errorf("put %d times after a newer list came", n)
-		}
-		time.Sleep(time.Hour)
-		wakeUp()
-		if n := len(w.dht.putsOf(target)); n != 3 {
-			w.Errorf("put %d times after an hour without a schedule", n)
-		}
-		w.noLetters()
-	})
-}

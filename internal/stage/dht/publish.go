@@ -22,8 +22,7 @@ const (
 )
 
 // HandlePublish takes relaylist.signed.<target>: put the record that KV holds for
-// the target, unless it stands already: the same list is handed in as often as a
-// relay likes. The message itself is a wake-up only.
+// the target. The message itself is a wake-up only.
 func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
 	record, found, err := s.Records.Get(ctx, events.RecordKey(m.Key()))
 	if err != nil {
@@ -32,12 +31,7 @@ func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.O
 	if !found {
 		return nil, events.Reject("no record is kept for the target")
 	}
-	now := s.Now().Unix()
-	// A later attempt may be there to say what an earlier one did.
-	if m.Attempt <= 1 && record.VerifiedAt > 0 && !due(record, now, s.RefreshEvery) {
-		return nil, events.Done()
-	}
-	placed, err := s.place(ctx, m.Key(), record, Fresh, now)
+	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
