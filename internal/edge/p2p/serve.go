@@ -49,7 +49,6 @@ type Responder interface {
 
 // serve serves a stream until it ends.
 func (h *Host) serve(s *stream) {
-	defer s.reset()
 	id, addr := s.raw.Conn().RemotePeer().String(), remoteHost(s)
 	log := h.opts.Log.With("peer", id)
 	if why := h.serving.enter(addr, id, time.Now()); why != "" {
@@ -94,14 +93,14 @@ func reason(err error) string {
 // refuse tells the peer why its session ends, if it listens.
 func (s *stream) refuse(why string) {
 	s.timing.idle = min(s.timing.idle, patience)
-	if s.out.torn {
+	if s.out.torn || s.out.message(kindErr, clip(why)) != nil || s.raw.CloseWrite() != nil {
+		s.reset()
 		return
 	}
-	if s.out.message(kindErr, clip(why)) == nil {
-		_ = s.raw.CloseWrite() // whoever reads gets the message before the reset
-		_ = s.raw.SetReadDeadline(time.Now().Add(patience))
-		_, _ = io.CopyN(io.Discard, s.raw, maxHex)
-	}
+	// A reset could overtake the message.
+	_ = s.raw.SetReadDeadline(time.Now().Add(patience))
+	_, _ = io.CopyN(io.Discard, s.raw, maxHex)
+	_ = s.raw.Close() // both sides are done
 }
 
 func (h *Host) answer(ctx context.Context, in *incoming, id string) error {
