@@ -125,7 +125,7 @@ func TestCompletionAndManual(t *testing.T) {
 	if err := os.Unsetenv("COMP_LINE"); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, _ := here("man"); code != 0 || !strings.Contains(stdout, ".SH EXIT STATUS") || !strings.Contains(stdout, "doctor") {
+	if code, stdout, _ := here("man"); code != 0 || !strings.Contains(stdout, `.TH RELAYMESH 1 "" `) || !strings.Contains(stdout, ".SH EXIT STATUS") || !strings.Contains(stdout, "doctor") {
 		t.Errorf("manual: exit code %d, %.400s", code, stdout)
 	}
 }
