@@ -23,6 +23,8 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/khatruhook"
 	"github.com/relaymesh/relaymesh/pkg/outbox"
@@ -156,11 +158,11 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 		_, err := js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 		return err
 	}, outbox.Options{Sender: "ws://khatru"})
-	relay := khatru.NewRelay()
-	relay.Log.SetOutput(io.Discard)
-	relay.StoreEvent = append(relay.StoreEvent, func(context.Context, *nostr.Event) error { return nil })
-	relay.OnEventSaved = append(relay.OnEventSaved, khatruhook.OnEventSaved[*nostr.Event](out))
-	web := httptest.NewServer(relay)
+	server := khatru.NewRelay()
+	server.Log.SetOutput(io.Discard)
+	server.StoreEvent = append(server.StoreEvent, func(context.Context, *nostr.Event) error { return nil })
+	server.OnEventSaved = append(server.OnEventSaved, khatruhook.OnEventSaved[*nostr.Event](out))
+	web := httptest.NewServer(server)
 	defer web.Close()
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -179,16 +181,19 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 		}
 	})
 
-	client, err := nostr.RelayConnect(t.Context(), "ws"+strings.TrimPrefix(web.URL, "http"))
+	client, err := relay.Dial(t.Context(), "ws"+strings.TrimPrefix(web.URL, "http"), relay.Options{AllowPrivate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	post := func(n int) (authors []string) {
 		t.Helper()
 		for range n {
-			key := nostr.GeneratePrivateKey()
-			e := nostr.Event{Kind: 1, CreatedAt: nostr.Now(), Content: "hello \"<&>\" \U0001F40E\n"}
-			if err := e.Sign(key); err != nil {
+			key, err := schnorr.NewSecret()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := events.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: "hello \"<&>\" \U0001F40E\n"}
+			if err := key.SignEvent(&e); err != nil {
 				t.Fatal(err)
 			}
 			if err := client.Publish(t.Context(), e); err != nil {
