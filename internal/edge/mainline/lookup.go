@@ -52,7 +52,7 @@ func (n *candidate) eligible() bool {
 // answer. It has no clock, no socket and no lock; its owner tells it what happened.
 //
 // A node that does not answer in time is passed over at once: the end does not wait for it, and one more node is asked
-// at a time for each that was silent, so that a neighbourhood of dead nodes costs little time.
+// at a time for each (see calm) that was silent, so that a neighbourhood of dead nodes costs little time.
 type lookup struct {
 	target   [20]byte
 	k, alpha int
@@ -61,6 +61,7 @@ type lookup struct {
 	nodes     []*candidate // nearest first; those without an id lead
 	all       []*candidate // that ever were
 	seen      []endpoint   // theirs
+	calm      int          // silent nodes for which one more is asked at a time
 	witnesses int          // how many answers must name a node before it is asked
 	slots     []*candidate // in the order of asking
 	waiting   int          // candidates in state asked
@@ -69,7 +70,7 @@ type lookup struct {
 }
 
 func newLookup(target [20]byte, k, alpha int, crowded func(netip.Addr, []*candidate) bool) *lookup {
-	return &lookup{target: target, k: k, alpha: alpha, crowded: crowded}
+	return &lookup{target: target, k: k, alpha: alpha, crowded: crowded, calm: 1}
 }
 
 // wants reports whether a node would be a new candidate. Most nodes that answers name are not.
@@ -129,7 +130,7 @@ func (l *lookup) insert(n *candidate) {
 // next returns the nearest candidate that should be asked now, nil if it is enough to wait. may asks whether a message
 // may be sent to an address at present; one that may not is left for later.
 func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
-	if l.waiting >= min(l.alpha+l.silence, maxAlpha) || len(l.slots) >= maxQueries {
+	if l.waiting >= min(l.alpha+l.silence/l.calm, maxAlpha) || len(l.slots) >= maxQueries {
 		return nil
 	}
 	near := 0

@@ -134,6 +134,32 @@ func TestOneNodePerAddressAndTwoPerNetwork(t *testing.T) {
 	}
 }
 
+func TestRefreshAsksNobodyThatOnlyOneNodeNames(t *testing.T) {
+	l := newLookup([20]byte{}, 8, 8, noNeighbours)
+	l.add(candidate{Contact: contact(9, "9.1.1.1:2000"), hasID: true}, false)
+	l.corroborate(2)
+	now := time.Now()
+	for n := l.next(always); n != nil; n = l.next(always) {
+		l.answer(l.ask(n, now), &reply{id: n.ID, token: []byte("t")})
+	}
+	invented, live := contact(1, "1.1.1.1:2000"), contact(2, "2.1.1.1:2000")
+	for _, c := range []Contact{invented, live, live} {
+		l.add(candidate{Contact: c, hasID: true}, false)
+		l.name(c)
+	}
+	if l.done() {
+		t.Error("done before all that several name were asked")
+	}
+	if n := l.next(always); n == nil || n.Contact != live {
+		t.Fatalf("asked %v", n)
+	} else {
+		l.answer(l.ask(n, now), &reply{id: n.ID, token: []byte("t")})
+	}
+	if n := l.next(always); n != nil || !l.done() {
+		t.Errorf("asked %v, whom one node names", n)
+	}
+}
+
 func TestNodeCountsUnderTheIDThatItAnswersWith(t *testing.T) {
 	l := newLookup([20]byte{}, 1, 4, noNeighbours)
 	l.add(candidate{Contact: contact(1, "1.1.1.1:2000"), hasID: true}, false) // a stranger's lie

@@ -232,11 +232,26 @@ func TestRecordSurvivesChurn(t *testing.T) {
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
 	res := mustPut(t, node, it)
-	for round := range 4 {
-		closeAll(t, network, res.Holders[:4])
+	gone := make(map[mainline.Contact]bool)
+	var left []mainline.Contact // of the first holders, then of those that came after them, and so on
+	for pass := range 6 {
+		if len(left) == 0 {
+			left = res.Holders
+		}
+		leaving := left[:min(4, len(left))]
+		left = left[len(leaving):]
+		closeAll(t, network, leaving)
+		for _, c := range leaving {
+			gone[c] = true
+		}
 		var err error
 		if res, err = node.Refresh(t.Context(), it, res.Closest); err != nil {
-			t.Fatalf("round %d: %v", round, err)
+			t.Fatalf("pass %d: %v", pass, err)
+		}
+		for _, c := range res.Holders {
+			if gone[c] {
+				t.Errorf("pass %d: %v has left and counts as a holder", pass, c)
+			}
 		}
 	}
 	// The nodes around the target still name those that are gone, so the

@@ -63,6 +63,9 @@ func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search 
 	if opts.OnItem != nil {
 		s.news = make(chan bep44.Item, maxQueries)
 	}
+	if opts.Enough > 0 {
+		s.lookup.calm = 2 // what is asked in haste is asked in vain when the first answers end the lookup
+	}
 	now := time.Now()
 	s.addAll(opts.Seeds, now)
 	if len(opts.Seeds) < opts.K {

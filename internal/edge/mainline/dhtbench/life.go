@@ -23,7 +23,7 @@ type figures struct {
 	getput          cost
 	hourly, strict  cost // a refresh and a renewal each hour
 	sixHourly       cost // a refresh every six hours, which is the default, at steady state
-	steadyLoss      cost // the same if a tenth left each hour, and not those first that came last
+	steadyLoss      cost // the same if hourlyChurn left in each hour
 	put, resolve    cost
 	found, inTwenty int // resolves that found the record, and with at most 20 queries
 	resolved        int
