@@ -29,9 +29,16 @@ func TestRefreshIsNotStoppedByLiars(t *testing.T) {
 		"a newer item":             {itemEntries(newer), newer},
 	} {
 		node := startNode(t, true)
-		liar := startPeer(t, 1, func(p *peer, q heard) { p.reply(q, c.entries) })
 		var mu sync.Mutex
-		puts := 0
+		puts, corrections := 0, 0
+		liar := startPeer(t, 1, func(p *peer, q heard) {
+			mu.Lock()
+			defer mu.Unlock()
+			if q.method == "put" {
+				corrections++
+			}
+			p.reply(q, c.entries)
+		})
 		honest := startPeer(t, 2, func(p *peer, q heard) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -46,7 +53,7 @@ func TestRefreshIsNotStoppedByLiars(t *testing.T) {
 		})
 		res, err := node.Refresh(t.Context(), *ours, []Contact{liar.contact, honest.contact})
 		mu.Lock()
-		sent := puts
+		sent, corrected := puts, corrections
 		mu.Unlock()
 		switch {
 		case c.newer != nil:
@@ -55,6 +62,9 @@ func TestRefreshIsNotStoppedByLiars(t *testing.T) {
 			}
 		case err != nil || res.Superseded != nil || res.Equivocal || sent != 1 || len(res.Holders) == 0:
 			t.Errorf("%s: got %+v, %v, %d puts", what, res, err, sent)
+		}
+		if behind := what == "stale item" || what == "lower seq without value"; behind && corrected != 1 {
+			t.Errorf("%s: the node was put to %d times", what, corrected)
 		}
 	}
 }

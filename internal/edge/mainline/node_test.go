@@ -234,7 +234,7 @@ func TestRecordSurvivesChurn(t *testing.T) {
 	res := mustPut(t, node, it)
 	gone := make(map[mainline.Contact]bool)
 	var left []mainline.Contact // of the first holders, then of those that came after them, and so on
-	for pass := range 6 {
+	for pass := range 4 {
 		if len(left) == 0 {
 			left = res.Holders
 		}
