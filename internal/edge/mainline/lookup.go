@@ -24,7 +24,7 @@ const (
 	slow                  // asked, and not expected any more; a late reply still counts
 	answered              // replied under its id
 	failed                // answered with an error
-	silent                // did not answer another lookup lately: asked only if nobody else answers
+	silent                // did not answer another lookup lately: asked only if too few others answer
 )
 
 // candidate is a node that a lookup may ask.
@@ -155,20 +155,18 @@ func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
 			near++
 		}
 	}
-	if l.waiting == 0 && l.answers == 0 {
-		return l.lastResort(may)
-	}
 	return nil
 }
 
-// lastResort is a node that was silent before, for when nobody answers: perhaps it was our own network that failed.
-func (l *lookup) lastResort(may func(netip.AddrPort) bool) *candidate {
+// relent makes the lookup ask all that it has passed over, because too few others answered: those that were silent before (perhaps it
+// was our own network that failed) and those that only one answer names.
+func (l *lookup) relent() {
+	l.witnesses = 0
 	for _, n := range l.nodes {
-		if n.state == silent && may(n.Addr) {
-			return n
+		if n.state == silent {
+			n.state = fresh
 		}
 	}
-	return nil
 }
 
 // ask notes that n is asked now and returns the slot of the query.
@@ -254,10 +252,6 @@ func (l *lookup) done() bool {
 		case answered:
 			if n.eligible() {
 				near++
-			}
-		case silent:
-			if l.answers == 0 && len(l.slots) < maxQueries {
-				return false
 			}
 		}
 		if near == l.k {

@@ -118,20 +118,25 @@ func (s *search) run(ctx context.Context) error {
 // manySeeds are enough for some of them to be alive even after a night offline.
 const manySeeds = 64
 
-// widen adds many more seeds, and the bootstrap nodes if nobody has answered: for a lookup that came to its end before
-// K nodes had answered.
+// widen adds many more seeds, those that were silent lately, and the bootstrap nodes if nobody has answered: for a lookup that
+// came to its end before K nodes had answered.
 func (s *search) widen() {
+	outbox := s.node.outbox
 	seeds := s.node.seeds(s.lookup.target, manySeeds)
-	routers := s.node.routers.addresses() // may wait for the resolver
+	outbox.mu.Lock()
+	alone := s.lookup.answers == 0
+	outbox.mu.Unlock()
+	var routers []netip.AddrPort
+	if alone {
+		routers = s.node.routers.addresses() // may wait for the resolver
+	}
 	now := time.Now()
-	s.node.outbox.resume(s, func() {
+	outbox.resume(s, func() {
 		s.addAll(seeds, now)
-		s.lookup.witnesses = 0
-		if s.lookup.answers == 0 {
-			for _, addr := range routers {
-				s.lookup.add(candidate{Contact: Contact{Addr: addr}, router: true}, false)
-			}
+		for _, addr := range routers {
+			s.lookup.add(candidate{Contact: Contact{Addr: addr}, router: true}, false)
 		}
+		s.lookup.relent()
 		s.breadth = wide
 	})
 }
