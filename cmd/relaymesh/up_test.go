@@ -112,6 +112,10 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = first.Wait() // it was killed
+	// All nodes that it remembers are gone.
+	if err := dht.Close(); err != nil {
+		t.Error(err)
+	}
 
 	forgetful := network(t)
 	start(t, "relaymesh is up", up(forgetful)...)
