@@ -69,6 +69,7 @@ test-interop: go-version ## Work with other implementations, both ways: of negen
 	cd bench/negentropy && $(GO) test ./...
 	internal/edge/homerelay/interop/install.sh .cache/interop-nip77
 	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -count=1 -timeout 5m ./internal/edge/homerelay/interop
+	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -count=1 -timeout 5m -run PlainRelay ./internal/run
 	cd bench/scionic && $(GO) test ./...
 	$(GO) test -count=1 -tags scionic -run DAG ./internal/sim
 

@@ -8,16 +8,52 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
+
+// What relays were seen to do, and the tests with a peer that does so:
+//
+//	NEG-ERROR for NEG-ERR, reasons that are no JSON   relay.TestNegentropyRefusals, TestSyncWithRelaysThatRefuseSessions
+//	messages of 1 MiB, 2 MiB in hex                   relay.TestNegentropyMessages
+//	hang up on more than 131,072 or 512,000 bytes     relay.TestNegentropyFrame, pair.TestMessagesLeaveRoomForTheFilter,
+//	                                                  negentropy.TestBridgeFindsEveryDifference, TestFiltersAreWithinWhatRelaysTake
+//	drop a session after 7 s, or before it is noted   pair.TestSyncSurvivesCuts, relay.TestNegentropySessionNotNoted
+//	refuse by NOTICE or CLOSED                        relay.TestNegentropyRefusals, TestSyncWithRelaysThatRefuseSessions
+//	too many results, blocked for other reasons       the same, relay.TestNegentropyOtherRefusals,
+//	                                                  pair.TestSyncInEveryDirectionWithEveryKindOfRelay, pair.TestSplitCoversTheWindow
+//	200 sessions or REQs per connection               relay.TestNegentropySlots
+//	want AUTH for some kinds                          relay.TestAuth, relay.TestABareChallengeIsAnsweredOnce
+//	lists of 2,047, limits in sessions, 100 ids       TestFiltersAreWithinWhatRelaysTake, syncing.TestChunksCoverEveryAuthorOnce
+//	unsolicited EVENTs, sets larger than the filter   relay.TestNegentropyNoise, pair.TestListedButNotMatching
+//	show only the newest N in sessions                pair.TestSyncInEveryDirectionWithEveryKindOfRelay
+//	OPEN with arrays of filters, or five elements     homerelay.TestSessionForms
+//	hang up on the idle                               relay.TestAnIdleConnectionIsKept
+//	100 EVENTs in flight                              relay.TestEventsInFlightAreBounded
+//	answer REQs from memory                           pair.TestARelayThatAnswersFromMemory, TestSyncWithPlainRelay
 
 // startQuirk passes messages on to a real relay, but for sessions that refuse
 // answers: then the reply, if there is one, goes back instead.
 func startQuirk(t *testing.T, url string, refuse func(id string, filter events.Filter) (reply string, refused bool)) string {
+	t.Helper()
+	return startBetween(t, url, func(label, id string, filter events.Filter) (string, bool) {
+		if label != "NEG-OPEN" {
+			return "", false
+		}
+		return refuse(id, filter)
+	})
+}
+
+// startBetween is the same for every message that has a filter. It takes
+// messages of at most 128 KiB.
+func startBetween(t *testing.T, url string, refuse func(label, id string, filter events.Filter) (reply string, refused bool)) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client, err := websocket.Accept(w, r, nil)
@@ -30,7 +66,7 @@ func startQuirk(t *testing.T, url string, refuse func(id string, filter events.F
 			return
 		}
 		defer relay.CloseNow()
-		client.SetReadLimit(4 << 20)
+		client.SetReadLimit(128 << 10)
 		relay.SetReadLimit(4 << 20)
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
@@ -49,11 +85,11 @@ func startQuirk(t *testing.T, url string, refuse func(id string, filter events.F
 				return
 			}
 			var msg []json.RawMessage
-			var id string
+			var label, id string
 			var filter events.Filter
-			if json.Unmarshal(data, &msg) == nil && string(msg[0]) == `"NEG-OPEN"` &&
+			if json.Unmarshal(data, &msg) == nil && len(msg) > 2 && json.Unmarshal(msg[0], &label) == nil &&
 				json.Unmarshal(msg[1], &id) == nil && json.Unmarshal(msg[2], &filter) == nil {
-				if reply, refused := refuse(id, filter); refused {
+				if reply, refused := refuse(label, id, filter); refused {
 					_ = client.Write(ctx, websocket.MessageText, []byte(reply))
 					continue
 				}
@@ -96,5 +132,63 @@ func TestSyncWithRelaysThatRefuseSessions(t *testing.T) {
 				t.Error("they differ")
 			}
 		})
+	}
+}
+
+// A relay that takes lists of at most 2,047 in a filter, of which messages have
+// little more than half, and no limit in a session: 2,100 authors who write there
+// are asked for in parts, and events by at most 100 ids.
+func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
+	all := signed()[:300]
+	local, remote := startHome(t, nil), startHome(t, all)
+	var mu sync.Mutex
+	opened, asked := 0, 0
+	strict := startBetween(t, remote, func(label, id string, f events.Filter) (string, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case max(len(f.Authors), len(f.IDs)) > 2047:
+			return `["NOTICE","ERROR: bad req: filter item too large"]`, true
+		case len(f.Authors) > 500 || len(f.IDs) > 500 || label == "REQ" && len(f.IDs) > 100 || f.Limit > 500:
+			t.Errorf("%s: %d authors, %d ids, limit %d", label, len(f.Authors), len(f.IDs), f.Limit)
+		case label == "NEG-OPEN" && f.Limit != 0:
+			t.Errorf("NEG-OPEN with limit %d", f.Limit)
+		}
+		if label == "NEG-OPEN" {
+			opened++
+		} else if len(f.IDs) > 0 {
+			asked++
+		}
+		return "", false
+	})
+	w := startSyncworker(t, config.Config{Relay: local, AllowPrivate: true, SyncEvery: 15 * time.Minute, Drain: 5 * time.Second})
+	w.link(strict, all[0].PubKey)
+	s, err := OpenStore[events.Link](t.Context(), w.js, events.BucketLinks, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(32)
+	for i := range 2099 {
+		group.Go(func() error {
+			_, err := s.Update(ctx, events.LinkKey(events.RelayKey(strict), fmt.Sprintf("%064x", i)), func(events.Link, bool) (events.Link, bool) {
+				return events.Link{URL: strict, Via: map[string]int64{events.ViaManual: 1}}, true
+			})
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.sync(strict, "1"); !got.OK || got.Stored != len(all) || got.Authors != 2100 {
+		t.Errorf("%+v", got)
+	}
+	if !slices.Equal(idsAt(t, local), idsOf(all)) {
+		t.Error("the local relay has other events")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if opened < 5 || asked < 3 {
+		t.Errorf("%d sessions, %d REQs of ids", opened, asked)
 	}
 }

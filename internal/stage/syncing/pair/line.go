@@ -40,6 +40,7 @@ type line struct {
 	listed bool // compared by listing it, not by sessions
 	list   negentropy.Store
 	local  *negentropy.Reconciler // answers for it
+	lists  int                    // how often it was listed
 
 	waited  time.Duration // for answers in sessions
 	answers int
@@ -154,9 +155,16 @@ func (l *line) exchange(ctx context.Context, filter events.Filter, msg []byte) (
 	return answer, nil
 }
 
-// limits are the bridge's word for what the side takes and makes.
-func (l *line) limits() negentropy.SideOptions {
-	return negentropy.SideOptions{Accepts: l.Accepts, Answers: l.Answers}
+// limits are the bridge's word for what the side takes and makes. Any message
+// may have to open a session anew, so it leaves room for the filter beside it:
+// strfry hangs up on more than 128 KiB.
+func (l *line) limits(filter events.Filter) negentropy.SideOptions {
+	accepts := l.Accepts
+	if accepts == 0 {
+		accepts = negentropy.DefaultMessageLimit
+	}
+	accepts -= len(events.Encode(filter)) / 2 // a message is sent in hex
+	return negentropy.SideOptions{Accepts: max(accepts, negentropy.MinFrameLimit), Answers: l.Answers}
 }
 
 // start readies a listed side to answer about a window.

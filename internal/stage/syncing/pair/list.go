@@ -9,8 +9,11 @@ import (
 )
 
 const (
-	// pageSize is the limit of a paged REQ, which every relay allows.
+	// pageSize is the limit of a paged REQ, which every relay allows; a list that
+	// is made again takes it a little smaller, see fill.
 	pageSize = 500
+	// maxSmaller bounds by how much.
+	maxSmaller = 50
 	// maxListed is how many events of a relay are listed before the window is
 	// cut there and compared.
 	maxListed = 200_000
@@ -35,7 +38,10 @@ type lister struct {
 // list begins, which is later than the window's if there were too many.
 func (l *line) fill(ctx context.Context, filter events.Filter, w window) (since int64, capped bool, err error) {
 	li := lister{line: l, filter: w.filter(filter), edge: map[negentropy.ID]struct{}{}}
-	li.filter.Limit = pageSize
+	// Some relays answer a REQ that they have just seen from memory, without what
+	// was written in between: no two lists ask the same.
+	li.filter.Limit = pageSize - l.lists%maxSmaller
+	l.lists++
 	since = w.since
 	for {
 		page, cut, err := li.page(ctx)
@@ -102,7 +108,7 @@ func (li *lister) add(page []negentropy.Item, cut bool) (oldest uint64, more boo
 		li.cut++ // the same once more: its second may hold more
 	default:
 		// Only the overlap: step over its second, and see what is left below.
-		li.capped = li.capped || full(len(page))
+		li.capped = li.capped || full(len(page), li.filter.Limit)
 		next--
 	}
 	if next < max(li.filter.Since, 1) {
@@ -114,4 +120,4 @@ func (li *lister) add(page []negentropy.Item, cut bool) (oldest uint64, more boo
 
 // full reports whether a page of one second may have been cut: relays cut at
 // round numbers.
-func full(n int) bool { return n >= pageSize || (n >= 50 && n%50 == 0) }
+func full(n, limit int) bool { return n >= limit || (n >= 50 && n%50 == 0) }

@@ -74,7 +74,7 @@ func (r *run) keeps(ctx context.Context, l *line, items []negentropy.Item) (bool
 func (r *run) proves(ctx context.Context, l *line, filter events.Filter, items []negentropy.Item) (bool, error) {
 	defer l.hangUp()
 	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
-		A: l.limits(), B: negentropy.SideOptions{Store: negentropy.NewVector(slices.Clone(items))},
+		A: l.limits(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(slices.Clone(items))},
 		MaxMessages: 10 + len(items), MaxDifferences: len(items),
 	})
 	for {
