@@ -25,7 +25,7 @@ import (
 //	messages of 1 MiB, 2 MiB in hex                   relay.TestNegentropyMessages
 //	hang up on more than 131,072 or 512,000 bytes     relay.TestNegentropyFrame, pair.TestMessagesLeaveRoomForTheFilter,
 //	                                                  negentropy.TestBridgeFindsEveryDifference, TestFiltersAreWithinWhatRelaysTake
-//	drop a session after 7 s, or before it is noted   pair.TestSyncSurvivesCuts, relay.TestNegentropySessionNotNoted
+//	drop a session after 7 s, or before it is noted   pair.TestSessionsAreOpenedAgainAfterAPause, relay.TestNegentropySessionNotNoted
 //	refuse by NOTICE or CLOSED                        relay.TestNegentropyRefusals, TestSyncWithRelaysThatRefuseSessions
 //	too many results, blocked for other reasons       the same, relay.TestNegentropyOtherRefusals,
 //	                                                  pair.TestSyncInEveryDirectionWithEveryKindOfRelay, pair.TestSplitCoversTheWindow
