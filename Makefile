@@ -25,11 +25,10 @@ up: build ## Run the whole pipeline on this machine, with a relay of its own (Ct
 demo: build ## Show in a small world on loopback what relaymesh promises
 	bin/relaymesh demo --events $(EVENTS)
 
-# One package at a time: several hold hundreds of real nodes and relays to
-# timeouts, on both cores.
+# Without vet, which make lint runs.
 test: go-version ## Run the tests
 	$(GO) build ./...
-	$(GO) test -p 1 ./...
+	$(GO) test -vet=off -p 2 ./...
 
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 15m -run Fleet ./internal/demo
@@ -49,6 +48,8 @@ $(CURDIR)/.cache/prometheus/usr/bin/promtool:
 	mkdir -p .cache/prometheus
 	cd .cache/prometheus && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg-deb -x prometheus_*.deb .
 
+# One package at a time: several hold hundreds of real nodes and relays to
+# timeouts, and the race detector makes everything ten times slower.
 race: go-version ## Run the tests under the race detector
 	CGO_ENABLED=1 $(GO) build -race ./...
 	CGO_ENABLED=1 $(GO) test -p 1 -race ./...
