@@ -57,6 +57,7 @@ func TestTheFileIsReadAgainAndAWrongOneChangesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * lookEvery)
+			synctest.Wait()
 		}
 		write("streams: {a: {urls: [wss://a.example.com]}}")
 		var log strings.Builder
@@ -69,6 +70,7 @@ func TestTheFileIsReadAgainAndAWrongOneChangesNothing(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- r.watch(ctx, func(context.Context) error { told++; return nil }) }()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if told != 0 {
 			t.Errorf("told of %d changes", told)
 		}
@@ -85,6 +87,7 @@ func TestTheFileIsReadAgainAndAWrongOneChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if told != 1 || !r.of("wss://b.example.com")[0].Named {
 			t.Error("a file that is gone changes something")
 		}
