@@ -55,9 +55,6 @@ func network(t *testing.T) *testnet.Network {
 // what it knew, and refreshes the record that became due meanwhile, here on a
 // DHT that has forgotten everything.
 func TestUpSurvivesSIGKILL(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for a refresh every 10 s: not in -short")
-	}
 	dir, dht := t.TempDir(), network(t)
 	nsec := filepath.Join(dir, "nsec")
 	key, err := schnorr.NewSecret()
