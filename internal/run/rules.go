@@ -74,15 +74,20 @@ func rule(s config.Stream, now time.Time) syncing.Rule {
 	if s.Up {
 		r.Direction |= pair.Up
 	}
-	for text, into := range map[string]*int64{s.Since: &r.Filter.Since, s.Until: &r.Filter.Until} {
-		if at, err := config.ParseWhen(text, now); err == nil {
-			*into = at
-			if _, err := time.ParseDuration(text); err == nil {
-				*into -= at % (24 * 3600)
-			}
-		}
-	}
+	r.Filter.Since, r.Filter.Until = day(s.Since, now), day(s.Until, now)
 	return r
+}
+
+// day reads a time that the configuration has checked; none is 0.
+func day(text string, now time.Time) int64 {
+	at, err := config.ParseWhen(text, now)
+	if err != nil {
+		return 0
+	}
+	if _, err := time.ParseDuration(text); err == nil {
+		at -= at % (24 * 3600)
+	}
+	return at
 }
 
 // named are the relays that streams name, and a cause that changes with the file.

@@ -39,6 +39,10 @@ func TestTheMostParticularRuleHolds(t *testing.T) {
 	if at := both[1].Filter.Since; at%(24*3600) != 0 || time.Since(time.Unix(at, 0)) < 720*time.Hour || time.Since(time.Unix(at, 0)) > 744*time.Hour {
 		t.Errorf("since 720 hours ago is %d", at)
 	}
+	moment := write("streams: {a: {urls: [wss://a.example.com], since: 2026-01-01, until: 2026-01-01}}").of("wss://a.example.com")[0].Filter
+	if moment.Since != 1767225600 || moment.Until != moment.Since {
+		t.Errorf("one moment is %d to %d", moment.Since, moment.Until)
+	}
 	others := r.of("wss://x.example.com")
 	if len(others) != 1 || others[0].Writers || others[0].Named || !others[0].Mentions || others[0].Filter.Kinds != nil {
 		t.Errorf("of the others: %+v", others)
