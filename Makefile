@@ -27,7 +27,6 @@ demo: build ## Show in a small world on loopback what relaymesh promises
 
 # Without vet, which make lint runs.
 test: go-version ## Run the tests
-	$(GO) build ./...
 	$(GO) test -vet=off -p 2 ./...
 
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
@@ -52,7 +51,6 @@ $(CURDIR)/.cache/prometheus/usr/bin/promtool:
 # run timers of one testing/synctest bubble. Short: fewer cut connections, and
 # not the demo's worlds of processes, which make test and make demo run.
 race: go-version ## Run the tests under the race detector
-	CGO_ENABLED=1 $(GO) build -race ./...
 	CGO_ENABLED=1 GOMAXPROCS=1 $(GO) test -p 2 -vet=off -short -race ./...
 
 lint: go-version ## Check format, style and structure
