@@ -43,6 +43,8 @@ func (c *configCmd) Run(ctx *kong.Context, o *output) error {
 			value = v.String()
 		case []string:
 			value = append([]string{}, v...) // null is no list
+		case []int:
+			value = append([]int{}, v...)
 		}
 		if flag.Name == "nats" {
 			value = bus.Redact(c.NATS)

@@ -32,7 +32,7 @@ type finding struct {
 	Do    string `json:"do,omitempty"` // what to do about it, or what may be done
 }
 
-// report takes the findings of one area.
+// examination takes the findings of one area.
 type examination struct {
 	area string
 	take func(finding)

@@ -63,7 +63,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 			return fmt.Errorf("not found: %s", r.Why)
 		case !r.Found || r.Event == nil:
 			missing++
-			fmt.Fprintf(o.err, "%s%s: %s\n", r.EventID, r.Address, r.Why)
+			fmt.Fprintf(o.err, "%s%s: %s\n", r.EventID, printable(r.Address), printable(r.Why))
 		case !c.JSON:
 			fmt.Fprintf(o.err, "%s: found at %s\n", r.Event.ID, r.RelayURL)
 			if err := json.NewEncoder(o.out).Encode(r.Event); err != nil {

@@ -64,6 +64,9 @@ func TestConfigTellsWhereEachValueComesFrom(t *testing.T) {
 	from := map[string]string{}
 	for _, s := range got.Settings {
 		from[s.Key] = s.From
+		if s.Value == nil {
+			t.Errorf("%s is null", s.Key)
+		}
 	}
 	for key, want := range map[string]string{
 		"drain": "file", "tail": "file", "sync-every": "environment", "refresh-every": "flag", "resolve-every": "default", "nats": "flag",

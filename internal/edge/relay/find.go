@@ -70,7 +70,7 @@ func (p *Pool) want(url, id string, answer chan foundEvent) *finding {
 	p.finder.mu.Lock()
 	defer p.finder.mu.Unlock()
 	f, gathering := p.finder.next[url]
-	if f == nil {
+	if f == nil || f.waiting == 0 { // else whoever comes shares the end of those who left
 		f = p.newFinding()
 	}
 	f.want[id] = append(f.want[id], answer)

@@ -104,6 +104,21 @@ func TestFindWaitsForNoOneElse(t *testing.T) {
 	wg.Wait()
 }
 
+// Who comes after all others have left is not given up with them.
+func TestFindDoesNotJoinWhoLeft(t *testing.T) {
+	p := newPool(t)
+	const url = "ws://127.0.0.1:1"
+	p.finder.next[url] = nil // gathering
+	answer := make(chan foundEvent, 1)
+	left := p.want(url, "a", answer)
+	p.leave(left, "a", answer)
+	joined := p.want(url, "b", answer)
+	if joined.ctx.Err() != nil || joined.waiting != 1 || len(joined.want) != 1 {
+		t.Errorf("%v, %d wait for %v", joined.ctx.Err(), joined.waiting, joined.want)
+	}
+	p.leave(joined, "b", answer)
+}
+
 func TestFindTakesNoForgery(t *testing.T) {
 	all := notes(t, 2)
 	forged, unsigned := all[0], all[0]

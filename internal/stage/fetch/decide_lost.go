@@ -21,11 +21,13 @@ func unasked(lost events.Lost, hints []string, local string, now int64) (hinted 
 	return hinted, lost.Until > now
 }
 
-// lose is what is remembered of a note after relays were asked in vain.
+// lose is what is remembered of a note after relays were asked in vain. While
+// it is held to be lost only those of new hints are asked, which does not put
+// off the next search everywhere.
 func lose(old events.Lost, asked []string, why string, now int64, hold time.Duration) events.Lost {
 	next := events.Lost{At: now, Until: now + int64(hold.Seconds()), Why: why}
 	if old.Until > now {
-		next.Relays = slices.Clone(old.Relays)
+		next.At, next.Until, next.Relays = old.At, old.Until, slices.Clone(old.Relays)
 	}
 	for _, url := range asked {
 		if len(next.Relays) < maxAsked && !slices.Contains(next.Relays, url) {

@@ -87,7 +87,7 @@ func TestALostNoteIsRememberedWithThoseWhoWereAsked(t *testing.T) {
 	if _, held := unasked(l, nil, "local", 160); held {
 		t.Error("it is held to be lost after a minute")
 	}
-	if again := lose(l, []string{"c", "a"}, "none", 150, time.Minute); !slices.Equal(again.Relays, []string{"a", "b", "c"}) || again.Until != 210 {
+	if again := lose(l, []string{"c", "a"}, "none", 150, time.Minute); !slices.Equal(again.Relays, []string{"a", "b", "c"}) || again.At != 100 || again.Until != 160 {
 		t.Errorf("looked for at one more: %+v", again)
 	}
 	if later := lose(l, []string{"c"}, "none", 160, time.Minute); !slices.Equal(later.Relays, []string{"c"}) {
@@ -98,6 +98,23 @@ func TestALostNoteIsRememberedWithThoseWhoWereAsked(t *testing.T) {
 	}
 	if n := len(l.Relays); n != maxAsked {
 		t.Errorf("%d relays are remembered, want %d", n, maxAsked)
+	}
+}
+
+func TestAThreadFitsIntoAnAnswer(t *testing.T) {
+	note := func(size int) events.MissingNoteResponse {
+		return events.MissingNoteResponse{Found: true, Event: &events.Event{Content: strings.Repeat("x", size)}}
+	}
+	carried := 0
+	for i, size := range []int{maxThreadBytes / 2, maxThreadBytes, 100} {
+		var a events.MissingNoteResponse
+		if a, carried = fit(note(size), carried); (a.Event == nil) != (i == 1) || (a.Why == "") != (i != 1) || carried > maxThreadBytes {
+			t.Errorf("event %d: %d bytes carried, %q", i, carried, a.Why)
+		}
+	}
+	why := events.MissingNoteResponse{Why: strings.Repeat("wss://é.example.com: no answer; ", 100)}
+	if a, n := fit(why, carried); n != carried || len(a.Why) > maxThreadWhy+len("…") || !strings.HasPrefix(why.Why, strings.TrimSuffix(a.Why, "…")) {
+		t.Errorf("%d bytes carried, why %q", n, a.Why)
 	}
 }
 

@@ -9,13 +9,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-const (
-	// threading is how many notes of one thread are looked for at a time.
-	threading = 8
-	// maxThreadBytes bounds the events that an answer carries besides the
-	// note: together they stay below NATS's limit of 1 MiB on a message.
-	maxThreadBytes = 384 << 10
-)
+// threading is how many notes of one thread are looked for at a time.
+const threading = 8
 
 // thread fetches what a note refers to, and what that refers to: its ancestors
 // up to the root and what they quote, nearest first.
@@ -39,10 +34,8 @@ func (s *Stage) thread(ctx context.Context, of events.MissingNoteResponse) (list
 		for _, a := range answers {
 			if a.Event != nil {
 				level = append(level, s.referredTo(a, seen)...)
-				if carried += len(events.Encode(a.Event)); carried > maxThreadBytes {
-					a.Event, a.Why = nil, "found, but too large for this answer: ask for it alone"
-				}
 			}
+			a, carried = fit(a, carried)
 			list = append(list, a)
 		}
 	}
