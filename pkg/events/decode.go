@@ -141,7 +141,14 @@ func (d *decoder) text() (string, bool) {
 // unescape reads the string that began at from and has a backslash, or
 // something that may not be there, where d is.
 func (d *decoder) unescape(from int) (string, bool) {
-	b := append(make([]byte, 0, d.at-from+len(d.data[d.at:])/2), d.data[from:d.at]...)
+	// Room for this string alone: a hostile event has a hundred thousand.
+	end := d.at
+	for ; end < len(d.data) && d.data[end] != '"'; end++ {
+		if d.data[end] == '\\' {
+			end++
+		}
+	}
+	b := append(make([]byte, 0, end-from), d.data[from:d.at]...)
 	for d.at < len(d.data) {
 		verbatim := d.at
 		for d.at < len(d.data) && !escaped[d.data[d.at]] {

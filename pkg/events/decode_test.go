@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,22 @@ func TestDecodeFastTakesWhatIsUsual(t *testing.T) {
 		}
 		if err := json.Unmarshal([]byte(text), &want); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, want %+v, %v", text, got, want, err)
+		}
+	}
+}
+
+// A string with an escape must not cost memory for what comes after it.
+func TestDecodeFastAllocatesWhatTheTextIsWorth(t *testing.T) {
+	for name, tag := range map[string]string{"one": `"\n",`, "each": `"\n"],[`} {
+		text := []byte(`{"tags":[[` + strings.Repeat(tag, (MaxEventBytes-100)/len(tag)) + `""]],"content":"\n\"` + `"}`)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		var e Event
+		ok := decodeFast(text, &e)
+		runtime.ReadMemStats(&after)
+		allocated := (after.TotalAlloc - before.TotalAlloc) / uint64(len(text))
+		if !ok || allocated > 50 {
+			t.Errorf("%s: decoded %t, %d bytes allocated for each of the text, want at most 50", name, ok, allocated)
 		}
 	}
 }
