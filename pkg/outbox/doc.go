@@ -11,6 +11,10 @@
 //		return err
 //	}, outbox.Options{Sender: "wss://relay.example.com"})
 //
+// Events longer than [events.MaxEventBytes], which ingest would refuse, are not
+// taken. The bus must take messages of that size and their headers; NATS takes
+// 1 MiB unless max_payload says otherwise.
+//
 // What is held is lost with the process. What was published but not confirmed
 // is published again under the same Nats-Msg-Id, so the bus stores it once.
 package outbox

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -25,8 +26,8 @@ type Options struct {
 	MaxBytes  int
 	// Sender names who publishes, see [events.HeaderSender].
 	Sender string
-	// Dropped is told how many events found no room since it was told last,
-	// at most every ten seconds. It must not block.
+	// Dropped is told how many events found no room, or were too long, since it
+	// was told last, at most every ten seconds. It must not block.
 	Dropped func(events int)
 	// Failed is told why publishing fails, at most every ten seconds.
 	Failed func(err error)
@@ -84,11 +85,12 @@ func New(publish func(ctx context.Context, m Message) error, o Options) *Outbox 
 }
 
 // Put takes a Nostr event, as JSON, which must not be changed afterwards. It
-// never blocks; false means that there was no room, and the event is dropped.
+// never blocks; false means that there was no room, or that the event is longer
+// than [events.MaxEventBytes] or Options.MaxBytes, and it is dropped.
 func (b *Outbox) Put(event []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || !b.fits(event) {
+	if b.closed || len(event) > b.longest() || !b.fits(event) {
 		b.dropped++
 		b.tellDropped()
 		return false
@@ -97,8 +99,12 @@ func (b *Outbox) Put(event []byte) bool {
 	return true
 }
 
-// PutWait is [Outbox.Put] that waits for room until ctx ends.
+// PutWait is [Outbox.Put] that waits for room until ctx ends, and returns an
+// error at once for an event that is too long.
 func (b *Outbox) PutWait(ctx context.Context, event []byte) error {
+	if longest := b.longest(); len(event) > longest {
+		return fmt.Errorf("outbox: event of %d bytes, at most %d are taken", len(event), longest)
+	}
 	defer context.AfterFunc(ctx, b.wake)()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -151,6 +157,10 @@ func (b *Outbox) wake() {
 	defer b.mu.Unlock()
 	b.less.Broadcast()
 }
+
+// longest is the length of the longest event that is taken. Ingest would refuse
+// a longer one; the bus may do so for ever, and would keep a publisher busy.
+func (b *Outbox) longest() int { return min(events.MaxEventBytes, b.options.MaxBytes) }
 
 func (b *Outbox) fits(event []byte) bool {
 	return b.held < b.options.MaxEvents && b.bytes+len(event) <= b.options.MaxBytes

@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -124,6 +125,34 @@ func TestWhatDoesNotFitIsDroppedAndTold(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhatIsTooLongIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bus
+		told := 0
+		out := outbox.New(b.publish, outbox.Options{Dropped: func(n int) { told += n }})
+		fits := append(event(0), bytes.Repeat([]byte(" "), events.MaxEventBytes-len(event(0)))...)
+		long := append(event(1), bytes.Repeat([]byte(" "), events.MaxEventBytes-len(event(1))+1)...)
+		if out.Put(long) || told != 1 {
+			t.Errorf("an event of %d bytes is taken, told of %d", len(long), told)
+		}
+		if err := out.PutWait(t.Context(), long); err == nil {
+			t.Errorf("PutWait takes an event of %d bytes", len(long))
+		}
+		small := outbox.New(b.publish, outbox.Options{MaxBytes: len(event(0)) - 1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := small.PutWait(ctx, event(0)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("PutWait of an event that there is never room for: %v", err)
+		}
+		if !out.Put(fits) {
+			t.Errorf("an event of %d bytes is not taken", len(fits))
+		}
+		if lost := out.Close(t.Context()); lost != 0 || b.len() != 1 {
+			t.Errorf("%d stored, %d lost", b.len(), lost)
+		}
+	})
 }
 
 func TestPutWaitWaitsForRoom(t *testing.T) {
