@@ -111,6 +111,9 @@ func scan(ctx context.Context, in io.Reader, skip int, to chan<- line) error {
 	lines := bufio.NewReaderSize(in, 256<<10)
 	for number := 1; ; number++ {
 		text, err := readLine(lines)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read line %d: %w", number, err) // what there is of it is no line
+		}
 		if len(text) > 0 && number > skip {
 			select {
 			case to <- line{number, text}:
@@ -120,9 +123,6 @@ func scan(ctx context.Context, in io.Reader, skip int, to chan<- line) error {
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read line %d: %w", number, err)
 		}
 	}
 }
