@@ -252,8 +252,8 @@ type DeadLetter struct {
 	Subject  string `json:"subject"`
 	Data     []byte `json:"data"`
 	Reason   string `json:"reason"`
-	Attempts int    `json:"attempts"`
-	Time     int64  `json:"time"` // Unix seconds
+	Attempts int    `json:"attempts"` // see [Message]
+	Time     int64  `json:"time"`     // Unix seconds
 	// Size is how many bytes the message had, if Data is only their beginning.
 	Size int `json:"size,omitempty"`
 	// History tells how the message ended before, each time that it was

@@ -7,7 +7,8 @@ import (
 
 // Message is what a stage is given: the subject on which it was published, its
 // body, and which attempt this is, counting from 1 over redeliveries and
-// scheduled retries alike.
+// scheduled retries alike. What was a dead letter begins at 2: its handler may
+// have run before.
 type Message struct {
 	Subject string
 	Data    []byte

@@ -50,7 +50,8 @@ type Which struct {
 
 // Each iterates over dead letters, oldest first. One that cannot be read comes
 // with an error and its Seq, and the iteration goes on; any other error ends
-// it. Letters may be removed inside the loop.
+// it. Letters may be removed inside the loop; those that come while it runs, as
+// when a retried message is rejected again, are not part of it.
 func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error] {
 	subject := events.DLQSubject("*")
 	if which.Stage != "" {
@@ -73,7 +74,12 @@ func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error
 			}
 			return
 		}
-		for next := uint64(1); ; {
+		info, err := l.stream.Info(ctx)
+		if err != nil {
+			yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
+			return
+		}
+		for next := uint64(1); next <= info.State.LastSeq; {
 			raw, err := l.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return
@@ -82,7 +88,7 @@ func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error
 				yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
 				return
 			}
-			if !which.give(raw, yield) {
+			if raw.Sequence > info.State.LastSeq || !which.give(raw, yield) {
 				return
 			}
 			next = raw.Sequence + 1
@@ -104,8 +110,10 @@ func (w Which) give(raw *jetstream.RawStreamMsg, yield func(Letter, error) bool)
 	return yield(Letter{raw.Sequence, letter}, nil)
 }
 
-// Retry hands a letter's message back to its stage, with attempts counted
-// anew, and removes the letter. The message keeps its history: if it ends as a
+// Retry hands a letter's message back to its stage and removes the letter.
+// Attempts are counted anew, but from 2: a stage may take a first attempt at
+// what it has handled before for done, and the outputs of that may never have
+// been published. The message keeps its history: if it ends as a
 // dead letter again, that tells this end, too. After an error it may have been
 // handed back and be retried again, which harms nothing.
 func (l *Letters) Retry(ctx context.Context, letter Letter) error {
@@ -121,6 +129,7 @@ func (l *Letters) Retry(ctx context.Context, letter Letter) error {
 		Data:    letter.Data,
 		Header: nats.Header{
 			headerSubject: {letter.Subject},
+			headerAttempt: {"1"},
 			headerCause:   {cause}, headerCorrelation: {cause},
 			headerHistory: {string(events.Encode(history))},
 		},
