@@ -120,6 +120,7 @@ func (e *Env) downloadDAG(ctx context.Context, host *p2p.Host, url, root string)
 	if err != nil {
 		return "", err
 	}
+	defer host.Peer(peer).Close() // even if only the protocol was refused
 	stream, err := host.OpenStream(ctx, peer, scionic.Protocol)
 	if err != nil {
 		return "", err

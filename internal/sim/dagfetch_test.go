@@ -33,8 +33,8 @@ import (
 )
 
 // hornets is a relay that says in its NIP-11 document where it is on libp2p,
-// and gives a DAG there.
-func hornets(t *testing.T, dag scionic.DAG) (url string) {
+// and gives a DAG there. gone tells of each peer that hung up.
+func hornets(t *testing.T, dag scionic.DAG) (url string, gone chan struct{}) {
 	t.Helper()
 	secret, err := hex.DecodeString(user(t, "hornets").Hex())
 	if err != nil {
@@ -55,6 +55,8 @@ func hornets(t *testing.T, dag scionic.DAG) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gone = make(chan struct{}, 100)
+	n.Notify(&libp2p.NotifyBundle{DisconnectedF: func(libp2p.Network, libp2p.Conn) { gone <- struct{}{} }})
 	h.Start()
 	t.Cleanup(func() { h.Close(); n.Close() })
 	h.SetStreamHandler(scionic.Protocol, func(s libp2p.Stream) {
@@ -98,7 +100,8 @@ func hornets(t *testing.T, dag scionic.DAG) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serveRelay(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(document) }))
+	url = serveRelay(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(document) }))
+	return url, gone
 }
 
 func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
@@ -113,8 +116,9 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 	server := natstest.StartOn(t, t.TempDir())
 	w := &world{T: t, js: natstest.Provision(t, server), log: slog.New(slog.DiscardHandler)}
 	alice := user(t, "alice").PublicKey()
+	url, gone := hornets(t, dag)
 	put(w, events.BucketAuthors, alice, events.Author{Lists: map[string]events.List{
-		events.ViaNIP65: {Write: []string{"ws://127.0.0.1:1", hornets(t, dag)}},
+		events.ViaNIP65: {Write: []string{"ws://127.0.0.1:1", url}},
 	}})
 	dir := t.TempDir()
 	c := config.Config{Relay: "ws://127.0.0.1:1", AllowPrivate: true, Drain: time.Second, DAGDir: dir}
@@ -146,5 +150,10 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 	var got scionic.DAG
 	if err := cbor.Unmarshal(text, &got); err != nil || got.Verify() != nil || len(got.Leafs) != len(dag.Leafs) {
 		t.Errorf("%+v, %v", got, err)
+	}
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+		t.Error("the relay was not hung up on after the download")
 	}
 }

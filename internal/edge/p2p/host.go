@@ -196,11 +196,13 @@ func (h *Host) accept(raw network.Stream) {
 	h.serve(newStream(raw, h.opts.timing))
 }
 
-// hangUp closes the connections to a peer that we made and it makes no use of.
+// hangUp closes the connections to a peer that we made and neither side makes
+// use of. What a peer opens counts only where it is served: otherwise it could
+// keep us from hanging up.
 func (h *Host) hangUp(id peer.ID) {
 	for _, c := range h.node.ConnsToPeer(id) {
-		theirs := func(s network.Stream) bool { return s.Stat().Direction == network.DirInbound }
-		if c.Stat().Direction == network.DirOutbound && !slices.ContainsFunc(c.GetStreams(), theirs) {
+		used := func(s network.Stream) bool { return h.opts.Serve != nil || s.Stat().Direction == network.DirOutbound }
+		if c.Stat().Direction == network.DirOutbound && !slices.ContainsFunc(c.GetStreams(), used) {
 			_ = c.Close() // it is closed in any case
 		}
 	}

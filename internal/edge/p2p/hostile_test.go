@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -310,6 +311,20 @@ func TestPublishNotKept(t *testing.T) {
 	refused, err := newPeer(t, h.Addrs()[0], timing{}).Publish(t.Context(), signed()[0])
 	if refused != notKept || err != nil {
 		t.Errorf("%q, %v", refused, err)
+	}
+}
+
+// An upload ends even if the peer keeps every bound of its stream.
+func TestUploadsEnd(t *testing.T) {
+	t.Parallel()
+	h := serveRaw(t, func(s *stream) { io.WriteString(s.raw, `["NEG-MSG","N","61"]`+"\n") })
+	limits := defaultTiming
+	limits.upload = 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := newPeer(t, h.Addrs()[0], limits).Publish(ctx, signed()[0])
+	if !errors.Is(err, ErrInterrupted) || !strings.Contains(err.Error(), "the upload takes longer") {
+		t.Errorf("%v", err)
 	}
 }
 

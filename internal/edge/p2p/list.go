@@ -44,6 +44,8 @@ type splitter struct {
 	limit int
 	text  []byte // of the element
 	size  int    // of the element
+
+	skipped int // bytes of white space between elements, in the whole list
 }
 
 // token returns the next byte that is no white space.
@@ -59,7 +61,18 @@ func (s *splitter) token() (byte, error) {
 		if b != ' ' && b != '\t' && b != '\n' && b != '\r' {
 			return b, nil
 		}
+		if err := s.skip(); err != nil {
+			return 0, err
+		}
 	}
+}
+
+// skip counts a byte of white space.
+func (s *splitter) skip() error {
+	if s.skipped++; s.skipped > maxSkipped {
+		return malformed("more than %d bytes of white space in a list", maxSkipped)
+	}
+	return nil
 }
 
 // element returns the next element, without the white space before it, and
@@ -127,6 +140,9 @@ func (s *splitter) end() error {
 			return err
 		case b != ' ' && b != '\t' && b != '\n' && b != '\r':
 			return malformed("%q behind a list", b)
+		}
+		if err := s.skip(); err != nil {
+			return err
 		}
 	}
 }

@@ -197,6 +197,7 @@ func (p *Peer) keep(s *stream) {
 	defer p.mu.Unlock()
 	if p.shut {
 		s.bye()
+		p.host.hangUp(p.addr.info.ID)
 		return
 	}
 	p.idle = append(p.idle, s)
@@ -260,7 +261,8 @@ func (s *stream) fetch(ids []string, take func(events.Event) error) error {
 	return s.in.end()
 }
 
-// Close ends the streams and the connection to the peer.
+// Close ends the idle streams, and the connection to the peer unless a session
+// or a transfer still goes on in it.
 func (p *Peer) Close() {
 	p.mu.Lock()
 	idle := p.idle

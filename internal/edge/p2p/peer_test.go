@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/network"
+
 	"github.com/relaymesh/relaymesh/internal/edge/p2p/hornetspeer"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -106,5 +108,34 @@ func TestHornetsSyncsWithUs(t *testing.T) {
 				t.Errorf("it holds %d events, we %d", len(hornets.IDs()), len(ours.ids()))
 			}
 		})
+	}
+}
+
+// A peer is hung up on when nothing goes on with it any more, and not before,
+// whatever it opens itself if it is not served.
+func TestHangUp(t *testing.T) {
+	theirs := make(chan network.Conn, 1)
+	server := serveShelf(t, newShelf(), timing{})
+	server.node.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { theirs <- c }})
+	p := newPeer(t, server.Addrs()[0], timing{})
+	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
+	session, _, err := p.Open(t.Context(), events.Filter{}, set.Initiate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened, err := (<-theirs).NewStream(t.Context()); err != nil {
+		t.Fatal(err)
+	} else if _, err := opened.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	other := p.host.Peer(p.addr)
+	other.Close()
+	if _, err := session.Exchange(t.Context(), set.Initiate()); err != nil {
+		t.Errorf("a session was ended by another use of its peer: %v", err)
+	}
+	session.Close()
+	other.Close()
+	if n := len(p.host.node.Conns()); n > 0 {
+		t.Errorf("%d connections are left", n)
 	}
 }

@@ -23,7 +23,8 @@ const (
 	maxFilter = 64 << 10
 	// maxReason bounds the text of a refusal.
 	maxReason = 4 << 10
-	// maxSkipped bounds an element that is too long to be taken.
+	// maxSkipped bounds an element that is too long to be taken, and the white
+	// space between the elements of a list.
 	maxSkipped = 16 << 20
 )
 

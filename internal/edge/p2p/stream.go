@@ -15,12 +15,15 @@ type timing struct {
 	idle  time.Duration // until a message begins, or what we send is taken
 	grace time.Duration // how long a message may take at least, see minRate
 	total time.Duration // of an incoming session
+
+	upload time.Duration // of events, with the dial and the answer
 }
 
 var defaultTiming = timing{
 	dial: 15 * time.Second,
 	// HORNETS reads its whole database for each request.
 	idle: 3 * time.Minute, grace: 30 * time.Second, total: time.Hour,
+	upload: 15 * time.Minute,
 }
 
 // minRate is the bytes a second below which a message of a peer drips.

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -59,8 +60,11 @@ func (p *Peer) upload() {
 			return
 		}
 		// The upload belongs to several callers, so no single one's context
-		// ends it; its time is bounded by the stream's.
-		err := p.transfer(p.host.ctx, func(s *stream) error { return s.upload(batch) })
+		// ends it.
+		limit := p.host.opts.timing.upload
+		ctx, cancel := context.WithTimeoutCause(p.host.ctx, limit, fmt.Errorf("%w: the upload takes longer than %s", ErrInterrupted, limit))
+		err := p.transfer(ctx, func(s *stream) error { return s.upload(batch) })
+		cancel()
 		for _, up := range batch {
 			up.err = err
 			close(up.done)

@@ -13,12 +13,25 @@ import (
 // Protocol is the name of the protocol on libp2p.
 const Protocol = "/download"
 
-// What a peer may send for one DAG.
+// What a peer may send for one DAG. maxMessage is about what one message may
+// have: HORNETS's library fills a packet with 4 MiB. maxLeaves bounds the links
+// of all leaves together, too, and their further data: an empty string takes a
+// byte on the wire and sixteen in memory.
 const (
 	maxBytes   = 64 << 20
+	maxMessage = 8 << 20
 	maxLeaves  = 100_000
 	maxPackets = 100_000
 )
+
+// decoding is how messages are read.
+var decoding = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{MaxArrayElements: maxLeaves, MaxMapPairs: maxLeaves}.DecMode()
+	if err != nil {
+		panic(err) // the options are ours
+	}
+	return mode
+}()
 
 // The messages, as HORNETS names and encodes them.
 type (
@@ -62,13 +75,19 @@ func Download(stream io.ReadWriter, root string) (*DAG, error) {
 		return nil, err
 	}
 	dag := &DAG{Root: root, Leafs: map[string]*Leaf{}}
-	limited := &io.LimitedReader{R: stream, N: maxBytes}
-	in := cbor.NewDecoder(limited)
+	all := &io.LimitedReader{R: stream, N: maxBytes}
+	message := &io.LimitedReader{R: all}
+	in := decoding.NewDecoder(message)
+	parts := 0 // links and further data
 	for range maxPackets {
+		message.N = maxMessage
 		p, err := receive(in)
 		if err != nil {
-			if limited.N <= 0 {
+			switch {
+			case all.N <= 0:
 				err = fmt.Errorf("it is larger than %d MiB", maxBytes>>20)
+			case message.N <= 0:
+				err = fmt.Errorf("a message is larger than %d MiB", maxMessage>>20)
 			}
 			return nil, fmt.Errorf("scionic: %w", err)
 		}
@@ -78,6 +97,9 @@ func Download(stream io.ReadWriter, root string) (*DAG, error) {
 		for _, l := range p.Packet.Leaves {
 			if l == nil || len(dag.Leafs) >= maxLeaves {
 				return nil, fmt.Errorf("scionic: a leaf that is none, or more than %d", maxLeaves)
+			}
+			if parts += len(l.Links) + len(l.AdditionalData); parts > maxLeaves {
+				return nil, fmt.Errorf("scionic: more than %d links and further data", maxLeaves)
 			}
 			dag.Leafs[l.Hash] = l
 		}
@@ -113,10 +135,10 @@ func receive(in *cbor.Decoder) (packet, error) {
 	}
 	if e.Type == typeError {
 		var f failure
-		_ = cbor.Unmarshal(e.Payload, &f) // without words it is a refusal, too
+		_ = decoding.Unmarshal(e.Payload, &f) // without words it is a refusal, too
 		return p, fmt.Errorf("the peer refused: %.200q", f.Message)
 	}
-	return p, cbor.Unmarshal(e.Payload, &p)
+	return p, decoding.Unmarshal(e.Payload, &p)
 }
 
 // FileName is the name of the file of a DAG.

@@ -158,6 +158,26 @@ func TestDownloadFromHostilePeers(t *testing.T) {
 		"leaves":             func(send func(string, any)) { send("", packetOf(d.Root, true, d.Leafs[d.Root])) },
 		"its content":        func(send func(string, any)) { send("", packetOf(d.Root, true, append(slices.Clone(all), &forged)...)) },
 		"cannot unmarshal":   func(send func(string, any)) { send("", []string{"no packet"}) },
+		"a message is larger than 8 MiB": func(send func(string, any)) {
+			send("", packetOf(d.Root, false, &Leaf{Content: make([]byte, maxMessage)}))
+		},
+		"exceeded max number of elements 100000 for CBOR array": func(send func(string, any)) {
+			send("", packetOf(d.Root, false, &Leaf{Links: make([]string, maxLeaves+1)}))
+		},
+		"more than 100000 links": func(send func(string, any)) {
+			for i := range 3 {
+				send("", packetOf(d.Root, false, &Leaf{Hash: strconv.Itoa(i), Links: make([]string, maxLeaves/2)}))
+			}
+		},
+		"and further data": func(send func(string, any)) {
+			data := map[string]string{}
+			for i := range maxLeaves / 2 {
+				data[strconv.Itoa(i)] = ""
+			}
+			for i := range 3 {
+				send("", packetOf(d.Root, false, &Leaf{Hash: strconv.Itoa(i), AdditionalData: data}))
+			}
+		},
 		"larger than 64 MiB": func(send func(string, any)) {
 			for i := range 100 {
 				send("", packetOf(d.Root, false, &Leaf{Hash: strconv.Itoa(i), Content: make([]byte, 1<<20)}))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
@@ -15,6 +16,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // A relay and a HORNETS relay, which is just a side of the bridge: all
@@ -149,6 +151,39 @@ func TestChoiceOfTransport(t *testing.T) {
 				t.Errorf("%d events went by libp2p, want %d", got, want)
 			}
 		})
+	}
+}
+
+// A relay is not hung up on while a session with it is open, however long ago
+// it was opened.
+func TestOpenSessionsAreNotSwept(t *testing.T) {
+	hornets := startHornets(t, signed()[:10])
+	const url = "ws://127.0.0.1:1"
+	w := attach(t, startHome(t, nil), store{events.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
+	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
+	session, _, err := w.stage.Net.Negentropy(t.Context(), url, events.Filter{}, set.Initiate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.stage.Net.(*relays)
+	late := func() (kept bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.peers[url].last = time.Now().Add(-2 * idleTime)
+		r.sweep()
+		return r.peers[url] != nil
+	}
+	// A write in the midst of the session does not end its use either.
+	if _, err := w.stage.Net.Publish(t.Context(), url, signed()[20]); err != nil || !late() {
+		t.Fatalf("the relay was hung up on, %v", err)
+	}
+	if _, err := session.Exchange(t.Context(), set.Initiate()); err != nil {
+		t.Error(err)
+	}
+	session.Close()
+	session.Close()
+	if n := r.peers[url].using; n != 0 || late() {
+		t.Errorf("the relay is used %d times by nobody", n)
 	}
 }
 

@@ -84,6 +84,9 @@ func (r *relays) open(ctx context.Context, doc events.Relay, filter events.Filte
 		return nil, nil, errNoPeer
 	}
 	session, answer, err := e.side.Open(ctx, filter, first)
+	if err == nil {
+		return heldSession{session, sync.OnceFunc(func() { r.release(e, false) })}, answer, nil
+	}
 	refused := (*p2p.RefusedError)(nil)
 	failed := ctx.Err() == nil && !errors.Is(err, pair.ErrTooLarge) && (errors.Is(err, pair.ErrInterrupted) || errors.As(err, &refused))
 	r.release(e, failed)
@@ -91,7 +94,19 @@ func (r *relays) open(ctx context.Context, doc events.Relay, filter events.Filte
 		r.log.Debug("not reached by libp2p", "relay", doc.URL, "err", err)
 		return nil, nil, errNoPeer
 	}
-	return session, answer, err
+	return nil, nil, err
+}
+
+// heldSession is a session by libp2p whose entry is in use until it is closed.
+type heldSession struct {
+	syncing.Session
+	release func()
+}
+
+// Close ends the session, and the use of its entry.
+func (s heldSession) Close() {
+	s.Session.Close()
+	s.release()
 }
 
 // meet returns the entry of a relay, or nil if it was not reached a while ago.

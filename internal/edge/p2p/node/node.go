@@ -37,8 +37,8 @@ type Node struct {
 // New puts a node together from its parts. The constructor of go-libp2p itself
 // links WebRTC, relays and a dependency injector, whatever is used of it: twice
 // the packages. The gater is asked before anything is dialled.
-func New(key crypto.PrivKey, gate connmgr.ConnectionGater) (n *Node, err error) {
-	n = &Node{}
+func New(key crypto.PrivKey, gate connmgr.ConnectionGater) (_ *Node, err error) {
+	n := &Node{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
