@@ -33,6 +33,8 @@ type cli struct {
 	NATS      natsCmd      `cmd:"" name:"nats" help:"Run the embedded NATS server alone."`
 	Provision provisionCmd `cmd:"" help:"Make or migrate streams, consumers and buckets."`
 
+	Console consoleCmd `cmd:"" help:"Serve the web console of a running pipeline."`
+
 	NATSPermissions permissionsCmd `cmd:"" name:"nats-permissions" help:"Print what the NATS user of a stage may publish and subscribe to."`
 
 	DLQ    dlqCmd    `cmd:"" name:"dlq" help:"Look at dead letters, retry them or drop them."`

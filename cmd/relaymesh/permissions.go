@@ -9,7 +9,7 @@ import (
 )
 
 type permissionsCmd struct {
-	Name string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,relay" help:"A stage (ingest, dhtworker, syncworker or fetcher), or relay for relays and other programs that feed the pipeline."`
+	Name string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay" help:"A stage (ingest, dhtworker, syncworker or fetcher), console, or relay for relays and other programs that feed the pipeline."`
 	JSON bool   `help:"Print one JSON object."`
 }
 

@@ -30,7 +30,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	}
 	seeds := map[string]string{}
 	var users strings.Builder
-	for _, name := range append(events.Stages(), events.RoleRelay, "operator") {
+	for _, name := range append(events.Stages(), events.RoleRelay, events.RoleConsole, "operator") {
 		key, err := nkeys.CreateUser()
 		if err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.NoSigs, opts.NoLog = true, true
-	for i, name := range append(events.Stages(), events.RoleRelay) {
+	for i, name := range append(events.Stages(), events.RoleRelay, events.RoleConsole) {
 		want, _ := events.PermissionsOf(name)
 		got := opts.Nkeys[i].Permissions
 		if !slices.Equal(got.Publish.Allow, want.Publish) || !slices.Equal(got.Subscribe.Allow, want.Subscribe) || (got.Response != nil) != want.Responses {

@@ -54,6 +54,10 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if len(changes) > 0 {
 		log.Info("provisioned", "changes", len(changes))
 	}
+	pages, err := c.console(js, log)
+	if err != nil {
+		return err
+	}
 	names := slices.DeleteFunc(events.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
-	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Attach))
+	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Attach), run.WithConsole(pages))
 }

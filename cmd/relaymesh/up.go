@@ -21,6 +21,7 @@ type upFlags struct {
 	RelayAddr  string          `env:"RELAYMESH_RELAY_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:7777" help:"Without --relay: where the embedded relay listens."`
 
 	config.Config
+	consoleFlags
 }
 
 type upCmd struct {

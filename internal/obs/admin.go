@@ -14,10 +14,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// ServeAdmin serves /metrics, /livez and /readyz on addr until ctx ends, and
-// /debug/pprof/ to callers on the same machine. ready says why the process is not ready, or returns nil. /livez never
-// depends on anything outside, or one outage would restart every worker.
-func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, ready func() error) error {
+// closing is how long a request may take to end when the endpoint stops.
+const closing = 3 * time.Second
+
+// ServeAdmin serves /metrics, /livez and /readyz on addr until ctx ends,
+// /debug/pprof/ to callers on the same machine, and console, unless it is nil,
+// everywhere else. ready says why the process is not ready, or returns nil. /livez never
+// depends on anything outside, or one outage would restart every worker. The
+// contexts of requests end with ctx.
+func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, ready func() error, console http.Handler) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -35,17 +40,32 @@ func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, 
 	} {
 		mux.Handle("GET /debug/pprof/"+path, loopback(handler))
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	if console != nil {
+		mux.Handle("/", console)
+	}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx },
+	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("couldn't listen for the admin endpoint: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			_ = server.Close()
+		}
+	})
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin endpoint: %w", err)
 	}
+	<-closed
 	return nil
 }
 

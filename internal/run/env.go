@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,8 +25,9 @@ type Env struct {
 	JS      jetstream.JetStream
 	Metrics *prometheus.Registry
 
-	relays relays
-	libp2p AttachLibp2p // nil: not linked
+	relays  relays
+	libp2p  AttachLibp2p // nil: not linked
+	console http.Handler // nil: none
 
 	mu     sync.Mutex
 	checks []func() error // what must hold for the process to be ready
@@ -46,6 +48,9 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, relays: newRelays(c, options)}, nil
 }
+
+// WithConsole serves the console on the admin endpoint, if there is one.
+func WithConsole(console http.Handler) Option { return func(e *Env) { e.console = console } }
 
 // Close ends the connections to relays.
 func (e *Env) Close() { e.relays.close() }

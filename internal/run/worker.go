@@ -153,7 +153,7 @@ func (e *Env) admin(ctx context.Context) error {
 			return errors.New("not connected to NATS")
 		}
 		return e.check()
-	})
+	}, e.console)
 }
 
 // Signals returns a context that ends on SIGTERM (Kubernetes, systemd) and

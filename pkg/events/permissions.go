@@ -18,6 +18,10 @@ type Permissions struct {
 // ask its services.
 const RoleRelay = "relay"
 
+// RoleConsole is the user of the console, which reads what all stages do, and
+// may hand back dead letters or remove them.
+const RoleConsole = "console"
+
 // InboxPrefix is where the user of a stage or role receives replies; its
 // connection must be told so (nats.CustomInboxPrefix).
 func InboxPrefix(name string) string { return "_INBOX_" + name }
@@ -81,14 +85,15 @@ var stageAccess = map[string]access{
 	},
 }
 
-// PermissionsOf returns exactly what a stage, or [RoleRelay], needs, and
-// whether there is one of that name. No stage can make or change a stream, a
+// PermissionsOf returns exactly what a stage, [RoleRelay] or [RoleConsole]
+// needs, and whether there is one of that name. No stage can make or change a stream, a
 // consumer or a bucket.
 //
 // JetStream cannot narrow everything down: a stage that may bury messages of
 // RETRY can read and delete any that wait there.
 func PermissionsOf(name string) (Permissions, bool) {
-	if name == RoleRelay {
+	switch name {
+	case RoleRelay:
 		return Permissions{
 			Publish: []string{
 				SubjectEventReceived, SubjectAuthorSeen, SubjectRelayListSigned, SubjectRelayDiscovered, SubjectNoteMissing,
@@ -96,12 +101,14 @@ func PermissionsOf(name string) (Permissions, bool) {
 			},
 			Subscribe: []string{InboxPrefix(name) + ".>"},
 		}, true
+	case RoleConsole:
+		return consolePermissions(), true
 	}
 	a, ok := stageAccess[name]
 	if !ok {
 		return Permissions{}, false
 	}
-	publish := map[string]bool{DLQSubject(name): true, PrefixSchedule + prefixRetry + name + ".*": true}
+	publish := map[string]bool{DLQSubject(name): true, PrefixSchedule + RetrySubjects(name): true}
 	allow := func(subjects ...string) {
 		for _, s := range subjects {
 			publish[s] = true
@@ -147,6 +154,29 @@ func PermissionsOf(name string) (Permissions, bool) {
 	p.Subscribe = append(p.Subscribe, a.listens...)
 	slices.Sort(p.Subscribe)
 	return p, true
+}
+
+// consolePermissions lets the console look into every stream and bucket but
+// those where nothing is that people want to know, list none of them by a
+// consumer of its own, and change none but the dead letters.
+func consolePermissions() Permissions {
+	publish := []string{"$JS.API.STREAM.MSG.DELETE." + StreamDLQ, RetrySubjects("*")}
+	for _, s := range Streams() {
+		if s.Name != StreamAdvisories {
+			publish = append(publish, "$JS.API.STREAM.INFO."+s.Name, "$JS.API.DIRECT.GET."+s.Name)
+		}
+	}
+	for _, c := range Consumers() {
+		if c.Stream != StreamAdvisories {
+			publish = append(publish, "$JS.API.CONSUMER.INFO."+c.Stream+"."+c.Name)
+		}
+	}
+	for _, b := range Buckets() {
+		stream := "KV_" + b.Name
+		publish = append(publish, "$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream)
+	}
+	slices.Sort(publish)
+	return Permissions{Publish: publish, Subscribe: []string{InboxPrefix(RoleConsole) + ".>"}}
 }
 
 // streamOf names the stream that takes a pattern of subjects.

@@ -184,7 +184,7 @@ func Consumers() []Consumer {
 		advisories = append(advisories, AdvisoryMaxDeliveries+"."+StreamRetry+"."+stage)
 		list = append(
 			list,
-			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{prefixRetry + stage + ".*"}, AckWait: wait, InFlight: 16},
+			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{RetrySubjects(stage)}, AckWait: wait, InFlight: 16},
 			Consumer{Name: stage, Stream: StreamAdvisories, Stage: stage, Filters: advisories, AckWait: wait, InFlight: 4},
 		)
 	}

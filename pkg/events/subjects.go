@@ -108,6 +108,9 @@ func RetrySubject(stage string, m Message) string {
 	return prefixRetry + stage + "." + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// RetrySubjects is the pattern of all [RetrySubject]s of a stage.
+func RetrySubjects(stage string) string { return prefixRetry + stage + ".*" }
+
 // Slice returns the keyspace slice of a DHT target: its first byte in hex, so
 // there are 256.
 func Slice(target string) string { return target[:2] }

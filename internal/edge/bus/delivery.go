@@ -12,7 +12,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// The headers of relaymesh. The first four describe the original of a message
+// The headers of relaymesh. The first five describe the original of a message
 // that waits on RETRY; anywhere else they are ignored, since anyone may set
 // them.
 const (
@@ -20,6 +20,7 @@ const (
 	headerAttempt     = "Relaymesh-Attempt" // attempts so far
 	headerCause       = "Relaymesh-Cause"
 	headerHistory     = "Relaymesh-History"     // JSON of earlier [events.Death]s
+	headerReason      = "Relaymesh-Reason"      // why it waits; nothing is decided by it
 	headerCorrelation = "Relaymesh-Correlation" // passed on to outputs
 	headerSender      = events.HeaderSender
 )

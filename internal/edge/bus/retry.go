@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,7 +15,7 @@ import (
 // scheduleRetry lets the message come back on the stage's RETRY subject. The
 // schedule has no Nats-Msg-Id: doing it twice replaces the schedule, since the
 // subject is derived from the message.
-func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration) error {
+func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration, reason string) error {
 	target := events.RetrySubject(b.options.Stage, d.Message)
 	msg := &nats.Msg{Subject: events.PrefixSchedule + target, Data: d.Data, Header: nats.Header{
 		headerSchedule: {"@at " + time.Now().Add(wait).UTC().Format(time.RFC3339)},
@@ -25,6 +26,7 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 		headerCause:       {d.Cause},
 		headerCorrelation: {d.message.Metadata.Get(headerCorrelation)},
 		headerSender:      {d.Sender},
+		headerReason:      {oneLine(shorten(reason))},
 	}}
 	if d.history != "" {
 		msg.Header.Set(headerHistory, d.history)
@@ -33,4 +35,20 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 		return fmt.Errorf("publish %s: %w", msg.Subject, err)
 	}
 	return nil
+}
+
+// oneLine makes a text fit for a header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// WaitsBecause tells of the headers of a message on RETRY which subject it had
+// and why it waits; "" if it does not say.
+func WaitsBecause(h nats.Header) (subject, reason string) {
+	return h.Get(headerSubject), h.Get(headerReason)
 }

@@ -82,7 +82,7 @@ func (b *Bus) settle(d *delivery) {
 	}
 	f, wait, reason := decide(verdict, d.Attempt, rand.Float64())
 	if f == waitAway {
-		if err := b.scheduleRetry(ctx, d, wait); err != nil {
+		if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {
 			b.log.Warn("could not schedule a retry, waiting for a minute", "subject", d.Subject, "err", err)
 			f, wait = waitHere, longestNak
 		}

@@ -60,12 +60,13 @@ func StartOn(tb testing.TB, dir string, more ...*server.User) *natsd.Server {
 // operator is a user, and its password, who may do everything.
 const operator = "operator"
 
-// users are the operator and each stage with no more permissions than its own.
+// users are the operator, and each stage and the console with no more
+// permissions than their own.
 func users() []*server.User {
 	list := []*server.User{{Username: operator, Password: operator}}
-	for _, stage := range events.Stages() {
-		p, _ := events.PermissionsOf(stage)
-		list = append(list, User(stage, p))
+	for _, name := range append(events.Stages(), events.RoleConsole) {
+		p, _ := events.PermissionsOf(name)
+		list = append(list, User(name, p))
 	}
 	return list
 }
@@ -106,7 +107,7 @@ func Connect(tb testing.TB, s *natsd.Server) jetstream.JetStream {
 }
 
 // ConnectAs returns a connection in process of that name as a user, closed when
-// the test ends. A stage's user bears its name.
+// the test ends. The users of a stage and of the console bear its name.
 func ConnectAs(tb testing.TB, s *natsd.Server, name, user string, opts ...nats.Option) jetstream.JetStream {
 	tb.Helper()
 	nc, err := s.Connect(name, append(opts, nats.UserInfo(user, user))...)

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/relaymesh/relaymesh/internal/edge/console"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// consoleFlags say who may do what at the console.
+type consoleFlags struct {
+	ConsoleTokenFile string   `env:"RELAYMESH_CONSOLE_TOKEN_FILE" placeholder:"FILE" group:"Operation" help:"File with the token, of 16 characters or more, that lets retry and drop dead letters at the console; without it nobody can."`
+	ConsoleHosts     []string `env:"RELAYMESH_CONSOLE_HOSTS" placeholder:"NAME" group:"Operation" help:"Names by which browsers reach the console, through a reverse proxy for instance; localhost and IP addresses always do."`
+}
+
+// console makes the console over a connection.
+func (f consoleFlags) console(js jetstream.JetStream, log *slog.Logger) (*console.Console, error) {
+	options := console.Options{Hosts: f.ConsoleHosts, Log: log}
+	if f.ConsoleTokenFile != "" {
+		token, err := console.ReadToken(f.ConsoleTokenFile)
+		if err != nil {
+			return nil, usage("--console-token-file: %v", err)
+		}
+		options.Token = token
+	}
+	return console.New(js, options), nil
+}
+
+type consoleCmd struct {
+	File kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
+	remote
+	Admin string `env:"RELAYMESH_ADMIN" default:"127.0.0.1:9464" placeholder:"HOST:PORT" group:"Operation" help:"Serve the console there, and /metrics, /livez and /readyz."`
+	consoleFlags
+	LogLevel string `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" group:"Operation" help:"Least level that is logged: debug, info, warn or error."`
+}
+
+// Help is the long help text.
+func (*consoleCmd) Help() string {
+	return "Everybody who reaches it may look at what the pipeline does. To retry or drop dead letters takes the token."
+}
+
+// Run serves until a signal.
+func (c *consoleCmd) Run(ctx context.Context, o *output) error {
+	log := obs.NewLogger(o.err, c.LogLevel)
+	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, events.RoleConsole, log)
+	if err != nil {
+		return err
+	}
+	defer js.Conn().Close()
+	pages, err := c.console(js, log)
+	if err != nil {
+		return err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	run.Notify(ctx)
+	fmt.Fprintf(o.err, "the console is at http://%s/\n", c.Admin)
+	return obs.ServeAdmin(ctx, c.Admin, metrics, func() error {
+		if !js.Conn().IsConnected() {
+			return errors.New("not connected to NATS")
+		}
+		return nil
+	}, pages)
+}

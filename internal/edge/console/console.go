@@ -1,0 +1,166 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// within bounds what a page may ask of NATS.
+const within = 10 * time.Second
+
+// Options are what the console does not find in NATS.
+type Options struct {
+	// Token is the operator's; see [ReadToken]. Without one nobody may change
+	// anything.
+	Token []byte
+	// Hosts are the names by which browsers reach the console, beside
+	// localhost and IP addresses.
+	Hosts []string
+	// Log takes what goes wrong; nil discards it.
+	Log *slog.Logger
+}
+
+// Console serves the pages. It is safe for concurrent use.
+type Console struct {
+	js      jetstream.JetStream
+	log     *slog.Logger
+	session sessions
+	hosts   []string
+	feed    *feed
+	views   map[string]*template.Template
+	handler http.Handler
+}
+
+// New makes a console over a NATS connection, which stays the caller's. It
+// asks NATS for nothing until somebody looks.
+func New(js jetstream.JetStream, o Options) *Console {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Console{js: js, log: o.Log, session: sessions{o.Token}, hosts: o.Hosts, views: views()}
+	c.feed = newFeed(func(ctx context.Context, before *Pipeline) (*Pipeline, error) { return read(ctx, js, before) })
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", c.page("pipeline", c.pipeline))
+	mux.HandleFunc("GET /events", c.events)
+	mux.Handle("GET /assets/", assets())
+	mux.HandleFunc("/", c.page("", func(*http.Request) (any, error) { return nil, errNoPage }))
+	c.handler = c.guard(mux)
+	return c
+}
+
+// ServeHTTP answers one request.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+// views parses the templates, each page together with the layout.
+func views() map[string]*template.Template {
+	base := template.Must(template.New("layout").Funcs(functions).ParseFS(templateFiles, "templates/layout.html"))
+	pages, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		panic(err)
+	}
+	out := map[string]*template.Template{}
+	for _, file := range pages {
+		name := strings.TrimSuffix(strings.TrimPrefix(file, "templates/"), ".html")
+		out[name] = template.Must(template.Must(base.Clone()).ParseFS(templateFiles, file))
+	}
+	return out
+}
+
+// A pageError is an answer that is not a page.
+type pageError struct {
+	Code int    `json:"code"`
+	Why  string `json:"error"`
+}
+
+func (e *pageError) Error() string { return e.Why }
+
+var errNoPage = &pageError{http.StatusNotFound, "there is no such page"}
+
+// frame is what the layout shows around a page.
+type frame struct {
+	Page    string // name of the view
+	Query   string // what was searched for
+	CanAct  bool   // the token was given
+	CanSign bool   // there is a token to give
+	Now     time.Time
+	Data    any
+}
+
+// page serves what a function finds, as HTML or JSON.
+func (c *Console) page(name string, find func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), within)
+		defer cancel()
+		data, err := find(r.WithContext(ctx))
+		if err != nil {
+			c.fail(w, r, err)
+			return
+		}
+		c.show(w, r, http.StatusOK, name, data)
+	}
+}
+
+// fail tells what went wrong. What NATS says is logged, too.
+func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var problem *pageError
+	if !errors.As(err, &problem) {
+		c.log.Warn("console: a page failed", "path", r.URL.Path, "err", err)
+		problem = &pageError{http.StatusBadGateway, "NATS does not give what this page shows: " + err.Error()}
+	}
+	c.show(w, r, problem.Code, "problem", problem)
+}
+
+// show writes a view. It is made as a whole first, so that a mistake in it
+// cannot send half a page.
+func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name string, data any) {
+	w.Header().Add("Vary", "Accept, Cookie")
+	w.Header().Set("Cache-Control", "no-store")
+	var body bytes.Buffer
+	var err error
+	if wantsJSON(r) {
+		w.Header().Set("Content-Type", "application/json")
+		err = json.NewEncoder(&body).Encode(data)
+	} else {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		err = c.views[name].ExecuteTemplate(&body, "layout", frame{
+			Page: name, Query: r.URL.Query().Get("q"), CanAct: c.session.may(r), CanSign: c.session.possible(), Now: time.Now(), Data: data,
+		})
+	}
+	if err != nil {
+		c.log.Error("console: a page cannot be shown", "path", r.URL.Path, "err", err)
+		http.Error(w, "this page cannot be shown; the log says why", http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(code)
+	_, _ = body.WriteTo(w) // the reader may have left
+}
+
+// wantsJSON reports whether the caller prefers JSON to a page.
+func wantsJSON(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+}
+
+// need names what is missing where the pipeline was never set up.
+func need(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) {
+		return &pageError{http.StatusServiceUnavailable, fmt.Sprintf("%v: run relaymesh provision first", err)}
+	}
+	return err
+}

@@ -1,0 +1,121 @@
+package console
+
+import (
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Pipeline is how all stages stand at one moment; its JSON is stable.
+type Pipeline struct {
+	At time.Time `json:"at"`
+	// Over is between this reading and the one before, over which rates are
+	// averages; 0 if there was none.
+	Over     float64           `json:"over_seconds"`
+	Stages   []Stage           `json:"stages"`
+	Known    map[string]uint64 `json:"known"`    // values by bucket
+	Outcomes map[string]uint64 `json:"outcomes"` // of the last hour, by subject
+
+	counters map[string]counters // by consumer, for the rates of the next reading
+	errorsAt changes
+}
+
+// Stage is one stage over all its replicas.
+type Stage struct {
+	Name string `json:"stage"`
+	// Rate is how many attempts end per second, whatever their verdict.
+	Rate *float64 `json:"rate"`
+	// Lag is what waits and what is being worked on.
+	Lag      uint64 `json:"lag"`
+	Waiting  uint64 `json:"waiting"`
+	InFlight uint64 `json:"in_flight"`
+	// Oldest is the age in seconds of the oldest message that is not done.
+	Oldest float64 `json:"oldest_seconds"`
+	Again  uint64  `json:"redelivered"` // of those in flight
+	// Later is how many messages wait for the time of their next attempt.
+	Later uint64 `json:"later"`
+	Dead  uint64 `json:"dead_letters"`
+	// Live is how many live subscriptions are held; they are no lag.
+	Live   uint64   `json:"live,omitempty"`
+	Error  *Problem `json:"last_error"`
+	Queues []Queue  `json:"queues"`
+}
+
+// Queue is one consumer of a stage and what it reads.
+type Queue struct {
+	Consumer string   `json:"consumer"`
+	Subjects []string `json:"subjects"`
+	In       *float64 `json:"in_rate"` // messages stored per second
+	Rate     *float64 `json:"rate"`
+	Waiting  uint64   `json:"waiting"`
+	InFlight uint64   `json:"in_flight"`
+	Oldest   float64  `json:"oldest_seconds"`
+}
+
+// Problem is the last thing that went wrong in a stage, of what has become a
+// dead letter or waits to be tried again.
+type Problem struct {
+	Time    int64  `json:"time"`
+	Subject string `json:"subject"`
+	Reason  string `json:"reason"`
+	Letter  uint64 `json:"dead_letter,omitempty"` // its number
+}
+
+// counters only grow, and do so in NATS, whichever replica does the work.
+type counters struct {
+	stored uint64 // last sequence of the stream
+	ended  uint64 // attempts that were answered or timed out
+}
+
+// add counts a consumer into its stage. Live subscriptions are messages in
+// flight, held for as long as they last.
+func (s *Stage) add(c events.Consumer, q Queue, again uint64) {
+	if isLive(c) {
+		s.Live, q.InFlight = q.InFlight, 0
+	}
+	s.Waiting += q.Waiting
+	s.InFlight += q.InFlight
+	s.Lag = s.Waiting + s.InFlight
+	s.Oldest = max(s.Oldest, q.Oldest)
+	s.Again += again
+	s.Queues = append(s.Queues, q)
+}
+
+func isLive(c events.Consumer) bool { return c.Stream == events.StreamLive }
+
+func label(c events.Consumer) string { return c.Stream + "/" + c.Name }
+
+// since fills in the rates since an earlier reading.
+func (p *Pipeline) since(before *Pipeline) {
+	if before == nil {
+		return
+	}
+	p.Over = p.At.Sub(before.At).Seconds()
+	for i := range p.Stages {
+		s := &p.Stages[i]
+		for j := range s.Queues {
+			q := &s.Queues[j]
+			was, is := before.counters[q.Consumer], p.counters[q.Consumer]
+			q.Rate = rate(was.ended, is.ended, p.Over)
+			if q.Consumer != events.StreamRetry+"/"+s.Name { // one stream for all stages
+				q.In = rate(was.stored, is.stored, p.Over)
+			}
+			if q.Rate == nil {
+				continue
+			}
+			if s.Rate == nil {
+				s.Rate = new(float64)
+			}
+			*s.Rate += *q.Rate
+		}
+	}
+}
+
+// rate is what a counter grew by per second; nil if it was set back.
+func rate(before, now uint64, over float64) *float64 {
+	if over <= 0 || now < before {
+		return nil
+	}
+	r := float64(now-before) / over
+	return &r
+}

@@ -1,0 +1,109 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// heartbeat keeps proxies from closing a stream on which nothing comes.
+const heartbeat = 15 * time.Second
+
+// pipelineView is a pipeline with what only the page needs.
+type pipelineView struct {
+	*Pipeline
+
+	Charts map[string]string `json:"-"` // by stage: JSON of [times, rates, lags]
+	Failed string            `json:"-"` // why the figures are old
+}
+
+func (c *Console) pipeline(r *http.Request) (any, error) {
+	p, err := c.feed.now(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return pipelineView{Pipeline: p, Charts: charts(c.feed.history())}, nil
+}
+
+// charts makes the data of each stage's chart, as uPlot takes it.
+func charts(history []*Pipeline) map[string]string {
+	out := map[string]string{}
+	for i, stage := range events.Stages() {
+		times, rates, lags := []float64{}, []*float64{}, []uint64{}
+		for _, p := range history {
+			times, rates, lags = append(times, unix(p.At)), append(rates, p.Stages[i].Rate), append(lags, p.Stages[i].Lag)
+		}
+		data, err := json.Marshal([]any{times, rates, lags})
+		if err != nil {
+			panic(fmt.Sprintf("console: a chart does not encode: %v", err)) // numbers only
+		}
+		out[stage] = string(data)
+	}
+	return out
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+// events streams the figures of the pipeline, as HTML that replaces the
+// page's, until the browser leaves or the process stops.
+func (c *Console) events(w http.ResponseWriter, r *http.Request) {
+	news, leave, err := c.feed.watch()
+	if err != nil {
+		c.fail(w, r, &pageError{http.StatusServiceUnavailable, err.Error()})
+		return
+	}
+	defer leave()
+	stream := http.NewResponseController(w)
+	_ = stream.SetReadDeadline(time.Time{}) // that of the whole request
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold it back
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-beat.C:
+			_, err = fmt.Fprint(w, ": still here\n\n")
+		case <-news:
+			err = c.tell(w)
+		}
+		if err == nil {
+			err = stream.Flush()
+		}
+		if err != nil {
+			return // the browser has left
+		}
+	}
+}
+
+// tell sends the newest reading as one message.
+func (c *Console) tell(w http.ResponseWriter) error {
+	p, failed := c.feed.state()
+	if p == nil {
+		return nil
+	}
+	view := pipelineView{Pipeline: p}
+	if failed != nil {
+		view.Failed = failed.Error()
+	}
+	var body bytes.Buffer
+	if err := c.views["pipeline"].ExecuteTemplate(&body, "figures", view); err != nil {
+		return err
+	}
+	var message strings.Builder
+	for line := range strings.Lines(body.String()) {
+		if line = strings.TrimSpace(line); line != "" {
+			message.WriteString("data: " + line + "\n")
+		}
+	}
+	_, err := fmt.Fprintf(w, "%s\n", message.String())
+	return err
+}

@@ -1,0 +1,121 @@
+package console
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// functions are those of the templates.
+var functions = template.FuncMap{
+	"text": text, "rate": rateText, "count": count, "age": age, "ago": ago, "until": until, "when": when, "short": short, "join": strings.Join,
+	"unix": unix, "deref": deref, "sum": func(a, b uint64) uint64 { return a + b },
+}
+
+// text makes a stranger's text fit to be shown: no control characters, none
+// that change the direction of what stands around them, and at most limit
+// characters.
+func text(limit int, s string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > limit {
+			b.WriteRune('…')
+			break
+		}
+		switch {
+		case r == ' ' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r == '\n' || r == '\t':
+			b.WriteRune(' ')
+		default:
+			b.WriteRune('\uFFFD')
+		}
+	}
+	return b.String()
+}
+
+// short shows the ends of a key.
+func short(s string) string {
+	const head, tail = 8, 6
+	s = text(200, s)
+	if len(s) <= head+tail+1 {
+		return s
+	}
+	return s[:head] + "…" + s[len(s)-tail:]
+}
+
+func deref(f *float64) float64 {
+	if f == nil {
+		return 0
+	}
+	return *f
+}
+
+// rateText is a rate per second; a dash if it is not known.
+func rateText(f *float64) string {
+	switch {
+	case f == nil:
+		return "–"
+	case *f == 0:
+		return "0"
+	case *f < 9.95:
+		return strconv.FormatFloat(*f, 'f', 1, 64)
+	}
+	return count(uint64(math.Round(*f)))
+}
+
+// count writes a number with thin spaces between thousands, large ones
+// rounded.
+func count(n uint64) string {
+	if n >= 10_000_000 {
+		return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " M"
+	}
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u2009" + s[i:]
+	}
+	return s
+}
+
+// age writes a time span by its largest unit or two.
+func age(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < time.Second:
+		return "< 1 s"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %02d", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d d", int(d.Hours()/24))
+}
+
+// ago tells how long ago a time in Unix seconds is.
+func ago(unix int64) string {
+	if unix == 0 {
+		return "never"
+	}
+	return age(max(0, time.Since(time.Unix(unix, 0)).Seconds())) + " ago"
+}
+
+// until tells how far ahead a time in Unix seconds is.
+func until(unix int64) string {
+	left := time.Until(time.Unix(unix, 0)).Seconds()
+	switch {
+	case unix == 0:
+		return "–"
+	case left < 0:
+		return "due since " + age(-left)
+	}
+	return "in " + age(left)
+}
+
+func when(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
