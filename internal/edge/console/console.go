@@ -59,6 +59,9 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("GET /{$}", c.page("pipeline", c.pipeline))
 	mux.HandleFunc("GET /events", c.events)
 	mux.Handle("GET /assets/", assets())
+	mux.HandleFunc("GET /login", c.page("login", c.login))
+	mux.HandleFunc("POST /login", c.begin)
+	mux.HandleFunc("POST /logout", c.end)
 	mux.HandleFunc("/", c.page("", func(*http.Request) (any, error) { return nil, errNoPage }))
 	c.handler = c.guard(mux)
 	return c

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -74,16 +73,15 @@ func (s sessions) mac(ends string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-var errToken = errors.New("that is not the token")
-
-// begin gives the browser its cookie, if it has given the token.
-func (s sessions) begin(w http.ResponseWriter, r *http.Request) error {
+// begin gives the browser its cookie and reports true, if it has given the
+// token.
+func (s sessions) begin(w http.ResponseWriter, r *http.Request) bool {
 	if !s.possible() || !s.is(r.PostFormValue("token")) {
-		return errToken
+		return false
 	}
 	ends := strconv.FormatInt(time.Now().Add(lasting).Unix(), 10)
 	http.SetCookie(w, s.cookie(r, ends+"."+s.mac(ends), int(lasting/time.Second)))
-	return nil
+	return true
 }
 
 // end takes the cookie back.
