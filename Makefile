@@ -35,6 +35,9 @@ test-e2e: build ## Run the demo's scenario with worker processes that are killed
 test-permissions: go-version ## Run each stage once without each of its NATS permissions, which must fail
 	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim
 
+test-docs: build ## Run every command that README.md and docs/ show, in a small world on loopback
+	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -tags docs -vet=off -count=1 ./internal/docs
+
 test-k8s: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
 	cd deploy/k8s && $(GO) test -mod=mod -count=1 . # the main module may need more than go.mod says here
 

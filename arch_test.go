@@ -65,6 +65,7 @@ var mayImport = map[string][]string{
 	"internal/obs":    {"pkg"},
 	"internal/run":    {"pkg", "internal/stage", "internal/edge", "internal/config", "internal/obs"},
 	"internal/sim":    {"pkg", "internal/stage", "internal/edge", "internal/run"},
+	"internal/docs":   {},
 	"internal/demo":   {"pkg", "internal/edge", "internal/run"},
 	"cmd":             {"pkg", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/demo"},
 }
