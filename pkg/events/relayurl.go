@@ -26,9 +26,10 @@ const (
 // NormalizeRelayURL returns the one spelling under which relaymesh knows a
 // relay: scheme and host in lower case, no default port, no trailing slash,
 // no fragment. It refuses what is no relay address: a scheme other than ws and
-// wss, user info, an address literal or name that leads to the own machine or
-// network (unless allowPrivate), and addresses of overlay networks that cannot
-// be dialled. A name that resolves to a private address passes here and is
+// wss, user info, a host in other letters than ASCII and, unless allowPrivate,
+// an address literal or name that leads to the own machine or network, a port
+// of another service ([PublicPort]), and addresses of overlay networks that
+// cannot be dialled. A name that resolves to a private address passes here and is
 // caught at dial time.
 func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	raw = strings.TrimSpace(raw)
@@ -45,24 +46,36 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 		return "", fmt.Errorf("relay url %q: scheme must be ws or wss", clip(raw))
 	case u.User != nil:
 		return "", fmt.Errorf("relay url %q: must not carry a user name", clip(raw))
-	case host == "":
+	case host == "", strings.HasPrefix(host, "."), strings.HasSuffix(host, "."), strings.Contains(host, ".."):
 		return "", fmt.Errorf("relay url %q: has no host", clip(raw))
+	case strings.ContainsFunc(u.Hostname(), notOfHost):
+		return "", fmt.Errorf("relay url %q: the host has other characters than a-z, 0-9, dots and hyphens; write names of other scripts as xn--…", clip(raw))
+	case strings.ContainsFunc(u.RawQuery, notOfQuery):
+		return "", fmt.Errorf("relay url %q: what follows the question mark must be percent-encoded", clip(raw))
 	}
 	if !allowPrivate {
 		if err := publicHost(host); err != nil {
 			return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
 		}
 	}
-	port, err := normalizePort(scheme, u.Port())
+	port, err := normalizePort(scheme, u.Port(), allowPrivate)
 	if err != nil {
 		return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
 	}
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = addr.Unmap().String()
+		if strings.Contains(host, ":") {
+			host = "[" + strings.Replace(host, "%", "%25", 1) + "]"
+		}
+	} else if strings.ContainsAny(host, ":%") {
+		return "", fmt.Errorf("relay url %q: %s is neither a name nor an address", clip(raw), clip(host))
 	}
 	out := scheme + "://" + host + port + strings.TrimRight(u.EscapedPath(), "/")
 	if u.RawQuery != "" {
 		out += "?" + u.RawQuery
+	}
+	if len(out) > MaxURLBytes {
+		return "", fmt.Errorf("relay url: %d bytes when percent-encoded, at most %d are accepted", len(out), MaxURLBytes)
 	}
 	return out, nil
 }
@@ -74,8 +87,17 @@ func RelayKey(normalized string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// notOfHost reports whether a character can be in no host. Resolvers and HTTP
+// clients map letters of other scripts in ways of their own, among them
+// full-width digits to addresses; and what only looks like a name is another.
+func notOfHost(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_:%", r)
+}
+
+func notOfQuery(r rune) bool { return r <= ' ' || r > '~' }
+
 // normalizePort returns the port with its colon, or "" for the scheme's own.
-func normalizePort(scheme, port string) (string, error) {
+func normalizePort(scheme, port string, anyPort bool) (string, error) {
 	if port == "" {
 		return "", nil
 	}
@@ -85,6 +107,8 @@ func normalizePort(scheme, port string) (string, error) {
 		return "", fmt.Errorf("port %s is not within 1 and 65535", clip(port))
 	case scheme == "ws" && n == 80, scheme == "wss" && n == 443:
 		return "", nil
+	case !anyPort && !PublicPort(uint16(n)):
+		return "", fmt.Errorf("port %d belongs to another service, where no browser connects to either", n)
 	}
 	return ":" + strconv.FormatUint(n, 10), nil
 }
@@ -96,7 +120,7 @@ func publicHost(host string) error {
 		}
 		return nil
 	}
-	for _, suffix := range []string{"localhost", "local", "internal", "lan", "home.arpa", "onion", "i2p"} {
+	for _, suffix := range []string{"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa", "onion", "i2p"} {
 		if host == suffix || strings.HasSuffix(host, "."+suffix) {
 			return fmt.Errorf("a name under .%s is not reachable from here", suffix)
 		}
@@ -109,46 +133,4 @@ func publicHost(host string) error {
 		return errors.New("the host looks like an address in an odd spelling")
 	}
 	return nil
-}
-
-// reserved lists what IsGlobalUnicast and IsPrivate let through: shared
-// address space, documentation, benchmarking, protocol assignments, class E,
-// discard and segment routing prefixes, and every form that embeds an IPv4
-// address: IPv4-compatible, IPv4-translated, NAT64, Teredo and 6to4.
-var reserved = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"),
-	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("::/96"),
-	netip.MustParsePrefix("::ffff:0:0:0/96"),
-	netip.MustParsePrefix("100::/64"),
-	netip.MustParsePrefix("3fff::/20"),
-	netip.MustParsePrefix("5f00::/16"),
-	netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("2001::/32"),
-	netip.MustParsePrefix("2001:db8::/32"),
-	netip.MustParsePrefix("2002::/16"),
-	netip.MustParsePrefix("fec0::/10"),
-}
-
-// PublicAddr reports whether an address may be dialled on the word of a
-// stranger: global unicast and in no private or reserved range. An IPv4
-// address mapped into IPv6 counts as the IPv4 address.
-func PublicAddr(addr netip.Addr) bool {
-	addr = addr.Unmap()
-	if !addr.IsValid() || addr.Zone() != "" || !addr.IsGlobalUnicast() || addr.IsPrivate() {
-		return false
-	}
-	for _, p := range reserved {
-		if p.Contains(addr) {
-			return false
-		}
-	}
-	return true
 }

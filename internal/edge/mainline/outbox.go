@@ -63,9 +63,12 @@ const (
 	tick = 20 * time.Millisecond
 )
 
-// post queues q for a node; flush sends it. The reply comes to by with the slot, or never. The caller holds mu, has the leave
-// of courtesy and budget, and gives an address that is dialable.
+// post queues q for a node; flush sends it. The reply comes to by with the slot, or never: to an address that is not dialable,
+// nothing is sent. The caller holds mu and has the leave of courtesy and budget.
 func (o *outbox) post(q query, to Contact, slot int, by asker, now time.Time) {
+	if !dialable(to.Addr, o.guard.allowPrivate) {
+		return
+	}
 	tid := rand.Uint64() // seeded by the system, not predictable
 	o.calls[tid] = call{asker: by, slot: slot, to: to, sentAt: now}
 	o.overdue = append(o.overdue, expiry{tid, now.Add(giveUp)})

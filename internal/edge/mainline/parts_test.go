@@ -10,29 +10,6 @@ import (
 	"time"
 )
 
-func TestOnlyThePublicInternetIsDialled(t *testing.T) {
-	for addr, want := range map[string]bool{
-		"1.2.3.4:6881": true, "203.0.114.1:1024": true,
-		"1.2.3.4:53": false, "1.2.3.4:0": false, "1.2.3.4:1023": false,
-		"0.0.0.0:6881": false, "0.1.2.3:6881": false, "10.0.0.1:6881": false, "100.64.0.1:6881": false, "127.0.0.1:6881": false,
-		"169.254.169.254:6881": false, "172.16.0.1:6881": false, "172.31.255.255:6881": false, "192.0.0.1:6881": false,
-		"192.0.2.1:6881": false, "192.168.1.1:6881": false, "198.18.0.1:6881": false, "198.19.255.1:6881": false,
-		"198.51.100.1:6881": false, "203.0.113.1:6881": false, "224.0.0.1:6881": false, "240.0.0.1:6881": false,
-		"255.255.255.255:6881": false, "[2a00::1]:6881": false, "[::ffff:1.2.3.4]:6881": false,
-	} {
-		if got := dialable(netip.MustParseAddrPort(addr), false); got != want {
-			t.Errorf("%s: %v", addr, got)
-		}
-	}
-	for addr, want := range map[string]bool{
-		"127.0.0.1:53": true, "10.0.0.1:6881": true, "127.0.0.1:0": false, "224.0.0.1:6881": false, "0.0.0.0:6881": false, "[::1]:6881": false,
-	} {
-		if got := dialable(netip.MustParseAddrPort(addr), true); got != want {
-			t.Errorf("private allowed, %s: %v", addr, got)
-		}
-	}
-}
-
 func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
 	c := newCourtesy(3)
 	a, b := netip.MustParseAddrPort("1.1.1.1:1"), netip.MustParseAddrPort("1.1.1.2:1")

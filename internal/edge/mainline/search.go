@@ -81,7 +81,7 @@ func (s *search) addAll(contacts []Contact, now time.Time) {
 }
 
 func (s *search) add(c Contact, now time.Time) {
-	if s.lookup.wants(c) && c.ID != s.node.id && dialable(c.Addr, s.node.config.AllowPrivate) {
+	if dialable(c.Addr, s.node.config.AllowPrivate) && s.lookup.wants(c) && c.ID != s.node.id {
 		s.lookup.add(candidate{Contact: c, hasID: true}, s.node.outbox.courtesy.isDead(c.Addr, now))
 	}
 }

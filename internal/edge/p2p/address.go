@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 )
 
 // maxAddrs is how many of a peer's addresses are tried.
@@ -105,10 +105,10 @@ func usable(addrs []ma.Multiaddr) (out []ma.Multiaddr) {
 
 func isHost(code int) bool {
 	switch code {
-	case ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6:
+	case ma.P_DNS, ma.P_DNS4, ma.P_DNS6:
 		return true
 	}
-	return false
+	return isAddress(code)
 }
 
 func isTransport(codes []int) bool {
@@ -119,18 +119,27 @@ func isTransport(codes []int) bool {
 }
 
 // gater is asked before every address is dialled, after names were resolved.
-type gater struct{ allowPrivate bool }
+type gater struct{ dialguard.Guard }
 
 func (g gater) InterceptPeerDial(peer.ID) bool { return true }
 
 func (g gater) InterceptAddrDial(_ peer.ID, addr ma.Multiaddr) bool {
-	ip, err := manet.ToIP(addr)
-	if err != nil {
-		return false
-	}
-	at, ok := netip.AddrFromSlice(ip)
-	return ok && (g.allowPrivate || events.PublicAddr(at))
+	at, ok := addrPort(addr)
+	return ok && g.Allows(at)
 }
+
+// addrPort returns where an address leads that [usable] lets pass, once its name
+// is resolved.
+func addrPort(addr ma.Multiaddr) (netip.AddrPort, bool) {
+	if len(addr) < 2 {
+		return netip.AddrPort{}, false
+	}
+	ip, ok := netip.AddrFromSlice(addr[0].RawValue())
+	port, err := strconv.ParseUint(addr[1].Value(), 10, 16)
+	return netip.AddrPortFrom(ip, uint16(port)), ok && err == nil && isAddress(addr[0].Protocol().Code)
+}
+
+func isAddress(code int) bool { return code == ma.P_IP4 || code == ma.P_IP6 }
 
 func (gater) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 

@@ -1,16 +1,12 @@
 package p2p
 
 import (
-	"context"
 	"encoding/hex"
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
-
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // The secrets 1 and 6 have points with an even and an odd y.
@@ -75,31 +71,6 @@ func TestParseAddressRefuses(t *testing.T) {
 	for _, text := range []string{"", "/ip4/192.0.2.1/tcp/1", "/p2p/" + id, "/ip4/192.0.2.1/udp/1/p2p/" + id, "wss://relay.example"} {
 		if at, err := ParseAddress(text); err == nil {
 			t.Errorf("%s: %v", text, at)
-		}
-	}
-}
-
-// Nobody's word leads us into the own network, by address or by name.
-func TestPrivateAddressesAreNotDialled(t *testing.T) {
-	there := serveShelf(t, nil, timing{})
-	strict, err := Start(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer strict.Close()
-	for _, addr := range there.Addrs() {
-		for _, host := range []string{"/ip4/127.0.0.1/", "/dns4/localhost/", "/ip6/::ffff:127.0.0.1/"} {
-			at, err := ParseAddress(strings.Replace(addr, "/ip4/127.0.0.1/", host, 1))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _, err = strict.Peer(at).Open(t.Context(), events.Filter{}, []byte{0x61})
-			if !errors.Is(err, ErrInterrupted) || !strings.Contains(err.Error(), "gater") {
-				t.Errorf("%s: %v", at, err)
-			}
-			if errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s was dialled", at)
-			}
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
+	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
 )
 
@@ -76,7 +77,7 @@ func Start(o Options) (*Host, error) {
 			return nil, err
 		}
 	}
-	below, err := node.New(key, gater{o.AllowPrivate})
+	below, err := node.New(key, gater{dialguard.Guard{AllowPrivate: o.AllowPrivate}})
 	if err != nil {
 		return nil, fmt.Errorf("libp2p: %w", err)
 	}

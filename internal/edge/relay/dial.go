@@ -2,17 +2,14 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -72,7 +69,7 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timing.handshake)
 	defer cancel()
 	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		HTTPClient: httpClient(o.AllowPrivate),
+		HTTPClient: o.httpClient(),
 		HTTPHeader: http.Header{"User-Agent": {"relaymesh"}},
 	})
 	if resp != nil && resp.Body != nil && err != nil {
@@ -85,36 +82,7 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	return newConn(ws, url, o), nil
 }
 
-// httpClient returns a client that looks at every address before it connects
-// to it, follows no redirect and knows no proxy: each would let a relay list
-// name one host and reach another.
-func httpClient(allowPrivate bool) *http.Client {
-	dialer := &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
-		if allowPrivate {
-			return nil
-		}
-		return checkAddress(address)
-	}}
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
-			DisableKeepAlives:      true,
-			ForceAttemptHTTP2:      false,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// checkAddress is called with the resolved address, after DNS, so that a name
-// cannot point elsewhere between a check and its use.
-func checkAddress(address string) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return errors.Join(ErrPrivateAddress, err)
-	}
-	if !events.PublicAddr(at.Addr()) {
-		return fmt.Errorf("%s %w", at.Addr(), ErrPrivateAddress)
-	}
-	return nil
+// httpClient returns what dials a relay. See [dialguard.Guard.HTTPClient].
+func (o Options) httpClient() *http.Client {
+	return dialguard.Guard{AllowPrivate: o.AllowPrivate}.HTTPClient()
 }

@@ -17,39 +17,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-func TestPrivateAddressesAreNotDialled(t *testing.T) {
-	reached := make(chan struct{}, 10)
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{} }))
-	defer server.Close()
-	// As if DNS had given a loopback address for a public name.
-	if _, err := httpClient(false).Get(server.URL); !errors.Is(err, ErrPrivateAddress) { //nolint:bodyclose // there is none
-		t.Errorf("loopback after resolution: %v", err)
-	}
-	for _, url := range []string{server.URL, "ws://127.0.0.1:7777", "ws://localhost:7777", "ws://[::1]:1", "ws://169.254.169.254"} {
-		if _, err := Dial(testContext(t), strings.Replace(url, "http", "ws", 1), Options{}); err == nil {
-			t.Errorf("%s was dialled", url)
-		}
-		if _, err := FetchInfo(testContext(t), strings.Replace(url, "http", "ws", 1), Options{}); err == nil {
-			t.Errorf("%s was asked for its NIP-11 document", url)
-		}
-	}
-	if len(reached) != 0 {
-		t.Error("the server was reached")
-	}
-}
-
-func TestCheckAddress(t *testing.T) {
-	for address, public := range map[string]bool{
-		"93.184.216.34:443": true, "[2606:2800:220:1::1]:443": true,
-		"127.0.0.1:80": false, "10.1.2.3:443": false, "[::1]:80": false, "[::ffff:127.0.0.1]:80": false,
-		"169.254.169.254:80": false, "[fd00::1]:443": false, "0.0.0.0:1": false, "nonsense": false,
-	} {
-		if err := checkAddress(address); (err == nil) != public {
-			t.Errorf("%s: %v", address, err)
-		}
-	}
-}
-
 func TestRedirectIsNotFollowed(t *testing.T) {
 	reached := make(chan struct{}, 10)
 	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{} }))

@@ -10,9 +10,6 @@ import (
 // What can go wrong with a relay, for errors.Is. A refusal is a
 // [*RefusedError] that may also be one of these.
 var (
-	// ErrPrivateAddress: the name resolved to an address that may not be
-	// dialled on a stranger's word.
-	ErrPrivateAddress = errors.New("leads into a private or reserved network")
 	// ErrConnClosed: the connection ended; the error says why.
 	ErrConnClosed = errors.New("connection closed")
 	// ErrTimeout: the relay is connected and does not answer.

@@ -116,7 +116,7 @@ func FetchInfo(ctx context.Context, url string, o Options) (Info, error) {
 	}
 	req.Header.Set("Accept", "application/nostr+json")
 	req.Header.Set("User-Agent", "relaymesh")
-	resp, err := httpClient(o.AllowPrivate).Do(req)
+	resp, err := o.httpClient().Do(req)
 	if err != nil {
 		return info, fmt.Errorf("relay %s: NIP-11: %w", url, err)
 	}
