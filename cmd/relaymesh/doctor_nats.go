@@ -116,7 +116,7 @@ func (c *doctorCmd) user(ctx context.Context, nc *nats.Conn, e examination) {
 
 // assets checks streams, consumers and buckets.
 func (c *doctorCmd) assets(ctx context.Context, js jetstream.JetStream, e examination) {
-	changes, err := bus.Compare(ctx, js)
+	changes, err := bus.Plan(ctx, js, bus.ProvisionOptions{}) // schedules aside: their interval is not known here
 	switch {
 	case err != nil:
 		e.fail("streams", err.Error(), "look with a user that may read the streams' configuration")
@@ -124,10 +124,9 @@ func (c *doctorCmd) assets(ctx context.Context, js jetstream.JetStream, e examin
 		const show = 3
 		var first []string
 		for _, change := range changes[:min(show, len(changes))] {
-			_, what, _ := strings.Cut(change, " ")
-			first = append(first, what)
+			first = append(first, change.What)
 		}
-		e.fail("streams", fmt.Sprintf("%d missing or different: %s …", len(changes), strings.Join(first, ", ")), "run relaymesh provision")
+		e.fail("streams", fmt.Sprintf("%d missing or different: %s …", len(changes), strings.Join(first, ", ")), "run relaymesh provision, with --dry-run to see what it will change")
 	default:
 		e.ok("streams", "streams, consumers and buckets are as they should be")
 	}

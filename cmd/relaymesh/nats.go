@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,15 +59,29 @@ func (r remote) connect(ctx context.Context, o *output) (jetstream.JetStream, er
 
 type provisionCmd struct {
 	remote
+	DryRun       bool          `help:"Only say what would be done."`
 	JSON         bool          `help:"Print one JSON object."`
-	Replicas     int           `default:"1" help:"Copies of every stream and bucket in a NATS cluster: 1 or 3."`
+	Replicas     int           `default:"0" placeholder:"N" help:"Copies of every stream and bucket in a NATS cluster: 1, 3 or 5. Without it as many as there are, and 1 at first."`
 	RefreshEvery time.Duration `env:"RELAYMESH_REFRESH_EVERY" default:"6h" help:"How often each record is refreshed on the DHT."`
+}
+
+// Help is the long help text.
+func (*provisionCmd) Help() string {
+	return "Run it before the workers of a new version: it brings streams, consumers, buckets and schedules to what they expect, in " +
+		"place, and says each setting that it changes. It deletes nothing, and the second time there is nothing to do. What NATS " +
+		"cannot change in place it names with what to do, and changes nothing then.\n\n" +
+		"Exit codes: 0 ok, or with --dry-run nothing to do; 1 failed, or not possible in place; 2 usage; 3 with --dry-run, there is " +
+		"something to do; 130 interrupted."
 }
 
 // provisioned is what the command prints; its fields are stable.
 type provisioned struct {
+	DryRun  bool     `json:"dry_run,omitempty"`
 	Changes []string `json:"changes"`
 }
+
+// errToDo is the end of a dry run that has found something.
+var errToDo = fmt.Errorf("%w: dry run, nothing was changed", errPartly)
 
 // Run makes what is missing, changes what differs, and says what it did.
 func (c *provisionCmd) Run(ctx context.Context, o *output) error {
@@ -75,15 +90,27 @@ func (c *provisionCmd) Run(ctx context.Context, o *output) error {
 		return err
 	}
 	defer js.Conn().Close()
-	changes, err := bus.Provision(ctx, js, bus.ProvisionOptions{Replicas: c.Replicas, RefreshEvery: c.RefreshEvery})
-	if c.JSON {
-		return errors.Join(err, json.NewEncoder(o.out).Encode(provisioned{append([]string{}, changes...)}))
+	options := bus.ProvisionOptions{Replicas: c.Replicas, RefreshEvery: c.RefreshEvery}
+	provision, say := bus.Provision, bus.Change.Done
+	if c.DryRun {
+		provision, say = bus.Plan, bus.Change.String
 	}
+	changes, err := provision(ctx, js, options)
+	if err == nil && c.DryRun && len(changes) > 0 {
+		err = cmp.Or(bus.Refusals(changes), errToDo)
+	}
+	lines := []string{}
 	for _, change := range changes {
-		fmt.Fprintln(o.out, change)
+		lines = append(lines, say(change))
 	}
-	if err == nil && len(changes) == 0 {
-		fmt.Fprintln(o.err, "everything is as it should be")
+	if c.JSON {
+		return errors.Join(err, json.NewEncoder(o.out).Encode(provisioned{c.DryRun, lines}))
+	}
+	for _, line := range lines {
+		fmt.Fprintln(o.out, line)
+	}
+	if err == nil && len(lines) == 0 {
+		fmt.Fprintln(o.err, "nothing to do")
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,9 +11,9 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -192,11 +193,69 @@ func TestDoctor(t *testing.T) {
 	if err := js.DeleteConsumer(t.Context(), events.StreamNote, events.ConsumerFetch); err != nil {
 		t.Fatal(err)
 	}
-	if changes, err := bus.Compare(t.Context(), js); err != nil || len(changes) != 1 || !strings.Contains(changes[0], "consumer fetch of NOTE") {
-		t.Errorf("a consumer that is missing is told as %q, %v", changes, err)
+	code, failed := doctor(t, args...)
+	if code != run.ExitFailed || strings.Join(failed, " ") != "nats/streams" {
+		t.Errorf("without a consumer these failed: %q", failed)
 	}
-	if changes, err := bus.Compare(t.Context(), js); err != nil || len(changes) != 1 {
-		t.Errorf("comparing changed something: %q, %v", changes, err)
+}
+
+func TestProvisionSaysWhatItWillDo(t *testing.T) {
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	js, err := run.Dial(t.Context(), server.URL(), config.NATSAuth{}, "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(js.Conn().Close)
+	provision := func(want int, args ...string) (stdout, stderr string) {
+		t.Helper()
+		code, stdout, stderr := here(append([]string{"provision", "--nats", server.URL()}, args...)...)
+		if code != want {
+			t.Errorf("provision %q: exit code %d, want %d: %s%s", args, code, want, stdout, stderr)
+		}
+		return stdout, stderr
+	}
+	planned, _ := provision(run.ExitPartly, "--dry-run")
+	if again, _ := provision(run.ExitPartly, "--dry-run"); again != planned || !strings.HasPrefix(planned, "create stream INTAKE\n") {
+		t.Errorf("a dry run changes something, or says not what it would do: %s", again)
+	}
+	made, _ := provision(run.ExitOK)
+	if want := strings.NewReplacer("create ", "created ").Replace(planned); made != want {
+		t.Errorf("it did %q, and said %q", made, want)
+	}
+	for _, args := range [][]string{{}, {"--dry-run"}} {
+		if stdout, stderr := provision(run.ExitOK, args...); stdout != "" || stderr != "nothing to do\n" {
+			t.Errorf("the second time, %q: %q, %q", args, stdout, stderr)
+		}
+	}
+	if err := js.DeleteConsumer(t.Context(), events.StreamNote, events.ConsumerFetch); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _ := provision(run.ExitPartly, "--dry-run", "--json")
+	if got := decode[provisioned](t, stdout); !got.DryRun || len(got.Changes) != 1 || got.Changes[0] != "create consumer fetch of NOTE" {
+		t.Errorf("one consumer is missing: %s", stdout)
+	}
+
+	// What cannot be: nothing is done, not even the rest.
+	if err := js.DeleteStream(t.Context(), events.StreamLive); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.StreamLive, Subjects: []string{events.LiveDueSubject("*")}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{}, {"--dry-run"}} {
+		if _, stderr := provision(run.ExitFailed, args...); !strings.Contains(stderr, "stream LIVE: its retention (Limits)") || !strings.Contains(stderr, "nats stream rm LIVE") {
+			t.Errorf("%q: %s", args, stderr)
+		}
+	}
+	if _, err := js.Consumer(t.Context(), events.StreamNote, events.ConsumerFetch); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("the consumer was made all the same: %v", err)
+	}
+	if _, stderr := provision(run.ExitFailed, "--replicas", "3"); !strings.Contains(stderr, "3 replicas: this NATS server is alone") {
+		t.Errorf("three replicas on one server: %s", stderr)
 	}
 }
 

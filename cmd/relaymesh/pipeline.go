@@ -54,6 +54,9 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if len(changes) > 0 {
 		log.Info("provisioned", "changes", len(changes))
 	}
+	for _, change := range changes {
+		log.Debug("provisioned", "change", change.Done())
+	}
 	pages, err := c.console(js, log)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"time"
 
@@ -15,210 +14,149 @@ import (
 
 // ProvisionOptions are what the contract leaves to the installation.
 type ProvisionOptions struct {
-	// Replicas of every stream and bucket; 0 means 1.
+	// Replicas of every stream and bucket; 0 means as many as there are, and 1
+	// where nothing is yet.
 	Replicas int
 	// RefreshEvery is the interval in which each DHT record is refreshed; 0
 	// leaves the schedules as they are. See [events.Cron] for what it may be.
 	RefreshEvery time.Duration
 }
 
-// Provision makes or migrates the streams, consumers, buckets and schedules of
-// package events, and says in words what it changed: nothing on the second
-// run. It keeps settings that the contract does not name, such as placement,
-// and never deletes anything. Retention and storage cannot be migrated; it
-// fails then, with the stream's name.
-func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) ([]string, error) {
-	o.Replicas = max(o.Replicas, 1)
-	changes, err := provision(ctx, js, o.Replicas)
-	if err != nil {
-		return changes, err
-	}
-	change, err := provisionSchedules(ctx, js, o.RefreshEvery)
-	if err != nil {
-		return changes, fmt.Errorf("provision schedules: %w", err)
-	}
-	if change != "" {
-		changes = append(changes, change)
-	}
-	return changes, nil
+// Change is one thing that [Provision] does.
+type Change struct {
+	Verb string // create, update or set
+	What string // such as "stream INTAKE"
+	How  string // each setting that differs, from what to what; "" for what is new
+	// Refused is why NATS does not allow it in place, and what to do; "" if it
+	// does.
+	Refused string
+
+	apply func(context.Context) error
 }
 
-// provision is Provision without the schedules.
-func provision(ctx context.Context, js jetstream.JetStream, replicas int) (changes []string, err error) {
-	note := func(change string, err error) error {
-		if change != "" {
-			changes = append(changes, change)
+// String says what the change is: "update stream INTAKE: max_bytes 1 → 2".
+func (c Change) String() string { return c.say(c.Verb) }
+
+// Done says the same of one that was made.
+func (c Change) Done() string {
+	return c.say(map[string]string{"create": "created", "update": "updated", "set": "set"}[c.Verb])
+}
+
+func (c Change) say(verb string) string {
+	text := verb + " " + c.What
+	if c.How != "" {
+		text += ": " + c.How
+	}
+	return text
+}
+
+// Provision makes or migrates the streams, consumers, buckets and schedules of
+// package events, and returns what it changed: nothing on the second run. It
+// keeps settings that the contract does not name, such as placement, and never
+// deletes anything. If one change is not allowed in place it makes none. After
+// another error those that it returns were made, and it may be run again.
+func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (made []Change, err error) {
+	changes, err := Plan(ctx, js, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := Refusals(changes); err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		if err := c.apply(ctx); err != nil {
+			return made, fmt.Errorf("%s: %w", c, err)
+		}
+		made = append(made, c)
+	}
+	return made, nil
+}
+
+// Plan returns what [Provision] would do, in its order, and changes nothing.
+func Plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (changes []Change, err error) {
+	if o.Replicas > 1 && js.Conn().ConnectedClusterName() == "" {
+		return nil, fmt.Errorf("%d replicas: this NATS server is alone; they need a cluster", o.Replicas)
+	}
+	if o.Replicas == 0 {
+		o.Replicas = 1
+		if s, err := js.Stream(ctx, events.StreamIntake); err == nil {
+			o.Replicas = s.CachedInfo().Config.Replicas
+		}
+	}
+	note := func(c *Change, err error) error {
+		if c != nil {
+			changes = append(changes, *c)
 		}
 		return err
 	}
 	for _, s := range events.Streams() {
-		if err := note(provisionStream(ctx, js, s, replicas)); err != nil {
-			return changes, fmt.Errorf("provision stream %s: %w", s.Name, err)
+		if err := note(planStream(ctx, js, s, o.Replicas)); err != nil {
+			return nil, fmt.Errorf("provision stream %s: %w", s.Name, err)
 		}
 	}
 	for _, c := range events.Consumers() {
-		if err := note(provisionConsumer(ctx, js, c)); err != nil {
-			return changes, fmt.Errorf("provision consumer %s of %s: %w", c.Name, c.Stream, err)
+		if err := note(planConsumer(ctx, js, c)); err != nil {
+			return nil, fmt.Errorf("provision consumer %s of %s: %w", c.Name, c.Stream, err)
 		}
 	}
 	for _, b := range events.Buckets() {
-		if err := note(provisionBucket(ctx, js, b, replicas)); err != nil {
-			return changes, fmt.Errorf("provision bucket %s: %w", b.Name, err)
+		if err := note(planBucket(ctx, js, b, o.Replicas)); err != nil {
+			return nil, fmt.Errorf("provision bucket %s: %w", b.Name, err)
 		}
+	}
+	if err := note(planSchedules(ctx, js, o.RefreshEvery)); err != nil {
+		return nil, fmt.Errorf("provision schedules: %w", err)
 	}
 	return changes, nil
 }
 
-func provisionStream(ctx context.Context, js jetstream.JetStream, s events.Stream, replicas int) (string, error) {
-	stream, err := js.Stream(ctx, s.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err := js.CreateStream(ctx, streamConfig(jetstream.StreamConfig{}, s, replicas))
-		return "created stream " + s.Name, err
+// Refusals joins what is not allowed in place into one error, nil if there is
+// nothing.
+func Refusals(changes []Change) error {
+	var why []string
+	for _, c := range changes {
+		if c.Refused != "" {
+			why = append(why, c.What+": "+c.Refused)
+		}
 	}
-	if err != nil {
-		return "", err
+	if why == nil {
+		return nil
 	}
-	have := stream.CachedInfo().Config
-	want := streamConfig(have, s, replicas)
-	diff := differing(have, want)
-	if diff == "" {
-		return "", nil
-	}
-	_, err = js.UpdateStream(ctx, want)
-	return "updated stream " + s.Name + ": " + diff, err
+	return errors.New("cannot be changed in place, so nothing was changed: " + strings.Join(why, "; "))
 }
 
-// streamConfig lays the contract's stream over an existing configuration.
-func streamConfig(c jetstream.StreamConfig, s events.Stream, replicas int) jetstream.StreamConfig {
-	c.Name, c.Description, c.Subjects = s.Name, s.Doc, s.Subjects
-	c.Storage, c.Replicas = jetstream.FileStorage, replicas
-	c.Retention, c.Discard, c.DiscardNewPerSubject = jetstream.LimitsPolicy, jetstream.DiscardOld, false
-	c.MaxMsgsPerSubject = -1
-	switch {
-	case s.Once:
-		c.Retention, c.Discard, c.DiscardNewPerSubject, c.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, jetstream.DiscardNew, true, 1
-	case s.Coalesce:
-		c.Retention, c.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, 1
-	case s.Queue:
-		// A full queue refuses new work, which its publisher is told, instead
-		// of silently dropping work that it has accepted.
-		c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
-	}
-	if s.Schedules {
-		c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = true, true, false
-	}
-	c.MaxAge, c.Duplicates = s.MaxAge, s.Dedupe
-	c.MaxBytes = -1
-	if s.MaxBytes > 0 {
-		c.MaxBytes = s.MaxBytes
-	}
-	// Lets a worker read one stored schedule with a permission for just its
-	// subject.
-	c.AllowDirect = true
-	return c
-}
-
-func provisionConsumer(ctx context.Context, js jetstream.JetStream, c events.Consumer) (string, error) {
-	name := "consumer " + c.Name + " of " + c.Stream
-	consumer, err := js.Consumer(ctx, c.Stream, c.Name)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err := js.CreateConsumer(ctx, c.Stream, consumerConfig(jetstream.ConsumerConfig{}, c))
-		return "created " + name, err
-	}
-	if err != nil {
-		return "", err
-	}
-	have := consumer.CachedInfo().Config
-	want := consumerConfig(have, c)
-	diff := differing(have, want)
-	if diff == "" {
-		return "", nil
-	}
-	_, err = js.UpdateConsumer(ctx, c.Stream, want)
-	return "updated " + name + ": " + diff, err
-}
-
-func consumerConfig(c jetstream.ConsumerConfig, want events.Consumer) jetstream.ConsumerConfig {
-	c.Name, c.Durable = want.Name, want.Name
-	c.AckPolicy, c.AckWait = jetstream.AckExplicitPolicy, want.AckWait
-	c.MaxDeliver, c.MaxAckPending = events.MaxDeliver, events.MaxAckPending
-	c.FilterSubject, c.FilterSubjects = "", want.Filters
-	if len(want.Filters) == 1 { // the server stores a single one like this
-		c.FilterSubject, c.FilterSubjects = want.Filters[0], nil
-	}
-	return c
-}
-
-// markerTTL is how long the marker of a removed key is kept; without it every
-// removed key would occupy memory for ever.
-const markerTTL = time.Hour
-
-func provisionBucket(ctx context.Context, js jetstream.JetStream, b events.Bucket, replicas int) (string, error) {
-	kv, err := js.KeyValue(ctx, b.Name)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		_, err := js.CreateKeyValue(ctx, bucketConfig(jetstream.KeyValueConfig{}, b, replicas))
-		return "created bucket " + b.Name, err
-	}
-	if err != nil {
-		return "", err
-	}
-	status, err := kv.Status(ctx)
-	if err != nil {
-		return "", err
-	}
-	have := status.Config()
-	want := bucketConfig(have, b, replicas)
-	diff := differing(have, want)
-	if diff == "" {
-		return "", nil
-	}
-	_, err = js.UpdateKeyValue(ctx, want)
-	return "updated bucket " + b.Name + ": " + diff, err
-}
-
-func bucketConfig(c jetstream.KeyValueConfig, b events.Bucket, replicas int) jetstream.KeyValueConfig {
-	c.Bucket, c.Description, c.TTL = b.Name, b.Doc, b.TTL
-	c.History, c.Storage, c.Replicas = 1, jetstream.FileStorage, replicas
-	c.LimitMarkerTTL = markerTTL
-	c.MaxBytes = -1
-	if b.MaxBytes > 0 {
-		c.MaxBytes = b.MaxBytes
-	}
-	return c
-}
-
-func provisionSchedules(ctx context.Context, js jetstream.JetStream, every time.Duration) (string, error) {
+// planSchedules compares the schedules that make the slices of the DHT's
+// keyspace due.
+func planSchedules(ctx context.Context, js jetstream.JetStream, every time.Duration) (*Change, error) {
 	if every == 0 {
-		return "", nil
+		return nil, nil
 	}
-	schedules, err := events.RecordSchedules(every)
+	all, err := events.RecordSchedules(every)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	set := 0
-	for _, s := range schedules {
-		changed, err := schedule(ctx, js, s)
+	var differ []events.Output
+	for _, s := range all {
+		same, err := scheduled(ctx, js, s)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		if changed {
-			set++
-		}
-	}
-	if set == 0 {
-		return "", nil
-	}
-	return fmt.Sprintf("set %d of %d refresh schedules to every %s", set, len(schedules), every), nil
-}
-
-// differing names the fields in which two configurations differ.
-func differing[T any](have, want T) string {
-	var names []string
-	a, b := reflect.ValueOf(have), reflect.ValueOf(want)
-	for i := range a.NumField() {
-		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-			names = append(names, a.Type().Field(i).Name)
+		if !same {
+			differ = append(differ, s)
 		}
 	}
-	return strings.Join(names, ", ")
+	if len(differ) == 0 {
+		return nil, nil
+	}
+	return &Change{
+		Verb: "set", What: fmt.Sprintf("%d of %d refresh schedules to every %s", len(differ), len(all), every),
+		apply: func(ctx context.Context) error {
+			for _, s := range differ {
+				if err := schedule(ctx, js, s); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}, nil
 }

@@ -33,7 +33,7 @@ func TestProvisionMakesEverythingOnceAndThenChangesNothing(t *testing.T) {
 		}
 		o.RefreshEvery = 30 * time.Minute
 		third, err := bus.Provision(t.Context(), js, o)
-		if err != nil || !slices.Equal(third, []string{"set 256 of 256 refresh schedules to every 30m0s"}) {
+		if err != nil || !slices.Equal(done(third), []string{"set 256 of 256 refresh schedules to every 30m0s"}) {
 			t.Errorf("after another interval it reports %q, %v", third, err)
 		}
 	})
@@ -49,6 +49,7 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 		}
 		changed := stream.CachedInfo().Config
 		changed.MaxBytes, changed.Metadata = 1<<20, map[string]string{"team": "ops"}
+		changed.Subjects = append(slices.DeleteFunc(changed.Subjects, func(s string) bool { return s == events.SubjectNoteMissing }), "other")
 		if _, err := js.UpdateStream(ctx, changed); err != nil {
 			t.Fatal(err)
 		}
@@ -70,12 +71,12 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []string{
-			"updated stream INTAKE: MaxBytes",
-			"updated consumer fetch of NOTE: AckWait",
-			"updated bucket links: Description, History, LimitMarkerTTL",
+			"updated stream INTAKE: subjects +note.missing -other, max_bytes 1048576 → 4294967296",
+			"updated consumer fetch of NOTE: ack_wait 1h0m0s → 30s",
+			`updated bucket links: description "" → "relay key.pubkey → who writes where, by which evidence (Link)", history 5 → 1, limit_marker_ttl 1m0s → 1h0m0s`,
 		}
-		if !slices.Equal(changes, want) {
-			t.Errorf("changes %q, want %q", changes, want)
+		if !slices.Equal(done(changes), want) {
+			t.Errorf("changes %q, want %q", done(changes), want)
 		}
 		stream, err = js.Stream(ctx, events.StreamIntake)
 		if err != nil {
@@ -93,6 +94,82 @@ func TestProvisionRefusesAnIntervalThatCronCannotSay(t *testing.T) {
 		_, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{RefreshEvery: 7 * time.Minute})
 		if err == nil || !strings.Contains(err.Error(), "7m0s") {
 			t.Errorf("interval of 7 minutes: %v", err)
+		}
+	})
+}
+
+func done(changes []bus.Change) (list []string) {
+	for _, c := range changes {
+		list = append(list, c.Done())
+	}
+	return list
+}
+
+// The server refuses exactly what Plan says it would.
+func TestPlanKnowsWhatTheServerRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		js := natstest.Start(t)
+		replace := func(name string, change func(*jetstream.StreamConfig)) {
+			t.Helper()
+			s, err := js.Stream(ctx, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := s.CachedInfo().Config
+			change(&c)
+			if err := js.DeleteStream(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.CreateStream(ctx, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, tc := range []struct {
+			stream, want string
+			change       func(*jetstream.StreamConfig)
+		}{
+			{events.StreamIntake, "its storage (Memory)", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }},
+			{events.StreamDLQ, "its retention (WorkQueue)", func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }},
+			{events.StreamLive, "that it holds schedules", func(c *jetstream.StreamConfig) {
+				c.Discard, c.DiscardNewPerSubject, c.AllowMsgSchedules, c.AllowRollup = jetstream.DiscardOld, false, true, true
+			}},
+			{events.StreamRetry, "that it denies purges", func(c *jetstream.StreamConfig) {
+				c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = false, false, true
+			}},
+			{events.StreamRelay, "stream OTHER takes relay.discovered.*", func(c *jetstream.StreamConfig) {
+				c.Name = "OTHER"
+			}},
+		} {
+			replace(tc.stream, tc.change)
+			changes, err := bus.Plan(ctx, js, bus.ProvisionOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var refused []bus.Change
+			for _, c := range changes {
+				if c.Refused != "" {
+					refused = append(refused, c)
+				}
+			}
+			if len(refused) != 1 || refused[0].What != "stream "+tc.stream || !strings.Contains(refused[0].Refused, tc.want) {
+				t.Errorf("%s: refused %+v, want %s", tc.stream, refused, tc.want)
+				continue
+			}
+			// Without the check the server says no.
+			if err := bus.Apply(ctx, refused[0]); err == nil {
+				t.Errorf("%s: the server allows it", tc.stream)
+			}
+			remove := tc.stream
+			if tc.stream == events.StreamRelay {
+				remove = "OTHER"
+			}
+			if err := js.DeleteStream(ctx, remove); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := bus.Provision(ctx, js, bus.ProvisionOptions{}); err != nil {
+				t.Errorf("%s: after doing what it says: %v", tc.stream, err)
+			}
 		}
 	})
 }

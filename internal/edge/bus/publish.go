@@ -43,8 +43,7 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Out
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if out.Cron != "" {
-		_, err := schedule(ctx, b.js, out)
-		return err
+		return schedule(ctx, b.js, out)
 	}
 	msg := nats.NewMsg(out.Subject)
 	msg.Data = out.Data

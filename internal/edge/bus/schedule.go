@@ -19,54 +19,78 @@ const (
 	headerTarget   = "Nats-Schedule-Target"
 )
 
-// schedule stores a recurring schedule, or removes it, and reports whether it
-// did: one that is stored already is left alone, because publishing it again would start its
-// clock anew and swallow a firing that is overdue.
-func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) (changed bool, err error) {
-	subject := events.PrefixSchedule + out.Subject
-	name, ok := streamOf(subject)
-	if !ok {
-		return false, fmt.Errorf("schedule %s: no stream takes it", subject)
-	}
-	stream, err := js.Stream(ctx, name)
-	if err != nil {
-		return false, fmt.Errorf("schedule %s: stream %s: %w", subject, name, err)
-	}
-	stored, err := stream.GetLastMsgForSubject(ctx, subject)
+// scheduled reports whether that schedule is stored. Nothing is where there is
+// no stream yet.
+func scheduled(ctx context.Context, js jetstream.JetStream, out events.Output) (bool, error) {
+	_, stored, err := storedSchedule(ctx, js, out)
 	switch {
-	case out.Cron == events.CronNever:
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return sameSchedule(stored, out), nil
+}
+
+// schedule stores a recurring schedule, or removes it. One that is stored
+// already is left alone, because publishing it again would start its clock anew
+// and swallow a firing that is overdue.
+func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) error {
+	stream, stored, err := storedSchedule(ctx, js, out)
+	switch {
+	case stream != nil && out.Cron == events.CronNever:
 		return unschedule(ctx, stream, stored, err)
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 	case err != nil:
-		return false, fmt.Errorf("schedule %s: read the stored one: %w", subject, err)
-	case stored.Header.Get(headerSchedule) == out.Cron &&
-		stored.Header.Get(headerTarget) == out.Subject && bytes.Equal(stored.Data, out.Data):
-		return false, nil
+		return err
+	case sameSchedule(stored, out):
+		return nil
 	}
 	// Without a Nats-Msg-Id: going back to an earlier schedule within the
 	// deduplication window must not be taken for a repetition.
-	msg := &nats.Msg{Subject: subject, Data: out.Data, Header: nats.Header{
+	msg := &nats.Msg{Subject: events.PrefixSchedule + out.Subject, Data: out.Data, Header: nats.Header{
 		headerSchedule: {out.Cron},
 		headerTarget:   {out.Subject},
 	}}
 	if _, err := js.PublishMsg(ctx, msg); err != nil {
-		return false, fmt.Errorf("schedule %s: %w", subject, err)
+		return fmt.Errorf("schedule %s: %w", msg.Subject, err)
 	}
-	return true, nil
+	return nil
 }
 
-// unschedule deletes a schedule, which may be none, and reports whether it did.
-func unschedule(ctx context.Context, stream jetstream.Stream, stored *jetstream.RawStreamMsg, err error) (changed bool, _ error) {
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
+// storedSchedule reads the schedule for a subject, and its stream, which is nil
+// if that is not there.
+func storedSchedule(ctx context.Context, js jetstream.JetStream, out events.Output) (jetstream.Stream, *jetstream.RawStreamMsg, error) {
+	subject := events.PrefixSchedule + out.Subject
+	name, ok := streamOf(subject)
+	if !ok {
+		return nil, nil, fmt.Errorf("schedule %s: no stream takes it", subject)
 	}
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("schedule %s: stream %s: %w", subject, name, err)
+	}
+	stored, err := stream.GetLastMsgForSubject(ctx, subject)
+	if err != nil {
+		err = fmt.Errorf("schedule %s: read the stored one: %w", subject, err)
+	}
+	return stream, stored, err
+}
+
+func sameSchedule(stored *jetstream.RawStreamMsg, out events.Output) bool {
+	return stored.Header.Get(headerSchedule) == out.Cron &&
+		stored.Header.Get(headerTarget) == out.Subject && bytes.Equal(stored.Data, out.Data)
+}
+
+// unschedule deletes a schedule, which may be none.
+func unschedule(ctx context.Context, stream jetstream.Stream, stored *jetstream.RawStreamMsg, err error) error {
 	if err == nil {
 		err = stream.DeleteMsg(ctx, stored.Sequence)
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, fmt.Errorf("remove a schedule: %w", err)
+		return fmt.Errorf("remove a schedule: %w", err)
 	}
-	return true, nil
+	return nil
 }
 
 // streamOf names the stream of the contract that stores a subject.

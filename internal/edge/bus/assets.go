@@ -1,0 +1,163 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// planStream compares a stream with the contract; nil is no difference.
+func planStream(ctx context.Context, js jetstream.JetStream, s events.Stream, replicas int) (*Change, error) {
+	what := "stream " + s.Name
+	taken, err := takenSubject(ctx, js, s)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, s.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return &Change{Verb: "create", What: what, Refused: taken, apply: func(ctx context.Context) error {
+			_, err := js.CreateStream(ctx, streamConfig(jetstream.StreamConfig{}, s, replicas))
+			return err
+		}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := stream.CachedInfo().Config
+	want := streamConfig(have, s, replicas)
+	how := differing(have, want)
+	if how == "" {
+		return nil, nil
+	}
+	refused := refusedStream(have, want)
+	if refused == "" {
+		refused = taken
+	}
+	return &Change{Verb: "update", What: what, How: how, Refused: refused, apply: func(ctx context.Context) error {
+		_, err := js.UpdateStream(ctx, want)
+		return err
+	}}, nil
+}
+
+// streamConfig lays the contract's stream over an existing configuration.
+func streamConfig(c jetstream.StreamConfig, s events.Stream, replicas int) jetstream.StreamConfig {
+	c.Name, c.Description, c.Subjects = s.Name, s.Doc, s.Subjects
+	c.Storage, c.Replicas = jetstream.FileStorage, replicas
+	c.Retention, c.Discard, c.DiscardNewPerSubject = jetstream.LimitsPolicy, jetstream.DiscardOld, false
+	c.MaxMsgsPerSubject = -1
+	switch {
+	case s.Once:
+		c.Retention, c.Discard, c.DiscardNewPerSubject, c.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, jetstream.DiscardNew, true, 1
+	case s.Coalesce:
+		c.Retention, c.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, 1
+	case s.Queue:
+		// A full queue refuses new work, which its publisher is told, instead
+		// of silently dropping work that it has accepted.
+		c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
+	}
+	if s.Schedules {
+		c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = true, true, false
+	}
+	c.MaxAge, c.Duplicates = s.MaxAge, s.Dedupe
+	c.MaxBytes = -1
+	if s.MaxBytes > 0 {
+		c.MaxBytes = s.MaxBytes
+	}
+	// Lets a worker read one stored schedule with a permission for just its
+	// subject.
+	c.AllowDirect = true
+	return c
+}
+
+func planConsumer(ctx context.Context, js jetstream.JetStream, c events.Consumer) (*Change, error) {
+	what := "consumer " + c.Name + " of " + c.Stream
+	consumer, err := js.Consumer(ctx, c.Stream, c.Name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return &Change{Verb: "create", What: what, apply: func(ctx context.Context) error {
+			_, err := js.CreateConsumer(ctx, c.Stream, consumerConfig(jetstream.ConsumerConfig{}, c))
+			return err
+		}}, nil
+	}
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		return &Change{Verb: "update", What: what, Refused: "it pushes: " + anew(c)}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := consumer.CachedInfo().Config
+	want := consumerConfig(have, c)
+	how := differing(have, want)
+	if how == "" {
+		return nil, nil
+	}
+	refused := ""
+	if have.AckPolicy != want.AckPolicy {
+		refused = "its ack policy: " + anew(c)
+	}
+	return &Change{Verb: "update", What: what, How: how, Refused: refused, apply: func(ctx context.Context) error {
+		_, err := js.UpdateConsumer(ctx, c.Stream, want)
+		return err
+	}}, nil
+}
+
+func consumerConfig(c jetstream.ConsumerConfig, want events.Consumer) jetstream.ConsumerConfig {
+	c.Name, c.Durable = want.Name, want.Name
+	c.AckPolicy, c.AckWait = jetstream.AckExplicitPolicy, want.AckWait
+	c.MaxDeliver, c.MaxAckPending = events.MaxDeliver, events.MaxAckPending
+	c.FilterSubject, c.FilterSubjects = "", want.Filters
+	if len(want.Filters) == 1 { // the server stores a single one like this
+		c.FilterSubject, c.FilterSubjects = want.Filters[0], nil
+	}
+	return c
+}
+
+// markerTTL is how long the marker of a removed key is kept; without it every
+// removed key would occupy memory for ever.
+const markerTTL = time.Hour
+
+func planBucket(ctx context.Context, js jetstream.JetStream, b events.Bucket, replicas int) (*Change, error) {
+	what := "bucket " + b.Name
+	kv, err := js.KeyValue(ctx, b.Name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return &Change{Verb: "create", What: what, apply: func(ctx context.Context) error {
+			_, err := js.CreateKeyValue(ctx, bucketConfig(jetstream.KeyValueConfig{}, b, replicas))
+			return err
+		}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	have := status.Config()
+	want := bucketConfig(have, b, replicas)
+	how := differing(have, want)
+	if how == "" {
+		return nil, nil
+	}
+	refused := ""
+	if have.Storage != want.Storage {
+		refused = "its storage: stop the workers and remove it (nats kv del " + b.Name + "); what it held is learned again"
+	}
+	return &Change{Verb: "update", What: what, How: how, Refused: refused, apply: func(ctx context.Context) error {
+		_, err := js.UpdateKeyValue(ctx, want)
+		return err
+	}}, nil
+}
+
+func bucketConfig(c jetstream.KeyValueConfig, b events.Bucket, replicas int) jetstream.KeyValueConfig {
+	c.Bucket, c.Description, c.TTL = b.Name, b.Doc, b.TTL
+	c.History, c.Storage, c.Replicas = 1, jetstream.FileStorage, replicas
+	c.LimitMarkerTTL = markerTTL
+	c.MaxBytes = -1
+	if b.MaxBytes > 0 {
+		c.MaxBytes = b.MaxBytes
+	}
+	return c
+}
