@@ -5,9 +5,10 @@ package main
 import (
 	"os"
 
+	"github.com/relaymesh/relaymesh/internal/obs/otlp"
 	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 func main() {
-	os.Exit(run.Worker("dhtworker", "Publish signed relay lists on the Mainline DHT, keep them alive, and look other people's up.", nil))
+	os.Exit(run.Worker("dhtworker", "Publish signed relay lists on the Mainline DHT, keep them alive, and look other people's up.", []run.Option{run.WithTraces(otlp.Start)}))
 }

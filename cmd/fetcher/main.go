@@ -5,9 +5,10 @@ package main
 import (
 	"os"
 
+	"github.com/relaymesh/relaymesh/internal/obs/otlp"
 	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 func main() {
-	os.Exit(run.Worker("fetcher", "Find the notes that the local relay lacks and write them to it.", nil))
+	os.Exit(run.Worker("fetcher", "Find the notes that the local relay lacks and write them to it.", []run.Option{run.WithTraces(otlp.Start)}))
 }

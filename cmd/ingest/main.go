@@ -5,9 +5,10 @@ package main
 import (
 	"os"
 
+	"github.com/relaymesh/relaymesh/internal/obs/otlp"
 	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 func main() {
-	os.Exit(run.Worker("ingest", "Take in what relays publish, verify it, and wake the other stages up.", nil, run.Sources()...))
+	os.Exit(run.Worker("ingest", "Take in what relays publish, verify it, and wake the other stages up.", []run.Option{run.WithTraces(otlp.Start)}, run.Sources()...))
 }

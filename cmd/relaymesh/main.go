@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -57,7 +56,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	parser := kong.Must(
 		&c, kong.Name("relaymesh"), kong.Writers(stdout, stderr), kong.Configuration(config.Load),
 		kong.Description("Make a Nostr relay's users findable and the relay complete."), kong.Help(help),
-		kong.Vars{"version": version()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": run.Version()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(code int) { exit = code }),
 	)
 	kongcompletion.Register(parser)
@@ -144,11 +143,3 @@ func usage(format string, args ...any) error {
 
 // output is where a command writes: out is data, err is for people.
 type output struct{ out, err io.Writer }
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
-}

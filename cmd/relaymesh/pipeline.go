@@ -11,6 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/obs/otlp"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/run/peers"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -62,5 +63,5 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		return err
 	}
 	names := slices.DeleteFunc(events.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
-	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Attach), run.WithConsole(pages))
+	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Attach), run.WithConsole(pages), run.WithTraces(otlp.Start))
 }

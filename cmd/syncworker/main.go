@@ -5,10 +5,11 @@ package main
 import (
 	"os"
 
+	"github.com/relaymesh/relaymesh/internal/obs/otlp"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/run/peers"
 )
 
 func main() {
-	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.", []run.Option{run.WithLibp2p(peers.Attach)}))
+	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.", []run.Option{run.WithLibp2p(peers.Attach), run.WithTraces(otlp.Start)}))
 }

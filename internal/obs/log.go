@@ -18,7 +18,7 @@ func NewLogger(w io.Writer, level string) *slog.Logger {
 		least = slog.LevelInfo
 	}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, NoColor: os.Getenv("NO_COLOR") != ""}))
+		return slog.New(traced{tint.NewTextHandler(w, &tint.Options{Level: least, NoColor: os.Getenv("NO_COLOR") != ""})})
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least}))
+	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})})
 }

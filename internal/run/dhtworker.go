@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -47,7 +50,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return Serve(ctx, e.JS.Conn(), events.NameListResolve, events.ServiceListResolve,
+		return Serve(ctx, e, events.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	})
 	return group.Wait()
@@ -108,7 +111,10 @@ func (n network) Put(ctx context.Context, item bep44.Item, nodes []byte, held in
 	if err != nil { // what cannot be read is as good as none
 		last = nil
 	}
+	ctx, span := span(ctx, "dht put", attribute.String("dht.target", stage.TargetHex(item)), attribute.Int64("dht.seq", item.Seq), attribute.Int("dht.how", int(how)))
 	result, err := n.put(ctx, item, last, how)
+	span.SetAttributes(attribute.Int("dht.holders", len(result.Holders)))
+	bus.End(span, err)
 	if err != nil && !errors.Is(err, mainline.ErrNotStored) {
 		return dht.Placement{}, err
 	}
@@ -166,7 +172,11 @@ func placement(result mainline.PutResult, before []mainline.Contact) dht.Placeme
 }
 
 func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {
-	result, err := n.node.Get(ctx, bep44.Target(key, salt), salt, mainline.GetOptions{OnItem: n.early})
+	target := bep44.Target(key, salt)
+	ctx, span := span(ctx, "dht get", attribute.String("dht.target", hex.EncodeToString(target[:])))
+	result, err := n.node.Get(ctx, target, salt, mainline.GetOptions{OnItem: n.early})
+	span.SetAttributes(attribute.Int("dht.holders", len(result.Holders)))
+	bus.End(span, err)
 	if err != nil || result.Item == nil {
 		return bep44.Item{}, 0, false, err
 	}

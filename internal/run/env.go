@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
@@ -28,6 +29,8 @@ type Env struct {
 	relays  relays
 	libp2p  AttachLibp2p // nil: not linked
 	console http.Handler // nil: none
+	start   StartTraces  // nil: not linked
+	traces  trace.TracerProvider
 
 	mu     sync.Mutex
 	checks []func() error // what must hold for the process to be ready
@@ -74,7 +77,7 @@ func (e *Env) check() error {
 
 func (e *Env) bus(stageName string) (*bus.Bus, error) {
 	return bus.New(e.JS, bus.Options{
-		Stage: stageName, Log: e.Log, Drain: e.Config.Drain, Registerer: e.Metrics,
+		Stage: stageName, Log: e.Log, Drain: e.Config.Drain, Registerer: e.Metrics, Traces: e.traces,
 	})
 }
 

@@ -29,7 +29,7 @@ func TestMetricsAreNamedByTheRules(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	env.observeSyncs()(events.SyncFinished{}, time.Second)
+	env.observeSyncs()(t.Context(), events.SyncFinished{}, time.Second)
 	node, err := StartNode(t.Context(), config.Config{DHT: config.DHT{Listen: "127.0.0.1:0", Bootstrap: []string{"127.0.0.1:1"}}}, env.Log)
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,10 @@ import (
 	"iter"
 	"slices"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -53,7 +56,7 @@ func (r relays) Query(ctx context.Context, url string, filter events.Filter) ite
 	if err != nil {
 		return func(yield func(events.Event, error) bool) { yield(events.Event{}, err) }
 	}
-	return pool.Query(ctx, url, filter)
+	return traced(ctx, "relay query", func(ctx context.Context) iter.Seq2[events.Event, error] { return pool.Query(ctx, url, filter) }, atRelay(url))
 }
 
 func (r relays) Find(ctx context.Context, url, id string) (*events.Event, error) {
@@ -61,7 +64,11 @@ func (r relays) Find(ctx context.Context, url, id string) (*events.Event, error)
 	if err != nil {
 		return nil, err
 	}
-	return pool.Find(ctx, url, id)
+	ctx, span := span(ctx, "relay find", atRelay(url), attribute.String(bus.AttrEvent, id))
+	e, err := pool.Find(ctx, url, id)
+	span.SetAttributes(attribute.Bool("relay.found", e != nil))
+	bus.End(span, err)
+	return e, err
 }
 
 func (r relays) Publish(ctx context.Context, url string, e events.Event) (refused string, err error) {
@@ -69,7 +76,9 @@ func (r relays) Publish(ctx context.Context, url string, e events.Event) (refuse
 	if err != nil {
 		return "", err
 	}
+	ctx, span := span(ctx, "relay publish", atRelay(url), attribute.String(bus.AttrEvent, e.ID))
 	err = pool.Publish(ctx, url, e)
+	bus.End(span, err)
 	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
 		return no.Message, nil
 	}
@@ -82,7 +91,9 @@ func (r relays) probe(ctx context.Context, url string) (events.Relay, error) {
 	if err != nil {
 		return events.Relay{}, err
 	}
+	ctx, span := span(ctx, "relay probe", atRelay(url))
 	info, err := pool.FetchInfo(ctx, url)
+	bus.End(span, err)
 	if err != nil {
 		return events.Relay{}, err
 	}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -25,10 +27,13 @@ const (
 // what answer returns out, within the deadline that the caller gave. Errors go
 // back as service errors: 400 for a request that cannot be read, 500 for what
 // may work later. All processes that serve a subject share its calls.
-func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subject string,
+//
+// Whoever may call is a stranger: an answer is a trace of its own, which links
+// to the caller's.
+func Serve[Request, Response any](ctx context.Context, e *Env, name, subject string,
 	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
-	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})
+	service, err := micro.AddService(e.JS.Conn(), micro.Config{Name: name, Version: "1.0.0"})
 	if err != nil {
 		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
 	}
@@ -49,7 +54,11 @@ func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subj
 			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 			defer cancel()
+			ctx, span := bus.Begin(ctx, e.traces, bus.Job{
+				Name: "serve " + subject, Kind: trace.SpanKindServer, Header: nats.Header(call.Headers()), Apart: true,
+			})
 			response, err := answer(ctx, request)
+			bus.End(span, err)
 			if err != nil {
 				_ = call.Error("500", err.Error(), nil)
 				return
@@ -67,9 +76,12 @@ func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subj
 }
 
 // Request calls a NATS service within the context's deadline.
-func Request[Response any](ctx context.Context, nc *nats.Conn, subject string, body any) (Response, error) {
-	var response Response
-	msg, err := nc.RequestWithContext(ctx, subject, events.Encode(body))
+func Request[Response any](ctx context.Context, nc *nats.Conn, subject string, body any) (response Response, err error) {
+	ctx, span := span(ctx, "call "+subject)
+	defer func() { bus.End(span, err) }()
+	request := &nats.Msg{Subject: subject, Data: events.Encode(body), Header: nats.Header{}}
+	bus.Inject(ctx, request.Header)
+	msg, err := nc.RequestMsgWithContext(ctx, request)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return response, fmt.Errorf("service %s: nobody offers it: is the pipeline running?", subject)
 	}

@@ -5,7 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
@@ -33,11 +38,15 @@ func (s side) Open(ctx context.Context, filter events.Filter, first []byte) (pai
 	if err != nil {
 		return nil, nil, err
 	}
+	_, span := span(ctx, "relay negentropy", atRelay(s.url))
 	session, answer, err := c.OpenNegentropy(ctx, filter, first)
+	if err != nil {
+		bus.End(span, err)
+	}
 	refused := (*relay.RefusedError)(nil)
 	switch {
 	case err == nil:
-		return negSession{session}, answer, nil
+		return &negSession{NegSession: session, span: span}, answer, nil
 	case errors.Is(err, relay.ErrTooLarge):
 		return nil, nil, fmt.Errorf("%w: %w", pair.ErrTooLarge, err)
 	case errors.Is(err, relay.ErrSessionClosed):
@@ -58,7 +67,8 @@ func (s side) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.
 			yield(events.Event{}, err)
 			return
 		}
-		for e, err := range c.Query(ctx, filter) {
+		list := func(ctx context.Context) iter.Seq2[events.Event, error] { return c.Query(ctx, filter) }
+		for e, err := range traced(ctx, "relay query", list, atRelay(s.url)) {
 			if !yield(e, passing(err)) {
 				return
 			}
@@ -79,10 +89,23 @@ func (s side) Publish(ctx context.Context, e events.Event) (refused string, err 
 	return "", passing(err)
 }
 
-type negSession struct{ *relay.NegSession }
+type negSession struct {
+	*relay.NegSession
+
+	span     trace.Span
+	messages atomic.Int64 // after the first
+}
+
+// Close ends the session.
+func (s *negSession) Close() {
+	s.NegSession.Close()
+	s.span.SetAttributes(attribute.Int64("relay.messages", 1+s.messages.Load()))
+	s.span.End()
+}
 
 // Exchange sends a message and returns the answer.
-func (s negSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
+func (s *negSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
+	s.messages.Add(1)
 	answer, err := s.NegSession.Exchange(ctx, msg)
 	if errors.Is(err, relay.ErrTooLarge) {
 		return nil, fmt.Errorf("%w: %w", pair.ErrTooLarge, err)

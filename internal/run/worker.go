@@ -52,6 +52,11 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 	for _, o := range options {
 		o(env)
 	}
+	flush, err := env.startTraces(names)
+	if err != nil {
+		return err
+	}
+	defer flush()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, name := range names {
 		group.Go(func() error { return stages[name](ctx, env) })
@@ -69,10 +74,11 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 // supervisors expect. commands are what else the binary can do.
 func Worker(name, help string, options []Option, commands ...kong.Option) int {
 	var cli struct {
-		File kong.ConfigFlag `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
+		Version kong.VersionFlag `help:"Print the version."`
+		File    kong.ConfigFlag  `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
 		config.Config
 	}
-	commands = append(commands, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load))
+	commands = append(commands, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load), kong.Vars{"version": Version()})
 	parsed, err := kong.Must(&cli, commands...).Parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

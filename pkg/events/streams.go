@@ -39,6 +39,11 @@ type Consumer struct {
 	AckWait time.Duration
 	// InFlight bounds the messages that one worker handles at a time.
 	InFlight int
+	// Apart says that the work begins a trace of its own, which links to that of
+	// the message: strangers may have sent it, who must not be able to put spans
+	// into our traces or to decide what is sampled, or one message stands for
+	// what many have caused.
+	Apart bool
 }
 
 // MaxDeliver is how often JetStream itself delivers a message. It is a
@@ -165,13 +170,13 @@ const (
 func Consumers() []Consumer {
 	const wait = 30 * time.Second
 	list := []Consumer{
-		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, AckWait: wait, InFlight: 256},
+		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, AckWait: wait, InFlight: 256, Apart: true},
 		{Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")}, AckWait: wait, InFlight: 16},
-		{Name: ConsumerRefresh, Stream: StreamRecordDue, Stage: StageDHTWorker, Filters: []string{RecordDueSubject("*")}, AckWait: wait, InFlight: 4},
+		{Name: ConsumerRefresh, Stream: StreamRecordDue, Stage: StageDHTWorker, Filters: []string{RecordDueSubject("*")}, AckWait: wait, InFlight: 4, Apart: true},
 		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, AckWait: wait, InFlight: 16},
 		{Name: ConsumerDiscovered, Stream: StreamRelay, Stage: StageSyncWorker, Filters: []string{RelayDiscoveredSubject("*")}, AckWait: wait, InFlight: 16},
-		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, AckWait: wait, InFlight: 16},
-		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, AckWait: wait, InFlight: MaxLive},
+		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, AckWait: wait, InFlight: 16, Apart: true},
+		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, AckWait: wait, InFlight: MaxLive, Apart: true},
 		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, AckWait: wait, InFlight: 64},
 	}
 	for _, stage := range Stages() {

@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -34,6 +35,8 @@ type Options struct {
 	// Registerer takes the metrics relaymesh_bus_*; several buses may share
 	// it. nil keeps no metrics.
 	Registerer prometheus.Registerer
+	// Traces takes a span for every message that is handled; nil keeps none.
+	Traces trace.TracerProvider
 }
 
 // Bus runs the handlers of one stage.
@@ -113,7 +116,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		}
 		b.router.AddHandler(name, name, sub, "", publisher{b}, b.adapt(w.handler))
 	}
-	b.router.AddMiddleware(b.observe, b.recoverPanic)
+	b.router.AddMiddleware(b.trace, b.observe, b.recoverPanic)
 	if err := b.router.Run(run); err != nil {
 		return fmt.Errorf("run message router: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -41,6 +42,7 @@ type delivery struct {
 	id       string // stream:sequence
 	history  string // how it ended before, if it was a dead letter: headerHistory
 
+	span    trace.Span
 	verdict events.Verdict
 	failed  error // why the outputs could not be published
 }
@@ -59,7 +61,7 @@ func newDelivery(ctx context.Context, c events.Consumer, raw jetstream.Msg) (*de
 		return nil, err
 	}
 	id := messageID(meta.Stream, meta.Sequence.Stream)
-	d := &delivery{raw: raw, consumer: c, id: id}
+	d := &delivery{raw: raw, consumer: c, id: id, span: noSpan}
 	d.Message = original(meta.Stream, raw.Subject(), id, raw.Headers(), raw.Data())
 	d.Attempt += int(meta.NumDelivered)
 	d.history = history(meta.Stream, raw.Headers())

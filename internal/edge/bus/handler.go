@@ -45,6 +45,18 @@ func (b *Bus) recoverPanic(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
+// trace is a middleware that puts the handler, and what it publishes, into a
+// trace; the verdict ends the span.
+func (b *Bus) trace(next message.HandlerFunc) message.HandlerFunc {
+	return func(in *message.Message) ([]*message.Message, error) {
+		d := deliveryOf(in.Context())
+		var ctx context.Context
+		ctx, d.span = b.begin(in.Context(), d)
+		in.SetContext(ctx)
+		return next(in)
+	}
+}
+
 // observe is a middleware that measures how long handlers take.
 func (b *Bus) observe(next message.HandlerFunc) message.HandlerFunc {
 	return func(in *message.Message) ([]*message.Message, error) {

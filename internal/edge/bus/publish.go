@@ -51,6 +51,7 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Out
 		msg.Header.Set(headerCorrelation, correlation)
 	}
 	msg.Header.Set(headerSender, cmp.Or(out.Sender, b.options.Stage))
+	Inject(ctx, msg.Header)
 	id := out.ID
 	if id == "" {
 		id = contentID(b.options.Stage, out.Subject, out.Data)

@@ -28,6 +28,7 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 		headerSender:      {d.Sender},
 		headerReason:      {oneLine(shorten(reason))},
 	}}
+	Inject(ctx, msg.Header)
 	if d.history != "" {
 		msg.Header.Set(headerHistory, d.history)
 	}

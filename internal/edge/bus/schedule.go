@@ -17,6 +17,8 @@ import (
 const (
 	headerSchedule = "Nats-Schedule"
 	headerTarget   = "Nats-Schedule-Target"
+	// headerScheduler is in what a schedule publishes.
+	headerScheduler = "Nats-Scheduler"
 )
 
 // scheduled reports whether that schedule is stored. Nothing is where there is

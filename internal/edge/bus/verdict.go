@@ -73,6 +73,7 @@ func (b *Bus) settle(d *delivery) {
 		verdict = events.Retry(afterPublishFailure, d.failed.Error())
 	}
 	b.metrics.handled.WithLabelValues(b.options.Stage, label(d.consumer), verdict.String()).Inc()
+	defer d.end(verdict)
 
 	_, retry := verdict.RetryAfter()
 	if retry && d.message.Context().Err() != nil {

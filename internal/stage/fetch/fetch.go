@@ -70,7 +70,7 @@ func (s *Stage) fetch(ctx context.Context, n events.NoteMissing, home bool) (eve
 		response.Why = heldWhy(lost)
 		return response, nil
 	}
-	f, err := s.join(n, first, held, lost.Relays)
+	f, err := s.join(ctx, n, first, held, lost.Relays)
 	if err != nil {
 		return response, err
 	}

@@ -52,8 +52,9 @@ type word struct {
 	err    error
 }
 
-// join returns the search for a note, which it starts if there is none.
-func (s *Stage) join(n events.NoteMissing, first []string, onlyHints bool, not []string) (*search, error) {
+// join returns the search for a note, which it starts if there is none. A search
+// is told of in the trace of who started it.
+func (s *Stage) join(ctx context.Context, n events.NoteMissing, first []string, onlyHints bool, not []string) (*search, error) {
 	s.start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,15 +81,17 @@ func (s *Stage) join(n events.NoteMissing, first []string, onlyHints bool, not [
 	f.turns.add(first...)
 	s.searches[n.Key()] = f
 	s.running++
-	s.work.Go(f.run)
+	s.work.Go(func() { f.run(ctx) })
 	return f, nil
 }
 
-// run asks and listens until nothing more is to be expected.
-func (f *search) run() {
+// run asks and listens until nothing more is to be expected. It outlives the
+// caller's context.
+func (f *search) run(caller context.Context) {
 	s := f.stage
-	ctx, cancel := context.WithTimeout(s.life, searchTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), searchTimeout)
 	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

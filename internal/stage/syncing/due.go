@@ -130,7 +130,7 @@ func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sy
 	if syncErr != nil {
 		result.Why = syncErr.Error()
 	}
-	s.observe(result, timing.least())
+	s.observe(ctx, result, timing.least())
 	if ctx.Err() != nil {
 		return result, syncErr, context.Cause(ctx) // we are stopping, it did not fail
 	}

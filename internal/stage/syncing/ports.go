@@ -70,7 +70,7 @@ type Stage struct {
 
 	// Observe is told what every sync came to, and how long the relay's
 	// quickest answer took (0 if there was none). May be nil.
-	Observe func(r events.SyncFinished, latency time.Duration)
+	Observe func(ctx context.Context, r events.SyncFinished, latency time.Duration)
 	// Arrived is told of every event that came live and was offered to the local
 	// relay, with its refusal or "". May be nil.
 	Arrived func(refused string)
@@ -100,8 +100,8 @@ func (s *Stage) arrived(refused string) {
 	}
 }
 
-func (s *Stage) observe(r events.SyncFinished, latency time.Duration) {
+func (s *Stage) observe(ctx context.Context, r events.SyncFinished, latency time.Duration) {
 	if s.Observe != nil {
-		s.Observe(r, latency)
+		s.Observe(ctx, r, latency)
 	}
 }
