@@ -119,7 +119,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 binaries: go-version ## Build all binaries for each architecture into dist/
 	@mkdir -p dist
 	for arch in $(ARCHES); do for name in $(BINARIES); do \
-	  GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o dist/$$name-linux-$$arch ./cmd/$$name || exit 1; done; done
+	  GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w -X github.com/relaymesh/relaymesh/internal/run.release=$(VERSION)' -o dist/$$name-linux-$$arch ./cmd/$$name || exit 1; done; done
 
 deb: binaries ## Make the Debian packages in dist/
 	$(GO) run ./cmd/relaymesh man | gzip -9n > dist/relaymesh.1.gz

@@ -53,7 +53,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		return err
 	}
 	if len(changes) > 0 {
-		log.Info("provisioned", "changes", len(changes))
+		log.InfoContext(ctx, "provisioned", "changes", len(changes))
 	}
 	for _, change := range changes {
 		log.Debug("provisioned", "change", change.Done())

@@ -86,7 +86,7 @@ func (c *circle) load(ctx context.Context) error {
 		ring = next
 	}
 	if len(members) >= maxCircle {
-		c.log.Warn("the circle of authors is cut short, lower --follow-depth", "authors", len(members))
+		c.log.WarnContext(ctx, "the circle of authors is cut short, lower --follow-depth", "authors", len(members))
 	}
 	c.members.Store(&members)
 	return nil
@@ -97,10 +97,10 @@ func (c *circle) await(ctx context.Context) error {
 	for {
 		err := c.load(ctx)
 		if err == nil {
-			c.log.Info("cares for the authors of the circle only", "authors", len(*c.members.Load()))
+			c.log.InfoContext(ctx, "cares for the authors of the circle only", "authors", len(*c.members.Load()))
 			return nil
 		}
-		c.log.Warn("ingest waits for the follow lists", "err", err)
+		c.log.WarnContext(ctx, "ingest waits for the follow lists", "err", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -121,7 +121,7 @@ func (c *circle) keep(ctx context.Context) {
 		case <-time.After(reloadEvery):
 		}
 		if err := c.load(ctx); err != nil && ctx.Err() == nil {
-			c.log.Warn("could not read the follow lists again, going by the last ones", "err", err)
+			c.log.WarnContext(ctx, "could not read the follow lists again, going by the last ones", "err", err)
 		}
 	}
 }

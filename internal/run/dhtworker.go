@@ -50,7 +50,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return Serve(ctx, e, events.NameListResolve, events.ServiceListResolve,
+		return serve(ctx, e.JS.Conn(), e.traces, events.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	})
 	return group.Wait()

@@ -43,7 +43,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error { return e.fetchDAGs(ctx, s.Authors) })
 	group.Go(func() error {
-		return Serve(ctx, e, events.NameNoteFetch, events.ServiceNoteFetch,
+		return serve(ctx, e.JS.Conn(), e.traces, events.NameNoteFetch, events.ServiceNoteFetch,
 			func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, s.Answer)
 	})
 	return group.Wait()

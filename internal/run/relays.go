@@ -99,7 +99,7 @@ func (r relays) probe(ctx context.Context, url string) (events.Relay, error) {
 	}
 	doc, err := describe(url, &info)
 	if err != nil && !errors.Is(err, relay.ErrNoHornets) {
-		r.options.Log.Debug("passed over a HORNETS extension", "relay", url, "err", err)
+		r.options.Log.DebugContext(ctx, "passed over a HORNETS extension", "relay", url, "err", err)
 	}
 	return doc, nil
 }

@@ -120,7 +120,7 @@ func (r *rules) watch(ctx context.Context, changed func(ctx context.Context) err
 		streams, data, err := config.ReadStreams(r.config.File, r.config.AllowPrivate)
 		if err != nil {
 			if complaint != err.Error() {
-				r.log.Error("the config file is wrong, the streams stay as they were", "err", err)
+				r.log.ErrorContext(ctx, "the config file is wrong, the streams stay as they were", "err", err)
 			}
 			complaint, seen = err.Error(), nil
 			continue
@@ -135,7 +135,7 @@ func (r *rules) watch(ctx context.Context, changed func(ctx context.Context) err
 		}
 		r.data = data
 		r.streams.Store(&streams)
-		r.log.Info("read the streams of the config file again; other keys need a restart", "streams", len(streams))
+		r.log.InfoContext(ctx, "read the streams of the config file again; other keys need a restart", "streams", len(streams))
 		if err := changed(ctx); err != nil {
 			return err
 		}

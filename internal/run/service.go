@@ -27,13 +27,18 @@ const (
 // what answer returns out, within the deadline that the caller gave. Errors go
 // back as service errors: 400 for a request that cannot be read, 500 for what
 // may work later. All processes that serve a subject share its calls.
-//
-// Whoever may call is a stranger: an answer is a trace of its own, which links
-// to the caller's.
-func Serve[Request, Response any](ctx context.Context, e *Env, name, subject string,
+func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subject string,
 	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
-	service, err := micro.AddService(e.JS.Conn(), micro.Config{Name: name, Version: "1.0.0"})
+	return serve(ctx, nc, nil, name, subject, timeout, answer)
+}
+
+// serve is Serve with traces. Whoever may call is a stranger: an answer is a
+// trace of its own, which links to the caller's.
+func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, name, subject string,
+	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
+) error {
+	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})
 	if err != nil {
 		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
 	}
@@ -54,7 +59,7 @@ func Serve[Request, Response any](ctx context.Context, e *Env, name, subject str
 			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 			defer cancel()
-			ctx, span := bus.Begin(ctx, e.traces, bus.Job{
+			ctx, span := bus.Begin(ctx, traces, bus.Job{
 				Name: "serve " + subject, Kind: trace.SpanKindServer, Header: nats.Header(call.Headers()), Apart: true,
 			})
 			response, err := answer(ctx, request)

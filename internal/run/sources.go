@@ -97,7 +97,7 @@ func (p *plugin) serve(ctx context.Context, c *config.Config, log *slog.Logger, 
 	defer disconnect()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- ingest.Strfry(in, to, func(event []byte) { out.Put(event) }, func(err error) { log.Warn("from strfry", "err", err) })
+		ended <- ingest.Strfry(in, to, func(event []byte) { out.Put(event) }, func(err error) { log.WarnContext(ctx, "from strfry", "err", err) })
 	}()
 	select {
 	case err = <-ended:
@@ -106,7 +106,7 @@ func (p *plugin) serve(ctx context.Context, c *config.Config, log *slog.Logger, 
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), pluginDrain)
 	defer cancel()
 	if lost := out.Close(drain); lost > 0 {
-		log.Error("events are lost: strfry ended the plugin while NATS was slow or away", "events", lost)
+		log.ErrorContext(ctx, "events are lost: strfry ended the plugin while NATS was slow or away", "events", lost)
 	}
 	return err
 }
@@ -134,7 +134,7 @@ func (s *stdin) read(ctx context.Context, c *config.Config, log *slog.Logger, in
 	defer disconnect()
 	lines := ingest.Lines{
 		Verify: schnorr.VerifyAll, Put: out.PutWait, Flush: out.Flush,
-		Bad: func(line int, err error) { log.Warn("no valid event", "line", line, "err", err) },
+		Bad: func(line int, err error) { log.WarnContext(ctx, "no valid event", "line", line, "err", err) },
 	}
 	read, err := lines.Read(ctx, in, s.Skip)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), pluginDrain)

@@ -46,7 +46,7 @@ func (s Store[T]) Each(ctx context.Context, pattern string, f func(key string, v
 			if entry.Key == "" {
 				return err
 			}
-			s.log.Error("passed over a value that cannot be read", "err", err)
+			s.log.ErrorContext(ctx, "passed over a value that cannot be read", "err", err)
 			continue
 		}
 		if err := f(entry.Key, entry.Value); err != nil {

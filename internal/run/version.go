@@ -35,7 +35,7 @@ func version(info *debug.BuildInfo) string {
 		words = append(words, t.UTC().Format(time.DateOnly))
 	}
 	if vcs["vcs.modified"] == "true" {
-		words = append(words, "with changes")
+		words = append(words, "changed")
 	}
 	return strings.Join(words, ", ")
 }

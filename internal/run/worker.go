@@ -112,10 +112,10 @@ func exitCode(ctx context.Context, err error, log *slog.Logger) int {
 	case err == nil:
 		return ExitOK
 	case errors.Is(err, errBadLines):
-		log.Warn("done, in part", "err", err)
+		log.WarnContext(ctx, "done, in part", "err", err)
 		return ExitPartly
 	}
-	log.Error("stopped", "err", err)
+	log.ErrorContext(ctx, "stopped", "err", err)
 	if ctx.Err() != nil {
 		return ExitInterrupted
 	}
@@ -129,7 +129,7 @@ func worker(ctx context.Context, c config.Config, name string, log *slog.Logger,
 	}
 	defer js.Conn().Close()
 	return Run(ctx, c, js, log, []string{name}, func() {
-		log.Info("started", "stage", name)
+		log.InfoContext(ctx, "started", "stage", name)
 		Notify(ctx)
 	}, options...)
 }
@@ -185,7 +185,7 @@ func again(ctx context.Context, log *slog.Logger, f func(context.Context) error)
 			wait = least
 		}
 		pause := wait/2 + rand.N(wait)
-		log.Warn("interrupted, will start again", "err", err, "in", pause)
+		log.WarnContext(ctx, "interrupted, will start again", "err", err, "wait", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

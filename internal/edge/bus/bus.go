@@ -123,7 +123,7 @@ func (b *Bus) Run(ctx context.Context) error {
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	if err := b.js.Conn().FlushWithContext(flush); err != nil {
-		b.log.Warn("the last acknowledgements may be lost, their messages will be handled again", "err", err)
+		b.log.WarnContext(ctx, "the last acknowledgements may be lost, their messages will be handled again", "err", err)
 	}
 	if ctx.Err() == nil {
 		return context.Cause(run)

@@ -41,7 +41,7 @@ func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, before, reas
 	if _, err := b.js.Publish(ctx, subject, events.Encode(letter), jetstream.WithMsgID(id)); err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}
-	b.log.Warn("dead letter", "subject", m.Subject, "reason", letter.Reason, "attempts", m.Attempt, "cause", m.Cause)
+	b.log.WarnContext(ctx, "dead letter", "subject", m.Subject, "reason", letter.Reason, "attempts", m.Attempt, "cause", m.Cause)
 	b.metrics.deadLetters.WithLabelValues(b.options.Stage).Inc()
 	return nil
 }

@@ -37,7 +37,7 @@ func (b *Bus) recoverPanic(next message.HandlerFunc) message.HandlerFunc {
 		defer func() {
 			if p := recover(); p != nil {
 				d := deliveryOf(in.Context())
-				b.log.Error("handler panicked", "subject", d.Subject, "panic", p, "stack", string(debug.Stack()))
+				b.log.ErrorContext(in.Context(), "handler panicked", "subject", d.Subject, "panic", p, "stack", string(debug.Stack()))
 				d.verdict = events.Retry(afterPanic, fmt.Sprintf("panic: %v", p))
 			}
 		}()

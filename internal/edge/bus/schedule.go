@@ -54,6 +54,7 @@ func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) er
 		headerSchedule: {out.Cron},
 		headerTarget:   {out.Subject},
 	}}
+	Inject(ctx, msg.Header)
 	if _, err := js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("schedule %s: %w", msg.Subject, err)
 	}

@@ -61,7 +61,7 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	deliver := func(msg jetstream.Msg) {
 		d, err := newDelivery(handlers, s.spec, msg)
 		if err != nil {
-			s.log.Error("message without JetStream metadata", "err", err)
+			s.log.ErrorContext(ctx, "message without JetStream metadata", "err", err)
 			free <- struct{}{}
 			return
 		}
@@ -158,7 +158,7 @@ func (s *subscriber) afterError(ctx context.Context, err error) {
 		s.fail(fmt.Errorf("consumer %s: %w", label(s.spec), err))
 		return
 	}
-	s.log.Warn("pulling messages failed, trying again", "err", err)
+	s.log.WarnContext(ctx, "pulling messages failed, trying again", "err", err)
 	select {
 	case <-time.After(pause):
 	case <-ctx.Done():
@@ -174,7 +174,7 @@ func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 		select {
 		case <-beat.C:
 			if err := d.raw.InProgress(); err != nil {
-				s.log.Debug("heartbeat failed", "err", err)
+				s.log.DebugContext(d.message.Context(), "heartbeat failed", "err", err)
 			}
 		case <-d.message.Acked():
 			s.settle(d)
@@ -183,7 +183,7 @@ func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 			s.settle(d)
 			return
 		case <-heartbeats.Done(): // the handler ignores its context
-			s.log.Error("handler does not end, its message goes to another worker", "subject", d.Subject)
+			s.log.ErrorContext(d.message.Context(), "handler does not end, its message goes to another worker", "subject", d.Subject)
 			return
 		}
 	}

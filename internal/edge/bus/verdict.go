@@ -84,13 +84,13 @@ func (b *Bus) settle(d *delivery) {
 	f, wait, reason := decide(verdict, d.Attempt, rand.Float64())
 	if f == waitAway {
 		if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {
-			b.log.Warn("could not schedule a retry, waiting for a minute", "subject", d.Subject, "err", err)
+			b.log.WarnContext(ctx, "could not schedule a retry, waiting for a minute", "subject", d.Subject, "err", err)
 			f, wait = waitHere, longestNak
 		}
 	}
 	if f == giveUp {
 		if err := b.deadLetter(ctx, d.Message, d.id, d.history, reason); err != nil {
-			b.log.Error("could not store a dead letter, trying again", "subject", d.Subject, "err", err)
+			b.log.ErrorContext(ctx, "could not store a dead letter, trying again", "subject", d.Subject, "err", err)
 			f, wait = waitHere, afterBuryFailure
 		}
 	}
@@ -98,7 +98,7 @@ func (b *Bus) settle(d *delivery) {
 	case ack, waitAway:
 		b.report(d, d.raw.Ack())
 	case waitHere:
-		b.log.Debug("retry", "subject", d.Subject, "attempt", d.Attempt, "wait", wait, "reason", reason)
+		b.log.DebugContext(ctx, "retry", "subject", d.Subject, "attempt", d.Attempt, "wait", wait, "reason", reason)
 		b.report(d, d.raw.NakWithDelay(wait))
 	case giveUp:
 		b.report(d, d.raw.TermWithReason(shorten(reason)))
@@ -109,6 +109,6 @@ func (b *Bus) settle(d *delivery) {
 // again after AckWait, and its handler is idempotent.
 func (b *Bus) report(d *delivery, err error) {
 	if err != nil {
-		b.log.Warn("could not acknowledge a message", "subject", d.Subject, "err", err)
+		b.log.WarnContext(d.message.Context(), "could not acknowledge a message", "subject", d.Subject, "err", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
@@ -23,6 +24,7 @@ type world struct {
 	server *natsd.Server
 	js     jetstream.JetStream
 	start  time.Time
+	traces trace.TracerProvider // of the workers that start from now on; may be nil
 }
 
 func inWorld(t *testing.T, test func(w *world)) {
@@ -60,7 +62,7 @@ type handlers map[string]events.Handler
 func (w *world) work(stage string, hs handlers) *worker {
 	w.Helper()
 	js := natstest.Connect(w.T, w.server)
-	b, err := bus.New(js, bus.Options{Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second})
+	b, err := bus.New(js, bus.Options{Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second, Traces: w.traces})
 	if err != nil {
 		w.Fatal(err)
 	}

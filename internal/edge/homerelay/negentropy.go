@@ -180,7 +180,7 @@ func (c *client) refuseSet(ctx context.Context, s *session, err error) {
 	case errors.Is(err, errBusy):
 		c.giveUp(ctx, s, "blocked: "+err.Error())
 	case ctx.Err() == nil:
-		c.relay.log.Error("home relay cannot read a set", "err", err)
+		c.relay.log.ErrorContext(ctx, "home relay cannot read a set", "err", err)
 		c.giveUp(ctx, s, "error: store: "+err.Error())
 	}
 }

@@ -77,7 +77,7 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 		}
 		failures++
 		wait := rand.N(min(backoff(failures), maxTailBackoff))
-		o.Log.Warn("tail interrupted", "relay", url, "err", err, "again_in", wait)
+		o.Log.WarnContext(ctx, "tail interrupted", "relay", url, "err", err, "wait", wait)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

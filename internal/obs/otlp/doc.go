@@ -3,5 +3,5 @@
 //
 // The SDK makes and samples the spans and the exporter of OpenTelemetry turns
 // them into protobuf; only the HTTP client is our own: that of OpenTelemetry
-// links gRPC, which makes each binary 8 MiB larger (docs/adr/0009).
+// links gRPC, which makes each binary 4 MB larger (docs/adr/0009).
 package otlp

@@ -91,7 +91,7 @@ func (r *relays) open(ctx context.Context, doc events.Relay, filter events.Filte
 	failed := ctx.Err() == nil && !errors.Is(err, pair.ErrTooLarge) && (errors.Is(err, pair.ErrInterrupted) || errors.As(err, &refused))
 	r.release(e, failed)
 	if failed {
-		r.log.Debug("not reached by libp2p", "relay", doc.URL, "err", err)
+		r.log.DebugContext(ctx, "not reached by libp2p", "relay", doc.URL, "err", err)
 		return nil, nil, errNoPeer
 	}
 	return nil, nil, err

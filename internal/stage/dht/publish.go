@@ -74,7 +74,7 @@ func (s *Stage) HandleRefresh(ctx context.Context, m events.Message) ([]events.O
 				few.Add(1)
 			case err != nil:
 				failed.Add(1)
-				s.Log.Warn("couldn't refresh a record", "slice", slice, "err", err)
+				s.Log.WarnContext(ctx, "couldn't refresh a record", "slice", slice, "err", err)
 			}
 			return nil
 		})
@@ -151,7 +151,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, how H
 			return events.RecordPublished{}, fmt.Errorf("couldn't put record %s: %w", target, err)
 		}
 		if placement.Equivocal {
-			s.Log.Warn("the owner signed two values with one seq; they should sign again with a higher one",
+			s.Log.WarnContext(ctx, "the owner signed two values with one seq; they should sign again with a higher one",
 				"target", target, "pubkey", r.PubKey, "seq", r.Seq)
 		}
 		stored, err := s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, _ bool) (events.Record, bool) {

@@ -122,6 +122,6 @@ func (s *Stage) remember(ctx context.Context, n events.NoteMissing, asked []stri
 		return lose(old, others(asked, s.Local), why, now, s.LostFor), true
 	})
 	if err != nil {
-		s.Log.Warn("couldn't remember that a note is lost", "note", n.Key(), "err", err)
+		s.Log.WarnContext(ctx, "couldn't remember that a note is lost", "note", n.Key(), "err", err)
 	}
 }

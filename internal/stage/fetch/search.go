@@ -169,7 +169,7 @@ func (f *search) take(ctx context.Context, w word) {
 	f.best = &w
 	if f.ended {
 		if why, err := s.land(ctx, w); why != "" || err != nil {
-			s.Log.Warn("a version that came late was not written", "event", w.event.ID, "relay", w.url, "why", why, "err", err)
+			s.Log.WarnContext(ctx, "a version that came late was not written", "event", w.event.ID, "relay", w.url, "reason", why, "err", err)
 		}
 	}
 }

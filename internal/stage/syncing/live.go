@@ -95,7 +95,7 @@ func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Outp
 		case ctx.Err() != nil:
 			return nil, events.Retry(retryAfter, context.Cause(ctx).Error())
 		}
-		s.Log.Debug("live subscription ended", "relay", p.URL, "err", err)
+		s.Log.DebugContext(ctx, "live subscription ended", "relay", p.URL, "err", err)
 		if s.Now().Sub(began) < steadyAfter {
 			return nil, events.Done()
 		}

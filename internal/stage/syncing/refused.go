@@ -91,6 +91,6 @@ func (s *Stage) refuse(ctx context.Context, relayKey string, r pair.Refusal) {
 		Local: r.To == side(true), Why: why, At: s.Now().Unix(),
 	}, keepFor(r.Why))
 	if err != nil {
-		s.Log.Warn("couldn't remember a refusal", "event", r.ID.String(), "reason", why, "err", err)
+		s.Log.WarnContext(ctx, "couldn't remember a refusal", "event", r.ID.String(), "reason", why, "err", err)
 	}
 }
