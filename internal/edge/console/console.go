@@ -123,7 +123,7 @@ func (c *Console) page(name string, find func(*http.Request) (any, error)) http.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var problem *pageError
 	if !errors.As(err, &problem) {
-		c.log.Warn("console: a page failed", "path", r.URL.Path, "err", err)
+		c.log.WarnContext(r.Context(), "console: a page failed", "path", r.URL.Path, "err", err)
 		problem = &pageError{http.StatusBadGateway, "NATS does not give what this page shows: " + err.Error()}
 	}
 	c.show(w, r, problem.Code, "problem", problem)
@@ -146,7 +146,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name st
 		})
 	}
 	if err != nil {
-		c.log.Error("console: a page cannot be shown", "path", r.URL.Path, "err", err)
+		c.log.ErrorContext(r.Context(), "console: a page cannot be shown", "path", r.URL.Path, "err", err)
 		http.Error(w, "this page cannot be shown; the log says why", http.StatusInternalServerError)
 		return
 	}

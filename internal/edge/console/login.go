@@ -15,7 +15,7 @@ var errReadOnly = &pageError{http.StatusForbidden, "this console is read-only: s
 // begin takes the token.
 func (c *Console) begin(w http.ResponseWriter, r *http.Request) {
 	if !c.session.begin(w, r) {
-		c.log.Warn("console: a wrong token was given", "from", r.RemoteAddr)
+		c.log.WarnContext(r.Context(), "console: a wrong token was given", "addr", r.RemoteAddr)
 		c.show(w, r, http.StatusUnauthorized, "login", "that is not the token")
 		return
 	}

@@ -71,7 +71,7 @@ func (h *Host) serve(s *stream) {
 		if errors.Is(err, ErrMisbehaving) {
 			level = slog.LevelInfo
 		}
-		log.Log(ctx, level, "dropped a peer", "err", err, "messages", in.messages, "events", in.judge.good, "bad", in.judge.bad)
+		log.Log(ctx, level, "dropped a peer", "err", err, "messages", in.messages, "events", in.judge.good, "refused", in.judge.bad)
 		s.refuse(reason(err))
 		return
 	}
