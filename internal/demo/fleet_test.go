@@ -19,6 +19,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/process"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -26,8 +27,8 @@ import (
 // fleet is the pipeline as operators scale it: a NATS server, two of each
 // worker, all processes of their own, beside a relay.
 type fleet struct {
-	server  *child
-	workers []*child
+	server  *process.Process
+	workers []*process.Process
 	home    *homerelay.Relay
 	natsURL string
 }
@@ -44,8 +45,8 @@ func newFleet(bin string) func(context.Context, *world, Options) (pipeline, erro
 			return f, err
 		}
 		program := filepath.Join(bin, "relaymesh")
-		f.server = &child{program: program, args: []string{"nats", "--data", filepath.Join(w.dir, "nats"), "--listen", addr}, log: w.log}
-		if err := f.server.start(); err != nil {
+		f.server = &process.Process{Program: program, Args: []string{"nats", "--data", filepath.Join(w.dir, "nats"), "--listen", addr}, Log: w.log}
+		if err := f.server.Start(); err != nil {
 			return f, err
 		}
 		if out, err := exec.CommandContext(ctx, program, "provision", "--nats", f.natsURL).CombinedOutput(); err != nil {
@@ -54,11 +55,11 @@ func newFleet(bin string) func(context.Context, *world, Options) (pipeline, erro
 		for _, stage := range events.Stages() {
 			for range 2 {
 				args := append([]string{"--nats", f.natsURL, "--relay", f.home.URL()}, w.flags()...)
-				f.workers = append(f.workers, &child{program: filepath.Join(bin, stage), args: args, log: w.log})
+				f.workers = append(f.workers, &process.Process{Program: filepath.Join(bin, stage), Args: args, Log: w.log})
 			}
 		}
 		for _, c := range f.workers {
-			if err := c.start(); err != nil {
+			if err := c.Start(); err != nil {
 				return f, err
 			}
 		}
@@ -71,12 +72,12 @@ func (f *fleet) nats() string  { return f.natsURL }
 
 // restart kills the server together with all workers.
 func (f *fleet) restart() error {
-	all := append([]*child{f.server}, f.workers...)
+	all := append([]*process.Process{f.server}, f.workers...)
 	for _, c := range all {
-		c.kill()
+		c.Kill()
 	}
 	for _, c := range all {
-		if err := c.start(); err != nil {
+		if err := c.Start(); err != nil {
 			return err
 		}
 	}
@@ -86,7 +87,7 @@ func (f *fleet) restart() error {
 func (f *fleet) close() {
 	for _, c := range append(slices.Clone(f.workers), f.server) {
 		if c != nil {
-			c.kill()
+			c.Kill()
 		}
 	}
 	if f.home != nil {
@@ -197,10 +198,10 @@ func newUser(w *world) (u user, err error) {
 
 // killInTurn kills and restarts every worker, the two of a stage one after the
 // other, so that one of them may take over what the other was doing.
-func killInTurn(ctx context.Context, workers []*child) error {
+func killInTurn(ctx context.Context, workers []*process.Process) error {
 	for _, worker := range workers {
-		worker.kill()
-		if err := worker.start(); err != nil {
+		worker.Kill()
+		if err := worker.Start(); err != nil {
 			return err
 		}
 		select {

@@ -3,9 +3,12 @@ package demo
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/relaymesh/relaymesh/internal/process"
 )
 
 // pipeline is what a demo shows: all stages, in one process or in many.
@@ -19,7 +22,7 @@ type pipeline interface {
 
 // up is relaymesh up in a process of its own.
 type up struct {
-	child
+	process.Process
 	relayURL, natsURL string
 }
 
@@ -43,8 +46,8 @@ func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
 	for _, stage := range o.Without {
 		args = append(args, "--without", stage)
 	}
-	u := &up{child{program: self, args: args, log: w.log}, "ws://" + relayAddr, "nats://" + natsAddr}
-	return u, u.start()
+	u := &up{process.Process{Program: self, Args: args, Log: w.log}, "ws://" + relayAddr, "nats://" + natsAddr}
+	return u, u.Start()
 }
 
 // flags are those of every stage in the demo's world. The real relay lists in
@@ -59,9 +62,19 @@ func (w *world) flags() []string {
 
 func (u *up) relay() string { return u.relayURL }
 func (u *up) nats() string  { return u.natsURL }
-func (u *up) close()        { u.kill() }
+func (u *up) close()        { u.Kill() }
 
 func (u *up) restart() error {
-	u.kill()
-	return u.start()
+	u.Kill()
+	return u.Start()
+}
+
+// freeAddress returns a loopback address that nobody listens on.
+func freeAddress() (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
