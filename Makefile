@@ -32,6 +32,13 @@ test: go-version ## Run the tests
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 15m -run Fleet ./internal/demo
 
+chaos: build ## Break a fleet of processes under load for DURATION (10m): kill, stop, fill disks, cut and disturb the network (all of it as root on Linux)
+	$(GO) build -trimpath -o bin/ ./internal/chaos
+	@[ "$$(id -u)" != 0 ] || { command -v ip && command -v nft; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 nftables; }
+	bin/chaos --bin bin --duration $(DURATION) --seed $(SEED)
+DURATION ?= 10m
+SEED     ?= 0
+
 test-permissions: go-version ## Run each stage once without each of its NATS permissions, which must fail
 	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim
 

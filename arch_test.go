@@ -58,16 +58,18 @@ func room(path string) string {
 
 // mayImport says which rooms a room may use, besides itself.
 var mayImport = map[string][]string{
-	"pkg":             {},
-	"internal/stage":  {"pkg"},
-	"internal/edge":   {"pkg"},
-	"internal/config": {"pkg"},
-	"internal/obs":    {"pkg"},
-	"internal/run":    {"pkg", "internal/stage", "internal/edge", "internal/config", "internal/obs"},
-	"internal/sim":    {"pkg", "internal/stage", "internal/edge", "internal/run"},
-	"internal/docs":   {},
-	"internal/demo":   {"pkg", "internal/edge", "internal/run"},
-	"cmd":             {"pkg", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/demo"},
+	"pkg":              {},
+	"internal/stage":   {"pkg"},
+	"internal/edge":    {"pkg"},
+	"internal/config":  {"pkg"},
+	"internal/obs":     {"pkg"},
+	"internal/run":     {"pkg", "internal/stage", "internal/edge", "internal/config", "internal/obs"},
+	"internal/sim":     {"pkg", "internal/stage", "internal/edge", "internal/run"},
+	"internal/demo":    {"pkg", "internal/edge", "internal/run", "internal/process"},
+	"internal/chaos":   {"pkg", "internal/edge", "internal/run", "internal/process"},
+	"internal/process": {},
+	"internal/docs":    {},
+	"cmd":              {"pkg", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/demo"},
 }
 
 func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {

@@ -1,6 +1,7 @@
 // Package khatrupeer runs khatru as its users run it, with its own NIP-77 on,
 // as a relay that is not ours: for the demo's other relays, and for tests that
-// want an independent peer. Events are in memory.
+// want an independent peer. Events are in memory, and if it is given a file,
+// also there before they are acknowledged.
 //
 // It must not be reached by strangers: khatru v0.19.1 crashes the process on a
 // malformed negentropy message. It does not deliver live events, because
@@ -35,13 +36,28 @@ type Relay struct {
 	events []*nostr.Event    // newest first, equal times by lowest id
 	conns  map[net.Conn]bool // http.Server forgets those that became websockets
 	byID   map[string]struct{}
+	file   *journal // nil without a file
 }
 
-// Start serves on a free port of 127.0.0.1 until [Relay.Close]. The context
-// bounds the start only.
+// Config says where a relay listens and keeps its events.
+type Config struct {
+	Addr string // host:port to listen on; "" is a free port of 127.0.0.1
+	Path string // the file of the events; "" is none
+	Log  *slog.Logger
+}
+
+// Start serves on a free port of 127.0.0.1, without a file, until
+// [Relay.Close]. The context bounds the start only.
 func Start(ctx context.Context, log *slog.Logger) (*Relay, error) {
+	return StartWith(ctx, Config{Log: log})
+}
+
+// StartWith is [Start] as the configuration says. What the file holds is
+// served again.
+func StartWith(ctx context.Context, c Config) (*Relay, error) {
+	log := c.Log
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	ln, err := lc.Listen(ctx, "tcp", cmp.Or(c.Addr, "127.0.0.1:0"))
 	if err != nil {
 		return nil, fmt.Errorf("khatru peer: %w", err)
 	}
@@ -50,6 +66,11 @@ func Start(ctx context.Context, log *slog.Logger) (*Relay, error) {
 		served: make(chan error, 1),
 		conns:  map[net.Conn]bool{},
 		byID:   map[string]struct{}{},
+	}
+	if c.Path != "" {
+		if err := r.load(c.Path); err != nil {
+			return nil, errors.Join(fmt.Errorf("khatru peer: %w", err), ln.Close())
+		}
 	}
 	rl := khatru.NewRelay()
 	rl.Log = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
@@ -96,6 +117,9 @@ func (r *Relay) Close() error {
 	for c := range r.conns {
 		c.Close()
 	}
+	if r.file != nil {
+		err = errors.Join(err, r.file.Close())
+	}
 	return err
 }
 
@@ -117,6 +141,17 @@ func (r *Relay) store(_ context.Context, e *nostr.Event) error {
 	if _, known := r.byID[e.ID]; known {
 		return eventstore.ErrDupEvent
 	}
+	if err := r.file.write(entry{Event: e}); err != nil {
+		return err
+	}
+	if err := r.keep(e); err != nil {
+		return err
+	}
+	return eventstore.ErrDupEvent // OK true, and no broadcast
+}
+
+// keep is store in memory; a newer version of a replaceable event is an error.
+func (r *Relay) keep(e *nostr.Event) error {
 	if i := slices.IndexFunc(r.events, func(old *nostr.Event) bool { return replaces(e, old) }); i >= 0 {
 		if order(r.events[i], e) < 0 {
 			return errors.New("replaced: a newer version is stored")
@@ -127,15 +162,22 @@ func (r *Relay) store(_ context.Context, e *nostr.Event) error {
 	i, _ := slices.BinarySearchFunc(r.events, e, order)
 	r.events = slices.Insert(r.events, i, e)
 	r.byID[e.ID] = struct{}{}
-	return eventstore.ErrDupEvent // OK true, and no broadcast
+	return nil
 }
 
 func (r *Relay) remove(_ context.Context, e *nostr.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.byID, e.ID)
-	r.events = slices.DeleteFunc(r.events, func(old *nostr.Event) bool { return old.ID == e.ID })
+	if err := r.file.write(entry{Deleted: e.ID}); err != nil {
+		return err
+	}
+	r.forget(e.ID)
 	return nil
+}
+
+func (r *Relay) forget(id string) {
+	delete(r.byID, id)
+	r.events = slices.DeleteFunc(r.events, func(old *nostr.Event) bool { return old.ID == id })
 }
 
 func (r *Relay) query(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {

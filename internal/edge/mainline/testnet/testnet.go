@@ -22,9 +22,18 @@ type Network struct {
 // Start runs size nodes on random ports of 127.0.0.1 and returns when their routing tables are good: every node has
 // had an answer from each node that belongs in its table. It takes about 0.4 MiB of memory a node.
 func Start(ctx context.Context, size int) (*Network, error) {
+	return StartAt(ctx, netip.MustParseAddrPort("127.0.0.1:0"), size)
+}
+
+// StartAt is [Start] on another address, with consecutive ports from the given one on unless it is 0.
+func StartAt(ctx context.Context, first netip.AddrPort, size int) (*Network, error) {
 	n := &Network{}
-	for range size {
-		node, err := mainline.Start(ctx, nodeConfig())
+	for i := range size {
+		at := first
+		if first.Port() != 0 {
+			at = netip.AddrPortFrom(first.Addr(), first.Port()+uint16(i))
+		}
+		node, err := mainline.Start(ctx, nodeConfig(at.String()))
 		if err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -39,7 +48,7 @@ func Start(ctx context.Context, size int) (*Network, error) {
 // Client starts a read-only node that knows the network through its bootstrap nodes, as production nodes know
 // Mainline. The caller closes it.
 func (n *Network) Client(ctx context.Context) (*mainline.Node, error) {
-	config := nodeConfig()
+	config := nodeConfig(netip.AddrPortFrom(n.Nodes[0].Addr().Addr(), 0).String())
 	config.ReadOnly = true
 	config.Bootstrap = n.Bootstrap()
 	return mainline.Start(ctx, config)
@@ -63,9 +72,9 @@ func (n *Network) Close() error {
 	return group.Wait()
 }
 
-func nodeConfig() mainline.Config {
+func nodeConfig(addr string) mainline.Config {
 	return mainline.Config{
-		Addr: "127.0.0.1:0", AllowPrivate: true, Rate: -1, PerAddress: -1,
+		Addr: addr, AllowPrivate: true, Rate: -1, PerAddress: -1,
 		Log: slog.New(slog.DiscardHandler),
 	}
 }
