@@ -95,6 +95,7 @@ func (p *peer) send(r *run) {
 		p.count++
 	}
 	r.data = p.out.buf[start:]
+	p.last.ids = nil // of a buffer that the queue may drop
 }
 
 // pick takes the questions of the next message out of the queue.
