@@ -5,9 +5,13 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // Relays hang up on messages of more than 128 KiB (strfry) or 512,000 bytes
@@ -58,4 +62,39 @@ func TestARelayThatAnswersFromMemory(t *testing.T) {
 	if !r.Complete || r.Left != 0 || r.ToA != 300 || r.ToB != 250 || !slices.Equal(a.ids(), want) || !slices.Equal(b.ids(), want) {
 		t.Errorf("%+v", r.Figures)
 	}
+}
+
+// A relay that drops a session, and then finds the set too large to go on, does
+// so while what was found is still being transferred. What becomes of that is
+// told all the same.
+func TestTooLargeInTheMidst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// What is new is found before the one event deep among the shared ones.
+		const day = 86_400
+		var shared []events.Event
+		for i := range 20_000 {
+			shared = append(shared, note(i, today-700*day+int64(i)*1000))
+		}
+		fresh := []events.Event{note(20_000, today-700*day)}
+		for i := range 2000 {
+			fresh = append(fresh, note(20_001+i, today-400*day+int64(i)*10_000))
+		}
+		a, b := newFake(shared...), newFake(slices.Concat(shared, fresh)...)
+		a.refuse = func(*events.Event) string { return "blocked: not here" }
+		a.write = func(ctx context.Context) error { return sleep(ctx, 10*time.Second) }
+		o, found := options(Both), atomic.Int64{}
+		o.Progress = func(f Figures) { found.Store(int64(f.OnlyB)) }
+		set := negentropy.NewReconciler(negentropy.NewVector(items(shared)), negentropy.Options{})
+		a.respond = func(msg []byte) ([]byte, error) {
+			if found.Load() >= 1000 {
+				a.respond, a.maxSet = nil, 15_000
+				return nil, ErrInterrupted
+			}
+			return set.Respond(msg)
+		}
+		r, err := Sync(t.Context(), a.side("a"), b.side("b"), events.Filter{}, o)
+		if err != nil || !r.Complete || a.maxSet == 0 || r.Refused != len(fresh) || r.Left != len(fresh) {
+			t.Errorf("refused %d, told of %d, want %d; complete %t, %v", r.Refused, r.Left, len(fresh), r.Complete, err)
+		}
+	})
 }

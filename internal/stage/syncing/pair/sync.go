@@ -123,19 +123,20 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			return nil, err
 		}
 		if since > w.since {
-			rest = append([]window{{w.since, since - 1, w.seen}}, rest...)
+			rest = append(rest, window{w.since, since - 1, w.seen})
 			w.since = since
 		}
 		f, err := r.one(ctx, w, pass)
-		if at := (*sideError)(nil); errors.As(err, &at) {
-			newer, older, ok := w.split(r.opts.Now().Unix())
-			switch {
-			case errors.Is(err, ErrTooLarge) && ok:
-				return append(rest, older, newer), nil
-			case errors.Is(err, ErrTooLarge), errors.Is(err, ErrNoNegentropy):
-				r.lines[at.side].listed = true
-				continue
+		if at := (*sideError)(nil); errors.As(err, &at) && (errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNoNegentropy)) {
+			// What was found before belongs to this round, and ends with it.
+			if err := r.drained(ctx); err != nil {
+				return nil, err
 			}
+			if newer, older, ok := w.split(r.opts.Now().Unix()); ok && errors.Is(err, ErrTooLarge) {
+				return append(rest, older, newer), nil
+			}
+			r.lines[at.side].listed = true
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -186,12 +187,17 @@ func (r *run) one(ctx context.Context, w window, pass int) (*findings, error) {
 		return nil, err
 	}
 	r.tally.add(func(f *Figures) { f.Passes++ })
+	return f, r.drained(ctx)
+}
+
+// drained waits until all that was found is transferred.
+func (r *run) drained(ctx context.Context) error {
 	for _, q := range r.queues {
 		if err := q.drained(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // list lists the sides that need it, and returns where their lists begin.
