@@ -399,3 +399,27 @@ func TestASyncGoesOnWhereItsWorkerDied(t *testing.T) {
 		w.noLetters()
 	})
 }
+
+// A relay that takes longer than a turn may last has not failed, as long as
+// something of it gets done: it goes on at once.
+func TestALongSyncIsNoFailure(t *testing.T) {
+	inWorld(t, func(w *world) {
+		url := relayURL(1)
+		for i := range 9 * 500 {
+			put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), fmt.Sprintf("%064x", i)), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1}})
+		}
+		w.relays.set(url, func(x *remote) { x.takes = 4 * time.Minute })
+		w.ingest(nil)
+		w.syncworker(nil)
+		w.discover(url, user(w.T, "alice"))
+		time.Sleep(31 * time.Minute)
+		if s, r := w.sync(url), w.health(url); s.Turn == nil || s.Last.OK || !strings.Contains(s.Last.Why, "not done in") || r.Failures != 0 {
+			w.Errorf("after half an hour: %+v, the relay is %+v", s.Last, r)
+		}
+		time.Sleep(15 * time.Minute)
+		if s, r := w.sync(url), w.health(url); s.Through == 0 || r.Failures != 0 {
+			w.Errorf("in the end: %+v, the relay is %+v", s, r)
+		}
+		w.noLetters()
+	})
+}

@@ -14,7 +14,11 @@ const maxAuthors = 500
 // authors are no filters, and not one that matches everybody.
 func chunks(f events.Filter, authors []string) []events.Filter {
 	if len(f.Authors) > 0 {
-		authors = slices.DeleteFunc(slices.Clone(authors), func(a string) bool { return !slices.Contains(f.Authors, a) })
+		wanted := slices.Sorted(slices.Values(f.Authors))
+		authors = slices.DeleteFunc(slices.Clone(authors), func(a string) bool {
+			_, ok := slices.BinarySearch(wanted, a)
+			return !ok
+		})
 	}
 	slices.Sort(authors)
 	var out []events.Filter

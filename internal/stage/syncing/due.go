@@ -115,7 +115,7 @@ func outcomeID(m events.Message, r events.SyncFinished) string {
 
 // turn syncs a relay, and writes down what that came to. syncErr is why the
 // sync failed, err that it could not be written.
-func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sync) (result events.SyncFinished, syncErr, err error) {
+func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sync) (_ events.SyncFinished, syncErr, err error) {
 	key, start := events.RelayKey(url), s.Now()
 	begun := start.Unix()
 	if last.Turn != nil && last.Turn.Begun > begun-int64(maxTurn.Seconds()) {
@@ -124,7 +124,7 @@ func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sy
 		last.Turn = nil
 	}
 	timing := &latency{}
-	result, syncErr = s.sync(ctx, url, list, begun, last.Turn, timing)
+	result, done, syncErr := s.sync(ctx, url, list, begun, last.Turn, timing)
 	result.Millis = s.Now().Sub(start).Milliseconds()
 	result.OK = syncErr == nil
 	if syncErr != nil {
@@ -136,7 +136,7 @@ func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sy
 	}
 	// The fault may be the local relay's, and a relay that has so much that there
 	// is no end yet is at none.
-	if !localFault(syncErr) && (!errors.Is(syncErr, errNotDone) || result.Stored == 0) {
+	if !localFault(syncErr) && (!errors.Is(syncErr, errNotDone) || done+result.Stored+result.Sent == 0) {
 		if err := s.note(ctx, url, syncErr, timing.least()); err != nil {
 			return result, syncErr, err
 		}
@@ -192,34 +192,35 @@ var errNotDone = fmt.Errorf("not done in %s, goes on at the next turn", maxDurat
 
 // sync works through the jobs, but for those that are complete since the
 // turn has begun. What was stored before an error stays stored; the figures say
-// how much.
-func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *events.SyncTurn, timing *latency) (result events.SyncFinished, err error) {
+// how much, and done says how many jobs became complete.
+func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *events.SyncTurn, timing *latency) (result events.SyncFinished, done int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
 	result = events.SyncFinished{URL: url}
 	defer func() {
-		if err != nil && errors.Is(context.Cause(ctx), errNotDone) {
+		if err != nil && !errors.Is(err, errNotDone) && errors.Is(context.Cause(ctx), errNotDone) {
 			err = fmt.Errorf("%w: %w", errNotDone, err)
 		}
 	}()
 	known, err := s.recall(ctx, events.RelayKey(url))
 	if err != nil {
-		return result, err
+		return result, done, err
 	}
 	for _, j := range list {
 		if turn != nil && slices.Contains(turn.Done, j.key()) {
 			continue
 		}
 		if err := s.syncJob(ctx, url, j, known, timing, &result); err != nil {
-			return result, err
+			return result, done, err
 		}
+		done++
 		if len(list) > 1 {
 			if err := s.progress(ctx, url, begun, j); err != nil {
-				return result, err
+				return result, done, err
 			}
 		}
 	}
-	return result, nil
+	return result, done, nil
 }
 
 // progress writes down that a job is complete since the turn has begun.
