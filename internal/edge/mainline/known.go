@@ -1,17 +1,24 @@
 package mainline
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 )
 
-// known keeps good nodes spread over the whole id space, up to eight for each value of an id's first byte. Lookups
+// known keeps good nodes spread over the whole id space, up to 32 for each value of an id's first byte. Lookups
 // start from the nearest of them, so that no few nodes bear the first step of every lookup, which is what gets an
 // address banned.
+//
+// A node is one IP address, wherever its ids are: ids are free, and who answers under many must not become all that
+// lookups start from.
 type known struct {
+	ports bool // several nodes of one address count, as in test networks
+
 	mu      sync.Mutex
 	buckets [256][]knownNode
+	places  map[netip.AddrPort]byte // in which bucket a node is
 	count   int
 }
 
@@ -25,47 +32,80 @@ const (
 	staleAfter     = 15 * time.Minute // BEP 5: a node that was silent for longer is questionable
 )
 
-// add notes that a node answered at now; the zero time stands for a node that has yet to prove itself. An old node gives way only when it has become stale: nodes that have been
-// there for long tend to stay.
+func newKnown(ports bool) *known {
+	return &known{ports: ports, places: make(map[netip.AddrPort]byte)}
+}
+
+// add notes that a node answered at now; the zero time stands for a node that has yet to prove itself. An old node gives
+// way only when it has become stale: nodes that have been there for long tend to stay.
 func (k *known) add(c Contact, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	bucket := &k.buckets[c.ID[0]]
-	oldest := 0
-	for i := range *bucket {
-		n := &(*bucket)[i]
-		if n.Addr == c.Addr {
-			if now.After(n.answered) {
-				*n = knownNode{c, now}
-			}
+	if old, i := k.find(c.Addr); i >= 0 {
+		if !now.After((*old)[i].answered) {
 			return
 		}
-		if n.answered.Before((*bucket)[oldest].answered) {
-			oldest = i
+		if (*old)[i].ID[0] == c.ID[0] {
+			(*old)[i] = knownNode{c, now}
+			return
 		}
+		k.drop(old, i)
 	}
-	switch {
-	case len(*bucket) < knownPerPrefix:
-		*bucket = append(*bucket, knownNode{c, now})
-		k.count++
-	case now.Sub((*bucket)[oldest].answered) > staleAfter:
-		(*bucket)[oldest] = knownNode{c, now}
+	bucket := &k.buckets[c.ID[0]]
+	if len(*bucket) == knownPerPrefix {
+		oldest := 0
+		for i, n := range *bucket {
+			if n.answered.Before((*bucket)[oldest].answered) {
+				oldest = i
+			}
+		}
+		if now.Sub((*bucket)[oldest].answered) <= staleAfter {
+			return
+		}
+		k.drop(bucket, oldest)
 	}
+	*bucket = append(*bucket, knownNode{c, now})
+	k.places[k.place(c.Addr)] = c.ID[0]
+	k.count++
 }
 
 // remove forgets a node that did not answer, and reports whether it ever had.
 func (k *known) remove(c Contact) (answered bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	bucket := &k.buckets[c.ID[0]]
-	for i, n := range *bucket {
-		if n.Addr == c.Addr {
-			*bucket = slices.Delete(*bucket, i, i+1)
-			k.count--
-			return !n.answered.IsZero()
-		}
+	bucket, i := k.find(c.Addr)
+	if i < 0 || (*bucket)[i].Addr != c.Addr {
+		return false
 	}
-	return false
+	answered = !(*bucket)[i].answered.IsZero()
+	k.drop(bucket, i)
+	return answered
+}
+
+// place is what makes an address one node.
+func (k *known) place(addr netip.AddrPort) netip.AddrPort {
+	if k.ports {
+		return addr
+	}
+	return netip.AddrPortFrom(addr.Addr(), 0)
+}
+
+// find returns where the node of an address is, -1 if it is not known; mu is held.
+func (k *known) find(addr netip.AddrPort) (bucket *[]knownNode, i int) {
+	place := k.place(addr)
+	prefix, ok := k.places[place]
+	if !ok {
+		return nil, -1
+	}
+	bucket = &k.buckets[prefix]
+	return bucket, slices.IndexFunc(*bucket, func(n knownNode) bool { return k.place(n.Addr) == place })
+}
+
+// drop forgets a node; mu is held.
+func (k *known) drop(bucket *[]knownNode, i int) {
+	delete(k.places, k.place((*bucket)[i].Addr))
+	*bucket = slices.Delete(*bucket, i, i+1)
+	k.count--
 }
 
 // nearest returns up to n nodes, those nearest to target first. Prefixes are visited in the order of their distance,

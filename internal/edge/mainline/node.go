@@ -52,7 +52,7 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 		return nil, fmt.Errorf("couldn't listen for DHT packets: %w", err)
 	}
 	n := &Node{
-		config: config, log: config.Log, id: saved.ID, known: &known{}, closing: make(chan struct{}),
+		config: config, log: config.Log, id: saved.ID, known: newKnown(config.AllowPrivate), closing: make(chan struct{}),
 		routers: &routers{hosts: config.Bootstrap, allowPrivate: config.AllowPrivate, log: config.Log},
 	}
 	budget := rate.NewLimiter(rate.Inf, 0)

@@ -15,7 +15,7 @@ func (ignore) answered(int, *reply, time.Time) {}
 func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testing.T) {
 	start := time.Now()
 	newOutbox := func() *outbox {
-		return &outbox{guard: &guard{allowPrivate: true}, courtesy: newCourtesy(-1), known: &known{}, calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
+		return &outbox{guard: &guard{allowPrivate: true}, courtesy: newCourtesy(-1), known: newKnown(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
 	}
 	silent := func(o *outbox, c Contact, times int, heard bool) int {
 		now := start

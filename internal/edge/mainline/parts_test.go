@@ -2,6 +2,7 @@ package mainline
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
 }
 
 func TestKnownNodesAreSpreadAndTheNearestComeFirst(t *testing.T) {
-	var k known
+	k := newKnown(false)
 	now := time.Now()
 	w := newWorld(20_000, 0)
 	for _, c := range w.nodes {
@@ -97,6 +98,35 @@ func TestKnownNodesAreSpreadAndTheNearestComeFirst(t *testing.T) {
 	k.remove(newcomer)
 	if slices.Contains(k.nearest(newcomer.ID, 8), newcomer) || k.size() != 256*knownPerPrefix-1 {
 		t.Error("not removed")
+	}
+}
+
+// Ids are free: who answers under ever other ones from an address, or from all
+// its ports, is one node, where it was last.
+func TestKnownIsOneNodeOfAnAddress(t *testing.T) {
+	k, now := newKnown(false), time.Now()
+	honest := contact(0x42, "8.8.8.8:6881")
+	k.add(honest, now)
+	for i := range 2000 {
+		liar := contact(byte(i), fmt.Sprintf("9.9.9.9:%d", 2000+i))
+		k.add(liar, now.Add(time.Duration(i)))
+		if k.size() != 2 || !slices.Contains(k.nearest(liar.ID, 2), liar) {
+			t.Fatalf("after %d answers it is %d nodes", i+1, k.size()-1)
+		}
+	}
+	k.add(contact(7, "9.9.9.9:1999"), time.Time{})
+	if k.remove(contact(1, "9.9.9.9:1")); k.size() != 2 {
+		t.Error("another port of it is silent, so it is forgotten")
+	}
+	last := contact(0, fmt.Sprint("9.9.9.9:", 2000+1999))
+	if !k.remove(last) || k.size() != 1 || k.nearest(last.ID, 9)[0] != honest {
+		t.Error("not removed, although it is silent under another id")
+	}
+	several := newKnown(true)
+	several.add(honest, now)
+	several.add(contact(0x42, "8.8.8.8:6882"), now)
+	if several.size() != 2 {
+		t.Errorf("knows %d of two nodes of a test network", several.size())
 	}
 }
 
