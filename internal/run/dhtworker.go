@@ -128,7 +128,7 @@ func (n network) Put(ctx context.Context, item bep44.Item, nodes []byte, held in
 func (n network) put(ctx context.Context, item bep44.Item, last []mainline.Contact, how dht.How) (mainline.PutResult, error) {
 	switch how {
 	case dht.Fresh:
-		return n.node.Put(ctx, item, mainline.PutOptions{K: freshK, Seeds: last})
+		return n.node.Put(ctx, item, mainline.PutOptions{K: freshK, Seeds: last, Renew: true})
 	case dht.Renew:
 		return n.node.Put(ctx, item, mainline.PutOptions{K: keptK, Seeds: last, Renew: true})
 	}

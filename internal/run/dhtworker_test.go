@@ -78,6 +78,11 @@ func TestAnItemIsPutAndKeptOnRealNodes(t *testing.T) {
 			t.Errorf("%d nodes kept it, the renewed ones among them", p.Kept)
 		}
 	}
+	// The nodes that have it may have it from somebody who stops, so that
+	// their time must begin anew.
+	if again, err := n.put(t.Context(), old, nil, dht.Fresh); err != nil || again.Puts < keptK || again.Puts <= again.Stored {
+		t.Errorf("a first put sends the item to %d nodes, of which %d lacked it, %v", again.Puts, again.Stored, err)
+	}
 	if _, err := n.Put(t.Context(), sign(2), nil, 0, dht.Fresh); err != nil {
 		t.Fatal(err)
 	}

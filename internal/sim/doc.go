@@ -2,4 +2,9 @@
 // over the real NATS server, in fake time, where a day of schedules, retries
 // and outages passes in seconds. Only the outside world is scripted, behind
 // the ports of the stages: the DHT, the relays and the local relay.
+//
+// TestSeeds runs whole pipelines in random worlds while everything goes wrong
+// that can, and holds what is promised against the world afterwards; see
+// docs/reliability.md. What goes wrong where is drawn from the seed by name
+// (weather), what happens in the world is drawn before it begins (plot).
 package sim

@@ -114,7 +114,7 @@ func (n *network) place(target string, nodes []byte, held int, how dht.How) (p d
 		k = 16
 	}
 	for i := range k {
-		if !has(i) || how == dht.Renew || how == dht.Half && i < 4 {
+		if !has(i) || how == dht.Fresh || how == dht.Renew || how == dht.Half && i < 4 {
 			copies[i] = time.Now()
 		}
 	}

@@ -27,7 +27,7 @@ type How int
 
 // Of the closest nodes, sixteen for Fresh and eight for the others:
 const (
-	Fresh How = iota // those that lack it, and it is read back: for new and changed items
+	Fresh How = iota // all, and it is read back: for new and changed items; who has put it there before may stop
 	Look             // those that lack it
 	Half             // those that lack it, and the four nearest
 	Renew            // all

@@ -1,0 +1,124 @@
+package sim_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// ledger is what the processes did to the world.
+type ledger struct {
+	mu     sync.Mutex
+	writes map[string][]written // by bucket and key
+	offers []offer
+	queued map[string]int // messages that streams took, by subject
+}
+
+// written is a value of a KV key.
+type written struct {
+	rev   uint64
+	value []byte
+}
+
+func newLedger() *ledger {
+	return &ledger{writes: map[string][]written{}, queued: map[string]int{}}
+}
+
+func (l *ledger) wrote(bucket, key string, rev uint64, value []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := bucket + "/" + key
+	l.writes[at] = append(l.writes[at], written{rev, slices.Clone(value)})
+}
+
+// offer is an event that was written to a relay.
+type offer struct {
+	url string
+	e   events.Event
+	at  time.Time
+}
+
+func (l *ledger) offered(url string, e events.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.offers = append(l.offers, offer{url, e, time.Now()})
+}
+
+// liveOverlap is how far back a live subscription begins, and some time more
+// for clocks that were wrong: what is as new as that may come again.
+const liveOverlap = 10*time.Minute + clockError + time.Minute
+
+// offeredAgain lists the older events that were offered after a time.
+func (l *ledger) offeredAgain(begun time.Time) (list []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, o := range l.offers {
+		if o.at.After(begun) && o.at.Sub(time.Unix(o.e.CreatedAt, 0)) > liveOverlap {
+			list = append(list, o.url+" "+o.e.ID)
+		}
+	}
+	return list
+}
+
+func (l *ledger) took(subject string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queued[subject]++
+}
+
+func (l *ledger) published(subject string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queued[subject]
+}
+
+// wentBack lists what was replaced in KV by something older.
+func (l *ledger) wentBack() (list []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at, writes := range l.writes {
+		slices.SortFunc(writes, func(a, b written) int { return cmp.Compare(a.rev, b.rev) })
+		for i := 1; i < len(writes); i++ {
+			if why := older(at, writes[i-1].value, writes[i].value); why != "" {
+				list = append(list, fmt.Sprintf("%s of revision %d goes back: %s", at, writes[i].rev, why))
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// older says in what a value is older than the one before it.
+func older(at string, before, after []byte) string {
+	switch {
+	case hasPrefix(at, events.BucketRecords):
+		var a, b events.Record
+		if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
+			return "it is no record"
+		}
+		if b.Seq < a.Seq || b.Seq == a.Seq && string(b.Value) != string(a.Value) {
+			return fmt.Sprintf("seq %d after %d", b.Seq, a.Seq)
+		}
+	case hasPrefix(at, events.BucketAuthors):
+		var a, b events.Author
+		if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
+			return "it is no author"
+		}
+		for via, list := range a.Lists {
+			if b.Lists[via].Version < list.Version {
+				return fmt.Sprintf("list via %s of version %d after %d", via, b.Lists[via].Version, list.Version)
+			}
+		}
+		for target := range a.Records {
+			if _, still := b.Records[target]; !still {
+				return "it has lost a record"
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,308 @@
+package sim_test
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// plot is what happens in a run besides the weather: who lives in the world,
+// what they do and when, and what must be true in the end.
+type plot struct {
+	*town
+	rng *rand.Rand
+
+	authors []*writer
+	urls    []string // relays of the world that may hold what is wanted
+	acts    []act
+	serial  int
+
+	expected
+}
+
+// expected is what must be true when the weather has cleared.
+type expected struct {
+	here    map[string]string     // events that the local relay must hold, and why
+	never   map[string]string     // events that it must not
+	kept    map[string]bep44.Item // by target: the newest item
+	reasons map[string]int        // why there may be dead letters: by a part of the reason, how many must be
+	asked   map[string]bool       // notes that an event refers to
+}
+
+// act is something that happens at a time.
+type act struct {
+	at   time.Duration
+	name string
+	do   func()
+}
+
+// writer is an author.
+type writer struct {
+	key  *schnorr.SecretKey
+	says string   // by which means their relays become known
+	old  []string // relays of earlier lists
+	urls []string // relays of their last list
+	last int64    // its version
+}
+
+// badWeather is the longest time that things go wrong.
+const badWeather = 6 * time.Minute
+
+func newPlot(y *town, seed uint64) *plot {
+	p := &plot{town: y, rng: rand.New(rand.NewPCG(seed, 2)), expected: expected{
+		here: map[string]string{}, never: map[string]string{}, kept: map[string]bep44.Item{}, reasons: map[string]int{}, asked: map[string]bool{},
+	}}
+	p.relaysOfTheWorld()
+	p.local()
+	for i := range 2 + p.rng.IntN(2) {
+		p.author(i)
+	}
+	p.missing()
+	p.nonsense()
+	p.outages()
+	return p
+}
+
+func (p *plot) one(of ...int) int     { return of[p.rng.IntN(len(of))] }
+func (p *plot) often(x float64) bool  { return p.rng.Float64() < x }
+func (p *plot) moment() time.Duration { return time.Duration(p.rng.Int64N(int64(badWeather))) }
+func (p *plot) later(at time.Duration, name string, do func()) {
+	p.acts = append(p.acts, act{at, name, do})
+	slices.SortStableFunc(p.acts, func(a, b act) int { return cmp.Compare(a.at, b.at) })
+}
+
+func (p *plot) text() string {
+	p.serial++
+	return fmt.Sprint("text ", p.serial)
+}
+
+func (p *plot) relaysOfTheWorld() {
+	for i := range 2 + p.rng.IntN(2) {
+		url := relayURL(i)
+		p.urls = append(p.urls, url)
+		plain, page := p.often(0.3), p.one(0, 0, 2, 5)
+		takes := time.Duration(p.one(0, 0, 200, 1500)) * time.Millisecond
+		p.relays.set(url, func(x *remote) { x.plain, x.page, x.takes = plain, page, takes })
+	}
+	p.maxLive = p.one(0, 0, 1, 5)
+	p.syncEvery = time.Duration(p.one(5, 5, 10)) * time.Minute
+}
+
+// local makes the local relay, which refuses some events for good.
+func (p *plot) local() {
+	p.relays.set(home, func(x *remote) {
+		x.refuse = func(e events.Event) string {
+			if e.Tag("unwanted") != nil {
+				return "blocked: not here"
+			}
+			return ""
+		}
+	})
+}
+
+func (p *plot) some(from []string) (list []string) {
+	for _, i := range p.rng.Perm(len(from))[:1+p.rng.IntN(len(from))] {
+		list = append(list, from[i])
+	}
+	slices.Sort(list)
+	return list
+}
+
+// post puts an event at a relay.
+func (p *plot) post(url string, e events.Event) {
+	p.relays.set(url, func(x *remote) { x.events = append(x.events, e) })
+}
+
+// author makes an author, with a past and a future.
+func (p *plot) author(i int) {
+	a := &writer{key: user(p.T, fmt.Sprint("author ", i)), says: []string{"dht", "nip65", "hint", "tag"}[p.rng.IntN(4)]}
+	p.authors = append(p.authors, a)
+	a.urls = p.some(p.urls)
+	for _, url := range a.urls {
+		for range 1 + p.rng.IntN(5) {
+			e := events.Event{Kind: 1, CreatedAt: time.Now().Unix() - p.rng.Int64N(86400), Content: p.text()}
+			p.publish(url, p.special(a, e))
+		}
+		for range p.rng.IntN(3) {
+			p.later(p.moment(), "note", func() {
+				p.publish(url, sign(p.T, a.key, events.Event{Kind: 1, Content: p.text()}))
+			})
+		}
+	}
+	if p.often(0.3) { // afterwards, in good weather
+		p.later(badWeather+time.Minute, "late note", func() {
+			p.publish(a.urls[0], sign(p.T, a.key, events.Event{Kind: 1, Content: p.text()}))
+		})
+	}
+	p.announce(a)
+}
+
+// publish puts an event at a relay where its author writes, so that it must
+// come to the local relay, unless some rule forbids that.
+func (p *plot) publish(url string, e events.Event) {
+	p.post(url, e)
+	if p.never[e.ID] == "" {
+		p.here[e.ID] = "on " + url
+	}
+}
+
+// special signs an event, now and then one that must not be copied.
+func (p *plot) special(a *writer, e events.Event) events.Event {
+	why := ""
+	switch p.rng.IntN(12) {
+	case 0:
+		e.Tags, why = append(e.Tags, events.Tag{"-"}), "protected"
+	case 1:
+		e.Tags, why = append(e.Tags, events.Tag{"expiration", strconv.FormatInt(time.Now().Unix()-3600, 10)}), "expired"
+	case 2:
+		e.Tags, why = append(e.Tags, events.Tag{"unwanted"}), "refused"
+	case 3:
+		why = "deleted"
+	case 4:
+		e.Kind, why = 20001, "ephemeral"
+	}
+	e = sign(p.T, a.key, e)
+	if why != "" {
+		p.never[e.ID] = why
+	}
+	if why == "deleted" {
+		p.post(home, sign(p.T, a.key, events.Event{Kind: 5, Tags: []events.Tag{{"e", e.ID}}}))
+	}
+	return e
+}
+
+// announce has an author's relays made known, more than once.
+func (p *plot) announce(a *writer) {
+	base := time.Now().Unix()
+	versions := 1 + p.rng.IntN(3)
+	a.last = base + int64(versions)
+	at := time.Duration(p.rng.Int64N(int64(time.Minute)))
+	for v := 1; v <= versions; v++ {
+		urls := a.urls
+		if v < versions {
+			urls = p.some(p.urls)
+			a.old = append(a.old, urls...)
+		}
+		when := at
+		if p.often(0.3) { // in any order
+			when = p.moment()
+		}
+		p.say(a, when, base+int64(v), urls)
+		if p.often(0.3) {
+			p.say(a, p.moment(), base+int64(v), urls)
+		}
+		at += time.Duration(p.rng.Int64N(int64(badWeather) / 4))
+	}
+	if a.says == "dht" && p.often(0.3) {
+		p.later(p.moment(), "other device", func() { p.other(list(p.T, a.key, base+100, a.urls...)) })
+	}
+}
+
+func (p *plot) say(a *writer, at time.Duration, version int64, urls []string) {
+	l := list(p.T, a.key, version, urls...)
+	switch a.says {
+	case "dht":
+		p.later(at, "list", func() { p.accepts(l); p.sendEvent(l.DHT) })
+	case "nip65":
+		p.later(at, "nip65", func() { p.sendEvent(nip65(p.T, a.key, version, urls...)) })
+	case "hint":
+		p.later(at, "hint", func() {
+			for _, url := range a.urls {
+				p.discover(url, a.key)
+			}
+		})
+	case "tag":
+		e := events.Event{Kind: 1, Content: p.text(), Tags: []events.Tag{{"dht_key", hexOf(l.Item.Key[:])}}}
+		p.later(at, "tag", func() {
+			p.mesh.owner(l.Item)
+			p.sendEvent(sign(p.T, a.key, e))
+		})
+	}
+}
+
+// accepts notes that an item must be on the DHT, unless a newer one must.
+func (p *plot) accepts(l run.SignedList) {
+	target := stage.TargetHex(l.Item)
+	p.reasons["seq: "] += 0 // whichever is handled last
+	if l.Item.Seq > p.kept[target].Seq {
+		p.kept[target] = l.Item
+	}
+}
+
+// other puts an item by another device of its owner, of which nobody is told.
+func (p *plot) other(l run.SignedList) {
+	p.reasons["seq: "] += 0
+	p.mesh.owner(l.Item)
+	p.kept[stage.TargetHex(l.Item)] = l.Item
+}
+
+// missing has notes refer to others that are elsewhere.
+func (p *plot) missing() {
+	for i := range p.rng.IntN(4) {
+		stranger := user(p.T, fmt.Sprint("stranger ", i))
+		a := p.authors[p.rng.IntN(len(p.authors))]
+		url := p.urls[p.rng.IntN(len(p.urls))]
+		lacking := sign(p.T, stranger, events.Event{Kind: 1, Content: p.text(), CreatedAt: time.Now().Unix() - 100})
+		p.post(url, lacking)
+		refer := func() {
+			p.here[lacking.ID] = "referred to, and on " + url
+			e := sign(p.T, a.key, events.Event{Kind: 1, Content: p.text(), Tags: []events.Tag{{"e", lacking.ID, url}}})
+			p.post(home, e)
+			p.sendEvent(e)
+			p.asked[lacking.ID] = true
+		}
+		p.later(p.moment(), "reply", refer)
+		// Who looks for a note while nothing works gives it up for a time. It
+		// is looked for again as soon as anything refers to it after that.
+		p.later(badWeather+p.lostFor+clockError+time.Minute, "another reply", refer)
+	}
+}
+
+// nonsense sends what can never work.
+func (p *plot) nonsense() {
+	for range p.rng.IntN(3) {
+		p.reasons["JSON"]++
+		p.later(p.moment(), "nonsense", func() { p.send(events.SubjectEventReceived, []byte("{"+p.text())) })
+	}
+	if p.often(0.3) {
+		e := sign(p.T, p.authors[0].key, events.Event{Kind: 1, Content: p.text()})
+		e.Sig = strings.Repeat("ab", 64)
+		p.reasons["signature"]++
+		p.never[e.ID] = "forged"
+		p.later(p.moment(), "forgery", func() { p.sendEvent(e) })
+	}
+}
+
+// outages are what is down for a while, or started again.
+func (p *plot) outages() {
+	for _, url := range append([]string{home}, p.urls...) {
+		if p.often(0.2) {
+			from := p.moment()
+			p.later(from, "down: "+url, func() { p.relays.set(url, func(x *remote) { x.down = true }) })
+			p.later(min(from+p.moment()/3, badWeather), "up: "+url, func() { p.relays.set(url, func(x *remote) { x.down = false }) })
+		}
+	}
+	for range p.one(0, 0, 1) {
+		down := time.Duration(p.rng.Int64N(int64(20 * time.Second)))
+		p.later(p.moment(), "server", func() { p.restartServer(down) })
+	}
+	for range p.one(0, 1, 2) {
+		i := p.rng.IntN(8)
+		p.later(p.moment(), "cycle", func() {
+			select {
+			case p.procs[i%len(p.procs)].cycle <- struct{}{}:
+			default: // it is just being started
+			}
+		})
+	}
+}

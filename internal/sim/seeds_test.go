@@ -1,0 +1,385 @@
+package sim_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+var (
+	oneSeed   = flag.Uint64("seed", 0, "run this seed of TestSeeds alone, and print its trace")
+	seeds     = flag.Int("seeds", 8, "how many seeds TestSeeds runs")
+	firstSeed = flag.Uint64("first", 1, "the first of them")
+	stride    = flag.Uint64("stride", 1, "from one seed to the next")
+)
+
+// Random worlds in random weather: see the package documentation.
+func TestSeeds(t *testing.T) {
+	first, count := *firstSeed, *seeds
+	if *oneSeed != 0 {
+		first, count = *oneSeed, 1
+	} else if testing.Short() {
+		count = min(count, 4)
+	}
+	for i := range uint64(count) {
+		seed := first + i**stride
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { runSeed(t, seed) })
+		})
+	}
+}
+
+func runSeed(t *testing.T, seed uint64) {
+	y := newTown(t, seed)
+	p := newPlot(y, seed)
+	c := &checker{plot: p}
+	defer func() {
+		story, hash := y.weather.story()
+		t.Logf("trace %016x, %d effects and faults, faults %v", hash, len(y.weather.trace), y.weather.count)
+		if t.Failed() || *oneSeed != 0 {
+			fmt.Fprintf(os.Stderr, "%s\n", story)
+		}
+		if t.Failed() {
+			t.Logf("again: go test ./internal/sim -run TestSeeds -seed=%d", seed)
+		}
+	}()
+	start := time.Now()
+	y.weather.clears(start.Add(badWeather))
+	var targets []string
+	for _, a := range p.authors {
+		targets = append(targets, targetOf(t, a))
+	}
+	y.scheduleOnly(targets...)
+	for _, name := range events.Stages() {
+		for i := range p.one(1, 1, 1, 2) {
+			y.start(name, fmt.Sprint(name, " ", i+1))
+		}
+	}
+	p.later(badWeather+c.soon(), "look", c.early)
+	for _, a := range p.acts {
+		time.Sleep(time.Until(start.Add(a.at)))
+		y.weather.did("act", a.name)
+		a.do()
+	}
+	if left := time.Until(start.Add(badWeather)); left > 0 {
+		time.Sleep(left)
+	}
+	c.settle()
+	c.rest()
+	if seed%16 == 0 {
+		c.keeps()
+	}
+	y.end()
+	c.always()
+}
+
+// checker holds what is promised against the world.
+type checker struct {
+	*plot
+}
+
+// within is how long after bad weather everything must hold, by what waits
+// there are: a message that failed all the time waits as long again as it has
+// failed, and a half more for growth and jitter; a relay that failed is left
+// alone for up to 25 minutes and then waits for its turn; a note is given up
+// for a while; a list is looked up again after resolveEvery.
+func (c *checker) within() time.Duration {
+	return 3*badWeather + 25*time.Minute + c.syncEvery + c.lostFor + c.resolveEvery
+}
+
+// soon is the same for what waits for nothing but its message, before another
+// event refers to what is missing.
+func (c *checker) soon() time.Duration { return c.lostFor + clockError + 30*time.Second }
+
+// early checks what must hold soon after the bad weather: lists are on the DHT,
+// and notes have been asked for.
+func (c *checker) early() {
+	c.Helper()
+	for target, item := range c.kept {
+		if c.mesh.holders(item, freshK) == 0 {
+			c.Errorf("no node holds seq %d of %s soon after the weather has cleared", item.Seq, target)
+		}
+	}
+	have := c.relays.ids(home)
+	for id := range c.asked {
+		if _, there := slices.BinarySearch(have, id); !there && c.ledger.published(events.NoteMissingSubject(id)) == 0 {
+			c.Errorf("note %s is referred to and was never asked for", id)
+		}
+	}
+}
+
+// settle waits until all that is promised holds, as long as it may take.
+func (c *checker) settle() {
+	c.Helper()
+	begun := time.Now()
+	for {
+		problems := c.problems()
+		if len(problems) == 0 {
+			c.weather.did("settled", "")
+			return
+		}
+		if time.Since(begun) > c.within() {
+			for _, p := range problems {
+				c.Errorf("%s after the weather has cleared: %s", time.Since(begun), p)
+			}
+			return
+		}
+		time.Sleep(time.Minute)
+	}
+}
+
+// problems lists what does not hold yet.
+func (c *checker) problems() (list []string) {
+	c.Helper()
+	have := c.relays.ids(home)
+	for id, why := range c.here {
+		if _, ok := slices.BinarySearch(have, id); !ok {
+			list = append(list, fmt.Sprintf("the local relay lacks event %s (%s)", id, why))
+		}
+	}
+	list = append(list, c.forgottenLists()...)
+	if list = append(list, c.lostRecords()...); len(list) > 0 {
+		return list
+	}
+	for name, waiting := range c.waiting() {
+		if waiting > 0 {
+			list = append(list, fmt.Sprintf("%d messages wait in %s", waiting, name))
+		}
+	}
+	return list
+}
+
+// forgottenLists lists the authors who are not linked to the relays of their
+// last list, and to no others.
+func (c *checker) forgottenLists() (list []string) {
+	for _, a := range c.authors {
+		pubkey := a.key.PublicKey()
+		if got := c.links(pubkey); !slices.Equal(got, a.urls) {
+			list = append(list, fmt.Sprintf("author %.8s is linked to %v, want %v", pubkey, got, a.urls))
+		}
+		via := map[string]string{"dht": events.ViaDHT, "tag": events.ViaDHT, "nip65": events.ViaNIP65}[a.says]
+		if via == "" {
+			continue
+		}
+		known, _, err := store[events.Author](c.world, events.BucketAuthors).Get(context.Background(), pubkey)
+		if err != nil || known.Lists[via].Version < a.last {
+			list = append(list, fmt.Sprintf("author %.8s is known by list %d, want %d (%v)", pubkey, known.Lists[via].Version, a.last, err))
+		}
+	}
+	return list
+}
+
+// minHolders is how many of the nodes that a record is put on must hold it, see
+// stage dht; and one of those that a look-up asks.
+const minHolders = 4
+
+func (c *checker) lostRecords() (list []string) {
+	for target, item := range c.kept {
+		if put, found := c.mesh.holders(item, freshK), c.mesh.holders(item, keptK); put < minHolders || found == 0 {
+			list = append(list, fmt.Sprintf("%d nodes hold seq %d of %s, want %d; a look-up asks %d of them", put, item.Seq, target, minHolders, found))
+		}
+	}
+	return list
+}
+
+// keeps checks that records stay on the DHT, whose nodes forget them.
+func (c *checker) keeps() {
+	c.Helper()
+	for end := time.Now().Add(forgets + 30*time.Minute); time.Now().Before(end) && !c.Failed(); time.Sleep(10 * time.Minute) {
+		for _, p := range c.lostRecords() {
+			c.Error(p)
+		}
+	}
+}
+
+// waiting counts the messages that a stage is yet to handle, by stream.
+func (c *checker) waiting() map[string]int {
+	c.Helper()
+	n := map[string]int{}
+	for _, s := range events.Streams() {
+		if !s.Queue || s.Name == events.StreamLive {
+			continue
+		}
+		if n[s.Name] = c.stored(s.Name); n[s.Name] > 0 && s.Schedules && s.Name != events.StreamRetry {
+			n[s.Name] -= len(c.schedules(s.Name))
+		}
+	}
+	return n
+}
+
+// rest checks that nothing goes on when there is nothing to do, for as long as
+// it takes every relay to have its turn.
+func (c *checker) rest() {
+	c.Helper()
+	if c.Failed() {
+		return
+	}
+	time.Sleep(time.Minute) // for what the last of it has woken up
+	rest := c.syncEvery + time.Minute
+	streams, buckets, begun := c.streams(), c.buckets(), time.Now()
+	time.Sleep(rest)
+	for name, before := range streams {
+		if n := c.streams()[name] - before; n > c.periodic(name, rest) {
+			c.Errorf("%d messages in stream %s while there is nothing to do", n, name)
+		}
+	}
+	for name, before := range buckets {
+		if n := c.buckets()[name] - before; n > c.periodic(name, rest) {
+			c.Errorf("%d writes to bucket %s while there is nothing to do", n, name)
+		}
+	}
+	for _, at := range c.ledger.offeredAgain(begun) {
+		c.Errorf("written to a relay while there is nothing to do: %s", at)
+	}
+	problems := c.problems()
+	for range 10 { // a relay may have its turn just now
+		if len(problems) > 0 {
+			time.Sleep(7 * time.Second)
+			problems = c.problems()
+		}
+	}
+	for _, p := range problems {
+		c.Errorf("after a time of rest: %s", p)
+	}
+}
+
+// periodic is how many messages a stream takes, or writes a bucket, in a time
+// in which there is nothing to do but what is done at regular times.
+func (c *checker) periodic(name string, rest time.Duration) int {
+	turns := func(every time.Duration) int { return int(rest/every) + 1 }
+	syncs := len(c.urls) * turns(c.syncEvery)
+	lookups := len(c.authors) * turns(c.resolveEvery)
+	switch name {
+	case events.StreamSyncDue:
+		return syncs + lookups*len(c.urls)
+	case events.StreamOutcome:
+		return syncs + lookups*(1+len(c.urls)) + len(c.kept)*turns(c.refreshEvery)
+	case events.StreamLive:
+		return syncs + lookups*len(c.urls) // turned away, since one is held
+	case events.BucketSyncs:
+		return 2*syncs + lookups*len(c.urls) + len(c.urls)*turns(5*time.Minute)
+	case events.StreamAuthor, events.BucketAuthors:
+		return lookups
+	case events.BucketRelays: // probes, and how fast they are
+		return lookups*len(c.urls) + syncs
+	case events.StreamRelay, events.BucketLinks: // a list of a later version that names the same relays
+		return lookups * len(c.urls)
+	case events.StreamRecordDue, events.BucketRecords:
+		return len(c.authors) * turns(c.refreshEvery)
+	}
+	return 0
+}
+
+func (c *checker) streams() map[string]int {
+	n := map[string]int{}
+	for _, s := range events.Streams() {
+		n[s.Name] = c.ever(s.Name)
+	}
+	return n
+}
+
+func (c *checker) buckets() map[string]int {
+	n := map[string]int{}
+	for _, b := range events.Buckets() {
+		n[b.Name] = c.ever("KV_" + b.Name)
+	}
+	return n
+}
+
+// always checks what must hold at any time.
+func (c *checker) always() {
+	c.Helper()
+	have := c.relays.ids(home)
+	for id, why := range c.never {
+		if _, ok := slices.BinarySearch(have, id); ok {
+			c.Errorf("the local relay holds event %s, which is %s", id, why)
+		}
+	}
+	for _, why := range c.ledger.wentBack() {
+		c.Error(why)
+	}
+	for at, seqs := range c.mesh.stored {
+		if !slices.IsSorted(seqs) {
+			c.Errorf("node and target %s were put seqs %v", at, seqs)
+		}
+	}
+	for _, why := range c.unexplained() {
+		c.Error(why)
+	}
+	for _, twice := range c.mistold() {
+		c.Error(twice)
+	}
+}
+
+// unexplained lists the dead letters for which there is no reason, and those
+// that must be and are not.
+func (c *checker) unexplained() (list []string) {
+	count := map[string]int{}
+	for _, l := range c.letters() {
+		explained := false
+		for why := range c.reasons {
+			if strings.Contains(l.Reason, why) {
+				explained = true
+				count[why]++
+			}
+		}
+		if !explained {
+			list = append(list, fmt.Sprintf("dead letter without reason: %s after %d attempts: %s: %s", l.Subject, l.Attempts, l.Reason, l.Data))
+		}
+	}
+	for why, n := range c.reasons {
+		if count[why] < n {
+			list = append(list, fmt.Sprintf("%d dead letters say %q, want %d", count[why], why, n))
+		}
+	}
+	return list
+}
+
+// mistold lists what was told more often than it was asked for, or is not true.
+func (c *checker) mistold() (list []string) {
+	s, err := c.js.Stream(context.Background(), events.StreamOutcome)
+	if err != nil {
+		c.Fatal(err)
+	}
+	state := s.CachedInfo().State
+	told, have := map[string][]time.Time{}, c.relays.ids(home)
+	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
+		m, err := s.GetMsg(context.Background(), seq)
+		if err != nil {
+			continue // too old to be kept
+		}
+		if m.Header.Get(jetstream.MsgIDHeader) == "" {
+			list = append(list, "an outcome without a Nats-Msg-Id: "+m.Subject)
+		}
+		if m.Subject == events.SubjectNoteFound {
+			r, _ := events.Decode[events.MissingNoteResponse](m.Data)
+			told[r.EventID] = append(told[r.EventID], m.Time)
+			if _, there := slices.BinarySearch(have, r.EventID); !there {
+				list = append(list, fmt.Sprintf("note %s was told to be found, and is not at the local relay", r.EventID))
+			}
+		}
+	}
+	for id, times := range told {
+		asked := c.ledger.published(events.NoteMissingSubject(id))
+		window := s.CachedInfo().Config.Duplicates
+		if n := len(times); n > asked && times[n-1].Sub(times[0]) < window {
+			list = append(list, fmt.Sprintf("note %s was found %d times, and asked for %d times", id, n, asked))
+		}
+	}
+	return list
+}
+
+func targetOf(t *testing.T, a *writer) string {
+	return stage.TargetHex(list(t, a.key, 1, relayURL(0)).Item)
+}

@@ -1,0 +1,249 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/dht"
+	"github.com/relaymesh/relaymesh/internal/stage/fetch"
+	"github.com/relaymesh/relaymesh/internal/stage/ingest"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// town is a world whose processes live in bad weather: they crash, are started
+// again, and lose what they do or are told.
+type town struct {
+	*world
+	weather *weather
+	mesh    *mesh
+	ledger  *ledger
+	door    *door
+	procs   []*process
+
+	resolveEvery, lostFor time.Duration
+}
+
+// door is where processes connect: to the server that runs just now.
+type door struct {
+	mu     sync.Mutex
+	server *natsd.Server
+}
+
+func (d *door) InProcessConn() (net.Conn, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.server == nil {
+		return nil, errors.New("the server is down")
+	}
+	return d.server.InProcessConn()
+}
+
+func (d *door) open(s *natsd.Server) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.server = s
+}
+
+func newTown(t *testing.T, seed uint64) *town {
+	t.Helper()
+	weather := newWeather(seed)
+	y := &town{
+		world: newWorld(t), weather: weather, mesh: newMesh(weather), ledger: newLedger(), door: &door{},
+		resolveEvery: 15 * time.Minute, lostFor: 6 * time.Minute,
+	}
+	y.log = slog.New(slog.DiscardHandler)
+	y.door.open(y.server)
+	return y
+}
+
+// restartServer stops the server and starts it on the same store.
+func (y *town) restartServer(after time.Duration) {
+	y.Helper()
+	y.weather.did("server", "restart")
+	y.js.Conn().Close()
+	y.door.open(nil)
+	y.server.Close()
+	time.Sleep(after)
+	y.server = natstest.StartOn(y.T, y.dir)
+	y.door.open(y.server)
+	y.js = natstest.Connect(y.T, y.server)
+}
+
+// process is a worker process over its lives.
+type process struct {
+	stage, name string
+	stop        context.CancelFunc
+	done        chan error
+	cycle       chan struct{} // asks for a graceful restart
+	lives       int
+}
+
+// start runs a process until the town ends it.
+func (y *town) start(stageName, name string) {
+	ctx, stop := context.WithCancel(context.Background())
+	p := &process{stage: stageName, name: name, stop: stop, done: make(chan error, 1), cycle: make(chan struct{})}
+	y.procs = append(y.procs, p)
+	go func() {
+		defer close(p.done)
+		for ctx.Err() == nil {
+			p.lives++
+			err := y.live(ctx, p)
+			if err != nil {
+				p.done <- err
+				return
+			}
+			select {
+			case <-time.After(y.weather.span("start "+name, 10*time.Second)):
+			case <-ctx.Done():
+			}
+		}
+	}()
+}
+
+// live runs a process once, until it crashes or is stopped. An error is one
+// that no process may end with.
+func (y *town) live(ctx context.Context, p *process) error {
+	alive, kill := context.WithCancel(context.Background())
+	defer kill()
+	l := &life{weather: y.weather, name: p.name, ctx: alive, kill: kill}
+	nc, err := nats.Connect("", append(bus.ConnectOptions(p.stage, y.log), nats.InProcessServer(y.door), nats.UserInfo(p.stage, p.stage))...)
+	if err != nil {
+		return nil // as while the server is down
+	}
+	defer nc.Close()
+	raw, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	js := badJS{raw, l, y.ledger}
+	b, err := bus.New(js, bus.Options{Stage: p.stage, Log: y.log, Drain: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	leaving, left, err := y.staff(b, js, l, p.stage)
+	if err != nil {
+		return nil // a bucket could not be opened
+	}
+	defer left()
+	running, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(running) }()
+	select {
+	case <-alive.Done():
+		y.weather.did("process "+p.name, "crashed")
+		nc.Close()
+		leaving()
+		stop()
+		<-ended
+		return nil
+	case err := <-ended:
+		leaving()
+		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("%s ended with %w", p.name, err)
+		}
+		return nil // it starts again
+	case <-p.cycle:
+	case <-ctx.Done():
+	}
+	leaving()
+	stop()
+	if err := <-ended; err != nil && !l.dead() {
+		return fmt.Errorf("%s ended with %w", p.name, err)
+	}
+	return nil
+}
+
+// bucket opens a bucket through bad weather.
+func bucket[T any](js jetstream.JetStream, log *slog.Logger, name string, errs *[]error) stage.Store[T] {
+	s, err := run.OpenStore[T](context.Background(), js, name, log)
+	*errs = append(*errs, err)
+	return s
+}
+
+// staff gives a process the handlers of its stage. leaving is called when it is
+// to stop, and left when it has.
+func (y *town) staff(b *bus.Bus, js badJS, l *life, stageName string) (leaving, left func(), err error) {
+	var errs []error
+	net := badRelays{y.relays, l, y.ledger}
+	links := bucket[events.Link](js, y.log, events.BucketLinks, &errs)
+	leaving, left = func() {}, func() {}
+	work := handlers{}
+	switch stageName {
+	case events.StageIngest:
+		var verifier schnorr.Verifier
+		work[events.ConsumerIngest] = ingest.New(ingest.Ports{
+			Authors: bucket[events.Author](js, y.log, events.BucketAuthors, &errs), Links: links,
+			Records: bucket[events.Record](js, y.log, events.BucketRecords, &errs),
+			Missing: net.missing, Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList,
+			ResolveEvery: y.resolveEvery, Now: l.now,
+		}).Handle
+	case events.StageDHTWorker:
+		s := &dht.Stage{
+			Authors: bucket[events.Author](js, y.log, events.BucketAuthors, &errs), Links: links,
+			Records: bucket[events.Record](js, y.log, events.BucketRecords, &errs),
+			Relays:  bucket[events.Relay](js, y.log, events.BucketRelays, &errs),
+			Network: meshSeat{y.mesh, l}, Probe: net.probe, Publish: b.Publish,
+			RefreshEvery: y.refreshEvery, ResolveEvery: y.resolveEvery, Now: l.now, Log: y.log,
+		}
+		work[events.ConsumerPublish], work[events.ConsumerRefresh], work[events.ConsumerResolve] = s.HandlePublish, s.HandleRefresh, s.HandleResolve
+	case events.StageSyncWorker:
+		stopping := make(chan struct{})
+		leaving = sync.OnceFunc(func() { close(stopping) })
+		refused, err := run.OpenStore[events.Refused](context.Background(), js, events.BucketRefused, y.log)
+		errs = append(errs, err)
+		s := &syncing.Stage{
+			Links: links, Refused: refused,
+			Relays: bucket[events.Relay](js, y.log, events.BucketRelays, &errs),
+			Syncs:  bucket[events.Sync](js, y.log, events.BucketSyncs, &errs),
+			Gone:   net.gone, Net: net, Local: home, Publish: b.Publish, SyncEvery: y.syncEvery, MaxLive: y.maxLive,
+			Stopping: stopping, Rules: y.rules, Now: l.now, Log: y.log,
+		}
+		work[events.ConsumerDiscovered], work[events.ConsumerSync], work[events.ConsumerLive] = s.HandleDiscovered, s.HandleDue, s.HandleLive
+	case events.StageFetcher:
+		directory := &dht.Stage{Network: meshSeat{y.mesh, l}}
+		s := &fetch.Stage{
+			Authors: bucket[events.Author](js, y.log, events.BucketAuthors, &errs), Links: links,
+			Lost: bucket[events.Lost](js, y.log, events.BucketLost, &errs),
+			Net:  net, Local: home, LostFor: y.lostFor, ThreadDepth: 20, ThreadCount: 100, Now: l.now, Log: y.log,
+			Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
+				return directory.Resolve(ctx, events.ResolveRequest{DHTKey: r.DHTKey})
+			},
+		}
+		left = s.Close
+		work[events.ConsumerFetch] = s.Handle
+	}
+	for name, h := range work {
+		b.Handle(consumer(name), h)
+	}
+	return leaving, left, errors.Join(errs...)
+}
+
+// end stops all processes, which must end well.
+func (y *town) end() {
+	y.Helper()
+	for _, p := range y.procs {
+		p.stop()
+	}
+	for _, p := range y.procs {
+		if err := <-p.done; err != nil {
+			y.Error(err)
+		}
+	}
+}
