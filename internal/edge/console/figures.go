@@ -1,6 +1,7 @@
 package console
 
 import (
+	"strings"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -33,10 +34,8 @@ type Stage struct {
 	Oldest float64 `json:"oldest_seconds"`
 	Again  uint64  `json:"redelivered"` // of those in flight
 	// Later is how many messages wait for the time of their next attempt.
-	Later uint64 `json:"later"`
-	Dead  uint64 `json:"dead_letters"`
-	// Live is how many live subscriptions are held; they are no lag.
-	Live   uint64   `json:"live,omitempty"`
+	Later  uint64   `json:"later"`
+	Dead   uint64   `json:"dead_letters"`
 	Error  *Problem `json:"last_error"`
 	Queues []Queue  `json:"queues"`
 }
@@ -50,6 +49,34 @@ type Queue struct {
 	Waiting  uint64   `json:"waiting"`
 	InFlight uint64   `json:"in_flight"`
 	Oldest   float64  `json:"oldest_seconds"`
+	Live     uint64   `json:"live,omitempty"` // live subscriptions held
+}
+
+// State is how a stage does in a word: idle, busy, slow (something is older
+// than a minute) or stuck (than ten).
+func (s Stage) State() string {
+	const slow, stuck = 60, 600
+	switch {
+	case s.Lag == 0:
+		return "idle"
+	case s.Oldest >= stuck:
+		return "stuck"
+	case s.Oldest >= slow:
+		return "slow"
+	}
+	return "busy"
+}
+
+// Again reports whether the queue brings messages back that the stage had
+// before.
+func (q Queue) Again() bool { return strings.HasPrefix(q.Consumer, events.StreamRetry+"/") }
+
+// Short is what it reads, without the key.
+func (q Queue) Short() string {
+	if len(q.Subjects) > 1 {
+		return "all from relays"
+	}
+	return strings.TrimSuffix(q.Subjects[0], ".*")
 }
 
 // Problem is the last thing that went wrong in a stage, of what has become a
@@ -71,7 +98,7 @@ type counters struct {
 // flight, held for as long as they last.
 func (s *Stage) add(c events.Consumer, q Queue, again uint64) {
 	if isLive(c) {
-		s.Live, q.InFlight = q.InFlight, 0
+		q.Live, q.InFlight = q.InFlight, 0
 	}
 	s.Waiting += q.Waiting
 	s.InFlight += q.InFlight
@@ -97,7 +124,7 @@ func (p *Pipeline) since(before *Pipeline) {
 			q := &s.Queues[j]
 			was, is := before.counters[q.Consumer], p.counters[q.Consumer]
 			q.Rate = rate(was.ended, is.ended, p.Over)
-			if q.Consumer != events.StreamRetry+"/"+s.Name { // one stream for all stages
+			if !q.Again() { // one stream for all stages
 				q.In = rate(was.stored, is.stored, p.Over)
 			}
 			if q.Rate == nil {

@@ -10,7 +10,10 @@ func (c *Console) login(*http.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-var errReadOnly = &pageError{http.StatusForbidden, "this console is read-only: start it with --console-token-file"}
+var (
+	errReadOnly = &pageError{http.StatusForbidden, "this console is read-only: start it with --console-token-file"}
+	errLogin    = &pageError{http.StatusUnauthorized, "log in first, or send the token as Authorization: Bearer"}
+)
 
 // begin takes the token.
 func (c *Console) begin(w http.ResponseWriter, r *http.Request) {

@@ -16,30 +16,46 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// found is the first message of a stream that matches a subject.
-type found struct {
-	at   time.Time
-	more uint64 // how many match, too
-}
-
-// firstOf looks for the oldest message of a stream whose subject matches; nil
-// if there is none.
-func firstOf(ctx context.Context, js jetstream.JetStream, stream, subject string) (*found, error) {
-	messages, err := jetstreamext.GetBatch(ctx, js, stream, 1, jetstreamext.GetBatchSubject(subject))
+// batch reads at most limit messages of a stream from a sequence on, oldest
+// first.
+func batch(ctx context.Context, js jetstream.JetStream, stream string, from uint64, limit int) (list []*jetstream.RawStreamMsg, err error) {
+	messages, err := jetstreamext.GetBatch(ctx, js, stream, limit, jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(maxBatch))
 	if err != nil {
-		return nil, fmt.Errorf("first of %s: %w", subject, err)
+		return nil, fmt.Errorf("read stream %s: %w", stream, err)
 	}
 	for m, err := range messages {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("first of %s: %w", subject, err)
+			return nil, fmt.Errorf("read stream %s: %w", stream, err)
 		}
-		more, _ := strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
-		return &found{m.Time, more}, nil
+		list = append(list, m)
 	}
-	return nil, nil //nolint:nilnil // an empty stream is no error
+	return list, nil
+}
+
+// maxBatch bounds what one question brings, in bytes.
+const maxBatch = 4 << 20
+
+// waitingLater counts the messages of a stage that wait for the time of their
+// next attempt.
+func waitingLater(ctx context.Context, js jetstream.JetStream, stage string) (uint64, error) {
+	messages, err := jetstreamext.GetBatch(ctx, js, events.StreamRetry, 1, jetstreamext.GetBatchSubject(events.PrefixSchedule+events.RetrySubjects(stage)))
+	if err != nil {
+		return 0, fmt.Errorf("count what %s does later: %w", stage, err)
+	}
+	for m, err := range messages {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			break
+		}
+		if err != nil {
+			return 0, fmt.Errorf("count what %s does later: %w", stage, err)
+		}
+		more, err := strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
+		return more + 1, err
+	}
+	return 0, nil
 }
 
 // lastOf looks for the newest message of a stream whose subject matches, and

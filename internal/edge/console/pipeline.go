@@ -22,6 +22,43 @@ type pipelineView struct {
 	Failed string            `json:"-"` // why the figures are old
 }
 
+// In is how much a consumer's stream grows.
+func (v pipelineView) In(consumer string) *float64 {
+	for _, s := range v.Stages {
+		for _, q := range s.Queues {
+			if q.Consumer == consumer {
+				return q.In
+			}
+		}
+	}
+	return nil
+}
+
+// X is where the column of a stage has its middle, in percent.
+func (pipelineView) X(stage int) int { return 30 + 20*stage }
+
+// Buckets are those whose size people want to know.
+func (pipelineView) Buckets() []string {
+	return []string{events.BucketAuthors, events.BucketRecords, events.BucketRelays, events.BucketLinks}
+}
+
+// Counted is a number with its name.
+type Counted struct {
+	What  string
+	Count uint64
+}
+
+// Hour is what came out in the last hour.
+func (v pipelineView) Hour() []Counted {
+	return []Counted{
+		{"records put", v.Outcomes[events.SubjectRecordPublished]},
+		{"lists looked up", v.Outcomes[events.SubjectRecordResolved]},
+		{"syncs", v.Outcomes[events.SubjectSyncFinished]},
+		{"notes found", v.Outcomes[events.SubjectNoteFound]},
+		{"notes not found", v.Outcomes[events.SubjectNoteLost]},
+	}
+}
+
 func (c *Console) pipeline(r *http.Request) (any, error) {
 	p, err := c.feed.now(r.Context())
 	if err != nil {

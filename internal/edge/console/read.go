@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type reading struct {
 	js jetstream.JetStream
 
 	mu        sync.Mutex
+	handles   map[string]jetstream.Stream
 	streams   map[string]*jetstream.StreamInfo
 	consumers map[string]*jetstream.ConsumerInfo
 	oldest    map[string]time.Time // by consumer, if anything waits
@@ -33,7 +35,7 @@ type reading struct {
 // messages is taken from the reading before, if nothing has changed.
 func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipeline, error) {
 	r := &reading{
-		js: js, streams: map[string]*jetstream.StreamInfo{}, consumers: map[string]*jetstream.ConsumerInfo{},
+		js: js, handles: map[string]jetstream.Stream{}, streams: map[string]*jetstream.StreamInfo{}, consumers: map[string]*jetstream.ConsumerInfo{},
 		oldest: map[string]time.Time{}, later: map[string]uint64{}, problems: map[string]*Problem{},
 	}
 	at := time.Now()
@@ -104,7 +106,7 @@ func (r *reading) stream(ctx context.Context, name string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.streams[name] = info
+	r.handles[name], r.streams[name] = stream, info
 	return nil
 }
 
@@ -127,17 +129,20 @@ func (r *reading) waits(c events.Consumer) bool {
 // first finds the oldest message of a consumer that is not done. A stream may
 // hold schedules, too, which do not count.
 func (r *reading) first(ctx context.Context, c events.Consumer) error {
-	subject := c.Filters[0]
-	if len(c.Filters) > 1 {
-		subject = ">" // of INTAKE, which holds nothing else
-	}
-	found, err := firstOf(ctx, r.js, c.Stream, subject)
-	if err != nil || found == nil {
-		return err
+	at := r.streams[c.Stream].State.FirstTime
+	if len(c.Filters) == 1 { // else it holds nothing else
+		m, err := r.handles[c.Stream].GetMsg(ctx, 1, jetstream.WithGetMsgSubject(c.Filters[0]))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil // done meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		at = m.Time
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.oldest[label(c)] = found.at
+	r.oldest[label(c)] = at
 	return nil
 }
 
@@ -155,7 +160,7 @@ func (r *reading) errorsAt() changes {
 // minute leaves no trace.
 func (r *reading) problem(ctx context.Context, stage string) error {
 	waiting := events.PrefixSchedule + events.RetrySubjects(stage)
-	parked, err := firstOf(ctx, r.js, events.StreamRetry, waiting)
+	later, err := waitingLater(ctx, r.js, stage)
 	if err != nil {
 		return err
 	}
@@ -175,9 +180,7 @@ func (r *reading) problem(ctx context.Context, stage string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if parked != nil {
-		r.later[stage] = parked.more + 1
-	}
+	r.later[stage] = later
 	if len(candidates) > 0 {
 		r.problems[stage] = slices.MaxFunc(candidates, func(a, b *Problem) int { return cmp.Compare(a.Time, b.Time) })
 	}

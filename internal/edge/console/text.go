@@ -12,8 +12,8 @@ import (
 
 // functions are those of the templates.
 var functions = template.FuncMap{
-	"text": text, "rate": rateText, "count": count, "age": age, "ago": ago, "until": until, "when": when, "short": short, "join": strings.Join,
-	"unix": unix, "deref": deref, "sum": func(a, b uint64) uint64 { return a + b },
+	"text": text, "short": short, "subject": subject, "rate": rateText, "count": count, "age": age, "ago": ago, "until": until, "when": when,
+	"unix": unix, "told": tellSync,
 }
 
 // text makes a stranger's text fit to be shown: no control characters, none
@@ -49,11 +49,13 @@ func short(s string) string {
 	return s[:head] + "…" + s[len(s)-tail:]
 }
 
-func deref(f *float64) float64 {
-	if f == nil {
-		return 0
+// subject shows the last token of a subject, if it is a key, by its ends.
+func subject(s string) string {
+	const longest = 24
+	if i := strings.LastIndexByte(s, '.'); i >= 0 && len(s)-i > longest {
+		return text(100, s[:i+1]) + short(s[i+1:])
 	}
-	return *f
+	return text(100, s)
 }
 
 // rateText is a rate per second; a dash if it is not known.

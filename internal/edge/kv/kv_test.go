@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -327,6 +328,60 @@ func TestWhatIsAddedIsNotOverwrittenAndExpires(t *testing.T) {
 		}
 		if added, err := w.b.Add(w.Context(), "k", counter{3}, time.Hour); !added || err != nil {
 			w.Errorf("again: %t, %v", added, err)
+		}
+	})
+}
+
+func TestPagesHoldEveryKeyOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ctx := w.Context()
+		keys := []string{}
+		for i := range 25 {
+			key := fmt.Sprintf("3f.%04d", i)
+			keys = append(keys, key)
+			for _, k := range []string{key, "40." + key} {
+				if _, err := w.b.Update(ctx, k, add(i)); err != nil {
+					w.Fatal(err)
+				}
+			}
+		}
+		if _, err := w.b.Remove(ctx, keys[3], func(counter) bool { return true }); err != nil {
+			w.Fatal(err)
+		}
+		if _, err := w.js.Publish(ctx, "$KV."+events.BucketSyncs+".3f.bad", []byte("{")); err != nil {
+			w.Fatal(err)
+		}
+		if _, err := w.b.Update(ctx, keys[0], add(100)); err != nil {
+			w.Fatal(err)
+		}
+		want := append(slices.Delete(slices.Clone(keys[1:]), 2, 3), keys[0]) // in the order of the last change
+		var got []string
+		bad := 0
+		for from, pages := uint64(0), 1; ; pages++ {
+			p, err := w.b.Page(ctx, "3f.>", from, 10)
+			if err != nil || len(p.Entries) > 10 || pages > 4 {
+				w.Fatalf("page %d: %d entries, %v", pages, len(p.Entries), err)
+			}
+			for _, e := range p.Entries {
+				got = append(got, e.Key)
+			}
+			bad += len(p.Bad)
+			if from = p.Next; from == 0 {
+				break
+			}
+		}
+		if !slices.Equal(got, want) || bad != 1 {
+			w.Errorf("pages hold %v and %d that cannot be read, want %v and 1", got, bad, want)
+		}
+		if p, err := w.b.Page(ctx, "none.*", 0, 10); err != nil || len(p.Entries) > 0 || p.Next != 0 {
+			w.Errorf("page of nothing: %+v, %v", p, err)
+		}
+		some, err := w.b.GetAll(ctx, append([]string{"none"}, keys[:5]...))
+		if err != nil || len(some) != 4 || some[keys[0]].N != 100 || some[keys[4]].N != 4 {
+			w.Errorf("some keys: %v, %v", some, err)
+		}
+		if none, err := w.b.GetAll(ctx, []string{"none"}); err != nil || len(none) > 0 {
+			w.Errorf("keys that do not exist: %v, %v", none, err)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -47,7 +48,7 @@ var errLeft = errors.New("loop was left")
 // watcher would be less code, but it pushes: it stalls for ever if a key
 // expires at the wrong moment, and leaks a goroutine if the loop is left early.
 func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T], error) bool) error {
-	prefix := "$KV." + b.name + "."
+	prefix := b.subject("")
 	stream := "KV_" + b.name
 	consumer, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		FilterSubject:     prefix + pattern,
@@ -85,8 +86,8 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 				return errors.New("interrupted: the connection lost a part of the listing")
 			}
 			left = meta.NumPending
-			if msg.Headers().Get(jetstream.MarkerReasonHeader) != "" || msg.Headers().Get("KV-Operation") != "" {
-				continue // the marker of a removed key
+			if removed(msg.Headers()) {
+				continue
 			}
 			key := msg.Subject()[len(prefix):]
 			value, err := b.decode(key, msg.Data())
@@ -110,4 +111,9 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 		}
 	}
 	return nil
+}
+
+// removed reports whether a message is only the marker of a removed key.
+func removed(h nats.Header) bool {
+	return h.Get(jetstream.MarkerReasonHeader) != "" || h.Get("KV-Operation") != ""
 }

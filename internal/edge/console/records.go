@@ -1,0 +1,133 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/kv"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// nodeInfo is the size of one node in [events.Record.Nodes], in bytes.
+const nodeInfo = 26
+
+// Record is what is known of a DHT record.
+type Record struct {
+	Target  string `json:"target"`
+	PubKey  string `json:"pubkey"`
+	Npub    string `json:"npub,omitempty"`
+	DHTKey  string `json:"dht_key"`
+	Salt    string `json:"salt,omitempty"`
+	Seq     int64  `json:"seq"`
+	Holders int    `json:"holders"` // nodes that held it when last asked
+	Nodes   int    `json:"nodes"`   // nodes that were asked
+	// Verified is when it was last read back, Next when it is refreshed again.
+	Verified int64  `json:"verified_at,omitempty"`
+	Next     int64  `json:"next"`
+	Failures int    `json:"failures,omitempty"` // passes in a row that found too few holders
+	Event    string `json:"event,omitempty"`
+	// Superseded says that it came from the DHT and not from an event.
+	Superseded bool   `json:"superseded,omitempty"`
+	State      string `json:"state"`
+}
+
+// State of a record.
+const (
+	recordWaiting = "waiting" // never read back yet
+	recordThin    = "thin"    // too few nodes hold it
+	recordKept    = "kept"
+)
+
+type recordsView struct {
+	pager
+
+	Records []Record `json:"records"`
+	Slice   string   `json:"slice,omitempty"`
+}
+
+func (c *Console) records(r *http.Request) (any, error) {
+	from, err := position(r)
+	if err != nil {
+		return nil, err
+	}
+	slice := strings.ToLower(strings.TrimSpace(r.URL.Query().Get("slice")))
+	pattern := ">"
+	if slice != "" {
+		if !events.IsHex(slice, 1) {
+			return nil, &pageError{http.StatusBadRequest, "slice: want two hex digits, the first byte of the targets"}
+		}
+		pattern = slice + ".*"
+	}
+	bucket, err := kv.Open[events.Record](r.Context(), c.js, events.BucketRecords)
+	if err != nil {
+		return nil, need(err)
+	}
+	page, err := bucket.Page(r.Context(), pattern, from, perPage)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.recordRows(r.Context(), page.Entries)
+	return recordsView{pagerOf(page), rows, slice}, err
+}
+
+// recordRows tells of records, and when the turn of each comes that is not
+// before it is due.
+func (c *Console) recordRows(ctx context.Context, entries []kv.Entry[events.Record]) ([]Record, error) {
+	var due []string
+	seen := map[string]bool{}
+	for _, e := range entries {
+		if subject := dueSubject(e.Key); !seen[subject] {
+			seen[subject] = true
+			due = append(due, subject)
+		}
+	}
+	next, err := turns(ctx, c.js, events.StreamRecordDue, due)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	rows := make([]Record, len(entries))
+	for i, e := range entries {
+		rows[i] = recordRow(e)
+		if t, scheduled := next[dueSubject(e.Key)]; scheduled {
+			rows[i].Next = t.after(later(now, rows[i].Next))
+		}
+	}
+	return rows, nil
+}
+
+// dueSubject is that of a record key's slice.
+func dueSubject(key string) string {
+	slice, _, _ := strings.Cut(key, ".")
+	return events.RecordDueSubject(slice)
+}
+
+func recordRow(e kv.Entry[events.Record]) Record {
+	v := e.Value
+	_, target, _ := strings.Cut(e.Key, ".")
+	r := Record{
+		Target: target, PubKey: v.PubKey, Npub: npub(v.PubKey), DHTKey: v.DHTKey, Salt: v.Salt, Seq: v.Seq, Holders: v.Held, Nodes: len(v.Nodes) / nodeInfo,
+		Verified: v.VerifiedAt, Next: v.NextDue, Failures: v.Failures, Event: v.Event, Superseded: v.Superseded,
+	}
+	switch {
+	case v.VerifiedAt == 0:
+		r.State = recordWaiting
+	case v.Failures > 0:
+		r.State = recordThin
+	default:
+		r.State = recordKept
+	}
+	return r
+}
+
+// npub writes a public key as people know it; "" if it is none.
+func npub(pubkey string) string {
+	s, err := schnorr.EncodeNpub(pubkey)
+	if err != nil {
+		return ""
+	}
+	return s
+}

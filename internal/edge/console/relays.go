@@ -1,0 +1,169 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/kv"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// perPage is how many relays, records or dead letters a page shows.
+const perPage = 100
+
+// pager is where a page of a list is, and the next one.
+type pager struct {
+	Next uint64   `json:"next,omitempty"` // ?from= of the next page
+	Left uint64   `json:"left"`           // how many follow, about
+	Bad  []string `json:"bad,omitempty"`  // values that cannot be read
+}
+
+func pagerOf[T any](p kv.Page[T]) pager {
+	out := pager{Next: p.Next, Left: p.Left}
+	for _, err := range p.Bad {
+		out.Bad = append(out.Bad, err.Error())
+	}
+	return out
+}
+
+// position reads ?from=, 0 if there is none.
+func position(r *http.Request) (uint64, error) {
+	from := r.URL.Query().Get("from")
+	if from == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(from, 10, 63)
+	if err != nil {
+		return 0, &pageError{http.StatusBadRequest, "from: want the number that the page before gave as next"}
+	}
+	return n, nil
+}
+
+// Health of a relay, in the order in which operators want to see them.
+const (
+	healthFailing = "failing" // its last sync failed by its fault
+	healthResting = "resting" // and it is left alone for now
+	healthSilent  = "silent"  // it does not answer probes
+	healthNew     = "new"     // never asked yet
+	healthOK      = "ok"
+)
+
+var healthOrder = []string{healthFailing, healthResting, healthSilent, healthNew, healthOK}
+
+// Relay is what is known of a relay.
+type Relay struct {
+	Key    string `json:"key"`
+	Health string `json:"health"`
+	// Why says what is wrong, if anything is.
+	Why string `json:"why,omitempty"`
+	// Next is when it is synced next, 0 if that is not known.
+	Next int64        `json:"next,omitempty"`
+	Is   events.Relay `json:"relay"`
+	Sync *events.Sync `json:"sync"`
+}
+
+// Speaks lists what the relay can do that matters here.
+func (r Relay) Speaks() []string {
+	var out []string
+	for _, nip := range []struct {
+		number int
+		name   string
+	}{{77, "negentropy"}, {42, "auth"}, {50, "search"}, {70, "protected"}} {
+		if slices.Contains(r.Is.NIPs, nip.number) {
+			out = append(out, nip.name)
+		}
+	}
+	if r.Is.Hornets != nil {
+		out = append(out, "libp2p")
+	}
+	return out
+}
+
+func health(r events.Relay, s *events.Sync, now int64) (state, why string) {
+	switch {
+	case r.RetryAt > now:
+		return healthResting, cmp.Or(r.Fault, "its syncs failed")
+	case r.Failures > 0:
+		return healthFailing, cmp.Or(r.Fault, "its last sync failed")
+	case s != nil && s.Failures > 0:
+		return healthFailing, cmp.Or(s.Last.Why, "its last sync failed")
+	case r.ProbeFailures > 0:
+		return healthSilent, r.Error
+	case r.ProbedAt == 0 && (s == nil || s.LastOK == 0):
+		return healthNew, r.Error
+	}
+	return healthOK, ""
+}
+
+type relaysView struct {
+	pager
+
+	Relays []Relay `json:"relays"`
+}
+
+func (c *Console) relays(r *http.Request) (any, error) {
+	from, err := position(r)
+	if err != nil {
+		return nil, err
+	}
+	bucket, err := kv.Open[events.Relay](r.Context(), c.js, events.BucketRelays)
+	if err != nil {
+		return nil, need(err)
+	}
+	page, err := bucket.Page(r.Context(), ">", from, perPage)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.describe(r.Context(), page.Entries)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(rows, func(a, b Relay) int {
+		return cmp.Or(cmp.Compare(slices.Index(healthOrder, a.Health), slices.Index(healthOrder, b.Health)), cmp.Compare(a.Is.URL, b.Is.URL))
+	})
+	return relaysView{pagerOf(page), rows}, nil
+}
+
+// describe joins relays with their last syncs and their next ones.
+func (c *Console) describe(ctx context.Context, entries []kv.Entry[events.Relay]) ([]Relay, error) {
+	bucket, err := kv.Open[events.Sync](ctx, c.js, events.BucketSyncs)
+	if err != nil {
+		return nil, need(err)
+	}
+	keys, due := make([]string, len(entries)), make([]string, len(entries))
+	for i, e := range entries {
+		keys[i], due[i] = e.Key, events.SyncDueSubject(e.Key)
+	}
+	syncs, err := bucket.GetAll(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	next, err := turns(ctx, c.js, events.StreamSyncDue, due)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	rows := make([]Relay, len(entries))
+	for i, e := range entries {
+		rows[i] = Relay{Key: e.Key, Is: e.Value}
+		if s, synced := syncs[e.Key]; synced {
+			rows[i].Sync = &s
+		}
+		rows[i].Health, rows[i].Why = health(e.Value, rows[i].Sync, now.Unix())
+		if t, scheduled := next[due[i]]; scheduled {
+			rows[i].Next = t.after(later(now, e.Value.RetryAt))
+		}
+	}
+	return rows, nil
+}
+
+func later(now time.Time, unix int64) time.Time {
+	if at := time.Unix(unix, 0); at.After(now) {
+		return at
+	}
+	return now
+}
