@@ -156,24 +156,31 @@ func PermissionsOf(name string) (Permissions, bool) {
 	return p, true
 }
 
-// consolePermissions lets the console look into every stream and bucket but
-// those where nothing is that people want to know, list none of them by a
-// consumer of its own, and change none but the dead letters.
+// consolePermissions lets the console look into every stream and bucket where
+// something is that people want to know, without consumers of its own, and
+// change none but the dead letters.
 func consolePermissions() Permissions {
 	publish := []string{"$JS.API.STREAM.MSG.DELETE." + StreamDLQ, RetrySubjects("*")}
+	look := func(stream string, closely bool) {
+		publish = append(publish, "$JS.API.STREAM.INFO."+stream)
+		if closely {
+			publish = append(publish, "$JS.API.DIRECT.GET."+stream)
+		}
+	}
 	for _, s := range Streams() {
 		if s.Name != StreamAdvisories {
-			publish = append(publish, "$JS.API.STREAM.INFO."+s.Name, "$JS.API.DIRECT.GET."+s.Name)
+			look(s.Name, s.Name != StreamIntake && s.Name != StreamLive)
+		}
+	}
+	for _, b := range Buckets() {
+		if b.Name != BucketCursors {
+			look("KV_"+b.Name, true)
 		}
 	}
 	for _, c := range Consumers() {
 		if c.Stream != StreamAdvisories {
 			publish = append(publish, "$JS.API.CONSUMER.INFO."+c.Stream+"."+c.Name)
 		}
-	}
-	for _, b := range Buckets() {
-		stream := "KV_" + b.Name
-		publish = append(publish, "$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream)
 	}
 	slices.Sort(publish)
 	return Permissions{Publish: publish, Subscribe: []string{InboxPrefix(RoleConsole) + ".>"}}

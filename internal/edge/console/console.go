@@ -20,7 +20,7 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// within bounds what a page may ask of NATS.
+// within bounds how long a page may wait for NATS.
 const within = 10 * time.Second
 
 // Options are what the console does not find in NATS.
@@ -42,6 +42,7 @@ type Console struct {
 	session sessions
 	hosts   []string
 	feed    *feed
+	within  time.Duration
 	views   map[string]*template.Template
 	handler http.Handler
 }
@@ -52,7 +53,7 @@ func New(js jetstream.JetStream, o Options) *Console {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Console{js: js, log: o.Log, session: sessions{o.Token}, hosts: o.Hosts, views: views()}
+	c := &Console{js: js, log: o.Log, session: sessions{o.Token}, hosts: o.Hosts, within: within, views: views()}
 	c.feed = newFeed(func(ctx context.Context, before *Pipeline) (*Pipeline, error) { return read(ctx, js, before) })
 
 	mux := http.NewServeMux()
@@ -115,7 +116,7 @@ type frame struct {
 // page serves what a function finds, as HTML or JSON.
 func (c *Console) page(name string, find func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), within)
+		ctx, cancel := context.WithTimeout(r.Context(), c.within)
 		defer cancel()
 		data, err := find(r.WithContext(ctx))
 		if err != nil {

@@ -25,6 +25,8 @@ const (
 type feed struct {
 	read func(ctx context.Context, before *Pipeline) (*Pipeline, error)
 
+	every time.Duration
+
 	reading sync.Mutex // held by who reads; guards nothing else
 
 	mu       sync.Mutex
@@ -35,7 +37,7 @@ type feed struct {
 }
 
 func newFeed(read func(context.Context, *Pipeline) (*Pipeline, error)) *feed {
-	return &feed{read: read, watchers: map[chan struct{}]bool{}}
+	return &feed{read: read, every: every, watchers: map[chan struct{}]bool{}}
 }
 
 // now returns a reading that is at most a second old.
@@ -114,7 +116,7 @@ func (f *feed) watch() (news <-chan struct{}, leave func(), err error) {
 
 // run reads until nobody watches any more.
 func (f *feed) run() {
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(f.every)
 	defer tick.Stop()
 	for {
 		f.reading.Lock()

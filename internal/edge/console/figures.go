@@ -52,19 +52,19 @@ type Queue struct {
 	Live     uint64   `json:"live,omitempty"` // live subscriptions held
 }
 
-// State is how a stage does in a word: idle, busy, slow (something is older
+// State is how a stage does in a word: idle, working, slow (something is older
 // than a minute) or stuck (than ten).
 func (s Stage) State() string {
 	const slow, stuck = 60, 600
 	switch {
-	case s.Lag == 0:
-		return "idle"
 	case s.Oldest >= stuck:
 		return "stuck"
 	case s.Oldest >= slow:
 		return "slow"
+	case s.Lag > 0 || s.Rate != nil && *s.Rate > 0:
+		return "working"
 	}
-	return "busy"
+	return "idle"
 }
 
 // Again reports whether the queue brings messages back that the stage had

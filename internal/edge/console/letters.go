@@ -31,12 +31,12 @@ type Letter struct {
 	events.DeadLetter
 
 	// Whole says that the message can be handed back as it was.
-	Whole bool `json:"retriable"`
-	Bytes int  `json:"bytes"`
+	Whole bool   `json:"retriable"`
+	Bytes uint64 `json:"bytes"`
 }
 
 func letterOf(seq uint64, dead events.DeadLetter) Letter {
-	l := Letter{Seq: seq, DeadLetter: dead, Whole: dead.Size == 0, Bytes: max(dead.Size, len(dead.Data))}
+	l := Letter{Seq: seq, DeadLetter: dead, Whole: dead.Size == 0, Bytes: uint64(max(dead.Size, len(dead.Data)))}
 	l.Data = slices.Clone(dead.Data[:min(shownData, len(dead.Data))]) // the rest may go
 	return l
 }
@@ -212,7 +212,7 @@ type done struct {
 // act retries or drops a dead letter. Once begun it ends, even if the browser
 // leaves or the process is told to stop.
 func (c *Console) act(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), within)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), c.within)
 	defer cancel()
 	d, err := c.doAct(r.WithContext(ctx))
 	switch {

@@ -58,7 +58,7 @@ func tellSync(o events.SyncFinished) string {
 	case s == "":
 		s = "nothing done"
 	}
-	if !o.OK {
+	if o.Why != "" {
 		s += "; " + o.Why
 	}
 	return s

@@ -45,7 +45,7 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 			first = append(first, func(ctx context.Context) error { return r.stream(ctx, s.Name) })
 		}
 	}
-	for _, b := range events.Buckets() {
+	for _, b := range buckets() {
 		first = append(first, func(ctx context.Context) error { return r.stream(ctx, "KV_"+b.Name) })
 	}
 	for _, c := range consumers() {
@@ -81,6 +81,11 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 // consumers are those that do the work of a stage, or its work again.
 func consumers() []events.Consumer {
 	return slices.DeleteFunc(events.Consumers(), func(c events.Consumer) bool { return c.Stream == events.StreamAdvisories })
+}
+
+// buckets are those that hold what is known.
+func buckets() []events.Bucket {
+	return slices.DeleteFunc(events.Buckets(), func(b events.Bucket) bool { return b.Name == events.BucketCursors })
 }
 
 func all(ctx context.Context, questions []func(context.Context) error) error {
@@ -190,7 +195,7 @@ func (r *reading) problem(ctx context.Context, stage string) error {
 // pipeline puts the answers together.
 func (r *reading) pipeline(at time.Time) *Pipeline {
 	p := &Pipeline{At: at, Known: map[string]uint64{}, Outcomes: map[string]uint64{}, counters: map[string]counters{}}
-	for _, b := range events.Buckets() {
+	for _, b := range buckets() {
 		p.Known[b.Name] = r.streams["KV_"+b.Name].State.Msgs
 	}
 	for subject, count := range r.streams[events.StreamOutcome].State.Subjects {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
@@ -83,6 +84,20 @@ func (r Relay) Speaks() []string {
 	return out
 }
 
+// Did says what its last sync did; what went wrong stands in Why.
+func (r Relay) Did() string {
+	last := r.Sync.Last
+	if last.Why = withoutName(last.Why, r.Is.URL); r.Why != "" {
+		last.Why = ""
+	}
+	return tellSync(last)
+}
+
+// withoutName leaves the relay's name out of an error that stands beside it.
+func withoutName(why, url string) string {
+	return strings.NewReplacer("relay "+url+": ", "", url+": ", "").Replace(why)
+}
+
 func health(r events.Relay, s *events.Sync, now int64) (state, why string) {
 	switch {
 	case r.RetryAt > now:
@@ -154,6 +169,7 @@ func (c *Console) describe(ctx context.Context, entries []kv.Entry[events.Relay]
 			rows[i].Sync = &s
 		}
 		rows[i].Health, rows[i].Why = health(e.Value, rows[i].Sync, now.Unix())
+		rows[i].Why = withoutName(rows[i].Why, e.Value.URL)
 		if t, scheduled := next[due[i]]; scheduled {
 			rows[i].Next = t.after(later(now, e.Value.RetryAt))
 		}

@@ -10,10 +10,12 @@
 	const font = '11px system-ui, sans-serif'
 	const plain = v => v >= 10000 ? Math.round(v / 1000) + 'k' : String(Math.round(v * 100) / 100)
 
+	const whole = [1, 2, 5].flatMap(n => [0, 1, 2, 3, 4, 5, 6].map(e => n * 10 ** e)).sort((a, b) => a - b)
+
 	function draw(box, data) {
-		const axis = (scale, side) => ({
+		const axis = (scale, side, more) => ({
 			scale, side, size: 34, gap: 3, font, stroke: color('--muted'), ticks: { show: false },
-			grid: { show: side === 3, stroke: color('--line'), width: 1 }, values: (_, list) => list.map(plain), space: 32,
+			grid: { show: side === 3, stroke: color('--line'), width: 1 }, values: (_, list) => list.map(plain), space: 32, ...more,
 		})
 		const range = (_, low, high) => [0, Math.max(1, high || 0) * 1.1]
 		const chart = new uPlot({
@@ -22,7 +24,7 @@
 			axes: [
 				{ size: 18, gap: 3, font, stroke: color('--muted'), grid: { show: false }, ticks: { show: false }, space: 60,
 					values: (_, list) => list.map(t => new Date(t * 1000).toTimeString().slice(0, 8)) },
-				axis('rate', 3), axis('lag', 1),
+				axis('rate', 3), axis('lag', 1, { incrs: whole }),
 			],
 			series: [{},
 				{ scale: 'rate', stroke: color('--rate'), width: 1.5, points: { show: false } },
