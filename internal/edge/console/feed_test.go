@@ -57,13 +57,13 @@ func stream(t *testing.T, ctx context.Context, url string) <-chan string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("the stream is %d, %v", resp.StatusCode, resp.Header)
 	}
 	messages := make(chan string, 100)
 	go func() {
 		defer close(messages)
-		defer resp.Body.Close()
 		var message strings.Builder
 		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 			if lines.Text() == "" {

@@ -242,7 +242,7 @@ func (c *Console) doAct(r *http.Request) (d done, err error) {
 	} else if err != nil {
 		return d, err
 	}
-	c.log.Info("console: dead letter "+name, "seq", letter.Seq, "stage", letter.Stage, "subject", letter.Subject, "from", r.RemoteAddr)
+	c.log.InfoContext(r.Context(), "console: dead letter "+name, "seq", letter.Seq, "stage", letter.Stage, "subject", letter.Subject, "from", r.RemoteAddr)
 	return done{letter.Seq, name}, nil
 }
 
