@@ -17,16 +17,35 @@ import (
 	"github.com/relaymesh/relaymesh/internal/run"
 )
 
+// natsAccess is who may connect to the embedded server.
+type natsAccess struct {
+	NATSUsers string `name:"nats-users" env:"RELAYMESH_NATS_USERS" placeholder:"FILE" help:"Who may connect to the embedded NATS server: on each line a public nkey (U…) and a role (operator, relay, console or a stage). Without it, everyone who reaches the port may do everything."`
+	NATSOpen  bool   `name:"nats-open" env:"RELAYMESH_NATS_OPEN" help:"Let the embedded NATS server listen beyond loopback without --nats-users, where the network keeps others away."`
+}
+
+func (a natsAccess) start(c natsd.Config) (*natsd.Server, error) {
+	c.Open = a.NATSOpen
+	if a.NATSUsers != "" {
+		users, err := natsd.ReadUsers(a.NATSUsers)
+		if err != nil {
+			return nil, fmt.Errorf("--nats-users: %w", err)
+		}
+		c.Nkeys = users
+	}
+	return natsd.Start(c)
+}
+
 type natsCmd struct {
 	Data       string `required:"" env:"RELAYMESH_DATA" placeholder:"DIR" help:"Where streams and buckets are kept."`
 	Listen     string `default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Address for clients; port 0 takes a free one."`
 	SyncAlways bool   `help:"Write through to the disk before every acknowledgement, instead of every two seconds."`
 	LogLevel   string `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged."`
+	natsAccess
 }
 
 // Run serves until a signal.
 func (c *natsCmd) Run(ctx context.Context, o *output) error {
-	server, err := natsd.Start(natsd.Config{
+	server, err := c.start(natsd.Config{
 		Dir: c.Data, Listen: c.Listen, SyncAlways: c.SyncAlways, Log: obs.NewLogger(o.err, c.LogLevel),
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // pipeline runs embedded NATS, the embedded relay unless another one is given,
 // and all stages until ctx ends. up is called once everything has been started.
 func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL, natsURL string)) error {
-	server, err := natsd.Start(natsd.Config{Dir: filepath.Join(c.Data, "nats"), Listen: c.NATSListen, Log: log})
+	server, err := c.start(natsd.Config{Dir: filepath.Join(c.Data, "nats"), Listen: c.NATSListen, Log: log})
 	if err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func settings(objects []object, pod object) map[string]string {
 
 func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 	var cli struct{ config.Config }
-	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN"} // of relaymesh up
+	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN"} // of relaymesh up
 	for _, flag := range kong.Must(&cli).Model.Flags {
 		known = append(known, flag.Envs...)
 	}

@@ -45,7 +45,9 @@ type Config struct {
 // NATSAuth is how NATS is told who we are, and how we know who it is.
 type NATSAuth struct {
 	NATSCreds string `name:"nats-creds" env:"RELAYMESH_NATS_CREDS" placeholder:"FILE" help:"File with the NATS credentials: an nkey seed, or a .creds file."`
-	NATSCA    string `name:"nats-ca" env:"RELAYMESH_NATS_CA" placeholder:"FILE" help:"File with the certificates (PEM) that NATS servers must be signed by, instead of the system's."`
+	NATSCA    string `name:"nats-ca" env:"RELAYMESH_NATS_CA" placeholder:"FILE" help:"File with the certificates (PEM) that NATS servers must be signed by, instead of the system's. Implies TLS."`
+	NATSCert  string `name:"nats-cert" env:"RELAYMESH_NATS_CERT" placeholder:"FILE" help:"File with the certificate (PEM) that we show to NATS servers which ask for one (mutual TLS)."`
+	NATSKey   string `name:"nats-key" env:"RELAYMESH_NATS_KEY" placeholder:"FILE" help:"File with the key (PEM) of --nats-cert."`
 }
 
 // Policy is whose events ingest cares for, and what they may lead to.

@@ -40,8 +40,11 @@ type source struct {
 
 // open connects without waiting for the server: what comes meanwhile is held.
 func (s source) open(c *config.Config, sender string, log *slog.Logger) (*outbox.Outbox, func(), error) {
-	opts, err := bus.Credentials(c.NATSCreds, c.NATSCA)
+	opts, err := authOptions(c.NATSAuth)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := bus.CheckURLs(c.NATS); err != nil {
 		return nil, nil, err
 	}
 	opts = append(

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -137,7 +138,7 @@ func worker(ctx context.Context, c config.Config, name string, log *slog.Logger,
 // Dial connects to NATS as a user may be told to; name is the connection's, and
 // its inbox is "_INBOX_" and the name. The caller closes the connection.
 func Dial(ctx context.Context, urls string, auth config.NATSAuth, name string, log *slog.Logger) (jetstream.JetStream, error) {
-	opts, err := bus.Credentials(auth.NATSCreds, auth.NATSCA)
+	opts, err := authOptions(auth)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +147,10 @@ func Dial(ctx context.Context, urls string, auth config.NATSAuth, name string, l
 		return nil, err
 	}
 	return jetstream.New(nc)
+}
+
+func authOptions(a config.NATSAuth) ([]nats.Option, error) {
+	return bus.Auth{Creds: a.NATSCreds, CA: a.NATSCA, Cert: a.NATSCert, Key: a.NATSKey}.Options()
 }
 
 // admin serves metrics and health until ctx ends; ready is a process whose

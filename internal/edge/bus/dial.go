@@ -2,9 +2,11 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -36,6 +38,10 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 			}
 			log.Warn("NATS reports an error", args...)
 		}),
+		nats.IgnoreAuthErrorAbort(), // whoever locked us out by mistake lets us in again
+		nats.ReconnectErrHandler(changed(func(err error) {
+			log.Warn("cannot connect to NATS again, will go on trying", "err", err)
+		})),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("lost the connection to NATS, reconnecting", "err", err)
@@ -47,28 +53,74 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 	}
 }
 
+// changed hands errors on that say something else than the one before.
+func changed(report func(error)) nats.ConnErrHandler {
+	var last string // the callbacks of a connection come one at a time
+	return func(_ *nats.Conn, err error) {
+		if err != nil && err.Error() != last {
+			last = err.Error()
+			report(err)
+		}
+	}
+}
+
 // Dial connects to a NATS server elsewhere (one URL or several, separated by
 // commas). It keeps trying until ctx ends, since a worker often starts before
-// its server. The caller closes the connection.
+// its server, but not if the servers and we do not know each other: that does
+// not mend itself. The caller closes the connection.
 func Dial(ctx context.Context, urls, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append(append(ConnectOptions(name, log), nats.RetryOnFailedConnect(true)), opts...)
-	nc, err := nats.Connect(urls, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", Redact(urls), err)
+	if err := CheckURLs(urls); err != nil {
+		return nil, err
 	}
-	connected := nc.StatusChanged(nats.CONNECTED)
-	defer nc.RemoveStatusListener(connected)
-	if nc.IsConnected() {
-		return nc, nil
+	opts = append(ConnectOptions(name, log), opts...)
+	for first := true; ; first = false {
+		nc, err := nats.Connect(urls, opts...)
+		if err == nil {
+			return nc, nil
+		}
+		if explained := mistrust(err); explained != nil {
+			return nil, fmt.Errorf("connect to NATS at %s: %w", Redact(urls), explained)
+		}
+		if first {
+			log.Info("waiting for NATS", "url", Redact(urls), "err", err)
+		}
+		select {
+		case <-time.After(dialAgain):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to NATS at %s: is the server running there? %w", Redact(urls), errors.Join(context.Cause(ctx), err))
+		}
 	}
-	select {
-	case <-connected:
-		return nc, nil
-	case <-ctx.Done():
-		err := errors.Join(context.Cause(ctx), nc.LastError())
-		nc.Close()
-		return nil, fmt.Errorf("connect to NATS at %s: is the server running there? %w", Redact(urls), err)
+}
+
+// dialAgain is how long Dial waits between attempts.
+const dialAgain = 500 * time.Millisecond
+
+// mistrust returns an error that says what to do if one side does not trust the
+// other, or cannot talk to it; else nil.
+func mistrust(err error) error {
+	verification, remote := (*tls.CertificateVerificationError)(nil), (*net.OpError)(nil)
+	switch {
+	case errors.As(err, &verification):
+		return fmt.Errorf("%w: name with --nats-ca the certificates that have signed the server's", err)
+	case errors.Is(err, nats.ErrTLS), errors.As(err, &remote) && remote.Op == "remote error": // an alert of TLS
+		return fmt.Errorf("%w: the server does not accept our certificate, or wants one (--nats-cert, --nats-key)", err)
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("%w: one side wants TLS and the other has none (tls://, --nats-ca)", err)
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return fmt.Errorf("%w: the server does not accept who we are (--nats-creds)", err)
 	}
+	return nil
+}
+
+// CheckURLs says whether these are URLs of servers, without repeating them: they
+// may hold a password.
+func CheckURLs(urls string) error {
+	for i, s := range strings.Split(urls, ",") {
+		if _, err := url.Parse(strings.TrimSpace(s)); err != nil {
+			return fmt.Errorf("--nats: server %d of %s is not a URL like nats://host:4222", i+1, Redact(urls))
+		}
+	}
+	return nil
 }
 
 // Redact hides passwords and tokens in the URLs of servers.

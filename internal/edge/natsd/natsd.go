@@ -1,11 +1,13 @@
 package natsd
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -20,6 +22,9 @@ import (
 const MaxPayload = 1 << 20
 
 const readyWithin = 30 * time.Second
+
+// ownName is the user of this process where others need a key.
+const ownName = "relaymesh"
 
 // Config says where and how the server runs.
 type Config struct {
@@ -36,6 +41,10 @@ type Config struct {
 	// Users may connect, each with its permissions; without any, everyone may,
 	// and do everything.
 	Users []*server.User
+	// Nkeys may connect, too, each with its permissions; see [ReadUsers].
+	Nkeys []*server.NkeyUser
+	// Open permits to listen beyond loopback without Users and Nkeys.
+	Open bool
 	// Log takes the server's warnings and errors; nil discards them.
 	Log *slog.Logger
 }
@@ -43,6 +52,7 @@ type Config struct {
 // Server is a running NATS server.
 type Server struct {
 	nats  *server.Server
+	own   []nats.Option // who this process is to it
 	log   *slog.Logger
 	lock  *os.File
 	close sync.Once
@@ -58,6 +68,12 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Server{log: c.Log}
+	if len(c.Nkeys) > 0 {
+		secret := rand.Text()
+		opts.Users = append(opts.Users, &server.User{Username: ownName, Password: secret})
+		s.own = []nats.Option{nats.UserInfo(ownName, secret)}
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
@@ -71,7 +87,7 @@ func Start(c Config) (*Server, error) {
 		return nil, fmt.Errorf("make NATS server: %w", err)
 	}
 	ns.SetLogger(logger{c.Log}, false, false)
-	s := &Server{nats: ns, log: c.Log, lock: held}
+	s.nats, s.lock = ns, held
 	ns.Start()
 	if !ns.ReadyForConnections(readyWithin) || !ns.JetStreamEnabled() {
 		s.Close()
@@ -84,6 +100,9 @@ func options(c Config) (*server.Options, error) {
 	if c.Dir == "" {
 		return nil, errors.New("NATS server needs a data directory")
 	}
+	if err := c.checkListen(); err != nil {
+		return nil, err
+	}
 	o := &server.Options{
 		ServerName:   "relaymesh",
 		JetStream:    true,
@@ -94,6 +113,7 @@ func options(c Config) (*server.Options, error) {
 		NoSigs:       true,
 		DontListen:   c.Listen == "",
 		Users:        c.Users,
+		Nkeys:        c.Nkeys,
 
 		DisableJetStreamBanner: true,
 	}
@@ -120,7 +140,7 @@ func options(c Config) (*server.Options, error) {
 // Connect returns a connection of this process, without a socket, named for
 // monitoring and for the error log. The caller closes it.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append(append(bus.ConnectOptions(name, s.log), nats.InProcessServer(s)), opts...)
+	opts = slices.Concat(bus.ConnectOptions(name, s.log), s.own, []nats.Option{nats.InProcessServer(s)}, opts)
 	nc, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS in process: %w", err)

@@ -73,21 +73,7 @@ func users() []*server.User {
 
 // User is a user for [natsd.Config] whose password is its name.
 func User(name string, p events.Permissions) *server.User {
-	u := &server.User{Username: name, Password: name, Permissions: &server.Permissions{
-		Publish: allow(p.Publish), Subscribe: allow(p.Subscribe),
-	}}
-	if p.Responses {
-		u.Permissions.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
-	}
-	return u
-}
-
-// allow permits nothing but the subjects; to the server no subjects mean all.
-func allow(subjects []string) *server.SubjectPermission {
-	if len(subjects) == 0 {
-		return &server.SubjectPermission{Deny: []string{">"}}
-	}
-	return &server.SubjectPermission{Allow: subjects}
+	return &server.User{Username: name, Password: name, Permissions: natsd.Permissions(p)}
 }
 
 // Provision makes streams, consumers and buckets and returns a connection.

@@ -1,0 +1,126 @@
+package natsd_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+)
+
+// Nobody lets the world do everything by mistake.
+func TestListeningBeyondLoopbackNeedsUsers(t *testing.T) {
+	for _, listen := range []string{"0.0.0.0:0", "[::]:0", ":0", "192.0.2.1:0", "nats.example.com:0"} {
+		s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: listen})
+		if err == nil {
+			s.Close()
+			t.Errorf("listens on %s, open to everyone", listen)
+		} else if !strings.Contains(err.Error(), "--nats-users") || !strings.Contains(err.Error(), listen) {
+			t.Errorf("%s: %v", listen, err)
+		}
+	}
+	for _, c := range []natsd.Config{{Listen: "127.0.0.1:0"}, {Listen: "localhost:0"}, {Listen: ""}, {Listen: "0.0.0.0:0", Open: true}} {
+		c.Dir = t.TempDir()
+		start(t, c)
+	}
+}
+
+func TestUsersOfTheEmbeddedServer(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	newKey := func(name string) (public string) {
+		key, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, _ = key.PublicKey()
+		seed, _ := key.Seed()
+		write(name, string(seed))
+		return public
+	}
+	users, err := natsd.ReadUsers(write("users", "# who\n"+newKey("op")+" operator # me\n\n"+newKey("relay")+"\trelay\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newKey("stranger")
+	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "0.0.0.0:0", Nkeys: users})
+	url := "nats://127.0.0.1" + s.URL()[strings.LastIndex(s.URL(), ":"):]
+	dial := func(creds string) (*nats.Conn, error) {
+		auth := bus.Auth{}
+		if creds != "" {
+			auth.Creds = filepath.Join(dir, creds)
+		}
+		opts, err := auth.Options()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := bus.Dial(t.Context(), url, "relay", slog.New(slog.DiscardHandler), opts...)
+		if err == nil {
+			t.Cleanup(nc.Close)
+		}
+		return nc, err
+	}
+	for _, creds := range []string{"", "stranger"} {
+		if _, err := dial(creds); err == nil || !strings.Contains(err.Error(), "Authorization") {
+			t.Errorf("with %q: %v", creds, err)
+		}
+	}
+	heard, err := connect(t, s).SubscribeSync(">") // of this process, in process
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A relay may publish events, and not what stages do.
+	for creds, subjects := range map[string][]string{"op": {"author.seen.x"}, "relay": {"author.seen.x", "event.received"}} {
+		nc, err := dial(creds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, subject := range subjects {
+			if err := nc.Publish(subject, []byte(creds)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		msg, err := heard.NextMsgWithContext(t.Context())
+		if want := subjects[len(subjects)-1]; err != nil || msg.Subject != want || string(msg.Data) != creds {
+			t.Errorf("%s: heard %+v, %v, want %s", creds, msg, err, want)
+		}
+	}
+}
+
+func TestUsersFilesThatAreWrong(t *testing.T) {
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _ := key.PublicKey()
+	seed, _ := key.Seed()
+	for text, want := range map[string]string{
+		"": "names no user", "# none\n": "names no user", public: "line 1", public + " admin": "no role", string(seed) + " operator": "not its seed", "x y": "line 1", public + " relay x": "line 1",
+	} {
+		path := filepath.Join(t.TempDir(), "users")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := natsd.ReadUsers(path); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), string(seed)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := natsd.ReadUsers(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("no file")
+	}
+}
