@@ -114,6 +114,9 @@ bench-ingest: go-version ## Verify signatures beside go-nostr and libsecp256k1, 
 bench-dht: go-version ## Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
 	$(GO) run ./internal/edge/mainline/dhtbench
 
+golden: go-version ## Write what VERSION, the one to come, leaves in JetStream, for later ones to read; not for one that is released
+	RELAYMESH_GOLDEN=v$(VERSION) $(GO) test -count=1 -run WriteGolden ./internal/sim
+
 vectors: go-version ## Have go-nostr make the test vectors of pkg/negentropy again
 	cd bench/negentropy && $(GO) run . -vectors > ../../pkg/negentropy/testdata/vectors.txt
 

@@ -88,10 +88,16 @@ func inWorld(t *testing.T, test func(w *world)) {
 // any.
 func newWorld(t *testing.T, more ...*server.User) *world {
 	t.Helper()
-	w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
-	w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	w := newWorldAround(t)
 	w.server = natstest.StartOn(t, w.dir, more...)
 	w.js = natstest.Provision(t, w.server)
+	return w
+}
+
+// newWorldAround is a world without a server.
+func newWorldAround(t *testing.T) *world {
+	w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
+	w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	return w
 }
 

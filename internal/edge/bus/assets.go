@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -33,10 +34,11 @@ func planStream(ctx context.Context, js jetstream.JetStream, s events.Stream, re
 	if how == "" {
 		return nil, nil
 	}
-	refused := refusedStream(have, want)
-	if refused == "" {
-		refused = taken
+	stuck, err := stranded(ctx, stream, want.Subjects)
+	if err != nil {
+		return nil, err
 	}
+	refused := cmp.Or(refusedStream(have, want), taken, stuck)
 	return &Change{Verb: "update", What: what, How: how, Refused: refused, apply: func(ctx context.Context) error {
 		_, err := js.UpdateStream(ctx, want)
 		return err

@@ -51,6 +51,25 @@ func takenSubject(ctx context.Context, js jetstream.JetStream, s events.Stream) 
 	return "", nil
 }
 
+// stranded says which messages nobody would take any more if a stream had these
+// subjects only.
+func stranded(ctx context.Context, stream jetstream.Stream, subjects []string) (string, error) {
+	for _, subject := range stream.CachedInfo().Config.Subjects {
+		if slices.Contains(subjects, subject) {
+			continue
+		}
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+		if err != nil {
+			return "", err
+		}
+		if n := len(info.State.Subjects); n > 0 {
+			return fmt.Sprintf("%d messages are left on %s, which it gives up: let the workers of the old version finish them, "+
+				"or remove them (nats stream purge %s --subject '%s')", n, subject, info.Config.Name, subject), nil
+		}
+	}
+	return "", nil
+}
+
 // anew says how a consumer is replaced.
 func anew(c events.Consumer) string {
 	return "stop the workers, remove it (nats consumer rm " + c.Stream + " " + c.Name + "), and provision again; what waits stays"

@@ -105,6 +105,35 @@ func done(changes []bus.Change) (list []string) {
 	return list
 }
 
+func TestPlanLeavesNoMessageBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		js := natstest.Start(t)
+		stream, err := js.Stream(t.Context(), events.StreamRetry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		older := stream.CachedInfo().Config
+		older.Subjects = append(older.Subjects, "again.*.*")
+		if _, err := js.UpdateStream(t.Context(), older); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), "again.fetcher.x", nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err = bus.Provision(t.Context(), js, bus.ProvisionOptions{})
+		if err == nil || !strings.Contains(err.Error(), "stream RETRY: 1 messages are left on again.*.*") {
+			t.Errorf("a message that waits is given up: %v", err)
+		}
+		if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject("again.*.*")); err != nil {
+			t.Fatal(err)
+		}
+		made, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{})
+		if want := []string{"updated stream RETRY: subjects -again.*.*"}; err != nil || !slices.Equal(done(made), want) {
+			t.Errorf("%q, %v, want %q", done(made), err, want)
+		}
+	})
+}
+
 // The server refuses exactly what Plan says it would.
 func TestPlanKnowsWhatTheServerRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
