@@ -32,7 +32,7 @@ func (v *verdict) ok() bool {
 func (f *fleet) check(ctx context.Context, l *ledger, w *witness) (v verdict, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err = errors.Join(f.checkHome(ctx, l, &v), f.checkDHT(ctx, l, &v), f.checkRecords(ctx, l, &v), f.checkDead(ctx, l, &v), f.checkFound(ctx, &v))
+	err = errors.Join(f.checkHome(ctx, l, &v), f.checkDHT(ctx, l, &v), f.checkDead(ctx, l, &v), f.checkFound(ctx, &v))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v.Back = append(v.Back, w.wrong...)
@@ -71,33 +71,31 @@ func (f *fleet) checkHome(ctx context.Context, l *ledger, v *verdict) error {
 	return nil
 }
 
-// checkDHT: every author's newest list is on the DHT.
+// checkDHT: every author's newest list is on the DHT, and is what is kept.
 func (f *fleet) checkDHT(ctx context.Context, l *ledger, v *verdict) error {
-	for author, at := range l.lists {
-		got, err := f.lookup(ctx, at.item)
-		switch {
-		case err != nil:
-			return fmt.Errorf("read the DHT: %w", err)
-		case got == nil:
-			v.Lost = append(v.Lost, fmt.Sprintf("list of %s with seq %d, accepted at %s: none is on the DHT", author, at.item.Seq, at.since.UTC().Format(time.TimeOnly)))
-		case !got.Equal(&at.item):
-			v.Lost = append(v.Lost, fmt.Sprintf("list of %s with seq %d, accepted at %s: the DHT has seq %d", author, at.item.Seq, at.since.UTC().Format(time.TimeOnly), got.Seq))
-		}
-	}
-	return nil
-}
-
-// checkRecords: every author's newest list is the one that is kept.
-func (f *fleet) checkRecords(ctx context.Context, l *ledger, v *verdict) error {
 	records, err := kv.Open[events.Record](ctx, f.js, events.BucketRecords)
 	if err != nil {
 		return err
 	}
 	for author, at := range l.lists {
+		got, err := f.lookup(ctx, at.item)
+		if err != nil {
+			return fmt.Errorf("read the DHT: %w", err)
+		}
 		target := at.item.Target()
 		record, found, err := records.Get(ctx, events.RecordKey(hex.EncodeToString(target[:])))
 		if err != nil {
 			return err
+		}
+		if got == nil || !got.Equal(&at.item) {
+			seq := int64(-1)
+			if got != nil {
+				seq = got.Seq
+			}
+			v.Lost = append(v.Lost, fmt.Sprintf(
+				"list of %s with seq %d, accepted at %s: the DHT has seq %d; kept is seq %d, verified at %d on %d nodes, %d failures, next due %d",
+				author, at.item.Seq, at.since.UTC().Format(time.TimeOnly), seq, record.Seq, record.VerifiedAt, record.Held, record.Failures, record.NextDue,
+			))
 		}
 		if !found || record.Seq != at.item.Seq || record.Superseded {
 			v.Back = append(v.Back, fmt.Sprintf("the record of %s has seq %d, signed was %d", author, record.Seq, at.item.Seq))

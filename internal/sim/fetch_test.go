@@ -120,21 +120,28 @@ func TestANoteIsLostOnlyAfterAllHaveAnsweredOrWereTriedOften(t *testing.T) {
 			w.Errorf("a relay that came back: told %d times", count)
 		}
 
-		// What is found is not lost because the local relay is down for hours.
-		e = note(w.T, alice, "while the local relay is down")
-		w.relays.set(up, func(x *remote) { x.events = append(x.events, e) })
-		w.relays.set(home, func(x *remote) { x.down = true })
-		found := events.NoteMissing{EventID: e.ID, Relays: []string{up}}
-		w.missing(found)
-		lost := w.ever(events.StreamOutcome)
-		time.Sleep(3 * time.Hour)
-		if n := w.ever(events.StreamOutcome); n != lost {
-			w.Errorf("told what became of a note that could not be written")
-		}
-		w.relays.set(home, func(x *remote) { x.down = false })
-		time.Sleep(75 * time.Minute)
-		if !slices.Contains(w.relays.ids(home), e.ID) {
-			w.Errorf("the note was found, and never written")
+		// What is found is not lost because the local relay is down for hours,
+		// or cannot store anything.
+		for content, trouble := range map[string]func(*remote){
+			"while the local relay is down": func(x *remote) { x.down = true },
+			"while the disk of the local relay is full": func(x *remote) {
+				x.refuse = func(events.Event) string { return "error: store: no space left on device" }
+			},
+		} {
+			e = note(w.T, alice, content)
+			w.relays.set(up, func(x *remote) { x.events = append(x.events, e) })
+			w.relays.set(home, trouble)
+			w.missing(events.NoteMissing{EventID: e.ID, Relays: []string{up}})
+			told := w.ever(events.StreamOutcome)
+			time.Sleep(3 * time.Hour)
+			if n := w.ever(events.StreamOutcome); n != told {
+				w.Errorf("told what became of a note %s, which could not be written", content)
+			}
+			w.relays.set(home, func(x *remote) { x.down, x.refuse = false, nil })
+			time.Sleep(75 * time.Minute)
+			if !slices.Contains(w.relays.ids(home), e.ID) {
+				w.Errorf("a note %s was found, and never written", content)
+			}
 		}
 		w.noLetters()
 	})

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -22,6 +23,12 @@ func MayCopy(e *events.Event, now int64) (why string) {
 		return "expired (NIP-40)"
 	}
 	return ""
+}
+
+// Passing decides whether a relay's reason to refuse an event is about the
+// moment and not the event.
+func Passing(reason string) bool {
+	return strings.HasPrefix(reason, "rate-limited:") || strings.HasPrefix(reason, "error:")
 }
 
 func expired(e *events.Event, now int64) bool {

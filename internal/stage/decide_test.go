@@ -47,3 +47,14 @@ func TestBackoffDoublesUpToItsBoundAndIsSpread(t *testing.T) {
 		t.Errorf("from %s to %s, want a quarter to either side", a, b)
 	}
 }
+
+func TestPassing(t *testing.T) {
+	for reason, want := range map[string]bool{
+		"rate-limited: slow down": true, "error: disk": true, "": false,
+		"blocked: error: no": false, "invalid: bad": false, "duplicate: have it": false,
+	} {
+		if Passing(reason) != want {
+			t.Errorf("%q", reason)
+		}
+	}
+}

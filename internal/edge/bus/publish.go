@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
@@ -56,11 +57,38 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Out
 	if id == "" {
 		id = contentID(b.options.Stage, out.Subject, out.Data)
 	}
-	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
-	if err != nil && !alreadyQueued(err) {
+	if err := b.store(ctx, msg, id); err != nil && !alreadyQueued(err) {
 		return fmt.Errorf("publish %s: %w", out.Subject, err)
 	}
 	return nil
+}
+
+// betweenTries is how long to wait for a stream that has no leader now, or is
+// not done with the same message of another publisher.
+const betweenTries = 100 * time.Millisecond
+
+// store publishes until the stream has a leader that took or refused the
+// message, or ctx ends.
+func (b *Bus) store(ctx context.Context, msg *nats.Msg, id string) error {
+	for {
+		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
+		if !errors.Is(err, jetstream.ErrNoStreamResponse) && !inProcess(err) {
+			return err
+		}
+		select {
+		case <-time.After(betweenTries):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// inProcess reports whether a replicated stream is about to store a message
+// with that id, but has not agreed on it yet: it may still fail.
+func inProcess(err error) bool {
+	const duplicateInProcess jetstream.ErrorCode = 10158
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == duplicateInProcess
 }
 
 // contentID is the Nats-Msg-Id of an output that names none: the same content from the same

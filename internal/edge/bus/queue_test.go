@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -125,6 +128,62 @@ func TestAnOutputMayNameItsID(t *testing.T) {
 		}
 		if n := w.stored(events.StreamIntake); n != 1 {
 			w.Errorf("%d messages stored, want 1", n)
+		}
+	})
+}
+
+// conflicting is a replicated stream that is busy with the same message of
+// another publisher for a while.
+type conflicting struct {
+	jetstream.JetStream
+	left int
+}
+
+func (c *conflicting) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if c.left--; c.left >= 0 {
+		return nil, &jetstream.APIError{Code: 409, ErrorCode: 10158, Description: "duplicate message id is in process"}
+	}
+	return c.JetStream.PublishMsg(ctx, m, o...)
+}
+
+func TestAMessageThatAnotherIsPublishingIsTriedUntilItIsStored(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for tries, want := range map[int]bool{3: true, 1_000_000: false} {
+			b, err := bus.New(&conflicting{w.js, tries}, bus.Options{Stage: events.StageIngest})
+			if err != nil {
+				w.Fatal(err)
+			}
+			out := events.Output{Subject: events.SubjectEventReceived, Data: []byte(strconv.Itoa(tries))}
+			if err := b.Publish(context.Background(), out); (err == nil) != want {
+				w.Errorf("%d conflicts: %v", tries, err)
+			}
+		}
+		if n := w.stored(events.StreamIntake); n != 1 {
+			w.Errorf("%d messages are stored, want 1", n)
+		}
+	})
+}
+
+// A stream without a leader answers nothing at all.
+func TestPublishingWaitsForAStream(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s, err := w.js.Stream(context.Background(), events.StreamOutcome)
+		if err != nil {
+			w.Fatal(err)
+		}
+		c := s.CachedInfo().Config
+		if err := w.js.DeleteStream(context.Background(), c.Name); err != nil {
+			w.Fatal(err)
+		}
+		elected := time.AfterFunc(8*time.Second, func() {
+			if _, err := w.js.CreateStream(context.Background(), c); err != nil {
+				w.Error(err)
+			}
+		})
+		defer elected.Stop()
+		w.send(w.source(), events.SubjectNoteFound, "{}")
+		if n := w.stored(events.StreamOutcome); n != 1 {
+			w.Errorf("%d messages are stored, want 1", n)
 		}
 	})
 }

@@ -108,6 +108,9 @@ func (s *Stage) land(ctx context.Context, found word) (why string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)
 	}
+	if stage.Passing(refused) { // such as that its disk is full
+		return "", fmt.Errorf("the local relay cannot take the note now: %s", refused)
+	}
 	if refused != "" {
 		return "the local relay refused it: " + refused, nil
 	}

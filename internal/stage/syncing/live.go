@@ -177,7 +177,7 @@ func (s *Stage) receive(ctx context.Context, url string, e events.Event) error {
 		s.recent.forget(e.ID)
 		return fmt.Errorf("couldn't write to the local relay: %w", err)
 	}
-	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !pair.Passing(refused) {
+	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !stage.Passing(refused) {
 		s.refuse(ctx, events.RelayKey(url), pair.Refusal{ID: id, To: side(true), Why: refused})
 	}
 	s.arrived(refused)

@@ -2,7 +2,6 @@ package pair
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -23,9 +22,4 @@ func mayUpload(e *events.Event, now int64, privateToo bool) (why string) {
 		return "private"
 	}
 	return ""
-}
-
-// Passing decides whether a refusal is about the moment and not the event.
-func Passing(reason string) bool {
-	return strings.HasPrefix(reason, "rate-limited:") || strings.HasPrefix(reason, "error:")
 }

@@ -40,17 +40,6 @@ func TestSplitCoversTheWindow(t *testing.T) {
 	}
 }
 
-func TestPassing(t *testing.T) {
-	for reason, want := range map[string]bool{
-		"rate-limited: slow down": true, "error: disk": true, "": false,
-		"blocked: error: no": false, "invalid: bad": false, "duplicate: have it": false,
-	} {
-		if Passing(reason) != want {
-			t.Errorf("%q", reason)
-		}
-	}
-}
-
 // Relays that put the id into their reason do not make the memory grow.
 func TestReasonsAreBounded(t *testing.T) {
 	k := newKnown()

@@ -169,7 +169,7 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e events.Event) 
 	switch {
 	case err != nil:
 		return err
-	case Passing(refused):
+	case stage.Passing(refused):
 		return r.refuse(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
 	case refused != "":
 		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
@@ -199,7 +199,7 @@ func (r *run) publish(ctx context.Context, to *line, e events.Event) (refused st
 			refused, err = to.Publish(ctx, e)
 			return err
 		})
-		if err != nil || !Passing(refused) || n == attempts {
+		if err != nil || !stage.Passing(refused) || n == attempts {
 			return refused, err
 		}
 		if err := sleep(ctx, wait); err != nil {
