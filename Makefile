@@ -45,8 +45,25 @@ test-permissions: go-version ## Run each stage once without each of its NATS per
 test-docs: build ## Run every command that README.md and docs/ show, in a small world on loopback
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -tags docs -vet=off -count=1 ./internal/docs
 
-test-k8s: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
+test-manifests: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
 	cd deploy/k8s && $(GO) test -mod=mod -count=1 . # the main module may need more than go.mod says here
+
+KUBERNETES := $(CURDIR)/.cache/kubernetes
+
+test-k8s: $(KUBERNETES)/kubectl $(KUBERNETES)/etcd ## Check the manifests, and roll them out on a Kubernetes without containers (builds it once: 12 CPU minutes)
+	cd deploy/k8s && RELAYMESH_KUBERNETES=$(KUBERNETES) $(GO) test -mod=mod -count=1 -v -timeout 20m .
+
+$(KUBERNETES)/kubectl: tools/kubernetes/go.mod
+	@mkdir -p $(KUBERNETES)
+	cd tools/kubernetes && GOBIN=$(KUBERNETES) $(GO) install -trimpath -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(shell sed -n 's/^\tk8s.io\/kubernetes \(v[^ ]*\).*/\1/p' tools/kubernetes/go.mod)' tool
+	@touch $@
+
+$(KUBERNETES)/etcd:
+	@mkdir -p $(KUBERNETES)/debian
+	cd $(KUBERNETES)/debian && $(call debian,etcd-server) && cp usr/bin/etcd ..
+
+# Unpacks a Debian package here without installing it.
+debian = { apt-get download -qq $(1) || { apt-get update -qq && apt-get download -qq $(1); }; } && dpkg-deb -x $(1)_*.deb .
 
 PROMTOOL := $(firstword $(shell command -v promtool) $(CURDIR)/.cache/prometheus/usr/bin/promtool)
 
@@ -55,7 +72,7 @@ test-alerts: $(PROMTOOL) ## Test the alert rules (Debian's prometheus package is
 
 $(CURDIR)/.cache/prometheus/usr/bin/promtool:
 	mkdir -p .cache/prometheus
-	cd .cache/prometheus && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg-deb -x prometheus_*.deb .
+	cd .cache/prometheus && $(call debian,prometheus)
 
 # One thread a package: the race detector of Go 1.26 crashes when two threads
 # run timers of one testing/synctest bubble. Short: fewer cut connections, and
@@ -132,6 +149,7 @@ binaries: go-version ## Build all binaries for each architecture into dist/
 	  GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w -X github.com/relaymesh/relaymesh/internal/run.release=$(VERSION)' -o dist/$$name-linux-$$arch ./cmd/$$name || exit 1; done; done
 
 deb: binaries ## Make the Debian packages in dist/
+	rm -f dist/*.deb
 	$(GO) run ./cmd/relaymesh man | gzip -9n > dist/relaymesh.1.gz
 	GOBIN=$(CURDIR)/.cache/bin $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 	for arch in $(ARCHES); do GOARCH=$$arch VERSION=$(VERSION) .cache/bin/nfpm package --config deploy/deb/nfpm.yaml --packager deb --target dist/ || exit 1; done
@@ -141,8 +159,25 @@ images: binaries ## Make OCI images of all binaries in dist/images, without a co
 	for name in $(BINARIES); do (cd tools/dist && $(GO) run . image ../../dist/images/$$name $$name $(foreach a,$(ARCHES),../../dist/$$name-linux-$a)) || exit 1; done
 
 dist: binaries deb images ## Make all that is released: binaries, packages, images, SPDX lists and checksums
+	rm -f dist/*.spdx.json
 	for file in dist/*-linux-*; do (cd tools/dist && $(GO) run . sbom ../../$$file) > $$file.spdx.json || exit 1; done
-	cd dist && sha256sum *-linux-* *.deb > SHA256SUMS
+	cd dist && sha256sum *-linux-* *.deb images/*/index.json > SHA256SUMS
+
+test-dist: dist ## Check what is released: the same bytes when made again, architectures, images, SPDX lists (3 minutes)
+	rm -rf .cache/dist && mv dist .cache/dist
+	$(MAKE) dist
+	diff -r .cache/dist dist
+	cd tools/dist && RELAYMESH_DIST=$(CURDIR)/dist $(GO) test -count=1 -v -run Release .
+
+QEMU := $(firstword $(shell command -v qemu-aarch64-static) $(CURDIR)/.cache/qemu/usr/bin/qemu-aarch64-static)
+
+test-deb: deb $(QEMU) ## Install, run, upgrade and purge the package on a fresh Debian (root, debootstrap, systemd-container; 3 minutes)
+	$(QEMU) dist/relaymesh-linux-arm64 --version
+	deploy/deb/test/run.sh dist/relaymesh_*_$(shell dpkg --print-architecture).deb
+
+$(CURDIR)/.cache/qemu/usr/bin/qemu-aarch64-static:
+	mkdir -p .cache/qemu
+	cd .cache/qemu && $(call debian,qemu-user-static)
 
 man: build ## Write the manual page bin/relaymesh.1
 	bin/relaymesh man > bin/relaymesh.1

@@ -80,8 +80,8 @@ func render(t *testing.T, dir string) (docs [][]byte, objects []object) {
 	return docs, objects
 }
 
-// served is the ha overlay with nodes that answer others.
-func served(t *testing.T) string {
+// withComponent is an overlay with a component.
+func withComponent(t *testing.T, overlay, component string) string {
 	t.Helper()
 	here, err := os.Getwd()
 	if err != nil {
@@ -92,7 +92,7 @@ func served(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "resources: [" + relative + "/overlays/ha]\ncomponents: [" + relative + "/components/dht-serve]\n"
+	text := "resources: [" + relative + "/overlays/" + overlay + "]\ncomponents: [" + relative + "/components/" + component + "]\n"
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,11 @@ func served(t *testing.T) string {
 }
 
 func overlays(t *testing.T) map[string]string {
-	return map[string]string{"single": "overlays/single", "ha": "overlays/ha", "ha with dht-serve": served(t)}
+	return map[string]string{
+		"single": "overlays/single", "single with console-token": withComponent(t, "single", "console-token"),
+		"ha": "overlays/ha", "ha with console-token": withComponent(t, "ha", "console-token"),
+		"ha with dht-serve": withComponent(t, "ha", "dht-serve"),
+	}
 }
 
 // module returns where a module lies.
@@ -225,7 +229,7 @@ func settings(objects []object, pod object) map[string]string {
 
 func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 	var cli struct{ config.Config }
-	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN"} // of relaymesh up
+	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_CONSOLE_TOKEN_FILE"} // of relaymesh up and console
 	for _, flag := range kong.Must(&cli).Model.Flags {
 		known = append(known, flag.Envs...)
 	}
@@ -241,8 +245,14 @@ func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 			if workload == "provision" {
 				continue
 			}
+			if file := env["RELAYMESH_CONSOLE_TOKEN_FILE"]; (file != "") != (strings.HasSuffix(overlay, "console-token") && (workload == "console" || workload == "relaymesh")) {
+				t.Errorf("%s: %s: the console's token is %q", overlay, workload, file)
+			}
 			if _, port, _ := strings.Cut(env["RELAYMESH_ADMIN"], ":"); port != "9464" || number(pod, "containers", 0, "ports", 0, "containerPort") != 9464 {
 				t.Errorf("%s: %s: the probes ask another port than %s", overlay, workload, env["RELAYMESH_ADMIN"])
+			}
+			if workload == "console" {
+				continue // it works on no messages
 			}
 			drain, err := time.ParseDuration(env["RELAYMESH_DRAIN"])
 			if err != nil {
@@ -262,15 +272,15 @@ func TestHAHasOneDeploymentPerStageAndWhatEachNeeds(t *testing.T) {
 	for _, o := range objects {
 		have[name(o)] = o
 	}
-	for _, stage := range events.Stages() {
-		for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy", "ScaledObject"} {
+	for _, stage := range append(events.Stages(), "console") {
+		for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy"} {
 			if have[kind+"/"+stage] == nil {
 				t.Errorf("no %s for %s", kind, stage)
 			}
 		}
 		deployment := have["Deployment/"+stage]
-		if at(deployment, "spec", "replicas") != nil {
-			t.Errorf("%s has replicas, which KEDA decides", stage)
+		if scaled := have["ScaledObject/"+stage] != nil; scaled != (stage != "console") || scaled != (at(deployment, "spec", "replicas") == nil) {
+			t.Errorf("%s: scaled by KEDA: %t, replicas: %v; want one of the two", stage, scaled, at(deployment, "spec", "replicas"))
 		}
 		if at(have["PodDisruptionBudget/"+stage], "spec", "maxUnavailable") != 1.0 {
 			t.Errorf("the budget of %s is not maxUnavailable: 1; with one replica minAvailable blocks drains", stage)
@@ -295,7 +305,7 @@ func TestHAHasOneDeploymentPerStageAndWhatEachNeeds(t *testing.T) {
 		for _, c := range list(deployment, "spec", "template", "spec", "topologySpreadConstraints") {
 			topologies[text(c, "topologyKey")] = true
 		}
-		if !topologies["topology.kubernetes.io/zone"] || !topologies["kubernetes.io/hostname"] {
+		if stage != "console" && (!topologies["topology.kubernetes.io/zone"] || !topologies["kubernetes.io/hostname"]) {
 			t.Errorf("%s is not spread over zones and nodes: %v", stage, topologies)
 		}
 		secret := text(deployment, "spec", "template", "spec", "volumes", 0, "secret", "secretName")
@@ -307,6 +317,36 @@ func TestHAHasOneDeploymentPerStageAndWhatEachNeeds(t *testing.T) {
 		if secret != "nats-"+stage {
 			t.Errorf("%s logs in to NATS with secret %q", stage, secret)
 		}
+	}
+}
+
+// The console is for operators only: nothing leads to it from outside, and who
+// reaches it inside is said.
+func TestNothingLeadsToTheConsoleFromOutside(t *testing.T) {
+	_, objects := render(t, "overlays/ha")
+	var services int
+	for _, o := range objects {
+		switch kind := text(o, "kind"); kind {
+		case "Ingress", "Gateway", "HTTPRoute":
+			t.Errorf("there is %s", name(o))
+		case "Service":
+			services++
+			if kind := text(o, "spec", "type"); kind != "" && kind != "ClusterIP" {
+				t.Errorf("%s is a %s", name(o), kind)
+			}
+			if text(o, "spec", "selector", "app.kubernetes.io/name") != "console" || text(o, "spec", "ports", 0, "targetPort") != "admin" {
+				t.Errorf("%s leads to %v", name(o), at(o, "spec"))
+			}
+		case "NetworkPolicy":
+			for _, rule := range list(o, "spec", "ingress") {
+				if len(list(rule, "from")) == 0 || len(list(rule, "ports")) == 0 {
+					t.Errorf("%s lets everybody in: %v", name(o), rule)
+				}
+			}
+		}
+	}
+	if services != 1 {
+		t.Errorf("%d services, want that of the console", services)
 	}
 }
 
