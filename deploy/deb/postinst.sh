@@ -3,4 +3,10 @@ set -e
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload
 fi
-echo "relaymesh: look at /etc/relaymesh/config.yaml, then: systemctl enable --now relaymesh"
+if [ -n "$2" ]; then # another version was there
+  if [ -d /run/systemd/system ]; then
+    systemctl try-restart relaymesh.service || true
+  fi
+else
+  echo "relaymesh: look at /etc/relaymesh/config.yaml, then: systemctl enable --now relaymesh"
+fi
