@@ -33,7 +33,7 @@ func IsPeer(name string) bool { return strings.HasPrefix(name, "/") }
 // whoever is answered from it does not disturb the stages.
 func (e *Env) Home() (net syncing.Relays, shut func()) {
 	own := newRelays(e.Config, e.relays.options)
-	return sides{own}, own.close
+	return newSides(own), own.close
 }
 
 // Allowed reports whether the operator lets us talk to a relay.

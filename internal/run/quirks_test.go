@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -24,14 +25,16 @@ import (
 //	NEG-ERROR for NEG-ERR, reasons that are no JSON   relay.TestNegentropyRefusals, TestSyncWithRelaysThatRefuseSessions
 //	messages of 1 MiB, 2 MiB in hex                   relay.TestNegentropyMessages
 //	hang up on more than 131,072 or 512,000 bytes     relay.TestNegentropyFrame, pair.TestMessagesLeaveRoomForTheFilter,
-//	                                                  negentropy.TestBridgeFindsEveryDifference, TestFiltersAreWithinWhatRelaysTake
+//	                                                  negentropy.TestBridgeFindsEveryDifference, TestFiltersAreWithinWhatRelaysTake,
+//	                                                  TestRelaysSayWhatTheyTake
 //	drop a session after 7 s, or before it is noted   pair.TestSessionsAreOpenedAgainAfterAPause, relay.TestNegentropySessionNotNoted
 //	refuse by NOTICE or CLOSED                        relay.TestNegentropyRefusals, TestSyncWithRelaysThatRefuseSessions
 //	too many results, blocked for other reasons       the same, relay.TestNegentropyOtherRefusals,
 //	                                                  pair.TestSyncInEveryDirectionWithEveryKindOfRelay, pair.TestSplitCoversTheWindow
 //	200 sessions or REQs per connection               relay.TestNegentropySlots
 //	want AUTH for some kinds                          relay.TestAuth, relay.TestABareChallengeIsAnsweredOnce
-//	lists of 2,047, limits in sessions, 100 ids       TestFiltersAreWithinWhatRelaysTake, syncing.TestChunksCoverEveryAuthorOnce
+//	lists of 2,047, limits in sessions, 100 ids       TestFiltersAreWithinWhatRelaysTake, TestSyncDividesALargeFilter,
+//	                                                  syncing.TestChunksCoverEveryAuthorOnce
 //	unsolicited EVENTs, sets larger than the filter   relay.TestNegentropyNoise, pair.TestListedButNotMatching
 //	show only the newest N in sessions                pair.TestSyncInEveryDirectionWithEveryKindOfRelay
 //	OPEN with arrays of filters, or five elements     homerelay.TestSessionForms
@@ -190,5 +193,71 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 	defer mu.Unlock()
 	if opened < 5 || asked < 3 {
 		t.Errorf("%d sessions, %d REQs of ids", opened, asked)
+	}
+}
+
+// A filter of 2,100 authors is asked for in parts in a single sync, too, and what
+// these come to is told as one.
+func TestSyncDividesALargeFilter(t *testing.T) {
+	all := signed()[:300]
+	a, b := startHome(t, all[:100]), startHome(t, all)
+	strict := startBetween(t, b, func(label, _ string, f events.Filter) (string, bool) {
+		if len(f.Authors) > 500 {
+			t.Errorf("%s: %d authors", label, len(f.Authors))
+		}
+		return "", false
+	})
+	var filter events.Filter
+	for _, e := range all {
+		filter.Authors = append(filter.Authors, e.PubKey)
+	}
+	for i := range 2100 {
+		filter.Authors = append(filter.Authors, fmt.Sprintf("%064x", i))
+	}
+	last := SyncFigures{}
+	result, err := Sync{A: a, B: strict, Filter: filter, Down: true, Up: true, Progress: func(f SyncFigures) {
+		if f.ToA < last.ToA || f.Passes < last.Passes {
+			t.Errorf("%+v comes after %+v", f, last)
+		}
+		last = f
+	}}.Run(t.Context())
+	if err != nil || !result.Complete || result.ToA != 200 || result.OnlyB != 200 || result.Windows < 5 || last.ToA != 200 {
+		t.Errorf("%v; %+v", err, result)
+	}
+	if !slices.Equal(idsAt(t, a), idsOf(all)) {
+		t.Error("they differ")
+	}
+}
+
+// What a relay says of its messages is asked for once, and nothing is no limit.
+func TestRelaysSayWhatTheyTake(t *testing.T) {
+	asked := 0
+	document := `{"limitation":{"max_message_length":20200}}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		fmt.Fprint(w, document)
+	}))
+	defer server.Close()
+	url := "ws" + strings.TrimPrefix(server.URL, "http")
+	at := newRelays(config.Config{Only: []string{url}}, relay.Options{AllowPrivate: true})
+	defer at.close()
+	s := newSides(at)
+	for range 2 {
+		if n := s.Accepts(t.Context(), url); n != 10_000 {
+			t.Errorf("it takes %d bytes before hex", n)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	if n := s.limits.get(url, time.Now().Add(limitFor), func() int { return 5 }); n != 5 {
+		t.Errorf("after a while it still takes %d bytes", n)
+	}
+	document = `{}`
+	if n := newSides(at).Accepts(t.Context(), url); n != 0 {
+		t.Errorf("it says nothing, and takes %d bytes", n)
+	}
+	if n := s.Accepts(t.Context(), "ws://127.0.0.1:1"); n != 0 || asked != 2 {
+		t.Errorf("a relay that is not to be talked to takes %d bytes", n)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -130,7 +132,13 @@ func passing(err error) error {
 }
 
 // sides are the relays as the sides of syncs.
-type sides struct{ relays }
+type sides struct {
+	relays
+
+	limits *limits
+}
+
+func newSides(r relays) sides { return sides{r, &limits{of: map[string]limit{}}} }
 
 func (s sides) at(url string) (side, error) {
 	pool, err := s.pool(url)
@@ -182,4 +190,51 @@ func (s sides) Negentropy(ctx context.Context, url string, filter events.Filter,
 		return nil, nil, err
 	}
 	return at.Open(ctx, filter, first)
+}
+
+// Accepts returns the largest negentropy message that a relay says it takes.
+func (s sides) Accepts(ctx context.Context, url string) int {
+	pool, err := s.pool(url)
+	if err != nil {
+		return 0
+	}
+	return s.limits.get(url, time.Now(), func() int { return accepts(ctx, pool, url) })
+}
+
+const (
+	// limitFor is how long a relay's word about its limits stands: a relay is
+	// synced many times a day.
+	limitFor = 6 * time.Hour
+	// maxLimits bounds how many relays' words are kept.
+	maxLimits = 10_000
+)
+
+// limits are what relays have said of the messages that they take, or that they
+// did not say anything.
+type limits struct {
+	mu sync.Mutex
+	of map[string]limit // by URL
+}
+
+type limit struct {
+	size  int
+	until time.Time
+}
+
+// get returns what a relay has said, which ask finds out.
+func (l *limits) get(url string, now time.Time, ask func() int) int {
+	l.mu.Lock()
+	known := l.of[url]
+	l.mu.Unlock()
+	if now.Before(known.until) {
+		return known.size
+	}
+	known = limit{ask(), now.Add(limitFor)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.of) >= maxLimits {
+		clear(l.of)
+	}
+	l.of[url] = known
+	return known.size
 }

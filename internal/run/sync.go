@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -63,11 +64,11 @@ const infoTimeout = 3 * time.Second
 // Run syncs until it is done or ctx ends. The result is right after an error,
 // too, as far as it goes.
 func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
-	options := relay.Options{AllowPrivate: true, Log: s.Log}
+	dialling := relay.Options{AllowPrivate: true, Log: s.Log}
 	if s.Key != nil {
-		options.Auth = s.Key.SignEvent
+		dialling.Auth = s.Key.SignEvent
 	}
-	pool := relay.NewPool(options)
+	pool := relay.NewPool(dialling)
 	defer pool.Close()
 	var direction pair.Direction
 	if s.Down {
@@ -107,26 +108,54 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 		}
 	}
 	asking.Wait()
-	r, err := pair.Sync(ctx, sides[0], sides[1], s.Filter, pair.Options{
-		Direction: direction, UploadPrivate: s.UploadPrivate, Progress: s.Progress,
-	})
-	result.SyncFigures, result.Complete, result.Why, result.Left = r.Figures, r.Complete, r.Why, r.Left
+	options := pair.Options{Direction: direction, UploadPrivate: s.UploadPrivate}
+	result.Complete = true
+	for _, filter := range pair.Divide(s.Filter) {
+		done := result.SyncFigures
+		if s.Progress != nil {
+			options.Progress = func(f SyncFigures) { s.Progress(done.Plus(f)) }
+		}
+		r, err := pair.Sync(ctx, sides[0], sides[1], filter, options)
+		result.add(r, names)
+		if err != nil {
+			return result, err
+		}
+	}
+	return result, nil
+}
+
+// maxRefusals is how many refusals a SyncResult lists.
+const maxRefusals = 1000
+
+// add adds what a part of the sync came to.
+func (s *SyncResult) add(r pair.Result, names [2]string) {
+	s.SyncFigures = s.Plus(r.Figures)
+	s.Complete = s.Complete && r.Complete
+	s.Why = cmp.Or(s.Why, r.Why)
+	s.Left += r.Left
 	for _, x := range r.Refusals {
 		if x.Cause != pair.ByRules {
-			result.NotOurs++
+			s.NotOurs++
 		}
-		result.Refusals = append(result.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Why})
+		if len(s.Refusals) < maxRefusals {
+			s.Refusals = append(s.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Why})
+		}
 	}
-	return result, err
 }
 
 // remote makes a side of a relay.
 func remote(ctx context.Context, pool *relay.Pool, url string) pair.Side {
-	s := pair.Side{Relay: side{pool, url}, Name: url}
+	return pair.Side{Relay: side{pool, url}, Name: url, Accepts: accepts(ctx, pool, url)}
+}
+
+// accepts asks a relay for the largest negentropy message that it takes, and
+// returns 0 if it does not say.
+func accepts(ctx context.Context, pool *relay.Pool, url string) int {
 	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
 	defer cancel()
-	if info, err := pool.FetchInfo(ctx, url); err == nil {
-		s.Accepts = max(info.NegentropyFrame(), negentropy.MinFrameLimit)
+	info, err := pool.FetchInfo(ctx, url)
+	if err != nil || info.Limitation.MaxMessageLength == 0 {
+		return 0
 	}
-	return s
+	return max(info.NegentropyFrame(), negentropy.MinFrameLimit)
 }

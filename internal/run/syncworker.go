@@ -73,7 +73,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	s := &syncing.Stage{
 		Rules:   rules.of,
 		Refused: refused, Gone: relay.NewLocal(e.relays.home, e.Config.Relay).Gone,
-		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: sides{e.relays},
+		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: newSides(e.relays),
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker), Observe: e.observeSyncs(),
 		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(),

@@ -194,9 +194,11 @@ type remote struct {
 	refuse     func(e events.Event) string
 	silent     bool // gives no NIP-11 document
 	restricted bool // serves members only
+	accepts    int  // what it says of the negentropy messages that it takes
 	cuts       int  // how often its subscribers were cut off
 
 	queries, sessions, probes int
+	longest                   int            // negentropy message
 	times                     []time.Time    // of queries and sessions
 	asked                     map[string]int // how often an event was asked for by id
 
@@ -409,14 +411,24 @@ func (r *relays) Negentropy(ctx context.Context, url string, f events.Filter, fi
 		}
 		items = append(items, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
 	}
-	s := session{negentropy.NewReconciler(negentropy.NewVector(items), negentropy.Options{})}
+	s := session{negentropy.NewReconciler(negentropy.NewVector(items), negentropy.Options{}), r, x}
 	answer, err := s.Exchange(ctx, first)
 	return s, answer, err
 }
 
-type session struct{ responder *negentropy.Reconciler }
+// Accepts is what the relay says of the messages that it takes.
+func (r *relays) Accepts(_ context.Context, url string) int { return r.seen(url).accepts }
+
+type session struct {
+	responder *negentropy.Reconciler
+	relays    *relays
+	at        *remote
+}
 
 func (s session) Exchange(_ context.Context, msg []byte) ([]byte, error) {
+	s.relays.mu.Lock()
+	s.at.longest = max(s.at.longest, len(msg))
+	s.relays.mu.Unlock()
 	answer, err := s.responder.Respond(msg)
 	return bytes.Clone(answer), err
 }

@@ -423,3 +423,32 @@ func TestALongSyncIsNoFailure(t *testing.T) {
 		w.noLetters()
 	})
 }
+
+// A relay is sent no longer messages than it says it takes.
+func TestARelayWithASmallMessageLimit(t *testing.T) {
+	inWorld(t, func(w *world) {
+		alice := user(w.T, "alice")
+		urls := []string{relayURL(1), home}
+		list := w.holds(relayURL(1), alice, 900, 60)
+		w.relays.set(home, func(x *remote) { // it lacks every third, all over
+			for i, e := range list {
+				if i%3 > 0 {
+					x.events = append(x.events, e)
+				}
+			}
+		})
+		for _, url := range urls {
+			w.relays.set(url, func(x *remote) { x.accepts = 4500 })
+		}
+		w.ingest(nil)
+		w.syncworker(nil)
+		w.discover(relayURL(1), alice)
+		time.Sleep(time.Hour)
+		w.complete("with small messages", list)
+		for _, url := range urls {
+			if n := w.relays.seen(url).longest; n == 0 || n > 4500 {
+				w.Errorf("%s is sent %d bytes", url, n)
+			}
+		}
+	})
+}

@@ -7,9 +7,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// maxAuthors is how many authors one filter names: some relays refuse more.
-const maxAuthors = 500
-
 // chunks narrows a filter to authors, in filters of at most maxAuthors. No
 // authors are no filters, and not one that matches everybody.
 func chunks(f events.Filter, authors []string) []events.Filter {

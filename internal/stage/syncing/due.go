@@ -206,11 +206,12 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 	if err != nil {
 		return result, done, err
 	}
+	local, remote := s.sides(ctx, url, timing)
 	for _, j := range list {
 		if turn != nil && slices.Contains(turn.Done, j.key()) {
 			continue
 		}
-		if err := s.syncJob(ctx, url, j, known, timing, &result); err != nil {
+		if err := s.syncJob(ctx, local, remote, j, known, &result); err != nil {
 			return result, done, err
 		}
 		done++

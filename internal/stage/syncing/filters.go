@@ -10,6 +10,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
+// maxAuthors is how many authors one filter names.
+const maxAuthors = pair.MaxNamed
+
 // Rule says what is synced with a relay.
 type Rule struct {
 	Direction pair.Direction
@@ -53,10 +56,8 @@ func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, 
 		case r.Writers:
 			filters = chunks(r.Filter, writers)
 		case !r.Named && len(writers) == 0:
-		case len(r.Filter.Authors) > maxAuthors:
-			filters = chunks(r.Filter, r.Filter.Authors)
 		default:
-			filters = []events.Filter{r.Filter}
+			filters = pair.Divide(r.Filter)
 		}
 		if r.Mentions {
 			filters = append(filters, mentions(r.Filter, readers)...)

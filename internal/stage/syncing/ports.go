@@ -38,6 +38,9 @@ type Relays interface {
 	// and returns the answer. The error is ErrNoNegentropy if the relay
 	// refuses such sessions.
 	Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (Session, []byte, error)
+	// Accepts returns the largest negentropy message that the relay says it
+	// takes, in bytes before hex, and 0 if it says nothing.
+	Accepts(ctx context.Context, url string) int
 }
 
 // Update is one item of a live subscription: an event, or the mark.

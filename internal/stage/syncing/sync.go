@@ -9,15 +9,25 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
+
+// sides are the local relay and another one as the sides of a sync.
+func (s *Stage) sides(ctx context.Context, url string, timing *latency) (local, remote pair.Side) {
+	local = pair.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local, Accepts: s.Net.Accepts(ctx, s.Local)}
+	remote = pair.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
+	if doc, _, err := s.Relays.Get(ctx, events.RelayKey(url)); err == nil && doc.Hornets != nil {
+		remote.Accepts = negentropy.MinFrameLimit // it may be compared by libp2p, with small messages
+		remote.Answers = remote.Accepts
+	} else {
+		remote.Accepts = s.Net.Accepts(ctx, url)
+	}
+	return local, remote
+}
 
 // syncJob makes the local relay complete for one filter, or the other relay, or
 // both, and adds to the figures, also when it fails.
-func (s *Stage) syncJob(ctx context.Context, url string, j job, known *memory, timing *latency, result *events.SyncFinished) error {
-	local := pair.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local}
-	remote := pair.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
-	remote.Accepts = s.frames(ctx, url)
-	remote.Answers = remote.Accepts
+func (s *Stage) syncJob(ctx context.Context, local, remote pair.Side, j job, known *memory, result *events.SyncFinished) error {
 	r, err := pair.Sync(ctx, local, remote, j.filter, pair.Options{
 		Direction: j.direction,
 		Refused:   known.has,

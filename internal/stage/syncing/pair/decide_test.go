@@ -2,6 +2,9 @@ package pair
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -57,5 +60,37 @@ func TestReasonsAreBounded(t *testing.T) {
 	}
 	if _, _, ok := k.refused(negentropy.SideA, negentropy.ID{}); ok {
 		t.Error("the sides are mixed up")
+	}
+}
+
+func TestDividedFiltersCoverTheFilter(t *testing.T) {
+	names := func(n int) (list []string) {
+		for i := range n {
+			list = append(list, fmt.Sprintf("%05d", (i*7)%n))
+		}
+		return list
+	}
+	small := events.Filter{Kinds: []int{1}, Authors: names(MaxNamed), IDs: names(2)}
+	if got := Divide(small); len(got) != 1 || !reflect.DeepEqual(got[0], small) {
+		t.Errorf("a small filter becomes %d", len(got))
+	}
+	f := events.Filter{Kinds: []int{1}, Since: 7, Authors: append(names(601), "00000"), IDs: names(503)}
+	before := slices.Clone(f.Authors)
+	parts, pairs := Divide(f), map[[2]string]int{}
+	for _, p := range parts {
+		if len(p.Authors) > MaxNamed || len(p.IDs) > MaxNamed || p.Since != 7 || len(p.Kinds) != 1 {
+			t.Errorf("%d authors, %d ids, since %d", len(p.Authors), len(p.IDs), p.Since)
+		}
+		for _, a := range p.Authors {
+			for _, id := range p.IDs {
+				pairs[[2]string{a, id}]++
+			}
+		}
+	}
+	if len(parts) != 4 || len(pairs) != 601*503 || slices.Max(slices.Collect(maps.Values(pairs))) != 1 {
+		t.Errorf("%d parts of %d pairs", len(parts), len(pairs))
+	}
+	if !slices.Equal(f.Authors, before) {
+		t.Error("the filter itself is changed")
 	}
 }

@@ -94,6 +94,23 @@ func (f *Figures) to(s negentropy.Side) *int {
 	return &f.ToB
 }
 
+// Plus returns the figures of two syncs together.
+func (f Figures) Plus(g Figures) Figures {
+	f.OnlyA += g.OnlyA
+	f.OnlyB += g.OnlyB
+	f.ToA += g.ToA
+	f.ToB += g.ToB
+	f.Refused += g.Refused
+	f.Undelivered += g.Undelivered
+	f.HeldBack += g.HeldBack
+	f.Messages += g.Messages
+	f.NegBytes += g.NegBytes
+	f.EventBytes += g.EventBytes
+	f.Passes += g.Passes
+	f.Windows += g.Windows
+	return f
+}
+
 // Refusal is an event that one side lacks and cannot be given.
 type Refusal struct {
 	ID negentropy.ID
