@@ -10,27 +10,35 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 var (
 	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	inlineFlag = regexp.MustCompile("`--([a-z0-9-]+)[^`]*`")
 	shellWord  = regexp.MustCompile(`'[^']*'|\S+`)
 )
 
+// documentation lists its pages.
+func documentation(t *testing.T) []string {
+	t.Helper()
+	pages := []string{"../../README.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/relays/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: no pages: %v", pattern, err)
+		}
+		pages = append(pages, found...)
+	}
+	return pages
+}
+
 // The commands that the documentation shows are ones that can be given: no
-// flag is misspelt or gone. That they do what they say is for other tests.
+// flag is misspelt or gone. make test-docs runs them.
 func TestCommandsInTheDocumentationExist(t *testing.T) {
-	pages, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	relays, err := filepath.Glob("../../docs/relays/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	commands := 0
-	for _, page := range append(append(pages, relays...), "../../README.md") {
+	for _, page := range documentation(t) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -60,6 +68,37 @@ func TestCommandsInTheDocumentationExist(t *testing.T) {
 	}
 	if commands < 15 {
 		t.Errorf("found only %d commands", commands)
+	}
+}
+
+// A flag that a sentence names is one of some command.
+func TestFlagsInTheDocumentationExist(t *testing.T) {
+	flags := map[string]bool{"help": true}
+	visit := func(app *kong.Application) {
+		_ = kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
+			if flag, ok := node.(*kong.Flag); ok {
+				flags[flag.Name] = true
+			}
+			return next(nil)
+		})
+	}
+	visit(kong.Must(&cli{}, kong.Vars{"version": ""}).Model)
+	visit(kong.Must(&struct{ config.Config }{}, run.Sources()...).Model)
+	named := 0
+	for _, page := range documentation(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range inlineFlag.FindAllSubmatch(text, -1) {
+			named++
+			if !flags[string(found[1])] {
+				t.Errorf("%s: no command has --%s", page, found[1])
+			}
+		}
+	}
+	if named < 40 {
+		t.Errorf("found only %d flags", named)
 	}
 }
 

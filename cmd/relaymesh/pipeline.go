@@ -56,7 +56,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		log.InfoContext(ctx, "provisioned", "changes", len(changes))
 	}
 	for _, change := range changes {
-		log.Debug("provisioned", "change", change.Done())
+		log.DebugContext(ctx, "provisioned", "change", change.Done())
 	}
 	pages, err := c.console(js, log)
 	if err != nil {

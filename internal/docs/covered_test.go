@@ -27,7 +27,6 @@ var elsewhere = []struct {
 	{"sysctl ", "sets what the kernel does for the whole machine", "nothing", nil},
 	{"nft ", "changes the machine's firewall", "nothing", nil},
 	{"nats account backup", "is a program of others, whose flags are not ours", "nothing", nil},
-	{"strfry sync", "is named for comparison only", "nothing", nil},
 	{"go build -tags scionic ./cmd/fetcher", "takes a minute", "make test-interop", builds},
 }
 
