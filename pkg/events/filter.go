@@ -111,7 +111,7 @@ func (f *Filter) Match(e *Event) bool {
 		return false
 	}
 	for name, values := range f.Tags {
-		if !slices.ContainsFunc(e.Tags, func(t Tag) bool { return t[0] == name && slices.Contains(values, t.At(1)) }) {
+		if !slices.ContainsFunc(e.Tags, func(t Tag) bool { return t.At(0) == name && slices.Contains(values, t.At(1)) }) {
 			return false
 		}
 	}
