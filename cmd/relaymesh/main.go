@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -111,16 +112,21 @@ func wantsJSON(ctx *kong.Context) bool {
 // complain says on stderr why a command failed; with --json as an object whose
 // fields are stable.
 func complain(stderr io.Writer, asJSON bool, code int, err error) {
+	why := nsec.ReplaceAllString(err.Error(), "nsec1…")
 	if !asJSON {
-		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
+		fmt.Fprintf(stderr, "relaymesh: %s\n", why)
 		return
 	}
 	_ = json.NewEncoder(stderr).Encode(struct {
 		Type string `json:"message_type"`
 		Code int    `json:"code"`
 		Why  string `json:"error"`
-	}{"exit_error", code, err.Error()}) // nobody is left to tell
+	}{"exit_error", code, why}) // nobody is left to tell
 }
+
+// nsec is a secret key where a public one or a note belongs: errors repeat what
+// was given, and reach logs.
+var nsec = regexp.MustCompile(`(?i)nsec1[02-9ac-hj-np-z]{10,}`)
 
 // help is kong's, with the exit codes at the end of every page; a command that
 // has some of its own says so itself.

@@ -124,6 +124,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, errors.New("--fetch-thread-depth, --fetch-thread-count: must not be negative"))
 	}
 	errs = append(errs, c.checkPolicy()...)
+	errs = append(errs, c.NATSAuth.Validate(), namesFile("--nsec-file", c.NsecFile), namesFile("--p2p-key-file", c.P2P.KeyFile))
 	errs = append(errs, c.Sync.validate())
 	if c.P2P.Listen != "" {
 		if _, err := netip.ParseAddrPort(c.P2P.Listen); err != nil {

@@ -47,6 +47,9 @@ func ParseSecret(s string) (*SecretKey, error) {
 
 // ReadSecretFile reads a secret key from the first line of a file.
 func ReadSecretFile(path string) (*SecretKey, error) {
+	if _, err := ParseSecret(path); err == nil {
+		return nil, errors.New("secret key file: this is a secret key, and not the name of a file that holds one")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("secret key file: %w", err)

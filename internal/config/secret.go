@@ -1,0 +1,24 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Validate refuses a secret where the name of a file is wanted; kong calls it
+// after parsing.
+func (a NATSAuth) Validate() error {
+	return errors.Join(namesFile("--nats-creds", a.NATSCreds), namesFile("--nats-key", a.NATSKey))
+}
+
+// namesFile refuses what is a secret itself, without repeating it: as a name of a
+// file it would reach logs, and a file would be made by that name.
+func namesFile(flag, path string) error {
+	for _, prefix := range []string{"nsec1", "SU", "-----BEGIN"} {
+		if strings.HasPrefix(path, prefix) && len(path) > 50 {
+			return fmt.Errorf("%s: this is a secret, and not the name of a file that holds it; it may stand in your shell's history now", flag)
+		}
+	}
+	return nil
+}
