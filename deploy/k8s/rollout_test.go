@@ -66,6 +66,9 @@ accessModes: [ReadWriteOnce], hostPath: {path: /nowhere}, persistentVolumeReclai
 
 func testHA(t *testing.T, c *controlPlane) {
 	c.apply(t, "overlays/ha")
+	for _, user := range append(events.Stages(), "console", "operator") { // the fake nodes mount nothing
+		c.kubectl(t, nil, "create", "secret", "generic", "nats-"+user, "--namespace=relaymesh", "--from-literal=seed=of-the-test")
+	}
 	c.rolledOut(t, "deployment")
 	c.kubectl(t, nil, "wait", "--namespace=relaymesh", "--for=condition=Complete", "job/provision", "--timeout=3m")
 }

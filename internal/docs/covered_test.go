@@ -23,7 +23,7 @@ var elsewhere = []struct {
 	{"make ", "takes minutes, or runs these tests", ".ci/run, or nothing but who wants to measure", makeTarget},
 	{"kubectl apply -k ", "needs a cluster", "make test-k8s", kustomizes},
 	{"kubectl create secret generic nats-", "needs a cluster", "make test-k8s", secretIsMounted},
-	{"systemctl enable --now relaymesh", "changes the machine", "make deb", unitIsPackaged},
+	{"systemctl enable --now relaymesh", "changes the machine", "make test-deb", unitIsPackaged},
 	{"sysctl ", "sets what the kernel does for the whole machine", "nothing", nil},
 	{"nft ", "changes the machine's firewall", "nothing", nil},
 	{"nats account backup", "is a program of others, whose flags are not ours", "nothing", nil},
