@@ -125,6 +125,11 @@ func PermissionsOf(name string) (Permissions, bool) {
 		}
 	}
 	allow(a.outputs...)
+	for _, c := range Consumers() { // to see how many messages wait
+		if s := streamNamed(c.Stream); s.MaxWaiting > 0 && slices.ContainsFunc(a.outputs, func(out string) bool { return slices.Contains(s.Subjects, out) }) {
+			allow("$JS.API.CONSUMER.INFO." + c.Stream + "." + c.Name)
+		}
+	}
 	allow(a.calls...)
 	for _, subject := range a.schedules { // each is compared with the stored one
 		stream, schedule := streamOf(subject), PrefixSchedule+subject
@@ -184,6 +189,11 @@ func consolePermissions() Permissions {
 	}
 	slices.Sort(publish)
 	return Permissions{Publish: publish, Subscribe: []string{InboxPrefix(RoleConsole) + ".>"}}
+}
+
+func streamNamed(name string) Stream {
+	list := Streams()
+	return list[slices.IndexFunc(list, func(s Stream) bool { return s.Name == name })]
 }
 
 // streamOf names the stream that takes a pattern of subjects.

@@ -21,7 +21,17 @@ type Stream struct {
 	// schedule.> subjects.
 	Schedules bool
 	MaxAge    time.Duration // 0 is for ever
-	MaxBytes  int64         // 0 is unbounded
+	// MaxBytes bounds what the stream holds. A full queue takes nothing new, and
+	// who publishes waits, but a message may still replace the one of its subject;
+	// of the other streams the oldest messages go.
+	MaxBytes int64
+	// MaxWaiting bounds the messages that wait for a worker where MaxBytes is 0:
+	// in queues that hold schedules, which are knowledge and no work. The server
+	// refuses nothing on any stream with schedules, so there the publishers keep
+	// to the bounds; they look once a second.
+	MaxWaiting int
+	// Why is the reason for the bound.
+	Why string
 	// Dedupe is the window of Nats-Msg-Id deduplication.
 	Dedupe time.Duration
 }
@@ -92,62 +102,74 @@ func Streams() []Stream {
 		{
 			Name: StreamIntake, Doc: "what relays publish, before ingest has looked at it",
 			Subjects: []string{SubjectEventReceived, SubjectAuthorSeen, SubjectRelayListSigned, SubjectRelayDiscovered, SubjectNoteMissing},
-			Queue:    true, MaxBytes: 4 << 30, Dedupe: dedupeWindow,
+			Queue:    true, Dedupe: dedupeWindow,
+			MaxBytes: 4 << 30, Why: "some four million events: an hour of a thousand a second",
 		},
 		{
 			Name: StreamAuthor, Doc: "authors whose list is to be looked up",
 			Subjects: []string{AuthorSeenSubject("*"), PrefixSchedule + AuthorSeenSubject("*")},
 			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			MaxWaiting: 1_000_000, Why: "300 MB; one message per author",
 		},
 		{
 			Name: StreamRelayList, Doc: "records that are to be put on the DHT",
 			Subjects: []string{RelayListSignedSubject("*")},
 			Queue:    true, Coalesce: true, Dedupe: dedupeWindow,
+			MaxBytes: 512 << 20, Why: "250,000 records of 2 KB; one message per record",
 		},
 		{
 			Name: StreamRelay, Doc: "relays where authors write",
 			Subjects: []string{RelayDiscoveredSubject("*")},
 			Queue:    true, Coalesce: true, Dedupe: dedupeWindow,
+			MaxBytes: 128 << 20, Why: "300,000 relays, many times those of the world; one message per relay",
 		},
 		{
 			Name: StreamNote, Doc: "notes that the local relay lacks",
 			Subjects: []string{NoteMissingSubject("*")},
 			Queue:    true, Once: true, MaxAge: 7 * 24 * time.Hour, Dedupe: dedupeWindow,
+			MaxBytes: 512 << 20, Why: "a million notes; what is older than a week is looked for when something refers to it again",
 		},
 		{
 			Name: StreamRecordDue, Doc: "keyspace slices whose records are to be refreshed",
 			Subjects: []string{RecordDueSubject("*"), PrefixSchedule + RecordDueSubject("*")},
 			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			MaxWaiting: 256, Why: "one message per slice, and there are no more",
 		},
 		{
 			Name: StreamSyncDue, Doc: "relays that are to be synced",
 			Subjects: []string{SyncDueSubject("*"), PrefixSchedule + SyncDueSubject("*")},
 			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			MaxWaiting: 100_000, Why: "30 MB; one message per relay",
 		},
 		{
 			Name: StreamLive, Doc: "relays to which a live subscription is held, or waits for a worker",
 			Subjects: []string{LiveDueSubject("*")},
 			Queue:    true, Once: true, Dedupe: dedupeWindow,
+			MaxBytes: 32 << 20, Why: "100,000 relays; one message per relay",
 		},
 		{
 			Name: StreamRetry, Doc: "messages that wait for minutes or hours before their next attempt",
 			Subjects: []string{prefixRetry + "*.*", PrefixSchedule + prefixRetry + "*.*"},
 			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			MaxBytes: 1 << 30, Why: "a quarter of what waits for its first attempt",
 		},
 		{
 			Name: StreamOutcome, Doc: "what happened, for relays, the console and anyone",
 			Subjects: []string{SubjectRecordPublished, SubjectRecordResolved, SubjectSyncFinished, SubjectNoteFound, SubjectNoteLost, SubjectDAGWanted},
-			MaxAge:   time.Hour, MaxBytes: 256 << 20, Dedupe: dedupeWindow,
+			MaxAge:   time.Hour, Dedupe: dedupeWindow,
+			MaxBytes: 256 << 20, Why: "news, not work",
 		},
 		{
 			Name: StreamDLQ, Doc: "dead letters, with the reason",
 			Subjects: []string{DLQSubject("*")},
-			MaxAge:   30 * 24 * time.Hour, MaxBytes: 1 << 30, Dedupe: dedupeWindow,
+			MaxAge:   30 * 24 * time.Hour, Dedupe: dedupeWindow,
+			MaxBytes: 1 << 30, Why: "anyone can have invalid messages put here, and must not stop the pipeline by that",
 		},
 		{
 			Name: StreamAdvisories, Doc: "the server's word that a message was delivered too often",
 			Subjects: []string{AdvisoryMaxDeliveries + ".>"},
-			MaxAge:   7 * 24 * time.Hour, MaxBytes: 64 << 20, Dedupe: dedupeWindow,
+			MaxAge:   7 * 24 * time.Hour, Dedupe: dedupeWindow,
+			MaxBytes: 64 << 20, Why: "300,000 messages that their workers did not survive",
 		},
 	}
 }

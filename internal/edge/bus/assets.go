@@ -55,19 +55,21 @@ func streamConfig(c jetstream.StreamConfig, s events.Stream, replicas int) jetst
 	case s.Once:
 		c.Retention, c.Discard, c.DiscardNewPerSubject, c.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, jetstream.DiscardNew, true, 1
 	case s.Coalesce:
-		c.Retention, c.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, 1
+		c.Retention, c.Discard, c.MaxMsgsPerSubject = jetstream.WorkQueuePolicy, jetstream.DiscardNew, 1
 	case s.Queue:
-		// A full queue refuses new work, which its publisher is told, instead
-		// of silently dropping work that it has accepted.
 		c.Retention, c.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
-	}
-	if s.Schedules {
-		c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = true, true, false
 	}
 	c.MaxAge, c.Duplicates = s.MaxAge, s.Dedupe
 	c.MaxBytes = -1
 	if s.MaxBytes > 0 {
 		c.MaxBytes = s.MaxBytes
+	}
+	// A full queue refuses new work, which its publisher is told, instead of
+	// silently dropping work that it has accepted. The server cannot do that where
+	// there are schedules: there the publishers keep to the bound.
+	if s.Schedules {
+		c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = true, true, false
+		c.Discard, c.MaxBytes = jetstream.DiscardOld, -1
 	}
 	// Lets a worker read one stored schedule with a permission for just its
 	// subject.

@@ -47,6 +47,9 @@ type Bus struct {
 	metrics *metrics
 	router  *message.Router
 	work    []work
+	levels  *levels
+	// stopping is closed when Run's context has ended.
+	stopping chan struct{}
 }
 
 // work is one consumer with what handles its messages.
@@ -75,7 +78,7 @@ func New(js jetstream.JetStream, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bus{js: js, options: o, log: log, metrics: metrics, router: router}
+	b := &Bus{js: js, options: o, log: log, metrics: metrics, router: router, levels: newLevels(), stopping: make(chan struct{})}
 	if o.Registerer != nil {
 		if _, err := register(o.Registerer, newLag(b), nil); err != nil {
 			return nil, fmt.Errorf("register bus metrics: %w", err)
@@ -100,6 +103,7 @@ func (b *Bus) Running() <-chan struct{} { return b.router.Running() }
 func (b *Bus) Run(ctx context.Context) error {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	defer context.AfterFunc(ctx, func() { close(b.stopping) })()
 	for _, w := range append(b.work, b.upkeep()...) {
 		// Bound before the router starts: it cannot undo a partial start.
 		c, err := b.js.Consumer(ctx, w.consumer.Stream, w.consumer.Name)

@@ -11,6 +11,7 @@ type metrics struct {
 	handled     *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	deadLetters *prometheus.CounterVec
+	blocked     *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -28,6 +29,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "relaymesh_bus_dead_letters_total",
 			Help: "Messages that became dead letters.",
 		}, []string{"stage"}),
+		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "relaymesh_bus_blocked_publishes",
+			Help: "Publishes that wait because a queue is full.",
+		}, []string{"stage", "stream"}),
 	}
 	if r == nil {
 		return m, nil
@@ -36,6 +41,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.handled, err = register(r, m.handled, err)
 	m.seconds, err = register(r, m.seconds, err)
 	m.deadLetters, err = register(r, m.deadLetters, err)
+	m.blocked, err = register(r, m.blocked, err)
 	if err != nil {
 		return nil, fmt.Errorf("register bus metrics: %w", err)
 	}

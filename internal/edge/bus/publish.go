@@ -41,10 +41,8 @@ func (b *Bus) publishAll(ctx context.Context, correlation string, outputs []even
 }
 
 func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Output) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
 	if out.Cron != "" {
-		return schedule(ctx, b.js, out)
+		return b.patiently(ctx, events.PrefixSchedule+out.Subject, func(ctx context.Context) error { return schedule(ctx, b.js, out) })
 	}
 	msg := nats.NewMsg(out.Subject)
 	msg.Data = out.Data
@@ -57,10 +55,12 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Out
 	if id == "" {
 		id = contentID(b.options.Stage, out.Subject, out.Data)
 	}
-	if err := b.store(ctx, msg, id); err != nil && !alreadyQueued(err) {
-		return fmt.Errorf("publish %s: %w", out.Subject, err)
-	}
-	return nil
+	return b.patiently(ctx, out.Subject, func(ctx context.Context) error {
+		if err := b.store(ctx, msg, id); err != nil && !alreadyQueued(err) {
+			return fmt.Errorf("publish %s: %w", out.Subject, err)
+		}
+		return nil
+	})
 }
 
 // betweenTries is how long to wait for a stream that has no leader now, or is

@@ -61,25 +61,6 @@ func TestANoteIsQueuedOnceWhileOutstanding(t *testing.T) {
 	})
 }
 
-// A full queue answers with the same error code as "already queued".
-func TestAFullQueueIsAnError(t *testing.T) {
-	inWorld(t, func(w *world) {
-		s, err := w.js.Stream(context.Background(), events.StreamNote)
-		if err != nil {
-			w.Fatal(err)
-		}
-		c := s.CachedInfo().Config
-		c.MaxBytes = 1000
-		if _, err := w.js.UpdateStream(context.Background(), c); err != nil {
-			w.Fatal(err)
-		}
-		err = w.source().Publish(context.Background(), events.Output{Subject: events.NoteMissingSubject("a"), Data: make([]byte, 2000)})
-		if err == nil {
-			w.Error("publishing into a full queue succeeded")
-		}
-	})
-}
-
 func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.source()

@@ -32,6 +32,10 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 	if d.history != "" {
 		msg.Header.Set(headerHistory, d.history)
 	}
+	stream, _, _ := streamOf(target)
+	if err := b.look(ctx, stream); err != nil {
+		return err
+	}
 	if _, err := b.js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("publish %s: %w", msg.Subject, err)
 	}

@@ -65,13 +65,13 @@ func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) er
 // if that is not there.
 func storedSchedule(ctx context.Context, js jetstream.JetStream, out events.Output) (jetstream.Stream, *jetstream.RawStreamMsg, error) {
 	subject := events.PrefixSchedule + out.Subject
-	name, ok := streamOf(subject)
+	spec, _, ok := streamOf(subject)
 	if !ok {
 		return nil, nil, fmt.Errorf("schedule %s: no stream takes it", subject)
 	}
-	stream, err := js.Stream(ctx, name)
+	stream, err := js.Stream(ctx, spec.Name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("schedule %s: stream %s: %w", subject, name, err)
+		return nil, nil, fmt.Errorf("schedule %s: stream %s: %w", subject, spec.Name, err)
 	}
 	stored, err := stream.GetLastMsgForSubject(ctx, subject)
 	if err != nil {
@@ -96,16 +96,20 @@ func unschedule(ctx context.Context, stream jetstream.Stream, stored *jetstream.
 	return nil
 }
 
-// streamOf names the stream of the contract that stores a subject.
-func streamOf(subject string) (string, bool) {
-	for _, s := range events.Streams() {
+// contract are the streams, which every publish looks at.
+var contract = events.Streams()
+
+// streamOf returns the stream of the contract that stores a subject, and which
+// of its patterns matches.
+func streamOf(subject string) (s events.Stream, pattern string, ok bool) {
+	for _, s := range contract {
 		for _, pattern := range s.Subjects {
 			if matches(pattern, subject) {
-				return s.Name, true
+				return s, pattern, true
 			}
 		}
 	}
-	return "", false
+	return events.Stream{}, "", false
 }
 
 // matches reports whether a NATS subject matches a pattern with the wildcards

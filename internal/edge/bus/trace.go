@@ -3,7 +3,6 @@ package bus
 import (
 	"cmp"
 	"context"
-	"strings"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -155,12 +154,6 @@ func (d *delivery) end(v events.Verdict) {
 
 // familyOf is the subject with its key, if it has one, replaced by *.
 func familyOf(subject string) string {
-	for _, s := range events.Streams() {
-		for _, pattern := range s.Subjects {
-			if matches(pattern, subject) {
-				return pattern
-			}
-		}
-	}
-	return strings.SplitN(subject, ".", 2)[0] + ".>"
+	_, pattern, _ := streamOf(subject)
+	return cmp.Or(pattern, "unknown")
 }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -76,9 +77,13 @@ func (b *Bus) settle(d *delivery) {
 	defer d.end(verdict)
 
 	_, retry := verdict.RetryAfter()
-	if retry && d.message.Context().Err() != nil {
+	switch {
+	case retry && d.message.Context().Err() != nil, errors.Is(d.failed, errStopping):
 		// Cut short by a shutdown, which is no fault of the message.
 		b.report(d, d.raw.Nak())
+		return
+	case full(d.failed):
+		b.putOff(ctx, d)
 		return
 	}
 	f, wait, reason := decide(verdict, d.Attempt, rand.Float64())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
@@ -24,7 +25,10 @@ type world struct {
 	server *natsd.Server
 	js     jetstream.JetStream
 	start  time.Time
-	traces trace.TracerProvider // of the workers that start from now on; may be nil
+	mu     sync.Mutex
+	// Of the workers that start from now on; may be nil.
+	traces  trace.TracerProvider
+	metrics prometheus.Registerer
 }
 
 func inWorld(t *testing.T, test func(w *world)) {
@@ -62,7 +66,7 @@ type handlers map[string]events.Handler
 func (w *world) work(stage string, hs handlers) *worker {
 	w.Helper()
 	js := natstest.Connect(w.T, w.server)
-	b, err := bus.New(js, bus.Options{Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second, Traces: w.traces})
+	b, err := bus.New(js, bus.Options{Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second, Traces: w.traces, Registerer: w.metrics})
 	if err != nil {
 		w.Fatal(err)
 	}
