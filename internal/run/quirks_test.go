@@ -250,14 +250,19 @@ func TestRelaysSayWhatTheyTake(t *testing.T) {
 	if asked != 1 {
 		t.Errorf("asked %d times", asked)
 	}
-	if n := s.limits.get(url, time.Now().Add(limitFor), func() int { return 5 }); n != 5 {
+	if n := s.limits.get(url, time.Now().Add(limitFor), func() (int, error) { return 5, nil }); n != 5 {
 		t.Errorf("after a while it still takes %d bytes", n)
 	}
-	document = `{}`
-	if n := newSides(at).Accepts(t.Context(), url); n != 0 {
-		t.Errorf("it says nothing, and takes %d bytes", n)
+	other := newSides(at)
+	for _, document = range []string{"no document", `{}`, `{"limitation":{"max_message_length":1}}`} {
+		if n := other.Accepts(t.Context(), url); n != 0 {
+			t.Errorf("it says nothing, and takes %d bytes", n)
+		}
 	}
-	if n := s.Accepts(t.Context(), "ws://127.0.0.1:1"); n != 0 || asked != 2 {
+	if asked != 3 {
+		t.Errorf("asked %d times more, want 2: until it answers", asked-1)
+	}
+	if n := s.Accepts(t.Context(), "ws://127.0.0.1:1"); n != 0 || asked != 3 {
 		t.Errorf("a relay that is not to be talked to takes %d bytes", n)
 	}
 }

@@ -198,7 +198,7 @@ func (s sides) Accepts(ctx context.Context, url string) int {
 	if err != nil {
 		return 0
 	}
-	return s.limits.get(url, time.Now(), func() int { return accepts(ctx, pool, url) })
+	return s.limits.get(url, time.Now(), func() (int, error) { return accepts(ctx, pool, url) })
 }
 
 const (
@@ -209,8 +209,7 @@ const (
 	maxLimits = 10_000
 )
 
-// limits are what relays have said of the messages that they take, or that they
-// did not say anything.
+// limits are what relays have said of the messages that they take.
 type limits struct {
 	mu sync.Mutex
 	of map[string]limit // by URL
@@ -221,15 +220,20 @@ type limit struct {
 	until time.Time
 }
 
-// get returns what a relay has said, which ask finds out.
-func (l *limits) get(url string, now time.Time, ask func() int) int {
+// get returns what a relay has said, which ask finds out: 0 if it did not say, or
+// did not answer, and then it is asked again the next time.
+func (l *limits) get(url string, now time.Time, ask func() (int, error)) int {
 	l.mu.Lock()
 	known := l.of[url]
 	l.mu.Unlock()
 	if now.Before(known.until) {
 		return known.size
 	}
-	known = limit{ask(), now.Add(limitFor)}
+	size, err := ask()
+	if err != nil {
+		return 0
+	}
+	known = limit{size, now.Add(limitFor)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.of) >= maxLimits {

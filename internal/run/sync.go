@@ -145,17 +145,18 @@ func (s *SyncResult) add(r pair.Result, names [2]string) {
 
 // remote makes a side of a relay.
 func remote(ctx context.Context, pool *relay.Pool, url string) pair.Side {
-	return pair.Side{Relay: side{pool, url}, Name: url, Accepts: accepts(ctx, pool, url)}
+	size, _ := accepts(ctx, pool, url)
+	return pair.Side{Relay: side{pool, url}, Name: url, Accepts: size}
 }
 
 // accepts asks a relay for the largest negentropy message that it takes, and
 // returns 0 if it does not say.
-func accepts(ctx context.Context, pool *relay.Pool, url string) int {
+func accepts(ctx context.Context, pool *relay.Pool, url string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
 	defer cancel()
 	info, err := pool.FetchInfo(ctx, url)
 	if err != nil || info.Limitation.MaxMessageLength == 0 {
-		return 0
+		return 0, err
 	}
-	return max(info.NegentropyFrame(), negentropy.MinFrameLimit)
+	return max(info.NegentropyFrame(), negentropy.MinFrameLimit), nil
 }
