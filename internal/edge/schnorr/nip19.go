@@ -65,7 +65,7 @@ func pointer(prefix string, raw []byte) (n events.NoteMissing, err error) {
 		if len(raw) < 2 || len(raw) < 2+int(raw[1]) {
 			return n, fmt.Errorf("%s: cut off", prefix)
 		}
-		value := raw[2 : 2+raw[1]]
+		value := raw[2 : 2+int(raw[1])]
 		switch raw[0] {
 		case tlvSpecial:
 			special = append([]byte{}, value...) // not nil: a d tag may be empty

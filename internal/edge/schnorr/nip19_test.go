@@ -71,6 +71,7 @@ func TestParseNote(t *testing.T) {
 func FuzzParseNote(f *testing.F) {
 	f.Add("nevent", []byte{0, 1, 1, 2, 0})
 	f.Add("naddr", []byte{3, 4, 0, 0, 0, 1})
+	f.Add("nevent", append([]byte{1, 255}, make([]byte, 255)...)) // a length that once did not fit
 	f.Fuzz(func(_ *testing.T, prefix string, raw []byte) {
 		_, _ = pointer(prefix, raw) // must not panic
 		_, _ = ParseNote(prefix)
