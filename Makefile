@@ -19,8 +19,8 @@ build: go-version ## Build all binaries into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(BINARIES))
 
-up: build ## Run the whole pipeline on this machine, with a relay of its own (Ctrl-C stops it)
-	bin/relaymesh up --data .data
+up: build ## Run the whole pipeline on this machine, with a relay of its own and the console on http://127.0.0.1:9464 (Ctrl-C stops it)
+	bin/relaymesh up --data .data --admin 127.0.0.1:9464
 
 demo: build ## Show in a small world on loopback what relaymesh promises
 	bin/relaymesh demo --events $(EVENTS)
@@ -39,8 +39,8 @@ chaos: build ## Break a fleet of processes under load for DURATION (10m): kill, 
 DURATION ?= 10m
 SEED     ?= 0
 
-test-permissions: go-version ## Run each stage once without each of its NATS permissions, which must fail
-	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim
+test-permissions: go-version ## Run each stage and the console once without each of their NATS permissions, which must fail
+	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim ./internal/edge/console
 
 test-docs: build ## Run every command that README.md and docs/ show, in a small world on loopback
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -tags docs -vet=off -count=1 ./internal/docs
@@ -50,6 +50,22 @@ test-backpressure: go-version ## Stop whoever takes from each queue in turn whil
 
 test-manifests: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
 	cd deploy/k8s && $(GO) test -mod=mod -count=1 . # the main module may need more than go.mod says here
+
+CONSOLE_TEST = $(GO) -C internal/edge/console/browsertest test -mod=mod -vet=off -count=1
+AXE          = $(CURDIR)/.cache/axe/node_modules/axe-core/axe.min.js
+CHROMIUM    := $(or $(shell command -v chromium),/usr/bin/chromium)
+
+test-console: build $(CHROMIUM) $(AXE) ## Look at the console in Chromium (installed from Debian if it is missing), and check it with axe
+	RELAYMESH_BIN=$(CURDIR)/bin RELAYMESH_AXE=$(AXE) $(CONSOLE_TEST) .
+
+screenshots: build $(CHROMIUM) ## Take the pictures of the console that the documentation shows
+	RELAYMESH_BIN=$(CURDIR)/bin RELAYMESH_SCREENSHOTS=$(CURDIR)/docs/img $(CONSOLE_TEST) -run Screenshots .
+
+$(CHROMIUM):
+	apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }
+
+$(AXE):
+	npm install --silent --no-audit --no-fund --prefix .cache/axe axe-core@4.14.1
 
 KUBERNETES := $(CURDIR)/.cache/kubernetes
 

@@ -47,5 +47,8 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 	return c.pipeline(ctx, log, func(relayURL, natsURL string) {
 		run.Notify(ctx)
 		fmt.Fprintf(o.err, "relaymesh is up: relay %s, NATS %s, data %s\n", relayURL, natsURL, c.Data)
+		if c.Admin != "" {
+			fmt.Fprintf(o.err, "its console is at http://%s/\n", c.Admin)
+		}
 	})
 }

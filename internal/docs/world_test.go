@@ -120,6 +120,8 @@ func (w *world) setup(e *testscript.Env) error {
 		"wss://relay.example.com", one,
 		"wss://other.example.org", other,
 		"127.0.0.1:4222", natsAddr,
+		"127.0.0.1:9464", free(t),
+		"127.0.0.1:9465", free(t),
 		"/var/lib/", filepath.Join(e.WorkDir, "var/lib") + "/",
 		"/usr/local/bin/", w.bin + "/",
 		"npub1…", npub,
@@ -131,12 +133,13 @@ func (w *world) setup(e *testscript.Env) error {
 	e.Values[placesKey{}] = strings.NewReplacer(places...)
 	e.Values[testKey{}] = t
 
-	names := []string{"PATH", "HOME", "TMPDIR", "RELAYMESH_NATS"}
+	names := []string{"PATH", "HOME", "TMPDIR", "RELAYMESH_NATS", "RELAYMESH_DATA", "RELAYMESH_ADMIN"}
 	for name, value := range map[string]string{
 		"PATH":     strings.Join([]string{w.bin, w.tools, e.WorkDir, e.Getenv("PATH")}, string(filepath.ListSeparator)),
 		"NATS_URL": "nats://" + natsAddr, "NATS": "nats://" + natsAddr,
 		"KEY": hex.EncodeToString(key.Public().(ed25519.PublicKey)), "NOTE": thread[1].ID, "ROOT": thread[0].ID, "PUBLISHED": one + `\n` + other,
 		"RELAYMESH_NATS_LISTEN":   natsAddr,
+		"RELAYMESH_RELAY_ADDR":    "127.0.0.1:0",
 		"RELAYMESH_ALLOW_PRIVATE": "true",
 		"RELAYMESH_DHT_LISTEN":    "127.0.0.1:0",
 		"RELAYMESH_DHT_BOOTSTRAP": strings.Join(w.dht.Bootstrap(), ","),

@@ -241,7 +241,7 @@ func (c *Console) recent(ctx context.Context, q query) ([]Outcome, error) {
 	if last > maxOutcomes {
 		from = last - maxOutcomes
 	}
-	messages, err := batch(ctx, c.js, events.StreamOutcome, from, maxOutcomes)
+	messages, err := batch(ctx, c.js, events.StreamOutcome, ">", from, maxOutcomes)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -126,20 +125,12 @@ func newest(ctx context.Context, js jetstream.JetStream, stage string, before ui
 
 // between reads the dead letters from low to before, oldest first.
 func between(ctx context.Context, js jetstream.JetStream, subject string, low, before uint64) (list []Letter, bad []string, err error) {
-	for low < before {
-		messages, err := jetstreamext.GetBatch(ctx, js, events.StreamDLQ, lettersWindow, jetstreamext.GetBatchSeq(low),
-			jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(maxBatch))
-		if err != nil {
-			return nil, nil, fmt.Errorf("read dead letters: %w", err)
+	for low < before && len(list)+len(bad) < lettersWindow {
+		messages, err := batch(ctx, js, events.StreamDLQ, subject, low, lettersWindow)
+		if err != nil || len(messages) == 0 {
+			return list, bad, err
 		}
-		from := low
-		for m, err := range messages {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				return list, bad, nil
-			}
-			if err != nil {
-				return nil, nil, fmt.Errorf("read dead letters: %w", err)
-			}
+		for _, m := range messages {
 			if low = m.Sequence + 1; m.Sequence >= before {
 				return list, bad, nil
 			}
@@ -149,9 +140,6 @@ func between(ctx context.Context, js jetstream.JetStream, subject string, low, b
 				continue
 			}
 			list = append(list, letterOf(m.Sequence, letter))
-		}
-		if low == from || len(list)+len(bad) >= lettersWindow {
-			return list, bad, nil
 		}
 	}
 	return list, bad, nil
@@ -242,7 +230,7 @@ func (c *Console) doAct(r *http.Request) (d done, err error) {
 	} else if err != nil {
 		return d, err
 	}
-	c.log.InfoContext(r.Context(), "console: dead letter "+name, "seq", letter.Seq, "stage", letter.Stage, "subject", letter.Subject, "from", r.RemoteAddr)
+	c.log.InfoContext(r.Context(), "console: a dead letter was settled", "path", r.URL.Path, "stage", letter.Stage, "subject", letter.Subject, "addr", r.RemoteAddr)
 	return done{letter.Seq, name}, nil
 }
 

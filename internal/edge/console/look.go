@@ -16,19 +16,20 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// batch reads at most limit messages of a stream from a sequence on, oldest
-// first.
-func batch(ctx context.Context, js jetstream.JetStream, stream string, from uint64, limit int) (list []*jetstream.RawStreamMsg, err error) {
-	messages, err := jetstreamext.GetBatch(ctx, js, stream, limit, jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(maxBatch))
+// batch reads at most limit messages of a stream whose subjects match, from a
+// sequence on, oldest first; fewer if they are large.
+func batch(ctx context.Context, js jetstream.JetStream, stream, subject string, from uint64, limit int) (list []*jetstream.RawStreamMsg, err error) {
+	messages, err := jetstreamext.GetBatch(ctx, js, stream, limit,
+		jetstreamext.GetBatchSeq(max(1, from)), jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(maxBatch))
 	if err != nil {
-		return nil, fmt.Errorf("read stream %s: %w", stream, err)
+		return nil, fmt.Errorf("read %s of stream %s: %w", subject, stream, err)
 	}
 	for m, err := range messages {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read stream %s: %w", stream, err)
+			return nil, fmt.Errorf("read %s of stream %s: %w", subject, stream, err)
 		}
 		list = append(list, m)
 	}
@@ -41,21 +42,12 @@ const maxBatch = 4 << 20
 // waitingLater counts the messages of a stage that wait for the time of their
 // next attempt.
 func waitingLater(ctx context.Context, js jetstream.JetStream, stage string) (uint64, error) {
-	messages, err := jetstreamext.GetBatch(ctx, js, events.StreamRetry, 1, jetstreamext.GetBatchSubject(events.PrefixSchedule+events.RetrySubjects(stage)))
-	if err != nil {
-		return 0, fmt.Errorf("count what %s does later: %w", stage, err)
+	first, err := batch(ctx, js, events.StreamRetry, events.PrefixSchedule+events.RetrySubjects(stage), 1, 1)
+	if err != nil || len(first) == 0 {
+		return 0, err
 	}
-	for m, err := range messages {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
-		if err != nil {
-			return 0, fmt.Errorf("count what %s does later: %w", stage, err)
-		}
-		more, err := strconv.ParseUint(m.Header.Get("Nats-Num-Pending"), 10, 64)
-		return more + 1, err
-	}
-	return 0, nil
+	more, err := strconv.ParseUint(first[0].Header.Get("Nats-Num-Pending"), 10, 64)
+	return more + 1, err
 }
 
 // lastOf looks for the newest message of a stream whose subject matches, and

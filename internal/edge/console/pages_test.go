@@ -144,7 +144,7 @@ func TestListsComeInPages(t *testing.T) {
 	if len(second.Relays) != 20 || second.Next != 0 {
 		t.Errorf("the second page has %d relays and goes on at %d", len(second.Relays), second.Next)
 	}
-	if page := w.page("/relays"); !strings.Contains(page, fmt.Sprintf(`href="?from=%d"`, first.Next)) {
+	if page := w.page("/relays"); !strings.Contains(page, fmt.Sprintf(`href="/relays?from=%d"`, first.Next)) {
 		t.Error("the page has no link to the next one")
 	}
 }

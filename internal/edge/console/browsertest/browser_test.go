@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,7 @@ type how struct {
 	width, height int
 	dark          bool
 	noScript      bool
+	quiet         bool // complaints are expected
 }
 
 // open opens a tab on a path, and fails the test if the browser complains
@@ -88,14 +90,21 @@ func open(t *testing.T, path string, h how) *page {
 			if err != nil {
 				return
 			}
+			if h.quiet || strings.HasSuffix(m.URL, refusedQuery) {
+				continue
+			}
 			if m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning || m.Type == chromedp.ConsoleException {
-				t.Errorf("%s: the browser says: %s (%s)", path, m.Text, m.URL)
+				t.Errorf("the browser says: %s (%s)", m.Text, m.URL)
 			}
 		}
 	}()
 	p.visit(path)
 	return p
 }
+
+// refusedQuery ends the address of a page that is answered with an error, which
+// browsers tell.
+const refusedQuery = "?q=nonsense"
 
 // call makes a step of a command of the protocol.
 func call[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
@@ -114,7 +123,10 @@ func (p *page) do(steps ...chromedp.Action[chromedp.Void]) {
 
 func (p *page) visit(path string) {
 	p.Helper()
-	p.do(chromedp.Navigate(theWorld.console + path))
+	if strings.HasPrefix(path, "/") {
+		path = theWorld.console + path
+	}
+	p.do(chromedp.Navigate(path))
 }
 
 // eval runs an expression in the page.

@@ -2,7 +2,13 @@ package browsertest
 
 import (
 	"context"
+	"io"
+	"log"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"testing"
 	"time"
 
@@ -43,4 +49,51 @@ func randomID() string {
 		id[i] = digits[rand.IntN(len(digits))]
 	}
 	return string(id)
+}
+
+// What a user publishes at the relay shows in the figures and in the charts of
+// a page that was opened before, without loading it again.
+func TestFiguresComeLive(t *testing.T) {
+	p := open(t, "/", how{})
+	p.wait("document.getElementById('asof').textContent === 'live'")
+	eval[bool](p, "window.theSamePage = true")
+	authors := "[...document.querySelectorAll('.known dt')].find(e => e.textContent === 'authors').nextElementSibling.textContent.replace(/\\D/g, '')"
+	before := eval[string](p, authors)
+	trickle(t)
+	p.wait("Number(" + authors + ") > " + before)
+	p.wait("Number(document.getElementById('ingest').dataset.rate) > 0")
+	p.wait("document.querySelectorAll('#chart-ingest canvas').length === 1")
+	if !eval[bool](p, "window.theSamePage === true") {
+		t.Error("the page was loaded again")
+	}
+	// The chart is drawn, and in the colours of the scheme.
+	painted := `(() => { const c = document.querySelector('#chart-ingest canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
+		const colours = new Set(); for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) colours.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]); return [...colours].join(' ') })()`
+	p.wait("(" + painted + ").split(' ').includes('74,59,208')") // --rate
+}
+
+// A console that goes away is said to, and found again when it is back.
+func TestThePageSaysWhetherItIsLive(t *testing.T) {
+	behind, err := url.Parse(theWorld.console)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(at string) (addr string, stop func()) {
+		var listener net.Listener
+		if err := until(t.Context(), func() (err error) { listener, err = net.Listen("tcp", at); return err }); err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: httputil.NewSingleHostReverseProxy(behind), ErrorLog: log.New(io.Discard, "", 0)}
+		go func() { _ = server.Serve(listener) }()
+		return listener.Addr().String(), func() { _ = server.Close() }
+	}
+	addr, stop := serve("127.0.0.1:0")
+	const says = "document.getElementById('asof').textContent"
+	p := open(t, "http://"+addr+"/", how{quiet: true})
+	p.wait(says + " === 'live'")
+	stop()
+	p.wait(says + ".startsWith('connecting')")
+	_, stop = serve(addr)
+	t.Cleanup(stop)
+	p.wait(says + " === 'live'")
 }

@@ -35,14 +35,17 @@ func TestScreenshots(t *testing.T) {
 		{"console-pipeline", "/", how{width: 1360, height: 640}, true},
 		{"console-pipeline-dark", "/", how{width: 1360, height: 640, dark: true}, true},
 		{"console-narrow", "/", how{width: 400, height: 860}, true},
-		{"console-relays", "/relays", how{width: 1360, height: 420}, false},
-		{"console-search", author, how{width: 1360, height: 640}, false},
+		{"console-relays", "/relays", how{width: 1360, height: 520}, false},
+		{"console-search", author, how{width: 1360, height: 700}, false},
 		{"console-letters", "/letters", how{width: 1360, height: 420}, false},
 	} {
 		p := open(t, shot.path, shot.how)
+		if shot.path == "/letters" {
+			p.logIn()
+		}
 		if shot.live {
 			p.wait("document.getElementById('asof').textContent === 'live'")
-			time.Sleep(25 * time.Second) // the charts need something to show
+			time.Sleep(20 * time.Second) // the charts need something to show
 		}
 		r, err := chromedp.Run(p.ctx, chromedp.Action[cdppage.CaptureScreenshotResult](func(ctx context.Context, target *chromedp.Target) (cdppage.CaptureScreenshotResult, error) {
 			return cdp.Call(ctx, target, cdppage.CaptureScreenshot, cdppage.CaptureScreenshotParams{Format: "png"})

@@ -133,7 +133,7 @@ func (w *world) fill(ctx context.Context, list []events.Event, now int64) (err e
 			return err
 		}
 	}
-	for i, url := range append(w.others, "wss://relay.example.com", "wss://nostr.example.org/inbox") {
+	for i, url := range append(w.others, "ws://127.0.0.1:9") {
 		var authors []string
 		for j, e := range list {
 			if j%5 == i {

@@ -1,0 +1,134 @@
+package browsertest
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+)
+
+// paths are all pages; those that need the token redirect or refuse without.
+func paths(t *testing.T) []string {
+	t.Helper()
+	letters := ask[struct {
+		Letters []struct {
+			Seq uint64 `json:"seq"`
+		} `json:"letters"`
+	}](t, theWorld, "/letters").Letters
+	if len(letters) == 0 {
+		t.Fatal("there are no dead letters")
+	}
+	return []string{
+		"/", "/relays", "/records", "/letters", fmt.Sprint("/letters/", letters[0].Seq), "/login", "/search?q=" + theWorld.alice.PublicKey(),
+		"/search?q=" + theWorld.others[0], "/search", "/search" + refusedQuery,
+	}
+}
+
+func TestNoPageScrollsSideways(t *testing.T) {
+	p := open(t, "/", how{width: 400, height: 800})
+	for _, path := range paths(t) {
+		p.visit(path)
+		if wide := eval[int](p, "document.documentElement.scrollWidth"); wide > 400 {
+			t.Errorf("%s is %d pixels wide of 400", path, wide)
+		}
+	}
+}
+
+// Axe finds no serious or critical fault in any page, light, dark or narrow.
+func TestPagesAreAccessible(t *testing.T) {
+	axe, err := os.ReadFile(os.Getenv("RELAYMESH_AXE"))
+	if err != nil {
+		t.Fatalf("axe-core is missing; make test-console installs it: %v", err)
+	}
+	const check = `axe.run(document).then(r => r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical')
+		.map(v => v.id + ' (' + v.help + '): ' + v.nodes.map(n => n.html.slice(0, 200)).join(' | ')).join('\n'))`
+	for name, h := range map[string]how{"light": {}, "dark": {dark: true}, "narrow": {width: 400, height: 800}} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, "/", h)
+			for _, path := range paths(t) {
+				p.visit(path)
+				eval[bool](p, string(axe)+";true")
+				if faults := eval[string](p, check); faults != "" {
+					t.Errorf("%s: %s", path, faults)
+				}
+			}
+			eval[bool](p, "document.querySelector('.search input').removeAttribute('aria-label'), document.querySelector('.search input').removeAttribute('placeholder'), true")
+			if !strings.Contains(eval[string](p, check), "label") {
+				t.Error("axe does not find a field without a label")
+			}
+		})
+	}
+}
+
+// Everything can be reached by the keyboard, in the order in which it stands,
+// and one sees where one is.
+func TestTheKeyboardReachesEverything(t *testing.T) {
+	p := open(t, "/letters", how{})
+	var got []string
+	for range 12 {
+		p.do(chromedp.KeyEvent(kb.Tab))
+		got = append(got, eval[string](p, "document.activeElement.textContent.trim() || document.activeElement.name"))
+		if !eval[bool](p, "getComputedStyle(document.activeElement).outlineStyle === 'solid' && document.activeElement.getBoundingClientRect().left >= 0") {
+			t.Errorf("one does not see that %q has the focus", got[len(got)-1])
+		}
+	}
+	want := []string{"Skip to the content", "relaymesh", "Pipeline", "Relays", "Records", "Dead letters", "q", "Search", "Log in", "all stages", "ingest", "dhtworker"}
+	if !slices.Equal(got, want) {
+		t.Errorf("tab goes through %q, want %q", got, want)
+	}
+	p.visit("/letters")
+	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
+	p.wait("document.activeElement.id === 'main'")
+}
+
+func TestSearchFindsAnAuthor(t *testing.T) {
+	npub, err := schnorr.EncodeNpub(theWorld.alice.PublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, "/", how{})
+	p.do(chromedp.SendKeys(chromedp.CSS("input[name=q]"), npub+kb.Enter))
+	p.do(chromedp.WaitVisible(chromedp.CSS("h1 .query")))
+	for _, want := range []string{npub, theWorld.others[0], "the author's own word", "next look-up of the list", "of 12 nodes"} {
+		if !strings.Contains(p.text(), want) {
+			t.Errorf("the page does not say %q: %s", want, p.text())
+		}
+	}
+}
+
+func TestPagesAreUsefulWithoutJavaScript(t *testing.T) {
+	p := open(t, "/", how{noScript: true})
+	for path, want := range map[string]string{
+		"/": "author.seen", "/relays": theWorld.others[0], "/records": "nodes", "/letters": "event.received", "/search?q=" + theWorld.alice.PublicKey(): "npub1",
+	} {
+		p.visit(path)
+		text := p.visible()
+		if !strings.Contains(text, want) {
+			t.Errorf("%s does not say %q: %s", path, want, text)
+		}
+	}
+}
+
+// A page in the browser cannot be made to run what a stranger wrote.
+func TestTheServerSaysWhatPagesMayDo(t *testing.T) {
+	resp, err := http.Get(theWorld.console + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("the policy is %q", csp)
+	}
+	p := open(t, "/letters", how{quiet: true})
+	eval[bool](p, "(() => { const s = document.createElement('script'); s.textContent = 'window.owned = true'; document.body.append(s); return true })()")
+	if eval[bool](p, "window.owned === true") {
+		t.Error("an inline script has run")
+	}
+}
