@@ -77,8 +77,13 @@ func (f *fleet) checkDHT(ctx context.Context, l *ledger, v *verdict) error {
 	if err != nil {
 		return err
 	}
+	reader, err := f.newReader(ctx)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
 	for author, at := range l.lists {
-		got, err := f.lookup(ctx, at.item)
+		got, err := lookup(ctx, reader, at.item)
 		if err != nil {
 			return fmt.Errorf("read the DHT: %w", err)
 		}

@@ -56,7 +56,6 @@ type fleet struct {
 	natsURL string
 
 	pool   *relay.Pool
-	reader *mainline.Node
 	nc     *nats.Conn // of the account of the pipeline
 	system *nats.Conn
 	js     jetstream.JetStream
@@ -216,20 +215,22 @@ func (f *fleet) connect(ctx context.Context) error {
 		}
 	}
 	var dial net.Dialer
-	err = until(ctx, func() error {
+	return until(ctx, func() error {
 		c, err := dial.DialContext(ctx, "tcp", f.bootstrap())
 		if err == nil {
 			err = c.Close()
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	f.reader, err = mainline.Start(ctx, mainline.Config{
-		Addr: f.network.ip(1) + ":0", Bootstrap: []string{f.bootstrap()}, ReadOnly: true, AllowPrivate: true, Rate: -1, PerAddress: -1, Log: quiet,
+}
+
+// newReader starts a DHT node of a stranger's, who has no memory of faults. The
+// caller closes it.
+func (f *fleet) newReader(ctx context.Context) (*mainline.Node, error) {
+	return mainline.Start(ctx, mainline.Config{
+		Addr: f.network.ip(1) + ":0", Bootstrap: []string{f.bootstrap()}, ReadOnly: true, AllowPrivate: true, Rate: -1, PerAddress: -1,
+		Log: slog.New(slog.DiscardHandler),
 	})
-	return err
 }
 
 // provision makes streams and buckets, once the cluster has a leader.
@@ -258,9 +259,6 @@ func (f *fleet) close() {
 	}
 	if f.pool != nil {
 		f.pool.Close()
-	}
-	if f.reader != nil {
-		_ = f.reader.Close()
 	}
 	for _, nc := range []*nats.Conn{f.nc, f.system} {
 		if nc != nil {

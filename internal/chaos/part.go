@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -125,11 +127,22 @@ func (p *part) fill() error {
 		return err
 	}
 	defer f.Close()
-	free := int64(disk.Bavail) * disk.Bsize
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, free); err != nil { //nolint:gosec // a file descriptor
-		return fmt.Errorf("fill %s with %d bytes: %w", p.dir, free, err)
+	const chunk = 4 << 10
+	if free := int64(disk.Bavail)*disk.Bsize - 1<<20; free > 0 { // it is being written to meanwhile
+		if err := unix.Fallocate(int(f.Fd()), 0, 0, free); err != nil { //nolint:gosec // a file descriptor
+			return fmt.Errorf("fill %s with %d bytes: %w", p.dir, free, err)
+		}
+		if _, err := f.Seek(free, io.SeekStart); err != nil {
+			return err
+		}
 	}
-	return nil
+	for {
+		if _, err := f.Write(make([]byte, chunk)); errors.Is(err, unix.ENOSPC) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("fill %s: %w", p.dir, err)
+		}
+	}
 }
 
 // empty makes room again.

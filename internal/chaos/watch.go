@@ -58,15 +58,24 @@ func (f *fleet) lookHome(ctx context.Context, l *ledger) {
 
 // lookDHT reads the lists that were signed.
 func (f *fleet) lookDHT(ctx context.Context, l *ledger) {
-	group, ctx := errgroup.WithContext(ctx)
+	items := l.unread()
+	if len(items) == 0 {
+		return
+	}
+	reader, err := f.newReader(ctx)
+	if err != nil {
+		return // another time
+	}
+	defer reader.Close()
+	var group errgroup.Group
 	group.SetLimit(lookups)
 	n := 0
-	for author, item := range l.unread() {
+	for author, item := range items {
 		if n++; n > perLook {
 			break
 		}
 		group.Go(func() error {
-			if got, err := f.lookup(ctx, item); err == nil && got != nil {
+			if got, err := lookup(ctx, reader, item); err == nil && got != nil {
 				l.read(author, got)
 			}
 			return nil // another time
@@ -76,8 +85,8 @@ func (f *fleet) lookDHT(ctx context.Context, l *ledger) {
 }
 
 // lookup reads the item that is on the DHT in the place of another.
-func (f *fleet) lookup(ctx context.Context, like bep44.Item) (*bep44.Item, error) {
-	got, err := f.reader.Get(ctx, like.Target(), like.Salt, mainline.GetOptions{})
+func lookup(ctx context.Context, reader *mainline.Node, like bep44.Item) (*bep44.Item, error) {
+	got, err := reader.Get(ctx, like.Target(), like.Salt, mainline.GetOptions{})
 	return got.Item, err
 }
 

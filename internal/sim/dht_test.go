@@ -354,3 +354,36 @@ func TestADeadRelayThatManyListsNameIsProbedLessAndLess(t *testing.T) {
 		w.noLetters()
 	})
 }
+
+// In a cluster a copy of KV may answer that does not have yet what was written
+// before the wake-up was sent.
+func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.dhtworker(nil)
+		alice := user(w.T, "alice")
+		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
+		target := stage.TargetHex(l.Item)
+		record := events.Record{PubKey: alice.PublicKey()}
+		stage.SetItem(&record, old.Item)
+		put(w, events.BucketRecords, events.RecordKey(target), record)
+		w.send(events.RelayListSignedSubject(target), events.Encode(events.RelayListSigned{Seq: 100}))
+		w.send(events.AuthorSeenSubject(alice.PublicKey()), events.Encode(events.AuthorSeen{PubKey: alice.PublicKey()}))
+		time.Sleep(4 * time.Second)
+		if n := len(w.dht.putsOf(target)); n != 0 {
+			w.Errorf("a record that is older than the message says was put %d times", n)
+		}
+		stage.SetItem(&record, l.Item)
+		put(w, events.BucketRecords, events.RecordKey(target), record)
+		put(w, events.BucketAuthors, alice.PublicKey(), events.Author{})
+		time.Sleep(time.Minute)
+		if n := len(w.dht.putsOf(target)); n != 1 {
+			w.Errorf("the record was put %d times, want once", n)
+		}
+		w.noLetters()
+		w.send(events.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))
+		time.Sleep(5 * time.Minute)
+		if n := len(w.letters()); n != 1 {
+			w.Errorf("%d dead letters about an author who never appears, want 1", n)
+		}
+	})
+}

@@ -158,12 +158,30 @@ func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
 	return nil
 }
 
-// relent makes the lookup ask all that it has passed over, because too few others answered: those that were silent before (perhaps it
-// was our own network that failed) and those that only one answer names.
+// passedOver returns how many nodes that are nearer than the k nearest that answered were silent, now or before. With fewer than
+// k, whoever asks the k nearest nodes still meets one of those that answered here. With more it is our own network, not they,
+// that fails or lately failed: an item that is put now would be where nobody looks for it.
+func (l *lookup) passedOver(k int) (count int) {
+	near := 0
+	for _, n := range l.nodes {
+		switch {
+		case near == k:
+			return count
+		case n.eligible():
+			near++
+		case n.state == silent, n.state == slow:
+			count++
+		}
+	}
+	return count
+}
+
+// relent makes the lookup ask all that it has passed over, because too few others answered or too many were passed over: those
+// that were silent (perhaps it was our own network that failed) and those that only one answer names.
 func (l *lookup) relent() {
 	l.witnesses = 0
 	for _, n := range l.nodes {
-		if n.state == silent {
+		if n.state == silent || n.state == slow {
 			n.state = fresh
 		}
 	}

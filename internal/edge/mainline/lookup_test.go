@@ -115,6 +115,35 @@ func TestLookupFindsTheNearestLiveNodes(t *testing.T) {
 	}
 }
 
+// After an outage of our own network nearly all nodes count as silent. A lookup
+// that passes over them ends far from its target, and must notice.
+func TestALookupThatPassesOverTooManyAsksThemAfterAll(t *testing.T) {
+	w := newWorld(1000, 0)
+	target := [20]byte{50, 7}
+	l := newLookup(target, 8, 4, noNeighbours)
+	for _, i := range w.rng.Perm(len(w.nodes))[:8] {
+		l.add(candidate{Contact: w.nodes[i], hasID: true}, false)
+	}
+	near := w.nearest(target, 40, true)
+	for _, c := range near {
+		l.add(candidate{Contact: c, hasID: true}, true)
+	}
+	w.run(l)
+	if l.passedOver(8) < 8 {
+		t.Fatalf("passed over %d, and found %v", l.passedOver(8), l.closest(8))
+	}
+	l.relent()
+	w.run(l)
+	for i, c := range l.closest(8) {
+		if c.Contact != near[i] {
+			t.Errorf("the nearest node number %d is %v, want %v", i, c.Contact, near[i])
+		}
+	}
+	if n := l.passedOver(8); n != 0 {
+		t.Errorf("passed over %d", n)
+	}
+}
+
 func contact(last byte, addr string) Contact {
 	return Contact{ID: [20]byte{19: last}, Addr: netip.MustParseAddrPort(addr)}
 }

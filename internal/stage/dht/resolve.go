@@ -36,7 +36,10 @@ func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.O
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	if !found {
+	switch {
+	case !found && m.Attempt < staleAttempts:
+		return nil, events.Retry(staleAfter, "KV does not show the author yet whom the message is about")
+	case !found:
 		return nil, events.Reject("pubkey: no such author is known")
 	}
 	answer, err := s.lookUp(ctx, author.DHTKey)
