@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,13 +70,27 @@ func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, 
 	return nil
 }
 
-// loopback refuses callers from elsewhere: profiles hold what is in memory.
+// loopback refuses callers from elsewhere: profiles tell what the process does,
+// and its flags. A proxy on the machine passes on for others, and a page of
+// another site may have its name lead here (DNS rebinding).
 func loopback(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		passedOn := r.Header.Get("X-Forwarded-For")+r.Header.Get("Forwarded")+r.Header.Get("Via") != ""
+		if err != nil || !from.Addr().Unmap().IsLoopback() || passedOn || !ownName(r.Host) {
 			http.Error(w, "only from the machine itself; kubectl port-forward counts as that", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// ownName reports whether a Host header is localhost or an address, which cannot
+// be another site's.
+func ownName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || host == "localhost"
 }

@@ -14,7 +14,7 @@ func TestProfilesAreForTheMachineItself(t *testing.T) {
 		"10.0.0.1:5": http.StatusForbidden, "[2001:db8::1]:5": http.StatusForbidden, "": http.StatusForbidden,
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/debug/pprof/heap", nil)
-		r.RemoteAddr = from
+		r.RemoteAddr, r.Host = from, "127.0.0.1:9464"
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if w.Code != want {
@@ -23,5 +23,28 @@ func TestProfilesAreForTheMachineItself(t *testing.T) {
 	}
 	if reached != 3 {
 		t.Errorf("reached %d times, want 3", reached)
+	}
+}
+
+// Neither by a proxy on the machine, nor by a name that was made to lead here.
+func TestProfilesAreNotPassedOn(t *testing.T) {
+	h := loopback(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for host, want := range map[string]int{
+		"localhost:9464": http.StatusOK, "[::1]:9464": http.StatusOK, "127.0.0.1": http.StatusOK,
+		"evil.example.com": http.StatusForbidden, "localhost.evil.example.com:9464": http.StatusForbidden, "": http.StatusForbidden,
+	} {
+		for _, header := range []string{"", "X-Forwarded-For", "Forwarded", "Via"} {
+			r := httptest.NewRequest(http.MethodGet, "/debug/pprof/cmdline", nil)
+			r.RemoteAddr, r.Host = "127.0.0.1:5", host
+			code := want
+			if header != "" {
+				r.Header.Set(header, "192.0.2.1")
+				code = http.StatusForbidden
+			}
+			w := httptest.NewRecorder()
+			if h.ServeHTTP(w, r); w.Code != code {
+				t.Errorf("host %q, %s: %d, want %d", host, header, w.Code, code)
+			}
+		}
 	}
 }

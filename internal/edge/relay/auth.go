@@ -29,12 +29,15 @@ type authState struct {
 // for.
 const introduction = 5 * time.Second
 
+// maxChallenge bounds what a relay has us sign and send back, in bytes.
+const maxChallenge = 1 << 10
+
 // challenged notes an AUTH challenge; a later one replaces it. The first is
 // answered at once if there is a key: some relays leave events out without a
 // word for those who have not said who they are. Later ones are answered when a
 // refusal asks for it, so that a relay cannot make us sign time and again.
 func (c *Conn) challenged(challenge string) {
-	if challenge == "" || len(challenge) > 1024 {
+	if challenge == "" || len(challenge) > maxChallenge {
 		return
 	}
 	c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/semaphore"
@@ -27,6 +28,16 @@ func idleConn() (*Conn, *subscription, *NegSession) {
 	c.negSlots <- struct{}{}
 	c.subs["s"], c.negs["n"], c.oks["e"] = s, n, []chan ok{make(chan ok, 1)}
 	return c, s, n
+}
+
+func TestALongChallengeIsNotSigned(t *testing.T) {
+	for n, want := range map[int]bool{1: true, maxChallenge: true, maxChallenge + 1: false} {
+		c, _, _ := idleConn()
+		if err := c.dispatch([]byte(`["AUTH","` + strings.Repeat("x", n) + `"]`)); err != nil || (c.auth.challenge != "") != want {
+			t.Errorf("a challenge of %d bytes: %v, kept %d", n, err, len(c.auth.challenge))
+		}
+		c.cancel(nil)
+	}
 }
 
 // FuzzDispatch hands a connection what a relay sends, message after message. It
