@@ -42,7 +42,7 @@ func TestMetricsAreNamedByTheRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	allowed := []string{"stage", "consumer", "verdict", "outcome", "how", "kind", "direction"} // closed sets of values
+	allowed := []string{"stage", "consumer", "verdict", "stream", "outcome", "how", "kind", "direction"} // closed sets of values
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "relaymesh_") {
 			continue

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
@@ -212,6 +213,11 @@ func work(stageName string) events.Consumer {
 // creates a key twice in those that it may write.
 func (w *world) list(ctx context.Context, js jetstream.JetStream, user string) {
 	stageName := js.Conn().Opts.Name
+	metrics := prometheus.NewRegistry()
+	if _, err := bus.New(js, bus.Options{Stage: stageName, Registerer: metrics}); err != nil {
+		w.Fatal(err)
+	}
+	_, _ = metrics.Gather() // what is denied is seen by its error handler
 	full, _ := events.PermissionsOf(stageName)
 	for _, b := range events.Buckets() {
 		key := "a." + strings.Repeat("0", 40)

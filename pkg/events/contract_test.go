@@ -129,6 +129,40 @@ func TestSubjectsDocIsFresh(t *testing.T) {
 	golden(t, "../../docs/subjects.md", b.Bytes())
 }
 
+// Operators read there what every stream may take, and what happens then.
+func TestTheBoundsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range events.Streams() {
+		full := "who publishes waits"
+		switch {
+		case s.Name == events.StreamIntake:
+			full = "publishing is refused (error 10077): see above"
+		case s.Name == events.StreamRetry:
+			full = "retries wait in their own queues, a minute each time"
+		case s.Name == events.StreamRecordDue:
+			full = "cannot be"
+		case !s.Queue:
+			full = "the oldest messages go"
+		}
+		bound := fmt.Sprintf("%d MiB", s.MaxBytes>>20)
+		switch {
+		case s.MaxWaiting > 0:
+			bound = fmt.Sprintf("%d that wait", s.MaxWaiting)
+		case s.MaxBytes == 0 || s.Why == "":
+			t.Errorf("%s has no bound, or none with a reason", s.Name)
+		}
+		if s.MaxAge > 0 {
+			bound += fmt.Sprintf(", %d h", s.MaxAge/time.Hour)
+		}
+		if row := fmt.Sprintf("| %s | %s | %s | %s |", s.Name, bound, s.Why, full); !strings.Contains(string(text), row) {
+			t.Errorf("docs/operating.md lacks: %s", row)
+		}
+	}
+}
+
 func behaviour(s events.Stream) string {
 	var words []string
 	if s.Queue {

@@ -34,6 +34,7 @@ type access struct {
 	serves    map[string]string // name and subject of NATS services
 	calls     []string          // subjects of NATS services
 	listens   []string          // subjects outside of JetStream
+	watches   []string          // streams that it tells of in its metrics, though no stage consumes them
 }
 
 type bucketAccess struct {
@@ -52,6 +53,7 @@ var stageAccess = map[string]access{
 			{name: BucketLinks, get: true, put: true, lists: true},
 			{name: BucketCursors, get: true, put: true},
 		},
+		watches: []string{StreamOutcome, StreamDLQ},
 	},
 	StageDHTWorker: {
 		outputs:   []string{RelayDiscoveredSubject("*"), SubjectRecordPublished, SubjectRecordResolved},
@@ -131,6 +133,9 @@ func PermissionsOf(name string) (Permissions, bool) {
 		}
 	}
 	allow(a.calls...)
+	for _, stream := range a.watches {
+		allow("$JS.API.STREAM.INFO." + stream)
+	}
 	for _, subject := range a.schedules { // each is compared with the stored one
 		stream, schedule := streamOf(subject), PrefixSchedule+subject
 		allow("$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream+"."+schedule, schedule)

@@ -13,69 +13,100 @@ import (
 // lagWithin bounds how long a scrape waits for JetStream.
 const lagWithin = 3 * time.Second
 
-// lag asks JetStream, at each scrape, how the consumers of a stage stand. All
-// replicas of the stage tell the same: aggregate with max.
+// lag asks JetStream, at each scrape, how the consumers of a stage stand, and
+// how full their queues are. All replicas of the stage tell the same, and RETRY is
+// told of by all stages: aggregate with max.
 type lag struct {
 	bus                              *Bus
-	pending, inFlight, again, oldest *prometheus.Desc
+	pending, inFlight, again, oldest *prometheus.Desc // by consumer
+	messages, bytes, limit, fill     *prometheus.Desc // by stream
 }
 
 func newLag(b *Bus) *lag {
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("relaymesh_bus_"+name, help, []string{"consumer"}, prometheus.Labels{"stage": b.options.Stage})
+	desc := func(name, help, of string) *prometheus.Desc {
+		return prometheus.NewDesc("relaymesh_"+name, help, []string{of}, prometheus.Labels{"stage": b.options.Stage})
 	}
 	return &lag{
 		bus:      b,
-		pending:  desc("pending_messages", "Messages that wait for a worker."),
-		inFlight: desc("in_flight_messages", "Messages that workers hold."),
-		again:    desc("redelivered_messages", "Messages in flight that were delivered before."),
-		oldest:   desc("oldest_seconds", "Age of the oldest message that is not done; of streams without schedules."),
+		pending:  desc("bus_pending_messages", "Messages that wait for a worker.", "consumer"),
+		inFlight: desc("bus_in_flight_messages", "Messages that workers hold.", "consumer"),
+		again:    desc("bus_redelivered_messages", "Messages in flight that were delivered before.", "consumer"),
+		oldest:   desc("bus_oldest_seconds", "Age of the oldest message that is not done; of streams without schedules.", "consumer"),
+		messages: desc("stream_messages", "Messages in a stream.", "stream"),
+		bytes:    desc("stream_bytes", "Bytes that a stream takes.", "stream"),
+		limit:    desc("stream_limit_bytes", "Bytes that it may take, where it is bounded by that.", "stream"),
+		fill:     desc("stream_fill_ratio", "How much of its bound, in bytes or in messages that wait, a stream takes: at 1 it is full.", "stream"),
 	}
 }
 
 // Describe names the metrics.
 func (l *lag) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{l.pending, l.inFlight, l.again, l.oldest} {
+	for _, d := range []*prometheus.Desc{l.pending, l.inFlight, l.again, l.oldest, l.messages, l.bytes, l.limit, l.fill} {
 		ch <- d
 	}
 }
 
-// Collect asks for each consumer. One that does not answer is left out: a gap
-// is truer than an old figure.
+// Collect asks for each consumer and stream. One that does not answer is left
+// out: a gap is truer than an old figure.
 func (l *lag) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), lagWithin)
 	defer cancel()
-	for _, c := range events.Consumers() {
-		if c.Stage != l.bus.options.Stage || c.Stream == events.StreamAdvisories {
-			continue
-		}
-		if err := l.collect(ctx, c, ch); err != nil {
-			l.bus.log.Warn("couldn't measure the lag", "consumer", label(c), "err", err)
+	for _, s := range contract {
+		if err := l.collect(ctx, s, ch); err != nil {
+			l.bus.log.WarnContext(ctx, "couldn't measure a queue", "stream", s.Name, "err", err)
 		}
 	}
 }
 
-func (l *lag) collect(ctx context.Context, c events.Consumer, ch chan<- prometheus.Metric) error {
+// collect tells of a stream and of the stage's consumer on it, if there is one.
+// Of streams from which nobody takes the first stage tells.
+func (l *lag) collect(ctx context.Context, s events.Stream, ch chan<- prometheus.Metric) error {
+	c, reads := l.consumer(s.Name)
+	if !reads && (s.Queue || s.Name == events.StreamAdvisories || l.bus.options.Stage != events.StageIngest) {
+		return nil
+	}
+	stream, err := l.bus.js.Stream(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	gauge := func(desc *prometheus.Desc, v float64, of string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, of)
+	}
+	state := stream.CachedInfo().State
+	gauge(l.messages, float64(state.Msgs), s.Name)
+	gauge(l.bytes, float64(state.Bytes), s.Name)
+	if s.MaxBytes > 0 {
+		gauge(l.limit, float64(s.MaxBytes), s.Name)
+		gauge(l.fill, float64(state.Bytes)/float64(s.MaxBytes), s.Name)
+	}
+	if !reads {
+		return nil
+	}
 	consumer, err := l.bus.js.Consumer(ctx, c.Stream, c.Name)
 	if err != nil {
 		return err
 	}
-	gauge := func(desc *prometheus.Desc, v float64) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, label(c))
-	}
 	info := consumer.CachedInfo()
-	gauge(l.pending, float64(info.NumPending))
-	gauge(l.inFlight, float64(info.NumAckPending))
-	gauge(l.again, float64(info.NumRedelivered))
-	if schedules(c.Stream) {
-		return nil // the oldest message is a schedule
+	gauge(l.pending, float64(info.NumPending), label(c))
+	gauge(l.inFlight, float64(info.NumAckPending), label(c))
+	gauge(l.again, float64(info.NumRedelivered), label(c))
+	if s.MaxWaiting > 0 {
+		gauge(l.fill, float64(info.NumPending)/float64(s.MaxWaiting), s.Name)
 	}
-	stream, err := l.bus.js.Stream(ctx, c.Stream)
-	if err != nil {
-		return err
+	if !s.Schedules { // else the oldest message is a schedule
+		gauge(l.oldest, age(stream.CachedInfo(), time.Now()).Seconds(), label(c))
 	}
-	gauge(l.oldest, age(stream.CachedInfo(), time.Now()).Seconds())
 	return nil
+}
+
+// consumer is the stage's on a stream; ADVISORIES are no work.
+func (l *lag) consumer(stream string) (events.Consumer, bool) {
+	for _, c := range events.Consumers() {
+		if c.Stream == stream && c.Stage == l.bus.options.Stage && stream != events.StreamAdvisories {
+			return c, true
+		}
+	}
+	return events.Consumer{}, false
 }
 
 func age(info *jetstream.StreamInfo, now time.Time) time.Duration {
@@ -83,13 +114,4 @@ func age(info *jetstream.StreamInfo, now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, now.Sub(info.State.FirstTime))
-}
-
-func schedules(stream string) bool {
-	for _, s := range events.Streams() {
-		if s.Name == stream {
-			return s.Schedules
-		}
-	}
-	return false
 }

@@ -11,6 +11,7 @@ type metrics struct {
 	handled     *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	deadLetters *prometheus.CounterVec
+	published   *prometheus.CounterVec
 	blocked     *prometheus.GaugeVec
 }
 
@@ -29,6 +30,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "relaymesh_bus_dead_letters_total",
 			Help: "Messages that became dead letters.",
 		}, []string{"stage"}),
+		published: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "relaymesh_bus_published_total",
+			Help: "Messages that a stage published, by stream; repetitions and what was queued already are counted, too.",
+		}, []string{"stage", "stream"}),
 		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "relaymesh_bus_blocked_publishes",
 			Help: "Publishes that wait because a queue is full.",
@@ -41,6 +46,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.handled, err = register(r, m.handled, err)
 	m.seconds, err = register(r, m.seconds, err)
 	m.deadLetters, err = register(r, m.deadLetters, err)
+	m.published, err = register(r, m.published, err)
 	m.blocked, err = register(r, m.blocked, err)
 	if err != nil {
 		return nil, fmt.Errorf("register bus metrics: %w", err)

@@ -79,7 +79,11 @@ func (b *Bus) patiently(ctx context.Context, subject string, try func(context.Co
 		}
 		ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 		defer cancel()
-		return try(ctx)
+		err := try(ctx)
+		if err == nil {
+			b.metrics.published.WithLabelValues(b.options.Stage, stream.Name).Inc()
+		}
+		return err
 	}
 	err := attempt()
 	if !full(err) {

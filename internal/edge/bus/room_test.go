@@ -235,3 +235,37 @@ func gathered(t *testing.T, g prometheus.Gatherer) string {
 	}
 	return text.String()
 }
+
+func TestMetricsTellHowFullStreamsAre(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t.Cleanup(bus.Bound(events.StreamAuthor, 0, 4))
+		t.Cleanup(bus.Bound(events.StreamRelayList, 10_000, 0))
+		for i := range 3 {
+			w.publish(events.AuthorSeenSubject(fmt.Sprint(i)), "{}")
+			w.publish(events.RelayListSignedSubject(fmt.Sprint(i)), strings.Repeat("x", 2000))
+		}
+		metrics := prometheus.NewRegistry()
+		if _, err := bus.New(w.js, bus.Options{Stage: events.StageDHTWorker, Registerer: metrics}); err != nil {
+			w.Fatal(err)
+		}
+		families, err := metrics.Gather()
+		if err != nil {
+			w.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				got[f.GetName()+" "+m.GetLabel()[len(m.GetLabel())-1].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+		bytes, _ := w.size(events.StreamRelayList)
+		for name, want := range map[string]float64{
+			"relaymesh_stream_fill_ratio AUTHOR": 0.75, "relaymesh_stream_messages AUTHOR": 3,
+			"relaymesh_stream_fill_ratio RELAYLIST": float64(bytes) / 10_000, "relaymesh_stream_limit_bytes RELAYLIST": 10_000, "relaymesh_stream_bytes RELAYLIST": float64(bytes),
+		} {
+			if got[name] != want || want == 0 {
+				w.Errorf("%s is %v, want %v", name, got[name], want)
+			}
+		}
+	})
+}
