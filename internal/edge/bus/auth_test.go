@@ -254,6 +254,9 @@ func TestReconnectAfterACertificateIsRotated(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("no reconnection")
 	}
+	if err := nc.Flush(); err != nil { // TLSConnectionState looks without a lock
+		t.Fatal(err)
+	}
 	if state, err := nc.TLSConnectionState(); err != nil || state.PeerCertificates[0].SerialNumber.Int64() != 9 {
 		t.Errorf("TLS: %+v, %v", state, err)
 	}
