@@ -99,3 +99,39 @@ func TestTheStreamBringsTheFiguresAndEndsWithTheServer(t *testing.T) {
 	for range messages { //nolint:revive // it must end
 	}
 }
+
+// deadlined is a browser that may stop reading.
+type deadlined struct {
+	*httptest.ResponseRecorder
+
+	set chan time.Time
+}
+
+func (d deadlined) SetWriteDeadline(t time.Time) error {
+	d.set <- t
+	return nil
+}
+
+// Who does not read what is sent is not waited for, page or stream.
+func TestWhoDoesNotReadIsGivenUp(t *testing.T) {
+	w := newWorld(t)
+	w.console.feed.every = 20 * time.Millisecond
+	ctx, stop := context.WithCancel(t.Context())
+	d := deadlined{httptest.NewRecorder(), make(chan time.Time, 100)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.console.ServeHTTP(d, httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/events", nil))
+	}()
+	first := <-d.set
+	for next := range d.set { // later, message by message
+		if next.After(first) {
+			break
+		}
+	}
+	stop()
+	<-ended
+	if first.Before(time.Now()) {
+		t.Errorf("the deadline was %s", first)
+	}
+}

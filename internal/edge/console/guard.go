@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // policy lets pages load nothing but our own files: no inline script or style,
@@ -13,8 +14,13 @@ import (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// maxBody bounds what a form may send, in bytes.
-const maxBody = 16 << 10
+const (
+	// maxBody bounds what a form may send, in bytes.
+	maxBody = 16 << 10
+	// takenWithin bounds how long a browser may take to read a page, or a
+	// message of the stream.
+	takenWithin = time.Minute
+)
 
 // guard stands before every page: it refuses hosts that are not ours and forms
 // from elsewhere, and tells browsers what pages may do.
@@ -37,6 +43,7 @@ func (c *Console) guard(next http.Handler) http.Handler {
 			http.Error(w, "not known by this name; if it is right, add it to --console-hosts", http.StatusMisdirectedRequest)
 			return
 		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(takenWithin)) // a test's writer has none
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		inner.ServeHTTP(w, r)
 	})

@@ -108,8 +108,10 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-beat.C:
+			_ = stream.SetWriteDeadline(time.Now().Add(takenWithin))
 			_, err = fmt.Fprint(w, ": still here\n\n")
 		case <-news:
+			_ = stream.SetWriteDeadline(time.Now().Add(takenWithin))
 			err = c.tell(w)
 		}
 		if err == nil {
