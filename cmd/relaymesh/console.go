@@ -65,10 +65,11 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) error {
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	run.Notify(ctx)
 	fmt.Fprintf(o.err, "the console is at http://%s/\n", c.Admin)
-	return obs.ServeAdmin(ctx, c.Admin, metrics, func() error {
+	return obs.ServeAdmin(ctx, c.Admin, metrics, func() []obs.Check {
+		nats := obs.Check{Name: "NATS"}
 		if !js.Conn().IsConnected() {
-			return errors.New("not connected to NATS")
+			nats.Err = errors.New("not connected")
 		}
-		return nil
+		return []obs.Check{nats}
 	}, pages)
 }

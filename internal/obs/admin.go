@@ -18,24 +18,25 @@ import (
 // closing is how long a request may take to end when the endpoint stops.
 const closing = 3 * time.Second
 
+// Check is one condition of readiness; a nil Err means that it holds.
+type Check struct {
+	Name string
+	Err  error
+}
+
 // ServeAdmin serves /metrics, /livez and /readyz on addr until ctx ends,
 // /debug/pprof/ to callers on the same machine, and console, unless it is nil,
-// everywhere else. ready says why the process is not ready, or returns nil. /livez never
+// everywhere else. ready returns the conditions of readiness, which /readyz
+// lists with ?verbose, or where one does not hold. /livez never
 // depends on anything outside, or one outage would restart every worker. The
 // contexts of requests end with ctx.
-func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, ready func() error, console http.Handler) error {
+func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, ready func() []Check, console http.Handler) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { readyz(w, r, ready()) })
 	for path, handler := range map[string]http.HandlerFunc{
 		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
 	} {
@@ -68,6 +69,26 @@ func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, 
 	}
 	<-closed
 	return nil
+}
+
+func readyz(w http.ResponseWriter, r *http.Request, checks []Check) {
+	status, verbose := http.StatusOK, r.URL.Query().Has("verbose")
+	var list strings.Builder
+	for _, c := range checks {
+		switch {
+		case c.Err != nil:
+			status = http.StatusServiceUnavailable
+			fmt.Fprintf(&list, "[-] %s: %v\n", c.Name, c.Err)
+		case verbose:
+			fmt.Fprintf(&list, "[+] %s\n", c.Name)
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	if status == http.StatusOK {
+		list.WriteString("ok\n")
+	}
+	fmt.Fprint(w, list.String())
 }
 
 // loopback refuses callers from elsewhere: profiles tell what the process does,

@@ -1,6 +1,7 @@
 package obs
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -46,5 +47,26 @@ func TestProfilesAreNotPassedOn(t *testing.T) {
 				t.Errorf("host %q, %s: %d, want %d", host, header, w.Code, code)
 			}
 		}
+	}
+}
+
+func TestReadyzSaysWhatIsMissing(t *testing.T) {
+	get := func(query string, checks ...Check) (int, string) {
+		w := httptest.NewRecorder()
+		readyz(w, httptest.NewRequest(http.MethodGet, "/readyz"+query, nil), checks)
+		return w.Code, w.Body.String()
+	}
+	if code, body := get("", Check{Name: "NATS"}); code != http.StatusOK || body != "ok\n" {
+		t.Errorf("%d %q", code, body)
+	}
+	if code, body := get("?verbose", Check{Name: "NATS"}, Check{Name: "DHT"}); code != http.StatusOK || body != "[+] NATS\n[+] DHT\nok\n" {
+		t.Errorf("verbose: %d %q", code, body)
+	}
+	alone := Check{Name: "DHT", Err: errors.New("no node answers")}
+	if code, body := get("", Check{Name: "NATS"}, alone); code != http.StatusServiceUnavailable || body != "[-] DHT: no node answers\n" {
+		t.Errorf("not ready: %d %q", code, body)
+	}
+	if code, body := get("?verbose", Check{Name: "NATS"}, alone); code != http.StatusServiceUnavailable || body != "[+] NATS\n[-] DHT: no node answers\n" {
+		t.Errorf("not ready, verbose: %d %q", code, body)
 	}
 }

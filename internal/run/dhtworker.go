@@ -83,7 +83,7 @@ func (e *Env) watch(node *mainline.Node) {
 	}
 	gauge("relaymesh_dht_good_nodes", "Nodes that answered lately.", func(s mainline.Stats) int { return s.GoodNodes })
 	gauge("relaymesh_dht_bans_suspected", "Nodes that answered once and were lately silent at least three times in a row.", func(s mainline.Stats) int { return s.BansSuspected })
-	e.addCheck(func() error {
+	e.addCheck("DHT", func() error {
 		if node.Stats().GoodNodes == 0 {
 			return errors.New("no DHT node answers: check the firewall (UDP) and --dht-bootstrap")
 		}

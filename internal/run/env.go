@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -33,7 +35,7 @@ type Env struct {
 	traces  trace.TracerProvider
 
 	mu     sync.Mutex
-	checks []func() error // what must hold for the process to be ready
+	checks []check // what must hold for the process to be ready
 }
 
 // NewEnv prepares the stages to run over a NATS connection, which stays the
@@ -58,27 +60,51 @@ func WithConsole(console http.Handler) Option { return func(e *Env) { e.console 
 // Close ends the connections to relays.
 func (e *Env) Close() { e.relays.close() }
 
-// addCheck adds a condition of readiness.
-func (e *Env) addCheck(check func() error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.checks = append(e.checks, check)
+type check struct {
+	name  string
+	holds func() error
 }
 
-func (e *Env) check() error {
+// addCheck adds a condition of readiness.
+func (e *Env) addCheck(name string, holds func() error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var errs []error
-	for _, check := range e.checks {
-		errs = append(errs, check())
+	e.checks = append(e.checks, check{name, holds})
+}
+
+// ready looks at all conditions of readiness.
+func (e *Env) ready(ctx context.Context) []obs.Check {
+	list := []obs.Check{{Name: "running", Err: ctx.Err()}, {Name: "NATS"}}
+	if ctx.Err() != nil {
+		list[0].Err = errors.New("draining")
 	}
-	return errors.Join(errs...)
+	if !e.JS.Conn().IsConnected() {
+		list[1].Err = errors.New("not connected")
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.checks {
+		list = append(list, obs.Check{Name: c.name, Err: c.holds()})
+	}
+	return list
 }
 
 func (e *Env) bus(stageName string) (*bus.Bus, error) {
-	return bus.New(e.JS, bus.Options{
+	b, err := bus.New(e.JS, bus.Options{
 		Stage: stageName, Log: e.Log, Drain: e.Config.Drain, Registerer: e.Metrics, Traces: e.traces,
 	})
+	if err != nil {
+		return nil, err
+	}
+	e.addCheck("consumers of "+stageName, func() error {
+		select {
+		case <-b.Running():
+			return nil
+		default:
+			return errors.New("not subscribed yet")
+		}
+	})
+	return b, nil
 }
 
 // consumer finds the consumer of that name which does a stage's own work.

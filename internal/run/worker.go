@@ -156,15 +156,7 @@ func authOptions(a config.NATSAuth) ([]nats.Option, error) {
 // admin serves metrics and health until ctx ends; ready is a process whose
 // NATS connection stands.
 func (e *Env) admin(ctx context.Context) error {
-	return obs.ServeAdmin(ctx, e.Config.Admin, e.Metrics, func() error {
-		switch {
-		case ctx.Err() != nil:
-			return errors.New("draining")
-		case !e.JS.Conn().IsConnected():
-			return errors.New("not connected to NATS")
-		}
-		return e.check()
-	}, e.console)
+	return obs.ServeAdmin(ctx, e.Config.Admin, e.Metrics, func() []obs.Check { return e.ready(ctx) }, e.console)
 }
 
 // Signals returns a context that ends on SIGTERM (Kubernetes, systemd) and

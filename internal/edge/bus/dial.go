@@ -82,7 +82,7 @@ func Dial(ctx context.Context, urls, name string, log *slog.Logger, opts ...nats
 			return nil, fmt.Errorf("connect to NATS at %s: %w", Redact(urls), explained)
 		}
 		if first {
-			log.Info("waiting for NATS", "url", Redact(urls), "err", err)
+			log.InfoContext(ctx, "waiting for NATS", "url", Redact(urls), "err", err)
 		}
 		select {
 		case <-time.After(dialAgain):

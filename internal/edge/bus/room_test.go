@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ func TestRetriesHaveABoundToo(t *testing.T) {
 		seen := w.record()
 		w.work(events.StageFetcher, handlers{events.ConsumerFetch: seen.verdicts(func() events.Verdict { return verdict })})
 		for i := range 4 * load {
-			w.publish(events.NoteMissingSubject(fmt.Sprint(i)), strings.Repeat("x", 1000))
+			w.publish(events.NoteMissingSubject(strconv.Itoa(i)), strings.Repeat("x", 1000))
 			time.Sleep(100 * time.Millisecond)
 		}
 		bytes, n := w.size(events.StreamRetry)
@@ -241,8 +242,8 @@ func TestMetricsTellHowFullStreamsAre(t *testing.T) {
 		t.Cleanup(bus.Bound(events.StreamAuthor, 0, 4))
 		t.Cleanup(bus.Bound(events.StreamRelayList, 10_000, 0))
 		for i := range 3 {
-			w.publish(events.AuthorSeenSubject(fmt.Sprint(i)), "{}")
-			w.publish(events.RelayListSignedSubject(fmt.Sprint(i)), strings.Repeat("x", 2000))
+			w.publish(events.AuthorSeenSubject(strconv.Itoa(i)), "{}")
+			w.publish(events.RelayListSignedSubject(strconv.Itoa(i)), strings.Repeat("x", 2000))
 		}
 		metrics := prometheus.NewRegistry()
 		if _, err := bus.New(w.js, bus.Options{Stage: events.StageDHTWorker, Registerer: metrics}); err != nil {
