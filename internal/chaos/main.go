@@ -17,7 +17,7 @@ import (
 type options struct {
 	Bin      string        `required:"" placeholder:"DIR" help:"Where the built binaries are."`
 	Duration time.Duration `default:"10m" help:"How long there is load, and something is broken."`
-	Settle   time.Duration `default:"20m" help:"How long to wait afterwards, at most, for what was accepted to arrive: relays that failed are left alone for up to ten minutes at first."`
+	Settle   time.Duration `default:"5m" help:"How long to wait afterwards, at most, for what was accepted to arrive."`
 	Seed     uint64        `help:"Seed of the schedule; 0 takes any."`
 	Rate     float64       `default:"20" help:"Signed events a second."`
 	Only     []string      `placeholder:"KIND" help:"Only faults of these kinds."`

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // startWithin bounds how long it may take until everything works before
@@ -99,9 +103,12 @@ func (r *report) settle(ctx context.Context, w *load, seen *witness) error {
 	limit, cancel := context.WithTimeout(ctx, r.options.Settle)
 	defer cancel()
 	notSent := w.wait(limit)
+	if err := r.welcomeBack(limit); err != nil {
+		return err
+	}
 	for told := time.Now(); ; {
-		events, lists := len(w.ledger.missing()), len(w.ledger.unread())
-		if events+lists == 0 || limit.Err() != nil {
+		missing, lists := len(w.ledger.missing()), len(w.ledger.unread())
+		if missing+lists == 0 || limit.Err() != nil {
 			var err error
 			if r.verdict, err = r.fleet.check(ctx, w.ledger, seen); err != nil {
 				return err
@@ -116,7 +123,7 @@ func (r *report) settle(ctx context.Context, w *load, seen *witness) error {
 		}
 		if time.Since(told) > 10*time.Second {
 			told = time.Now()
-			r.say("still missing: %d events, %d lists", events, lists)
+			r.say("still missing: %d events, %d lists", missing, lists)
 		}
 		select {
 		case <-time.After(time.Second):
@@ -124,4 +131,36 @@ func (r *report) settle(ctx context.Context, w *load, seen *witness) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// welcomeBack does what docs/operating.md tells operators to do about a relay
+// that works again: its entry is deleted, so that the next turn tries it instead
+// of leaving it alone for ten minutes.
+func (r *report) welcomeBack(ctx context.Context) error {
+	return until(ctx, func() error {
+		relays, err := r.fleet.js.KeyValue(ctx, events.BucketRelays)
+		if err != nil {
+			return err
+		}
+		for _, url := range r.fleet.farURLs {
+			entry, err := relays.Get(ctx, events.RelayKey(url))
+			if errors.Is(err, jetstream.ErrKeyNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			known, err := events.Decode[events.Relay](entry.Value())
+			if err != nil {
+				return err
+			}
+			if known.RetryAt > time.Now().Unix() {
+				r.say("%s failed %d times, and was left alone; its entry is deleted", url, known.Failures)
+				if err := relays.Purge(ctx, entry.Key()); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
