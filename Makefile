@@ -127,6 +127,15 @@ test-signatures: go-version ## Compare batch verification with btcec on 100,000 
 test-sync-cuts: go-version ## Cut the connections of 400 seeded syncs, 200 by websocket and 200 by libp2p (10 minutes)
 	RELAYMESH_SYNC_RUNS=200 $(GO) test -count=1 -timeout 30m -v -run 'CutConnections$$' ./internal/run ./internal/run/peers
 
+# Seeds are run in a Go runtime that does the same in every run.
+SEEDS ?= 1000
+sim: go-version ## Run the whole pipeline in SEEDS random worlds where everything fails now and then (2 minutes; SEED=n: one again, with its trace)
+	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
+
+MUTANTS ?= .
+sim-mutants: go-version ## Plant 26 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
+	$(GO) test -vet=off -count=1 -v -timeout 2h -run TestMutants ./internal/sim '-mutants=$(MUTANTS)'
+
 interop-dht: go-version ## Publish and read with bittorrent-dht and libtorrent, both ways (installs them, 4 minutes)
 	internal/edge/mainline/interop/install.sh .cache/interop
 	MAINLINE_INTEROP=$(CURDIR)/.cache/interop $(GO) test -count=1 -timeout 15m ./internal/edge/mainline/interop

@@ -53,16 +53,21 @@ func (l *ledger) offered(url string, e events.Event) {
 // for clocks that were wrong: what is as new as that may come again.
 const liveOverlap = 10*time.Minute + clockError + time.Minute
 
-// offeredAgain lists the older events that were offered after a time.
-func (l *ledger) offeredAgain(begun time.Time) (list []string) {
+// offeredAgain lists the older events that were offered after a time, and
+// counts the others.
+func (l *ledger) offeredAgain(begun time.Time) (old []string, young int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, o := range l.offers {
-		if o.at.After(begun) && o.at.Sub(time.Unix(o.e.CreatedAt, 0)) > liveOverlap {
-			list = append(list, o.url+" "+o.e.ID)
+		switch {
+		case !o.at.After(begun):
+		case o.at.Sub(time.Unix(o.e.CreatedAt, 0)) > liveOverlap:
+			old = append(old, o.url+" "+o.e.ID)
+		default:
+			young++
 		}
 	}
-	return list
+	return old, young
 }
 
 func (l *ledger) took(subject string) {

@@ -1,0 +1,237 @@
+package sim_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var mutants = flag.String("mutants", "", "plant the bugs of TestMutants whose names match, and see them caught: a regular expression")
+
+// mutation is a bug that is planted for TestSeeds to catch.
+type mutation struct {
+	name     string
+	file     string // from the module's root
+	old, bug string // text of the file, which must be there once, and what takes its place
+	caught   string // a regular expression for what the checker says
+	long     bool   // it takes a seed that watches for longer than the DHT remembers
+}
+
+const (
+	lacks    = `local relay lacks event`
+	goesBack = `goes back: `
+	unlinked = `is linked to|is known by list`
+	gone     = `no node holds seq|nodes hold seq`
+)
+
+var mutations = []mutation{
+	// bus
+	{
+		name: "ack although outputs could not be published", file: "internal/edge/bus/verdict.go",
+		old: "verdict = events.Retry(afterPublishFailure, d.failed.Error())", bug: "", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+	},
+	{
+		name: "no Nats-Msg-Id", file: "internal/edge/bus/publish.go",
+		old: "b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))", bug: "b.js.PublishMsg(ctx, msg)", caught: "without a Nats-Msg-Id",
+	},
+	{
+		name: "outputs of a second attempt are dropped", file: "internal/edge/bus/handler.go",
+		old: "d.verdict = verdict", bug: "d.verdict = verdict\n\t\tif d.Attempt > 1 {\n\t\t\toutputs = nil\n\t\t}", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+	},
+	{
+		name: "a message that must wait for long is dropped", file: "internal/edge/bus/verdict.go",
+		old: "if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {", bug: "if err := error(nil); err != nil {", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+	},
+	{
+		name: "what is rejected is not kept as a dead letter", file: "internal/edge/bus/verdict.go",
+		old: "if err := b.deadLetter(ctx, d.Message, d.id, d.history, reason); err != nil {", bug: "if err := error(nil); err != nil {", caught: "dead letters say",
+	},
+	{
+		name: "a retry is a dead letter", file: "internal/edge/bus/verdict.go",
+		old: "case attempt >= events.MaxAttempts:", bug: "case attempt >= 3:", caught: "dead letter without reason",
+	},
+	{
+		name: "a retried message has no handler", file: "internal/edge/bus/handler.go",
+		old: "return w.handler(ctx, m)", bug: "return nil, events.Done()", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+	},
+	// KV
+	{
+		name: "writes without the revision", file: "internal/edge/kv/bucket.go",
+		old: "_, err = b.kv.Update(ctx, key, data, revision)", bug: "_, err = b.kv.Put(ctx, key, data)", caught: goesBack + "|" + unlinked,
+	},
+	// ingest
+	{
+		name: "a lower seq is accepted", file: "internal/stage/ingest/decide_facts.go",
+		old: "	case bep44.Older:\n		return false, ", bug: "	case bep44.Older:\n		return true, nil\n	case 99:\n		return false, ", caught: goesBack,
+	},
+	{
+		name: "an older list is accepted", file: "internal/stage/ingest/decide_facts.go",
+		old: "if known && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {", bug: "if known && old.ID == l.ID {", caught: goesBack + "|" + unlinked,
+	},
+	{
+		name: "what failed once counts as done", file: "internal/stage/ingest/ingest.go",
+		old: "seen && m.Attempt <= 1 {", bug: "seen {", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+	},
+	{
+		name: "a missing note is swallowed when the local relay does not answer", file: "internal/stage/ingest/ingest.go",
+		old: `return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)`, bug: `_ = fmt.Errorf; return nil, nil`, caught: "never asked for",
+	},
+	{
+		name: "links of an older list stay", file: "internal/stage/links.go",
+		old: "if len(l.Via) > 0 && !outdated(l) {", bug: "if len(l.Via) > 0 || outdated(l) {", caught: unlinked,
+	},
+	// dht
+	{
+		name: "a put that failed counts as done", file: "internal/stage/dht/publish.go",
+		old: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, events.Retry(retryAfter, err.Error())", bug: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, events.Done()", caught: gone,
+	},
+	{
+		name: "a refresh puts another seq", file: "internal/stage/dht/publish.go",
+		old: "placement, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tplacement, err := s.Network.Put(", caught: gone, long: true,
+	},
+	{
+		name: "records are never refreshed", file: "internal/stage/dht/decide_record.go",
+		old: "return r.NextDue <= now", bug: "return r.NextDue < 0 && r.NextDue <= now", caught: gone, long: true,
+	},
+	{
+		name: "the newer record on the network is not adopted", file: "internal/stage/dht/decide_record.go",
+		old: "stage.SetItem(&next, *p.Newer)", bug: "", caught: gone, long: true,
+	},
+	{
+		name: "the look-up is not scheduled", file: "internal/stage/dht/resolve.go",
+		old: `if author.DHTKey != "" {`, bug: `if author.DHTKey == "-" {`, caught: unlinked,
+	},
+	// syncing
+	{
+		name: "the schedule of a relay is removed after its sync", file: "internal/stage/syncing/due.go",
+		old: "		s.schedule(p.URL, true),\n", bug: "		s.schedule(p.URL, false),\n", caught: lacks,
+	},
+	{
+		name: "expired events are copied (NIP-40)", file: "internal/stage/decide_copy.go",
+		old: "case expired(e, now):", bug: "case e == nil && expired(e, now):", caught: "which is expired",
+	},
+	{
+		name: "protected events are copied (NIP-70)", file: "internal/stage/decide_copy.go",
+		old: `case e.Tag("-") != nil:`, bug: `case e.Tag("--") != nil:`, caught: "which is protected",
+	},
+	{
+		name: "deleted events come back (NIP-09)", file: "internal/stage/syncing/sync.go",
+		old: "case buried:", bug: "case buried && e.Kind == 5:", caught: "which is deleted",
+	},
+	{
+		name: "refused events are offered for ever", file: "internal/stage/syncing/pair/transfer.go",
+		old: "		r.opts.Remember(refusal)\n", bug: "", caught: "nothing to do",
+	},
+	{
+		name: "a relay that failed is left alone for hours", file: "internal/stage/syncing/decide_health.go",
+		old: "firstWait  = 10 * time.Minute", bug: "firstWait  = 6 * time.Hour", caught: lacks,
+	},
+	// fetch
+	{
+		name: "a note that could not be written counts as found", file: "internal/stage/fetch/ending.go",
+		old: `return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)`, bug: `return "", nil`, caught: "told to be found",
+	},
+	{
+		name: "a lost note stays lost", file: "internal/stage/fetch/decide_lost.go",
+		old: "Until: now + int64(hold.Seconds())", bug: "Until: now + 1000*int64(hold.Seconds())", caught: lacks,
+	},
+}
+
+// Each planted bug is caught by what the checker is to say of it. The tree
+// stays as it is: the mutated file is laid over it.
+func TestMutants(t *testing.T) {
+	if *mutants == "" {
+		t.Skip("builds and runs one program for each planted bug, for minutes: make sim-mutants")
+	}
+	wanted := regexp.MustCompile(*mutants)
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	places := make(chan struct{}, 2)
+	for _, m := range mutations {
+		if !wanted.MatchString(m.name) {
+			continue
+		}
+		dir := t.TempDir()
+		wait.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			begun := time.Now()
+			seeds, err := m.catch(t.Context(), root, dir)
+			if err != nil {
+				t.Errorf("%s: %v", m.name, err)
+				return
+			}
+			t.Logf("caught after %d seeds, %s: %s", seeds, time.Since(begun).Round(time.Second), m.name)
+		})
+	}
+	wait.Wait()
+}
+
+// most is how many seeds a planted bug may survive.
+const most = 150
+
+// catch plants the bug and runs seeds until one fails for the right reason. It
+// returns how many that took.
+func (m mutation) catch(ctx context.Context, root, dir string) (seeds int, err error) {
+	source, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return 0, err
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		return 0, fmt.Errorf("%s has %d times what the bug is to replace, want once: bring the mutation up to date", m.file, n)
+	}
+	mutated, overlay, program := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "sim.test")
+	plan, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): mutated}})
+	err = errors.Join(
+		err,
+		os.WriteFile(mutated, []byte(strings.Replace(string(source), m.old, m.bug, 1)), 0o600),
+		os.WriteFile(overlay, plan, 0o600),
+	)
+	if err != nil {
+		return 0, err
+	}
+	build := exec.CommandContext(ctx, "go", "test", "-vet=off", "-ldflags=-s -w", "-c", "-overlay", overlay, "-o", program, "./internal/sim")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("doesn't build: %w: %s", err, out)
+	}
+	stride := "1"
+	if m.long {
+		stride = "16"
+	}
+	run := exec.CommandContext(ctx, program, "-test.run=TestSeeds$", "-test.v", "-test.failfast", "-test.timeout=10m", "-first="+stride, "-stride="+stride, fmt.Sprint("-seeds=", most))
+	run.Dir, run.Env = dir, append(os.Environ(), "GOMAXPROCS=1")
+	out, err := run.CombinedOutput()
+	seeds = strings.Count(string(out), "--- PASS: TestSeeds/") + 1
+	switch {
+	case err == nil:
+		return 0, fmt.Errorf("survived %d seeds", most)
+	case !regexp.MustCompile(m.caught).Match(out):
+		return 0, fmt.Errorf("seed %d fails, but not with %q: %s", seeds, m.caught, complaints(string(out)))
+	}
+	return seeds, nil
+}
+
+// complaints are the lines of a test's output that the checker wrote.
+func complaints(out string) string {
+	var lines []string
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "seeds_test.go") || strings.Contains(line, "panic") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[:min(len(lines), 5)], "")
+}

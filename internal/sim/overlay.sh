@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# usage: internal/sim/overlay.sh DIR
+#
+# Writes DIR/overlay.json for go build -overlay: a Go runtime that does the same
+# in every run of a program with GOMAXPROCS=1 and GOGC=off.
+#  - Randomness (map order, select, math/rand/v2) begins with the same seed, and
+#    goroutines of a testing/synctest bubble draw from a generator of their own,
+#    so that nothing outside changes their numbers.
+#  - A goroutine runs until it waits: none is stopped for having run for 10 ms,
+#    and none is overtaken while the kernel works for it.
+#  - Tickers outside of the bubble stand: the NATS server has one, for access times.
+set -euo pipefail
+mkdir -p "$1"
+dir=$(cd "$1" && pwd)
+go=$(go env GOROOT)/src/runtime
+
+# change FILE NAME OLD NEW: replaces OLD, which must be there once.
+change() {
+  local to="$dir/$2"
+  [ -f "$to" ] || cp "$1" "$to" && chmod u+w "$to"
+  OLD="$3" NEW="$4" perl -0pi -e '$n = s/\Q$ENV{OLD}\E/$ENV{NEW}/g; exit 1 if $n != 1' "$to" ||
+    { echo "$1 has changed: bring internal/sim/overlay.sh up to date" >&2; exit 1; }
+}
+
+rm -f "$dir"/*.go
+change "$go/rand.go" rand.go $'\tglobalRand.state.Init(*seed)\n' $'\t*seed = [32]byte{1}\n\tglobalRand.state.Init(*seed)\n'
+change "$go/rand.go" rand.go $'\tmp := getg().m\n\tc := &mp.chacha8\n' $'\tmp := getg().m\n\tif mp.curg != nil && mp.curg.bubble != nil {\n\t\treturn bubbleRand()\n\t}\n\tc := &mp.chacha8\n'
+change "$go/rand.go" rand.go $'func cheaprand() uint32 {\n\tmp := getg().m\n' $'func cheaprand() uint32 {\n\tmp := getg().m\n\tif mp.curg != nil && mp.curg.bubble != nil {\n\t\treturn uint32(bubbleRand() >> 32)\n\t}\n'
+cat >>"$dir/rand.go" <<'EOF'
+
+var bubbleState uint64 = 1
+
+// bubbleRand is splitmix64.
+//
+//go:nosplit
+func bubbleRand() uint64 {
+	bubbleState += 0x9e3779b97f4a7c15
+	x := bubbleState
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+EOF
+change "$go/proc.go" proc.go $'func retake(now int64) uint32 {\n' $'func retake(now int64) uint32 {\n\tif gomaxprocs == 1 {\n\t\treturn 0\n\t}\n'
+change "$go/time.go" time.go $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t}\n' $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t} else if period > 0 && gomaxprocs == 1 {\n\t\twhen = maxWhen\n\t}\n'
+
+cat >"$dir/overlay.json" <<EOF
+{"Replace": {"$go/rand.go": "$dir/rand.go", "$go/proc.go": "$dir/proc.go", "$go/time.go": "$dir/time.go"}}
+EOF

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# usage: internal/sim/sim.sh SEEDS [FIRST]    run so many seeds of TestSeeds, each in a process of its own
+#        internal/sim/sim.sh seed N           run one again, and print its trace
+#
+# The program is built with a runtime that does the same in every run (overlay.sh).
+set -euo pipefail
+cd "$(dirname "$0")"
+cache=../../.cache/sim
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+export cache GOMAXPROCS=1 GOGC=off
+# The server's files need no disk.
+[ -w /dev/shm ] && export TMPDIR=/dev/shm
+
+./overlay.sh "$cache"
+GOMAXPROCS='' GOGC='' go test -vet=off -c -overlay "$cache/overlay.json" -o "$cache/sim.test" .
+
+if [ "$1" = seed ]; then
+  exec "$cache/sim.test" -test.run 'TestSeeds$' -test.v "-seed=$2"
+fi
+
+one() {
+  "$cache/sim.test" -test.run 'TestSeeds$' -seeds=1 "-first=$1" >"$cache/seed-$1.txt" 2>&1 && { rm "$cache/seed-$1.txt"; return; }
+  echo "seed $1 fails: make sim SEED=$1; its trace: .cache/sim/seed-$1.txt"
+  grep 'seeds_test.go\|^panic' "$cache/seed-$1.txt" | head -5
+  return 1
+}
+export -f one
+rm -f "$cache"/seed-*.txt
+start=$SECONDS
+seq "${2:-1}" $((${2:-1} + $1 - 1)) | xargs -P "$(nproc)" -I{} bash -c 'one {}' || failed=1
+echo "$1 seeds, $(find "$cache" -name 'seed-*.txt' | wc -l) of them failed, in $((SECONDS - start)) s"
+exit "${failed:-0}"
