@@ -105,7 +105,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "the newer record on the network is not adopted", file: "internal/stage/dht/decide_record.go",
-		old: "stage.SetItem(&next, *p.Newer)", bug: "", caught: gone, long: true,
+		old: "stage.SetItem(&next, *p.Newer)", bug: "_ = stage.SetItem", caught: gone, long: true,
 	},
 	{
 		name: "the look-up is not scheduled", file: "internal/stage/dht/resolve.go",

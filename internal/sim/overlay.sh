@@ -6,6 +6,7 @@
 #  - Randomness (map order, select, math/rand/v2) begins with the same seed, and
 #    goroutines of a testing/synctest bubble draw from a generator of their own,
 #    so that nothing outside changes their numbers.
+#  - What the kernel gives as random bytes is counted out: names and keys.
 #  - A goroutine runs until it waits: none is stopped for having run for 10 ms,
 #    and none is overtaken while the kernel works for it.
 #  - Tickers outside of the bubble stand: the NATS server has one, for access times.
@@ -13,6 +14,7 @@ set -euo pipefail
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 go=$(go env GOROOT)/src/runtime
+sysrand=$(go env GOROOT)/src/crypto/internal/sysrand
 
 # change FILE NAME OLD NEW: replaces OLD, which must be there once.
 change() {
@@ -43,7 +45,8 @@ func bubbleRand() uint64 {
 EOF
 change "$go/proc.go" proc.go $'func retake(now int64) uint32 {\n' $'func retake(now int64) uint32 {\n\tif gomaxprocs == 1 {\n\t\treturn 0\n\t}\n'
 change "$go/time.go" time.go $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t}\n' $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t} else if period > 0 && gomaxprocs == 1 {\n\t\twhen = maxWhen\n\t}\n'
+change "$sysrand/rand.go" sysrand.go $'\nfunc Read(b []byte) {\n' $'\nvar counted uint64\n\nfunc Read(b []byte) {\n\tfor i := range b {\n\t\tcounted = counted*6364136223846793005 + 1442695040888963407\n\t\tb[i] = byte(counted >> 56)\n\t}\n\tif counted != 0 {\n\t\treturn\n\t}\n'
 
 cat >"$dir/overlay.json" <<EOF
-{"Replace": {"$go/rand.go": "$dir/rand.go", "$go/proc.go": "$dir/proc.go", "$go/time.go": "$dir/time.go"}}
+{"Replace": {"$go/rand.go": "$dir/rand.go", "$go/proc.go": "$dir/proc.go", "$go/time.go": "$dir/time.go", "$sysrand/rand.go": "$dir/sysrand.go"}}
 EOF

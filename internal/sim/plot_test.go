@@ -186,7 +186,10 @@ func (p *plot) announce(a *writer) {
 	base := time.Now().Unix()
 	versions := 1 + p.rng.IntN(3)
 	a.last = base + int64(versions)
-	at := time.Duration(p.rng.Int64N(int64(time.Minute)))
+	at, apart := time.Duration(p.rng.Int64N(int64(time.Minute))), badWeather/4
+	if p.often(0.4) { // all at about the same time
+		apart = 3 * time.Second
+	}
 	for v := 1; v <= versions; v++ {
 		urls := a.urls
 		if v < versions {
@@ -201,7 +204,7 @@ func (p *plot) announce(a *writer) {
 		if p.often(0.3) {
 			p.say(a, p.moment(), base+int64(v), urls)
 		}
-		at += time.Duration(p.rng.Int64N(int64(badWeather) / 4))
+		at += time.Duration(p.rng.Int64N(int64(apart)))
 	}
 	if a.says == "dht" && p.often(0.3) {
 		p.later(p.moment(), "other device", func() { p.other(list(p.T, a.key, base+100, a.urls...)) })

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 
@@ -42,7 +41,6 @@ func TestSeeds(t *testing.T) {
 }
 
 func runSeed(t *testing.T, seed uint64) {
-	cryptotest.SetGlobalRandom(t, seed) // for names and signatures
 	y := newTown(t, seed)
 	p := newPlot(y, seed)
 	c := &checker{plot: p}
