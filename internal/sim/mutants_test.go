@@ -212,7 +212,7 @@ func (m mutation) catch(ctx context.Context, root, dir string) (seeds int, err e
 	if m.long {
 		stride = "16"
 	}
-	run := exec.CommandContext(ctx, program, "-test.run=TestSeeds$", "-test.v", "-test.failfast", "-test.timeout=10m", "-first="+stride, "-stride="+stride, fmt.Sprint("-seeds=", most))
+	run := exec.CommandContext(ctx, program, "-test.run=TestSeeds$", "-test.v", "-test.failfast", "-test.timeout=30m", "-first="+stride, "-stride="+stride, fmt.Sprint("-seeds=", most))
 	run.Dir, run.Env = dir, append(os.Environ(), "GOMAXPROCS=1")
 	out, err := run.CombinedOutput()
 	seeds = strings.Count(string(out), "--- PASS: TestSeeds/") + 1

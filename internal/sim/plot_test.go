@@ -188,7 +188,7 @@ func (p *plot) announce(a *writer) {
 	a.last = base + int64(versions)
 	at, apart := time.Duration(p.rng.Int64N(int64(time.Minute))), badWeather/4
 	if p.often(0.4) { // all at about the same time
-		apart = 3 * time.Second
+		apart = time.Second
 	}
 	for v := 1; v <= versions; v++ {
 		urls := a.urls

@@ -111,12 +111,50 @@ func (c *checker) early() {
 			c.Errorf("no node holds seq %d of %s soon after the weather has cleared", item.Seq, target)
 		}
 	}
+	for _, why := range c.mistold() {
+		c.Error(why)
+	}
 	have := c.relays.ids(home)
 	for id := range c.asked {
 		if _, there := slices.BinarySearch(have, id); !there && c.ledger.published(events.NoteMissingSubject(id)) == 0 {
 			c.Errorf("note %s is referred to and was never asked for", id)
 		}
 	}
+}
+
+// mistold lists the notes that were told to be found, and are not at the local
+// relay.
+func (c *checker) mistold() (list []string) {
+	have := c.relays.ids(home)
+	for id := range c.told() {
+		if _, there := slices.BinarySearch(have, id); !there {
+			list = append(list, fmt.Sprintf("note %s was told to be found, and is not at the local relay", id))
+		}
+	}
+	return list
+}
+
+// told returns when notes were told to be found.
+func (c *checker) told() map[string][]time.Time {
+	s, err := c.js.Stream(context.Background(), events.StreamOutcome)
+	if err != nil {
+		c.Fatal(err)
+	}
+	state, told := s.CachedInfo().State, map[string][]time.Time{}
+	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
+		m, err := s.GetMsg(context.Background(), seq)
+		if err != nil {
+			continue // too old to be kept
+		}
+		if m.Header.Get(jetstream.MsgIDHeader) == "" {
+			c.Errorf("an outcome without a Nats-Msg-Id: %s", m.Subject)
+		}
+		if m.Subject == events.SubjectNoteFound {
+			r, _ := events.Decode[events.MissingNoteResponse](m.Data)
+			told[r.EventID] = append(told[r.EventID], m.Time)
+		}
+	}
+	return told
 }
 
 // settle waits until all that is promised holds, as long as it may take.
@@ -337,8 +375,8 @@ func (c *checker) always() {
 	for _, why := range c.unexplained() {
 		c.Error(why)
 	}
-	for _, twice := range c.mistold() {
-		c.Error(twice)
+	for _, why := range slices.Concat(c.mistold(), c.repeated()) {
+		c.Error(why)
 	}
 }
 
@@ -366,39 +404,20 @@ func (c *checker) unexplained() (list []string) {
 	return list
 }
 
-// mistold lists what was told more often than it was asked for, or is not true.
-func (c *checker) mistold() (list []string) {
-	s, err := c.js.Stream(context.Background(), events.StreamOutcome)
-	if err != nil {
-		c.Fatal(err)
-	}
-	state := s.CachedInfo().State
-	told, have := map[string][]time.Time{}, c.relays.ids(home)
-	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
-		m, err := s.GetMsg(context.Background(), seq)
-		if err != nil {
-			continue // too old to be kept
-		}
-		if m.Header.Get(jetstream.MsgIDHeader) == "" {
-			list = append(list, "an outcome without a Nats-Msg-Id: "+m.Subject)
-		}
-		if m.Subject == events.SubjectNoteFound {
-			r, _ := events.Decode[events.MissingNoteResponse](m.Data)
-			told[r.EventID] = append(told[r.EventID], m.Time)
-			if _, there := slices.BinarySearch(have, r.EventID); !there {
-				list = append(list, fmt.Sprintf("note %s was told to be found, and is not at the local relay", r.EventID))
-			}
-		}
-	}
-	for id, times := range told {
-		asked := c.ledger.published(events.NoteMissingSubject(id))
-		window := s.CachedInfo().Config.Duplicates
-		if n := len(times); n > asked && times[n-1].Sub(times[0]) < window {
+// repeated lists the notes that were told to be found more often than they
+// were asked for.
+func (c *checker) repeated() (list []string) {
+	for id, times := range c.told() {
+		n, asked := len(times), c.ledger.published(events.NoteMissingSubject(id))
+		if n > asked && times[n-1].Sub(times[0]) < dedupeWindow {
 			list = append(list, fmt.Sprintf("note %s was found %d times, and asked for %d times", id, n, asked))
 		}
 	}
 	return list
 }
+
+// dedupeWindow is that of the streams.
+const dedupeWindow = 10 * time.Minute
 
 func targetOf(t *testing.T, a *writer) string {
 	return stage.TargetHex(list(t, a.key, 1, relayURL(0)).Item)

@@ -55,6 +55,7 @@ func newWeather(seed uint64) *weather {
 	for _, f := range []fault{fails, happens, late, twice, lost, swapped, cut, stalls, lies} {
 		w.rates[f] = often[rng.IntN(len(often))]
 	}
+	w.rates[late] = []float64{0, 0.05, 0.15, 0.3}[rng.IntN(4)] // what makes others come in between
 	rarely := []float64{0, 0.002, 0.01}
 	w.rates[crashBefore], w.rates[crashAfter] = rarely[rng.IntN(3)], rarely[rng.IntN(3)]
 	return w
