@@ -28,7 +28,7 @@ type mutation struct {
 }
 
 const (
-	lacks    = `local relay lacks event`
+	lacks    = `local relay lacks event|the last good sync of`
 	goesBack = `goes back: `
 	unlinked = `is linked to|is known by list`
 	gone     = `no node holds seq|nodes hold seq`
