@@ -270,3 +270,22 @@ func TestMetricsTellHowFullStreamsAre(t *testing.T) {
 		}
 	})
 }
+
+// Waiting for room is no attempt: after twenty a message is given up after the twentieth.
+func TestWhatFindsNoRoomInAFullQueueIsNotGivenUp(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.limit(events.StreamIntake, 2000)
+		w.publish(events.SubjectEventReceived, strings.Repeat("x", 1500))
+		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			if m.Attempt > 1 {
+				w.Errorf("attempt %d", m.Attempt)
+			}
+			return []events.Output{{Subject: events.SubjectEventReceived, Data: m.Data}}, events.Done()
+		}})
+		w.publish(events.NoteMissingSubject("a"), strings.Repeat("y", 1500))
+		time.Sleep(30 * time.Minute)
+		if n := w.stored(events.StreamNote) + w.stored(events.StreamRetry); n != 1 {
+			w.Errorf("%d messages wait, want the one", n)
+		}
+	})
+}
