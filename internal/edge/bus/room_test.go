@@ -271,7 +271,7 @@ func TestMetricsTellHowFullStreamsAre(t *testing.T) {
 	})
 }
 
-// Waiting for room is no attempt: after twenty a message is given up after the twentieth.
+// Waiting for room is no attempt, of which a message has only twenty.
 func TestWhatFindsNoRoomInAFullQueueIsNotGivenUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.limit(events.StreamIntake, 2000)
