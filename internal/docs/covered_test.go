@@ -27,6 +27,7 @@ var elsewhere = []struct {
 	{"sysctl ", "sets what the kernel does for the whole machine", "nothing", nil},
 	{"nft ", "changes the machine's firewall", "nothing", nil},
 	{"nats account backup", "is a program of others, whose flags are not ours", "nothing", nil},
+	{"go test ./internal/sim -run TestSeeds", "repeats a seed that failed", "make test", goTest},
 	{"go build -tags scionic ./cmd/fetcher", "takes a minute", "make test-interop", builds},
 }
 
@@ -164,6 +165,15 @@ func unitIsPackaged(words []string) error {
 	}
 	if !strings.Contains(string(text), "WantedBy=") || !strings.Contains(string(packaged), "deploy/systemd/"+unit) {
 		return fmt.Errorf("%s cannot be enabled, or is not in the package", unit)
+	}
+	return nil
+}
+
+// goTest looks whether the package has such a test.
+func goTest(words []string) error {
+	text, err := exec.Command("sh", "-c", "grep -hs \"func $1\\b\" "+filepath.Join(root, words[2])+"/*_test.go", "sh", words[4]).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s has no %s: %w: %s", words[2], words[4], err, text)
 	}
 	return nil
 }
