@@ -130,7 +130,7 @@ test-sync-cuts: go-version ## Cut the connections of 400 seeded syncs, 200 by we
 # Seeds are run in a Go runtime that does the same in every run.
 SEEDS ?= 1000
 sim: go-version ## Run the whole pipeline in SEEDS random worlds where everything fails now and then (2 minutes; SEED=n: one again, with its trace)
-	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
+	internal/sim/sim.sh $(if $(filter command environment,$(origin SEED)),seed $(SEED),$(SEEDS) $(FIRST))
 
 MUTANTS ?= .
 sim-mutants: go-version ## Plant 26 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)

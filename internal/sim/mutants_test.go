@@ -31,7 +31,7 @@ const (
 	lacks    = `local relay lacks event|the last good sync of`
 	goesBack = `goes back: `
 	unlinked = `is linked to|is known by list`
-	gone     = `no node holds seq|nodes hold seq`
+	gone     = `no node holds seq|nodes hold seq|messages wait in`
 )
 
 var mutations = []mutation{
