@@ -36,6 +36,9 @@ type outbox struct {
 	clock   *time.Timer // runs while a search does
 	rtt     roundTrip
 	heard   time.Time // when the latest reply came
+	unheard time.Time // when the first query after it was sent; the zero time if none was
+	// When nobody answered for longer than anybody takes, although asked: our own network failed.
+	outage  struct{ from, to time.Time }
 	queries int64
 }
 
@@ -73,6 +76,9 @@ func (o *outbox) post(q query, to Contact, slot int, by asker, now time.Time) {
 	o.calls[tid] = call{asker: by, slot: slot, to: to, sentAt: now}
 	o.overdue = append(o.overdue, expiry{tid, now.Add(giveUp)})
 	o.queries++
+	if o.unheard.IsZero() {
+		o.unheard = now
+	}
 	var text [tidSize]byte
 	binary.BigEndian.PutUint64(text[:], tid)
 	o.queued.bytes = q.append(o.queued.bytes, o.id, text, o.readOnly)
@@ -136,7 +142,7 @@ func (o *outbox) deliver(from netip.AddrPort, p packet) bool {
 	}
 	delete(o.calls, tid)
 	o.rtt.observe(now.Sub(c.sentAt))
-	o.heard = now
+	o.hear(now)
 	r := newReply(p)
 	o.courtesy.alive(from)
 	if r.code == 0 {
@@ -144,6 +150,14 @@ func (o *outbox) deliver(from netip.AddrPort, p packet) bool {
 	}
 	c.asker.answered(c.slot, &r, now)
 	return true
+}
+
+// hear notes that a reply came; mu is held.
+func (o *outbox) hear(now time.Time) {
+	if !o.unheard.IsZero() && now.Sub(o.unheard) > maxPatience {
+		o.outage.from, o.outage.to = o.unheard.Add(-maxPatience), now // those before it lost their replies
+	}
+	o.heard, o.unheard = now, time.Time{}
 }
 
 // start begins a search. It ends by itself, or with stop.
@@ -204,7 +218,7 @@ func (o *outbox) passTime() {
 }
 
 // sweep forgets queries that nobody answered in time, and remembers their nodes as dead; but not if nobody at all has answered
-// since, because then it may be our own network that fails. After the last search it is left undone until the next one.
+// since, or for a while, because then it is our own network that failed. After the last search it is left undone until the next one.
 func (o *outbox) sweep(now time.Time) {
 	var dead []Contact
 	o.mu.Lock()
@@ -213,7 +227,7 @@ func (o *outbox) sweep(now time.Time) {
 		tid := o.overdue[done].tid
 		if c, waiting := o.calls[tid]; waiting {
 			delete(o.calls, tid)
-			if o.heard.After(c.sentAt) {
+			if o.heard.After(c.sentAt) && (c.sentAt.Before(o.outage.from) || c.sentAt.After(o.outage.to)) {
 				dead = append(dead, c.to)
 			}
 		}

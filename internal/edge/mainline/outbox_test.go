@@ -57,3 +57,29 @@ func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testi
 		t.Errorf("%d queries and %d deadlines are left", len(o.calls), len(o.overdue))
 	}
 }
+
+// Everybody was silent for longer than anybody takes to answer: no node is
+// held to be dead for a query of that time, nor for the one just before it.
+func TestAnOutageOfOurOwnNetworkIsNoNodesFault(t *testing.T) {
+	start := time.Now()
+	for what, c := range map[string]struct {
+		silence time.Duration
+		dead    bool
+	}{"a node is silent": {maxPatience / 2, true}, "all are": {maxPatience + time.Millisecond, false}} {
+		o := &outbox{guard: &guard{allowPrivate: true}, courtesy: newCourtesy(-1), known: newKnown(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
+		before, during := contact(1, "1.1.1.1:2000"), contact(2, "1.1.1.2:2000")
+		o.mu.Lock()
+		o.post(getQuery(before.ID, nil), before, 0, ignore{}, start)
+		o.hear(start.Add(time.Millisecond)) // somebody else's reply
+		o.post(getQuery(during.ID, nil), during, 0, ignore{}, start.Add(2*time.Millisecond))
+		o.hear(start.Add(2*time.Millisecond + c.silence))
+		o.mu.Unlock()
+		end := start.Add(giveUp + 3*time.Millisecond)
+		o.sweep(end)
+		for _, node := range []Contact{before, during} {
+			if dead := o.courtesy.isDead(node.Addr, end); dead != c.dead {
+				t.Errorf("%s: %v is dead: %v, want %v", what, node.Addr, dead, c.dead)
+			}
+		}
+	}
+}

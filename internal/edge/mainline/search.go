@@ -119,7 +119,7 @@ func (s *search) run(ctx context.Context) error {
 const manySeeds = 64
 
 // widen adds many more seeds, those that were silent lately, and the bootstrap nodes if nobody has answered: for a lookup that
-// came to its end before K nodes had answered, or after it had passed over as many that are nearer.
+// came to its end before K nodes had answered, or after it had passed over as many near ones as others ask.
 func (s *search) widen() {
 	outbox := s.node.outbox
 	seeds := s.node.seeds(s.lookup.target, manySeeds)
@@ -148,7 +148,7 @@ func (s *search) step(now time.Time) {
 	case s.enough():
 	case waiting && !s.lookup.done():
 		return
-	case s.breadth == narrow && (len(s.lookup.closest(s.opts.K)) < s.opts.K || s.lookup.passedOver(s.opts.K) >= s.opts.K):
+	case s.breadth == narrow && (len(s.lookup.closest(s.opts.K)) < s.opts.K || s.lookup.passedOver(defaultK) >= defaultK):
 		s.breadth = widening
 		s.stuck <- struct{}{}
 		return
