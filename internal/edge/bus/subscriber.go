@@ -166,7 +166,7 @@ func (s *subscriber) afterError(ctx context.Context, err error) {
 }
 
 // watch keeps the message from being delivered again while its handler runs,
-// and then settles it.
+// and then settles it. Until then the message's context belongs to the router.
 func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 	beat := time.NewTicker(s.spec.AckWait / 3)
 	defer beat.Stop()
@@ -174,7 +174,7 @@ func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 		select {
 		case <-beat.C:
 			if err := d.raw.InProgress(); err != nil {
-				s.log.DebugContext(d.message.Context(), "heartbeat failed", "err", err)
+				s.log.DebugContext(heartbeats, "heartbeat failed", "err", err)
 			}
 		case <-d.message.Acked():
 			s.settle(d)
@@ -183,7 +183,7 @@ func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 			s.settle(d)
 			return
 		case <-heartbeats.Done(): // the handler ignores its context
-			s.log.ErrorContext(d.message.Context(), "handler does not end, its message goes to another worker", "subject", d.Subject)
+			s.log.ErrorContext(heartbeats, "handler does not end, its message goes to another worker", "subject", d.Subject)
 			return
 		}
 	}
