@@ -159,14 +159,21 @@ func (s *Stage) accept(ctx context.Context, e *events.Event, m events.Message) (
 // matters, see the package documentation.
 func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source) ([]events.Output, error) {
 	var out []events.Output
+	var refused error
 	if f.record != nil {
-		if err := s.keep(ctx, f.target, *f.record); err != nil {
+		switch err := s.keep(ctx, f.target, *f.record); {
+		case err == nil:
+			out = append(out, events.Output{
+				Subject: events.RelayListSignedSubject(f.target),
+				Data:    events.Encode(signedPayload(*f.record, f.list)),
+			})
+		case from.again && errors.As(err, new(inputError)):
+			// The attempt before may have kept it and failed over the rest, and a
+			// newer one of the DHT has taken its place since.
+			refused = err
+		default:
 			return nil, err
 		}
-		out = append(out, events.Output{
-			Subject: events.RelayListSignedSubject(f.target),
-			Data:    events.Encode(signedPayload(*f.record, f.list)),
-		})
 	}
 	for _, owner := range slices.Sorted(maps.Keys(f.keys)) {
 		if owner != pubkey && s.Policy.ours(owner) {
@@ -183,6 +190,9 @@ func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source
 	}
 	out = append(out, wake...)
 	missing, err := s.wanted(ctx, pubkey, f.refs, f.keys)
+	if err == nil {
+		err = refused
+	}
 	return append(out, missing...), err
 }
 

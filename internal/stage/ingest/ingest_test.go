@@ -2,8 +2,10 @@ package ingest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +155,30 @@ func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
 	a.Lists = map[string]events.List{events.ViaNIP65: {Version: 1_600_000_004, ID: id1, Write: []string{two}}}
 	b.authors.values[alice] = a
 	list(5, 2, "after another worker's", one, two)
+}
+
+// The first attempt kept the record and failed over the links; before the
+// second, a newer record of the author was found on the DHT.
+func TestARetryEndsWhatANewerRecordOvertook(t *testing.T) {
+	b := newBench(t, Policy{})
+	records := &memory[events.Record]{values: map[string]events.Record{}}
+	links := &memory[events.Link]{values: map[string]events.Link{}}
+	b.Records, b.Links = records, links
+	value := relayList(t, "wss://one.example")
+	item, _ := signed(t, 100, value)
+	newer, record := signed(t, 200, value)
+	target := newer.Target()
+	records.values[events.RecordKey(hex.EncodeToString(target[:]))] = record
+	e := dhtList(item, item.SignedBuffer())
+	e.Sig = strings.Repeat("0", 128)
+	e.ID = e.Hash()
+	if out, v := b.take(e, 1); !v.IsReject() || len(out) != 0 || len(links.values) != 0 {
+		t.Errorf("an older record: %v, %v, links %v", out, v, links.values)
+	}
+	out, v := b.take(e, 2)
+	if !v.IsReject() || !slices.Contains(out, events.RelayDiscoveredSubject(events.RelayKey("wss://one.example"))) || len(links.values) != 1 {
+		t.Errorf("an older record, which may have been kept before: %v, %v, links %v", out, v.Reason(), links.values)
+	}
 }
 
 func TestKnownCoversWhatChangesNothing(t *testing.T) {
