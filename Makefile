@@ -35,9 +35,8 @@ test-e2e: build ## Run the demo's scenario with worker processes that are killed
 chaos: build ## Break a fleet of processes under load for DURATION (10m): kill, stop, fill disks, cut and disturb the network (all of it as root on Linux)
 	$(GO) build -trimpath -o bin/ ./internal/chaos
 	@[ "$$(id -u)" != 0 ] || { command -v ip && command -v nft; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 nftables; }
-	bin/chaos --bin bin --duration $(DURATION) --seed $(SEED)
+	bin/chaos --bin bin --duration $(DURATION) --seed $(or $(SEED),0)
 DURATION ?= 10m
-SEED     ?= 0
 
 test-permissions: go-version ## Run each stage and the console once without each of their NATS permissions, which must fail
 	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim ./internal/edge/console
@@ -130,7 +129,7 @@ test-sync-cuts: go-version ## Cut the connections of 400 seeded syncs, 200 by we
 # Seeds are run in a Go runtime that does the same in every run.
 SEEDS ?= 1000
 sim: go-version ## Run the whole pipeline in SEEDS random worlds where everything fails now and then (2 minutes; SEED=n: one again, with its trace)
-	internal/sim/sim.sh $(if $(filter command environment,$(origin SEED)),seed $(SEED),$(SEEDS) $(FIRST))
+	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
 
 MUTANTS ?= .
 sim-mutants: go-version ## Plant 26 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
