@@ -158,14 +158,14 @@ func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
 	return nil
 }
 
-// passedOver returns how many nodes that are nearer than the k nearest that answered were silent, now or before. With fewer than
-// k, whoever asks the k nearest nodes still meets one of those that answered here. With more it is our own network, not they,
-// that fails or lately failed: an item that is put now would be where nobody looks for it.
-func (l *lookup) passedOver(k int) (count int) {
+// passedOver returns how many nodes that are nearer than the defaultK nearest that answered were silent, now or before. With fewer
+// than defaultK, whoever asks so many of the nearest nodes still meets one of those that answered here. With more it is our own
+// network, not they, that fails or lately failed: an item that is put now would be where nobody looks for it.
+func (l *lookup) passedOver() (count int) {
 	near := 0
 	for _, n := range l.nodes {
 		switch {
-		case near == k:
+		case near == defaultK:
 			return count
 		case n.eligible():
 			near++

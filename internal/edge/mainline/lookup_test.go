@@ -129,8 +129,8 @@ func TestALookupThatPassesOverTooManyAsksThemAfterAll(t *testing.T) {
 		l.add(candidate{Contact: c, hasID: true}, true)
 	}
 	w.run(l)
-	if l.passedOver(8) < 8 {
-		t.Fatalf("passed over %d, and found %v", l.passedOver(8), l.closest(8))
+	if l.passedOver() < 8 {
+		t.Fatalf("passed over %d, and found %v", l.passedOver(), l.closest(8))
 	}
 	l.relent()
 	w.run(l)
@@ -139,7 +139,7 @@ func TestALookupThatPassesOverTooManyAsksThemAfterAll(t *testing.T) {
 			t.Errorf("the nearest node number %d is %v, want %v", i, c.Contact, near[i])
 		}
 	}
-	if n := l.passedOver(8); n != 0 {
+	if n := l.passedOver(); n != 0 {
 		t.Errorf("passed over %d", n)
 	}
 }

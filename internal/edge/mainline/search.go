@@ -148,7 +148,7 @@ func (s *search) step(now time.Time) {
 	case s.enough():
 	case waiting && !s.lookup.done():
 		return
-	case s.breadth == narrow && (len(s.lookup.closest(s.opts.K)) < s.opts.K || s.lookup.passedOver(defaultK) >= defaultK):
+	case s.breadth == narrow && (len(s.lookup.closest(s.opts.K)) < s.opts.K || s.lookup.passedOver() >= defaultK):
 		s.breadth = widening
 		s.stuck <- struct{}{}
 		return
