@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -20,9 +19,10 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// here runs a command in this process.
+// here runs a command in this process. Logs of up come from many goroutines, a
+// last one of the DHT library after its end.
 func here(args ...string) (code int, stdout, stderr string) {
-	var out, errs bytes.Buffer
+	var out, errs locked
 	code = execute(args, &out, &errs)
 	return code, out.String(), errs.String()
 }

@@ -302,7 +302,7 @@ func publicOf(t *testing.T, seedFile string) string {
 	return public
 }
 
-// locked is a buffer for the output of a process.
+// locked is a buffer for what is printed at the same time.
 type locked struct {
 	mu sync.Mutex
 	b  bytes.Buffer
