@@ -95,8 +95,10 @@ func testSpread(t *testing.T, c *controlPlane) {
 
 // testDrain begins with three replicas of each stage, one on each of three nodes.
 func testDrain(t *testing.T, c *controlPlane) {
-	const node = "node-0" // which is drained below, and so keeps its pods until then
-	c.kubectl(t, nil, "cordon", "--selector=kubernetes.io/hostname") // whoever goes now has nowhere to begin again
+	// It is drained below, and so keeps its pods until then.
+	const node = "node-0"
+	// Whoever goes now has nowhere to begin again.
+	c.kubectl(t, nil, "cordon", "--selector=kubernetes.io/hostname")
 	for _, stage := range events.Stages() {
 		c.kubectl(t, nil, "wait", "--namespace=relaymesh", "--for=jsonpath={.status.disruptionsAllowed}=1", "poddisruptionbudget/"+stage, "--timeout=3m")
 		pods := c.podsOf(t, stage)
