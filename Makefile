@@ -34,7 +34,7 @@ test-e2e: build ## Run the demo's scenario with worker processes that are killed
 
 chaos: build ## Break a fleet of processes under load for DURATION (10m): kill, stop, fill disks, cut and disturb the network (all of it as root on Linux)
 	$(GO) build -trimpath -o bin/ ./internal/chaos
-	@[ "$$(id -u)" != 0 ] || { command -v ip && command -v nft; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 nftables; }
+	@[ "$$(id -u)" != 0 ] || { command -v ip && command -v nft; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 nftables; } || true
 	bin/chaos --bin bin --duration $(DURATION) --seed $(or $(SEED),0)
 DURATION ?= 10m
 

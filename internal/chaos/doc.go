@@ -7,8 +7,8 @@
 // around them. Each host is a network namespace of its own, on a bridge in the
 // namespace of this program, and each directory a small file system in memory.
 // All of that belongs to one process namespace: it is gone when this program
-// is, however it ends. Without the rights for it (see make chaos) everything runs
-// on loopback addresses, and the faults that need it are left out, loudly.
+// is, however it ends. Where something of it is refused or missing, everything
+// runs on loopback addresses, and the faults that need it are left out, loudly.
 //
 // A user signs lists and writes notes and replies (load.go); the schedule
 // (schedule.go) is a function of its seed; what was accepted is kept in a

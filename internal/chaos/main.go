@@ -24,17 +24,25 @@ type options struct {
 	Loopback bool          `help:"Run on loopback, without network namespaces and file systems of its own."`
 	Logs     string        `placeholder:"DIR" help:"Keep the logs of all processes there."`
 	Inside   bool          `hidden:"" help:"Run in namespaces that were made already."`
+
+	without string // why there are no namespaces
 }
 
 // Run is a run; the error says what did not hold.
 func (o *options) Run(ctx context.Context) error {
-	if !o.Loopback && !o.Inside && os.Geteuid() == 0 {
-		return isolate(ctx)
-	}
-	if o.Inside {
+	switch {
+	case o.Inside:
 		if err := prepare(); err != nil {
 			return err
 		}
+	case o.Loopback:
+		o.without = "--loopback"
+	default:
+		err := try(ctx)
+		if err == nil {
+			return isolate(ctx)
+		}
+		o.without = err.Error()
 	}
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64N(1 << 32) //nolint:gosec // any schedule will do
@@ -56,6 +64,7 @@ func main() {
 		NATS  natsCmd  `cmd:"" name:"nats" hidden:"" help:"One node of the NATS cluster."`
 		Relay relayCmd `cmd:"" hidden:"" help:"One relay."`
 		DHT   dhtCmd   `cmd:"" name:"dht" hidden:"" help:"All nodes of the DHT."`
+		Try   tryCmd   `cmd:"" hidden:"" help:"Try what namespaces are needed for."`
 	}
 	parsed := kong.Parse(&cli, kong.Name("chaos"), kong.Description("Break the pipeline under load. Exit codes: 0 all promises held, 1 not."))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

@@ -49,7 +49,7 @@ func (r *report) head() {
 	r.begun = time.Now()
 	fmt.Printf("chaos: seed %d, %s, %d faults\n", r.options.Seed, r.options.Duration, len(r.plan))
 	if !r.options.Inside {
-		fmt.Println("NOT ROOT, or --loopback: no network namespaces and no small disks.")
+		fmt.Printf("NO NAMESPACES (%s): all runs on loopback, without small disks.\n", r.options.without)
 		fmt.Printf("LEFT OUT: %s, %s, %s.\n", kindDisk, kindPartition, kindLoss)
 	}
 	fmt.Println("planned, in seconds after the load begins:")
