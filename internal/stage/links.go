@@ -25,7 +25,8 @@ func FollowList(ctx context.Context, authors Store[events.Author], links Store[e
 			return list, fmt.Errorf("couldn't read author %s: %w", pubkey, err)
 		}
 		stored := author.Lists[via]
-		if stored.Version == list.Version && stored.ID == list.ID {
+		// An older one is a copy that lags: lists never go back.
+		if stored.Version < list.Version || stored.Version == list.Version && stored.ID == list.ID {
 			return list, nil
 		}
 		list = stored

@@ -19,10 +19,6 @@ const (
 	// refreshing is how many records of one slice are refreshed at a time;
 	// the DHT node has its own budget of packets.
 	refreshing = 8
-	// In a cluster any copy of KV answers, also one that lags behind the one
-	// that took the write before the message was sent.
-	staleAfter    = time.Second
-	staleAttempts = 6
 )
 
 // HandlePublish takes relaylist.signed.<target>: put the record that KV holds for
@@ -35,8 +31,8 @@ func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.O
 	}
 	wake, _ := events.Decode[events.RelayListSigned](m.Data) // one without a seq is any
 	switch behind := !found || record.Seq < wake.Seq; {
-	case behind && m.Attempt < staleAttempts:
-		return nil, events.Retry(staleAfter, "KV does not show the record yet that the message is about")
+	case behind && m.Attempt < stage.StaleAttempts:
+		return nil, events.Retry(stage.StaleAfter, "KV does not show the record yet that the message is about")
 	case !found:
 		return nil, events.Reject("no record is kept for the target")
 	}

@@ -37,8 +37,8 @@ func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.O
 		return nil, events.Retry(retryAfter, err.Error())
 	}
 	switch {
-	case !found && m.Attempt < staleAttempts:
-		return nil, events.Retry(staleAfter, "KV does not show the author yet whom the message is about")
+	case !found && m.Attempt < stage.StaleAttempts:
+		return nil, events.Retry(stage.StaleAfter, "KV does not show the author yet whom the message is about")
 	case !found:
 		return nil, events.Reject("pubkey: no such author is known")
 	}

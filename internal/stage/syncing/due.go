@@ -50,7 +50,10 @@ func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Outpu
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0 && m.Attempt < stage.StaleAttempts:
+		return nil, events.Retry(stage.StaleAfter, "KV does not show anybody who writes to the relay")
+	case len(list) == 0:
 		return []events.Output{s.schedule(p.URL, false)}, events.Done()
 	}
 	health, _, err := s.Relays.Get(ctx, key)

@@ -73,7 +73,10 @@ func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Outp
 			return nil, events.Retry(retryAfter, err.Error())
 		}
 		filters := down(list)
-		if len(filters) == 0 || last.Failures > 0 {
+		switch none := len(filters) == 0 || last.Failures > 0; {
+		case none && m.Attempt < stage.StaleAttempts:
+			return nil, events.Retry(stage.StaleAfter, "KV does not show the sync yet that asked for this")
+		case none:
 			return nil, events.Done() // a sync that succeeds asks again
 		}
 		leave, ok := s.live.take(key, authors, s.MaxLive, end)
