@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -21,6 +22,8 @@ const (
 	defaultDrain = 20 * time.Second
 	// publishTimeout outlasts the election of a new stream leader.
 	publishTimeout = 15 * time.Second
+	// flushWithin is what a server gets that is connected, or seems to be.
+	flushWithin = 5 * time.Second
 )
 
 // Options of a stage's bus.
@@ -115,7 +118,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		}
 		name := label(w.consumer)
 		sub := &subscriber{
-			pull: c, spec: w.consumer, drain: b.options.Drain, log: b.log.With("consumer", name),
+			pull: c, conn: b.js.Conn(), spec: w.consumer, drain: b.options.Drain, log: b.log.With("consumer", name),
 			settle: b.settle, fail: stop,
 		}
 		b.router.AddHandler(name, name, sub, "", publisher{b}, b.adapt(w.handler))
@@ -124,15 +127,23 @@ func (b *Bus) Run(ctx context.Context) error {
 	if err := b.router.Run(run); err != nil {
 		return fmt.Errorf("run message router: %w", err)
 	}
-	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
-	defer cancel()
-	if err := b.js.Conn().FlushWithContext(flush); err != nil {
+	if err := b.flush(ctx); err != nil {
 		b.log.WarnContext(ctx, "the last acknowledgements may be lost, their messages will be handled again", "err", err)
 	}
 	if ctx.Err() == nil {
 		return context.Cause(run)
 	}
 	return nil
+}
+
+// flush waits until the server has the last acknowledgements, unless it is away.
+func (b *Bus) flush(ctx context.Context) error {
+	if !b.js.Conn().IsConnected() {
+		return nats.ErrDisconnected
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
+	defer cancel()
+	return b.js.Conn().FlushWithContext(ctx)
 }
 
 // upkeep is what every stage's bus does for its stage by itself.

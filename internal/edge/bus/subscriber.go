@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -28,6 +29,7 @@ const (
 // its AckWait runs out, and a shutdown has next to nothing to give back.
 type subscriber struct {
 	pull   jetstream.Consumer
+	conn   *nats.Conn // of pull
 	spec   events.Consumer
 	drain  time.Duration
 	log    *slog.Logger
@@ -53,6 +55,8 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	heartbeats, stopHeartbeats := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHandlers(nil)
 	defer stopHeartbeats()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(s.drain, func() { stopHandlers(errDrained) }) })()
+	defer context.AfterFunc(handlers, func() { time.AfterFunc(grace, stopHeartbeats) })()
 
 	free := make(chan struct{}, s.spec.InFlight)
 	for range s.spec.InFlight {
@@ -71,13 +75,10 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		}()
 		out <- d.message
 	}
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			running := collect(free, s.spec.InFlight, s.drain)
-			stopHandlers(errDrained)
-			collect(free, running, grace)
-			return
+			continue
 		case <-free:
 		}
 		n := 1
@@ -90,19 +91,12 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		}
 		s.afterError(ctx, err)
 	}
-}
-
-// collect takes n tokens, and returns how many did not come in time.
-func collect(tokens <-chan struct{}, n int, within time.Duration) int {
-	deadline := time.After(within)
-	for ; n > 0; n-- {
+	for range s.spec.InFlight {
 		select {
-		case <-tokens:
-		case <-deadline:
-			return n
+		case <-free:
+		case <-heartbeats.Done():
 		}
 	}
-	return 0
 }
 
 // round pulls until n messages were delivered or ctx has ended.
@@ -119,7 +113,7 @@ func (s *subscriber) round(ctx context.Context, n int, deliver func(jetstream.Ms
 			if err == nil {
 				_ = msg.Nak()
 			}
-			giveBack(it)
+			s.giveBack(it)
 			return got, nil
 		case errors.Is(err, jetstream.ErrNoHeartbeat):
 			// Either the server is gone for a while, and the client library
@@ -138,9 +132,9 @@ func (s *subscriber) round(ctx context.Context, n int, deliver func(jetstream.Ms
 }
 
 // giveBack returns what the server has sent already to other workers.
-func giveBack(it jetstream.MessagesContext) {
+func (s *subscriber) giveBack(it jetstream.MessagesContext) {
 	it.Drain()
-	for {
+	for s.conn.IsConnected() {
 		msg, err := it.Next(jetstream.NextMaxWait(giveBackWithin))
 		if err != nil {
 			return
