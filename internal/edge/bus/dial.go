@@ -18,14 +18,16 @@ import (
 
 // ConnectOptions are the options of every connection of relaymesh: it
 // reconnects for ever, receives replies under an inbox prefix that
-// permissions can be granted for ("_INBOX_" and the name), and logs what
-// would otherwise look like a timeout, above all denied permissions.
+// permissions can be granted for ("_INBOX_" and the name), notices a server
+// that is cut off, and logs what would otherwise look like a timeout, above all
+// denied permissions.
 func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 	log = log.With("connection", name)
 	return []nats.Option{
 		nats.Name(name),
 		nats.CustomInboxPrefix(events.InboxPrefix(token(name))),
 		nats.MaxReconnects(-1),
+		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut),
 		nats.ReconnectJitter(500*time.Millisecond, 2*time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			args := []any{"err", err}
@@ -52,6 +54,15 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 		}),
 	}
 }
+
+// A server whose host or network is gone closes no connection, and TCP goes on
+// sending to it for a quarter of an hour. It counts as lost after two to three
+// pingEvery: no later than JetStream gives our messages to other workers (30 s),
+// and not for a pause in which it only seems to be gone.
+const (
+	pingEvery = 10 * time.Second
+	pingsOut  = 2
+)
 
 // changed hands errors on that say something else than the one before.
 func changed(report func(error)) nats.ConnErrHandler {

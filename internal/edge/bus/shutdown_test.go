@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -272,6 +273,55 @@ func (c severedConn) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
+}
+
+// A partition, or a machine that is gone, closes no connection.
+func TestAServerThatIsCutOffIsNoticedInHalfAMinute(t *testing.T) {
+	inWorld(t, func(w *world) {
+		line := &severed{InProcessConnProvider: w.server}
+		var lost atomic.Int32
+		nc, err := nats.Connect("", append(
+			bus.ConnectOptions("fetcher", slog.New(slog.DiscardHandler)), nats.InProcessServer(line), nats.UserInfo("operator", "operator"),
+			nats.DisconnectErrHandler(func(*nats.Conn, error) { lost.Add(1) }),
+		)...)
+		if err != nil {
+			w.Fatal(err)
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			w.Fatal(err)
+		}
+		b, err := bus.New(js, bus.Options{Stage: events.StageFetcher})
+		if err != nil {
+			w.Fatal(err)
+		}
+		got := w.record()
+		b.Handle(consumer(w.T, events.ConsumerFetch), got.then(events.Done()))
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+
+		time.Sleep(time.Hour + time.Second) // in between two pings
+		if n := lost.Load(); n != 0 {
+			w.Errorf("lost %d times in an hour with a server that answers", n)
+		}
+		line.cut.Store(true)
+		time.Sleep(30 * time.Second)
+		if lost.Load() == 0 {
+			w.Error("not noticed")
+		}
+		line.cut.Store(false)
+		w.publish(events.NoteMissingSubject("a"), "{}")
+		time.Sleep(10 * time.Second)
+		if n := len(got.all()); n != 1 {
+			w.Errorf("%d messages came after the partition, want 1", n)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			w.Error(err)
+		}
+	})
 }
 
 // Whatever a worker that stops still has to tell the server, it does not wait long

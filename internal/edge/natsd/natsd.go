@@ -141,6 +141,7 @@ func options(c Config) (*server.Options, error) {
 // monitoring and for the error log. The caller closes it.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 	opts = slices.Concat(bus.ConnectOptions(name, s.log), s.own, []nats.Option{nats.InProcessServer(s)}, opts)
+	opts = append(opts, nats.PingInterval(0)) // no network can cut it off
 	nc, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS in process: %w", err)
