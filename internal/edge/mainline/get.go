@@ -37,7 +37,6 @@ type GetResult struct {
 //
 // A nil Item without an error means that nodes answered and none has it. The error is [ErrNoAnswer], or the context's.
 func (n *Node) Get(ctx context.Context, target [20]byte, salt []byte, opts GetOptions) (GetResult, error) {
-	s := n.newSearch(target, salt, opts)
-	err := s.run(ctx)
+	s, err := n.lookUp(ctx, func() *search { return n.newSearch(target, salt, opts) })
 	return s.result(), err
 }

@@ -56,7 +56,7 @@ func (n *candidate) eligible() bool {
 type lookup struct {
 	target   [20]byte
 	k, alpha int
-	crowded  func(ip netip.Addr, with []*candidate) bool // too many nodes of one network among those asked
+	crowded  func(n *candidate, with []*candidate) bool // too many others of its network among those asked
 
 	nodes     []*candidate // nearest first; those without an id lead
 	all       []*candidate // that ever were
@@ -69,7 +69,7 @@ type lookup struct {
 	answers   int
 }
 
-func newLookup(target [20]byte, k, alpha int, crowded func(netip.Addr, []*candidate) bool) *lookup {
+func newLookup(target [20]byte, k, alpha int, crowded func(*candidate, []*candidate) bool) *lookup {
 	return &lookup{target: target, k: k, alpha: alpha, crowded: crowded, calm: 1}
 }
 
@@ -146,7 +146,7 @@ func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
 				near++
 			}
 		case fresh:
-			if n.named < l.witnesses || l.crowded(n.Addr.Addr(), l.slots) {
+			if n.named < l.witnesses || l.crowded(n, l.slots) {
 				continue
 			}
 			if may(n.Addr) {
@@ -262,7 +262,7 @@ func (l *lookup) done() bool {
 	for _, n := range l.nodes {
 		switch n.state {
 		case fresh:
-			if n.named >= l.witnesses && !l.crowded(n.Addr.Addr(), l.slots) && len(l.slots) < maxQueries {
+			if n.named >= l.witnesses && !l.crowded(n, l.slots) && len(l.slots) < maxQueries {
 				return false
 			}
 		case asked:
@@ -281,13 +281,15 @@ func (l *lookup) done() bool {
 
 // noNeighbours allows one node for each IPv4 address and two for each /24, so that who owns one network cannot answer
 // for a whole neighbourhood of ids.
-func noNeighbours(ip netip.Addr, with []*candidate) bool {
+func noNeighbours(n *candidate, with []*candidate) bool {
+	ip := n.Addr.Addr()
 	block, near := netip.PrefixFrom(ip, 24).Masked(), 0
-	for _, n := range with {
-		if n.Addr.Addr() == ip {
+	for _, other := range with {
+		switch {
+		case other == n: // it is asked again
+		case other.Addr.Addr() == ip:
 			return true
-		}
-		if block.Contains(n.Addr.Addr()) {
+		case block.Contains(other.Addr.Addr()):
 			near++
 		}
 	}

@@ -225,6 +225,10 @@ func TestSilentNodesAreTheLastResort(t *testing.T) {
 		t.Fatal("gave up although a node was left")
 	}
 	l.answer(l.ask(n, now), &reply{id: n.ID, token: []byte("t")})
+	if n = l.next(always); n == nil || n.ID[19] != 2 {
+		t.Fatal("does not ask again who was silent only now")
+	}
+	l.answer(l.ask(n, now), &reply{id: n.ID, token: []byte("t")})
 	if !l.done() {
 		t.Error("not done")
 	}
@@ -255,7 +259,7 @@ func TestLateReplyStillCounts(t *testing.T) {
 }
 
 func TestLookupIsBounded(t *testing.T) {
-	l := newLookup([20]byte{}, 8, 4, func(netip.Addr, []*candidate) bool { return false })
+	l := newLookup([20]byte{}, 8, 4, func(*candidate, []*candidate) bool { return false })
 	now := time.Now()
 	next := uint32(1 << 24)
 	add := func() { // ever nearer nodes, none of which exists

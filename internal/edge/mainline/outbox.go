@@ -35,10 +35,7 @@ type outbox struct {
 	running []*search
 	clock   *time.Timer // runs while a search does
 	rtt     roundTrip
-	heard   time.Time // when the latest reply came
-	unheard time.Time // when the first query after it was sent; the zero time if none was
-	// When nobody answered for longer than anybody takes, although asked: our own network failed.
-	outage  struct{ from, to time.Time }
+	silence silence
 	queries int64
 }
 
@@ -76,9 +73,7 @@ func (o *outbox) post(q query, to Contact, slot int, by asker, now time.Time) {
 	o.calls[tid] = call{asker: by, slot: slot, to: to, sentAt: now}
 	o.overdue = append(o.overdue, expiry{tid, now.Add(giveUp)})
 	o.queries++
-	if o.unheard.IsZero() {
-		o.unheard = now
-	}
+	o.silence.ask(now)
 	var text [tidSize]byte
 	binary.BigEndian.PutUint64(text[:], tid)
 	o.queued.bytes = q.append(o.queued.bytes, o.id, text, o.readOnly)
@@ -141,8 +136,8 @@ func (o *outbox) deliver(from netip.AddrPort, p packet) bool {
 		return false
 	}
 	delete(o.calls, tid)
+	o.silence.hear(now, o.rtt.timeout())
 	o.rtt.observe(now.Sub(c.sentAt))
-	o.hear(now)
 	r := newReply(p)
 	o.courtesy.alive(from)
 	if r.code == 0 {
@@ -150,14 +145,6 @@ func (o *outbox) deliver(from netip.AddrPort, p packet) bool {
 	}
 	c.asker.answered(c.slot, &r, now)
 	return true
-}
-
-// hear notes that a reply came; mu is held.
-func (o *outbox) hear(now time.Time) {
-	if !o.unheard.IsZero() && now.Sub(o.unheard) > maxPatience {
-		o.outage.from, o.outage.to = o.unheard.Add(-maxPatience), now // those before it lost their replies
-	}
-	o.heard, o.unheard = now, time.Time{}
 }
 
 // start begins a search. It ends by itself, or with stop.
@@ -227,7 +214,7 @@ func (o *outbox) sweep(now time.Time) {
 		tid := o.overdue[done].tid
 		if c, waiting := o.calls[tid]; waiting {
 			delete(o.calls, tid)
-			if o.heard.After(c.sentAt) && (c.sentAt.Before(o.outage.from) || c.sentAt.After(o.outage.to)) {
+			if o.silence.blames(c.sentAt) {
 				dead = append(dead, c.to)
 			}
 		}

@@ -23,7 +23,7 @@ func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testi
 			o.mu.Lock()
 			o.post(getQuery(c.ID, nil), c, 0, ignore{}, now)
 			if heard {
-				o.heard = now.Add(time.Millisecond)
+				o.silence.heard = now.Add(time.Millisecond)
 			}
 			o.mu.Unlock()
 			now = now.Add(giveUp + time.Millisecond)
@@ -70,9 +70,9 @@ func TestAnOutageOfOurOwnNetworkIsNoNodesFault(t *testing.T) {
 		before, during := contact(1, "1.1.1.1:2000"), contact(2, "1.1.1.2:2000")
 		o.mu.Lock()
 		o.post(getQuery(before.ID, nil), before, 0, ignore{}, start)
-		o.hear(start.Add(time.Millisecond)) // somebody else's reply
+		o.silence.hear(start.Add(time.Millisecond), o.rtt.timeout()) // somebody else's reply
 		o.post(getQuery(during.ID, nil), during, 0, ignore{}, start.Add(2*time.Millisecond))
-		o.hear(start.Add(2*time.Millisecond + c.silence))
+		o.silence.hear(start.Add(2*time.Millisecond+c.silence), o.rtt.timeout())
 		o.mu.Unlock()
 		end := start.Add(giveUp + 3*time.Millisecond)
 		o.sweep(end)

@@ -59,12 +59,15 @@ func (n *Node) Refresh(ctx context.Context, item bep44.Item, last []Contact) (Pu
 }
 
 func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *int64) (PutResult, error) {
-	s := n.newSearch(item.Target(), item.Salt, GetOptions{K: opts.K, Seeds: opts.Seeds, Seq: seq})
-	s.judgeOwn(item)
-	if len(opts.Seeds) >= s.opts.K {
-		s.lookup.corroborate(minWitnesses)
-	}
-	if err := s.run(ctx); err != nil {
+	s, err := n.lookUp(ctx, func() *search {
+		s := n.newSearch(item.Target(), item.Salt, GetOptions{K: opts.K, Seeds: opts.Seeds, Seq: seq})
+		s.judgeOwn(item)
+		if len(opts.Seeds) >= s.opts.K {
+			s.lookup.corroborate(minWitnesses)
+		}
+		return s
+	})
+	if err != nil {
 		return PutResult{}, err
 	}
 	closest := s.lookup.closest(s.opts.K)

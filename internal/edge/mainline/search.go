@@ -53,7 +53,7 @@ func (n *Node) newSearch(target [20]byte, salt []byte, opts GetOptions) *search 
 	}
 	crowded := noNeighbours
 	if n.config.AllowPrivate {
-		crowded = func(netip.Addr, []*candidate) bool { return false }
+		crowded = func(*candidate, []*candidate) bool { return false }
 	}
 	s := &search{
 		node: n, salt: salt, opts: opts, query: getQuery(target, opts.Seq),
