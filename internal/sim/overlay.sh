@@ -28,7 +28,8 @@ change() {
 rm -f "$dir"/*.go
 change "$go/rand.go" rand.go $'\tglobalRand.state.Init(*seed)\n' $'\t*seed = [32]byte{1}\n\tglobalRand.state.Init(*seed)\n'
 change "$go/rand.go" rand.go $'\tmp := getg().m\n\tc := &mp.chacha8\n' $'\tmp := getg().m\n\tif mp.curg != nil && mp.curg.bubble != nil {\n\t\treturn bubbleRand()\n\t}\n\tc := &mp.chacha8\n'
-change "$go/rand.go" rand.go $'func cheaprand() uint32 {\n\tmp := getg().m\n' $'func cheaprand() uint32 {\n\tmp := getg().m\n\tif mp.curg != nil && mp.curg.bubble != nil {\n\t\treturn uint32(bubbleRand() >> 32)\n\t}\n'
+change "$go/select.go" select.go 'j := cheaprandn(uint32(norder + 1))' 'j := selectRandn(uint32(norder + 1))'
+change "$go/time.go" time.go $'\t\t\tt.rand = cheaprand()\n' $'\t\t\tt.rand = uint32(bubbleRand() >> 32)\n'
 cat >>"$dir/rand.go" <<'EOF'
 
 var bubbleState uint64 = 1
@@ -43,6 +44,13 @@ func bubbleRand() uint64 {
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
+
+func selectRandn(n uint32) uint32 {
+	if getg().bubble == nil {
+		return cheaprandn(n)
+	}
+	return uint32(bubbleRand()>>32) % n
+}
 EOF
 change "$go/proc.go" proc.go $'func retake(now int64) uint32 {\n' $'func retake(now int64) uint32 {\n\tif gomaxprocs == 1 {\n\t\treturn 0\n\t}\n'
 change "$go/time.go" time.go $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t}\n' $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t} else if period > 0 && gomaxprocs == 1 {\n\t\twhen = maxWhen\n\t}\n'
@@ -50,5 +58,5 @@ change "$go/sema.go" sema.go $'func internal_sync_nanotime() int64 {\n' $'func i
 change "$sysrand/rand.go" sysrand.go $'\nfunc Read(b []byte) {\n' $'\nvar counted uint64\n\nfunc Read(b []byte) {\n\tfor i := range b {\n\t\tcounted = counted*6364136223846793005 + 1442695040888963407\n\t\tb[i] = byte(counted >> 56)\n\t}\n\tif counted != 0 {\n\t\treturn\n\t}\n'
 
 cat >"$dir/overlay.json" <<EOF
-{"Replace": {"$go/rand.go": "$dir/rand.go", "$go/proc.go": "$dir/proc.go", "$go/time.go": "$dir/time.go", "$go/sema.go": "$dir/sema.go", "$sysrand/rand.go": "$dir/sysrand.go"}}
+{"Replace": {"$go/rand.go": "$dir/rand.go", "$go/proc.go": "$dir/proc.go", "$go/time.go": "$dir/time.go", "$go/select.go": "$dir/select.go", "$go/sema.go": "$dir/sema.go", "$sysrand/rand.go": "$dir/sysrand.go"}}
 EOF

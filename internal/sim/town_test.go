@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,6 +44,7 @@ type town struct {
 type door struct {
 	mu     sync.Mutex
 	server *natsd.Server
+	conns  []net.Conn
 }
 
 func (d *door) InProcessConn() (net.Conn, error) {
@@ -51,13 +53,28 @@ func (d *door) InProcessConn() (net.Conn, error) {
 	if d.server == nil {
 		return nil, errors.New("the server is down")
 	}
-	return d.server.InProcessConn()
+	conn, err := d.server.InProcessConn()
+	d.conns = append(d.conns, conn)
+	return conn, err
 }
 
 func (d *door) open(s *natsd.Server) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.server = s
+}
+
+// shut cuts all connections and lets nobody in. It returns when the server has
+// nothing left to do: nats-server sleeps under a lock when it is shut down, and
+// fake time does not pass while a request waits for that lock.
+func (d *door) shut() {
+	d.mu.Lock()
+	for _, conn := range d.conns {
+		_ = conn.Close() // which may have ended long ago
+	}
+	d.server, d.conns = nil, nil
+	d.mu.Unlock()
+	synctest.Wait()
 }
 
 func newTown(t *testing.T, seed uint64) *town {
@@ -77,7 +94,7 @@ func (y *town) restartServer(after time.Duration) {
 	y.Helper()
 	y.weather.did("server", "restart")
 	y.js.Conn().Close()
-	y.door.open(nil)
+	y.door.shut()
 	y.server.Close()
 	time.Sleep(after)
 	y.server = natstest.StartOn(y.T, y.dir)

@@ -44,13 +44,18 @@ func attempts(r events.Relay, now int64) int {
 
 // judge returns what is known of a relay after a sync at now (Unix seconds),
 // and the number of its first wait if it must be left alone for a while, else
-// 0. latency is how long its first answer took, 0 if there was none.
-func judge(r events.Relay, f fault, why string, latency time.Duration) (next events.Relay, wait int) {
+// 0. latency is how long its first answer took, 0 if there was none. A sync
+// that failed while the relay was to be left alone already was under way with
+// the one that failed first, or is that one, and counts no more.
+func judge(r events.Relay, f fault, why string, latency time.Duration, now int64) (next events.Relay, wait int) {
 	if ms := latency.Milliseconds(); latency > 0 {
 		if r.LatencyMS > 0 {
 			ms = (3*r.LatencyMS + ms) / 4
 		}
 		r.LatencyMS = max(ms, 1)
+	}
+	if f == failed && r.RetryAt > now {
+		return r, 0
 	}
 	r.RetryAt = 0
 	switch f {

@@ -169,7 +169,7 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 		if !found {
 			old = events.Relay{URL: url, Via: events.ViaManual, FirstSeen: now}
 		}
-		next, wait := judge(old, f, why, latency)
+		next, wait := judge(old, f, why, latency, now)
 		if wait > 0 {
 			next.RetryAt = now + int64(stage.Backoff(wait, firstWait, longWait, jitter).Seconds())
 		}
