@@ -10,7 +10,7 @@
 #  - A goroutine runs until it waits: none is stopped for having run for 10 ms,
 #    and none is overtaken while the kernel works for it.
 #  - A mutex is given to who waits for it in turn, however long that took.
-#  - Tickers outside of the bubble stand: the NATS server has one, for access times.
+#  - Timers outside of the bubble stand: the NATS server has some, for access times and CPU figures.
 set -euo pipefail
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
@@ -53,7 +53,7 @@ func selectRandn(n uint32) uint32 {
 }
 EOF
 change "$go/proc.go" proc.go $'func retake(now int64) uint32 {\n' $'func retake(now int64) uint32 {\n\tif gomaxprocs == 1 {\n\t\treturn 0\n\t}\n'
-change "$go/time.go" time.go $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t}\n' $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t} else if period > 0 && gomaxprocs == 1 {\n\t\twhen = maxWhen\n\t}\n'
+change "$go/time.go" time.go $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t}\n' $'\tif bubble := getg().bubble; bubble != nil {\n\t\tt.isFake = true\n\t} else if gomaxprocs == 1 {\n\t\twhen = maxWhen\n\t}\n'
 change "$go/sema.go" sema.go $'func internal_sync_nanotime() int64 {\n' $'func internal_sync_nanotime() int64 {\n\tif gomaxprocs == 1 {\n\t\treturn 1\n\t}\n'
 change "$sysrand/rand.go" sysrand.go $'\nfunc Read(b []byte) {\n' $'\nvar counted uint64\n\nfunc Read(b []byte) {\n\tfor i := range b {\n\t\tcounted = counted*6364136223846793005 + 1442695040888963407\n\t\tb[i] = byte(counted >> 56)\n\t}\n\tif counted != 0 {\n\t\treturn\n\t}\n'
 
