@@ -64,6 +64,10 @@ var mutations = []mutation{
 		name: "a retried message has no handler", file: "internal/edge/bus/handler.go",
 		old: "return w.handler(ctx, m)", bug: "return nil, events.Done()", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
 	},
+	{
+		name: "a message that needed a second attempt is not acknowledged", file: "internal/edge/bus/verdict.go",
+		old: "b.report(d, d.raw.Ack())", bug: "if d.Attempt == 1 {\n\t\t\tb.report(d, d.raw.Ack())\n\t\t}", caught: "messages wait in",
+	},
 	// KV
 	{
 		name: "writes without the revision", file: "internal/edge/kv/bucket.go",
@@ -137,6 +141,10 @@ var mutations = []mutation{
 		old: "firstWait  = 10 * time.Minute", bug: "firstWait  = 6 * time.Hour", caught: lacks,
 	},
 	// fetch
+	{
+		name: "an answer that nobody waits for blocks its goroutine", file: "internal/stage/fetch/search.go",
+		old: "make(chan word, maxRelays+3)", bug: "make(chan word)", caught: "bubble are blocked|blocked goroutines remain",
+	},
 	{
 		name: "a note that could not be written counts as found", file: "internal/stage/fetch/ending.go",
 		old: `return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)`, bug: `return "", nil`, caught: "told to be found",
