@@ -12,15 +12,17 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
 // wired is a node in a world without sockets, whose queries are answered after
-// delay, or never while the network is out.
+// delay, unless they are lost.
 type wired struct {
 	*Node
 	world *world
 	seen  map[uint64]bool // queries, by transaction id
-	out   func(since time.Duration) bool
+	lost  func(to Contact, since time.Duration) bool
 }
 
 const delay = 10 * time.Millisecond
@@ -43,7 +45,17 @@ func newWired(t *testing.T, w *world) *wired {
 	return &wired{Node: n, world: w, seen: map[uint64]bool{}}
 }
 
-// serve answers the queries until stop is closed.
+// while answers the queries, but those that are lost, until do returns.
+func (n *wired) while(lost func(to Contact, since time.Duration) bool, do func()) {
+	var serving sync.WaitGroup
+	stop := make(chan struct{})
+	n.lost = lost
+	serving.Go(func() { n.serve(stop) })
+	do()
+	close(stop)
+	serving.Wait()
+}
+
 func (n *wired) serve(stop <-chan struct{}) {
 	begun := time.Now()
 	for {
@@ -63,11 +75,14 @@ func (n *wired) serve(stop <-chan struct{}) {
 		}
 		n.outbox.mu.Unlock()
 		for tid, c := range due {
-			if n.out(c.sentAt.Sub(begun)) || n.world.dead[c.to.Addr] {
+			if n.lost(c.to, c.sentAt.Sub(begun)) {
 				continue
 			}
-			r := n.world.answer(c.to.ID, c.asker.(*search).lookup.target)
-			body := fmt.Sprintf("d2:id20:%s5:nodes%d:%s5:token1:te", r.id, len(r.nodes), r.nodes)
+			body := fmt.Sprintf("d2:id20:%se", c.to.ID)
+			if s, is := c.asker.(*search); is {
+				r := n.world.answer(c.to.ID, s.lookup.target)
+				body = fmt.Sprintf("d2:id20:%s5:nodes%d:%s5:token1:te", r.id, len(r.nodes), r.nodes)
+			}
 			n.outbox.deliver(c.to.Addr, packet{kind: 'r', tid: binary.BigEndian.AppendUint64(nil, tid), body: []byte(body)})
 		}
 	}
@@ -93,13 +108,7 @@ func meetOutage(t *testing.T, begins, lasts time.Duration) {
 	w := newWorld(100, 0)
 	n := newWired(t, w)
 	target := [20]byte{50, 7}
-	get := func(out func(time.Duration) bool) (got GetResult) {
-		var serving sync.WaitGroup
-		stop := make(chan struct{})
-		n.out = out
-		serving.Go(func() { n.serve(stop) })
-		defer serving.Wait()
-		defer close(stop)
+	get := func() (got GetResult) {
 		for err := ErrNoAnswer; err != nil; {
 			if got, err = n.Get(t.Context(), target, nil, GetOptions{K: 16}); err != nil && !errors.Is(err, ErrNoAnswer) {
 				t.Fatal(err)
@@ -107,8 +116,9 @@ func meetOutage(t *testing.T, begins, lasts time.Duration) {
 		}
 		return got
 	}
-	get(func(time.Duration) bool { return false }) // from now on it is known how long replies take
-	got := get(func(since time.Duration) bool { return since >= begins && since < begins+lasts })
+	n.while(never, func() { get() }) // from now on it is known how long replies take
+	var got GetResult
+	n.while(func(_ Contact, since time.Duration) bool { return since >= begins && since < begins+lasts }, func() { got = get() })
 	var found []int
 	asked := w.nearest(target, defaultK, true) // by whoever reads
 	for i, c := range asked {
@@ -119,4 +129,42 @@ func meetOutage(t *testing.T, begins, lasts time.Duration) {
 	if len(found) < len(asked)/2 {
 		t.Errorf("of the nearest eight only number %v were found", found)
 	}
+}
+
+func never(Contact, time.Duration) bool { return false }
+
+// The item may be nowhere that others look if packets to several of the nearest
+// nodes get lost.
+func TestAPutThatIsNotAcknowledgedIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(100, 0)
+		n := newWired(t, w)
+		target := [20]byte{50, 7}
+		s := n.newSearch(target, nil, GetOptions{})
+		n.while(never, func() {
+			if err := s.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+		near := w.nearest(target, defaultK, true)
+		sent, lost := map[Contact]int{}, near[2:5]
+		n.while(func(to Contact, _ time.Duration) bool {
+			sent[to]++
+			return sent[to] == 1 && slices.Contains(lost, to)
+		}, func() {
+			s.best = &bep44.Item{}
+			if err := s.putTo(t.Context(), s.lookup.closest(defaultK)); err != nil {
+				t.Error(err)
+			}
+		})
+		for i, c := range near {
+			want := 1
+			if slices.Contains(lost, c) {
+				want = 2
+			}
+			if sent[c] != want {
+				t.Errorf("the item was sent %d times to number %d, want %d", sent[c], i, want)
+			}
+		}
+	})
 }

@@ -117,11 +117,28 @@ func (s *search) judgeOwn(item *bep44.Item) {
 	s.best = item
 }
 
-// putTo sends the item to nodes that lack it, and waits until they acknowledged or had the time to. What they answer
+// putTries is how often the item is sent to a node that does not acknowledge it.
+const putTries = 2
+
+// putTo sends the item to nodes, and again to those that did not acknowledge it in time: perhaps the packet was lost. What they answer
 // is not believed either way.
 func (s *search) putTo(ctx context.Context, to []*candidate) error {
 	item := s.best
-	return s.askEach(ctx, to, func(c *candidate) query { return putQuery(item, c.token) }, func(int, *reply) {})
+	for range putTries {
+		answered := make([]bool, len(to))
+		err := s.askEach(ctx, to, func(c *candidate) query { return putQuery(item, c.token) }, func(i int, _ *reply) { answered[i] = true })
+		if err != nil {
+			return err
+		}
+		var silent []*candidate
+		for i, c := range to {
+			if !answered[i] {
+				silent = append(silent, c)
+			}
+		}
+		to = silent
+	}
+	return nil
 }
 
 // readBack asks the nodes that were put to for the item.
