@@ -50,13 +50,13 @@ func (*consoleCmd) Help() string {
 }
 
 // Run serves until a signal.
-func (c *consoleCmd) Run(ctx context.Context, o *output) error {
+func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	log := obs.NewLogger(o.err, c.LogLevel)
 	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, events.RoleConsole, log)
 	if err != nil {
 		return err
 	}
-	defer js.Conn().Close()
+	defer disconnect(js, &err)
 	pages, err := c.console(js, log)
 	if err != nil {
 		return err

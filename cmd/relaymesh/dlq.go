@@ -46,7 +46,7 @@ var errLetters = fmt.Errorf("%w: some dead letters were passed over, see above",
 
 // each calls f for every dead letter that is selected. A failure of one is
 // told, and the others go on.
-func (c *letterFlags) each(ctx context.Context, o *output, f func(*bus.Letters, bus.Letter) error) error {
+func (c *letterFlags) each(ctx context.Context, o *output, f func(*bus.Letters, bus.Letter) error) (err error) {
 	which := bus.Which{Seqs: c.Seq, Stage: c.Stage, Reason: c.Reason}
 	if c.Since != "" {
 		since, err := config.ParseWhen(c.Since, time.Now())
@@ -59,7 +59,7 @@ func (c *letterFlags) each(ctx context.Context, o *output, f func(*bus.Letters, 
 	if err != nil {
 		return err
 	}
-	defer js.Conn().Close()
+	defer disconnect(js, &err)
 	letters, err := bus.OpenLetters(ctx, js)
 	if err != nil {
 		return err

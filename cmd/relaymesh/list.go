@@ -217,7 +217,7 @@ func (c *publishCmd) Run(ctx context.Context, o *output) error {
 	return err
 }
 
-func (c *publishCmd) send(ctx context.Context, o *output, list ...events.Event) error {
+func (c *publishCmd) send(ctx context.Context, o *output, list ...events.Event) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*connectWait)
 	defer cancel()
 	if c.Relay != "" {
@@ -233,11 +233,11 @@ func (c *publishCmd) send(ctx context.Context, o *output, list ...events.Event) 
 		}
 	}
 	if c.NATS != "" {
-		js, err := remote{c.NATS, c.NATSAuth}.connect(ctx, o)
-		if err != nil {
-			return err
+		js, failed := remote{c.NATS, c.NATSAuth}.connect(ctx, o)
+		if failed != nil {
+			return failed
 		}
-		defer js.Conn().Close()
+		defer disconnect(js, &err)
 		for _, e := range list {
 			msg := nats.NewMsg(events.SubjectEventReceived)
 			msg.Data = events.Encode(e)

@@ -76,6 +76,12 @@ func (r remote) connect(ctx context.Context, o *output) (jetstream.JetStream, er
 	return run.Dial(ctx, r.NATS, r.NATSAuth, cliName, obs.NewLogger(o.err, "error"))
 }
 
+// disconnect ends the connection of a command, and says more of its error.
+func disconnect(js jetstream.JetStream, err *error) {
+	*err = bus.Explain(js.Conn(), *err)
+	js.Conn().Close()
+}
+
 type provisionCmd struct {
 	remote
 	DryRun       bool          `help:"Only say what would be done."`
@@ -103,12 +109,12 @@ type provisioned struct {
 var errToDo = fmt.Errorf("%w: dry run, nothing was changed", errPartly)
 
 // Run makes what is missing, changes what differs, and says what it did.
-func (c *provisionCmd) Run(ctx context.Context, o *output) error {
+func (c *provisionCmd) Run(ctx context.Context, o *output) (err error) {
 	js, err := c.connect(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer js.Conn().Close()
+	defer disconnect(js, &err)
 	options := bus.ProvisionOptions{Replicas: c.Replicas, RefreshEvery: c.RefreshEvery}
 	provision, say := bus.Provision, bus.Change.Done
 	if c.DryRun {

@@ -32,12 +32,12 @@ type consumerStatus struct {
 }
 
 // Run prints what waits where.
-func (c *statusCmd) Run(ctx context.Context, o *output) error {
+func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 	js, err := c.connect(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer js.Conn().Close()
+	defer disconnect(js, &err)
 	s := status{Buckets: map[string]uint64{}, Dead: map[string]uint64{}}
 	for _, spec := range events.Consumers() {
 		if spec.Stream == events.StreamAdvisories {

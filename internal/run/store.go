@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,7 +11,7 @@ import (
 )
 
 // buckets opens the KV buckets that a stage needs, one after the other; err
-// joins what went wrong, so that it is looked at once.
+// keeps what went wrong first, so that it is looked at once.
 type buckets struct {
 	ctx context.Context //nolint:containedctx // lives for the start of a stage
 	env *Env
@@ -21,8 +20,11 @@ type buckets struct {
 
 // open returns the bucket of that name as the port of a stage.
 func open[T any](b *buckets, name string) stage.Store[T] {
-	s, err := OpenStore[T](b.ctx, b.env.JS, name, b.env.Log)
-	b.err = errors.Join(b.err, err)
+	if b.err != nil {
+		return nil // the others would fail for the same reason
+	}
+	var s stage.Store[T]
+	s, b.err = OpenStore[T](b.ctx, b.env.JS, name, b.env.Log)
 	return s
 }
 

@@ -129,10 +129,10 @@ func worker(ctx context.Context, c config.Config, name string, log *slog.Logger,
 		return err
 	}
 	defer js.Conn().Close()
-	return Run(ctx, c, js, log, []string{name}, func() {
+	return bus.Explain(js.Conn(), Run(ctx, c, js, log, []string{name}, func() {
 		log.InfoContext(ctx, "started", "stage", name)
 		Notify(ctx)
-	}, options...)
+	}, options...))
 }
 
 // Dial connects to NATS as a user may be told to; name is the connection's, and

@@ -8,21 +8,28 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // authority signs certificates for 127.0.0.1.
@@ -149,13 +156,18 @@ func refused(t *testing.T, name string, err error, want ...string) {
 		t.Errorf("%s: connected", name)
 		return
 	}
-	for _, w := range append(want, "--nats-") {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("%s: %v, want %q", name, err, w)
-		}
-	}
+	says(t, name, err, append(want, "--nats-")...)
 	if strings.Contains(err.Error(), "deadline") {
 		t.Errorf("%s: was tried for ever: %v", name, err)
+	}
+}
+
+func says(t *testing.T, name string, err error, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("%s: %v, want %q", name, err, w)
+		}
 	}
 }
 
@@ -285,6 +297,40 @@ func TestNkeyToNATS(t *testing.T) {
 		_, err := dial(t, s.ClientURL(), bus.Auth{Creds: creds})
 		refused(t, name, err, "Authorization Violation", "--nats-creds")
 	}
+}
+
+func TestWhatAUserMayNotDoIsNoMereTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := natstest.StartOn(t, t.TempDir(), natstest.User("narrow", events.Permissions{Publish: []string{"x"}, Subscribe: []string{"_INBOX_test.>"}}))
+		js := natstest.ConnectAs(t, s, "test", "narrow")
+		if err := bus.Explain(js.Conn(), nil); err != nil {
+			t.Errorf("success became %v", err)
+		}
+		never := fmt.Errorf("no answer: %w", context.DeadlineExceeded)
+		if err := bus.Explain(js.Conn(), never); !errors.Is(err, never) || strings.Contains(err.Error(), "permission") {
+			t.Errorf("before anything was denied: %v", err)
+		}
+		_, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{})
+		says(t, "provision", bus.Explain(js.Conn(), err), "provision stream INTAKE", "$JS.API.STREAM.", "nats-permissions", "--nats-creds")
+		if err := bus.Explain(js.Conn(), errors.New("something else")); strings.Contains(err.Error(), "permission") {
+			t.Errorf("an error that no denial explains became %v", err)
+		}
+	})
+}
+
+func TestAnAccountWithoutJetStreamIsToldWhatToDo(t *testing.T) {
+	s := runServer(t, "jetstream { store_dir: "+strconv.Quote(t.TempDir())+" }\naccounts { A { users: [ { user: a, password: b } ] } }")
+	nc, err := bus.Dial(t.Context(), strings.Replace(s.ClientURL(), "://", "://a:b@", 1), "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = bus.Provision(t.Context(), js, bus.ProvisionOptions{})
+	says(t, "provision", bus.Explain(nc, err), "JetStream not enabled for account", "jetstream: enabled")
 }
 
 // jwtUser writes a .creds file for a new user of an account.

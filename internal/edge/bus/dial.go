@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -121,6 +122,18 @@ func mistrust(err error) error {
 		return fmt.Errorf("%w: the server does not accept who we are (--nats-creds)", err)
 	}
 	return nil
+}
+
+// Explain says of an error of NATS what to do about it, as far as the connection
+// knows: a request that the server denies looks like a timeout.
+func Explain(nc *nats.Conn, err error) error {
+	switch denied := nc.LastError(); {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return fmt.Errorf("%w: turn it on in the server's configuration (jetstream {}, and jetstream: enabled for the user's account)", err)
+	case errors.Is(err, context.DeadlineExceeded) && errors.Is(denied, nats.ErrPermissionViolation):
+		return fmt.Errorf("%w: %w: grant this user what relaymesh nats-permissions prints, or be the operator (--nats-creds)", err, denied)
+	}
+	return err
 }
 
 // CheckURLs says whether these are URLs of servers, without repeating them: they
