@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +13,19 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
 	// Concurrent requests on one connection: what every relay of note accepts.
-	maxSubscriptions = 8
-	maxNegSessions   = 8
-	maxPublishing    = 100
+	// Most allow 20 subscriptions; those that say they allow fewer than ours in
+	// their NIP-11 document are kept to, see [Conn.keepTo]. Live ones, which last
+	// for hours, leave half of the places to queries.
+	maxSubscriptions   = 8
+	maxLive            = maxSubscriptions / 2
+	leastSubscriptions = 2 // a live one and a query
+	maxNegSessions     = 8
+	maxPublishing      = 100
 	// A subscription's queue of events not yet passed on; one of its length is
 	// verified together. When it is full the socket is not read on, up to
 	// timing.stall.
@@ -51,8 +58,10 @@ type Conn struct {
 	running sync.WaitGroup
 	out     chan []byte // to the writing goroutine
 
-	subSlots, negSlots, pubSlots chan struct{}
-	negOpening                   chan struct{} // held from NEG-OPEN to its first answer, see opening
+	subSlots, liveSlots *semaphore.Weighted
+	subCost             atomic.Int64 // of one subscription, in slots
+	negSlots, pubSlots  chan struct{}
+	negOpening          chan struct{} // held from NEG-OPEN to its first answer, see opening
 
 	lastID   atomic.Uint64
 	lastUsed atomic.Int64 // Unix nanoseconds of the last request
@@ -72,7 +81,8 @@ func newConn(ws *websocket.Conn, url string, o Options) *Conn {
 	c := &Conn{
 		url: url, opts: o, log: o.Log.With("relay", url), ws: ws,
 		out:        make(chan []byte, 64),
-		subSlots:   make(chan struct{}, maxSubscriptions),
+		subSlots:   semaphore.NewWeighted(maxSubscriptions),
+		liveSlots:  semaphore.NewWeighted(maxLive),
 		negSlots:   make(chan struct{}, maxNegSessions),
 		pubSlots:   make(chan struct{}, maxPublishing),
 		negOpening: make(chan struct{}, 1),
@@ -82,6 +92,7 @@ func newConn(ws *websocket.Conn, url string, o Options) *Conn {
 		auth:       authState{arrived: make(chan struct{})},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.keepTo(0)
 	c.touch()
 	c.running.Go(c.read)
 	c.running.Go(c.write)
@@ -167,6 +178,42 @@ func (c *Conn) acquire(ctx context.Context, slots chan struct{}) error {
 	case <-c.ctx.Done():
 		return c.Err()
 	}
+}
+
+// keepTo makes the subscriptions from now on no more at a time than a relay
+// allows; 0 is as many as there may be anyway.
+func (c *Conn) keepTo(allowed int) {
+	if allowed <= 0 || allowed > maxSubscriptions {
+		allowed = maxSubscriptions
+	}
+	allowed = max(allowed, leastSubscriptions)
+	c.subCost.Store(int64((maxSubscriptions + allowed - 1) / allowed))
+}
+
+// enter takes the slots of a subscription, and leave gives them back.
+func (c *Conn) enter(ctx context.Context, live bool) (leave func(), err error) {
+	c.afterIntroduction(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	cost, held := c.subCost.Load(), []*semaphore.Weighted{}
+	leave = func() {
+		for _, slots := range held {
+			slots.Release(cost)
+		}
+	}
+	want := []*semaphore.Weighted{c.subSlots}
+	if live {
+		want = []*semaphore.Weighted{c.liveSlots, c.subSlots}
+	}
+	for _, slots := range want {
+		if err := slots.Acquire(ctx, cost); err != nil {
+			leave()
+			return nil, cmp.Or(c.Err(), err)
+		}
+		held = append(held, slots)
+	}
+	return leave, nil
 }
 
 func (c *Conn) write() {

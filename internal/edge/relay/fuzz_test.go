@@ -18,7 +18,7 @@ import (
 func idleConn() (*Conn, *subscription, *NegSession) {
 	c := &Conn{
 		url: "ws://127.0.0.1:7777", opts: Options{}.withDefaults(), log: slog.New(slog.DiscardHandler), out: make(chan []byte, 64),
-		subSlots: make(chan struct{}, maxSubscriptions), negSlots: make(chan struct{}, maxNegSessions), pubSlots: make(chan struct{}, maxPublishing),
+		subSlots: semaphore.NewWeighted(maxSubscriptions), liveSlots: semaphore.NewWeighted(maxLive), negSlots: make(chan struct{}, maxNegSessions), pubSlots: make(chan struct{}, maxPublishing),
 		negOpening: make(chan struct{}, 1), subs: map[string]*subscription{}, negs: map[string]*NegSession{}, oks: map[string][]chan ok{},
 		auth: authState{arrived: make(chan struct{})},
 	}

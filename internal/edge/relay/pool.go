@@ -19,6 +19,8 @@ const (
 	// maxFailures bounds how many relays are remembered not to answer; beyond
 	// it, the memory of those whose time is up goes first.
 	maxFailures = 20_000
+	// maxAllowed bounds how many relays are remembered to allow few subscriptions.
+	maxAllowed  = 20_000
 	idleTimeout = 2 * time.Minute
 )
 
@@ -37,6 +39,7 @@ type Pool struct {
 	relays   map[string]*entry
 	failures map[string]failure
 	local    map[string]bool
+	allowed  map[string]int // subscriptions, where they are fewer than ours
 
 	finder finder
 }
@@ -50,7 +53,7 @@ type entry struct {
 
 // NewPool returns an empty pool. [Pool.Close] ends it.
 func NewPool(o Options) *Pool {
-	p := &Pool{opts: o.withDefaults(), relays: map[string]*entry{}, failures: map[string]failure{}, local: map[string]bool{}}
+	p := &Pool{opts: o.withDefaults(), relays: map[string]*entry{}, failures: map[string]failure{}, local: map[string]bool{}, allowed: map[string]int{}}
 	p.finder.next = map[string]*finding{}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.running.Go(p.closeIdle)
@@ -121,6 +124,7 @@ func (p *Pool) dial(url string, e *entry) {
 		p.failed(url, e.err)
 	} else {
 		delete(p.failures, url)
+		e.conn.keepTo(p.allowed[url])
 	}
 	p.mu.Unlock()
 	close(e.dialled)
@@ -205,9 +209,38 @@ func (p *Pool) Publish(ctx context.Context, url string, e events.Event) error {
 }
 
 // FetchInfo is [FetchInfo] with the pool's options; it uses no connection of
-// the pool.
+// the pool. From then on connections to the relay keep to the number of
+// subscriptions that it allows.
 func (p *Pool) FetchInfo(ctx context.Context, url string) (Info, error) {
-	return FetchInfo(ctx, url, p.opts)
+	info, err := FetchInfo(ctx, url, p.opts)
+	if err == nil {
+		p.keepTo(url, info.Limitation.MaxSubscriptions)
+	}
+	return info, err
+}
+
+func (p *Pool) keepTo(url string, allowed int) {
+	url, err := events.NormalizeRelayURL(url, p.opts.AllowPrivate)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if delete(p.allowed, url); allowed > 0 && allowed < maxSubscriptions {
+		if len(p.allowed) >= maxAllowed {
+			clear(p.allowed)
+		}
+		p.allowed[url] = allowed
+	}
+	if e := p.relays[url]; e != nil {
+		select {
+		case <-e.dialled:
+			if e.err == nil {
+				e.conn.keepTo(allowed)
+			}
+		default: // dial sees it
+		}
+	}
 }
 
 // Close ends every connection and returns when all goroutines have ended.

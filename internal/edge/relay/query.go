@@ -74,7 +74,7 @@ func (c *Conn) request(ctx context.Context, r request, yield func(Update, error)
 // ask sends one REQ and passes on what comes. It returns whether anything was
 // passed on, and nil at EOSE of a query or when yield has had enough.
 func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) bool) (delivered bool, err error) {
-	s, err := c.open(ctx, r.filters)
+	s, err := c.open(ctx, r)
 	if err != nil {
 		return false, err
 	}

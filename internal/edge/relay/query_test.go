@@ -198,7 +198,7 @@ func TestSlowConsumer(t *testing.T) {
 // What waits to be verified is bounded in bytes, too.
 func TestQueueIsBoundedInBytes(t *testing.T) {
 	c := dial(t, startFake(t, (*peer).drain).url)
-	s, err := c.open(testContext(t), []events.Filter{filterAll})
+	s, err := c.open(testContext(t), request{filters: []events.Filter{filterAll}})
 	if err != nil {
 		t.Fatal(err)
 	}

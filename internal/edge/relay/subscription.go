@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
-
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // subscription is a REQ between its sending and its end. The reading
@@ -17,6 +15,7 @@ type subscription struct {
 	conn  *Conn
 	ctx   context.Context //nolint:containedctx // ends when the caller or the connection is gone
 	leave context.CancelFunc
+	exit  func() // gives its slots back
 	queue chan delivery
 	room  *semaphore.Weighted // bytes of what is queued or being verified
 	ended chan struct{}       // closed when nothing more will be queued
@@ -129,12 +128,13 @@ func (s *subscription) take(batch []delivery) []delivery {
 }
 
 // open sends a REQ. The caller must close the subscription.
-func (c *Conn) open(ctx context.Context, filters []events.Filter) (*subscription, error) {
-	if err := c.acquire(ctx, c.subSlots); err != nil {
+func (c *Conn) open(ctx context.Context, r request) (*subscription, error) {
+	leave, err := c.enter(ctx, r.live)
+	if err != nil {
 		return nil, err
 	}
 	s := &subscription{
-		id: c.nextID("r"), conn: c,
+		id: c.nextID("r"), conn: c, exit: leave,
 		queue: make(chan delivery, queueLength),
 		room:  semaphore.NewWeighted(queueBytes),
 		ended: make(chan struct{}),
@@ -144,7 +144,7 @@ func (c *Conn) open(ctx context.Context, filters []events.Filter) (*subscription
 	c.subs[s.id] = s
 	c.mu.Unlock()
 	elements := []any{"REQ", s.id}
-	for _, f := range filters {
+	for _, f := range r.filters {
 		elements = append(elements, f)
 	}
 	msg, err := message(elements...)
@@ -165,7 +165,7 @@ func (s *subscription) close() {
 		s.conn.tell("CLOSE", s.id)
 	}
 	s.conn.touch()
-	<-s.conn.subSlots
+	s.exit()
 }
 
 // forget takes the subscription off the connection and reports whether it was
