@@ -92,7 +92,7 @@ func (p *part) kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.killed, p.release = true, make(chan struct{})
-	return p.proc.Signal(syscall.SIGKILL)
+	return p.send(syscall.SIGKILL)
 }
 
 func (p *part) revive() {
@@ -105,7 +105,16 @@ func (p *part) revive() {
 func (p *part) signal(s syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.proc.Signal(s)
+	return p.send(s)
+}
+
+// send sends a signal, unless another fault has just ended the process; mu is
+// held.
+func (p *part) send(s syscall.Signal) error {
+	if err := p.proc.Signal(s); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
 }
 
 // mount gives it a small disk of its own.
@@ -166,9 +175,17 @@ func (p *part) probeLiveness(ctx context.Context) (restarted bool, err error) {
 			return false, nil
 		}
 	}
-	if err := p.kill(); err != nil {
-		return false, err
+	return p.restart()
+}
+
+// restart ends it, and its supervisor starts it again; false if another fault
+// keeps it down at the moment.
+func (p *part) restart() (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.release != nil {
+		return false, nil
 	}
-	p.revive()
-	return true, nil
+	p.killed = true
+	return true, p.send(syscall.SIGKILL)
 }

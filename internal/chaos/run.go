@@ -67,6 +67,8 @@ func (w *load) begin(ctx context.Context) error {
 func (r *report) breakAll(ctx context.Context, w *load) error {
 	loaded, cancel := context.WithTimeout(ctx, r.options.Duration)
 	defer cancel()
+	limit, cancel := context.WithTimeout(ctx, r.options.Duration+r.options.Settle)
+	defer cancel()
 	before := w.ledger.count()
 	begun := time.Now()
 	var faults sync.WaitGroup
@@ -83,10 +85,12 @@ func (r *report) breakAll(ctx context.Context, w *load) error {
 				return
 			}
 			r.say("%-13s %s, for %.1fs", what.Kind, said, what.Lasts.Seconds())
-			took, err := w.recovered(ctx)
-			if err == nil {
-				r.recoveries.add(what.Kind, took)
+			took, err := w.recovered(limit)
+			if err != nil {
+				r.fail(fmt.Errorf("no probe passed after the %s of %s: %w", what.Kind, said, err))
+				return
 			}
+			r.recoveries.add(what.Kind, took)
 		})
 	}
 	w.run(loaded, r.options.Rate)
