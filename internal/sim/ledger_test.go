@@ -19,10 +19,11 @@ type ledger struct {
 	queued map[string]int // messages that streams took, by subject
 }
 
-// written is a value of a KV key.
+// written is a value of a KV key; nil says that it was removed.
 type written struct {
 	rev   uint64
 	value []byte
+	at    time.Time
 }
 
 func newLedger() *ledger {
@@ -33,7 +34,20 @@ func (l *ledger) wrote(bucket, key string, rev uint64, value []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := bucket + "/" + key
-	l.writes[at] = append(l.writes[at], written{rev, slices.Clone(value)})
+	l.writes[at] = append(l.writes[at], written{rev, slices.Clone(value), time.Now()})
+}
+
+// before returns what was in KV at a time, if that has changed since.
+func (l *ledger) before(bucket, key string, at time.Time) (old written, changed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range slices.Backward(l.writes[bucket+"/"+key]) {
+		if !w.at.After(at) {
+			return w, changed
+		}
+		changed = true
+	}
+	return written{}, changed
 }
 
 // offer is an event that was written to a relay.
@@ -87,6 +101,7 @@ func (l *ledger) wentBack() (list []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for at, writes := range l.writes {
+		writes = slices.DeleteFunc(slices.Clone(writes), func(w written) bool { return w.value == nil })
 		slices.SortFunc(writes, func(a, b written) int { return cmp.Compare(a.rev, b.rev) })
 		for i := 1; i < len(writes); i++ {
 			if why := older(at, writes[i-1].value, writes[i].value); why != "" {

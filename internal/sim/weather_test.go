@@ -29,6 +29,7 @@ const (
 	cut         fault = "cut"                // it ends in the middle
 	stalls      fault = "stalls"             // there is no answer for half a minute
 	lies        fault = "lies"               // the answer is not true
+	stale       fault = "stale"              // what is read was true some seconds ago
 	crashBefore fault = "crash before it"    // of the process that does it
 	crashAfter  fault = "crash right after it"
 )
@@ -58,6 +59,7 @@ func newWeather(seed uint64) *weather {
 	w.rates[late] = []float64{0, 0.05, 0.15, 0.3}[rng.IntN(4)] // what makes others come in between
 	rarely := []float64{0, 0.002, 0.01}
 	w.rates[crashBefore], w.rates[crashAfter] = rarely[rng.IntN(3)], rarely[rng.IntN(3)]
+	w.rates[stale] = []float64{0, 0, 0.1, 0.3}[rng.IntN(4)]
 	return w
 }
 

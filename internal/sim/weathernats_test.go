@@ -77,7 +77,28 @@ type badKV struct {
 
 func (b badKV) point(what, key string) string { return what + " " + b.name + "/" + key }
 
+// lag is how far a follower of a stream may be behind its leader. All of them
+// answer reads.
+const lag = 10 * time.Second
+
+// copied is a value as a follower has it.
+type copied struct {
+	jetstream.KeyValueEntry
+	key string
+	written
+}
+
+func (c copied) Key() string      { return c.key }
+func (c copied) Value() []byte    { return c.value }
+func (c copied) Revision() uint64 { return c.rev }
+
 func (b badKV) Get(ctx context.Context, key string) (entry jetstream.KeyValueEntry, err error) {
+	if old, changed := b.ledger.before(b.name, key, time.Now().Add(-lag)); changed && b.pick(b.point("copy", key), stale) == stale {
+		if old.value == nil {
+			return nil, jetstream.ErrKeyNotFound
+		}
+		return copied{key: key, written: old}, nil
+	}
 	err = b.asks(b.point("get", key), func() error {
 		entry, err = b.KeyValue.Get(ctx, key)
 		return err
@@ -113,7 +134,11 @@ func (b badKV) Put(ctx context.Context, key string, value []byte) (rev uint64, e
 }
 
 func (b badKV) Purge(ctx context.Context, key string, opts ...jetstream.KVDeleteOpt) error {
-	return b.effect(b.point("purge", key), func() error { return b.KeyValue.Purge(ctx, key, opts...) })
+	return b.effect(b.point("purge", key), func() error {
+		err := b.KeyValue.Purge(ctx, key, opts...)
+		b.wrote(key, 0, nil, err)
+		return err
+	})
 }
 
 func (b badKV) wrote(key string, rev uint64, value []byte, err error) {
