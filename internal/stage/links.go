@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,6 +40,8 @@ func FollowReaders(ctx context.Context, links Store[events.Link], pubkey, via st
 	return setLinks(ctx, links, events.ReaderKey, pubkey, via, list.Version, list.Read)
 }
 
+var errLags = errors.New("KV shows the link and does not: a copy lags, or another worker was faster")
+
 // setLinks adds the links that a list asks for, and takes the evidence back
 // from relays that it leaves out. A link with no evidence left is removed.
 //
@@ -71,16 +74,21 @@ func setLinks(ctx context.Context, links Store[events.Link], keyOf func(relayKey
 		if len(l.Via) > 0 && !outdated(l) {
 			return nil
 		}
-		_, err := links.Update(ctx, key, func(l events.Link, found bool) (events.Link, bool) {
-			if !found || !outdated(l) {
+		taken := false
+		left, err := links.Update(ctx, key, func(l events.Link, found bool) (events.Link, bool) {
+			if taken = found && outdated(l); !taken {
 				return l, false
 			}
 			l.Via = maps.Clone(l.Via)
 			delete(l.Via, via)
 			return l, true
 		})
+		removed := false
 		if err == nil {
-			_, err = links.Remove(ctx, key, func(l events.Link) bool { return len(l.Via) == 0 })
+			removed, err = links.Remove(ctx, key, func(l events.Link) bool { return len(l.Via) == 0 })
+		}
+		if stays := len(left.Via) > 0 && (taken || left.Via[via] > version); err == nil && !removed && !stays {
+			err = errLags
 		}
 		if err != nil {
 			return fmt.Errorf("couldn't unlink %s from %s: %w", pubkey, l.URL, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// memory is a store of which Get may show what was there before.
+// memory is a store that may show by key what was there before.
 type memory[T any] struct {
 	now, before map[string]T
 }
@@ -24,8 +24,12 @@ func (m memory[T]) Get(_ context.Context, key string) (T, bool, error) {
 	return v, found, nil
 }
 
-func (m memory[T]) Update(_ context.Context, key string, change func(T, bool) (T, bool)) (T, error) {
-	old, found := m.now[key]
+func (m memory[T]) Update(ctx context.Context, key string, change func(T, bool) (T, bool)) (T, error) {
+	old, found, _ := m.Get(ctx, key)
+	if _, write := change(old, found); !write {
+		return old, nil
+	}
+	old, found = m.now[key]
 	next, write := change(old, found)
 	if write {
 		m.now[key] = next
@@ -85,5 +89,24 @@ func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 				t.Errorf("links are %v, want %v", keys, want)
 			}
 		})
+	}
+}
+
+// What a list names and a copy does not show yet is not left as it is.
+func TestALinkIsNotLeftForACopyThatLags(t *testing.T) {
+	const a = "wss://a.example.com"
+	key := events.LinkKey(events.RelayKey(a), "alice")
+	links := memory[events.Link]{
+		now:    map[string]events.Link{key: {URL: a, Via: map[string]int64{events.ViaNIP65: 1}}},
+		before: map[string]events.Link{key: {URL: a, Via: map[string]int64{}}},
+	}
+	authors := memory[events.Author]{}
+	newer := events.List{Version: 2, ID: "2"}
+	if _, err := stage.FollowList(t.Context(), authors, links, "alice", events.ViaNIP65, newer); err == nil {
+		t.Error("followed, although KV does not show the evidence that is to be taken")
+	}
+	links.before = nil
+	if _, err := stage.FollowList(t.Context(), authors, links, "alice", events.ViaNIP65, newer); err != nil || len(links.now) > 0 {
+		t.Errorf("again: %v, links %v", err, links.now)
 	}
 }
