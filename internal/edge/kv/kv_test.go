@@ -282,6 +282,45 @@ func TestListLeavesNothingBehind(t *testing.T) {
 	})
 }
 
+// hasty is a caller who loses patience while the server makes a consumer.
+type hasty struct {
+	jetstream.JetStream
+	leave context.CancelFunc
+}
+
+func (h hasty) CreateConsumer(ctx context.Context, stream string, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	consumer, err := h.JetStream.CreateConsumer(context.WithoutCancel(ctx), stream, c)
+	if h.leave(); ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return consumer, err
+}
+
+func TestAListThatNobodyWaitsForLeavesNothingBehind(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ctx, cancel := context.WithCancel(w.Context())
+		defer cancel()
+		b, err := kv.Open[counter](ctx, hasty{w.js, cancel}, events.BucketSyncs)
+		if err != nil {
+			w.Fatal(err)
+		}
+		var ended error
+		for _, err := range b.List(ctx, ">") {
+			ended = err
+		}
+		if !errors.Is(ended, context.Canceled) {
+			w.Errorf("list with a context that ended: %v", ended)
+		}
+		stream, err := w.js.Stream(w.Context(), "KV_"+events.BucketSyncs)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if n := stream.CachedInfo().State.Consumers; n != 0 {
+			w.Errorf("%d consumers left behind", n)
+		}
+	})
+}
+
 func TestListEndsAlthoughKeysVanishMeanwhile(t *testing.T) {
 	inWorld(t, func(w *world) {
 		for i := range 600 {

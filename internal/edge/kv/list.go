@@ -48,9 +48,17 @@ var errLeft = errors.New("loop was left")
 // watcher would be less code, but it pushes: it stalls for ever if a key
 // expires at the wrong moment, and leaks a goroutine if the loop is left early.
 func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T], error) bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	prefix := b.subject("")
 	stream := "KV_" + b.name
-	consumer, err := b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+	// Whoever loses patience meanwhile waits for the answer all the same: a consumer
+	// that nobody knows of stays until it is idle for long, and a thousand of those are
+	// all that a stream may have.
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), pageWait)
+	defer cancel()
+	consumer, err := b.js.CreateConsumer(making, stream, jetstream.ConsumerConfig{
 		FilterSubject:     prefix + pattern,
 		DeliverPolicy:     jetstream.DeliverLastPerSubjectPolicy,
 		AckPolicy:         jetstream.AckNonePolicy,
@@ -69,6 +77,9 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 		defer cancel()
 		_ = b.js.DeleteConsumer(ctx, stream, info.Name)
 	}()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 
 	var delivered uint64
 	for left := info.NumPending; left > 0; {
