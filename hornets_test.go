@@ -12,16 +12,29 @@ import (
 	"testing"
 )
 
+// goFiles calls visit with every Go file of the project: not with those of a
+// module cache in its tree, whose directories bear versions.
+func goFiles(visit func(path string) error) error {
+	return filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch name := d.Name(); {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(name, ".") || strings.Contains(name, "@") || name == "node_modules"):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go"):
+			return nil
+		}
+		return visit(path)
+	})
+}
+
 // declared are the names that the Go files of each directory declare, by the
 // last element of its path: functions and methods alike, types, constants,
 // variables.
 func declared(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	names := map[string]map[string]bool{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
-			return err
-		}
+	err := goFiles(func(path string) error {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err

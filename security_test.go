@@ -1,9 +1,7 @@
 package relaymesh
 
 import (
-	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,9 +16,9 @@ func TestSecurityNamesWhatExists(t *testing.T) {
 	}
 	have := map[string]bool{}
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
-			return err
+	err = goFiles(func(path string) error {
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
 		}
 		source, err := os.ReadFile(path)
 		for _, m := range function.FindAllSubmatch(source, -1) {
