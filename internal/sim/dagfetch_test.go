@@ -113,7 +113,7 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 	if err := json.Unmarshal(text, &dag); err != nil {
 		t.Fatal(err)
 	}
-	server := natstest.StartOn(t, t.TempDir())
+	server := natstest.StartOn(t, natstest.Dir(t))
 	w := &world{T: t, js: natstest.Provision(t, server), log: slog.New(slog.DiscardHandler)}
 	alice := user(t, "alice").PublicKey()
 	url, gone := hornets(t, dag)

@@ -9,8 +9,6 @@ cache=../../.cache/sim
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 export cache GOMAXPROCS=1 GOGC=off
-# The server's files need no disk.
-[ -w /dev/shm ] && export TMPDIR=/dev/shm
 
 # Another version of Go may not take the overlay: the faults are the same without it.
 overlay=("-overlay=$cache/overlay.json")

@@ -96,7 +96,7 @@ func newWorld(t *testing.T, more ...*server.User) *world {
 
 // newWorldAround is a world without a server.
 func newWorldAround(t *testing.T) *world {
-	w := &world{T: t, dir: t.TempDir(), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
+	w := &world{T: t, dir: natstest.Dir(t), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
 	w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	return w
 }

@@ -17,7 +17,7 @@ import (
 
 func TestProvisionMakesEverythingOnceAndThenChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		js := natstest.Connect(t, natstest.StartOn(t, t.TempDir()))
+		js := natstest.Connect(t, natstest.StartOn(t, natstest.Dir(t)))
 		o := bus.ProvisionOptions{RefreshEvery: time.Hour}
 		first, err := bus.Provision(t.Context(), js, o)
 		if err != nil {
@@ -90,7 +90,7 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 
 func TestProvisionRefusesAnIntervalThatCronCannotSay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		js := natstest.Connect(t, natstest.StartOn(t, t.TempDir()))
+		js := natstest.Connect(t, natstest.StartOn(t, natstest.Dir(t)))
 		_, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{RefreshEvery: 7 * time.Minute})
 		if err == nil || !strings.Contains(err.Error(), "7m0s") {
 			t.Errorf("interval of 7 minutes: %v", err)

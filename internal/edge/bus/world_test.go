@@ -34,7 +34,7 @@ type world struct {
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, dir: t.TempDir(), start: time.Now()}
+		w := &world{T: t, dir: natstest.Dir(t), start: time.Now()}
 		w.server = natstest.StartOn(t, w.dir)
 		w.js = natstest.Provision(t, w.server)
 		test(w)

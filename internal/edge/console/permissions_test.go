@@ -35,7 +35,7 @@ func TestOnePermissionLessFails(t *testing.T) {
 	none := full
 	none.Subscribe = nil
 	users = append(users, natstest.User("without its inbox", none))
-	s := natstest.StartOn(t, t.TempDir(), users...)
+	s := natstest.StartOn(t, natstest.Dir(t), users...)
 	js := natstest.Provision(t, s)
 	for i, user := range users {
 		ctx, stop := context.WithCancel(t.Context())

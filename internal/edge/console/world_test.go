@@ -31,7 +31,7 @@ type world struct {
 const testToken = "a token that nobody has guessed"
 
 func newWorld(t *testing.T) *world {
-	server := natstest.StartOn(t, t.TempDir())
+	server := natstest.StartOn(t, natstest.Dir(t))
 	w := &world{T: t, js: natstest.Provision(t, server)}
 	js := natstest.ConnectAs(t, server, events.RoleConsole, events.RoleConsole,
 		nats.CustomInboxPrefix(events.InboxPrefix(events.RoleConsole)), nats.ErrorHandler(w.deny))
