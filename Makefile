@@ -1,7 +1,7 @@
 # Every target says what it does behind ##; make help lists them.
 
 GO       ?= go
-LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
+TOOL     := $(GO) tool -modfile=tools/go.mod
 BINARIES := relaymesh ingest dhtworker syncworker fetcher
 EVENTS    = $(shell $(GO) list -m -f '{{.Dir}}' github.com/nbd-wtf/go-nostr)/testdata/messages.jsonl
 
@@ -17,7 +17,7 @@ go-version:
 
 build: go-version ## Build all binaries into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(BINARIES))
+	$(GO) build -o bin/ $(addprefix ./cmd/,$(BINARIES))
 
 up: build ## Run the whole pipeline on this machine, with a relay of its own and the console on http://127.0.0.1:9464 (Ctrl-C stops it)
 	bin/relaymesh up --data .data --admin 127.0.0.1:9464
@@ -25,27 +25,28 @@ up: build ## Run the whole pipeline on this machine, with a relay of its own and
 demo: build ## Show in a small world on loopback what relaymesh promises
 	bin/relaymesh demo --events $(EVENTS)
 
-# Without vet, which make lint runs.
+# Without vet everywhere, since make lint runs it, and without -trimpath but in
+# what is released: what one target has compiled, the others take from the cache.
 test: go-version ## Run the tests
 	$(GO) test -vet=off -p 2 ./...
 
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
-	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 15m -run Fleet ./internal/demo
+	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -timeout 15m -run Fleet ./internal/demo
 
 chaos: build ## Break a fleet of processes under load for DURATION (10m): kill, stop, fill disks, cut and disturb the network (all of it as root on Linux)
-	$(GO) build -trimpath -o bin/ ./internal/chaos
+	$(GO) build -o bin/ ./internal/chaos
 	@[ "$$(id -u)" != 0 ] || { command -v ip && command -v nft; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 nftables; } || true
 	bin/chaos --bin bin --duration $(DURATION) --seed $(or $(SEED),0)
 DURATION ?= 10m
 
 test-permissions: go-version ## Run each stage and the console once without each of their NATS permissions, which must fail
-	RELAYMESH_PERMISSIONS=1 $(GO) test -count=1 -run OnePermissionLess ./internal/sim ./internal/edge/console
+	RELAYMESH_PERMISSIONS=1 $(GO) test -vet=off -count=1 -run OnePermissionLess ./internal/sim ./internal/edge/console
 
 test-docs: build ## Run every command that README.md and docs/ show, in a small world on loopback
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -tags docs -vet=off -count=1 ./internal/docs
 
 test-backpressure: go-version ## Stop whoever takes from each queue in turn while work goes on: nothing is lost, and the bounds hold (a minute)
-	RELAYMESH_BACKPRESSURE=1 $(GO) test -count=1 -run 'FullQueue|Circle|RetriesHaveABound' ./internal/edge/bus
+	RELAYMESH_BACKPRESSURE=1 $(GO) test -vet=off -count=1 -run 'FullQueue|Circle|RetriesHaveABound' ./internal/edge/bus
 
 test-manifests: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
 	cd deploy/k8s && $(GO) test -mod=mod -count=1 . # the main module may need more than go.mod says here
@@ -96,12 +97,13 @@ $(CURDIR)/.cache/prometheus/usr/bin/promtool:
 # run timers of one testing/synctest bubble. Short: fewer cut connections, and
 # not the demo's worlds of processes, which make test and make demo run.
 race: go-version ## Run the tests under the race detector
-	CGO_ENABLED=1 GOMAXPROCS=1 $(GO) test -p 2 -vet=off -short -race ./...
+	CGO_ENABLED=1 $(GO) test -p 2 -cpu 1 -vet=off -short -race ./...
 
+# Vet is among the linters. All modules are to have one format.
 lint: go-version ## Check format, style and structure
-	$(GO) vet ./...
-	$(LINT) run ./...
-	$(GO) test -run 'Rooms|Stages|Public|Decisions|Workers|EveryPackage' .
+	@$(TOOL) gofumpt -l *.go bench cmd deploy internal pkg tools | awk '{print "not formatted, run gofumpt -w:", $$0} END {exit NR > 0}'
+	$(TOOL) golangci-lint run ./...
+	$(GO) test -vet=off -run 'Rooms|Stages|Public|Decisions|Workers|EveryPackage' .
 
 # As package:target. Ten minutes are shared out among all, and two workers each.
 FUZZ      = $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' pkg internal | sed 's|/[^/]*:func |:|' | sort)
@@ -115,10 +117,10 @@ fuzz: go-version ## Fuzz every parser that touches the network, ten minutes in a
 test-interop: go-version ## Work with other implementations, both ways: of negentropy in Go, JavaScript and Rust, of Scionic DAGs (installs npm packages)
 	cd bench/negentropy && $(GO) test ./...
 	internal/edge/homerelay/interop/install.sh .cache/interop-nip77
-	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -count=1 -timeout 5m ./internal/edge/homerelay/interop
-	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -count=1 -timeout 5m -run PlainRelay ./internal/run
+	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -vet=off -count=1 -timeout 5m ./internal/edge/homerelay/interop
+	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -vet=off -count=1 -timeout 5m -run PlainRelay ./internal/run
 	cd bench/scionic && $(GO) test ./...
-	$(GO) test -count=1 -tags scionic -run DAG ./internal/sim
+	$(GO) test -vet=off -count=1 -tags scionic -run DAG ./internal/sim
 
 test-signatures: go-version ## Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
 	RELAYMESH_SIGNATURES=100000 $(GO) test -count=1 -v -timeout 20m -run Differs ./internal/edge/schnorr
@@ -141,7 +143,7 @@ interop-dht: go-version ## Publish and read with bittorrent-dht and libtorrent, 
 
 harness: go-version ## Build the program for the negentropy conformance suite
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/negentropy-harness ./cmd/negentropy-harness
+	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
 bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-dht ## Run all benchmarks
 
