@@ -60,7 +60,11 @@ func (f *fleet) inflict(ctx context.Context, what fault) (said string, err error
 // stepDown makes the leaders of the cluster, of all streams and of all
 // consumers resign, and returns how many did.
 func (f *fleet) stepDown(ctx context.Context) (moved int, err error) {
-	if _, err := f.system.RequestWithContext(ctx, "$JS.API.META.LEADER.STEPDOWN", nil); err != nil {
+	err = until(ctx, func() error { // the answer may get lost with a node that another fault hits
+		_, err := request(ctx, f.system, "$JS.API.META.LEADER.STEPDOWN")
+		return err
+	})
+	if err != nil {
 		return 0, fmt.Errorf("step down the cluster's leader: %w", err)
 	}
 	var subjects []string
@@ -86,7 +90,7 @@ func (f *fleet) stepDown(ctx context.Context) (moved int, err error) {
 	}
 	for _, subject := range subjects {
 		// One that has no leader right now cannot lose it.
-		answer, err := f.request(ctx, "$JS.API."+subject)
+		answer, err := request(ctx, f.nc, "$JS.API."+subject)
 		if err == nil && strings.Contains(string(answer.Data), `"success":true`) {
 			moved++
 		}
@@ -94,10 +98,10 @@ func (f *fleet) stepDown(ctx context.Context) (moved int, err error) {
 	return moved, ctx.Err()
 }
 
-func (f *fleet) request(ctx context.Context, subject string) (*nats.Msg, error) {
+func request(ctx context.Context, nc *nats.Conn, subject string) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	return f.nc.RequestWithContext(ctx, subject, nil)
+	return nc.RequestWithContext(ctx, subject, nil)
 }
 
 func (f *fleet) consumers(ctx context.Context, stream string) ([]string, error) {

@@ -79,7 +79,7 @@ func (r *report) breakAll(ctx context.Context, w *load) error {
 			case <-ctx.Done():
 				return
 			}
-			said, err := r.fleet.inflict(ctx, what)
+			said, err := r.fleet.inflict(limit, what)
 			if err != nil {
 				r.fail(fmt.Errorf("%s of %s: %w", what.Kind, said, err))
 				return
