@@ -15,6 +15,11 @@ import (
 // them, dozens of workers on one key all get through.
 const tries = 64
 
+// requestWait bounds one request to the server. nats.go does that only for a
+// context without any deadline, and a sync's is half an hour away: so long an
+// answer would be waited for that got lost.
+const requestWait = 5 * time.Second
+
 // markerTTL is how long other readers can see that a key was removed.
 const markerTTL = time.Hour
 
@@ -51,7 +56,7 @@ func (b *Bucket[T]) Get(ctx context.Context, key string) (value T, exists bool, 
 // an error the write may or may not have happened.
 func (b *Bucket[T]) Update(ctx context.Context, key string, decide func(old T, exists bool) (value T, write bool)) (T, error) {
 	var result T
-	err := b.compareAndSet(ctx, key, func(old T, revision uint64) error {
+	err := b.compareAndSet(ctx, key, func(ctx context.Context, old T, revision uint64) error {
 		value, write := decide(old, revision != 0)
 		if !write {
 			result = old
@@ -82,6 +87,8 @@ func (b *Bucket[T]) Add(ctx context.Context, key string, value T, ttl time.Durat
 	if err != nil {
 		return false, fmt.Errorf("add %w", b.failed(key, err))
 	}
+	ctx, cancel := context.WithTimeout(ctx, requestWait)
+	defer cancel()
 	_, err = b.kv.Create(ctx, key, data, jetstream.KeyTTL(ttl))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyExists):
@@ -95,7 +102,7 @@ func (b *Bucket[T]) Add(ctx context.Context, key string, value T, ttl time.Durat
 // Remove deletes the key if it exists and decide agrees, and reports whether
 // it did. Like [Bucket.Update], it asks again if another writer came first.
 func (b *Bucket[T]) Remove(ctx context.Context, key string, decide func(old T) bool) (removed bool, err error) {
-	err = b.compareAndSet(ctx, key, func(old T, revision uint64) error {
+	err = b.compareAndSet(ctx, key, func(ctx context.Context, old T, revision uint64) error {
 		removed = revision != 0 && decide(old)
 		if !removed {
 			return nil
@@ -109,13 +116,15 @@ func (b *Bucket[T]) Remove(ctx context.Context, key string, decide func(old T) b
 }
 
 // compareAndSet reads and tries until attempt has no other writer in between.
-func (b *Bucket[T]) compareAndSet(ctx context.Context, key string, attempt func(old T, revision uint64) error) error {
+func (b *Bucket[T]) compareAndSet(ctx context.Context, key string, attempt func(ctx context.Context, old T, revision uint64) error) error {
 	for try := range tries {
 		old, revision, err := b.read(ctx, key)
 		if err != nil {
 			return err
 		}
-		err = attempt(old, revision)
+		one, cancel := context.WithTimeout(ctx, requestWait)
+		err = attempt(one, old, revision)
+		cancel()
 		if err == nil {
 			return nil
 		}
@@ -135,6 +144,8 @@ func (b *Bucket[T]) compareAndSet(ctx context.Context, key string, attempt func(
 // read returns the value and its revision; revision 0 means that there is none.
 func (b *Bucket[T]) read(ctx context.Context, key string) (T, uint64, error) {
 	var none T
+	ctx, cancel := context.WithTimeout(ctx, requestWait)
+	defer cancel()
 	entry, err := b.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return none, 0, nil

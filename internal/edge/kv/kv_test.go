@@ -106,6 +106,47 @@ func TestUpdateMayDecline(t *testing.T) {
 	})
 }
 
+// mute is a server whose answers get lost.
+type mute struct{ jetstream.JetStream }
+
+type muteBucket struct{ jetstream.KeyValue }
+
+func (m mute) KeyValue(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	b, err := m.JetStream.KeyValue(ctx, name)
+	return muteBucket{b}, err
+}
+
+func (muteBucket) Get(ctx context.Context, _ string) (jetstream.KeyValueEntry, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (muteBucket) Create(ctx context.Context, _ string, _ []byte, _ ...jetstream.KVCreateOpt) (uint64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// Those of a sync are for half an hour.
+func TestALostAnswerIsNotWaitedForAsLongAsTheContextLasts(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b, err := kv.Open[counter](w.Context(), mute{w.js}, events.BucketSyncs)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for what, call := range map[string]func(ctx context.Context) error{
+			"get":    func(ctx context.Context) error { _, _, err := b.Get(ctx, "k"); return err },
+			"update": func(ctx context.Context) error { _, err := b.Update(ctx, "k", add(1)); return err },
+			"add":    func(ctx context.Context) error { _, err := b.Add(ctx, "k", counter{}, time.Hour); return err },
+		} {
+			ctx, cancel := context.WithTimeout(w.Context(), 30*time.Minute)
+			if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+				w.Errorf("%s: %v, and the context says %v", what, err, ctx.Err())
+			}
+			cancel()
+		}
+	})
+}
+
 func TestAnEndlessRaceGivesUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		asked := 0

@@ -56,7 +56,7 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 	// Whoever loses patience meanwhile waits for the answer all the same: a consumer
 	// that nobody knows of stays until it is idle for long, and a thousand of those are
 	// all that a stream may have.
-	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), pageWait)
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestWait)
 	defer cancel()
 	consumer, err := b.js.CreateConsumer(making, stream, jetstream.ConsumerConfig{
 		FilterSubject:     prefix + pattern,
@@ -73,7 +73,7 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 	defer func() {
 		// Even for a caller whose context has ended; if it fails, the server
 		// forgets the consumer by itself.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pageWait)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestWait)
 		defer cancel()
 		_ = b.js.DeleteConsumer(ctx, stream, info.Name)
 	}()
@@ -111,7 +111,9 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 		}
 		if delivered == before {
 			// Nothing came: the rest may have been removed or expired.
-			info, err := consumer.Info(ctx)
+			asking, cancel := context.WithTimeout(ctx, requestWait)
+			info, err := consumer.Info(asking)
+			cancel()
 			if err != nil {
 				return err
 			}
