@@ -51,7 +51,7 @@ type Bus struct {
 	router  *message.Router
 	work    []work
 	levels  *levels
-	// stopping is closed when Run's context has ended.
+	// stopping is closed when Run is about to end.
 	stopping chan struct{}
 }
 
@@ -106,7 +106,7 @@ func (b *Bus) Running() <-chan struct{} { return b.router.Running() }
 func (b *Bus) Run(ctx context.Context) error {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	defer context.AfterFunc(ctx, func() { close(b.stopping) })()
+	defer context.AfterFunc(run, func() { close(b.stopping) })()
 	for _, w := range append(b.work, b.upkeep()...) {
 		// Bound before the router starts: it cannot undo a partial start.
 		c, err := b.js.Consumer(ctx, w.consumer.Stream, w.consumer.Name)

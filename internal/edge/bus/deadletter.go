@@ -38,7 +38,11 @@ func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, before, reas
 		letter.Reason += fmt.Sprintf(" (kept the first %d of %d bytes)", fits, len(m.Data))
 	}
 	subject := events.DLQSubject(b.options.Stage)
-	if _, err := b.js.Publish(ctx, subject, events.Encode(letter), jetstream.WithMsgID(id)); err != nil {
+	err := b.stubbornly(ctx, events.StreamDLQ, func(ctx context.Context) error {
+		_, err := b.js.Publish(ctx, subject, events.Encode(letter), jetstream.WithMsgID(id))
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}
 	b.log.WarnContext(ctx, "dead letter", "subject", m.Subject, "reason", letter.Reason, "attempts", m.Attempt, "cause", m.Cause)

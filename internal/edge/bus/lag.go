@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,8 +15,8 @@ import (
 const lagWithin = 3 * time.Second
 
 // lag asks JetStream, at each scrape, how the consumers of a stage stand, and
-// how full their queues are. All replicas of the stage tell the same, and RETRY is
-// told of by all stages: aggregate with max.
+// how full their queues and buckets are. All replicas of the stage tell the same,
+// and of RETRY and some buckets several stages tell: aggregate with max.
 type lag struct {
 	bus                              *Bus
 	pending, inFlight, again, oldest *prometheus.Desc // by consumer
@@ -56,6 +57,36 @@ func (l *lag) Collect(ch chan<- prometheus.Metric) {
 			l.bus.log.WarnContext(ctx, "couldn't measure a queue", "stream", s.Name, "err", err)
 		}
 	}
+	mine, _ := events.PermissionsOf(l.bus.options.Stage)
+	for _, b := range events.Buckets() {
+		stream := "KV_" + b.Name
+		if !slices.Contains(mine.Publish, "$JS.API.STREAM.INFO."+stream) {
+			continue // another stage's
+		}
+		if _, err := l.size(ctx, stream, b.MaxBytes, ch); err != nil {
+			l.bus.log.WarnContext(ctx, "couldn't measure a bucket", "stream", stream, "err", err)
+		}
+	}
+}
+
+// size tells how much there is in a stream that may be bounded by bytes.
+func (l *lag) size(ctx context.Context, name string, limit int64, ch chan<- prometheus.Metric) (*jetstream.StreamInfo, error) {
+	stream, err := l.bus.js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	state := stream.CachedInfo().State
+	gauge(ch, l.messages, float64(state.Msgs), name)
+	gauge(ch, l.bytes, float64(state.Bytes), name)
+	if limit > 0 {
+		gauge(ch, l.limit, float64(limit), name)
+		gauge(ch, l.fill, float64(state.Bytes)/float64(limit), name)
+	}
+	return stream.CachedInfo(), nil
+}
+
+func gauge(ch chan<- prometheus.Metric, desc *prometheus.Desc, v float64, of string) {
+	ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, of)
 }
 
 // collect tells of a stream and of the stage's consumer on it, if there is one.
@@ -65,36 +96,23 @@ func (l *lag) collect(ctx context.Context, s events.Stream, ch chan<- prometheus
 	if !reads && (s.Queue || s.Name == events.StreamAdvisories || l.bus.options.Stage != events.StageIngest) {
 		return nil
 	}
-	stream, err := l.bus.js.Stream(ctx, s.Name)
-	if err != nil {
+	stream, err := l.size(ctx, s.Name, s.MaxBytes, ch)
+	if err != nil || !reads {
 		return err
-	}
-	gauge := func(desc *prometheus.Desc, v float64, of string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, of)
-	}
-	state := stream.CachedInfo().State
-	gauge(l.messages, float64(state.Msgs), s.Name)
-	gauge(l.bytes, float64(state.Bytes), s.Name)
-	if s.MaxBytes > 0 {
-		gauge(l.limit, float64(s.MaxBytes), s.Name)
-		gauge(l.fill, float64(state.Bytes)/float64(s.MaxBytes), s.Name)
-	}
-	if !reads {
-		return nil
 	}
 	consumer, err := l.bus.js.Consumer(ctx, c.Stream, c.Name)
 	if err != nil {
 		return err
 	}
 	info := consumer.CachedInfo()
-	gauge(l.pending, float64(info.NumPending), label(c))
-	gauge(l.inFlight, float64(info.NumAckPending), label(c))
-	gauge(l.again, float64(info.NumRedelivered), label(c))
+	gauge(ch, l.pending, float64(info.NumPending), label(c))
+	gauge(ch, l.inFlight, float64(info.NumAckPending), label(c))
+	gauge(ch, l.again, float64(info.NumRedelivered), label(c))
 	if s.MaxWaiting > 0 {
-		gauge(l.fill, float64(info.NumPending)/float64(s.MaxWaiting), s.Name)
+		gauge(ch, l.fill, float64(info.NumPending)/float64(s.MaxWaiting), s.Name)
 	}
 	if !s.Schedules { // else the oldest message is a schedule
-		gauge(l.oldest, age(stream.CachedInfo(), time.Now()).Seconds(), label(c))
+		gauge(ch, l.oldest, age(stream, time.Now()).Seconds(), label(c))
 	}
 	return nil
 }

@@ -64,12 +64,28 @@ func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) 
 		return nil, err
 	}
 	for _, c := range changes {
-		if err := c.apply(ctx); err != nil {
+		if err := c.apply(ctx); outOfRoom(err) {
+			return made, fmt.Errorf("%s: %w: the bounds of all streams need %d GiB: give NATS more disk (max_file_store; relaymesh up takes three quarters of what is free)", c, err, setAside())
+		} else if err != nil {
 			return made, fmt.Errorf("%s: %w", c, err)
 		}
 		made = append(made, c)
 	}
 	return made, nil
+}
+
+// setAside is how many GiB the server sets aside for what is bounded by bytes.
+func setAside() int64 {
+	var sum int64
+	for _, s := range events.Streams() {
+		if !s.Schedules {
+			sum += s.MaxBytes
+		}
+	}
+	for _, b := range events.Buckets() {
+		sum += b.MaxBytes
+	}
+	return (sum + 1<<30 - 1) >> 30
 }
 
 // Plan returns what [Provision] would do, in its order, and changes nothing.

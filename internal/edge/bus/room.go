@@ -46,21 +46,38 @@ func patient(stage string) bool {
 // full reports whether a stream, or the server, has no room left.
 func full(err error) bool {
 	const (
-		insufficientResources = 10023
-		insufficientMemory    = 10028
-		insufficientStorage   = 10047
-		storeFailed           = 10077 // here: maximum bytes or messages exceeded
-		tooManyRequests       = 10167
+		storeFailed     = 10077 // here: maximum bytes or messages exceeded
+		tooManyRequests = 10167
 	)
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
 		return errors.Is(err, errFull)
 	}
 	switch api.ErrorCode {
-	case insufficientResources, insufficientMemory, insufficientStorage, tooManyRequests:
+	case tooManyRequests:
 		return true
 	case storeFailed:
 		return !alreadyQueued(err)
+	}
+	return outOfRoom(err)
+}
+
+// outOfRoom reports whether the server, or our account there, has no room left
+// for anything.
+func outOfRoom(err error) bool {
+	const (
+		accountResources      = 10002
+		insufficientResources = 10023
+		insufficientMemory    = 10028
+		insufficientStorage   = 10047
+	)
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case accountResources, insufficientResources, insufficientMemory, insufficientStorage:
+		return true
 	}
 	return false
 }
@@ -89,13 +106,35 @@ func (b *Bus) patiently(ctx context.Context, subject string, try func(context.Co
 	if !full(err) {
 		return err
 	}
-	defer b.blocked(ctx, stream.Name, err)()
 	var enough <-chan time.Time // never
 	if !patient(b.options.Stage) {
 		enough = time.After(impatience)
 	}
+	return b.wait(ctx, stream.Name, enough, err, attempt)
+}
+
+// stubbornly stores what becomes of a message, a retry or a dead letter, as soon
+// as the server has room. Until then the message stays in flight, whatever the
+// stage: given back it would come again, and after MaxDeliver times never more.
+func (b *Bus) stubbornly(ctx context.Context, stream string, store func(context.Context) error) error {
+	attempt := func() error {
+		ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+		defer cancel()
+		return store(ctx)
+	}
+	err := attempt()
+	if !full(err) {
+		return err
+	}
+	return b.wait(ctx, stream, nil, err, attempt)
+}
+
+// wait tries again, in turn with the others who wait for the same stream, until
+// an attempt fails for another reason than err, or succeeds.
+func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, err error, attempt func() error) error {
+	defer b.blocked(ctx, stream, err)()
 	var pause <-chan time.Time
-	turn := b.levels.turn(stream.Name)
+	turn := b.levels.turn(stream)
 	for wait := leastLook; ; {
 		select {
 		case turn <- struct{}{}:
@@ -122,7 +161,11 @@ func (b *Bus) patiently(ctx context.Context, subject string, try func(context.Co
 func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func()) {
 	waiting := b.metrics.blocked.WithLabelValues(b.options.Stage, stream)
 	waiting.Inc()
-	if b.levels.tell(stream, time.Now()) {
+	switch {
+	case !b.levels.tell(stream, time.Now()):
+	case outOfRoom(err):
+		b.log.ErrorContext(ctx, "NATS has no room left, work waits for it: give it more disk (max_file_store), or the account a higher limit", "stream", stream, "err", err)
+	default:
 		b.log.WarnContext(ctx, "a queue is full, publishing waits for room", "stream", stream, "err", err)
 	}
 	return waiting.Dec

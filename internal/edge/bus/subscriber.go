@@ -159,22 +159,31 @@ func (s *subscriber) afterError(ctx context.Context, err error) {
 	}
 }
 
-// watch keeps the message from being delivered again while its handler runs,
-// and then settles it. Until then the message's context belongs to the router.
+// watch keeps the message from being delivered again while its handler runs and
+// while it is settled. Until then the message's context belongs to the router.
 func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 	beat := time.NewTicker(s.spec.AckWait / 3)
 	defer beat.Stop()
+	settled := make(chan struct{})
+	acked, nacked := d.message.Acked(), d.message.Nacked()
+	settle := func() {
+		acked, nacked = nil, nil
+		go func() {
+			defer close(settled)
+			s.settle(d)
+		}()
+	}
 	for {
 		select {
 		case <-beat.C:
 			if err := d.raw.InProgress(); err != nil {
 				s.log.DebugContext(heartbeats, "heartbeat failed", "err", err)
 			}
-		case <-d.message.Acked():
-			s.settle(d)
-			return
-		case <-d.message.Nacked():
-			s.settle(d)
+		case <-acked:
+			settle()
+		case <-nacked:
+			settle()
+		case <-settled:
 			return
 		case <-heartbeats.Done(): // the handler ignores its context
 			s.log.ErrorContext(heartbeats, "handler does not end, its message goes to another worker", "subject", d.Subject)

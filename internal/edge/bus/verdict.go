@@ -64,8 +64,7 @@ func backoff(after time.Duration, attempt int) time.Duration {
 // settle carries out the verdict on a message whose outputs are stored, or
 // retries it if they are not.
 func (b *Bus) settle(d *delivery) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.message.Context()), publishTimeout)
-	defer cancel()
+	ctx := context.WithoutCancel(d.message.Context())
 	verdict := d.verdict
 	switch {
 	case d.failed != nil && hopeless(d.failed):

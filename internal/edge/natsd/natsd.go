@@ -38,6 +38,9 @@ type Config struct {
 	SyncInterval time.Duration
 	// SyncAlways writes through to the disk before every acknowledgement.
 	SyncAlways bool
+	// MaxStore bounds what all streams and buckets take, in bytes; 0 means three
+	// quarters of the disk that is free at the start.
+	MaxStore int64
 	// Users may connect, each with its permissions; without any, everyone may,
 	// and do everything.
 	Users []*server.User
@@ -104,16 +107,17 @@ func options(c Config) (*server.Options, error) {
 		return nil, err
 	}
 	o := &server.Options{
-		ServerName:   "relaymesh",
-		JetStream:    true,
-		StoreDir:     c.Dir,
-		SyncInterval: c.SyncInterval,
-		SyncAlways:   c.SyncAlways,
-		MaxPayload:   MaxPayload,
-		NoSigs:       true,
-		DontListen:   c.Listen == "",
-		Users:        c.Users,
-		Nkeys:        c.Nkeys,
+		ServerName:        "relaymesh",
+		JetStream:         true,
+		StoreDir:          c.Dir,
+		JetStreamMaxStore: c.MaxStore,
+		SyncInterval:      c.SyncInterval,
+		SyncAlways:        c.SyncAlways,
+		MaxPayload:        MaxPayload,
+		NoSigs:            true,
+		DontListen:        c.Listen == "",
+		Users:             c.Users,
+		Nkeys:             c.Nkeys,
 
 		DisableJetStreamBanner: true,
 	}
