@@ -7,9 +7,12 @@ package natstest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,13 +36,22 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+var dirs atomic.Int64
+
 // Dir is a new directory for a server, until the test ends; in memory where
-// Linux has files there. In fake time a server writes a day's state in a
-// moment, and half of a test's time would go to the disk.
+// Linux has files there, and room for them, as few containers have. In fake time
+// a server writes a day's state in a moment, and half of a test's time would go
+// to the disk.
 func Dir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "relaymesh-test-")
-	if err != nil {
+	const memory, room = "/dev/shm", 1 << 30
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(memory, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < room { //nolint:gosec // a size
+		return tb.TempDir()
+	}
+	// No random name: simulations count what they draw.
+	dir := fmt.Sprintf("%s/relaymesh-test-%d-%d", memory, os.Getpid(), dirs.Add(1))
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return tb.TempDir()
 	}
 	tb.Cleanup(func() {
@@ -69,6 +81,7 @@ func StartOn(tb testing.TB, dir string, more ...*server.User) *natsd.Server {
 	s, err := natsd.Start(natsd.Config{
 		Dir:          dir,
 		SyncInterval: 1000 * time.Hour, // each would cost real time, and no test cuts the power
+		MaxStore:     1 << 40,          // the bounds of all streams fit, however small the disk is
 		Users:        append(users(), more...),
 		Log:          slog.New(slog.NewTextHandler(tb.Output(), nil)),
 	})
