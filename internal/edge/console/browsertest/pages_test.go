@@ -14,7 +14,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 )
 
-// paths are all pages; those that need the token redirect or refuse without.
+// paths are all pages that need no token.
 func paths(t *testing.T) []string {
 	t.Helper()
 	letters := ask[struct {
@@ -31,14 +31,34 @@ func paths(t *testing.T) []string {
 	}
 }
 
+// everyPage visits all pages, and then, logged in, those that the token changes
+// or opens: the questions before something is done.
+func (p *page) everyPage(look func(path string)) {
+	p.Helper()
+	for _, path := range paths(p.T) {
+		p.visit(path)
+		look(path)
+	}
+	p.logIn()
+	letter := fmt.Sprint("/letters/", letters(p.T)[0].Seq)
+	for _, page := range []struct{ path, shows string }{
+		{"/letters", "Retry…"}, {letter, "Drop…"}, {letter + "/retry", "Retry dead letter"}, {letter + "/drop", "Drop dead letter"},
+	} {
+		p.visit(page.path)
+		if !strings.Contains(p.visible(), page.shows) {
+			p.Errorf("%s does not show %q: %s", page.path, page.shows, p.visible())
+		}
+		look(page.path + ", logged in")
+	}
+}
+
 func TestNoPageScrollsSideways(t *testing.T) {
 	p := open(t, "/", how{width: 400, height: 800})
-	for _, path := range paths(t) {
-		p.visit(path)
+	p.everyPage(func(path string) {
 		if wide := eval[int](p, "document.documentElement.scrollWidth"); wide > 400 {
 			t.Errorf("%s is %d pixels wide of 400", path, wide)
 		}
-	}
+	})
 }
 
 // Axe finds no serious or critical fault in any page, light, dark or narrow.
@@ -52,16 +72,15 @@ func TestPagesAreAccessible(t *testing.T) {
 	for name, h := range map[string]how{"light": {}, "dark": {dark: true}, "narrow": {width: 400, height: 800}} {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, "/", h)
-			for _, path := range paths(t) {
-				p.visit(path)
+			p.everyPage(func(path string) {
 				eval[bool](p, string(axe)+";true")
 				if faults := eval[string](p, check); faults != "" {
 					t.Errorf("%s: %s", path, faults)
 				}
-			}
+			})
 			eval[bool](p, "document.querySelector('.search input').removeAttribute('aria-label'), document.querySelector('.search input').removeAttribute('placeholder'), true")
 			if !strings.Contains(eval[string](p, check), "label") {
-				t.Error("axe does not find a field without a label")
+				t.Error("axe does not find a field without a label in the last page")
 			}
 		})
 	}
