@@ -27,8 +27,10 @@ demo: build ## Show in a small world on loopback what relaymesh promises
 
 # Without vet everywhere, since make lint runs it, and without -trimpath but in
 # what is released: what one target has compiled, the others take from the cache.
+# Four packages at a time, on two cores too: many tests wait for each other's
+# processes and connections.
 test: go-version ## Run the tests
-	$(GO) test -vet=off -p 2 ./...
+	$(GO) test -vet=off -p 4 ./...
 
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -timeout 15m -run Fleet ./internal/demo
@@ -47,6 +49,9 @@ test-docs: build ## Run every command that README.md and docs/ show, in a small 
 
 test-backpressure: go-version ## Stop whoever takes from each queue in turn while work goes on, and leave the server no room: nothing is lost, and the bounds hold (two minutes)
 	RELAYMESH_BACKPRESSURE=1 $(GO) test -vet=off -count=1 -run 'FullQueue|FullServer|Circle|RetriesHaveABound' ./internal/edge/bus
+
+test-images: go-version ## Check what makes the OCI images and SPDX lists
+	cd tools/dist && $(GO) test -count=1 .
 
 test-manifests: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
 	cd deploy/k8s && $(GO) test -mod=mod -count=1 . # the main module may need more than go.mod says here
