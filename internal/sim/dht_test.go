@@ -356,6 +356,30 @@ func TestADeadRelayThatManyListsNameIsProbedLessAndLess(t *testing.T) {
 	})
 }
 
+// The message about the newer one may have been replaced by a later one about
+// the older.
+func TestARecordThatComesWhileAnOlderIsPutIsPutAfterIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.dhtworker(nil)
+		w.dht.set(func(n *network) { n.takes = 5 * time.Second })
+		alice := user(w.T, "alice")
+		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
+		target := stage.TargetHex(l.Item)
+		record := events.Record{PubKey: alice.PublicKey()}
+		stage.SetItem(&record, old.Item)
+		put(w, events.BucketRecords, events.RecordKey(target), record)
+		w.send(events.RelayListSignedSubject(target), events.Encode(events.RelayListSigned{Seq: 99}))
+		time.Sleep(time.Second)
+		stage.SetItem(&record, l.Item)
+		put(w, events.BucketRecords, events.RecordKey(target), record)
+		time.Sleep(time.Minute)
+		if item := w.dht.items[target]; item.Seq != 100 {
+			w.Errorf("seq %d is on the DHT, want 100", item.Seq)
+		}
+		w.noLetters()
+	})
+}
+
 // In a cluster a copy of KV may answer that does not have yet what was written
 // before the wake-up was sent.
 func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
@@ -379,6 +403,14 @@ func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := len(w.dht.putsOf(target)); n != 1 {
 			w.Errorf("the record was put %d times, want once", n)
+		}
+		key := hexOf(l.Item.Key[:])
+		w.send(events.AuthorSeenSubject(alice.PublicKey()), events.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key}))
+		time.Sleep(4 * time.Second)
+		put(w, events.BucketAuthors, alice.PublicKey(), events.Author{DHTKey: key})
+		time.Sleep(time.Minute)
+		if n := w.dht.getsOf(key); n != 1 {
+			w.Errorf("the author was looked up %d times under the key that the message names, want once", n)
 		}
 		w.noLetters()
 		w.send(events.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))

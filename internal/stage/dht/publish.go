@@ -140,7 +140,8 @@ func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
 
 // place puts a record and writes down how it stands. Where the network holds a
 // newer item of the same owner, that one becomes the record and is put in its
-// turn: whoever keeps it alive now may stop.
+// turn: whoever keeps it alive now may stop. So is one that came to KV meanwhile:
+// its own message may have been replaced by a later one about the older record.
 //
 // now is when the pass began. The next turn counts from there, not from when
 // this record's turn came: else the late ones of a long pass would not be due
@@ -165,7 +166,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, how H
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("couldn't write record %s: %w", target, err)
 		}
-		if placement.Newer == nil {
+		if placement.Newer == nil && stored.Seq <= r.Seq {
 			return events.RecordPublished{
 				PubKey: r.PubKey, DHTKey: r.DHTKey, Target: target, Seq: r.Seq,
 				Holders: placement.Holders, Superseded: r.Superseded, Equivocal: placement.Equivocal,
@@ -173,7 +174,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, how H
 		}
 		r, how = stored, Fresh
 	}
-	return events.RecordPublished{}, fmt.Errorf("record %s: the network holds a newer one every time", target)
+	return events.RecordPublished{}, fmt.Errorf("record %s: a newer one takes its place every time", target)
 }
 
 func outcome(p events.RecordPublished) events.Output {

@@ -36,9 +36,10 @@ func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.O
 	if err != nil {
 		return nil, events.Retry(retryAfter, err.Error())
 	}
-	switch {
-	case !found && m.Attempt < stage.StaleAttempts:
-		return nil, events.Retry(stage.StaleAfter, "KV does not show the author yet whom the message is about")
+	wake, _ := events.Decode[events.AuthorSeen](m.Data) // one without a key is any
+	switch behind := !found || wake.DHTKey != "" && wake.DHTKey != author.DHTKey; {
+	case behind && m.Attempt < stage.StaleAttempts:
+		return nil, events.Retry(stage.StaleAfter, "KV does not show the author yet, or the key, that the message is about")
 	case !found:
 		return nil, events.Reject("pubkey: no such author is known")
 	}

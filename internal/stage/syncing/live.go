@@ -65,15 +65,17 @@ func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Outp
 	defer end(nil)
 	for began := s.Now(); ; {
 		list, authors, err := s.jobs(ctx, p.URL)
-		if err != nil {
-			return nil, events.Retry(retryAfter, err.Error())
-		}
-		last, _, err := s.Syncs.Get(ctx, key)
-		if err != nil {
-			return nil, events.Retry(retryAfter, err.Error())
+		var last events.Sync
+		if err == nil {
+			last, _, err = s.Syncs.Get(ctx, key)
 		}
 		filters := down(list)
 		switch none := len(filters) == 0 || last.Failures > 0; {
+		case err != nil && m.Attempt <= maxAttempts:
+			return nil, events.Retry(retryAfter, err.Error())
+		case err != nil:
+			// What waits for longer is held as a retry, beside the next ask.
+			return nil, events.Done()
 		case none && m.Attempt < stage.StaleAttempts:
 			return nil, events.Retry(stage.StaleAfter, "KV does not show the sync yet that asked for this")
 		case none:
