@@ -252,15 +252,21 @@ func (y *town) staff(b *bus.Bus, js badJS, l *life, stageName string) (leaving, 
 	return leaving, left, errors.Join(errs...)
 }
 
-// end stops all processes, which must end well.
+// end stops all processes, which must end well, and in time.
 func (y *town) end() {
 	y.Helper()
 	for _, p := range y.procs {
 		p.stop()
 	}
+	late := time.After(5 * time.Minute)
 	for _, p := range y.procs {
-		if err := <-p.done; err != nil {
-			y.Error(err)
+		select {
+		case err := <-p.done:
+			if err != nil {
+				y.Error(err)
+			}
+		case <-late:
+			y.Fatalf("%s does not end", p.name)
 		}
 	}
 }
