@@ -100,9 +100,10 @@ $(CURDIR)/.cache/prometheus/usr/bin/promtool:
 
 # One thread a package: the race detector of Go 1.26 crashes when two threads
 # run timers of one testing/synctest bubble. Short: fewer cut connections, and
-# not the demo's worlds of processes, which make test and make demo run.
+# not the demo's worlds of processes, which make test and make demo run. What
+# takes longest comes first.
 race: go-version ## Run the tests under the race detector
-	CGO_ENABLED=1 $(GO) test -p 2 -cpu 1 -vet=off -short -race ./...
+	CGO_ENABLED=1 $(GO) test -p 2 -cpu 1 -vet=off -short -race ./internal/sim ./...
 
 # Vet is among the linters. All modules are to have one format.
 lint: go-version ## Check format, style and structure

@@ -373,9 +373,11 @@ func TestARecordThatComesWhileAnOlderIsPutIsPutAfterIt(t *testing.T) {
 		stage.SetItem(&record, l.Item)
 		put(w, events.BucketRecords, events.RecordKey(target), record)
 		time.Sleep(time.Minute)
-		if item := w.dht.items[target]; item.Seq != 100 {
-			w.Errorf("seq %d is on the DHT, want 100", item.Seq)
-		}
+		w.dht.set(func(n *network) {
+			if seq := n.items[target].Seq; seq != 100 {
+				w.Errorf("seq %d is on the DHT, want 100", seq)
+			}
+		})
 		w.noLetters()
 	})
 }
