@@ -112,6 +112,7 @@ func TestHistorySurvivesALongWait(t *testing.T) {
 			w.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait() // for who reads the verdict
 		verdict = events.Reject("second")
 		time.Sleep(time.Hour)
 		list := w.letters(bus.Which{})
