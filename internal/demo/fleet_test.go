@@ -163,11 +163,20 @@ func TestFleetSurvivesTheDeathOfEveryWorker(t *testing.T) {
 		return nil
 	}})
 	show(step{"nothing went back, nothing was given up", tidy})
-	count := found(ctx, t, w)
-	for _, u := range users {
-		if count[u.note.ID] == 0 {
-			t.Errorf("%s came home, and was not reported as found", u.note.ID)
+	// Who was killed between the two is followed by another after AckWait.
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	err = w.until(ctx, func() error {
+		count := found(ctx, t, w)
+		for _, u := range users {
+			if count[u.note.ID] == 0 {
+				return fmt.Errorf("%s came home, and was not reported as found", u.note.ID)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
