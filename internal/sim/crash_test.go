@@ -55,10 +55,7 @@ var crashes = []crash{
 	}},
 	{"dht: put a record", (*world).dhtworker, func(w *world, run string) func() string {
 		l := list(w.T, user(w.T, run), 100, relayURL(1))
-		target := stage.TargetHex(l.Item)
-		r := events.Record{PubKey: l.DHT.PubKey}
-		stage.SetItem(&r, l.Item)
-		put(w, events.BucketRecords, events.RecordKey(target), r)
+		target := w.keeps(l)
 		w.send(events.RelayListSignedSubject(target), []byte("{}"))
 		return func() string {
 			r := get[events.Record](w, events.BucketRecords, events.RecordKey(target))

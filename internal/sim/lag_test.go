@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -51,5 +53,73 @@ func TestALiveSubscriptionWaitsForTheSyncThatAskedForIt(t *testing.T) {
 			w.Errorf("%d subscriptions once the sync is seen to have gone well", n)
 		}
 		w.noLetters()
+	})
+}
+
+// keeps writes the record of a list to KV, and returns its target.
+func (w *world) keeps(l run.SignedList) (target string) {
+	target = stage.TargetHex(l.Item)
+	record := events.Record{PubKey: l.DHT.PubKey}
+	stage.SetItem(&record, l.Item)
+	put(w, events.BucketRecords, events.RecordKey(target), record)
+	return target
+}
+
+// The message about the newer one may have been replaced by a later one about
+// the older.
+func TestARecordThatComesWhileAnOlderIsPutIsPutAfterIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.dhtworker(nil)
+		w.dht.set(func(n *network) { n.takes = 5 * time.Second })
+		alice := user(w.T, "alice")
+		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
+		target := w.keeps(old)
+		w.send(events.RelayListSignedSubject(target), events.Encode(events.RelayListSigned{Seq: 99}))
+		time.Sleep(time.Second)
+		w.keeps(l)
+		time.Sleep(time.Minute)
+		w.dht.set(func(n *network) {
+			if seq := n.items[target].Seq; seq != 100 {
+				w.Errorf("seq %d is on the DHT, want 100", seq)
+			}
+		})
+		w.noLetters()
+	})
+}
+
+// In a cluster a copy of KV may answer that does not have yet what was written
+// before the wake-up was sent.
+func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.dhtworker(nil)
+		alice := user(w.T, "alice")
+		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
+		target := w.keeps(old)
+		w.send(events.RelayListSignedSubject(target), events.Encode(events.RelayListSigned{Seq: 100}))
+		w.send(events.AuthorSeenSubject(alice.PublicKey()), events.Encode(events.AuthorSeen{PubKey: alice.PublicKey()}))
+		time.Sleep(4 * time.Second)
+		if n := len(w.dht.putsOf(target)); n != 0 {
+			w.Errorf("a record that is older than the message says was put %d times", n)
+		}
+		w.keeps(l)
+		put(w, events.BucketAuthors, alice.PublicKey(), events.Author{})
+		time.Sleep(time.Minute)
+		if n := len(w.dht.putsOf(target)); n != 1 {
+			w.Errorf("the record was put %d times, want once", n)
+		}
+		key := hexOf(l.Item.Key[:])
+		w.send(events.AuthorSeenSubject(alice.PublicKey()), events.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key}))
+		time.Sleep(4 * time.Second)
+		put(w, events.BucketAuthors, alice.PublicKey(), events.Author{DHTKey: key})
+		time.Sleep(time.Minute)
+		if n := w.dht.getsOf(key); n != 1 {
+			w.Errorf("the author was looked up %d times under the key that the message names, want once", n)
+		}
+		w.noLetters()
+		w.send(events.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))
+		time.Sleep(5 * time.Minute)
+		if n := len(w.letters()); n != 1 {
+			w.Errorf("%d dead letters about an author who never appears, want 1", n)
+		}
 	})
 }

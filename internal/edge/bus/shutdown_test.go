@@ -3,23 +3,17 @@ package bus_test
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -191,206 +185,6 @@ func TestAStopDoesNotWaitForAHandlerThatIgnoresItsContext(t *testing.T) {
 		close(hung)
 		time.Sleep(time.Second)
 	})
-}
-
-// dialer reaches whichever server the world has, also after a restart.
-type dialer struct{ server *atomic.Pointer[natsd.Server] }
-
-func (d dialer) InProcessConn() (net.Conn, error) { return d.server.Load().InProcessConn() }
-
-func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
-	inWorld(t, func(w *world) {
-		var current atomic.Pointer[natsd.Server]
-		current.Store(w.server)
-		nc, err := nats.Connect("", nats.InProcessServer(dialer{&current}), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.UserInfo("operator", "operator"))
-		if err != nil {
-			w.Fatal(err)
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			w.Fatal(err)
-		}
-		b, err := bus.New(js, bus.Options{Stage: events.StageFetcher})
-		if err != nil {
-			w.Fatal(err)
-		}
-		var done tally
-		b.Handle(consumer(w.T, events.ConsumerFetch), done.handler(3*time.Second))
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- b.Run(ctx) }()
-
-		const sent = 500
-		source := w.source()
-		for i := range sent {
-			w.send(source, events.NoteMissingSubject(strconv.Itoa(i)), "{}")
-		}
-		for range 3 {
-			time.Sleep(4 * time.Second)
-			w.restart(2 * time.Second)
-			current.Store(w.server)
-		}
-		time.Sleep(5 * time.Minute)
-		if got, left := done.keys(), w.stored(events.StreamNote); got != sent || left != 0 {
-			w.Errorf("%d handled, %d left, want all %d", got, left, sent)
-		}
-		stop()
-		if err := <-ended; err != nil {
-			w.Error(err)
-		}
-	})
-}
-
-// severed reaches a server until cut is set; then what either side sends is lost,
-// and no side is told.
-type severed struct {
-	nats.InProcessConnProvider
-	cut atomic.Bool
-}
-
-func (s *severed) InProcessConn() (net.Conn, error) {
-	conn, err := s.InProcessConnProvider.InProcessConn()
-	return severedConn{conn, s}, err
-}
-
-type severedConn struct {
-	net.Conn
-	by *severed
-}
-
-func (c severedConn) Read(p []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(p)
-		if err != nil || !c.by.cut.Load() {
-			return n, err
-		}
-	}
-}
-
-func (c severedConn) Write(p []byte) (int, error) {
-	if c.by.cut.Load() {
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
-}
-
-// A partition, or a machine that is gone, closes no connection.
-func TestAServerThatIsCutOffIsNoticedInHalfAMinute(t *testing.T) {
-	inWorld(t, func(w *world) {
-		line := &severed{InProcessConnProvider: w.server}
-		var lost atomic.Int32
-		nc, err := nats.Connect("", append(
-			bus.ConnectOptions("fetcher", slog.New(slog.DiscardHandler)), nats.InProcessServer(line), nats.UserInfo("operator", "operator"),
-			nats.DisconnectErrHandler(func(*nats.Conn, error) { lost.Add(1) }),
-		)...)
-		if err != nil {
-			w.Fatal(err)
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			w.Fatal(err)
-		}
-		b, err := bus.New(js, bus.Options{Stage: events.StageFetcher})
-		if err != nil {
-			w.Fatal(err)
-		}
-		got := w.record()
-		b.Handle(consumer(w.T, events.ConsumerFetch), got.then(events.Done()))
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- b.Run(ctx) }()
-
-		time.Sleep(time.Hour + time.Second) // in between two pings
-		if n := lost.Load(); n != 0 {
-			w.Errorf("lost %d times in an hour with a server that answers", n)
-		}
-		line.cut.Store(true)
-		time.Sleep(30 * time.Second)
-		if lost.Load() == 0 {
-			w.Error("not noticed")
-		}
-		line.cut.Store(false)
-		w.publish(events.NoteMissingSubject("a"), "{}")
-		time.Sleep(10 * time.Second)
-		if n := len(got.all()); n != 1 {
-			w.Errorf("%d messages came after the partition, want 1", n)
-		}
-		stop()
-		if err := <-ended; err != nil {
-			w.Error(err)
-		}
-	})
-}
-
-// Whatever a worker that stops still has to tell the server, it does not wait long
-// for one that is away: supervisors kill what takes too long.
-func TestAStopDoesNotWaitForAServerThatIsAway(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		cut     bool // it only seems to be connected
-		waiting int  // messages
-		within  time.Duration
-	}{
-		{"idle", false, 0, time.Second},
-		{"at work", false, 1, 16 * time.Second}, // the drain time of 10 s, and 5 s for handlers that end late
-		{"idle, cut off", true, 0, 11 * time.Second},
-		{"at work, cut off", true, 1, 21 * time.Second},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				line := &severed{InProcessConnProvider: w.server}
-				nc, err := nats.Connect("", nats.InProcessServer(line), nats.MaxReconnects(-1), nats.UserInfo("operator", "operator"))
-				if err != nil {
-					w.Fatal(err)
-				}
-				js, err := jetstream.New(nc)
-				if err != nil {
-					w.Fatal(err)
-				}
-				b, err := bus.New(js, bus.Options{Stage: events.StageFetcher, Drain: 10 * time.Second})
-				if err != nil {
-					w.Fatal(err)
-				}
-				b.Handle(consumer(w.T, events.ConsumerFetch), func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
-					time.Sleep(3 * time.Second)
-					return []events.Output{{Subject: events.SubjectNoteFound, Data: m.Data}}, events.Done()
-				})
-				ctx, stop := context.WithCancel(context.Background())
-				ended := make(chan error, 1)
-				go func() { ended <- b.Run(ctx) }()
-				for range c.waiting {
-					w.publish(events.NoteMissingSubject("a"), "{}")
-				}
-				time.Sleep(time.Second)
-				if line.cut.Store(c.cut); !c.cut {
-					w.js.Conn().Close()
-					w.server.Close()
-				}
-				time.Sleep(time.Second)
-				stopped := time.Now()
-				stop()
-				if err := <-ended; err != nil {
-					w.Error(err)
-				}
-				if took := time.Since(stopped); took > c.within {
-					w.Errorf("took %s to stop, want at most %s", took, c.within)
-				}
-				nc.Close()
-				if !c.cut {
-					w.server = natstest.StartOn(w.T, w.dir)
-					w.js = natstest.Connect(w.T, w.server)
-				}
-				next := w.record()
-				w.work(events.StageFetcher, handlers{events.ConsumerFetch: next.then(events.Done())})
-				time.Sleep(time.Minute)
-				if n := len(next.all()); n != c.waiting {
-					w.Errorf("%d messages came to the next worker, want %d", n, c.waiting)
-				}
-			})
-		})
-	}
 }
 
 func TestABusWithoutItsConsumerFails(t *testing.T) {

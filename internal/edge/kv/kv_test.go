@@ -293,6 +293,21 @@ func TestListReadsExactlyOneSlice(t *testing.T) {
 	})
 }
 
+// leftNothing checks a listing that ended with its caller's context.
+func (w *world) leftNothing(ended error) {
+	w.Helper()
+	if !errors.Is(ended, context.Canceled) {
+		w.Errorf("list with a context that ended: %v", ended)
+	}
+	stream, err := w.js.Stream(w.Context(), "KV_"+events.BucketSyncs)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if n := stream.CachedInfo().State.Consumers; n != 0 {
+		w.Errorf("%d consumers left behind", n)
+	}
+}
+
 func TestListLeavesNothingBehind(t *testing.T) {
 	inWorld(t, func(w *world) {
 		for i := range 300 {
@@ -310,16 +325,7 @@ func TestListLeavesNothingBehind(t *testing.T) {
 			cancel()
 			ended = err
 		}
-		if !errors.Is(ended, context.Canceled) {
-			w.Errorf("list with a context that ended: %v", ended)
-		}
-		stream, err := w.js.Stream(w.Context(), "KV_"+events.BucketSyncs)
-		if err != nil {
-			w.Fatal(err)
-		}
-		if n := stream.CachedInfo().State.Consumers; n != 0 {
-			w.Errorf("%d consumers left behind", n)
-		}
+		w.leftNothing(ended)
 	})
 }
 
@@ -349,16 +355,7 @@ func TestAListThatNobodyWaitsForLeavesNothingBehind(t *testing.T) {
 		for _, err := range b.List(ctx, ">") {
 			ended = err
 		}
-		if !errors.Is(ended, context.Canceled) {
-			w.Errorf("list with a context that ended: %v", ended)
-		}
-		stream, err := w.js.Stream(w.Context(), "KV_"+events.BucketSyncs)
-		if err != nil {
-			w.Fatal(err)
-		}
-		if n := stream.CachedInfo().State.Consumers; n != 0 {
-			w.Errorf("%d consumers left behind", n)
-		}
+		w.leftNothing(ended)
 	})
 }
 

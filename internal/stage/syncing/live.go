@@ -34,8 +34,9 @@ const (
 	// writing is how many events of one subscription are written at a time.
 	writing = 16
 	// resigns is the attempt from which on a message is given up when its
-	// subscription ends with the worker: the next sync makes a new one.
-	resigns = 10
+	// subscription ends with the worker: the next sync makes a new one, before
+	// it would wait for more than a minute, see below.
+	resigns = 7
 )
 
 // Why a live subscription ends, besides the relay.

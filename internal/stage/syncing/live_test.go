@@ -1,0 +1,35 @@
+package syncing
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// away is a bucket that cannot be read.
+type away struct{ stage.Store[events.Link] }
+
+func (away) Each(context.Context, string, func(string, events.Link) error) error {
+	return errors.New("no answer")
+}
+
+// The bus keeps what waits for a minute where it is, and sends what waits for
+// longer away to be retried: a subscription would be held there.
+func TestALiveSubscriptionThatFailsOftenIsLeftToTheNextSync(t *testing.T) {
+	const url = "wss://relay.example.com"
+	s := &Stage{Links: away{}, Rules: func(string) []Rule { return nil }, Now: time.Now}
+	for attempt := 1; attempt <= events.MaxAttempts; attempt++ {
+		out, v := s.HandleLive(t.Context(), events.Message{
+			Subject: events.LiveDueSubject(events.RelayKey(url)), Data: events.Encode(events.LiveDue{URL: url}), Attempt: attempt,
+		})
+		after, retry := v.RetryAfter()
+		waits := after << (attempt - 1) // and a fifth more, see edge/bus
+		if len(out) > 0 || !retry && !v.IsDone() || retry && waits+waits/5 > time.Minute || !retry && attempt == 1 {
+			t.Errorf("attempt %d: %v, %d outputs", attempt, v, len(out))
+		}
+	}
+}
