@@ -34,10 +34,10 @@ test: go-version ## Run the tests
 	$(GO) test -vet=off -p 4 ./...
 
 test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
-	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -timeout 15m -run Fleet ./internal/demo
+	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -timeout 15m -run Fleet ./internal/testkit/demo
 
 chaos: build ## Break a fleet of processes under load for DURATION (10m): kill, stop, fill disks, cut and disturb the network (all of it as root on Linux)
-	$(GO) build -o bin/ ./internal/chaos
+	$(GO) build -o bin/ ./internal/testkit/chaos
 	@[ "$$(id -u)" != 0 ] || { command -v ip && command -v nft; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 nftables; } || true
 	bin/chaos --bin bin --duration $(DURATION) --seed $(or $(SEED),0)
 DURATION ?= 10m
@@ -167,7 +167,7 @@ bench-ingest: go-version ## Verify signatures beside go-nostr and libsecp256k1, 
 	cd bench/ingest && $(GO) run .
 
 bench-dht: go-version ## Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
-	$(GO) run ./internal/edge/mainline/dhtbench
+	$(GO) run ./bench/dht
 
 golden: go-version ## Write what VERSION, the one to come, leaves in JetStream, for later ones to read; not for one that is released
 	RELAYMESH_GOLDEN=v$(VERSION) $(GO) test -count=1 -run WriteGolden ./internal/sim

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 func main() {
@@ -54,7 +54,7 @@ func run(args []string) error {
 type bench struct {
 	world  world
 	nc     *nats.Conn
-	direct []*nostr.Relay // connections of go-nostr to the holding relays
+	direct []*gonostr.Relay // connections of go-nostr to the holding relays
 	procs  []*exec.Cmd
 	short  bool
 }
@@ -95,7 +95,7 @@ func start(dir string, notes int) (b *bench, err error) {
 		return b, fmt.Errorf("NATS at %q: %w", url, err)
 	}
 	for i := range holding {
-		r, err := nostr.RelayConnect(context.Background(), b.world.Relays[i])
+		r, err := gonostr.RelayConnect(context.Background(), b.world.Relays[i])
 		if err != nil {
 			return b, err
 		}
@@ -235,7 +235,7 @@ func (b *bench) fetch(i int) error {
 	}
 	var response struct {
 		Found bool
-		Event *nostr.Event
+		Event *gonostr.Event
 		Why   string
 	}
 	if err := json.Unmarshal(msg.Data, &response); err != nil {
@@ -251,7 +251,7 @@ func (b *bench) fetch(i int) error {
 func (b *bench) query(i int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	list, err := b.direct[i%holding].QuerySync(ctx, nostr.Filter{IDs: []string{b.world.Notes[i]}})
+	list, err := b.direct[i%holding].QuerySync(ctx, gonostr.Filter{IDs: []string{b.world.Notes[i]}})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 	"github.com/fiatjaf/khatru"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 // holding is how many relays have some of the notes.
@@ -31,10 +31,10 @@ type world struct {
 func serveRelays(notes int) error {
 	w := world{}
 	stores := make([]sync.Map, holding)
-	secret := nostr.GeneratePrivateKey()
-	w.Author, _ = nostr.GetPublicKey(secret)
+	secret := gonostr.GeneratePrivateKey()
+	w.Author, _ = gonostr.GetPublicKey(secret)
 	for i := range notes {
-		e := &nostr.Event{Kind: 1, CreatedAt: nostr.Timestamp(1_700_000_000 + i), Tags: nostr.Tags{}, Content: fmt.Sprint("note ", i)}
+		e := &gonostr.Event{Kind: 1, CreatedAt: gonostr.Timestamp(1_700_000_000 + i), Tags: gonostr.Tags{}, Content: fmt.Sprint("note ", i)}
 		if err := e.Sign(secret); err != nil {
 			return err
 		}
@@ -43,11 +43,11 @@ func serveRelays(notes int) error {
 	}
 	for i := range stores {
 		rl := newRelay()
-		rl.QueryEvents = append(rl.QueryEvents, func(_ context.Context, f nostr.Filter) (chan *nostr.Event, error) {
-			out := make(chan *nostr.Event, len(f.IDs))
+		rl.QueryEvents = append(rl.QueryEvents, func(_ context.Context, f gonostr.Filter) (chan *gonostr.Event, error) {
+			out := make(chan *gonostr.Event, len(f.IDs))
 			for _, id := range f.IDs {
 				if e, ok := stores[i].Load(id); ok {
-					out <- e.(*nostr.Event)
+					out <- e.(*gonostr.Event)
 				}
 			}
 			close(out)
@@ -58,7 +58,7 @@ func serveRelays(notes int) error {
 		}
 	}
 	restricted := newRelay()
-	restricted.RejectFilter = append(restricted.RejectFilter, func(context.Context, nostr.Filter) (bool, string) {
+	restricted.RejectFilter = append(restricted.RejectFilter, func(context.Context, gonostr.Filter) (bool, string) {
 		return true, "restricted: members only"
 	})
 	var upgrade websocket.Upgrader

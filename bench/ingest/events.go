@@ -10,11 +10,11 @@ import (
 	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // recorded returns the events of go-nostr's test data.
-func recorded() ([]events.Event, error) {
+func recorded() ([]nostr.Event, error) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/nbd-wtf/go-nostr").Output()
 	if err != nil {
 		return nil, fmt.Errorf("find go-nostr: %w", err)
@@ -24,7 +24,7 @@ func recorded() ([]events.Event, error) {
 		return nil, err
 	}
 	defer f.Close()
-	var all []events.Event
+	var all []nostr.Event
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
@@ -32,7 +32,7 @@ func recorded() ([]events.Event, error) {
 		if json.Unmarshal(lines.Bytes(), &msg) != nil || len(msg) < 3 || string(msg[0]) != `"EVENT"` {
 			continue
 		}
-		e, err := events.ParseEvent(msg[2])
+		e, err := nostr.ParseEvent(msg[2])
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +44,7 @@ func recorded() ([]events.Event, error) {
 // signer signs events by keys that stand for their authors.
 type signer map[string]*schnorr.SecretKey
 
-func (s signer) sign(e *events.Event, author string) error {
+func (s signer) sign(e *nostr.Event, author string) error {
 	key := s[author]
 	if key == nil {
 		var err error
@@ -58,8 +58,8 @@ func (s signer) sign(e *events.Event, author string) error {
 
 // replay returns n new events, each like one of the recorded but for its author
 // and, so that its id is new in every round, its time.
-func replay(like []events.Event, n int, keys signer) ([]events.Event, error) {
-	out := make([]events.Event, n)
+func replay(like []nostr.Event, n int, keys signer) ([]nostr.Event, error) {
+	out := make([]nostr.Event, n)
 	for i := range out {
 		e := like[i%len(like)]
 		author := e.PubKey

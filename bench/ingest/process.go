@@ -16,7 +16,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // processes measures the ingest binary in its three roles.
@@ -62,7 +64,7 @@ func (b *bench) processes() error {
 
 // stage measures the stage itself: what comes on event.received goes out as
 // facts and wake-ups.
-func (b *bench) stage(js jetstream.JetStream, url string, all []events.Event) error {
+func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event) error {
 	args := []string{"--nats", url, "--log-level", "error"}
 	p, err := b.ingest(nil, args...)
 	if err != nil {
@@ -93,15 +95,15 @@ func (b *bench) stage(js jetstream.JetStream, url string, all []events.Event) er
 
 // through publishes events, without a Nats-Msg-Id, and waits until ingest has
 // handled them.
-func (b *bench) through(js jetstream.JetStream, all []events.Event) error {
+func (b *bench) through(js jetstream.JetStream, all []nostr.Event) error {
 	for i := range all {
-		if _, err := js.PublishAsync(events.SubjectEventReceived, events.Encode(all[i]), jetstream.WithStallWait(time.Minute)); err != nil {
+		if _, err := js.PublishAsync(events.SubjectEventReceived, nostr.Encode(all[i]), jetstream.WithStallWait(time.Minute)); err != nil {
 			return err
 		}
 	}
 	<-js.PublishAsyncComplete()
 	for {
-		s, err := js.Stream(context.Background(), events.StreamIntake)
+		s, err := js.Stream(context.Background(), contract.StreamIntake)
 		if err != nil {
 			return err
 		}
@@ -114,11 +116,11 @@ func (b *bench) through(js jetstream.JetStream, all []events.Event) error {
 
 // stdin measures how duplicates are passed over: a file of which nine in ten
 // lines are.
-func (b *bench) stdin(js jetstream.JetStream, url string, all []events.Event) error {
+func (b *bench) stdin(js jetstream.JetStream, url string, all []nostr.Event) error {
 	distinct := all[:min(len(all), 10_000)]
 	var once bytes.Buffer
 	for i := range distinct {
-		once.Write(append(events.Encode(distinct[i]), '\n'))
+		once.Write(append(nostr.Encode(distinct[i]), '\n'))
 	}
 	run := func(times int) (took time.Duration, err error) {
 		file := filepath.Join(b.dir, "events.jsonl")
@@ -137,7 +139,7 @@ func (b *bench) stdin(js jetstream.JetStream, url string, all []events.Event) er
 		if err := p.Wait(); err != nil {
 			return 0, err
 		}
-		stream, err := js.Stream(context.Background(), events.StreamIntake)
+		stream, err := js.Stream(context.Background(), contract.StreamIntake)
 		if err != nil {
 			return 0, err
 		}
@@ -160,7 +162,7 @@ func (b *bench) stdin(js jetstream.JetStream, url string, all []events.Event) er
 
 // plugin measures the memory of the plugin while NATS does not answer for as
 // many events as come in a minute at 1,600 a second.
-func (b *bench) plugin(js jetstream.JetStream, server *os.Process, url string, all []events.Event) error {
+func (b *bench) plugin(js jetstream.JetStream, server *os.Process, url string, all []nostr.Event) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -179,7 +181,7 @@ func (b *bench) plugin(js jetstream.JetStream, server *os.Process, url string, a
 	for i := range n {
 		e := all[i%len(all)]
 		e.ID = fmt.Sprintf("%064x", i) // the plugin leaves verification to ingest
-		if _, err := fmt.Fprintf(w, `{"event":%s,"receivedAt":1700000000,"sourceInfo":"127.0.0.1","sourceType":"IP4","type":"new"}`+"\n", events.Encode(e)); err != nil {
+		if _, err := fmt.Fprintf(w, `{"event":%s,"receivedAt":1700000000,"sourceInfo":"127.0.0.1","sourceType":"IP4","type":"new"}`+"\n", nostr.Encode(e)); err != nil {
 			return err
 		}
 	}
@@ -198,7 +200,7 @@ func (b *bench) plugin(js jetstream.JetStream, server *os.Process, url string, a
 // waitFor waits until n messages are in the intake stream, at most a minute.
 func (b *bench) waitFor(js jetstream.JetStream, n int) (stored int, err error) {
 	for deadline := time.Now().Add(time.Minute); stored < n && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		s, err := js.Stream(context.Background(), events.StreamIntake)
+		s, err := js.Stream(context.Background(), contract.StreamIntake)
 		if err != nil {
 			continue // it is catching up
 		}

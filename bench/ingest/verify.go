@@ -11,17 +11,17 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // rounds is how often everything is measured, in turn; medians count.
 const rounds = 7
 
 // sets are what is verified: real events of 274 authors, and those of 16.
-func sets() (mixed, few []events.Event, err error) {
+func sets() (mixed, few []nostr.Event, err error) {
 	like, err := recorded()
 	if err != nil {
 		return nil, nil, err
@@ -55,8 +55,8 @@ func (b *bench) verification() error {
 		took[way] = t
 	}
 	for range rounds {
-		for set, all := range [][]events.Event{mixed, few} {
-			us, err := gonostr(all)
+		for set, all := range [][]nostr.Event{mixed, few} {
+			us, err := byGoNostr(all)
 			if err != nil {
 				return err
 			}
@@ -105,8 +105,8 @@ func (b *bench) verification() error {
 
 func batchName(n int) string { return fmt.Sprintf("relaymesh, batches of %d", n) }
 
-func ours(all []events.Event, n int) (us float64, err error) {
-	pointers := make([]*events.Event, len(all))
+func ours(all []nostr.Event, n int) (us float64, err error) {
+	pointers := make([]*nostr.Event, len(all))
 	for i := range all {
 		pointers[i] = &all[i]
 	}
@@ -127,10 +127,10 @@ func ours(all []events.Event, n int) (us float64, err error) {
 	})
 }
 
-func gonostr(all []events.Event) (us float64, err error) {
-	theirs := make([]nostr.Event, len(all))
+func byGoNostr(all []nostr.Event) (us float64, err error) {
+	theirs := make([]gonostr.Event, len(all))
 	for i, e := range all {
-		if err := theirs[i].UnmarshalJSON(events.Encode(e)); err != nil {
+		if err := theirs[i].UnmarshalJSON(nostr.Encode(e)); err != nil {
 			return 0, err
 		}
 	}
@@ -174,8 +174,8 @@ func printSecp() error {
 	if err != nil {
 		return err
 	}
-	for _, all := range [][]events.Event{mixed, few} {
-		us, err := gonostr(all)
+	for _, all := range [][]nostr.Event{mixed, few} {
+		us, err := byGoNostr(all)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"strings"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 const (
@@ -17,18 +17,18 @@ const (
 
 // set makes the events of one relay: what both have, and what only this one
 // has. Only the latter are ever sent, so only they are signed.
-func set(name string, common, own int) ([]*nostr.Event, error) {
-	out := make([]*nostr.Event, 0, common+own)
+func set(name string, common, own int) ([]*gonostr.Event, error) {
+	out := make([]*gonostr.Event, 0, common+own)
 	for i := range common {
 		h := hash("common", i)
-		out = append(out, &nostr.Event{
+		out = append(out, &gonostr.Event{
 			ID: hex.EncodeToString(h[:]), PubKey: strings.Repeat("0", 64), Kind: 1,
 			CreatedAt: at(h), Content: "note", Sig: strings.Repeat("0", 128),
 		})
 	}
 	for i := range own {
 		h := hash(name, i)
-		e := &nostr.Event{Kind: 1, CreatedAt: at(h), Content: strings.Repeat(hex.EncodeToString(h[:]), 8), Tags: nostr.Tags{}}
+		e := &gonostr.Event{Kind: 1, CreatedAt: at(h), Content: strings.Repeat(hex.EncodeToString(h[:]), 8), Tags: gonostr.Tags{}}
 		if err := e.Sign(key); err != nil {
 			return nil, err
 		}
@@ -42,6 +42,6 @@ func hash(name string, i int) [32]byte {
 }
 
 // at spreads events over a year.
-func at(h [32]byte) nostr.Timestamp {
-	return nostr.Timestamp(until - binary.BigEndian.Uint64(h[8:])%year)
+func at(h [32]byte) gonostr.Timestamp {
+	return gonostr.Timestamp(until - binary.BigEndian.Uint64(h[8:])%year)
 }

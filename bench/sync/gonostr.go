@@ -4,20 +4,20 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip77"
 )
 
 // local is a set in the process, as go-nostr's sync wants it.
 type local struct{ *memory }
 
-func (l local) Publish(ctx context.Context, e nostr.Event) error { return l.save(ctx, &e) }
+func (l local) Publish(ctx context.Context, e gonostr.Event) error { return l.save(ctx, &e) }
 
-func (l local) QueryEvents(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
+func (l local) QueryEvents(ctx context.Context, f gonostr.Filter) (chan *gonostr.Event, error) {
 	return l.query(ctx, f)
 }
 
-func (l local) QuerySync(_ context.Context, f nostr.Filter) ([]*nostr.Event, error) {
+func (l local) QuerySync(_ context.Context, f gonostr.Filter) ([]*gonostr.Event, error) {
 	return l.matching(f), nil
 }
 
@@ -30,7 +30,7 @@ func syncGoNostr(url string, common, own int) error {
 	}
 	store := local{newMemory(list)}
 	fmt.Println("ready")
-	if err := nip77.NegentropySync(context.Background(), store, url, nostr.Filter{}, nip77.Both); err != nil {
+	if err := nip77.NegentropySync(context.Background(), store, url, gonostr.Filter{}, nip77.Both); err != nil {
 		return err
 	}
 	if n := len(store.sorted); n != common+2*own {

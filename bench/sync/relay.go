@@ -11,19 +11,19 @@ import (
 	"sync"
 
 	"github.com/fiatjaf/khatru"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 // memory is a store that costs next to nothing, so that the syncs are measured.
 type memory struct {
 	mu     sync.Mutex
-	byID   map[string]*nostr.Event
-	sorted []*nostr.Event // newest first, but for the last unsorted ones
-	tail   int            // how many those are
+	byID   map[string]*gonostr.Event
+	sorted []*gonostr.Event // newest first, but for the last unsorted ones
+	tail   int              // how many those are
 }
 
-func newMemory(list []*nostr.Event) *memory {
-	m := &memory{byID: make(map[string]*nostr.Event, len(list)), sorted: list}
+func newMemory(list []*gonostr.Event) *memory {
+	m := &memory{byID: make(map[string]*gonostr.Event, len(list)), sorted: list}
 	slices.SortFunc(m.sorted, newest)
 	for _, e := range list {
 		m.byID[e.ID] = e
@@ -31,14 +31,14 @@ func newMemory(list []*nostr.Event) *memory {
 	return m
 }
 
-func newest(a, b *nostr.Event) int {
+func newest(a, b *gonostr.Event) int {
 	if a.CreatedAt != b.CreatedAt {
 		return int(b.CreatedAt - a.CreatedAt)
 	}
 	return strings.Compare(a.ID, b.ID)
 }
 
-func (m *memory) save(_ context.Context, e *nostr.Event) error {
+func (m *memory) save(_ context.Context, e *gonostr.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byID[e.ID] != nil {
@@ -58,7 +58,7 @@ func (m *memory) merge() {
 	at := len(m.sorted) - m.tail
 	old, tail := m.sorted[:at], m.sorted[at:]
 	slices.SortFunc(tail, newest)
-	all := make([]*nostr.Event, 0, len(m.sorted))
+	all := make([]*gonostr.Event, 0, len(m.sorted))
 	for _, e := range old {
 		for len(tail) > 0 && newest(tail[0], e) < 0 {
 			all, tail = append(all, tail[0]), tail[1:]
@@ -69,10 +69,10 @@ func (m *memory) merge() {
 }
 
 // matching returns the events of a filter, newest first.
-func (m *memory) matching(f nostr.Filter) []*nostr.Event {
+func (m *memory) matching(f gonostr.Filter) []*gonostr.Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []*nostr.Event
+	var out []*gonostr.Event
 	if len(f.IDs) > 0 {
 		for _, id := range f.IDs {
 			if e := m.byID[id]; e != nil && f.Matches(e) {
@@ -87,7 +87,7 @@ func (m *memory) matching(f nostr.Filter) []*nostr.Event {
 	m.merge()
 	first := 0
 	if f.Until != nil {
-		first, _ = slices.BinarySearchFunc(m.sorted, *f.Until, func(e *nostr.Event, until nostr.Timestamp) int {
+		first, _ = slices.BinarySearchFunc(m.sorted, *f.Until, func(e *gonostr.Event, until gonostr.Timestamp) int {
 			return int(until - e.CreatedAt)
 		})
 	}
@@ -104,8 +104,8 @@ func (m *memory) matching(f nostr.Filter) []*nostr.Event {
 	return out
 }
 
-func (m *memory) query(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
-	list, out := m.matching(f), make(chan *nostr.Event, 256)
+func (m *memory) query(ctx context.Context, f gonostr.Filter) (chan *gonostr.Event, error) {
+	list, out := m.matching(f), make(chan *gonostr.Event, 256)
 	go func() {
 		defer close(out)
 		for _, e := range list {

@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/console"
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // consoleFlags say who may do what at the console.
@@ -52,7 +52,7 @@ func (*consoleCmd) Help() string {
 // Run serves until a signal.
 func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	log := obs.NewLogger(o.err, c.LogLevel)
-	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, events.RoleConsole, log)
+	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, contract.RoleConsole, log)
 	if err != nil {
 		return err
 	}

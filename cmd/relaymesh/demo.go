@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/demo"
+	"github.com/relaymesh/relaymesh/internal/testkit/demo"
 )
 
 type demoCmd struct {

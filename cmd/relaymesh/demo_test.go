@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/demo"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/demo"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The demo proves nothing unless it fails when something is missing: each
@@ -23,17 +24,17 @@ func TestDemoFailsWithoutAnyOneStage(t *testing.T) {
 	}
 	var lines []byte
 	for _, e := range made {
-		lines = append(append(lines, events.Encode(e)...), '\n')
+		lines = append(append(lines, nostr.Encode(e)...), '\n')
 	}
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	if err := os.WriteFile(path, lines, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for stage, step := range map[string]string{
-		events.StageIngest:     "a list published at the home relay is on the DHT",
-		events.StageDHTWorker:  "a list published at the home relay is on the DHT",
-		events.StageSyncWorker: "a list on the DHT leads to a relay not known before",
-		events.StageFetcher:    "a reply brings its missing parent",
+		contract.StageIngest:     "a list published at the home relay is on the DHT",
+		contract.StageDHTWorker:  "a list published at the home relay is on the DHT",
+		contract.StageSyncWorker: "a list on the DHT leads to a relay not known before",
+		contract.StageFetcher:    "a reply brings its missing parent",
 	} {
 		t.Run(stage, func(t *testing.T) {
 			t.Parallel()

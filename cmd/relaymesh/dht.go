@@ -14,7 +14,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type dhtCmd struct {
@@ -159,9 +159,9 @@ func (c *dhtVerifyCmd) ask(ctx context.Context, o *output, target [20]byte, v *v
 func parseTarget(s string) (target [20]byte, err error) {
 	raw, _ := hex.DecodeString(s) // the length tells
 	switch {
-	case events.IsHex(s, 32):
+	case nostr.IsHex(s, 32):
 		return bep44.Target([32]byte(raw), nil), nil
-	case events.IsHex(s, 20):
+	case nostr.IsHex(s, 20):
 		return [20]byte(raw), nil
 	}
 	return target, usage("%q is neither a DHT key of 64 hex digits nor a target of 40", s)

@@ -8,10 +8,12 @@ import (
 	"fmt"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type dhtDirectoryCmd struct {
@@ -45,7 +47,7 @@ type directoryEntry struct {
 func (c *dhtDirectoryCmd) Run(ctx context.Context, o *output) error {
 	key := bep44.HornetsDirectoryKey
 	if c.Key != "" {
-		if !events.IsHex(c.Key, 32) {
+		if !nostr.IsHex(c.Key, 32) {
 			return usage("--key: want 64 lower-case hex digits, got %d characters", len(c.Key))
 		}
 		_, _ = hex.Decode(key[:], []byte(c.Key)) // checked above
@@ -63,7 +65,7 @@ func (c *dhtDirectoryCmd) Run(ctx context.Context, o *output) error {
 		}
 		defer js.Conn().Close()
 		announce = func(url string) error {
-			_, err := js.Publish(ctx, events.SubjectRelayDiscovered, events.Encode(events.RelayDiscovered{URL: url, Via: events.ViaDirectory}))
+			_, err := js.Publish(ctx, events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: url, Via: contract.ViaDirectory}))
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
@@ -128,7 +129,7 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(js.Conn().Close)
-	intake, err := js.Stream(t.Context(), events.StreamIntake)
+	intake, err := js.Stream(t.Context(), contract.StreamIntake)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := decode[events.RelayDiscovered](t, string(msg.Data)); got.URL != url["right"] || got.Via != events.ViaDirectory || intake.CachedInfo().State.Msgs != 1 {
+	if got := decode[events.RelayDiscovered](t, string(msg.Data)); got.URL != url["right"] || got.Via != contract.ViaDirectory || intake.CachedInfo().State.Msgs != 1 {
 		t.Errorf("announced %s, %d messages", msg.Data, intake.CachedInfo().State.Msgs)
 	}
 	if code, _, stderr := search("--slots", "2"); code != 1 || !strings.Contains(stderr, "not found: none of 2 slots") {

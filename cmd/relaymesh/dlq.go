@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 type dlqCmd struct {
@@ -117,7 +117,7 @@ func (c *dlqShowCmd) Run(ctx context.Context, o *output) error {
 			return json.NewEncoder(o.out).Encode(l)
 		}
 		fmt.Fprintf(o.out, "dead letter %d\n  stage     %s\n  subject   %s\n", l.Seq, l.Stage, printable(l.Subject))
-		for _, d := range slices.Concat(l.History, []events.Death{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}}) {
+		for _, d := range slices.Concat(l.History, []contract.Death{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}}) {
 			fmt.Fprintf(o.out, "  %s  after %d attempts: %s\n", when(d.Time), d.Attempts, printable(d.Reason))
 		}
 		_, err := fmt.Fprintf(o.out, "  %d bytes: %s\n", cmp.Or(l.Size, len(l.Data)), printable(string(l.Data)))

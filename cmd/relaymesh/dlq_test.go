@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestDLQ(t *testing.T) {
@@ -36,19 +38,19 @@ func TestDLQ(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(js.Conn().Close)
-	for i, letter := range []events.DeadLetter{
-		{Stage: events.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{\x1b[2J"), Reason: "not JSON\x1b[2J"},
-		{Stage: events.StageFetcher, Subject: events.NoteMissingSubject("a"), Data: []byte("{}"), Reason: "gone", History: []events.Death{{Reason: "timeout", Attempts: 20}}},
-		{Stage: events.StageFetcher, Subject: events.NoteMissingSubject("b"), Data: []byte("{}"), Reason: "too long", Size: 9},
+	for i, letter := range []contract.DeadLetter{
+		{Stage: contract.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{\x1b[2J"), Reason: "not JSON\x1b[2J"},
+		{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("a"), Data: []byte("{}"), Reason: "gone", History: []contract.Death{{Reason: "timeout", Attempts: 20}}},
+		{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("b"), Data: []byte("{}"), Reason: "too long", Size: 9},
 	} {
-		if _, err := js.Publish(t.Context(), events.DLQSubject(letter.Stage), events.Encode(letter)); err != nil {
+		if _, err := js.Publish(t.Context(), contract.DLQSubject(letter.Stage), nostr.Encode(letter)); err != nil {
 			t.Fatal(i, err)
 		}
 	}
 	if got := dlq(0, "ls", "--stage", "ingest"); strings.Count(got, "\n") != 2 || !strings.Contains(got, "not JSON\uFFFD[2J") {
 		t.Errorf("ls: %s", got)
 	}
-	if got := decode[events.DeadLetter](t, dlq(0, "ls", "--json", "--reason", "GONE")); got.Subject != events.NoteMissingSubject("a") {
+	if got := decode[contract.DeadLetter](t, dlq(0, "ls", "--json", "--reason", "GONE")); got.Subject != contract.NoteMissingSubject("a") {
 		t.Errorf("ls --json: %+v", got)
 	}
 	if got := dlq(0, "show", "2"); !strings.Contains(got, "after 20 attempts: timeout") || !strings.Contains(got, "gone") {
@@ -68,7 +70,7 @@ func TestDLQ(t *testing.T) {
 	if got := dlq(run.ExitPartly, "retry", "--stage", "fetcher", "--since", "1970-01-01"); !strings.Contains(got, "retried 2") || !strings.Contains(got, "dead letter 3") {
 		t.Errorf("retry: %s", got)
 	}
-	stream, err := js.Stream(t.Context(), events.StreamRetry)
+	stream, err := js.Stream(t.Context(), contract.StreamRetry)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 var (
@@ -108,7 +108,7 @@ func parse(binary string, args []string) (known bool, err error) {
 	switch binary {
 	case "relaymesh":
 		parser, err = kong.New(&cli{}, kong.Vars{"version": ""})
-	case events.StageDHTWorker, events.StageSyncWorker, events.StageFetcher, events.StageIngest:
+	case contract.StageDHTWorker, contract.StageSyncWorker, contract.StageFetcher, contract.StageIngest:
 		var worker struct {
 			config.Config
 

@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/mod/semver"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 const (
@@ -94,8 +94,8 @@ func (c *doctorCmd) user(ctx context.Context, nc *nats.Conn, e examination) {
 	case p == nil || slices.Contains(p.Publish.Allow, ">"):
 		e.advise("permissions", who+" may do everything", "for a cluster, give each stage a user of its own: relaymesh nats-permissions")
 	default:
-		may := slices.DeleteFunc(events.Stages(), func(stage string) bool {
-			need, _ := events.PermissionsOf(stage)
+		may := slices.DeleteFunc(contract.Stages(), func(stage string) bool {
+			need, _ := contract.PermissionsOf(stage)
 			return slices.ContainsFunc(need.Publish, func(subject string) bool { return !slices.Contains(p.Publish.Allow, subject) }) ||
 				slices.ContainsFunc(need.Subscribe, func(subject string) bool { return !slices.Contains(p.Subscribe.Allow, subject) })
 		})

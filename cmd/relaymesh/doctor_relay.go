@@ -10,8 +10,8 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func (c *doctorCmd) relay(ctx context.Context, _ *output, e examination) {
@@ -55,7 +55,7 @@ func (c *doctorCmd) key() (*schnorr.SecretKey, error) {
 // sync opens a NIP-77 session over what nobody has written.
 func (c *doctorCmd) sync(ctx context.Context, conn *relay.Conn, e examination) {
 	first := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{}).Initiate()
-	session, _, err := conn.OpenNegentropy(ctx, events.Filter{Kinds: []int{65535}}, first)
+	session, _, err := conn.OpenNegentropy(ctx, nostr.Filter{Kinds: []int{65535}}, first)
 	switch {
 	case errors.Is(err, relay.ErrNoNegentropy):
 		e.advise("nip-77", err.Error(), "syncs work, but list the relay's events: turn negentropy on in the relay if it has it")
@@ -69,7 +69,7 @@ func (c *doctorCmd) sync(ctx context.Context, conn *relay.Conn, e examination) {
 
 // write sends an ephemeral event, which relays pass on but do not store.
 func (c *doctorCmd) write(ctx context.Context, conn *relay.Conn, key *schnorr.SecretKey, e examination) {
-	event := events.Event{CreatedAt: time.Now().Unix(), Kind: 20_000, Tags: []events.Tag{}, Content: "relaymesh doctor"}
+	event := nostr.Event{CreatedAt: time.Now().Unix(), Kind: 20_000, Tags: []nostr.Tag{}, Content: "relaymesh doctor"}
 	err := schnorr.Sign(&event, key)
 	if err == nil {
 		err = conn.Publish(ctx, event)

@@ -11,6 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type fetchCmd struct {
@@ -91,14 +92,14 @@ func (c *fetchCmd) request() (events.MissingNoteRequest, error) {
 	n.DHTKey = c.DHTKey
 	var given []string
 	for _, raw := range c.Relay {
-		url, err := events.NormalizeRelayURL(raw, c.AllowPrivate || c.NATS != "") // fetchers have rules of their own
+		url, err := nostr.NormalizeRelayURL(raw, c.AllowPrivate || c.NATS != "") // fetchers have rules of their own
 		if err != nil {
 			return events.MissingNoteRequest{}, usage("--relay: %v", err)
 		}
 		given = append(given, url)
 	}
 	n.Relays = append(given, n.Relays...)
-	n.Relays = n.Relays[:min(len(n.Relays), events.MaxListRelays)]
+	n.Relays = n.Relays[:min(len(n.Relays), nostr.MaxListRelays)]
 	if _, err := n.Validate(true); err != nil {
 		return events.MissingNoteRequest{}, usage("%v", err)
 	}

@@ -11,26 +11,28 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // thread signs a note, a reply to it, and a reply to a note that is nowhere.
-func thread(t *testing.T, hint string) (root, reply, orphan events.Event) {
+func thread(t *testing.T, hint string) (root, reply, orphan nostr.Event) {
 	t.Helper()
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		t.Fatal(err)
 	}
-	root = events.Event{Kind: 1, CreatedAt: 1_700_000_000, Content: "root"}
-	reply = events.Event{Kind: 1, CreatedAt: 1_700_000_001, Content: "reply"}
-	orphan = events.Event{Kind: 1, CreatedAt: 1_700_000_002, Tags: []events.Tag{{"e", strings.Repeat("0", 64), hint}}}
-	for _, e := range []*events.Event{&root, &reply, &orphan} {
+	root = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000, Content: "root"}
+	reply = nostr.Event{Kind: 1, CreatedAt: 1_700_000_001, Content: "reply"}
+	orphan = nostr.Event{Kind: 1, CreatedAt: 1_700_000_002, Tags: []nostr.Tag{{"e", strings.Repeat("0", 64), hint}}}
+	for _, e := range []*nostr.Event{&root, &reply, &orphan} {
 		if e == &reply {
-			e.Tags = []events.Tag{{"e", root.ID, hint, "root"}}
+			e.Tags = []nostr.Tag{{"e", root.ID, hint, "root"}}
 		}
 		if err := key.SignEvent(e); err != nil {
 			t.Fatal(err)
@@ -43,7 +45,7 @@ func thread(t *testing.T, hint string) (root, reply, orphan events.Event) {
 func idsIn(t *testing.T, stdout string) (ids []string) {
 	t.Helper()
 	for line := range strings.Lines(stdout) {
-		e, err := events.ParseEvent([]byte(line))
+		e, err := nostr.ParseEvent([]byte(line))
 		if err != nil {
 			t.Errorf("%q: %v", line, err)
 		}
@@ -55,7 +57,7 @@ func idsIn(t *testing.T, stdout string) (ids []string) {
 func TestFetchWithoutAPipeline(t *testing.T) {
 	url := startHome(t)
 	root, reply, orphan := thread(t, url)
-	for _, e := range []events.Event{root, reply, orphan} {
+	for _, e := range []nostr.Event{root, reply, orphan} {
 		if err := dialHome(t, url).Publish(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +127,7 @@ func TestFetchThroughAPipeline(t *testing.T) {
 	}
 	far, home := startHome(t), startHome(t)
 	root, reply, _ := thread(t, far)
-	for _, e := range []events.Event{root, reply} {
+	for _, e := range []nostr.Event{root, reply} {
 		if err := dialHome(t, far).Publish(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +140,7 @@ func TestFetchThroughAPipeline(t *testing.T) {
 	c := config.Config{Relay: home, AllowPrivate: true, Drain: 1, Fetch: config.Fetch{ThreadDepth: 2, ThreadCount: 2}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- run.Run(ctx, c, js, log, []string{events.StageFetcher}, func() {}) }()
+	go func() { ended <- run.Run(ctx, c, js, log, []string{contract.StageFetcher}, func() {}) }()
 	defer func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type resolveCmd struct {
@@ -49,7 +50,7 @@ func (c *resolveCmd) Run(ctx context.Context, o *output) error {
 			return usage("npub: %v", err)
 		}
 		request = events.ResolveRequest{PubKey: pubkey, TimeoutMS: request.TimeoutMS}
-	} else if !events.IsHex(c.Who, 32) {
+	} else if !nostr.IsHex(c.Who, 32) {
 		return usage("%q is neither an npub nor the 64 hex digits of a DHT key", c.Who)
 	}
 	p := &answers{output: o, json: c.JSON}
@@ -145,11 +146,11 @@ func keyFromRelay(ctx context.Context, url, pubkey string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	for e, err := range conn.Query(ctx, events.Filter{Authors: []string{pubkey}, Kinds: []int{11011}, Limit: 1}) {
+	for e, err := range conn.Query(ctx, nostr.Filter{Authors: []string{pubkey}, Kinds: []int{11011}, Limit: 1}) {
 		if err != nil {
 			return "", err
 		}
-		if key := e.Tag("dht_pubkey").At(1); events.IsHex(key, 32) {
+		if key := e.Tag("dht_pubkey").At(1); nostr.IsHex(key, 32) {
 			return key, nil
 		}
 	}
@@ -184,7 +185,7 @@ func (c *publishCmd) Run(ctx context.Context, o *output) error {
 		return usage("give --relay, --nats or both: where shall the list be sent?")
 	}
 	for i, raw := range c.Relays {
-		url, err := events.NormalizeRelayURL(raw, c.AllowPrivate)
+		url, err := nostr.NormalizeRelayURL(raw, c.AllowPrivate)
 		if err != nil {
 			return usage("--relays: %v", err)
 		}
@@ -217,7 +218,7 @@ func (c *publishCmd) Run(ctx context.Context, o *output) error {
 	return err
 }
 
-func (c *publishCmd) send(ctx context.Context, o *output, list ...events.Event) (err error) {
+func (c *publishCmd) send(ctx context.Context, o *output, list ...nostr.Event) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*connectWait)
 	defer cancel()
 	if c.Relay != "" {
@@ -240,7 +241,7 @@ func (c *publishCmd) send(ctx context.Context, o *output, list ...events.Event) 
 		defer disconnect(js, &err)
 		for _, e := range list {
 			msg := nats.NewMsg(events.SubjectEventReceived)
-			msg.Data = events.Encode(e)
+			msg.Data = nostr.Encode(e)
 			msg.Header.Set(nats.MsgIdHdr, e.ID)
 			if _, err := js.PublishMsg(ctx, msg); err != nil {
 				return fmt.Errorf("couldn't hand kind %d to the pipeline: %w", e.Kind, err)

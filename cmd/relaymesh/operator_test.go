@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // here runs a command in this process. Logs of up come from many goroutines, a
@@ -190,7 +190,7 @@ func TestDoctor(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(js.Conn().Close)
-	if err := js.DeleteConsumer(t.Context(), events.StreamNote, events.ConsumerFetch); err != nil {
+	if err := js.DeleteConsumer(t.Context(), contract.StreamNote, contract.ConsumerFetch); err != nil {
 		t.Fatal(err)
 	}
 	code, failed := doctor(t, args...)
@@ -231,7 +231,7 @@ func TestProvisionSaysWhatItWillDo(t *testing.T) {
 			t.Errorf("the second time, %q: %q, %q", args, stdout, stderr)
 		}
 	}
-	if err := js.DeleteConsumer(t.Context(), events.StreamNote, events.ConsumerFetch); err != nil {
+	if err := js.DeleteConsumer(t.Context(), contract.StreamNote, contract.ConsumerFetch); err != nil {
 		t.Fatal(err)
 	}
 	stdout, _ := provision(run.ExitPartly, "--dry-run", "--json")
@@ -240,10 +240,10 @@ func TestProvisionSaysWhatItWillDo(t *testing.T) {
 	}
 
 	// What cannot be: nothing is done, not even the rest.
-	if err := js.DeleteStream(t.Context(), events.StreamLive); err != nil {
+	if err := js.DeleteStream(t.Context(), contract.StreamLive); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.StreamLive, Subjects: []string{events.LiveDueSubject("*")}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: contract.StreamLive, Subjects: []string{contract.LiveDueSubject("*")}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{}, {"--dry-run"}} {
@@ -251,7 +251,7 @@ func TestProvisionSaysWhatItWillDo(t *testing.T) {
 			t.Errorf("%q: %s", args, stderr)
 		}
 	}
-	if _, err := js.Consumer(t.Context(), events.StreamNote, events.ConsumerFetch); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if _, err := js.Consumer(t.Context(), contract.StreamNote, contract.ConsumerFetch); !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("the consumer was made all the same: %v", err)
 	}
 	if _, stderr := provision(run.ExitFailed, "--replicas", "3"); !strings.Contains(stderr, "3 replicas: this NATS server is alone") {

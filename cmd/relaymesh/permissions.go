@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 type permissionsCmd struct {
@@ -21,7 +21,7 @@ func (*permissionsCmd) Help() string {
 
 // Run prints them as a part of a nats-server configuration.
 func (c *permissionsCmd) Run(o *output) error {
-	p, _ := events.PermissionsOf(c.Name) // kong has checked the name
+	p, _ := contract.PermissionsOf(c.Name) // kong has checked the name
 	if c.JSON {
 		return json.NewEncoder(o.out).Encode(p)
 	}

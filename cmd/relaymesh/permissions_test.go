@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -30,7 +31,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	}
 	seeds := map[string]string{}
 	var users strings.Builder
-	for _, name := range append(events.Stages(), events.RoleRelay, events.RoleConsole, "operator") {
+	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole, "operator") {
 		key, err := nkeys.CreateUser()
 		if err != nil {
 			t.Fatal(err)
@@ -55,8 +56,8 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.NoSigs, opts.NoLog = true, true
-	for i, name := range append(events.Stages(), events.RoleRelay, events.RoleConsole) {
-		want, _ := events.PermissionsOf(name)
+	for i, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole) {
+		want, _ := contract.PermissionsOf(name)
 		got := opts.Nkeys[i].Permissions
 		if !slices.Equal(got.Publish.Allow, want.Publish) || !slices.Equal(got.Subscribe.Allow, want.Subscribe) || (got.Response != nil) != want.Responses {
 			t.Errorf("%s may %+v %+v", name, got.Publish, got.Subscribe)
@@ -83,7 +84,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	if code, failed := doctor(t, "--nats", s.ClientURL(), "--nats-creds", seeds["operator"], "--skip", "relay,dht"); code != 0 {
 		t.Errorf("to the operator these fail: %q", failed)
 	}
-	js, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["relay"]}, events.RoleRelay, slog.New(slog.DiscardHandler))
+	js, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["relay"]}, contract.RoleRelay, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,13 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/obs/otlp"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/run/peers"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // pipeline runs embedded NATS, the embedded relay unless another one is given,
@@ -62,6 +62,6 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if err != nil {
 		return err
 	}
-	names := slices.DeleteFunc(events.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
+	names := slices.DeleteFunc(contract.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
 	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Attach), run.WithConsole(pages), run.WithTraces(otlp.Start))
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 type statusCmd struct {
@@ -39,8 +39,8 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 	}
 	defer disconnect(js, &err)
 	s := status{Buckets: map[string]uint64{}, Dead: map[string]uint64{}}
-	for _, spec := range events.Consumers() {
-		if spec.Stream == events.StreamAdvisories {
+	for _, spec := range contract.Consumers() {
+		if spec.Stream == contract.StreamAdvisories {
 			continue
 		}
 		consumer, err := js.Consumer(ctx, spec.Stream, spec.Name)
@@ -50,7 +50,7 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 		info := consumer.CachedInfo()
 		s.Consumers = append(s.Consumers, consumerStatus{spec.Stage, spec.Stream + "/" + spec.Name, info.NumPending, info.NumAckPending, info.NumRedelivered})
 	}
-	for _, spec := range events.Buckets() {
+	for _, spec := range contract.Buckets() {
 		bucket, err := js.KeyValue(ctx, spec.Name)
 		if err != nil {
 			return fmt.Errorf("bucket %s: %w", spec.Name, err)
@@ -61,16 +61,16 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 		}
 		s.Buckets[spec.Name] = info.Values()
 	}
-	for _, stage := range events.Stages() {
-		stream, err := js.Stream(ctx, events.StreamDLQ)
+	for _, stage := range contract.Stages() {
+		stream, err := js.Stream(ctx, contract.StreamDLQ)
 		if err != nil {
-			return fmt.Errorf("stream %s: %w", events.StreamDLQ, err)
+			return fmt.Errorf("stream %s: %w", contract.StreamDLQ, err)
 		}
-		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(events.DLQSubject(stage)))
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(contract.DLQSubject(stage)))
 		if err != nil {
 			return err
 		}
-		s.Dead[stage] = info.State.Subjects[events.DLQSubject(stage)]
+		s.Dead[stage] = info.State.Subjects[contract.DLQSubject(stage)]
 	}
 	if c.JSON {
 		return json.NewEncoder(o.out).Encode(s)
@@ -81,11 +81,11 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\n", c.Stage, c.Consumer, c.Waiting, c.InFlight, c.Redelivered)
 	}
 	fmt.Fprintln(w, "\nBUCKET\tVALUES")
-	for _, spec := range events.Buckets() {
+	for _, spec := range contract.Buckets() {
 		fmt.Fprintf(w, "%s\t%d\n", spec.Name, s.Buckets[spec.Name])
 	}
 	fmt.Fprintln(w, "\nDEAD LETTERS\t")
-	for _, stage := range events.Stages() {
+	for _, stage := range contract.Stages() {
 		fmt.Fprintf(w, "%s\t%d\n", stage, s.Dead[stage])
 	}
 	return w.Flush()

@@ -19,7 +19,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/run/peers"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type syncCmd struct {
@@ -61,7 +61,7 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 			}
 			continue
 		}
-		if *name, err = events.NormalizeRelayURL(url, true); err != nil {
+		if *name, err = nostr.NormalizeRelayURL(url, true); err != nil {
 			return job, usage("%v", err)
 		}
 	}

@@ -19,11 +19,11 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // startHome returns the URL of a real relay with these events.
-func startHome(t *testing.T, list ...events.Event) string {
+func startHome(t *testing.T, list ...nostr.Event) string {
 	t.Helper()
 	r, err := homerelay.Start(t.Context(), homerelay.Config{
 		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
@@ -54,7 +54,7 @@ func dialHome(t *testing.T, url string) *relay.Conn {
 func idsAt(t *testing.T, url string) []string {
 	t.Helper()
 	var ids []string
-	for e, err := range dialHome(t, url).Query(t.Context(), events.Filter{}) {
+	for e, err := range dialHome(t, url).Query(t.Context(), nostr.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,15 +65,15 @@ func idsAt(t *testing.T, url string) []string {
 }
 
 // notes signs n events, a minute apart.
-func notes(t *testing.T, n int, tags ...events.Tag) []events.Event {
+func notes(t *testing.T, n int, tags ...nostr.Tag) []nostr.Event {
 	t.Helper()
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := make([]events.Event, n)
+	out := make([]nostr.Event, n)
 	for i := range out {
-		out[i] = events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(60*i), Content: "note", Tags: tags}
+		out[i] = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(60*i), Content: "note", Tags: tags}
 		if err := key.SignEvent(&out[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func notes(t *testing.T, n int, tags ...events.Tag) []events.Event {
 	return out
 }
 
-func idsOf(list ...events.Event) []string {
+func idsOf(list ...nostr.Event) []string {
 	ids := make([]string, 0, len(list))
 	for _, e := range list {
 		ids = append(ids, e.ID)
@@ -93,7 +93,7 @@ func idsOf(list ...events.Event) []string {
 func TestSync(t *testing.T) {
 	common, onlyA, onlyB := notes(t, 40), notes(t, 30), notes(t, 20)
 	all := slices.Concat(common, onlyA, onlyB)
-	for dir, want := range map[string][2][]events.Event{
+	for dir, want := range map[string][2][]nostr.Event{
 		"both": {all, all},
 		"down": {all, slices.Concat(common, onlyB)},
 		"up":   {slices.Concat(common, onlyA), all},
@@ -124,7 +124,7 @@ func TestSyncOfAFilter(t *testing.T) {
 }
 
 func TestSyncJSON(t *testing.T) {
-	protected := notes(t, 1, events.Tag{"-"})
+	protected := notes(t, 1, nostr.Tag{"-"})
 	code, stdout, stderr := syncLines(t, slices.Concat(notes(t, 5), protected), "-", startHome(t), "--dir", "up", "--json")
 	if code != run.ExitOK || stdout != "" {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
@@ -140,7 +140,7 @@ func TestSyncJSON(t *testing.T) {
 }
 
 // syncLines runs a sync with these events on standard input.
-func syncLines(t *testing.T, list []events.Event, args ...string) (code int, stdout, stderr string) {
+func syncLines(t *testing.T, list []nostr.Event, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	cmd := command(t, append([]string{"sync"}, args...)...)
 	var in, out, errs bytes.Buffer
@@ -156,10 +156,10 @@ func syncLines(t *testing.T, list []events.Event, args ...string) (code int, std
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-func readLines(t *testing.T, text string) (list []events.Event) {
+func readLines(t *testing.T, text string) (list []nostr.Event) {
 	t.Helper()
 	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
-		list = append(list, decode[events.Event](t, line))
+		list = append(list, decode[nostr.Event](t, line))
 	}
 	return list
 }
@@ -186,11 +186,11 @@ func TestSyncThatIsRefusedInPartExitsWith3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := events.Event{Kind: 1, CreatedAt: 1_700_000_000, Content: "mine"}
+	mine := nostr.Event{Kind: 1, CreatedAt: 1_700_000_000, Content: "mine"}
 	if err := key.SignEvent(&mine); err != nil {
 		t.Fatal(err)
 	}
-	deletion := events.Event{Kind: 5, CreatedAt: 1_700_000_001, Tags: []events.Tag{{"e", mine.ID}}}
+	deletion := nostr.Event{Kind: 5, CreatedAt: 1_700_000_001, Tags: []nostr.Tag{{"e", mine.ID}}}
 	if err := key.SignEvent(&deletion); err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 )
 
 func address(t *testing.T) string {
@@ -41,9 +41,9 @@ func fetch(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-func network(t *testing.T) *testnet.Network {
+func network(t *testing.T) *dhtnet.Network {
 	t.Helper()
-	n, err := testnet.Start(t.Context(), 16)
+	n, err := dhtnet.Start(t.Context(), 16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 		t.Fatal(err)
 	}
 	nats, relay, admin := address(t), address(t), address(t)
-	up := func(n *testnet.Network) []string {
+	up := func(n *dhtnet.Network) []string {
 		return []string{
 			"up", "--data", dir, "--nats-listen", nats, "--relay-addr", relay, "--allow-private", "--refresh-every", "10s", "--admin", admin,
 			"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","), "--dht-rate=-1", "--dht-per-node=-1",
@@ -78,7 +78,7 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 		t.Fatalf("publish: exit code %d, %s", code, stderr)
 	}
 	sent := decode[published](t, stdout)
-	resolved := func(n *testnet.Network) {
+	resolved := func(n *dhtnet.Network) {
 		eventually(t, func() error {
 			code, stdout, stderr := relaymesh(t, "resolve", sent.DHTKey, "--json", "--allow-private",
 				"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","))
@@ -123,7 +123,7 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 			t.Errorf("bucket %s had %d values and has %d", bucket, count, after.Buckets[bucket])
 		}
 	}
-	if before.Buckets[events.BucketRecords] != 1 || before.Buckets[events.BucketAuthors] == 0 || before.Buckets[events.BucketLinks] == 0 {
+	if before.Buckets[contract.BucketRecords] != 1 || before.Buckets[contract.BucketAuthors] == 0 || before.Buckets[contract.BucketLinks] == 0 {
 		t.Errorf("before the kill it knew %v", before.Buckets)
 	}
 	flags := []string{"--json", "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(forgetful.Bootstrap(), ",")}

@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 const (
@@ -272,7 +272,7 @@ func TestHAHasOneDeploymentPerStageAndWhatEachNeeds(t *testing.T) {
 	for _, o := range objects {
 		have[name(o)] = o
 	}
-	for _, stage := range append(events.Stages(), "console") {
+	for _, stage := range append(contract.Stages(), "console") {
 		for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy"} {
 			if have[kind+"/"+stage] == nil {
 				t.Errorf("no %s for %s", kind, stage)
@@ -353,12 +353,12 @@ func TestNothingLeadsToTheConsoleFromOutside(t *testing.T) {
 // A ScaledObject that names a consumer which does not exist scales nothing, and
 // says so only in KEDA's log.
 func TestScalingFollowsTheConsumersOfTheContract(t *testing.T) {
-	consumers := map[string]events.Consumer{}
+	consumers := map[string]contract.Consumer{}
 	left := map[string]bool{}
-	for _, c := range events.Consumers() {
+	for _, c := range contract.Consumers() {
 		switch c.Stream {
-		case events.StreamRetry, events.StreamAdvisories:
-		case events.StreamLive: // its messages are held, each for a subscription: they are no work that waits
+		case contract.StreamRetry, contract.StreamAdvisories:
+		case contract.StreamLive: // its messages are held, each for a subscription: they are no work that waits
 		default:
 			consumers[c.Stream+"/"+c.Name] = c
 			left[c.Stream+"/"+c.Name] = true
@@ -377,8 +377,8 @@ func TestScalingFollowsTheConsumersOfTheContract(t *testing.T) {
 				t.Errorf("%s is scaled by %s, which is not its consumer", stage, id)
 			}
 			delete(left, id)
-			if most := number(o, "spec", "maxReplicaCount") * float64(c.InFlight); most > events.MaxAckPending {
-				t.Errorf("%s: %v pods work on %v messages of %s at a time, but JetStream hands out %d", stage, number(o, "spec", "maxReplicaCount"), most, id, events.MaxAckPending)
+			if most := number(o, "spec", "maxReplicaCount") * float64(c.InFlight); most > contract.MaxAckPending {
+				t.Errorf("%s: %v pods work on %v messages of %s at a time, but JetStream hands out %d", stage, number(o, "spec", "maxReplicaCount"), most, id, contract.MaxAckPending)
 			}
 		}
 	}

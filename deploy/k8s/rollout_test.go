@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 const budget = "violate the pod's disruption budget"
@@ -67,7 +67,7 @@ accessModes: [ReadWriteOnce], hostPath: {path: /nowhere}, persistentVolumeReclai
 
 func testHA(t *testing.T, c *controlPlane) {
 	c.apply(t, "overlays/ha")
-	for _, user := range append(events.Stages(), "console", "operator") { // the fake nodes mount nothing
+	for _, user := range append(contract.Stages(), "console", "operator") { // the fake nodes mount nothing
 		c.kubectl(t, nil, "create", "secret", "generic", "nats-"+user, "--namespace=relaymesh", "--from-literal=seed=of-the-test")
 	}
 	c.rolledOut(t, "deployment")
@@ -75,13 +75,13 @@ func testHA(t *testing.T, c *controlPlane) {
 }
 
 func testSpread(t *testing.T, c *controlPlane) {
-	for _, stage := range events.Stages() { // as KEDA would
+	for _, stage := range contract.Stages() { // as KEDA would
 		c.kubectl(t, nil, "scale", "--namespace=relaymesh", "deployment", stage, fmt.Sprintf("--replicas=%d", nodes))
 	}
 	c.rolledOut(t, "deployment")
 	c.apply(t, "overlays/ha") // which must not undo what KEDA decides
 	c.rolledOut(t, "deployment")
-	for _, stage := range events.Stages() {
+	for _, stage := range contract.Stages() {
 		pods := c.podsOf(t, stage)
 		on := map[string]bool{}
 		for _, pod := range pods {
@@ -99,7 +99,7 @@ func testDrain(t *testing.T, c *controlPlane) {
 	const node = "node-0"
 	// Whoever goes now has nowhere to begin again.
 	c.kubectl(t, nil, "cordon", "--selector=kubernetes.io/hostname")
-	for _, stage := range events.Stages() {
+	for _, stage := range contract.Stages() {
 		c.kubectl(t, nil, "wait", "--namespace=relaymesh", "--for=jsonpath={.status.disruptionsAllowed}=1", "poddisruptionbudget/"+stage, "--timeout=3m")
 		pods := c.podsOf(t, stage)
 		first := slices.IndexFunc(pods, func(pod any) bool { return text(pod, "spec", "nodeName") != node })
@@ -133,7 +133,7 @@ func testDrain(t *testing.T, c *controlPlane) {
 		t.Fatalf("the drain did not end: %v\n%s", err, said)
 	}
 	c.rolledOut(t, "deployment")
-	for _, stage := range events.Stages() {
+	for _, stage := range contract.Stages() {
 		pods := c.podsOf(t, stage)
 		if at := places(pods); len(pods) != nodes || at[node] != 0 {
 			t.Errorf("%s: pods at %v, want %d and none on %s", stage, at, nodes, node)

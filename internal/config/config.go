@@ -10,7 +10,8 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Config is what the stages need. The four workers and relaymesh up share it.
@@ -97,7 +98,7 @@ type P2P struct {
 func (c *Config) Validate() error {
 	var errs []error
 	if c.Relay != "" {
-		url, err := events.NormalizeRelayURL(c.Relay, true)
+		url, err := nostr.NormalizeRelayURL(c.Relay, true)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--relay: %w", err))
 		}
@@ -105,7 +106,7 @@ func (c *Config) Validate() error {
 	}
 	for name, list := range map[string][]string{"--tail": c.Tail, "--only": c.Only} {
 		for i, raw := range list {
-			url, err := events.NormalizeRelayURL(raw, c.AllowPrivate)
+			url, err := nostr.NormalizeRelayURL(raw, c.AllowPrivate)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			}
@@ -113,12 +114,12 @@ func (c *Config) Validate() error {
 		}
 	}
 	for name, every := range map[string]time.Duration{"--refresh-every": c.RefreshEvery, "--resolve-every": c.ResolveEvery, "--sync-every": c.SyncEvery} {
-		if _, err := events.Cron("", every); err != nil {
+		if _, err := contract.Cron("", every); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	if c.Fetch.LostFor < 0 || c.Fetch.LostFor > events.MaxLostFor {
-		errs = append(errs, fmt.Errorf("--fetch-lost-for: must be between 0s and %s", events.MaxLostFor))
+	if c.Fetch.LostFor < 0 || c.Fetch.LostFor > contract.MaxLostFor {
+		errs = append(errs, fmt.Errorf("--fetch-lost-for: must be between 0s and %s", contract.MaxLostFor))
 	}
 	if c.Fetch.ThreadDepth < 0 || c.Fetch.ThreadCount < 0 {
 		errs = append(errs, errors.New("--fetch-thread-depth, --fetch-thread-count: must not be negative"))

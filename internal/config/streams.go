@@ -13,7 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Stream is one section below streams in the config file: what is synced with
@@ -34,7 +34,7 @@ type Stream struct {
 	// our authors write to and no other stream names.
 	URLs []string
 	// Filter is what is synced; its Limit, Since and Until are 0.
-	Filter events.Filter
+	Filter nostr.Filter
 	// Since and Until bound it in time; see [ParseWhen]. Empty is no bound.
 	Since, Until string
 	// Writers narrows it to the authors who write to the relay in question. It is
@@ -143,7 +143,7 @@ func parseURLs(value any, allowPrivate bool) (urls []string, err error) {
 		return nil, errors.New("want a list of relays, such as [wss://relay.example.com]")
 	}
 	for _, v := range list {
-		url, err := events.NormalizeRelayURL(fmt.Sprint(v), allowPrivate)
+		url, err := nostr.NormalizeRelayURL(fmt.Sprint(v), allowPrivate)
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +152,7 @@ func parseURLs(value any, allowPrivate bool) (urls []string, err error) {
 	return urls, nil
 }
 
-func parseFilter(value any) (f events.Filter, err error) {
+func parseFilter(value any) (f nostr.Filter, err error) {
 	text, ok := value.(string) // JSON in quotes
 	if !ok {
 		data, err := json.Marshal(value)

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Syncing is what syncworkers take over from the relays that our authors write
@@ -23,8 +24,8 @@ type Syncing struct {
 // validate says what is wrong.
 func (s *Syncing) validate() error {
 	var errs []error
-	if s.Live < 0 || s.Live > events.MaxLive {
-		errs = append(errs, fmt.Errorf("--live: %d is not within 0 and %d", s.Live, events.MaxLive))
+	if s.Live < 0 || s.Live > contract.MaxLive {
+		errs = append(errs, fmt.Errorf("--live: %d is not within 0 and %d", s.Live, contract.MaxLive))
 	}
 	for name, text := range map[string]string{"--since": s.Since, "--until": s.Until} {
 		if _, err := ParseWhen(text, time.Now()); text != "" && err != nil {
@@ -36,5 +37,5 @@ func (s *Syncing) validate() error {
 
 // Stream is the stream of the flags.
 func (s *Syncing) Stream() Stream {
-	return Stream{Down: true, Filter: events.Filter{Kinds: s.Kinds}, Since: s.Since, Until: s.Until, Writers: !s.All}
+	return Stream{Down: true, Filter: nostr.Filter{Kinds: s.Kinds}, Since: s.Since, Until: s.Until, Writers: !s.All}
 }

@@ -23,19 +23,19 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay/khatrupeer"
-	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // world is what the scripts have in common: the programs, and a DHT. Each has
 // relays of its own.
 type world struct {
 	bin, tools string
-	dht        *testnet.Network
+	dht        *dhtnet.Network
 }
 
 type (
@@ -60,7 +60,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	var err error
-	if w.dht, err = testnet.Start(t.Context(), 16); err != nil {
+	if w.dht, err = dhtnet.Start(t.Context(), 16); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.dht.Close() })
@@ -90,12 +90,12 @@ func (w *world) setup(e *testscript.Env) error {
 	key := bep44.KeyFromNostr([32]byte(secret))
 	var lines strings.Builder
 	for _, event := range thread {
-		fmt.Fprintf(&lines, "%s\n", events.Encode(event))
+		fmt.Fprintf(&lines, "%s\n", nostr.Encode(event))
 	}
 	for name, text := range map[string]string{
 		"me.nsec":      user.Hex(),
 		"events.jsonl": lines.String(),
-		"plugin.jsonl": fmt.Sprintf(`{"type":"new","event":%s,"receivedAt":1,"sourceType":"IP4","sourceInfo":"127.0.0.1"}`+"\n", events.Encode(thread[2])),
+		"plugin.jsonl": fmt.Sprintf(`{"type":"new","event":%s,"receivedAt":1,"sourceType":"IP4","sourceInfo":"127.0.0.1"}`+"\n", nostr.Encode(thread[2])),
 		"streams.yaml": block(t, "docs/operating.md", "streams:"),
 		"users.conf":   block(t, "docs/operating.md", "accounts {"),
 	} {
@@ -153,20 +153,20 @@ func (w *world) setup(e *testscript.Env) error {
 }
 
 // sign makes a user, a note of theirs, a reply to it, and another note.
-func sign() (*schnorr.SecretKey, []events.Event, error) {
+func sign() (*schnorr.SecretKey, []nostr.Event, error) {
 	user, err := schnorr.NewSecret()
 	if err != nil {
 		return nil, nil, err
 	}
 	now := time.Now().Unix()
-	thread := []events.Event{
-		{Kind: 1, CreatedAt: now - 30, Tags: []events.Tag{}, Content: "root"},
+	thread := []nostr.Event{
+		{Kind: 1, CreatedAt: now - 30, Tags: []nostr.Tag{}, Content: "root"},
 		{Kind: 1, CreatedAt: now - 20, Content: "reply"},
-		{Kind: 1, CreatedAt: now - 10, Tags: []events.Tag{}, Content: "another"},
+		{Kind: 1, CreatedAt: now - 10, Tags: []nostr.Tag{}, Content: "another"},
 	}
 	for i := range thread {
 		if i == 1 {
-			thread[i].Tags = []events.Tag{{"e", thread[0].ID, "", "root"}}
+			thread[i].Tags = []nostr.Tag{{"e", thread[0].ID, "", "root"}}
 		}
 		if err := user.SignEvent(&thread[i]); err != nil {
 			return nil, nil, err
@@ -189,9 +189,9 @@ func home(t testing.TB) string {
 }
 
 // withEvents starts a khatru relay that has them.
-func withEvents(t testing.TB, list []events.Event) string {
+func withEvents(t testing.TB, list []nostr.Event) string {
 	t.Helper()
-	r, err := khatrupeer.Start(context.Background(), slog.New(slog.DiscardHandler))
+	r, err := khatrutest.Start(context.Background(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -31,14 +31,14 @@ const (
 type circle struct {
 	authors, seeds []string
 	depth          int
-	query          func(ctx context.Context, filters ...events.Filter) iter.Seq2[events.Event, error]
+	query          func(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error]
 	log            *slog.Logger
 
 	members atomic.Pointer[map[string]bool]
 }
 
 // newCircle returns nil if the relay cares for everyone.
-func newCircle(p config.Policy, query func(context.Context, ...events.Filter) iter.Seq2[events.Event, error], log *slog.Logger) (*circle, error) {
+func newCircle(p config.Policy, query func(context.Context, ...nostr.Filter) iter.Seq2[nostr.Event, error], log *slog.Logger) (*circle, error) {
 	if len(p.Authors)+len(p.Follows) == 0 {
 		return nil, nil //nolint:nilnil // as said above
 	}
@@ -71,12 +71,12 @@ func (c *circle) load(ctx context.Context) error {
 	for range c.depth {
 		var next []string
 		for chunk := range slices.Chunk(ring, listsPerREQ) {
-			for e, err := range c.query(ctx, events.Filter{Kinds: []int{kindFollows}, Authors: chunk, Limit: len(chunk)}) {
+			for e, err := range c.query(ctx, nostr.Filter{Kinds: []int{kindFollows}, Authors: chunk, Limit: len(chunk)}) {
 				if err != nil {
 					return fmt.Errorf("read follow lists: %w", err)
 				}
 				for _, t := range e.Tags {
-					if pubkey := t.At(1); t[0] == "p" && events.IsHex(pubkey, 32) && !members[pubkey] && len(members) < maxCircle {
+					if pubkey := t.At(1); t[0] == "p" && nostr.IsHex(pubkey, 32) && !members[pubkey] && len(members) < maxCircle {
 						members[pubkey] = true
 						next = append(next, pubkey)
 					}

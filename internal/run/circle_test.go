@@ -11,7 +11,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // follows is a relay of follow lists: who follows whom, by one letter each.
@@ -25,12 +25,12 @@ func letter(c string) string {
 	return sk.PublicKey()
 }
 
-func (f follows) query(_ context.Context, filters ...events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (f follows) query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		for who, whom := range f {
-			e := events.Event{Kind: 3, PubKey: letter(who), Tags: []events.Tag{{"p", "nobody"}, {"t", letter("f")}, {"p"}}}
+			e := nostr.Event{Kind: 3, PubKey: letter(who), Tags: []nostr.Tag{{"p", "nobody"}, {"t", letter("f")}, {"p"}}}
 			for _, c := range strings.Split(whom, "") {
-				e.Tags = append(e.Tags, events.Tag{"p", letter(c)})
+				e.Tags = append(e.Tags, nostr.Tag{"p", letter(c)})
 			}
 			if filters[0].Match(&e) && !yield(e, nil) {
 				return
@@ -79,8 +79,8 @@ func TestCircleKeepsWhatItHasWhenTheRelayFails(t *testing.T) {
 	if err := c.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.query = func(context.Context, ...events.Filter) iter.Seq2[events.Event, error] {
-		return func(yield func(events.Event, error) bool) { yield(events.Event{}, errors.New("gone")) }
+	c.query = func(context.Context, ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+		return func(yield func(nostr.Event, error) bool) { yield(nostr.Event{}, errors.New("gone")) }
 	}
 	if err := c.load(t.Context()); err == nil {
 		t.Error("a failing relay was not noticed")

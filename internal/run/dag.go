@@ -14,10 +14,12 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/scionic"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -31,7 +33,7 @@ const (
 // fetchDAGs downloads the DAGs that events name to --dag-dir, until ctx ends.
 // It is done as well as it can be: what comes while no fetcher listens, or
 // cannot be had, is passed over. The fetchers of a pipeline share the work.
-func (e *Env) fetchDAGs(ctx context.Context, authors stage.Store[events.Author]) error {
+func (e *Env) fetchDAGs(ctx context.Context, authors stage.Store[contract.Author]) error {
 	if e.Config.DAGDir == "" {
 		return nil
 	}
@@ -41,7 +43,7 @@ func (e *Env) fetchDAGs(ctx context.Context, authors stage.Store[events.Author])
 	}
 	defer host.Close()
 	wanted := make(chan *nats.Msg, 1024)
-	sub, err := e.JS.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, events.StageFetcher, wanted)
+	sub, err := e.JS.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, contract.StageFetcher, wanted)
 	if err != nil {
 		return fmt.Errorf("couldn't listen for %s: %w", events.SubjectDAGWanted, err)
 	}
@@ -65,12 +67,12 @@ func (e *Env) fetchDAGs(ctx context.Context, authors stage.Store[events.Author])
 }
 
 // fetchDAG gets one DAG from the first relay of its author that has it.
-func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[events.Author], data []byte) error {
-	w, err := events.Decode[events.DAGWanted](data)
+func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[contract.Author], data []byte) error {
+	w, err := nostr.Decode[events.DAGWanted](data)
 	if err != nil {
 		return err
 	}
-	if !events.IsDAGRoot(w.Root) {
+	if !contract.IsDAGRoot(w.Root) {
 		return fmt.Errorf("root %.64q: is no CID of a DAG", w.Root)
 	}
 	if _, err := os.Stat(filepath.Join(e.Config.DAGDir, scionic.FileName(w.Root))); err == nil {
@@ -81,7 +83,7 @@ func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[
 		return err
 	}
 	var urls []string
-	for _, via := range []string{events.ViaNIP65, events.ViaDHT, events.ViaNIP78} {
+	for _, via := range []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78} {
 		for _, url := range author.Lists[via].Write {
 			if len(urls) < dagPeers && !slices.Contains(urls, url) {
 				urls = append(urls, url)

@@ -6,12 +6,12 @@ import (
 	"context"
 	"errors"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // fetchDAGs needs a build of its own; see dag.go.
-func (e *Env) fetchDAGs(context.Context, stage.Store[events.Author]) error {
+func (e *Env) fetchDAGs(context.Context, stage.Store[contract.Author]) error {
 	if e.Config.DAGDir != "" {
 		return errors.New("--dag-dir: this binary was built without DAGs: build it with -tags scionic, or leave the flag out")
 	}

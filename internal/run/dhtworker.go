@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -24,7 +25,7 @@ import (
 // DHTWorker runs the second stage until ctx ends, with a DHT node of its own.
 func DHTWorker(ctx context.Context, e *Env) error {
 	kv := buckets{ctx: ctx, env: e}
-	b, err := e.bus(events.StageDHTWorker)
+	b, err := e.bus(contract.StageDHTWorker)
 	if err != nil {
 		return err
 	}
@@ -35,22 +36,22 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	defer node.Close()
 	e.watch(node)
 	s := &dht.Stage{
-		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks),
+		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords), Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks),
 		Network: network{node: node}, Probe: e.relays.probe, Publish: b.Publish,
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
-		Now: time.Now, Log: e.Log.With("stage", events.StageDHTWorker),
+		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}
 	if kv.err != nil {
 		return kv.err
 	}
-	b.Handle(consumer(events.ConsumerPublish), s.HandlePublish)
-	b.Handle(consumer(events.ConsumerRefresh), s.HandleRefresh)
-	b.Handle(consumer(events.ConsumerResolve), s.HandleResolve)
+	b.Handle(consumer(contract.ConsumerPublish), s.HandlePublish)
+	b.Handle(consumer(contract.ConsumerRefresh), s.HandleRefresh)
+	b.Handle(consumer(contract.ConsumerResolve), s.HandleResolve)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return serve(ctx, e.JS.Conn(), e.traces, events.NameListResolve, events.ServiceListResolve,
+		return serve(ctx, e.JS.Conn(), e.traces, contract.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	})
 	return group.Wait()

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
-	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
@@ -43,7 +43,7 @@ func TestPlacementTellsWhoKeptTheItemAndWhoForgotIt(t *testing.T) {
 }
 
 func TestAnItemIsPutAndKeptOnRealNodes(t *testing.T) {
-	world, err := testnet.Start(t.Context(), 16)
+	world, err := dhtnet.Start(t.Context(), 16)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,9 @@ import (
 	"log/slog"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // DirectoryEntry is what a slot of a directory names.
@@ -26,10 +26,10 @@ func SearchDirectory(ctx context.Context, c config.Config, key [32]byte, slots i
 	defer node.Close()
 	d := dht.Directory{
 		Network: network{node: node}, Read: readSigned, AllowPrivate: c.AllowPrivate,
-		Probe: func(ctx context.Context, url string) (events.Relay, error) {
+		Probe: func(ctx context.Context, url string) (contract.Relay, error) {
 			info, err := relay.FetchInfo(ctx, url, relay.Options{AllowPrivate: c.AllowPrivate, Log: log})
 			if err != nil {
-				return events.Relay{}, err
+				return contract.Relay{}, err
 			}
 			return describe(url, &info)
 		},
@@ -38,10 +38,10 @@ func SearchDirectory(ctx context.Context, c config.Config, key [32]byte, slots i
 }
 
 // readSigned reads a NIP-11 document that is signed.
-func readSigned(document []byte) (events.Relay, error) {
+func readSigned(document []byte) (contract.Relay, error) {
 	var info relay.Info
 	if err := json.Unmarshal(document, &info); err != nil {
-		return events.Relay{}, fmt.Errorf("NIP-11: %w", err)
+		return contract.Relay{}, fmt.Errorf("NIP-11: %w", err)
 	}
 	return describe("", &info)
 }

@@ -14,11 +14,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Env is what the stages of one process share.
@@ -108,9 +108,9 @@ func (e *Env) bus(stageName string) (*bus.Bus, error) {
 }
 
 // consumer finds the consumer of that name which does a stage's own work.
-func consumer(name string) events.Consumer {
-	for _, c := range events.Consumers() {
-		if c.Name == name && c.Stream != events.StreamRetry && c.Stream != events.StreamAdvisories {
+func consumer(name string) contract.Consumer {
+	for _, c := range contract.Consumers() {
+		if c.Name == name && c.Stream != contract.StreamRetry && c.Stream != contract.StreamAdvisories {
 			return c
 		}
 	}

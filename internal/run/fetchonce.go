@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/stage/fetch"
@@ -28,7 +29,7 @@ func FetchOnce(ctx context.Context, c config.Config, r events.MissingNoteRequest
 	pools := newRelays(c, options)
 	defer pools.close()
 	s := &fetch.Stage{
-		Authors: forgetful[events.Author]{}, Links: forgetful[events.Link]{}, Lost: forgetful[events.Lost]{}, Net: pools,
+		Authors: forgetful[contract.Author]{}, Links: forgetful[contract.Link]{}, Lost: forgetful[contract.Lost]{}, Net: pools,
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			return ResolveOnce(ctx, c, r, log, nil)
 		},

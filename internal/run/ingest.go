@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
@@ -18,14 +19,14 @@ import (
 // the relay and of each --tail.
 func Ingest(ctx context.Context, e *Env) error {
 	kv := buckets{ctx: ctx, env: e}
-	cursors := open[events.Cursor](&kv, events.BucketCursors)
-	b, err := e.bus(events.StageIngest)
+	cursors := open[contract.Cursor](&kv, contract.BucketCursors)
+	b, err := e.bus(contract.StageIngest)
 	if err != nil {
 		return err
 	}
 	var verifier schnorr.Verifier
 	p := ingest.Ports{
-		Authors: open[events.Author](&kv, events.BucketAuthors), Records: open[events.Record](&kv, events.BucketRecords), Links: open[events.Link](&kv, events.BucketLinks),
+		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords), Links: open[contract.Link](&kv, contract.BucketLinks),
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
 		Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList,
 		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Mentions: e.Config.Sync.Mentions, Now: time.Now,
@@ -57,7 +58,7 @@ func Ingest(ctx context.Context, e *Env) error {
 		p.Policy.Ours = ours.has
 		group.Go(func() error { ours.keep(ctx); return nil })
 	}
-	b.Handle(consumer(events.ConsumerIngest), ingest.New(p).Handle)
+	b.Handle(consumer(contract.ConsumerIngest), ingest.New(p).Handle)
 	group.Go(func() error { return b.Run(ctx) })
 	seen := ingest.NewSeen()
 	for _, url := range tails {

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 )
 
 // libp2p is large, and only processes that sync need it: they hand it in, so
@@ -24,7 +24,7 @@ type AttachLibp2p func(e *Env, s *syncing.Stage) (node io.Closer, err error)
 func WithLibp2p(attach AttachLibp2p) Option { return func(e *Env) { e.libp2p = attach } }
 
 // DialPeer makes a side of a sync of a libp2p peer's multiaddr. shut frees it.
-type DialPeer func(addr string, log *slog.Logger) (side pair.Side, shut func(), err error)
+type DialPeer func(addr string, log *slog.Logger) (side reconcile.Side, shut func(), err error)
 
 // IsPeer reports whether the name of a side is a multiaddr.
 func IsPeer(name string) bool { return strings.HasPrefix(name, "/") }

@@ -13,7 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -24,7 +25,7 @@ func TestMetricsAreNamedByTheRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(env.Close)
-	for _, stageName := range events.Stages() {
+	for _, stageName := range contract.Stages() {
 		if _, err := env.bus(stageName); err != nil {
 			t.Fatal(err)
 		}

@@ -18,15 +18,16 @@ import (
 	"github.com/fiatjaf/khatru"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/khatruhook"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 	"github.com/relaymesh/relaymesh/pkg/outbox"
 )
 
@@ -78,7 +79,7 @@ func (s *natsServer) stored(n int) {
 	js := s.js()
 	deadline := time.Now().Add(time.Minute)
 	for {
-		stream, err := js.Stream(s.t.Context(), events.StreamIntake)
+		stream, err := js.Stream(s.t.Context(), contract.StreamIntake)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -113,10 +114,10 @@ func TestPluginSurvivesAnOutage(t *testing.T) {
 		answers.Close()
 	}()
 	lines := bufio.NewScanner(fromPlugin)
-	strfry := func(all []events.Event) {
+	strfry := func(all []nostr.Event) {
 		t.Helper()
 		for _, e := range all {
-			request := fmt.Sprintf(`{"event":%s,"receivedAt":1700000000,"sourceInfo":"127.0.0.1","sourceType":"IP4","type":"new"}`, events.Encode(e))
+			request := fmt.Sprintf(`{"event":%s,"receivedAt":1700000000,"sourceInfo":"127.0.0.1","sourceType":"IP4","type":"new"}`, nostr.Encode(e))
 			if _, err := io.WriteString(toPlugin, request+"\n"); err != nil {
 				t.Fatal(err)
 			}
@@ -160,8 +161,8 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 	}, outbox.Options{Sender: "ws://khatru"})
 	server := khatru.NewRelay()
 	server.Log.SetOutput(io.Discard)
-	server.StoreEvent = append(server.StoreEvent, func(context.Context, *nostr.Event) error { return nil })
-	server.OnEventSaved = append(server.OnEventSaved, khatruhook.OnEventSaved[*nostr.Event](out))
+	server.StoreEvent = append(server.StoreEvent, func(context.Context, *gonostr.Event) error { return nil })
+	server.OnEventSaved = append(server.OnEventSaved, khatruhook.OnEventSaved[*gonostr.Event](out))
 	web := httptest.NewServer(server)
 	defer web.Close()
 
@@ -176,7 +177,7 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 			return
 		}
 		defer js.Conn().Close()
-		if err := Run(ctx, c, js, log, []string{events.StageIngest}, func() {}); err != nil {
+		if err := Run(ctx, c, js, log, []string{contract.StageIngest}, func() {}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -192,7 +193,7 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := events.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: "hello \"<&>\" \U0001F40E\n"}
+			e := nostr.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: "hello \"<&>\" \U0001F40E\n"}
 			if err := key.SignEvent(&e); err != nil {
 				t.Fatal(err)
 			}
@@ -209,9 +210,9 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 	s.start()
 	authors = append(authors, post(20)...)
 
-	kv, err := js.KeyValue(t.Context(), events.BucketAuthors)
+	kv, err := js.KeyValue(t.Context(), contract.BucketAuthors)
 	for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		kv, err = js.KeyValue(t.Context(), events.BucketAuthors)
+		kv, err = js.KeyValue(t.Context(), contract.BucketAuthors)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -238,14 +239,14 @@ func TestStdin(t *testing.T) {
 	all := signed()[:300]
 	var input bytes.Buffer
 	for _, e := range all {
-		input.Write(append(events.Encode(e), '\n'))
+		input.Write(append(nostr.Encode(e), '\n'))
 	}
 	input.WriteString("no event\n\n")
 	forged := all[0]
 	forged.Content = "forged"
-	input.Write(append(events.Encode(forged), '\n'))
-	input.Write(append(events.Encode(all[3]), '\n'))
-	input.Write(append(events.Encode(all[20]), '\n'))
+	input.Write(append(nostr.Encode(forged), '\n'))
+	input.Write(append(nostr.Encode(all[3]), '\n'))
+	input.Write(append(nostr.Encode(all[20]), '\n'))
 	cmd := stdin{Source: source{Events: 100, MiB: 1}, JSON: true, Skip: 10}
 	c := s.flags()
 	var output bytes.Buffer

@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // startPlain runs a relay of others that knows no NIP-77 and shows at most 100
 // events to one REQ.
-func startPlain(t *testing.T, list []events.Event) string {
+func startPlain(t *testing.T, list []nostr.Event) string {
 	t.Helper()
 	dir := os.Getenv("NIP77_INTEROP")
 	if dir == "" {
@@ -67,7 +67,7 @@ func TestSyncWithPlainRelay(t *testing.T) {
 	ours, theirs := all[:400], all[250:]
 	for name, way := range map[string]struct {
 		down, up   bool
-		ours, they []events.Event
+		ours, they []nostr.Event
 		toUs, toIt int
 	}{
 		"both ways": {true, true, all, all, 200, 250},
@@ -91,7 +91,7 @@ func TestSyncWithPlainRelay(t *testing.T) {
 			defer c.Close()
 			var has []string
 			for ids := range slices.Chunk(idsOf(all), 100) {
-				for e, err := range c.Query(t.Context(), events.Filter{IDs: ids}) {
+				for e, err := range c.Query(t.Context(), nostr.Filter{IDs: ids}) {
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -16,8 +16,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // What relays were seen to do, and the tests with a peer that does so:
@@ -44,9 +45,9 @@ import (
 
 // startQuirk passes messages on to a real relay, but for sessions that refuse
 // answers: then the reply, if there is one, goes back instead.
-func startQuirk(t *testing.T, url string, refuse func(id string, filter events.Filter) (reply string, refused bool)) string {
+func startQuirk(t *testing.T, url string, refuse func(id string, filter nostr.Filter) (reply string, refused bool)) string {
 	t.Helper()
-	return startBetween(t, url, func(label, id string, filter events.Filter) (string, bool) {
+	return startBetween(t, url, func(label, id string, filter nostr.Filter) (string, bool) {
 		if label != "NEG-OPEN" {
 			return "", false
 		}
@@ -56,7 +57,7 @@ func startQuirk(t *testing.T, url string, refuse func(id string, filter events.F
 
 // startBetween is the same for every message that has a filter. It takes
 // messages of at most 128 KiB.
-func startBetween(t *testing.T, url string, refuse func(label, id string, filter events.Filter) (reply string, refused bool)) string {
+func startBetween(t *testing.T, url string, refuse func(label, id string, filter nostr.Filter) (reply string, refused bool)) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client, err := websocket.Accept(w, r, nil)
@@ -89,7 +90,7 @@ func startBetween(t *testing.T, url string, refuse func(label, id string, filter
 			}
 			var msg []json.RawMessage
 			var label, id string
-			var filter events.Filter
+			var filter nostr.Filter
 			if json.Unmarshal(data, &msg) == nil && len(msg) > 2 && json.Unmarshal(msg[0], &label) == nil &&
 				json.Unmarshal(msg[1], &id) == nil && json.Unmarshal(msg[2], &filter) == nil {
 				if reply, refused := refuse(label, id, filter); refused {
@@ -108,17 +109,17 @@ func startBetween(t *testing.T, url string, refuse func(label, id string, filter
 
 // The ways in which relays refuse sessions: what they have is synced all the same.
 func TestSyncWithRelaysThatRefuseSessions(t *testing.T) {
-	always := func(reply string) func(string, events.Filter) (string, bool) {
-		return func(id string, _ events.Filter) (string, bool) { return strings.ReplaceAll(reply, "ID", id), true }
+	always := func(reply string) func(string, nostr.Filter) (string, bool) {
+		return func(id string, _ nostr.Filter) (string, bool) { return strings.ReplaceAll(reply, "ID", id), true }
 	}
-	for name, refuse := range map[string]func(string, events.Filter) (string, bool){
+	for name, refuse := range map[string]func(string, nostr.Filter) (string, bool){
 		"strfry, disabled":   always(`["NOTICE","ERROR: bad msg: negentropy disabled"]`),
 		"unknown command":    always(`["NOTICE","ERROR: bad msg: unknown cmd"]`),
 		"closed":             always(`["CLOSED","ID","error: unsupported message"]`),
 		"by policy":          always(`["NEG-ERR","ID","blocked: sync is for friends"]`),
 		"for the connection": always(`["NEG-ERR","","disabled"]`),
 		"khatru's label":     always(`["NEG-ERROR","ID","no "negentropy" here"]`),
-		"too many events, but in a short time": func(id string, f events.Filter) (string, bool) {
+		"too many events, but in a short time": func(id string, f nostr.Filter) (string, bool) {
 			return fmt.Sprintf(`["NEG-ERR",%q,"blocked: too many query results",1000]`, id), f.Until == 0 || f.Until-f.Since > 100
 		},
 	} {
@@ -146,7 +147,7 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 	local, remote := startHome(t, nil), startHome(t, all)
 	var mu sync.Mutex
 	opened, asked := 0, 0
-	strict := startBetween(t, remote, func(label, id string, f events.Filter) (string, bool) {
+	strict := startBetween(t, remote, func(label, id string, f nostr.Filter) (string, bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -166,7 +167,7 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 	})
 	w := startSyncworker(t, config.Config{Relay: local, AllowPrivate: true, SyncEvery: 15 * time.Minute, Drain: 5 * time.Second})
 	w.link(strict, all[0].PubKey)
-	s, err := OpenStore[events.Link](t.Context(), w.js, events.BucketLinks, nil)
+	s, err := OpenStore[contract.Link](t.Context(), w.js, contract.BucketLinks, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +175,8 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 	group.SetLimit(32)
 	for i := range 2099 {
 		group.Go(func() error {
-			_, err := s.Update(ctx, events.LinkKey(events.RelayKey(strict), fmt.Sprintf("%064x", i)), func(events.Link, bool) (events.Link, bool) {
-				return events.Link{URL: strict, Via: map[string]int64{events.ViaManual: 1}}, true
+			_, err := s.Update(ctx, contract.LinkKey(nostr.RelayKey(strict), fmt.Sprintf("%064x", i)), func(contract.Link, bool) (contract.Link, bool) {
+				return contract.Link{URL: strict, Via: map[string]int64{contract.ViaManual: 1}}, true
 			})
 			return err
 		})
@@ -201,13 +202,13 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 func TestSyncDividesALargeFilter(t *testing.T) {
 	all := signed()[:300]
 	a, b := startHome(t, all[:100]), startHome(t, all)
-	strict := startBetween(t, b, func(label, _ string, f events.Filter) (string, bool) {
+	strict := startBetween(t, b, func(label, _ string, f nostr.Filter) (string, bool) {
 		if len(f.Authors) > 500 {
 			t.Errorf("%s: %d authors", label, len(f.Authors))
 		}
 		return "", false
 	})
-	var filter events.Filter
+	var filter nostr.Filter
 	for _, e := range all {
 		filter.Authors = append(filter.Authors, e.PubKey)
 	}

@@ -10,9 +10,10 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // relays are the relays of the world and the one that we stand beside, which
@@ -51,15 +52,15 @@ func (r relays) pool(url string) (*relay.Pool, error) {
 	return r.world, nil
 }
 
-func (r relays) Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error] {
+func (r relays) Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
 	pool, err := r.pool(url)
 	if err != nil {
-		return func(yield func(events.Event, error) bool) { yield(events.Event{}, err) }
+		return func(yield func(nostr.Event, error) bool) { yield(nostr.Event{}, err) }
 	}
-	return traced(ctx, "relay query", func(ctx context.Context) iter.Seq2[events.Event, error] { return pool.Query(ctx, url, filter) }, atRelay(url))
+	return traced(ctx, "relay query", func(ctx context.Context) iter.Seq2[nostr.Event, error] { return pool.Query(ctx, url, filter) }, atRelay(url))
 }
 
-func (r relays) Find(ctx context.Context, url, id string) (*events.Event, error) {
+func (r relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
 	pool, err := r.pool(url)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (r relays) Find(ctx context.Context, url, id string) (*events.Event, error)
 	return e, err
 }
 
-func (r relays) Publish(ctx context.Context, url string, e events.Event) (refused string, err error) {
+func (r relays) Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
 	pool, err := r.pool(url)
 	if err != nil {
 		return "", err
@@ -86,16 +87,16 @@ func (r relays) Publish(ctx context.Context, url string, e events.Event) (refuse
 }
 
 // probe fetches a relay's NIP-11 document.
-func (r relays) probe(ctx context.Context, url string) (events.Relay, error) {
+func (r relays) probe(ctx context.Context, url string) (contract.Relay, error) {
 	pool, err := r.pool(url)
 	if err != nil {
-		return events.Relay{}, err
+		return contract.Relay{}, err
 	}
 	ctx, span := span(ctx, "relay probe", atRelay(url))
 	info, err := pool.FetchInfo(ctx, url)
 	bus.End(span, err)
 	if err != nil {
-		return events.Relay{}, err
+		return contract.Relay{}, err
 	}
 	doc, err := describe(url, &info)
 	if err != nil && !errors.Is(err, relay.ErrNoHornets) {
@@ -106,22 +107,22 @@ func (r relays) probe(ctx context.Context, url string) (events.Relay, error) {
 
 // describe is what the stages want to know of a NIP-11 document. The error is
 // that of its HORNETS extension, and then there is none.
-func describe(url string, info *relay.Info) (events.Relay, error) {
-	doc := events.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}
+func describe(url string, info *relay.Info) (contract.Relay, error) {
+	doc := contract.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}
 	h, err := info.Hornets()
 	if err != nil {
 		return doc, fmt.Errorf("NIP-11: %w", err)
 	}
-	doc.Hornets = &events.Hornets{PubKey: h.PubKey, PeerID: h.PeerID, Addrs: h.Addrs}
+	doc.Hornets = &contract.Hornets{PubKey: h.PubKey, PeerID: h.PeerID, Addrs: h.Addrs}
 	return doc, nil
 }
 
 // follow tails a relay; see the port of ingest.Tail.
-func (r relays) follow(url string) func(context.Context, func() int64, func(context.Context, events.Event) error, func(context.Context, int64) error) error {
+func (r relays) follow(url string) func(context.Context, func() int64, func(context.Context, nostr.Event) error, func(context.Context, int64) error) error {
 	options := r.options
 	options.AllowPrivate = options.AllowPrivate || url == r.homeURL
 	return func(ctx context.Context, since func() int64,
-		handle func(context.Context, events.Event) error, caughtUp func(context.Context, int64) error,
+		handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error,
 	) error {
 		return relay.Tail(ctx, url, options, relay.Follow{Since: since, Handle: handle, CaughtUp: caughtUp})
 	}

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 )
 
 // lookEvery is how often the config file is looked at. Reading a small file is
@@ -58,7 +58,7 @@ func (r *rules) of(url string) (list []syncing.Rule) {
 	}
 	for _, s := range others {
 		next := rule(s, time.Now())
-		next.Mentions = r.config.Sync.Mentions && next.Direction&pair.Down != 0
+		next.Mentions = r.config.Sync.Mentions && next.Direction&reconcile.Down != 0
 		list = append(list, next)
 	}
 	return list
@@ -69,10 +69,10 @@ func (r *rules) of(url string) (list []syncing.Rule) {
 func rule(s config.Stream, now time.Time) syncing.Rule {
 	r := syncing.Rule{Filter: s.Filter, Writers: s.Writers, Named: len(s.URLs) > 0}
 	if s.Down {
-		r.Direction |= pair.Down
+		r.Direction |= reconcile.Down
 	}
 	if s.Up {
-		r.Direction |= pair.Up
+		r.Direction |= reconcile.Up
 	}
 	r.Filter.Since, r.Filter.Until = day(s.Since, now), day(s.Until, now)
 	return r

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 func TestTheMostParticularRuleHolds(t *testing.T) {
@@ -28,12 +28,12 @@ func TestTheMostParticularRuleHolds(t *testing.T) {
 		return r
 	}
 	flags := write("sync-every: 1h").of("wss://x.example.com")
-	if len(flags) != 1 || !flags[0].Writers || !flags[0].Mentions || flags[0].Named || flags[0].Direction != pair.Down || flags[0].Filter.Kinds[0] != 7 {
+	if len(flags) != 1 || !flags[0].Writers || !flags[0].Mentions || flags[0].Named || flags[0].Direction != reconcile.Down || flags[0].Filter.Kinds[0] != 7 {
 		t.Errorf("by the flags: %+v", flags)
 	}
 	r := write("streams: {a: {urls: [wss://a.example.com], dir: both}, b: {urls: [wss://a.example.com], filter: {kinds: [1]}, since: 720h}, c: {writers: false}}")
 	both := r.of("wss://a.example.com")
-	if len(both) != 2 || !both[0].Named || both[0].Direction != pair.Both || both[0].Mentions || both[1].Filter.Kinds[0] != 1 {
+	if len(both) != 2 || !both[0].Named || both[0].Direction != reconcile.Both || both[0].Mentions || both[1].Filter.Kinds[0] != 1 {
 		t.Errorf("by name: %+v", both)
 	}
 	if at := both[1].Filter.Since; at%(24*3600) != 0 || time.Since(time.Unix(at, 0)) < 720*time.Hour || time.Since(time.Unix(at, 0)) > 744*time.Hour {
@@ -84,7 +84,7 @@ func TestTheFileIsReadAgainAndAWrongOneChangesNothing(t *testing.T) {
 			t.Errorf("a wrong file: told %d times, complained %d times: %s", told, n, log.String())
 		}
 		write("streams: {b: {urls: [wss://b.example.com], dir: up}}")
-		if list := r.of("wss://b.example.com"); told != 1 || list[0].Direction != pair.Up || r.of("wss://a.example.com")[0].Named {
+		if list := r.of("wss://b.example.com"); told != 1 || list[0].Direction != reconcile.Up || r.of("wss://a.example.com")[0].Named {
 			t.Errorf("told %d times, %+v", told, list)
 		}
 		if err := os.Remove(path); err != nil {

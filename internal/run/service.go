@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -45,7 +45,7 @@ func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 	var calls sync.WaitGroup
 	places := make(chan struct{}, maxCalls)
 	err = service.AddEndpoint(name, micro.HandlerFunc(func(call micro.Request) {
-		request, err := events.Decode[Request](call.Data())
+		request, err := nostr.Decode[Request](call.Data())
 		if err != nil {
 			_ = call.Error("400", err.Error(), nil)
 			return
@@ -84,7 +84,7 @@ func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 func Request[Response any](ctx context.Context, nc *nats.Conn, subject string, body any) (response Response, err error) {
 	ctx, span := span(ctx, "call "+subject)
 	defer func() { bus.End(span, err) }()
-	request := &nats.Msg{Subject: subject, Data: events.Encode(body), Header: nats.Header{}}
+	request := &nats.Msg{Subject: subject, Data: nostr.Encode(body), Header: nats.Header{}}
 	bus.Inject(ctx, request.Header)
 	msg, err := nc.RequestMsgWithContext(ctx, request)
 	if errors.Is(err, nats.ErrNoResponders) {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // SignedList is a relay list that its user signed for the DHT and for Nostr.
@@ -14,7 +14,7 @@ type SignedList struct {
 	Item bep44.Item // seq is the time of signing, in Unix seconds
 	// DHT is kind 11011, which carries the item; NIP65 is kind 10002, which
 	// says the same to clients that know no DHT.
-	DHT, NIP65 events.Event
+	DHT, NIP65 nostr.Event
 }
 
 // SignList signs a list of relay URLs at a time (Unix seconds), with the Nostr
@@ -33,18 +33,18 @@ func SignList(key *schnorr.SecretKey, relays []string, now int64) (SignedList, e
 	if err := s.Item.Sign(bep44.KeyFromNostr([32]byte(secret))); err != nil {
 		return s, fmt.Errorf("couldn't sign for the DHT: %w", err)
 	}
-	s.DHT = events.Event{
+	s.DHT = nostr.Event{
 		CreatedAt: now, Kind: 11011, Content: hex.EncodeToString(s.Item.SignedBuffer()),
-		Tags: []events.Tag{
+		Tags: []nostr.Tag{
 			{"dht_pubkey", hex.EncodeToString(s.Item.Key[:])},
 			{"dht_sig", hex.EncodeToString(s.Item.Sig[:])},
 		},
 	}
-	s.NIP65 = events.Event{CreatedAt: now, Kind: 10002, Tags: []events.Tag{}}
+	s.NIP65 = nostr.Event{CreatedAt: now, Kind: 10002, Tags: []nostr.Tag{}}
 	for _, url := range relays {
-		s.NIP65.Tags = append(s.NIP65.Tags, events.Tag{"r", url})
+		s.NIP65.Tags = append(s.NIP65.Tags, nostr.Tag{"r", url})
 	}
-	for _, e := range []*events.Event{&s.DHT, &s.NIP65} {
+	for _, e := range []*nostr.Event{&s.DHT, &s.NIP65} {
 		if err := key.SignEvent(e); err != nil {
 			return s, fmt.Errorf("couldn't sign the event: %w", err)
 		}

@@ -14,10 +14,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 	"github.com/relaymesh/relaymesh/pkg/outbox"
 )
 
@@ -48,7 +49,7 @@ func (s source) open(c *config.Config, sender string, log *slog.Logger) (*outbox
 		return nil, nil, err
 	}
 	opts = append(
-		append(bus.ConnectOptions(events.StageIngest, log), opts...),
+		append(bus.ConnectOptions(contract.StageIngest, log), opts...),
 		nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(250*time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond), // the spool is filling
 		nats.ReconnectBufSize(-1), // what is published meanwhile fails at once, and the outbox keeps it
@@ -144,7 +145,7 @@ func (s *stdin) read(ctx context.Context, c *config.Config, log *slog.Logger, in
 	defer cancel()
 	out.Close(drain)
 	if s.JSON {
-		_, _ = fmt.Fprintf(to, "%s\n", events.Encode(read))
+		_, _ = fmt.Fprintf(to, "%s\n", nostr.Encode(read))
 	} else {
 		_, _ = fmt.Fprintf(to, "%d events taken in, %d duplicates, %d bad lines; read up to line %d\n", read.Events, read.Duplicates, read.Bad, read.Lines)
 	}

@@ -16,8 +16,8 @@ import (
 	"sync"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // spool makes a side of a sync of JSON lines: it has the events that were read
@@ -54,13 +54,13 @@ func (s *spool) close() error { return s.file.Close() }
 // or of a wrong id or signature.
 func (s *spool) load(ctx context.Context, in io.Reader) (unreadable int, err error) {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 2*events.MaxEventBytes)
+	lines.Buffer(nil, 2*nostr.MaxEventBytes)
 	for lines.Scan() && ctx.Err() == nil {
 		line := bytes.TrimSpace(lines.Bytes())
 		if len(line) == 0 {
 			continue
 		}
-		e, err := events.ParseEvent(line)
+		e, err := nostr.ParseEvent(line)
 		if err == nil {
 			err = schnorr.Verify(&e)
 		}
@@ -79,7 +79,7 @@ func (s *spool) load(ctx context.Context, in io.Reader) (unreadable int, err err
 }
 
 // add keeps an event.
-func (s *spool) add(e *events.Event) error {
+func (s *spool) add(e *nostr.Event) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -99,13 +99,13 @@ func (s *spool) add(e *events.Event) error {
 }
 
 // Open says that lines speak no NIP-77, so they are listed.
-func (s *spool) Open(context.Context, events.Filter, []byte) (pair.Session, []byte, error) {
-	return nil, nil, pair.ErrNoNegentropy
+func (s *spool) Open(context.Context, nostr.Filter, []byte) (reconcile.Session, []byte, error) {
+	return nil, nil, reconcile.ErrNoNegentropy
 }
 
 // Query yields what matches, newest first.
-func (s *spool) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (s *spool) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		for n, id := range s.candidates(filter) {
 			e, err := s.read(id)
 			if err == nil && n%1000 == 0 {
@@ -126,7 +126,7 @@ func (s *spool) Query(ctx context.Context, filter events.Filter) iter.Seq2[event
 }
 
 // candidates returns the ids that may match, newest first.
-func (s *spool) candidates(filter events.Filter) []string {
+func (s *spool) candidates(filter nostr.Filter) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(filter.IDs) > 0 {
@@ -148,7 +148,7 @@ func (s *spool) candidates(filter events.Filter) []string {
 	return s.order[first:]
 }
 
-func (s *spool) read(id string) (e events.Event, err error) {
+func (s *spool) read(id string) (e nostr.Event, err error) {
 	s.mu.Lock()
 	at := s.places[id]
 	s.mu.Unlock()
@@ -160,7 +160,7 @@ func (s *spool) read(id string) (e events.Event, err error) {
 }
 
 // Publish writes an event as a line.
-func (s *spool) Publish(_ context.Context, e events.Event) (refused string, err error) {
+func (s *spool) Publish(_ context.Context, e nostr.Event) (refused string, err error) {
 	if err := s.add(&e); err != nil {
 		return "", err
 	}

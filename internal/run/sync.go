@@ -11,9 +11,9 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Lines in place of a relay's URL means JSON lines: read from Sync.In, written
@@ -23,7 +23,7 @@ const Lines = "-"
 // Sync is one sync of two relays, which needs no pipeline.
 type Sync struct {
 	A, B          string // normalised URLs, or multiaddrs with /p2p/; one of them may be Lines
-	Filter        events.Filter
+	Filter        nostr.Filter
 	Down, Up      bool // from B to A, from A to B; neither only counts
 	UploadPrivate bool
 	Key           *schnorr.SecretKey // answers relays that ask who we are (NIP-42); may be nil
@@ -31,11 +31,11 @@ type Sync struct {
 	In            io.Reader
 	Out           io.Writer
 	Log           *slog.Logger
-	Progress      func(SyncFigures) // see pair.Options
+	Progress      func(SyncFigures) // see reconcile.Options
 }
 
 // SyncFigures are the figures of a sync.
-type SyncFigures = pair.Figures
+type SyncFigures = reconcile.Figures
 
 // SyncResult is what a sync came to.
 type SyncResult struct {
@@ -70,15 +70,15 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 	}
 	pool := relay.NewPool(dialling)
 	defer pool.Close()
-	var direction pair.Direction
+	var direction reconcile.Direction
 	if s.Down {
-		direction |= pair.Down
+		direction |= reconcile.Down
 	}
 	if s.Up {
-		direction |= pair.Up
+		direction |= reconcile.Up
 	}
 	names := [2]string{s.A, s.B}
-	var sides [2]pair.Side
+	var sides [2]reconcile.Side
 	var asking sync.WaitGroup
 	for i, name := range names {
 		if IsPeer(name) {
@@ -99,7 +99,7 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 			return result, err
 		}
 		defer func() { err = errors.Join(err, lines.close()) }()
-		sides[i] = pair.Side{Relay: lines, Name: "standard input"}
+		sides[i] = reconcile.Side{Relay: lines, Name: "standard input"}
 		if only := [2]bool{s.Down, s.Up}[i] && !(s.Down && s.Up); only {
 			continue // it is only written to
 		}
@@ -108,14 +108,14 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 		}
 	}
 	asking.Wait()
-	options := pair.Options{Direction: direction, UploadPrivate: s.UploadPrivate}
+	options := reconcile.Options{Direction: direction, UploadPrivate: s.UploadPrivate}
 	result.Complete = true
-	for _, filter := range pair.Divide(s.Filter) {
+	for _, filter := range reconcile.Divide(s.Filter) {
 		done := result.SyncFigures
 		if s.Progress != nil {
 			options.Progress = func(f SyncFigures) { s.Progress(done.Plus(f)) }
 		}
-		r, err := pair.Sync(ctx, sides[0], sides[1], filter, options)
+		r, err := reconcile.Sync(ctx, sides[0], sides[1], filter, options)
 		result.add(r, names)
 		if err != nil {
 			return result, err
@@ -128,13 +128,13 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 const maxRefusals = 1000
 
 // add adds what a part of the sync came to.
-func (s *SyncResult) add(r pair.Result, names [2]string) {
+func (s *SyncResult) add(r reconcile.Result, names [2]string) {
 	s.SyncFigures = s.Plus(r.Figures)
 	s.Complete = s.Complete && r.Complete
 	s.Why = cmp.Or(s.Why, r.Why)
 	s.Left += r.Left
 	for _, x := range r.Refusals {
-		if x.Cause != pair.ByRules {
+		if x.Cause != reconcile.ByRules {
 			s.NotOurs++
 		}
 		if len(s.Refusals) < maxRefusals {
@@ -144,9 +144,9 @@ func (s *SyncResult) add(r pair.Result, names [2]string) {
 }
 
 // remote makes a side of a relay.
-func remote(ctx context.Context, pool *relay.Pool, url string) pair.Side {
+func remote(ctx context.Context, pool *relay.Pool, url string) reconcile.Side {
 	size, _ := accepts(ctx, pool, url)
-	return pair.Side{Relay: side{pool, url}, Name: url, Accepts: size}
+	return reconcile.Side{Relay: side{pool, url}, Name: url, Accepts: size}
 }
 
 // accepts asks a relay for the largest negentropy message that it takes, and

@@ -20,7 +20,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMain(m *testing.M) {
@@ -32,14 +32,14 @@ func TestMain(m *testing.M) {
 }
 
 // signed are notes, a minute apart, of one author; signed once for all tests.
-var signed = sync.OnceValue(func() []events.Event {
+var signed = sync.OnceValue(func() []nostr.Event {
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		panic(err)
 	}
-	out := make([]events.Event, 600)
+	out := make([]nostr.Event, 600)
 	for i := range out {
-		out[i] = events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)}
+		out[i] = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)}
 		if err := key.SignEvent(&out[i]); err != nil {
 			panic(err)
 		}
@@ -48,7 +48,7 @@ var signed = sync.OnceValue(func() []events.Event {
 })
 
 // startHome starts a real relay with these events.
-func startHome(t *testing.T, list []events.Event) string {
+func startHome(t *testing.T, list []nostr.Event) string {
 	t.Helper()
 	r, err := homerelay.Start(t.Context(), homerelay.Config{
 		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
@@ -80,7 +80,7 @@ func idsAt(t *testing.T, url string) (ids []string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for e, err := range c.Query(t.Context(), events.Filter{}) {
+	for e, err := range c.Query(t.Context(), nostr.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func idsAt(t *testing.T, url string) (ids []string) {
 	return ids
 }
 
-func idsOf(list []events.Event) (ids []string) {
+func idsOf(list []nostr.Event) (ids []string) {
 	for _, e := range list {
 		ids = append(ids, e.ID)
 	}
@@ -192,7 +192,7 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 			t.Run(strconv.Itoa(seed), func(t *testing.T) {
 				t.Parallel()
 				random := rand.New(rand.NewPCG(uint64(seed), 0))
-				part := func(share float64) (out []events.Event) {
+				part := func(share float64) (out []nostr.Event) {
 					for _, e := range signed() {
 						if random.Float64() < share {
 							out = append(out, e)

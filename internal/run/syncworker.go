@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -54,28 +55,28 @@ func (e *Env) observeLive() func(refused string) {
 
 // SyncWorker runs the third stage until ctx ends.
 func SyncWorker(ctx context.Context, e *Env) error {
-	if err := needRelay(e.Config, events.StageSyncWorker); err != nil {
+	if err := needRelay(e.Config, contract.StageSyncWorker); err != nil {
 		return err
 	}
 	kv := buckets{ctx: ctx, env: e}
-	b, err := e.bus(events.StageSyncWorker)
+	b, err := e.bus(contract.StageSyncWorker)
 	if err != nil {
 		return err
 	}
-	refused, err := OpenStore[events.Refused](ctx, e.JS, events.BucketRefused, e.Log)
+	refused, err := OpenStore[contract.Refused](ctx, e.JS, contract.BucketRefused, e.Log)
 	if err != nil {
 		return err
 	}
-	rules, err := newRules(e.Config, e.Log.With("stage", events.StageSyncWorker))
+	rules, err := newRules(e.Config, e.Log.With("stage", contract.StageSyncWorker))
 	if err != nil {
 		return err
 	}
 	s := &syncing.Stage{
 		Rules:   rules.of,
 		Refused: refused, Gone: relay.NewLocal(e.relays.home, e.Config.Relay).Gone,
-		Relays: open[events.Relay](&kv, events.BucketRelays), Links: open[events.Link](&kv, events.BucketLinks), Syncs: open[events.Sync](&kv, events.BucketSyncs), Net: newSides(e.relays),
+		Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: newSides(e.relays),
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
-		Now: time.Now, Log: e.Log.With("stage", events.StageSyncWorker), Observe: e.observeSyncs(),
+		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),
 		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(),
 	}
 	if kv.err != nil {
@@ -88,9 +89,9 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		}
 		defer node.Close()
 	}
-	b.Handle(consumer(events.ConsumerDiscovered), s.HandleDiscovered)
-	b.Handle(consumer(events.ConsumerSync), s.HandleDue)
-	b.Handle(consumer(events.ConsumerLive), s.HandleLive)
+	b.Handle(consumer(contract.ConsumerDiscovered), s.HandleDiscovered)
+	b.Handle(consumer(contract.ConsumerSync), s.HandleDue)
+	b.Handle(consumer(contract.ConsumerLive), s.HandleLive)
 	promauto.With(e.Metrics).NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "relaymesh_live_subscriptions", Help: "Live subscriptions that this process holds."},
 		func() float64 { return float64(s.Live()) },

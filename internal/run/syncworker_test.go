@@ -11,14 +11,16 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay/khatrupeer"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // syncworker is a running syncworker.
@@ -56,10 +58,10 @@ func startSyncworker(t *testing.T, c config.Config) *syncworker {
 // link says that an author writes to a relay.
 func (w *syncworker) link(url, pubkey string) {
 	w.Helper()
-	s, err := OpenStore[events.Link](w.Context(), w.js, events.BucketLinks, nil)
+	s, err := OpenStore[contract.Link](w.Context(), w.js, contract.BucketLinks, nil)
 	if err == nil {
-		_, err = s.Update(w.Context(), events.LinkKey(events.RelayKey(url), pubkey), func(events.Link, bool) (events.Link, bool) {
-			return events.Link{URL: url, Via: map[string]int64{events.ViaManual: 1}}, true
+		_, err = s.Update(w.Context(), contract.LinkKey(nostr.RelayKey(url), pubkey), func(contract.Link, bool) (contract.Link, bool) {
+			return contract.Link{URL: url, Via: map[string]int64{contract.ViaManual: 1}}, true
 		})
 	}
 	if err != nil {
@@ -70,7 +72,7 @@ func (w *syncworker) link(url, pubkey string) {
 // sync has a relay synced, and returns what that came to.
 func (w *syncworker) sync(url, cause string) events.SyncFinished {
 	w.Helper()
-	_, err := w.js.Publish(w.Context(), events.SyncDueSubject(events.RelayKey(url)), events.Encode(events.SyncDue{URL: url, Cause: cause}))
+	_, err := w.js.Publish(w.Context(), contract.SyncDueSubject(nostr.RelayKey(url)), nostr.Encode(contract.SyncDue{URL: url, Cause: cause}))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -78,7 +80,7 @@ func (w *syncworker) sync(url, cause string) events.SyncFinished {
 	if err != nil {
 		w.Fatal(err)
 	}
-	result, err := events.Decode[events.SyncFinished](msg.Data)
+	result, err := nostr.Decode[events.SyncFinished](msg.Data)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -88,7 +90,7 @@ func (w *syncworker) sync(url, cause string) events.SyncFinished {
 // A khatru relay with a policy, a real bucket: the second sync offers
 // nothing of what was refused.
 func TestWhatKhatruRefusesIsNotOfferedAgain(t *testing.T) {
-	local, err := khatrupeer.Start(t.Context(), slog.New(slog.DiscardHandler))
+	local, err := khatrutest.Start(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func TestWhatKhatruRefusesIsNotOfferedAgain(t *testing.T) {
 	key := all[0].PubKey
 	var mu sync.Mutex
 	offered := map[string]int{}
-	local.SetPolicy(func(e *nostr.Event) string {
+	local.SetPolicy(func(e *gonostr.Event) string {
 		mu.Lock()
 		defer mu.Unlock()
 		if offered[e.ID]++; e.ID < "4" {
@@ -153,14 +155,14 @@ func TestARelayIsFollowedLive(t *testing.T) {
 	}
 	source, sink := at(remote), at(local)
 	publish := func() {
-		e := events.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: rand.Text()}
+		e := nostr.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: rand.Text()}
 		if err := errors.Join(key.SignEvent(&e), source.Publish(t.Context(), e)); err != nil {
 			t.Error(err)
 		}
 	}
 	publish()
 	arrived := 0
-	for u, err := range sink.Subscribe(t.Context(), events.Filter{Authors: []string{key.PublicKey()}}) {
+	for u, err := range sink.Subscribe(t.Context(), nostr.Filter{Authors: []string{key.PublicKey()}}) {
 		switch {
 		case err != nil:
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The SDK and the exporter are large: processes hand them in, so that tests do
@@ -65,8 +66,8 @@ func traceSync(ctx context.Context, r events.SyncFinished) {
 }
 
 // traced wraps a listing of events in a span, with how many there were.
-func traced(ctx context.Context, name string, list func(context.Context) iter.Seq2[events.Event, error], attrs ...attribute.KeyValue) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func traced(ctx context.Context, name string, list func(context.Context) iter.Seq2[nostr.Event, error], attrs ...attribute.KeyValue) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		ctx, span := span(ctx, name, attrs...)
 		n, failed := 0, error(nil)
 		defer func() {

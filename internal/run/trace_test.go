@@ -16,11 +16,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs/otlp"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // collector is a receiver of OTLP over HTTP.
@@ -94,7 +96,7 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 		t.Skip("a DHT and two relays: make test runs it")
 	}
 	c := startCollector(t)
-	dht, err := testnet.Start(t.Context(), 8)
+	dht, err := dhtnet.Start(t.Context(), 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,15 +109,15 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 	}
 	alice, bob := keys[0], keys[1]
 	now := time.Now().Unix()
-	sign := func(key *schnorr.SecretKey, e events.Event) events.Event {
+	sign := func(key *schnorr.SecretKey, e nostr.Event) nostr.Event {
 		e.Kind, e.CreatedAt = 1, now
 		if err := key.SignEvent(&e); err != nil {
 			t.Fatal(err)
 		}
 		return e
 	}
-	lost, elsewhere := sign(bob, events.Event{Content: "lost"}), sign(alice, events.Event{Content: "elsewhere"})
-	remote := startHome(t, []events.Event{lost, elsewhere})
+	lost, elsewhere := sign(bob, nostr.Event{Content: "lost"}), sign(alice, nostr.Event{Content: "elsewhere"})
+	remote := startHome(t, []nostr.Event{lost, elsewhere})
 	// The two lists name different relays, so that neither's wake-up takes the
 	// place of the other's.
 	list, err := SignList(alice, []string{"ws://127.0.0.1:1"}, now)
@@ -126,8 +128,8 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := sign(alice, events.Event{Content: "yes", Tags: []events.Tag{{"e", lost.ID, remote}}})
-	local := startHome(t, []events.Event{list.DHT, written.NIP65, answer})
+	answer := sign(alice, nostr.Event{Content: "yes", Tags: []nostr.Tag{{"e", lost.ID, remote}}})
+	local := startHome(t, []nostr.Event{list.DHT, written.NIP65, answer})
 
 	js := natstest.Start(t)
 	told := map[string]chan struct{}{}
@@ -151,7 +153,7 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 			DHT:          config.DHT{Listen: "127.0.0.1:0", Bootstrap: dht.Bootstrap(), Rate: -1, PerNode: -1},
 			RefreshEvery: time.Hour, ResolveEvery: time.Hour, SyncEvery: 15 * time.Minute,
 			Fetch: config.Fetch{LostFor: time.Hour}, Policy: config.Policy{MissingPerMinute: 100},
-		}, js, slog.New(slog.DiscardHandler), events.Stages(), func() {}, WithTraces(otlp.Start))
+		}, js, slog.New(slog.DiscardHandler), contract.Stages(), func() {}, WithTraces(otlp.Start))
 	}()
 	for subject, once := range told {
 		select {

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/obs"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Exit codes of every binary.
@@ -35,10 +35,10 @@ const (
 const ExitHelp = "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 130 interrupted."
 
 var stages = map[string]func(context.Context, *Env) error{
-	events.StageIngest:     Ingest,
-	events.StageDHTWorker:  DHTWorker,
-	events.StageSyncWorker: SyncWorker,
-	events.StageFetcher:    Fetcher,
+	contract.StageIngest:     Ingest,
+	contract.StageDHTWorker:  DHTWorker,
+	contract.StageSyncWorker: SyncWorker,
+	contract.StageFetcher:    Fetcher,
 }
 
 // Run runs some of the stages, and the admin endpoint if there is to be one,

@@ -11,8 +11,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // crash is a message whose handling is interrupted after each of its effects.
@@ -29,36 +31,36 @@ var crashes = []crash{
 		key := user(w.T, run)
 		gone, kept := relayURL(1), relayURL(2)
 		for _, url := range []string{gone, kept} {
-			put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), key.PublicKey()),
-				events.Link{URL: url, Via: map[string]int64{events.ViaDHT: 50}})
+			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()),
+				contract.Link{URL: url, Via: map[string]int64{contract.ViaDHT: 50}})
 		}
-		put(w, events.BucketAuthors, key.PublicKey(), events.Author{
-			Lists: map[string]events.List{events.ViaDHT: {Version: 50, Write: []string{gone, kept}}},
+		put(w, contract.BucketAuthors, key.PublicKey(), contract.Author{
+			Lists: map[string]contract.List{contract.ViaDHT: {Version: 50, Write: []string{gone, kept}}},
 		})
 		l := list(w.T, key, 100, kept, relayURL(3))
 		w.sendEvent(l.DHT)
 		return func() string {
-			r := get[events.Record](w, events.BucketRecords, events.RecordKey(stage.TargetHex(l.Item)))
-			a := get[events.Author](w, events.BucketAuthors, key.PublicKey())
-			return fmt.Sprint("record of seq ", r.Seq, ", list ", a.Lists[events.ViaDHT].Write, ", links ", w.links(key.PublicKey()))
+			r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(l.Item)))
+			a := get[contract.Author](w, contract.BucketAuthors, key.PublicKey())
+			return fmt.Sprint("record of seq ", r.Seq, ", list ", a.Lists[contract.ViaDHT].Write, ", links ", w.links(key.PublicKey()))
 		}
 	}},
 	{"ingest: a reply", (*world).ingest, func(w *world, run string) func() string {
 		key, parent := user(w.T, run), user(w.T, run+" parent")
 		lacking := note(w.T, parent, "lacking")
-		w.sendEvent(note(w.T, key, "reply", events.Tag{"e", lacking.ID}, events.Tag{"p", parent.PublicKey()}, events.Tag{"dht_key", strings.Repeat("11", 32)}))
+		w.sendEvent(note(w.T, key, "reply", nostr.Tag{"e", lacking.ID}, nostr.Tag{"p", parent.PublicKey()}, nostr.Tag{"dht_key", strings.Repeat("11", 32)}))
 		return func() string {
-			a := get[events.Author](w, events.BucketAuthors, key.PublicKey())
-			b := get[events.Author](w, events.BucketAuthors, parent.PublicKey())
+			a := get[contract.Author](w, contract.BucketAuthors, key.PublicKey())
+			b := get[contract.Author](w, contract.BucketAuthors, parent.PublicKey())
 			return fmt.Sprint("seen ", a.FirstSeen > 0, ", key of the parent's author ", b.DHTKey)
 		}
 	}},
 	{"dht: put a record", (*world).dhtworker, func(w *world, run string) func() string {
 		l := list(w.T, user(w.T, run), 100, relayURL(1))
 		target := w.keeps(l)
-		w.send(events.RelayListSignedSubject(target), []byte("{}"))
+		w.send(contract.RelayListSignedSubject(target), []byte("{}"))
 		return func() string {
-			r := get[events.Record](w, events.BucketRecords, events.RecordKey(target))
+			r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target))
 			return fmt.Sprint("verified ", r.VerifiedAt > 0, ", nodes ", len(r.Nodes)/26, ", failures ", r.Failures)
 		}
 	}},
@@ -66,35 +68,35 @@ var crashes = []crash{
 		key := user(w.T, run)
 		l := list(w.T, key, 100, "wss://one."+host(run), "wss://two."+host(run))
 		w.dht.set(func(n *network) { n.items[stage.TargetHex(l.Item)] = l.Item })
-		put(w, events.BucketAuthors, key.PublicKey(), events.Author{DHTKey: hexOf(l.Item.Key[:])})
-		w.send(events.AuthorSeenSubject(key.PublicKey()), []byte("{}"))
+		put(w, contract.BucketAuthors, key.PublicKey(), contract.Author{DHTKey: hexOf(l.Item.Key[:])})
+		w.send(contract.AuthorSeenSubject(key.PublicKey()), []byte("{}"))
 		return func() string {
-			a := get[events.Author](w, events.BucketAuthors, key.PublicKey())
+			a := get[contract.Author](w, contract.BucketAuthors, key.PublicKey())
 			var probed int
-			for _, url := range a.Lists[events.ViaDHT].Write {
-				if get[events.Relay](w, events.BucketRelays, events.RelayKey(url)).ProbedAt > 0 {
+			for _, url := range a.Lists[contract.ViaDHT].Write {
+				if get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(url)).ProbedAt > 0 {
 					probed++
 				}
 			}
-			scheduled := w.scheduled(events.AuthorSeenSubject(key.PublicKey()))
-			w.unschedule(events.StreamAuthor) // or its turn would come while another author is looked up
+			scheduled := w.scheduled(contract.AuthorSeenSubject(key.PublicKey()))
+			w.unschedule(contract.StreamAuthor) // or its turn would come while another author is looked up
 			return fmt.Sprint("next look-up set ", a.NextResolve > 0, ", probed ", probed, ", links ", len(w.links(key.PublicKey())), ", schedule ", scheduled)
 		}
 	}},
 	{"syncing: discover", (*world).syncworker, func(w *world, run string) func() string {
 		url := "wss://" + host(run)
-		put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), user(w.T, run).PublicKey()), events.Link{URL: url, Via: map[string]int64{events.ViaHint: 0}})
-		w.send(events.RelayDiscoveredSubject(events.RelayKey(url)), events.Encode(events.RelayDiscovered{URL: url}))
+		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), user(w.T, run).PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
+		w.send(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url}))
 		return func() string {
-			r := get[events.Relay](w, events.BucketRelays, events.RelayKey(url))
-			return fmt.Sprint("known ", r.URL == url, ", schedule ", w.scheduled(events.SyncDueSubject(events.RelayKey(url))))
+			r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(url))
+			return fmt.Sprint("known ", r.URL == url, ", schedule ", w.scheduled(contract.SyncDueSubject(nostr.RelayKey(url))))
 		}
 	}},
 	{"syncing: sync", (*world).syncworker, func(w *world, run string) func() string {
 		key, url := user(w.T, run), "wss://"+host(run)
 		all := w.holds(url, key, 3, 60)
-		put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), key.PublicKey()), events.Link{URL: url, Via: map[string]int64{events.ViaHint: 0}})
-		w.send(events.SyncDueSubject(events.RelayKey(url)), events.Encode(events.SyncDue{URL: url}))
+		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
+		w.send(contract.SyncDueSubject(nostr.RelayKey(url)), nostr.Encode(contract.SyncDue{URL: url}))
 		return func() string {
 			w.complete(run, all)
 			s := w.sync(url)
@@ -106,7 +108,7 @@ var crashes = []crash{
 		w.relays.set(url, func(x *remote) { x.events = append(x.events, e) })
 		w.missing(events.NoteMissing{EventID: e.ID, Relays: []string{url}})
 		return func() string {
-			w.complete(run, []events.Event{e})
+			w.complete(run, []nostr.Event{e})
 			return "written"
 		}
 	}},
@@ -165,7 +167,7 @@ func (w *world) crash(c crash) {
 func (w *world) outputs() map[string]int {
 	w.Helper()
 	counts := map[string]int{}
-	for _, s := range events.Streams() {
+	for _, s := range contract.Streams() {
 		if !s.Schedules {
 			counts[s.Name] = w.ever(s.Name)
 		}
@@ -176,8 +178,8 @@ func (w *world) outputs() map[string]int {
 // links are the relays that an author is linked to.
 func (w *world) links(pubkey string) (urls []string) {
 	w.Helper()
-	err := store[events.Link](w, events.BucketLinks).Each(context.Background(), events.LinkKey("*", pubkey),
-		func(_ string, l events.Link) error { urls = append(urls, l.URL); return nil })
+	err := store[contract.Link](w, contract.BucketLinks).Each(context.Background(), contract.LinkKey("*", pubkey),
+		func(_ string, l contract.Link) error { urls = append(urls, l.URL); return nil })
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -196,7 +198,7 @@ func (w *world) scheduled(subject string) bool {
 	if err != nil {
 		w.Fatal(err)
 	}
-	_, err = s.GetLastMsgForSubject(context.Background(), events.PrefixSchedule+subject)
+	_, err = s.GetLastMsgForSubject(context.Background(), contract.PrefixSchedule+subject)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		w.Fatal(err)
 	}
@@ -204,14 +206,14 @@ func (w *world) scheduled(subject string) bool {
 }
 
 // host makes a host name of any text.
-func host(text string) string { return events.RelayKey(text) + ".example.com" }
+func host(text string) string { return nostr.RelayKey(text) + ".example.com" }
 
 // unschedule ends all schedules of a stream.
 func (w *world) unschedule(stream string) {
 	w.Helper()
 	s, err := w.js.Stream(w.Context(), stream)
 	if err == nil {
-		err = s.Purge(w.Context(), jetstream.WithPurgeSubject(events.PrefixSchedule+">"))
+		err = s.Purge(w.Context(), jetstream.WithPurgeSubject(contract.PrefixSchedule+">"))
 	}
 	if err != nil {
 		w.Fatal(err)

@@ -25,11 +25,13 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/relaymesh/relaymesh/internal/config"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
 	"github.com/relaymesh/relaymesh/internal/edge/scionic"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // hornets is a relay that says in its NIP-11 document where it is on libp2p,
@@ -117,15 +119,15 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 	w := &world{T: t, js: natstest.Provision(t, server), log: slog.New(slog.DiscardHandler)}
 	alice := user(t, "alice").PublicKey()
 	url, gone := hornets(t, dag)
-	put(w, events.BucketAuthors, alice, events.Author{Lists: map[string]events.List{
-		events.ViaNIP65: {Write: []string{"ws://127.0.0.1:1", url}},
+	put(w, contract.BucketAuthors, alice, contract.Author{Lists: map[string]contract.List{
+		contract.ViaNIP65: {Write: []string{"ws://127.0.0.1:1", url}},
 	}})
 	dir := t.TempDir()
 	c := config.Config{Relay: "ws://127.0.0.1:1", AllowPrivate: true, Drain: time.Second, DAGDir: dir}
 	workers := natstest.Connect(t, server)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- run.Run(ctx, c, workers, w.log, []string{events.StageFetcher}, func() {}) }()
+	go func() { ended <- run.Run(ctx, c, workers, w.log, []string{contract.StageFetcher}, func() {}) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -137,8 +139,8 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 		// A message is passed over while nobody listens, and what is none is
 		// no harm.
 		w.send(events.SubjectDAGWanted, []byte("no JSON"))
-		w.send(events.SubjectDAGWanted, events.Encode(events.DAGWanted{Root: strings.Repeat("/", 59), PubKey: alice}))
-		w.send(events.SubjectDAGWanted, events.Encode(events.DAGWanted{Root: dag.Root, PubKey: alice}))
+		w.send(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: strings.Repeat("/", 59), PubKey: alice}))
+		w.send(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: dag.Root, PubKey: alice}))
 		if text, err = os.ReadFile(path); err == nil {
 			break
 		}

@@ -9,8 +9,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // signedRecords hands n users' signed lists to ingest and returns their DHT
@@ -156,7 +158,7 @@ func TestAWeakRecordComesBackSoonAtMostThreeTimesAndThenOncePerInterval(t *testi
 		}
 		w.dht.set(func(n *network) { delete(n.holders, target) })
 		time.Sleep(time.Hour)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Failures != 0 || len(r.Nodes) != 12*26 {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Failures != 0 || len(r.Nodes) != 12*26 {
 			w.Errorf("a record that stands again counts %d failures and %d bytes of nodes", r.Failures, len(r.Nodes))
 		}
 		w.noLetters()
@@ -176,7 +178,7 @@ func TestAHigherSeqOnTheNetworkIsAdoptedAndNeverPutLowerAgain(t *testing.T) {
 		w.dht.set(func(n *network) { n.items[target] = newer.Item }) // from another device
 		found := time.Now()
 		time.Sleep(2 * time.Hour)
-		r := get[events.Record](w, events.BucketRecords, events.RecordKey(target))
+		r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target))
 		if r.Seq != 9 || string(r.Value) != string(newer.Item.Value) || !r.Superseded || r.PubKey != alice.PublicKey() {
 			w.Errorf("the record is %+v", r)
 		}
@@ -220,7 +222,7 @@ func TestAPutThatFailsIsTriedAgainAfterGrowingWaits(t *testing.T) {
 		}
 		w.dht.set(func(n *network) { n.down = false })
 		time.Sleep(90 * time.Minute)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.VerifiedAt == 0 {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.VerifiedAt == 0 {
 			w.Errorf("the record was never put: %+v", r)
 		}
 		w.noLetters()
@@ -231,9 +233,9 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 	inWorld(t, func(w *world) {
 		announced := tally{}
 		w.watch(func(m *nats.Msg) {
-			d, _ := events.Decode[events.RelayDiscovered](m.Data)
+			d, _ := nostr.Decode[events.RelayDiscovered](m.Data)
 			announced.add(d.URL + " via " + d.Via)
-		}, events.RelayDiscoveredSubject("*"))
+		}, contract.RelayDiscoveredSubject("*"))
 		alice := user(w.T, "alice")
 		late, dead, bad := relayURL(3), relayURL(4), "http://web.example.com"
 		l := list(w.T, alice, 100, relayURL(1), relayURL(2), late, dead, bad, "wss://192.168.1.1")
@@ -243,7 +245,7 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 		w.ingest(nil)
 		w.dhtworker(nil)
 		asked := time.Now()
-		w.sendEvent(note(w.T, alice, "hello", events.Tag{"dht_key", hexOf(l.Item.Key[:])}))
+		w.sendEvent(note(w.T, alice, "hello", nostr.Tag{"dht_key", hexOf(l.Item.Key[:])}))
 		time.Sleep(5 * time.Second)
 		for i := 1; i <= 4; i++ {
 			want := 0
@@ -254,10 +256,10 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 				w.Errorf("relay %d was announced %d times, want %d", i, n, want)
 			}
 		}
-		if r := get[events.Relay](w, events.BucketRelays, events.RelayKey(dead)); r.Error == "" || r.ProbedAt != 0 {
+		if r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(dead)); r.Error == "" || r.ProbedAt != 0 {
 			w.Errorf("the failure is not remembered: %+v", r)
 		}
-		if a := get[events.Author](w, events.BucketAuthors, alice.PublicKey()); a.NextResolve != 0 {
+		if a := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()); a.NextResolve != 0 {
 			w.Errorf("the look-up counts as done before all were probed: %+v", a)
 		}
 		w.relays.set(late, func(x *remote) { x.silent = false })
@@ -265,7 +267,7 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 		if n := announced.count(late + " via dht"); n == 0 {
 			w.Errorf("the relay that answered late was not announced")
 		}
-		if n := w.ever(events.StreamRelay); n != 3 {
+		if n := w.ever(contract.StreamRelay); n != 3 {
 			w.Errorf("%d wake-ups for three relays that answered", n)
 		}
 		if n := w.relays.seen(dead).probes; n != 3 {
@@ -274,20 +276,20 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 		if n := w.relays.seen(relayURL(1)).probes; n != 1 {
 			w.Errorf("a relay that answered was probed %d times", n)
 		}
-		if r := get[events.Relay](w, events.BucketRelays, events.RelayKey(late)); r.Error != "" || r.ProbedAt == 0 || r.Name == "" {
+		if r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(late)); r.Error != "" || r.ProbedAt == 0 || r.Name == "" {
 			w.Errorf("relay that answered late: %+v", r)
 		}
-		a := get[events.Author](w, events.BucketAuthors, alice.PublicKey())
+		a := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey())
 		if next := time.Unix(a.NextResolve, 0).Sub(asked); next < resolveEvery || next > resolveEvery+10*time.Minute {
 			w.Errorf("the next look-up is in %s", next)
 		}
-		if got := a.Lists[events.ViaDHT]; got.Version != 100 || !slices.Equal(got.Write, []string{relayURL(1), relayURL(2), late, dead}) {
+		if got := a.Lists[contract.ViaDHT]; got.Version != 100 || !slices.Equal(got.Write, []string{relayURL(1), relayURL(2), late, dead}) {
 			w.Errorf("list %+v", got)
 		}
 		for i := 1; i <= 4; i++ {
-			get[events.Link](w, events.BucketLinks, events.LinkKey(events.RelayKey(relayURL(i)), alice.PublicKey()))
+			get[contract.Link](w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(relayURL(i)), alice.PublicKey()))
 		}
-		if n := len(keys[events.Link](w, events.BucketLinks, "*."+alice.PublicKey())); n != 4 {
+		if n := len(keys[contract.Link](w, contract.BucketLinks, "*."+alice.PublicKey())); n != 4 {
 			w.Errorf("%d links, want 4", n)
 		}
 		told := outcomes[events.RecordResolved](w, events.SubjectRecordResolved)
@@ -296,7 +298,7 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 		}
 
 		// An author without a record is an answer too.
-		w.sendEvent(note(w.T, user(w.T, "bob"), "hello", events.Tag{"dht_key", strings.Repeat("22", 32)}))
+		w.sendEvent(note(w.T, user(w.T, "bob"), "hello", nostr.Tag{"dht_key", strings.Repeat("22", 32)}))
 		time.Sleep(time.Minute)
 		if told := outcomes[events.RecordResolved](w, events.SubjectRecordResolved); len(told) != 2 || told[1].Found || told[1].Why == "" {
 			w.Errorf("told %+v", told)
@@ -313,7 +315,7 @@ func TestAnAuthorWhoMovedAwayIsLookedUpAgainThoughNothingMoreIsSeenOfThem(t *tes
 		w.ingest(nil)
 		w.dhtworker(nil)
 		key := hexOf(before.Item.Key[:])
-		w.sendEvent(note(w.T, alice, "hello", events.Tag{"dht_key", key}))
+		w.sendEvent(note(w.T, alice, "hello", nostr.Tag{"dht_key", key}))
 		time.Sleep(time.Minute)
 		after := list(w.T, alice, 200, relayURL(2))
 		w.dht.set(func(n *network) { n.items[stage.TargetHex(after.Item)] = after.Item })
@@ -321,11 +323,11 @@ func TestAnAuthorWhoMovedAwayIsLookedUpAgainThoughNothingMoreIsSeenOfThem(t *tes
 		if n := w.dht.getsOf(key); n < 2 || n > 3 {
 			w.Errorf("looked up %d times in two windows", n)
 		}
-		a := get[events.Author](w, events.BucketAuthors, alice.PublicKey())
-		if got := a.Lists[events.ViaDHT]; got.Version != 200 {
+		a := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey())
+		if got := a.Lists[contract.ViaDHT]; got.Version != 200 {
 			w.Errorf("list %+v", got)
 		}
-		if links := keys[events.Link](w, events.BucketLinks, "*."+alice.PublicKey()); len(links) != 1 {
+		if links := keys[contract.Link](w, contract.BucketLinks, "*."+alice.PublicKey()); len(links) != 1 {
 			w.Errorf("links %v, want the new relay alone", links)
 		}
 		w.noLetters()
@@ -342,17 +344,17 @@ func TestADeadRelayThatManyListsNameIsProbedLessAndLess(t *testing.T) {
 			key := user(w.T, fmt.Sprint("author ", i))
 			l := list(w.T, key, 100, dead)
 			w.dht.set(func(n *network) { n.items[stage.TargetHex(l.Item)] = l.Item })
-			w.sendEvent(note(w.T, key, "hello", events.Tag{"dht_key", hexOf(l.Item.Key[:])}))
+			w.sendEvent(note(w.T, key, "hello", nostr.Tag{"dht_key", hexOf(l.Item.Key[:])}))
 			time.Sleep(time.Minute)
 		}
-		r := get[events.Relay](w, events.BucketRelays, events.RelayKey(dead))
+		r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(dead))
 		lastList := time.Now().Add(-time.Minute) // what became due since then, nobody asked for
 		if n := w.relays.seen(dead).probes; n < 4 || n > 10 || n != r.ProbeFailures || r.NextProbe <= lastList.Unix() {
 			w.Errorf("probed %d times for 20 lists, and remembered as %+v", n, r)
 		}
 		w.relays.set(dead, func(x *remote) { x.silent = false })
 		time.Sleep(resolveEvery + 10*time.Minute)
-		if r := get[events.Relay](w, events.BucketRelays, events.RelayKey(dead)); r.ProbedAt == 0 || r.ProbeFailures != 0 || r.NextProbe != 0 {
+		if r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(dead)); r.ProbedAt == 0 || r.ProbeFailures != 0 || r.NextProbe != 0 {
 			w.Errorf("when it is back: %+v", r)
 		}
 		w.noLetters()

@@ -7,15 +7,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // missing asks for a note, as ingest would.
 func (w *world) missing(n events.NoteMissing) {
 	w.Helper()
-	w.send(events.NoteMissingSubject(n.Key()), events.Encode(n))
+	w.send(contract.NoteMissingSubject(n.Key()), nostr.Encode(n))
 }
 
 // told returns the last word on a note.
@@ -37,18 +39,18 @@ func TestANoteIsLookedForWhereItIsLikeliestAndWrittenToTheLocalRelay(t *testing.
 		hint, written, onDHT := relayURL(1), relayURL(2), relayURL(3)
 		l := list(w.T, alice, 100, onDHT)
 		w.dht.set(func(n *network) { n.items[stage.TargetHex(l.Item)] = l.Item })
-		put(w, events.BucketAuthors, alice.PublicKey(), events.Author{
-			DHTKey: hexOf(l.Item.Key[:]), Lists: map[string]events.List{events.ViaNIP65: {Version: 1, Write: []string{written}}},
+		put(w, contract.BucketAuthors, alice.PublicKey(), contract.Author{
+			DHTKey: hexOf(l.Item.Key[:]), Lists: map[string]contract.List{contract.ViaNIP65: {Version: 1, Write: []string{written}}},
 		})
 		atHint, atList, atDHT := note(w.T, alice, "at the hint"), note(w.T, alice, "where they write"), note(w.T, alice, "known to the DHT")
 		w.relays.set(hint, func(x *remote) { x.events = append(x.events, atHint) })
 		w.relays.set(written, func(x *remote) { x.events = append(x.events, atList) })
 		w.relays.set(onDHT, func(x *remote) { x.events = append(x.events, atDHT) })
-		article := sign(w.T, alice, events.Event{Kind: 30023, Tags: []events.Tag{{"d", "x"}}})
+		article := sign(w.T, alice, nostr.Event{Kind: 30023, Tags: []nostr.Tag{{"d", "x"}}})
 		w.relays.set(written, func(x *remote) { x.events = append(x.events, article) })
 
 		for _, c := range []struct {
-			e    events.Event
+			e    nostr.Event
 			url  string
 			gets int // of the DHT, up to then
 		}{{atHint, hint, 0}, {atList, written, 0}, {atDHT, onDHT, 1}} {
@@ -73,7 +75,7 @@ func TestANoteIsLookedForWhereItIsLikeliestAndWrittenToTheLocalRelay(t *testing.
 			w.Errorf("by address: %+v", r)
 		}
 		// What was found is handed to ingest: it may refer to more.
-		if n := w.stored(events.StreamIntake); n != 4 {
+		if n := w.stored(contract.StreamIntake); n != 4 {
 			w.Errorf("%d events are handed to ingest, want 4", n)
 		}
 		w.noLetters()
@@ -125,16 +127,16 @@ func TestANoteIsLostOnlyAfterAllHaveAnsweredOrWereTriedOften(t *testing.T) {
 		for content, trouble := range map[string]func(*remote){
 			"while the local relay is down": func(x *remote) { x.down = true },
 			"while the disk of the local relay is full": func(x *remote) {
-				x.refuse = func(events.Event) string { return "error: store: no space left on device" }
+				x.refuse = func(nostr.Event) string { return "error: store: no space left on device" }
 			},
 		} {
 			e = note(w.T, alice, content)
 			w.relays.set(up, func(x *remote) { x.events = append(x.events, e) })
 			w.relays.set(home, trouble)
 			w.missing(events.NoteMissing{EventID: e.ID, Relays: []string{up}})
-			told := w.ever(events.StreamOutcome)
+			told := w.ever(contract.StreamOutcome)
 			time.Sleep(3 * time.Hour)
-			if n := w.ever(events.StreamOutcome); n != told {
+			if n := w.ever(contract.StreamOutcome); n != told {
 				w.Errorf("told what became of a note %s, which could not be written", content)
 			}
 			w.relays.set(home, func(x *remote) { x.down, x.refuse = false, nil })
@@ -151,11 +153,11 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fetcher(nil)
 		alice := user(w.T, "alice")
-		protected, refused := note(w.T, alice, "protected", events.Tag{"-"}), note(w.T, alice, "refused")
+		protected, refused := note(w.T, alice, "protected", nostr.Tag{"-"}), note(w.T, alice, "refused")
 		w.relays.set(relayURL(1), func(x *remote) { x.events = append(x.events, protected, refused) })
-		w.relays.set(home, func(x *remote) { x.refuse = func(events.Event) string { return "blocked: no" } })
+		w.relays.set(home, func(x *remote) { x.refuse = func(nostr.Event) string { return "blocked: no" } })
 		for _, c := range []struct {
-			e   events.Event
+			e   nostr.Event
 			why string
 		}{{protected, "NIP-70"}, {refused, "blocked: no"}} {
 			n := events.NoteMissing{EventID: c.e.ID, Relays: []string{relayURL(1)}}
@@ -170,12 +172,12 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 		}
 		// Only ingest may ask; a message that does not belong to its subject
 		// is a dead letter.
-		w.send(events.NoteMissingSubject(strings.Repeat("2", 64)), events.Encode(events.NoteMissing{EventID: strings.Repeat("3", 64)}))
+		w.send(contract.NoteMissingSubject(strings.Repeat("2", 64)), nostr.Encode(events.NoteMissing{EventID: strings.Repeat("3", 64)}))
 		time.Sleep(time.Minute)
-		w.send(events.NoteMissingSubject("x"), []byte("no JSON"))
+		w.send(contract.NoteMissingSubject("x"), []byte("no JSON"))
 		time.Sleep(time.Minute)
 		letters := w.letters()
-		if len(letters) != 2 || !hasPrefix(letters[0].Reason, "event_id: ") || letters[0].Stage != events.StageFetcher {
+		if len(letters) != 2 || !hasPrefix(letters[0].Reason, "event_id: ") || letters[0].Stage != contract.StageFetcher {
 			w.Errorf("dead letters %+v", letters)
 		}
 	})
@@ -199,7 +201,7 @@ func TestNoteFoundIsToldOnceThoughTheMessageComesTwice(t *testing.T) {
 		if q := w.relays.seen(relayURL(1)).queries; q != 2 {
 			w.Errorf("handled %d times, want twice", q)
 		}
-		if in := w.ever(events.StreamIntake); in != 1 {
+		if in := w.ever(contract.StreamIntake); in != 1 {
 			w.Errorf("handed to ingest %d times", in)
 		}
 		w.noLetters()

@@ -20,15 +20,17 @@ import (
 	"github.com/coder/websocket"
 	"github.com/fiatjaf/khatru"
 	"github.com/nats-io/nats.go"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay/khatrupeer"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // These tests run the fetcher as its binary does, in real time, among real
@@ -58,7 +60,7 @@ func startFetcher(t *testing.T) *fetcher {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run.Run(ctx, c, workers, slog.New(slog.DiscardHandler), []string{events.StageFetcher}, func() {})
+		ended <- run.Run(ctx, c, workers, slog.New(slog.DiscardHandler), []string{contract.StageFetcher}, func() {})
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -70,7 +72,7 @@ func startFetcher(t *testing.T) *fetcher {
 }
 
 // ask calls the service, as soon as it is there.
-func (f *fetcher) ask(e events.Event, deadline time.Duration, hints ...string) events.MissingNoteResponse {
+func (f *fetcher) ask(e nostr.Event, deadline time.Duration, hints ...string) events.MissingNoteResponse {
 	f.Helper()
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
 	defer cancel()
@@ -88,7 +90,7 @@ func (f *fetcher) ask(e events.Event, deadline time.Duration, hints ...string) e
 }
 
 // atHome returns the event at the local relay, which is waited for.
-func (f *fetcher) atHome(id string) events.Event {
+func (f *fetcher) atHome(id string) nostr.Event {
 	f.Helper()
 	c, err := relay.Dial(f.Context(), f.home, relay.Options{AllowPrivate: true})
 	if err != nil {
@@ -97,7 +99,7 @@ func (f *fetcher) atHome(id string) events.Event {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
 	defer cancel()
-	for u, err := range c.Subscribe(ctx, events.Filter{IDs: []string{id}}) {
+	for u, err := range c.Subscribe(ctx, nostr.Filter{IDs: []string{id}}) {
 		if err != nil {
 			f.Fatalf("%s does not come to the local relay: %v", id, err)
 		}
@@ -105,7 +107,7 @@ func (f *fetcher) atHome(id string) events.Event {
 			return u.Event
 		}
 	}
-	return events.Event{}
+	return nostr.Event{}
 }
 
 // scripted is a relay that answers each REQ as it likes; sub is its id, quoted.
@@ -123,7 +125,7 @@ func scripted(t *testing.T, answer func(send func(message string), sub string, i
 			if err != nil || json.Unmarshal(data, &req) != nil {
 				return
 			}
-			var filter events.Filter
+			var filter nostr.Filter
 			if string(req[0]) == `"REQ"` && json.Unmarshal(req[2], &filter) == nil {
 				answer(func(message string) { _ = ws.Write(r.Context(), websocket.MessageText, []byte(message)) }, string(req[1]), filter.IDs)
 			}
@@ -139,10 +141,10 @@ func serveRelay(t *testing.T, h http.Handler) string {
 }
 
 // gives answers every REQ with these events, whatever it asks for.
-func gives(t *testing.T, list ...events.Event) string {
+func gives(t *testing.T, list ...nostr.Event) string {
 	return scripted(t, func(send func(string), sub string, _ []string) {
 		for _, e := range list {
-			send(`["EVENT",` + sub + `,` + string(events.Encode(e)) + `]`)
+			send(`["EVENT",` + sub + `,` + string(nostr.Encode(e)) + `]`)
 		}
 		send(`["EOSE",` + sub + `]`)
 	})
@@ -164,7 +166,7 @@ func TestTheFetcherAmongRelaysThatHangRefuseAndForge(t *testing.T) {
 	}
 	closed.Close()
 	over := make(chan struct{})
-	good, err := khatrupeer.Start(t.Context(), slog.New(slog.DiscardHandler))
+	good, err := khatrutest.Start(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,17 +207,17 @@ func TestTheFetcherAmongRelaysThatHangRefuseAndForge(t *testing.T) {
 func TestTheFetcherAuthenticates(t *testing.T) {
 	f := startFetcher(t)
 	e := note(t, user(t, "alice"), "for members")
-	var theirs nostr.Event
-	if err := json.Unmarshal(events.Encode(e), &theirs); err != nil {
+	var theirs gonostr.Event
+	if err := json.Unmarshal(nostr.Encode(e), &theirs); err != nil {
 		t.Fatal(err)
 	}
 	rl := khatru.NewRelay()
 	rl.Log = log.New(io.Discard, "", 0)
-	rl.RejectFilter = append(rl.RejectFilter, func(ctx context.Context, _ nostr.Filter) (bool, string) {
+	rl.RejectFilter = append(rl.RejectFilter, func(ctx context.Context, _ gonostr.Filter) (bool, string) {
 		return khatru.GetAuthed(ctx) != user(t, "relaymesh").PublicKey(), "auth-required: members only"
 	})
-	rl.QueryEvents = append(rl.QueryEvents, func(context.Context, nostr.Filter) (chan *nostr.Event, error) {
-		out := make(chan *nostr.Event, 1)
+	rl.QueryEvents = append(rl.QueryEvents, func(context.Context, gonostr.Filter) (chan *gonostr.Event, error) {
+		out := make(chan *gonostr.Event, 1)
 		out <- &theirs
 		close(out)
 		return out, nil
@@ -231,7 +233,7 @@ func TestTheFetcherWritesWhatComesAfterTheDeadline(t *testing.T) {
 	answer := make(chan struct{})
 	slow := scripted(t, func(send func(string), sub string, _ []string) {
 		<-answer
-		send(`["EVENT",` + sub + `,` + string(events.Encode(e)) + `]`)
+		send(`["EVENT",` + sub + `,` + string(nostr.Encode(e)) + `]`)
 		send(`["EOSE",` + sub + `]`)
 	})
 	r := f.ask(e, 200*time.Millisecond, slow)
@@ -253,7 +255,7 @@ func TestTwoCallersMakeOneREQ(t *testing.T) {
 			asked <- struct{}{}
 		}
 		<-answer
-		send(`["EVENT",` + sub + `,` + string(events.Encode(e)) + `]`)
+		send(`["EVENT",` + sub + `,` + string(nostr.Encode(e)) + `]`)
 	})
 	second := scripted(t, func(send func(string), sub string, _ []string) {
 		joined <- struct{}{}

@@ -17,10 +17,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // What each released version has left behind in JetStream lies in
@@ -57,12 +58,12 @@ type goldenMessage struct {
 // goldenWorld is what was around the pipeline when it was stopped, and what
 // must become of it.
 type goldenWorld struct {
-	Written int64                     `json:"written"` // Unix seconds
-	Relays  map[string][]events.Event `json:"relays"`
-	AtHome  []string                  `json:"at_home"` // ids that the local relay must have in the end
-	Refused []string                  `json:"refused"` // ids that it must not have
-	Records []string                  `json:"records"` // targets that must be on the DHT
-	Letters int                       `json:"letters"` // dead letters that there must be; one that is retried dies again
+	Written int64                    `json:"written"` // Unix seconds
+	Relays  map[string][]nostr.Event `json:"relays"`
+	AtHome  []string                 `json:"at_home"` // ids that the local relay must have in the end
+	Refused []string                 `json:"refused"` // ids that it must not have
+	Records []string                 `json:"records"` // targets that must be on the DHT
+	Letters int                      `json:"letters"` // dead letters that there must be; one that is retried dies again
 }
 
 // migrations are, of versions whose streams and buckets were others, some of
@@ -187,10 +188,10 @@ func upgrade(t *testing.T, dir string, outside goldenWorld) {
 			}
 		}
 	}
-	for _, c := range events.Consumers() {
+	for _, c := range contract.Consumers() {
 		if info, err := w.js.Consumer(t.Context(), c.Stream, c.Name); err != nil {
 			t.Error(err)
-		} else if n := info.CachedInfo().NumPending; n > 0 && c.Stream != events.StreamRecordDue && c.Stream != events.StreamSyncDue {
+		} else if n := info.CachedInfo().NumPending; n > 0 && c.Stream != contract.StreamRecordDue && c.Stream != contract.StreamSyncDue {
 			t.Errorf("%d messages of %s wait for %s", n, c.Stream, c.Name)
 		}
 	}
@@ -256,35 +257,35 @@ func (w *world) load(dir string) map[string]int {
 
 // knowledge is what lies in the buckets that must not go back.
 type knowledge struct {
-	records map[string]events.Record // by target
-	authors map[string]events.Author
+	records map[string]contract.Record // by target
+	authors map[string]contract.Author
 	letters int
 }
 
 // decodeAll reads every value as what it is.
 func (w *world) decodeAll() knowledge {
 	w.Helper()
-	k := knowledge{map[string]events.Record{}, map[string]events.Author{}, len(w.letters())}
-	each(w, events.BucketAuthors, func(key string, v events.Author) { k.authors[key] = v })
-	each(w, events.BucketRecords, func(key string, v events.Record) {
+	k := knowledge{map[string]contract.Record{}, map[string]contract.Author{}, len(w.letters())}
+	each(w, contract.BucketAuthors, func(key string, v contract.Author) { k.authors[key] = v })
+	each(w, contract.BucketRecords, func(key string, v contract.Record) {
 		target := key[strings.IndexByte(key, '.')+1:]
 		if item, err := stage.Item(v); err != nil || item.Verify() != nil || stage.TargetHex(item) != target {
 			w.Errorf("record %s does not verify: %+v, %v", target, v, err)
 		}
 		k.records[target] = v
 	})
-	each(w, events.BucketRelays, func(key string, v events.Relay) { w.keyed(events.BucketRelays, key, v.URL) })
-	each(w, events.BucketSyncs, func(key string, v events.Sync) { w.keyed(events.BucketSyncs, key, v.URL) })
-	each(w, events.BucketCursors, func(key string, v events.Cursor) { w.keyed(events.BucketCursors, key, v.URL) })
-	each(w, events.BucketLinks, func(key string, v events.Link) {
-		w.keyed(events.BucketLinks, strings.TrimPrefix(key[:strings.LastIndexByte(key, '.')], "reads."), v.URL)
+	each(w, contract.BucketRelays, func(key string, v contract.Relay) { w.keyed(contract.BucketRelays, key, v.URL) })
+	each(w, contract.BucketSyncs, func(key string, v contract.Sync) { w.keyed(contract.BucketSyncs, key, v.URL) })
+	each(w, contract.BucketCursors, func(key string, v contract.Cursor) { w.keyed(contract.BucketCursors, key, v.URL) })
+	each(w, contract.BucketLinks, func(key string, v contract.Link) {
+		w.keyed(contract.BucketLinks, strings.TrimPrefix(key[:strings.LastIndexByte(key, '.')], "reads."), v.URL)
 	})
-	each(w, events.BucketRefused, func(key string, v events.Refused) {
+	each(w, contract.BucketRefused, func(key string, v contract.Refused) {
 		if v.Why == "" || v.At == 0 {
 			w.Errorf("refused %s: %+v", key, v)
 		}
 	})
-	each(w, events.BucketLost, func(key string, v events.Lost) {
+	each(w, contract.BucketLost, func(key string, v contract.Lost) {
 		if v.Why == "" || v.Until == 0 {
 			w.Errorf("lost %s: %+v", key, v)
 		}
@@ -295,7 +296,7 @@ func (w *world) decodeAll() knowledge {
 // keyed checks that a value of a relay lies under the relay's key.
 func (w *world) keyed(bucket, key, url string) {
 	w.Helper()
-	if key != events.RelayKey(url) {
+	if key != nostr.RelayKey(url) {
 		w.Errorf("bucket %s: %s is the key of %q", bucket, key, url)
 	}
 }

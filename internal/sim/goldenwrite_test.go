@@ -14,10 +14,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // make golden sets RELAYMESH_GOLDEN to the version to come.
@@ -37,7 +39,7 @@ func TestWriteGolden(t *testing.T) {
 }
 
 // refuseGolden is the policy of the local relay in the golden world.
-func refuseGolden(e events.Event) string {
+func refuseGolden(e nostr.Event) string {
 	if strings.HasPrefix(e.Content, "refused") {
 		return "blocked: not here"
 	}
@@ -53,14 +55,14 @@ func (w *world) live() goldenWorld {
 	one, two, dead := relayURL(1), relayURL(2), relayURL(3)
 	w.relays.set(dead, func(x *remote) { x.down = true })
 	w.relays.set(home, func(x *remote) { x.refuse = refuseGolden })
-	write := func(url string, list ...events.Event) {
+	write := func(url string, list ...nostr.Event) {
 		w.relays.set(url, func(x *remote) { x.events = append(x.events, list...) })
 	}
-	refer := func(content string, to events.Event, hint string) events.Event {
-		return note(t, alice, content, events.Tag{"e", to.ID, hint})
+	refer := func(content string, to nostr.Event, hint string) nostr.Event {
+		return note(t, alice, content, nostr.Tag{"e", to.ID, hint})
 	}
 	var outside goldenWorld
-	atHome := func(list ...events.Event) {
+	atHome := func(list ...nostr.Event) {
 		for _, e := range list {
 			outside.AtHome = append(outside.AtHome, e.ID)
 		}
@@ -71,14 +73,14 @@ func (w *world) live() goldenWorld {
 	workers := []*worker{w.ingest(nil), w.dhtworker(nil), w.syncworker(nil), w.fetcher(nil)}
 	parent, refused := note(t, bob, "parent"), note(t, alice, "refused here")
 	reply := refer("reply", parent, two)
-	protected := note(t, alice, "protected", events.Tag{"-"})
+	protected := note(t, alice, "protected", nostr.Tag{"-"})
 	write(one, reply, refused, protected)
 	write(two, parent)
 	atHome(reply, parent)
 	outside.Refused = append(outside.Refused, refused.ID, protected.ID)
 	w.sendEvent(nip65(t, alice, time.Now().Unix(), one), nip65(t, bob, time.Now().Unix(), dead), reply)
-	w.sendEvent(refer("refers to what nobody has", events.Event{ID: strings.Repeat("0", 64)}, two))
-	w.sendEvent(note(t, alice, "names a DAG", events.Tag{"scionic_root", dagRoot}))
+	w.sendEvent(refer("refers to what nobody has", nostr.Event{ID: strings.Repeat("0", 64)}, two))
+	w.sendEvent(note(t, alice, "names a DAG", nostr.Tag{"scionic_root", dagRoot}))
 	w.send(events.SubjectRelayListSigned, signedList(t, alice, 1, []string{one, two}, nil))
 	newer := list(t, carol, 5, two)
 	w.dht.set(func(n *network) {
@@ -109,7 +111,7 @@ func (w *world) live() goldenWorld {
 	w.missing(events.NoteMissing{EventID: later.ID, Relays: []string{two}})
 	time.Sleep(10 * time.Minute)
 	for _, waits := range []bool{false, true} { // until the retry has just been put off again
-		for (len(w.schedules(events.StreamRetry)) > 0) != waits {
+		for (len(w.schedules(contract.StreamRetry)) > 0) != waits {
 			time.Sleep(time.Second)
 		}
 	}
@@ -125,7 +127,7 @@ func (w *world) live() goldenWorld {
 	atHome(wanted, daves)
 	w.sendEvent(nip65(t, dave, time.Now().Unix(), one), refer("refers to what is wanted", wanted, two))
 	w.send(events.SubjectRelayListSigned, signedList(t, dave, 1, []string{one}, nil))
-	w.send(events.SubjectAuthorSeen, events.Encode(events.AuthorSeen{PubKey: carol.PublicKey(), DHTKey: hexOf(newer.Item.Key[:])}))
+	w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: carol.PublicKey(), DHTKey: hexOf(newer.Item.Key[:])}))
 	time.Sleep(time.Minute)
 	first.end(t)
 
@@ -135,14 +137,14 @@ func (w *world) live() goldenWorld {
 	atHome(erins, asked)
 	w.sendEvent(nip65(t, erin, time.Now().Unix(), two))
 	w.send(events.SubjectRelayListSigned, signedList(t, erin, 1, []string{two}, nil))
-	w.send(events.SubjectAuthorSeen, events.Encode(events.AuthorSeen{PubKey: erin.PublicKey(), Relays: []string{two}}))
-	w.send(events.SubjectRelayDiscovered, events.Encode(events.RelayDiscovered{URL: two, Authors: []string{erin.PublicKey()}, Via: events.ViaManual}))
-	w.send(events.SubjectNoteMissing, events.Encode(events.NoteMissing{EventID: asked.ID, Relays: []string{two}}))
-	outside.Letters = w.stored(events.StreamDLQ)
+	w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: erin.PublicKey(), Relays: []string{two}}))
+	w.send(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: two, Authors: []string{erin.PublicKey()}, Via: contract.ViaManual}))
+	w.send(events.SubjectNoteMissing, nostr.Encode(events.NoteMissing{EventID: asked.ID, Relays: []string{two}}))
+	outside.Letters = w.stored(contract.StreamDLQ)
 	w.retryOne()
 	w.rarities(two)
 
-	for _, key := range keys[events.Record](w, events.BucketRecords, ">") {
+	for _, key := range keys[contract.Record](w, contract.BucketRecords, ">") {
 		outside.Records = append(outside.Records, key[strings.IndexByte(key, '.')+1:])
 	}
 	for _, l := range []string{"dave", "erin"} {
@@ -151,7 +153,7 @@ func (w *world) live() goldenWorld {
 	slices.Sort(outside.Records)
 	outside.Records = slices.Compact(outside.Records)
 	outside.Written = time.Now().Unix()
-	outside.Relays = map[string][]events.Event{}
+	outside.Relays = map[string][]nostr.Event{}
 	for _, url := range []string{home, one, two} {
 		outside.Relays[url] = w.relays.seen(url).events
 	}
@@ -169,34 +171,34 @@ func (w *world) rarities(url string) {
 	if err := item.Sign(key); err != nil {
 		w.Fatal(err)
 	}
-	record := events.Record{
+	record := contract.Record{
 		PubKey: pubkey, Event: strings.Repeat("e", 64), Nodes: bytes.Repeat([]byte{1}, 26), Held: 1,
 		Trust: -1, VerifiedAt: now - 7200, NextDue: now, Failures: 2,
 	}
 	stage.SetItem(&record, item)
-	put(w, events.BucketRecords, events.RecordKey(stage.TargetHex(item)), record)
-	put(w, events.BucketAuthors, pubkey, events.Author{
+	put(w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(item)), record)
+	put(w, contract.BucketAuthors, pubkey, contract.Author{
 		DHTKey: record.DHTKey, DHTKeyBy: pubkey, DHTKeyAt: now, FirstSeen: now, LastSeen: now, NextResolve: now + 3600,
-		Lists:   map[string]events.List{events.ViaDHT: {Version: 7}},
+		Lists:   map[string]contract.List{contract.ViaDHT: {Version: 7}},
 		Records: map[string]int64{stage.TargetHex(item): now},
 	})
 	other := relayURL(4)
-	put(w, events.BucketRelays, events.RelayKey(other), events.Relay{
-		URL: other, Via: events.ViaDirectory, FirstSeen: now, Software: "hornets", Error: "no connection", ProbeFailures: 1, NextProbe: now + 60,
-		Hornets:  &events.Hornets{PubKey: pubkey, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}},
+	put(w, contract.BucketRelays, nostr.RelayKey(other), contract.Relay{
+		URL: other, Via: contract.ViaDirectory, FirstSeen: now, Software: "hornets", Error: "no connection", ProbeFailures: 1, NextProbe: now + 60,
+		Hornets:  &contract.Hornets{PubKey: pubkey, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}},
 		Failures: 3, Fault: "closed", RetryAt: now + 600, LatencyMS: 20,
 	})
-	put(w, events.BucketCursors, events.RelayKey(home), events.Cursor{URL: home, Since: now})
-	s := get[events.Sync](w, events.BucketSyncs, events.RelayKey(url))
-	s.Live, s.Turn = now, &events.SyncTurn{Begun: now, Done: []string{strings.Repeat("a", 16)}}
-	put(w, events.BucketSyncs, events.RelayKey(url), s)
+	put(w, contract.BucketCursors, nostr.RelayKey(home), contract.Cursor{URL: home, Since: now})
+	s := get[contract.Sync](w, contract.BucketSyncs, nostr.RelayKey(url))
+	s.Live, s.Turn = now, &contract.SyncTurn{Begun: now, Done: []string{strings.Repeat("a", 16)}}
+	put(w, contract.BucketSyncs, nostr.RelayKey(url), s)
 
-	w.send(events.SubjectRecordPublished, events.Encode(events.RecordPublished{PubKey: pubkey, DHTKey: record.DHTKey, Target: stage.TargetHex(item), Seq: 7, Holders: 8}))
-	w.send(events.SubjectRecordResolved, events.Encode(events.RecordResolved{PubKey: pubkey, Why: "not found"}))
-	w.send(events.SubjectSyncFinished, events.Encode(events.SyncFinished{URL: url, OK: true, Authors: 1}))
-	w.send(events.SubjectNoteFound, events.Encode(events.MissingNoteResponse{Found: true, RelayURL: url, Timestamp: now, EventID: record.Event}))
-	w.send(events.SubjectNoteLost, events.Encode(events.MissingNoteResponse{Timestamp: now, EventID: record.Event, Why: "none of 1 relays has it"}))
-	w.send(events.SubjectDAGWanted, events.Encode(events.DAGWanted{Root: dagRoot, PubKey: pubkey, Event: record.Event}))
+	w.send(events.SubjectRecordPublished, nostr.Encode(events.RecordPublished{PubKey: pubkey, DHTKey: record.DHTKey, Target: stage.TargetHex(item), Seq: 7, Holders: 8}))
+	w.send(events.SubjectRecordResolved, nostr.Encode(events.RecordResolved{PubKey: pubkey, Why: "not found"}))
+	w.send(events.SubjectSyncFinished, nostr.Encode(events.SyncFinished{URL: url, OK: true, Authors: 1}))
+	w.send(events.SubjectNoteFound, nostr.Encode(events.MissingNoteResponse{Found: true, RelayURL: url, Timestamp: now, EventID: record.Event}))
+	w.send(events.SubjectNoteLost, nostr.Encode(events.MissingNoteResponse{Timestamp: now, EventID: record.Event, Why: "none of 1 relays has it"}))
+	w.send(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: dagRoot, PubKey: pubkey, Event: record.Event}))
 }
 
 // retryOne hands one of the dead letters back, which nobody takes yet.
@@ -237,7 +239,7 @@ func (w *world) dump(dir string, outside goldenWorld) {
 	slices.Sort(names)
 	kept := map[string]bool{"00": true} // slices of the keyspace; the others are alike
 	for _, target := range outside.Records {
-		kept[events.Slice(target)] = true
+		kept[contract.Slice(target)] = true
 	}
 	for _, name := range names {
 		s, err := w.js.Stream(ctx, name)
@@ -329,9 +331,9 @@ func (w *world) hasAll(messages []byte) {
 		}
 	}
 	for bucket, v := range map[string]any{
-		events.BucketAuthors: events.Author{}, events.BucketRecords: events.Record{}, events.BucketRelays: events.Relay{},
-		events.BucketLinks: events.Link{}, events.BucketSyncs: events.Sync{}, events.BucketRefused: events.Refused{},
-		events.BucketCursors: events.Cursor{}, events.BucketLost: events.Lost{},
+		contract.BucketAuthors: contract.Author{}, contract.BucketRecords: contract.Record{}, contract.BucketRelays: contract.Relay{},
+		contract.BucketLinks: contract.Link{}, contract.BucketSyncs: contract.Sync{}, contract.BucketRefused: contract.Refused{},
+		contract.BucketCursors: contract.Cursor{}, contract.BucketLost: contract.Lost{},
 	} {
 		for i := range reflect.TypeOf(v).NumField() {
 			name, _, _ := strings.Cut(reflect.TypeOf(v).Field(i).Tag.Get("json"), ",")
@@ -340,10 +342,10 @@ func (w *world) hasAll(messages []byte) {
 			}
 		}
 	}
-	for _, s := range events.Streams() {
+	for _, s := range contract.Streams() {
 		for _, pattern := range s.Subjects {
 			is := func(subject string) bool { return matches(pattern, subject) }
-			if s.Name != events.StreamAdvisories && !slices.ContainsFunc(subjects, is) { // advisories are the server's own
+			if s.Name != contract.StreamAdvisories && !slices.ContainsFunc(subjects, is) { // advisories are the server's own
 				w.Errorf("stream %s: no message on %s", s.Name, pattern)
 			}
 		}

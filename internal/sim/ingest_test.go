@@ -14,12 +14,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // badMessage is a message that ingest must refuse, and how its reason begins.
@@ -36,17 +38,17 @@ func dhtKey(key *schnorr.SecretKey) ed25519.PrivateKey {
 }
 
 // kind11011 carries a value that the user signed, whatever it is.
-func kind11011(t *testing.T, key *schnorr.SecretKey, seq int64, value []byte, change func(e *events.Event)) []byte {
+func kind11011(t *testing.T, key *schnorr.SecretKey, seq int64, value []byte, change func(e *nostr.Event)) []byte {
 	t.Helper()
 	item := bep44.Item{Seq: seq, Value: value}
 	sig := ed25519.Sign(dhtKey(key), item.SignedBuffer())
-	e := events.Event{Kind: 11011, CreatedAt: time.Now().Unix(), Content: hexOf(item.SignedBuffer()), Tags: []events.Tag{
+	e := nostr.Event{Kind: 11011, CreatedAt: time.Now().Unix(), Content: hexOf(item.SignedBuffer()), Tags: []nostr.Tag{
 		{"dht_pubkey", hexOf(dhtKey(key).Public().(ed25519.PublicKey))}, {"dht_sig", hexOf(sig)},
 	}}
 	if change != nil {
 		change(&e)
 	}
-	return events.Encode(sign(t, key, e))
+	return nostr.Encode(sign(t, key, e))
 }
 
 // signedList is a bare relaylist.signed that the user signed, whatever is in it.
@@ -68,7 +70,7 @@ func signedList(t *testing.T, key *schnorr.SecretKey, seq int64, urls []string, 
 	if change != nil {
 		change(&p)
 	}
-	return events.Encode(p)
+	return nostr.Encode(p)
 }
 
 // badEvents are the raw events of the issue's "Bad input".
@@ -79,57 +81,57 @@ func badEvents(t *testing.T, key *schnorr.SecretKey) (list []badMessage) {
 		list = append(list, badMessage{events.SubjectEventReceived, data, reason})
 	}
 	// signed signs whatever is wrong with the event.
-	signed := func(e events.Event) []byte {
+	signed := func(e nostr.Event) []byte {
 		if e.CreatedAt == 0 {
 			e.CreatedAt = now
 		}
 		_ = key.SignEvent(&e) // it signs, then says what is wrong
-		return events.Encode(e)
+		return nostr.Encode(e)
 	}
 	good := note(t, key, "good")
-	change := func(f func(e *events.Event)) []byte {
+	change := func(f func(e *nostr.Event)) []byte {
 		e := good
 		f(&e)
-		return events.Encode(e)
+		return nostr.Encode(e)
 	}
 	other := note(t, key, "other")
 	add("event: ", []byte("no JSON"))
 	add("event: ", []byte(`["EVENT"]`))
 	add("id: ", []byte(`{}`))
 	add("id: ", []byte(`null`))
-	add("id: ", change(func(e *events.Event) { e.ID = other.ID }))
-	add("id: ", change(func(e *events.Event) { e.Content = "changed" }))
-	add("id: ", change(func(e *events.Event) { e.ID = strings.ToUpper(e.ID) }))
-	add("sig: ", change(func(e *events.Event) { e.Sig = other.Sig }))
-	add("sig: ", change(func(e *events.Event) { e.Sig = e.Sig[2:] }))
-	add("sig: ", change(func(e *events.Event) { e.Sig = strings.Repeat("f", 128) }))
-	add("pubkey: ", change(func(e *events.Event) { e.PubKey = "" }))
-	add("tags[1]: ", signed(events.Event{Kind: 1, Tags: []events.Tag{{"t", "x"}, {}}}))
-	add("kind: ", signed(events.Event{Kind: 65536}))
-	add("created_at: ", signed(events.Event{Kind: 1, CreatedAt: now + 365*24*3600}))
-	add("created_at: ", signed(events.Event{Kind: 1, CreatedAt: -1}))
-	add("event: ", signed(events.Event{Kind: 1, Content: strings.Repeat("a", events.MaxEventBytes)}))
+	add("id: ", change(func(e *nostr.Event) { e.ID = other.ID }))
+	add("id: ", change(func(e *nostr.Event) { e.Content = "changed" }))
+	add("id: ", change(func(e *nostr.Event) { e.ID = strings.ToUpper(e.ID) }))
+	add("sig: ", change(func(e *nostr.Event) { e.Sig = other.Sig }))
+	add("sig: ", change(func(e *nostr.Event) { e.Sig = e.Sig[2:] }))
+	add("sig: ", change(func(e *nostr.Event) { e.Sig = strings.Repeat("f", 128) }))
+	add("pubkey: ", change(func(e *nostr.Event) { e.PubKey = "" }))
+	add("tags[1]: ", signed(nostr.Event{Kind: 1, Tags: []nostr.Tag{{"t", "x"}, {}}}))
+	add("kind: ", signed(nostr.Event{Kind: 65536}))
+	add("created_at: ", signed(nostr.Event{Kind: 1, CreatedAt: now + 365*24*3600}))
+	add("created_at: ", signed(nostr.Event{Kind: 1, CreatedAt: -1}))
+	add("event: ", signed(nostr.Event{Kind: 1, Content: strings.Repeat("a", nostr.MaxEventBytes)}))
 
-	urls := make([]events.Tag, 500)
+	urls := make([]nostr.Tag, 500)
 	for i := range urls {
-		urls[i] = events.Tag{"r", relayURL(i)}
+		urls[i] = nostr.Tag{"r", relayURL(i)}
 	}
-	add("tags: ", signed(events.Event{Kind: 10002, Tags: urls}))
+	add("tags: ", signed(nostr.Event{Kind: 10002, Tags: urls}))
 	for _, url := range badURLs {
-		add("tags[0]: ", signed(events.Event{Kind: 10002, Tags: []events.Tag{{"r", url}}}))
+		add("tags[0]: ", signed(nostr.Event{Kind: 10002, Tags: []nostr.Tag{{"r", url}}}))
 	}
-	add("dht: ", signed(events.Event{Kind: 30078, Tags: []events.Tag{{"d", "x"}, {"r", relayURL(1)}, {"dht", "abc"}}}))
+	add("dht: ", signed(nostr.Event{Kind: 30078, Tags: []nostr.Tag{{"d", "x"}, {"r", relayURL(1)}, {"dht", "abc"}}}))
 
 	value := func(s string) []byte { return bep44.EncodeString([]byte(s)) }
 	fine := value(`["wss://a.example.com"]`)
-	tag := func(i int, v string) func(e *events.Event) {
-		return func(e *events.Event) { e.Tags[i] = events.Tag{e.Tags[i][0], v} }
+	tag := func(i int, v string) func(e *nostr.Event) {
+		return func(e *nostr.Event) { e.Tags[i] = nostr.Tag{e.Tags[i][0], v} }
 	}
 	add("dht_pubkey: ", kind11011(t, key, 1, fine, tag(0, "abcd")))
-	add("dht_pubkey: ", kind11011(t, key, 1, fine, func(e *events.Event) { e.Tags = e.Tags[1:] }))
+	add("dht_pubkey: ", kind11011(t, key, 1, fine, func(e *nostr.Event) { e.Tags = e.Tags[1:] }))
 	add("dht_sig: ", kind11011(t, key, 1, fine, tag(1, "abcd")))
 	add("dht_sig: ", kind11011(t, key, 1, fine, tag(1, strings.Repeat("0", 128))))
-	add("content: ", kind11011(t, key, 1, fine, func(e *events.Event) { e.Content = "no hex" }))
+	add("content: ", kind11011(t, key, 1, fine, func(e *nostr.Event) { e.Content = "no hex" }))
 	add("content: ", kind11011(t, key, 1, value(strings.Repeat("a", bep44.MaxValue)), nil))
 	add("content: ", kind11011(t, key, 1, value("no list"), nil))
 	add("content: ", kind11011(t, key, -1, fine, nil))
@@ -155,7 +157,7 @@ func badPayloads(t *testing.T, key *schnorr.SecretKey) (list []badMessage) {
 	add := func(subject, reason string, data any) {
 		raw, ok := data.([]byte)
 		if !ok {
-			raw = events.Encode(data)
+			raw = nostr.Encode(data)
 		}
 		list = append(list, badMessage{subject, raw, reason})
 	}
@@ -217,7 +219,7 @@ func badPayloads(t *testing.T, key *schnorr.SecretKey) (list []badMessage) {
 	badSig.Kind = 11011
 	badSig.ID = badSig.Hash()
 	add(events.SubjectRelayListSigned, "event: ", events.RelayListSigned{Event: &wrongKind})
-	add(events.SubjectRelayListSigned, "event: ", events.RelayListSigned{Event: &events.Event{ID: "abc"}})
+	add(events.SubjectRelayListSigned, "event: ", events.RelayListSigned{Event: &nostr.Event{ID: "abc"}})
 	add(events.SubjectRelayListSigned, "sig: ", events.RelayListSigned{Event: &badSig})
 	return list
 }
@@ -246,7 +248,7 @@ func TestEveryBadInputIsADeadLetterThatNamesTheFieldAndNothingStops(t *testing.T
 		for _, l := range w.letters() {
 			key := l.Subject + string(l.Data)
 			reasons[key] = append(reasons[key], l.Reason)
-			if l.Stage != events.StageIngest || l.Attempts != 1 {
+			if l.Stage != contract.StageIngest || l.Attempts != 1 {
 				w.Errorf("dead letter of stage %s after %d attempts: %s", l.Stage, l.Attempts, l.Reason)
 			}
 		}
@@ -255,18 +257,18 @@ func TestEveryBadInputIsADeadLetterThatNamesTheFieldAndNothingStops(t *testing.T
 			if len(got) == 0 || !hasPrefix(got[0], b.reason) {
 				w.Errorf("%s %.200s:\ngot reasons %q, want one that begins with %q", b.subject, b.data, got, b.reason)
 			}
-			get[events.Author](w, events.BucketAuthors, user(w.T, fmt.Sprint("good ", i)).PublicKey())
+			get[contract.Author](w, contract.BucketAuthors, user(w.T, fmt.Sprint("good ", i)).PublicKey())
 		}
 		if n := len(w.letters()); n != len(bad) {
 			w.Errorf("%d dead letters of %d bad messages", n, len(bad))
 		}
-		if n := w.stored(events.StreamIntake); n != 0 {
+		if n := w.stored(contract.StreamIntake); n != 0 {
 			w.Errorf("%d messages are left", n)
 		}
-		if list := keys[events.Author](w, events.BucketAuthors, mallory.PublicKey()); len(list) > 0 {
+		if list := keys[contract.Author](w, contract.BucketAuthors, mallory.PublicKey()); len(list) > 0 {
 			w.Errorf("bad messages taught an author: %v", list)
 		}
-		if n := len(keys[events.Record](w, events.BucketRecords, ">")) + len(keys[events.Link](w, events.BucketLinks, ">")); n != 0 {
+		if n := len(keys[contract.Record](w, contract.BucketRecords, ">")) + len(keys[contract.Link](w, contract.BucketLinks, ">")); n != 0 {
 			w.Errorf("bad messages made %d records and links", n)
 		}
 	})
@@ -295,13 +297,13 @@ func TestARecordNeverGoesBackAndTheReasonNamesSeq(t *testing.T) {
 		}
 		w.send(events.SubjectRelayListSigned, signedList(w.T, alice, 100, []string{relayURL(1)}, nil)) // what is known already
 		time.Sleep(time.Minute)
-		r := get[events.Record](w, events.BucketRecords, events.RecordKey(stage.TargetHex(first.Item)))
+		r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(first.Item)))
 		if r.Seq != 100 || string(r.Value) != string(first.Item.Value) || len(w.letters()) != 4 {
 			w.Errorf("kept %+v, %d dead letters", r, len(w.letters()))
 		}
 		w.sendEvent(list(w.T, alice, 101, relayURL(2)).DHT)
 		time.Sleep(time.Minute)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(stage.TargetHex(first.Item))); r.Seq != 101 {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(first.Item))); r.Seq != 101 {
 			w.Errorf("a higher seq was not taken: %+v", r)
 		}
 	})
@@ -311,16 +313,16 @@ func TestARecordNeverGoesBackAndTheReasonNamesSeq(t *testing.T) {
 // enters: whoever publishes it is told.
 func TestAnEventOfSeveralMiBIsRefusedAtThePublisher(t *testing.T) {
 	inWorld(t, func(w *world) {
-		e := sign(w.T, user(w.T, "alice"), events.Event{Kind: 1, Content: strings.Repeat("a", 512<<10)})
+		e := sign(w.T, user(w.T, "alice"), nostr.Event{Kind: 1, Content: strings.Repeat("a", 512<<10)})
 		e.Content = strings.Repeat("a", 3<<20)
-		_, err := w.js.Publish(context.Background(), events.SubjectEventReceived, events.Encode(e))
+		_, err := w.js.Publish(context.Background(), events.SubjectEventReceived, nostr.Encode(e))
 		if !errors.Is(err, nats.ErrMaxPayload) {
 			w.Errorf("got %v, want %v", err, nats.ErrMaxPayload)
 		}
 		w.ingest(nil)
 		w.sendEvent(note(w.T, user(w.T, "alice"), "small"))
 		time.Sleep(time.Minute)
-		get[events.Author](w, events.BucketAuthors, user(w.T, "alice").PublicKey())
+		get[contract.Author](w, contract.BucketAuthors, user(w.T, "alice").PublicKey())
 		w.noLetters()
 	})
 }
@@ -329,7 +331,7 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
 		with := func(v any) []byte {
-			return append([]byte(`{"a_field_of_tomorrow":{"x":[1]},`), events.Encode(v)[1:]...)
+			return append([]byte(`{"a_field_of_tomorrow":{"x":[1]},`), nostr.Encode(v)[1:]...)
 		}
 		alice, bob, carol, dave, erin := user(w.T, "alice"), user(w.T, "bob"), user(w.T, "carol"), user(w.T, "dave"), user(w.T, "erin")
 		w.send(events.SubjectEventReceived, with(note(w.T, alice, "note")))
@@ -339,14 +341,14 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 		w.send(events.SubjectNoteMissing, with(events.NoteMissing{EventID: erin.PublicKey()}))
 		time.Sleep(time.Minute)
 		w.noLetters()
-		authors := keys[events.Author](w, events.BucketAuthors, ">")
+		authors := keys[contract.Author](w, contract.BucketAuthors, ">")
 		for _, key := range []*schnorr.SecretKey{alice, bob, carol} {
 			if !slices.Contains(authors, key.PublicKey()) {
 				w.Errorf("an author is missing among %v", authors)
 			}
 		}
-		get[events.Link](w, events.BucketLinks, events.LinkKey(events.RelayKey(relayURL(2)), dave.PublicKey()))
-		if n := w.stored(events.StreamNote); n != 1 {
+		get[contract.Link](w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(relayURL(2)), dave.PublicKey()))
+		if n := w.stored(contract.StreamNote); n != 1 {
 			w.Errorf("%d notes are asked for, want 1", n)
 		}
 	})
@@ -355,9 +357,9 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 // Whoever is woken up must find in KV what woke them.
 func TestFactsAreInKVBeforeTheWakeUpIsOut(t *testing.T) {
 	inWorld(t, func(w *world) {
-		authors := store[events.Author](w, events.BucketAuthors)
-		records := store[events.Record](w, events.BucketRecords)
-		links := store[events.Link](w, events.BucketLinks)
+		authors := store[contract.Author](w, contract.BucketAuthors)
+		records := store[contract.Record](w, contract.BucketRecords)
+		links := store[contract.Link](w, contract.BucketLinks)
 		var seen tally
 		w.watch(func(m *nats.Msg) {
 			ctx := context.Background()
@@ -368,23 +370,23 @@ func TestFactsAreInKVBeforeTheWakeUpIsOut(t *testing.T) {
 				_, found, _ = authors.Get(ctx, key)
 				seen.add("author")
 			case hasPrefix(m.Subject, events.SubjectRelayListSigned):
-				_, found, _ = records.Get(ctx, events.RecordKey(key))
+				_, found, _ = records.Get(ctx, contract.RecordKey(key))
 				seen.add("record")
 			default:
-				d, _ := events.Decode[events.RelayDiscovered](m.Data)
-				_, found, _ = links.Get(ctx, events.LinkKey(key, d.Authors[0]))
+				d, _ := nostr.Decode[events.RelayDiscovered](m.Data)
+				_, found, _ = links.Get(ctx, contract.LinkKey(key, d.Authors[0]))
 				seen.add("link")
 			}
 			if !found {
 				w.Errorf("%s was published before its fact was written", m.Subject)
 			}
-		}, events.AuthorSeenSubject("*"), events.RelayListSignedSubject("*"), events.RelayDiscoveredSubject("*"))
+		}, contract.AuthorSeenSubject("*"), contract.RelayListSignedSubject("*"), contract.RelayDiscoveredSubject("*"))
 		w.ingest(nil)
 		for i := range 20 {
 			l := list(w.T, user(w.T, fmt.Sprint("user ", i)), 100, relayURL(i), relayURL(i+1))
 			w.sendEvent(l.DHT, l.NIP65)
 		}
-		w.send(events.SubjectAuthorSeen, events.Encode(events.AuthorSeen{PubKey: user(w.T, "x").PublicKey(), Relays: []string{relayURL(50)}}))
+		w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: user(w.T, "x").PublicKey(), Relays: []string{relayURL(50)}}))
 		time.Sleep(time.Minute)
 		if seen.count("author") < 21 || seen.count("record") != 20 || seen.count("link") != 81 {
 			w.Errorf("wake-ups: %v", seen.n)
@@ -409,14 +411,14 @@ func TestLinksFollowTheNewestListAndAnOldOneChangesNothing(t *testing.T) {
 		w.sendEvent(nip65(w.T, alice, 2000, b, c))
 		want("second list", b, c)
 
-		author := get[events.Author](w, events.BucketAuthors, alice.PublicKey())
-		wakeUps := w.ever(events.StreamRelay)
+		author := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey())
+		wakeUps := w.ever(contract.StreamRelay)
 		w.sendEvent(nip65(w.T, alice, 1500, a, d))
 		want("an older list published late", b, c)
-		if now := get[events.Author](w, events.BucketAuthors, alice.PublicKey()); now.Lists[events.ViaNIP65].ID != author.Lists[events.ViaNIP65].ID {
+		if now := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()); now.Lists[contract.ViaNIP65].ID != author.Lists[contract.ViaNIP65].ID {
 			w.Errorf("the older list replaced the newer: %+v", now)
 		}
-		if n := w.ever(events.StreamRelay); n != wakeUps {
+		if n := w.ever(contract.StreamRelay); n != wakeUps {
 			w.Errorf("an older list woke up the syncworker %d times", n-wakeUps)
 		}
 
@@ -441,8 +443,8 @@ func TestLinksFollowTheNewestListAndAnOldOneChangesNothing(t *testing.T) {
 		want("the second of two lists in one second", a, won)
 		w.sendEvent(loser, winner)
 		want("both again", a, won)
-		if now := get[events.Author](w, events.BucketAuthors, alice.PublicKey()); now.Lists[events.ViaNIP65].ID != winner.ID {
-			w.Errorf("of two lists in one second %s won", now.Lists[events.ViaNIP65].ID)
+		if now := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()); now.Lists[contract.ViaNIP65].ID != winner.ID {
+			w.Errorf("of two lists in one second %s won", now.Lists[contract.ViaNIP65].ID)
 		}
 	})
 }
@@ -454,7 +456,7 @@ func TestAuthorsAreLookedUpOncePerWindowAndANewKeyAtOnce(t *testing.T) {
 		alice := user(w.T, "alice")
 		k1, k2 := strings.Repeat("11", 32), strings.Repeat("22", 32)
 		say := func(key string) {
-			w.sendEvent(note(w.T, alice, time.Now().String(), events.Tag{"dht_key", key}))
+			w.sendEvent(note(w.T, alice, time.Now().String(), nostr.Tag{"dht_key", key}))
 		}
 		check := func(what string, first, second int) {
 			w.Helper()
@@ -475,7 +477,7 @@ func TestAuthorsAreLookedUpOncePerWindowAndANewKeyAtOnce(t *testing.T) {
 		}
 		check("within the window", 2, 1)
 		// A stranger's word does not replace the author's.
-		w.sendEvent(note(w.T, user(w.T, "bob"), "reply", events.Tag{"e", strings.Repeat("0", 64)}, events.Tag{"p", alice.PublicKey()}, events.Tag{"dht_key", k2}))
+		w.sendEvent(note(w.T, user(w.T, "bob"), "reply", nostr.Tag{"e", strings.Repeat("0", 64)}, nostr.Tag{"p", alice.PublicKey()}, nostr.Tag{"dht_key", k2}))
 		check("a stranger's word", 2, 1)
 		time.Sleep(resolveEvery)
 		say(k1)
@@ -494,26 +496,26 @@ func TestAnEventThatComesTwiceIsHandledOnce(t *testing.T) {
 		}
 		w.ingest(nil)
 		for range 3 {
-			for _, e := range []events.Event{l.DHT, l.NIP65} {
-				out := events.Output{Subject: events.SubjectEventReceived, Data: events.Encode(e), ID: e.ID}
+			for _, e := range []nostr.Event{l.DHT, l.NIP65} {
+				out := contract.Output{Subject: events.SubjectEventReceived, Data: nostr.Encode(e), ID: e.ID}
 				if err := source.Publish(context.Background(), out); err != nil {
 					w.Fatal(err)
 				}
 			}
 			time.Sleep(time.Second)
 		}
-		if n := w.ever(events.StreamIntake); n != 2 {
+		if n := w.ever(contract.StreamIntake); n != 2 {
 			w.Errorf("the intake took %d messages for two events", n)
 		}
 		// From a producer that sets no Nats-Msg-Id it comes in again, and has
 		// no effect.
 		wakeUps := func() [3]int {
-			return [3]int{w.ever(events.StreamAuthor), w.ever(events.StreamRelayList), w.ever(events.StreamRelay)}
+			return [3]int{w.ever(contract.StreamAuthor), w.ever(contract.StreamRelayList), w.ever(contract.StreamRelay)}
 		}
 		before := wakeUps()
 		w.sendEvent(l.DHT, l.NIP65, l.DHT)
 		time.Sleep(time.Minute)
-		if after := wakeUps(); after != before || w.stored(events.StreamIntake) != 0 {
+		if after := wakeUps(); after != before || w.stored(contract.StreamIntake) != 0 {
 			w.Errorf("wake-ups of authors, records and relays %v, before %v", after, before)
 		}
 		w.noLetters()
@@ -527,22 +529,22 @@ func TestMissingReferencesAreAskedOnceAndSurviveAFailingLocalRelay(t *testing.T)
 		have, lack, quoted := note(w.T, alice, "have"), note(w.T, alice, "lack"), note(w.T, alice, "quoted")
 		address := "30023:" + alice.PublicKey() + ":article"
 		w.relays.set(home, func(x *remote) { x.events = append(x.events, have) })
-		reply := func(text string) events.Event {
+		reply := func(text string) nostr.Event {
 			return note(
-				w.T, bob, text, events.Tag{"e", have.ID, "", "root"}, events.Tag{"e", lack.ID, relayURL(1), "reply"},
-				events.Tag{"q", quoted.ID}, events.Tag{"a", address}, events.Tag{"p", alice.PublicKey()},
+				w.T, bob, text, nostr.Tag{"e", have.ID, "", "root"}, nostr.Tag{"e", lack.ID, relayURL(1), "reply"},
+				nostr.Tag{"q", quoted.ID}, nostr.Tag{"a", address}, nostr.Tag{"p", alice.PublicKey()},
 			)
 		}
 		w.relays.set(home, func(x *remote) { x.down = true })
 		w.sendEvent(reply("while the local relay is down"))
 		time.Sleep(2 * time.Hour)
-		if n := w.stored(events.StreamNote); n != 0 {
+		if n := w.stored(contract.StreamNote); n != 0 {
 			w.Errorf("%d notes are said to be missing, and nobody was asked", n)
 		}
 		w.noLetters()
 		w.relays.set(home, func(x *remote) { x.down = false })
 		time.Sleep(time.Hour + 15*time.Minute) // waits grow up to an hour
-		missing := messages[events.NoteMissing](w, events.StreamNote, "")
+		missing := messages[events.NoteMissing](w, contract.StreamNote, "")
 		var got []string
 		for _, m := range missing {
 			got = append(got, m.EventID+m.Address)
@@ -563,7 +565,7 @@ func TestMissingReferencesAreAskedOnceAndSurviveAFailingLocalRelay(t *testing.T)
 			w.sendEvent(reply(fmt.Sprint("another ", i)))
 			time.Sleep(time.Hour)
 		}
-		if n := w.ever(events.StreamNote); n != 3 {
+		if n := w.ever(contract.StreamNote); n != 3 {
 			w.Errorf("asked for %d notes, want 3 while they are outstanding", n)
 		}
 		w.noLetters()
@@ -573,15 +575,15 @@ func TestMissingReferencesAreAskedOnceAndSurviveAFailingLocalRelay(t *testing.T)
 func TestOnlyADirectorySaysOfItselfHowARelayWasFound(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
-		for i, via := range []string{events.ViaDirectory, events.ViaDHT, events.ViaManual, ""} {
-			w.send(events.SubjectRelayDiscovered, events.Encode(events.RelayDiscovered{URL: relayURL(i), Via: via}))
+		for i, via := range []string{contract.ViaDirectory, contract.ViaDHT, contract.ViaManual, ""} {
+			w.send(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: relayURL(i), Via: via}))
 		}
 		time.Sleep(time.Minute)
 		found := map[string]string{}
-		for _, d := range messages[events.RelayDiscovered](w, events.StreamRelay, "") {
+		for _, d := range messages[events.RelayDiscovered](w, contract.StreamRelay, "") {
 			found[d.URL] = d.Via
 		}
-		for i, want := range []string{events.ViaDirectory, events.ViaHint, events.ViaHint, events.ViaHint} {
+		for i, want := range []string{contract.ViaDirectory, contract.ViaHint, contract.ViaHint, contract.ViaHint} {
 			if got := found[relayURL(i)]; got != want {
 				w.Errorf("relay %d is found via %q, want %q", i, got, want)
 			}

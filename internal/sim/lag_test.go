@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // In a cluster a copy of KV may answer that does not have yet what was written
@@ -16,18 +18,18 @@ func TestARelayIsNotGivenUpForLinksThatKVDoesNotShowYet(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.syncworker(nil)
 		alice, url := user(w.T, "alice"), relayURL(1)
-		key := events.RelayKey(url)
+		key := nostr.RelayKey(url)
 		notes := w.holds(url, alice, 3, 60)
-		due := []string{events.PrefixSchedule + events.SyncDueSubject(key)}
-		w.send(events.RelayDiscoveredSubject(key), events.Encode(events.RelayDiscovered{URL: url}))
+		due := []string{contract.PrefixSchedule + contract.SyncDueSubject(key)}
+		w.send(contract.RelayDiscoveredSubject(key), nostr.Encode(events.RelayDiscovered{URL: url}))
 		time.Sleep(4 * time.Second)
-		if list := w.schedules(events.StreamSyncDue); !slices.Equal(list, due) {
+		if list := w.schedules(contract.StreamSyncDue); !slices.Equal(list, due) {
 			w.Errorf("scheduled while the links are not there yet: %v", list)
 		}
-		put(w, events.BucketLinks, events.LinkKey(key, alice.PublicKey()), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1}})
+		put(w, contract.BucketLinks, contract.LinkKey(key, alice.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		time.Sleep(time.Minute)
 		w.complete("once the links are there", notes)
-		if list := w.schedules(events.StreamSyncDue); !slices.Equal(list, due) {
+		if list := w.schedules(contract.StreamSyncDue); !slices.Equal(list, due) {
 			w.Errorf("scheduled afterwards: %v", list)
 		}
 		w.noLetters()
@@ -39,15 +41,15 @@ func TestALiveSubscriptionWaitsForTheSyncThatAskedForIt(t *testing.T) {
 		w.maxLive = 1
 		w.syncworker(nil)
 		alice, url := user(w.T, "alice"), relayURL(1)
-		key := events.RelayKey(url)
-		put(w, events.BucketLinks, events.LinkKey(key, alice.PublicKey()), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1}})
-		put(w, events.BucketSyncs, key, events.Sync{URL: url, Failures: 1})
-		w.send(events.LiveDueSubject(key), events.Encode(events.LiveDue{URL: url}))
+		key := nostr.RelayKey(url)
+		put(w, contract.BucketLinks, contract.LinkKey(key, alice.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
+		put(w, contract.BucketSyncs, key, contract.Sync{URL: url, Failures: 1})
+		w.send(contract.LiveDueSubject(key), nostr.Encode(contract.LiveDue{URL: url}))
 		time.Sleep(4 * time.Second)
 		if n := w.subscribers(url); n != 0 {
 			w.Errorf("%d subscriptions with a relay whose last sync failed", n)
 		}
-		put(w, events.BucketSyncs, key, events.Sync{URL: url, Through: time.Now().Unix()})
+		put(w, contract.BucketSyncs, key, contract.Sync{URL: url, Through: time.Now().Unix()})
 		time.Sleep(time.Minute)
 		if n := w.subscribers(url); n != 1 {
 			w.Errorf("%d subscriptions once the sync is seen to have gone well", n)
@@ -59,9 +61,9 @@ func TestALiveSubscriptionWaitsForTheSyncThatAskedForIt(t *testing.T) {
 // keeps writes the record of a list to KV, and returns its target.
 func (w *world) keeps(l run.SignedList) (target string) {
 	target = stage.TargetHex(l.Item)
-	record := events.Record{PubKey: l.DHT.PubKey}
+	record := contract.Record{PubKey: l.DHT.PubKey}
 	stage.SetItem(&record, l.Item)
-	put(w, events.BucketRecords, events.RecordKey(target), record)
+	put(w, contract.BucketRecords, contract.RecordKey(target), record)
 	return target
 }
 
@@ -74,7 +76,7 @@ func TestARecordThatComesWhileAnOlderIsPutIsPutAfterIt(t *testing.T) {
 		alice := user(w.T, "alice")
 		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
 		target := w.keeps(old)
-		w.send(events.RelayListSignedSubject(target), events.Encode(events.RelayListSigned{Seq: 99}))
+		w.send(contract.RelayListSignedSubject(target), nostr.Encode(events.RelayListSigned{Seq: 99}))
 		time.Sleep(time.Second)
 		w.keeps(l)
 		time.Sleep(time.Minute)
@@ -95,28 +97,28 @@ func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
 		alice := user(w.T, "alice")
 		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
 		target := w.keeps(old)
-		w.send(events.RelayListSignedSubject(target), events.Encode(events.RelayListSigned{Seq: 100}))
-		w.send(events.AuthorSeenSubject(alice.PublicKey()), events.Encode(events.AuthorSeen{PubKey: alice.PublicKey()}))
+		w.send(contract.RelayListSignedSubject(target), nostr.Encode(events.RelayListSigned{Seq: 100}))
+		w.send(contract.AuthorSeenSubject(alice.PublicKey()), nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey()}))
 		time.Sleep(4 * time.Second)
 		if n := len(w.dht.putsOf(target)); n != 0 {
 			w.Errorf("a record that is older than the message says was put %d times", n)
 		}
 		w.keeps(l)
-		put(w, events.BucketAuthors, alice.PublicKey(), events.Author{})
+		put(w, contract.BucketAuthors, alice.PublicKey(), contract.Author{})
 		time.Sleep(time.Minute)
 		if n := len(w.dht.putsOf(target)); n != 1 {
 			w.Errorf("the record was put %d times, want once", n)
 		}
 		key := hexOf(l.Item.Key[:])
-		w.send(events.AuthorSeenSubject(alice.PublicKey()), events.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key}))
+		w.send(contract.AuthorSeenSubject(alice.PublicKey()), nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key}))
 		time.Sleep(4 * time.Second)
-		put(w, events.BucketAuthors, alice.PublicKey(), events.Author{DHTKey: key})
+		put(w, contract.BucketAuthors, alice.PublicKey(), contract.Author{DHTKey: key})
 		time.Sleep(time.Minute)
 		if n := w.dht.getsOf(key); n != 1 {
 			w.Errorf("the author was looked up %d times under the key that the message names, want once", n)
 		}
 		w.noLetters()
-		w.send(events.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))
+		w.send(contract.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))
 		time.Sleep(5 * time.Minute)
 		if n := len(w.letters()); n != 1 {
 			w.Errorf("%d dead letters about an author who never appears, want 1", n)

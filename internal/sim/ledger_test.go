@@ -8,7 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ledger is what the processes did to the world.
@@ -53,11 +54,11 @@ func (l *ledger) before(bucket, key string, at time.Time) (old written, changed 
 // offer is an event that was written to a relay.
 type offer struct {
 	url string
-	e   events.Event
+	e   nostr.Event
 	at  time.Time
 }
 
-func (l *ledger) offered(url string, e events.Event) {
+func (l *ledger) offered(url string, e nostr.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.offers = append(l.offers, offer{url, e, time.Now()})
@@ -116,16 +117,16 @@ func (l *ledger) wentBack() (list []string) {
 // older says in what a value is older than the one before it.
 func older(at string, before, after []byte) string {
 	switch {
-	case hasPrefix(at, events.BucketRecords):
-		var a, b events.Record
+	case hasPrefix(at, contract.BucketRecords):
+		var a, b contract.Record
 		if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
 			return "it is no record"
 		}
 		if b.Seq < a.Seq || b.Seq == a.Seq && string(b.Value) != string(a.Value) {
 			return fmt.Sprintf("seq %d after %d", b.Seq, a.Seq)
 		}
-	case hasPrefix(at, events.BucketAuthors):
-		var a, b events.Author
+	case hasPrefix(at, contract.BucketAuthors):
+		var a, b contract.Author
 		if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
 			return "it is no author"
 		}

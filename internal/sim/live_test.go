@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func inLiveWorld(t *testing.T, test func(w *world)) {
@@ -18,9 +18,9 @@ func inLiveWorld(t *testing.T, test func(w *world)) {
 }
 
 // add gives a relay an event now.
-func (w *world) add(url string, e events.Event) []events.Event {
+func (w *world) add(url string, e nostr.Event) []nostr.Event {
 	w.relays.set(url, func(x *remote) { x.events = append(x.events, e) })
-	return []events.Event{e}
+	return []nostr.Event{e}
 }
 
 func (w *world) subscribers(url string) int { return w.relays.seen(url).subscribers }
@@ -42,7 +42,7 @@ func TestWhatARelayReceivesArrivesAtOnceAndWhatIsOldWithTheNextSync(t *testing.T
 		time.Sleep(2 * time.Second)
 		w.complete("live", fresh)
 
-		old := w.add(url, sign(w.T, alice, events.Event{Kind: 1, CreatedAt: time.Now().Unix() - 30*24*3600, Content: "found in a drawer"}))
+		old := w.add(url, sign(w.T, alice, nostr.Event{Kind: 1, CreatedAt: time.Now().Unix() - 30*24*3600, Content: "found in a drawer"}))
 		time.Sleep(2 * time.Second)
 		if n := len(w.relays.ids(home)); n != len(first)+1 {
 			w.Errorf("%d events at the local relay, want %d: no subscription by time shows the old one", n, len(first)+1)
@@ -71,10 +71,10 @@ func TestAGapIsRepairedAtOnce(t *testing.T) {
 		alice, url := user(w.T, "alice"), relayURL(1)
 		w.discover(url, alice)
 		time.Sleep(10 * time.Minute)
-		missed := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: time.Now().Unix() - 24*3600, Content: "while the connection was cut"})
+		missed := sign(w.T, alice, nostr.Event{Kind: 1, CreatedAt: time.Now().Unix() - 24*3600, Content: "while the connection was cut"})
 		w.relays.set(url, func(x *remote) { x.cuts, x.events = x.cuts+1, append(x.events, missed) })
 		time.Sleep(time.Minute)
-		w.complete("in the gap", []events.Event{missed})
+		w.complete("in the gap", []nostr.Event{missed})
 		if n := w.subscribers(url); n != 1 {
 			w.Errorf("%d subscriptions after the gap", n)
 		}
@@ -147,7 +147,7 @@ func TestOneWorkerSubscribesAndAnotherTakesOver(t *testing.T) {
 }
 
 // addLater gives a relay an event, and waits until a subscription brings it.
-func (w *world) addLater(url string, e events.Event) []events.Event {
+func (w *world) addLater(url string, e nostr.Event) []nostr.Event {
 	list := w.add(url, e)
 	time.Sleep(5 * time.Second)
 	return list

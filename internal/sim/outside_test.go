@@ -12,12 +12,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // network is the DHT: a map of items with a script. The sixteen nodes nearest
@@ -186,12 +188,12 @@ type relays struct {
 
 // remote is one relay: a list of events with a script.
 type remote struct {
-	events     []events.Event
+	events     []nostr.Event
 	down       bool
 	plain      bool          // speaks no NIP-77
 	page       int           // the most that it gives for one REQ; 0 is all
 	takes      time.Duration // how long it takes to answer
-	refuse     func(e events.Event) string
+	refuse     func(e nostr.Event) string
 	silent     bool // gives no NIP-11 document
 	restricted bool // serves members only
 	accepts    int  // what it says of the negentropy messages that it takes
@@ -258,7 +260,7 @@ func (r *relays) ids(url string) (ids []string) {
 
 // answer waits as long as the relay takes and returns what matches there,
 // newest first.
-func (r *relays) answer(ctx context.Context, url string, f events.Filter) ([]events.Event, *remote, error) {
+func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nostr.Event, *remote, error) {
 	x := r.relay(url)
 	r.mu.Lock()
 	takes := x.takes
@@ -277,20 +279,20 @@ func (r *relays) answer(ctx context.Context, url string, f events.Filter) ([]eve
 	if x.restricted {
 		return nil, x, fmt.Errorf("%w: members only", syncing.ErrRefused)
 	}
-	var list []events.Event
+	var list []nostr.Event
 	for _, e := range x.events {
 		if f.Match(&e) {
 			list = append(list, e)
 		}
 	}
-	slices.SortFunc(list, func(a, b events.Event) int {
+	slices.SortFunc(list, func(a, b nostr.Event) int {
 		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
 	return list, x, nil
 }
 
-func (r *relays) Query(ctx context.Context, url string, f events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (r *relays) Query(ctx context.Context, url string, f nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		list, x, err := r.answer(ctx, url, f)
 		r.mu.Lock()
 		x.queries++
@@ -307,7 +309,7 @@ func (r *relays) Query(ctx context.Context, url string, f events.Filter) iter.Se
 		}
 		r.mu.Unlock()
 		if err != nil {
-			yield(events.Event{}, err)
+			yield(nostr.Event{}, err)
 			return
 		}
 		for _, e := range list {
@@ -318,8 +320,8 @@ func (r *relays) Query(ctx context.Context, url string, f events.Filter) iter.Se
 	}
 }
 
-func (r *relays) Find(ctx context.Context, url, id string) (*events.Event, error) {
-	for e, err := range r.Query(ctx, url, events.Filter{IDs: []string{id}}) {
+func (r *relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
+	for e, err := range r.Query(ctx, url, nostr.Filter{IDs: []string{id}}) {
 		if err != nil {
 			return nil, err
 		}
@@ -328,7 +330,7 @@ func (r *relays) Find(ctx context.Context, url, id string) (*events.Event, error
 	return nil, nil
 }
 
-func (r *relays) Publish(_ context.Context, url string, e events.Event) (string, error) {
+func (r *relays) Publish(_ context.Context, url string, e nostr.Event) (string, error) {
 	x := r.relay(url)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -340,7 +342,7 @@ func (r *relays) Publish(_ context.Context, url string, e events.Event) (string,
 			return why, nil
 		}
 	}
-	if !slices.ContainsFunc(x.events, func(have events.Event) bool { return have.ID == e.ID }) {
+	if !slices.ContainsFunc(x.events, func(have nostr.Event) bool { return have.ID == e.ID }) {
 		x.events = append(x.events, e)
 		x.signal()
 	}
@@ -349,7 +351,7 @@ func (r *relays) Publish(_ context.Context, url string, e events.Event) (string,
 
 // Subscribe yields what is there and what comes, until the relay is down or
 // cuts its subscribers off.
-func (r *relays) Subscribe(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[syncing.Update, error] {
+func (r *relays) Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[syncing.Update, error] {
 	return func(yield func(syncing.Update, error) bool) {
 		x := r.relay(url)
 		r.mu.Lock()
@@ -374,7 +376,7 @@ func (r *relays) Subscribe(ctx context.Context, url string, filters ...events.Fi
 				return
 			}
 			for _, e := range fresh {
-				if slices.ContainsFunc(filters, func(f events.Filter) bool { return f.Match(&e) }) && !yield(syncing.Update{Event: e}, nil) {
+				if slices.ContainsFunc(filters, func(f nostr.Filter) bool { return f.Match(&e) }) && !yield(syncing.Update{Event: e}, nil) {
 					return
 				}
 			}
@@ -391,7 +393,7 @@ func (r *relays) Subscribe(ctx context.Context, url string, filters ...events.Fi
 	}
 }
 
-func (r *relays) Negentropy(ctx context.Context, url string, f events.Filter, first []byte) (syncing.Session, []byte, error) {
+func (r *relays) Negentropy(ctx context.Context, url string, f nostr.Filter, first []byte) (syncing.Session, []byte, error) {
 	list, x, err := r.answer(ctx, url, f)
 	if err != nil {
 		return nil, nil, err
@@ -445,7 +447,7 @@ func (r *relays) missing(_ context.Context, refs []events.NoteMissing) (missing 
 	}
 	for _, ref := range refs {
 		f := ref.Filter()
-		if !slices.ContainsFunc(x.events, func(e events.Event) bool { return f.Match(&e) }) {
+		if !slices.ContainsFunc(x.events, func(e nostr.Event) bool { return f.Match(&e) }) {
 			missing = append(missing, ref)
 		}
 	}
@@ -453,26 +455,26 @@ func (r *relays) missing(_ context.Context, refs []events.NoteMissing) (missing 
 }
 
 // gone asks the local relay for deletions of an event by its author.
-func (r *relays) gone(_ context.Context, e *events.Event) (bool, error) {
+func (r *relays) gone(_ context.Context, e *nostr.Event) (bool, error) {
 	x := r.relay(home)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if x.down {
 		return false, errDown
 	}
-	return slices.ContainsFunc(x.events, func(word events.Event) bool {
-		return word.Kind == 5 && word.PubKey == e.PubKey && slices.ContainsFunc(word.Tags, func(t events.Tag) bool { return t.At(1) == e.ID })
+	return slices.ContainsFunc(x.events, func(word nostr.Event) bool {
+		return word.Kind == 5 && word.PubKey == e.PubKey && slices.ContainsFunc(word.Tags, func(t nostr.Tag) bool { return t.At(1) == e.ID })
 	}), nil
 }
 
 // probe fetches the NIP-11 document, as the dht stage's port.
-func (r *relays) probe(_ context.Context, url string) (events.Relay, error) {
+func (r *relays) probe(_ context.Context, url string) (contract.Relay, error) {
 	x := r.relay(url)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x.probes++
 	if x.down || x.silent {
-		return events.Relay{}, errDown
+		return contract.Relay{}, errDown
 	}
-	return events.Relay{URL: url, Name: "name of " + url, NIPs: []int{1, 11, 77}}, nil
+	return contract.Relay{URL: url, Name: "name of " + url, NIPs: []int{1, 11, 77}}, nil
 }

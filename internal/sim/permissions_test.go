@@ -18,28 +18,30 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // In all tests of this package stages run with no more permissions than
-// [events.PermissionsOf] gives them. Here each stage does all that it ever
+// [contract.PermissionsOf] gives them. Here each stage does all that it ever
 // does, once with all of them, and then once without each: something must be
 // denied.
 func TestOnePermissionLessFails(t *testing.T) {
 	if os.Getenv("RELAYMESH_PERMISSIONS") == "" {
 		t.Skip("runs each stage once per permission, 20 seconds: make test-permissions")
 	}
-	for _, stageName := range events.Stages() {
+	for _, stageName := range contract.Stages() {
 		t.Run(stageName, func(t *testing.T) {
-			full, _ := events.PermissionsOf(stageName)
+			full, _ := contract.PermissionsOf(stageName)
 			var users []*server.User
 			var without []string
-			add := func(what string, p events.Permissions) {
+			add := func(what string, p contract.Permissions) {
 				without = append(without, what)
 				users = append(users, natstest.User("without "+what, p))
 			}
@@ -94,9 +96,11 @@ func (w *world) everything(stageName, user string, round int) (denied []string) 
 	broken := false // a real worker would end
 	w.other = &otherwise{
 		connect: func(string) jetstream.JetStream { return slowJS{js} },
-		wrap: func(h events.Handler) events.Handler {
+		wrap: func(h contract.Handler) contract.Handler {
 			if broken {
-				return func(context.Context, events.Message) ([]events.Output, events.Verdict) { return nil, events.Done() }
+				return func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+					return nil, contract.Done()
+				}
 			}
 			return behave(h)
 		},
@@ -104,7 +108,7 @@ func (w *world) everything(stageName, user string, round int) (denied []string) 
 	}
 	defer func() { w.other = nil }()
 	x := map[string]func(*faults) *worker{
-		events.StageIngest: w.ingest, events.StageDHTWorker: w.dhtworker, events.StageSyncWorker: w.syncworker, events.StageFetcher: w.fetcher,
+		contract.StageIngest: w.ingest, contract.StageDHTWorker: w.dhtworker, contract.StageSyncWorker: w.syncworker, contract.StageFetcher: w.fetcher,
 	}[stageName](nil)
 	w.other = nil
 	doing := make(chan struct{})
@@ -113,7 +117,7 @@ func (w *world) everything(stageName, user string, round int) (denied []string) 
 		w.verdicts(stageName, round)
 		w.list(ctx, js, user)
 		map[string]func(context.Context, jetstream.JetStream, int){
-			events.StageIngest: w.doIngest, events.StageDHTWorker: w.doDHT, events.StageSyncWorker: w.doSync, events.StageFetcher: w.doFetch,
+			contract.StageIngest: w.doIngest, contract.StageDHTWorker: w.doDHT, contract.StageSyncWorker: w.doSync, contract.StageFetcher: w.doFetch,
 		}[stageName](ctx, js, round)
 	}()
 	<-doing
@@ -148,17 +152,17 @@ func wait(ctx context.Context, d time.Duration) {
 const beat = 11 * time.Second // longer than a third of AckWait
 
 // behave makes a handler slow, and answers some messages in its place.
-func behave(h events.Handler) events.Handler {
-	return func(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+func behave(h contract.Handler) contract.Handler {
+	return func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 		wait(ctx, beat)
 		switch strings.Trim(string(m.Data), `0123456789"`) {
 		case "later":
-			return nil, events.Retry(time.Hour, "waits on RETRY")
+			return nil, contract.Retry(time.Hour, "waits on RETRY")
 		case "never":
-			return nil, events.Reject("becomes a dead letter")
+			return nil, contract.Reject("becomes a dead letter")
 		case "stuck":
 			wait(ctx, 16*beat)
-			return nil, events.Done()
+			return nil, contract.Done()
 		}
 		return h(ctx, m)
 	}
@@ -167,7 +171,7 @@ func behave(h events.Handler) events.Handler {
 // verdicts sends to each consumer what waits long, what can never work, and
 // what the server gives up on.
 func (w *world) verdicts(stageName string, round int) {
-	for _, c := range events.Consumers() { // what the round before has left
+	for _, c := range contract.Consumers() { // what the round before has left
 		stream, err := w.js.Stream(context.Background(), c.Stream)
 		if err == nil && c.Stage == stageName {
 			err = stream.Purge(context.Background())
@@ -176,14 +180,14 @@ func (w *world) verdicts(stageName string, round int) {
 			w.Fatal(err)
 		}
 	}
-	for _, c := range events.Consumers() {
-		if c.Stage != stageName || c.Stream == events.StreamAdvisories {
+	for _, c := range contract.Consumers() {
+		if c.Stage != stageName || c.Stream == contract.StreamAdvisories {
 			continue
 		}
 		for _, fate := range []string{"later", "never", "stuck"} {
 			msg := nats.NewMsg(strings.Replace(c.Filters[0], "*", fmt.Sprintf("%s%d", fate, round), 1))
 			msg.Data = fmt.Appendf(nil, "%q", fmt.Sprint(fate, round))
-			if c.Stream == events.StreamRetry {
+			if c.Stream == contract.StreamRetry {
 				msg.Header.Set("Relaymesh-Subject", strings.Replace(work(stageName).Filters[0], "*", "x", 1))
 			}
 			ack, err := w.js.PublishMsg(context.Background(), msg)
@@ -191,8 +195,8 @@ func (w *world) verdicts(stageName string, round int) {
 				w.Fatalf("publish %s: %v", msg.Subject, err)
 			}
 			if fate == "stuck" {
-				w.send(events.AdvisoryMaxDeliveries+"."+c.Stream+"."+c.Name, events.Encode(map[string]any{
-					"stream": c.Stream, "consumer": c.Name, "stream_seq": ack.Sequence, "deliveries": events.MaxDeliver,
+				w.send(contract.AdvisoryMaxDeliveries+"."+c.Stream+"."+c.Name, nostr.Encode(map[string]any{
+					"stream": c.Stream, "consumer": c.Name, "stream_seq": ack.Sequence, "deliveries": contract.MaxDeliver,
 				}))
 			}
 		}
@@ -200,8 +204,8 @@ func (w *world) verdicts(stageName string, round int) {
 }
 
 // work is one of the consumers that do the stage's own work.
-func work(stageName string) events.Consumer {
-	for _, c := range events.Consumers() {
+func work(stageName string) contract.Consumer {
+	for _, c := range contract.Consumers() {
 		if c.Stage == stageName {
 			return c
 		}
@@ -218,8 +222,8 @@ func (w *world) list(ctx context.Context, js jetstream.JetStream, user string) {
 		w.Fatal(err)
 	}
 	_, _ = metrics.Gather() // what is denied is seen by its error handler
-	full, _ := events.PermissionsOf(stageName)
-	for _, b := range events.Buckets() {
+	full, _ := contract.PermissionsOf(stageName)
+	for _, b := range contract.Buckets() {
 		key := "a." + strings.Repeat("0", 40)
 		if slices.Contains(full.Publish, "$JS.API.CONSUMER.CREATE.KV_"+b.Name+".*.$KV."+b.Name+".>") {
 			stream, err := w.js.Stream(context.Background(), "KV_"+b.Name)
@@ -261,18 +265,18 @@ func (j vanishing) CreateConsumer(ctx context.Context, stream string, c jetstrea
 func (w *world) doIngest(ctx context.Context, js jetstream.JetStream, round int) {
 	key := user(w.T, fmt.Sprint("ingest ", round))
 	l := list(w.T, key, 1, relayURL(1))
-	w.sendEvent(l.DHT, l.NIP65, note(w.T, key, "", events.Tag{"e", strings.Repeat("ab", 32)}, events.Tag{"scionic_root", dagRoot}))
-	cursors, err := run.OpenStore[events.Cursor](ctx, js, events.BucketCursors, w.log)
+	w.sendEvent(l.DHT, l.NIP65, note(w.T, key, "", nostr.Tag{"e", strings.Repeat("ab", 32)}, nostr.Tag{"scionic_root", dagRoot}))
+	cursors, err := run.OpenStore[contract.Cursor](ctx, js, contract.BucketCursors, w.log)
 	if err != nil {
 		return
 	}
-	b, err := bus.New(js, bus.Options{Stage: events.StageIngest})
+	b, err := bus.New(js, bus.Options{Stage: contract.StageIngest})
 	if err != nil {
 		w.Fatal(err)
 	}
 	t := &ingest.Tail{
 		URL: relayURL(round), Cursors: cursors, Publish: b.Publish, Seen: ingest.NewSeen(),
-		Follow: func(ctx context.Context, _ func() int64, handle func(context.Context, events.Event) error, caughtUp func(context.Context, int64) error) error {
+		Follow: func(ctx context.Context, _ func() int64, handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error) error {
 			return errors.Join(handle(ctx, note(w.T, key, "from a tail")), caughtUp(ctx, time.Now().Unix()))
 		},
 	}
@@ -283,14 +287,14 @@ func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 	l := list(w.T, user(w.T, fmt.Sprint("dht ", round)), 1, relayURL(1))
 	target, pubkey, dhtKey := l.Item.Target(), l.DHT.PubKey, hexOf(l.Item.Key[:])
 	w.dht.set(func(n *network) { n.items[hexOf(target[:])], n.copies[hexOf(target[:])] = l.Item, new([16]time.Time) })
-	put(w, events.BucketRecords, events.RecordKey(hexOf(target[:])), events.Record{
+	put(w, contract.BucketRecords, contract.RecordKey(hexOf(target[:])), contract.Record{
 		DHTKey: dhtKey, Seq: 1, Value: l.Item.Value, Sig: hexOf(l.Item.Sig[:]), PubKey: pubkey,
 	})
-	put(w, events.BucketAuthors, pubkey, events.Author{DHTKey: dhtKey, DHTKeyBy: pubkey})
-	w.send(events.RelayListSignedSubject(hexOf(target[:])), []byte("{}"))
-	w.send(events.RecordDueSubject(events.Slice(hexOf(target[:]))), events.Encode(events.RecordDue{Slice: events.Slice(hexOf(target[:]))}))
-	w.send(events.AuthorSeenSubject(pubkey), events.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: dhtKey}))
-	serve(w, ctx, js, events.NameListResolve, events.ServiceListResolve)
+	put(w, contract.BucketAuthors, pubkey, contract.Author{DHTKey: dhtKey, DHTKeyBy: pubkey})
+	w.send(contract.RelayListSignedSubject(hexOf(target[:])), []byte("{}"))
+	w.send(contract.RecordDueSubject(contract.Slice(hexOf(target[:]))), nostr.Encode(contract.RecordDue{Slice: contract.Slice(hexOf(target[:]))}))
+	w.send(contract.AuthorSeenSubject(pubkey), nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: dhtKey}))
+	serve(w, ctx, js, contract.NameListResolve, events.ServiceListResolve)
 }
 
 func (w *world) doSync(_ context.Context, _ jetstream.JetStream, round int) {
@@ -298,15 +302,15 @@ func (w *world) doSync(_ context.Context, _ jetstream.JetStream, round int) {
 	bad := note(w.T, key, "refuse me")
 	w.relays.set(url, func(x *remote) { x.events = append(x.events, bad, note(w.T, key, "take me")) })
 	w.relays.set(home, func(x *remote) {
-		x.refuse = func(e events.Event) string {
+		x.refuse = func(e nostr.Event) string {
 			if e.Content == bad.Content {
 				return "blocked: not here"
 			}
 			return ""
 		}
 	})
-	put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), key.PublicKey()), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1}})
-	w.send(events.RelayDiscoveredSubject(events.RelayKey(url)), events.Encode(events.RelayDiscovered{URL: url, Via: events.ViaNIP65}))
+	put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
+	w.send(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url, Via: contract.ViaNIP65}))
 }
 
 func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) {
@@ -314,13 +318,13 @@ func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) 
 	found := note(w.T, key, "here")
 	w.relays.set(url, func(x *remote) { x.events = append(x.events, found) })
 	for _, id := range []string{found.ID, strings.Repeat("cd", 30) + fmt.Sprintf("%04x", round)} {
-		w.send(events.NoteMissingSubject(id), events.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
+		w.send(contract.NoteMissingSubject(id), nostr.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
 	}
 	_, _ = run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
-	if _, err := js.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, events.StageFetcher, make(chan *nats.Msg, 1)); err != nil {
+	if _, err := js.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, contract.StageFetcher, make(chan *nats.Msg, 1)); err != nil {
 		w.Error(err)
 	}
-	serve(w, ctx, js, events.NameNoteFetch, events.ServiceNoteFetch)
+	serve(w, ctx, js, contract.NameNoteFetch, events.ServiceNoteFetch)
 }
 
 // serve answers one call of a service.

@@ -14,6 +14,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // plot is what happens in a run besides the weather: who lives in the world,
@@ -101,7 +102,7 @@ func (p *plot) relaysOfTheWorld() {
 // local makes the local relay, which refuses some events for good.
 func (p *plot) local() {
 	p.relays.set(home, func(x *remote) {
-		x.refuse = func(e events.Event) string {
+		x.refuse = func(e nostr.Event) string {
 			if e.Tag("unwanted") != nil {
 				return "blocked: not here"
 			}
@@ -119,7 +120,7 @@ func (p *plot) some(from []string) (list []string) {
 }
 
 // post puts an event at a relay.
-func (p *plot) post(url string, e events.Event) {
+func (p *plot) post(url string, e nostr.Event) {
 	p.relays.set(url, func(x *remote) { x.events = append(x.events, e) })
 }
 
@@ -130,18 +131,18 @@ func (p *plot) author(i int) {
 	a.urls = p.some(p.urls)
 	for _, url := range a.urls {
 		for range 1 + p.rng.IntN(5) {
-			e := events.Event{Kind: 1, CreatedAt: time.Now().Unix() - p.rng.Int64N(86400), Content: p.text()}
+			e := nostr.Event{Kind: 1, CreatedAt: time.Now().Unix() - p.rng.Int64N(86400), Content: p.text()}
 			p.publish(url, p.special(a, e))
 		}
 		for range p.rng.IntN(3) {
 			p.later(p.moment(), "note", func() {
-				p.publish(url, sign(p.T, a.key, events.Event{Kind: 1, Content: p.text()}))
+				p.publish(url, sign(p.T, a.key, nostr.Event{Kind: 1, Content: p.text()}))
 			})
 		}
 	}
 	if p.often(0.3) { // afterwards, in good weather
 		p.later(badWeather+time.Minute, "late note", func() {
-			p.publish(a.urls[0], sign(p.T, a.key, events.Event{Kind: 1, Content: p.text()}))
+			p.publish(a.urls[0], sign(p.T, a.key, nostr.Event{Kind: 1, Content: p.text()}))
 		})
 	}
 	p.announce(a)
@@ -149,7 +150,7 @@ func (p *plot) author(i int) {
 
 // publish puts an event at a relay where its author writes, so that it must
 // come to the local relay, unless some rule forbids that.
-func (p *plot) publish(url string, e events.Event) {
+func (p *plot) publish(url string, e nostr.Event) {
 	p.post(url, e)
 	if p.never[e.ID] == "" {
 		p.here[e.ID] = "on " + url
@@ -157,15 +158,15 @@ func (p *plot) publish(url string, e events.Event) {
 }
 
 // special signs an event, now and then one that must not be copied.
-func (p *plot) special(a *writer, e events.Event) events.Event {
+func (p *plot) special(a *writer, e nostr.Event) nostr.Event {
 	why := ""
 	switch p.rng.IntN(12) {
 	case 0:
-		e.Tags, why = append(e.Tags, events.Tag{"-"}), "protected"
+		e.Tags, why = append(e.Tags, nostr.Tag{"-"}), "protected"
 	case 1:
-		e.Tags, why = append(e.Tags, events.Tag{"expiration", strconv.FormatInt(time.Now().Unix()-3600, 10)}), "expired"
+		e.Tags, why = append(e.Tags, nostr.Tag{"expiration", strconv.FormatInt(time.Now().Unix()-3600, 10)}), "expired"
 	case 2:
-		e.Tags, why = append(e.Tags, events.Tag{"unwanted"}), "refused"
+		e.Tags, why = append(e.Tags, nostr.Tag{"unwanted"}), "refused"
 	case 3:
 		why = "deleted"
 	case 4:
@@ -176,7 +177,7 @@ func (p *plot) special(a *writer, e events.Event) events.Event {
 		p.never[e.ID] = why
 	}
 	if why == "deleted" {
-		p.post(home, sign(p.T, a.key, events.Event{Kind: 5, Tags: []events.Tag{{"e", e.ID}}}))
+		p.post(home, sign(p.T, a.key, nostr.Event{Kind: 5, Tags: []nostr.Tag{{"e", e.ID}}}))
 	}
 	return e
 }
@@ -225,7 +226,7 @@ func (p *plot) say(a *writer, at time.Duration, version int64, urls []string) {
 			}
 		})
 	case "tag":
-		e := events.Event{Kind: 1, Content: p.text(), Tags: []events.Tag{{"dht_key", hexOf(l.Item.Key[:])}}}
+		e := nostr.Event{Kind: 1, Content: p.text(), Tags: []nostr.Tag{{"dht_key", hexOf(l.Item.Key[:])}}}
 		p.later(at, "tag", func() {
 			p.mesh.owner(l.Item)
 			p.sendEvent(sign(p.T, a.key, e))
@@ -255,11 +256,11 @@ func (p *plot) missing() {
 		stranger := user(p.T, fmt.Sprint("stranger ", i))
 		a := p.authors[p.rng.IntN(len(p.authors))]
 		url := p.urls[p.rng.IntN(len(p.urls))]
-		lacking := sign(p.T, stranger, events.Event{Kind: 1, Content: p.text(), CreatedAt: time.Now().Unix() - 100})
+		lacking := sign(p.T, stranger, nostr.Event{Kind: 1, Content: p.text(), CreatedAt: time.Now().Unix() - 100})
 		p.post(url, lacking)
 		refer := func() {
 			p.here[lacking.ID] = "referred to, and on " + url
-			e := sign(p.T, a.key, events.Event{Kind: 1, Content: p.text(), Tags: []events.Tag{{"e", lacking.ID, url}}})
+			e := sign(p.T, a.key, nostr.Event{Kind: 1, Content: p.text(), Tags: []nostr.Tag{{"e", lacking.ID, url}}})
 			p.post(home, e)
 			p.sendEvent(e)
 			p.asked[lacking.ID] = true
@@ -278,7 +279,7 @@ func (p *plot) nonsense() {
 		p.later(p.moment(), "nonsense", func() { p.send(events.SubjectEventReceived, []byte("{"+p.text())) })
 	}
 	if p.often(0.3) {
-		e := sign(p.T, p.authors[0].key, events.Event{Kind: 1, Content: p.text()})
+		e := sign(p.T, p.authors[0].key, nostr.Event{Kind: 1, Content: p.text()})
 		e.Sig = strings.Repeat("ab", 64)
 		p.reasons["signature"]++
 		p.never[e.ID] = "forged"

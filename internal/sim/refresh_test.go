@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // fill keeps n records in a slice and returns their targets, sorted.
@@ -20,15 +20,15 @@ func (w *world) fill(slice string, n int) (targets []string) {
 	for i := 0; len(targets) < n; i++ {
 		item := bep44.Item{Key: [32]byte(key.Public().(ed25519.PublicKey)), Salt: fmt.Append(nil, i), Seq: 1, Value: []byte("1:a")}
 		target := stage.TargetHex(item)
-		if events.Slice(target) != slice {
+		if contract.Slice(target) != slice {
 			continue
 		}
 		if err := item.Sign(key); err != nil {
 			w.Fatal(err)
 		}
-		var r events.Record
+		var r contract.Record
 		stage.SetItem(&r, item)
-		put(w, events.BucketRecords, events.RecordKey(target), r)
+		put(w, contract.BucketRecords, contract.RecordKey(target), r)
 		targets = append(targets, target)
 	}
 	slices.Sort(targets)
@@ -97,7 +97,7 @@ func TestNodesThatBeginToForgetLoseTheirTrust(t *testing.T) {
 		w.dht.set(func(n *network) { clear(n.lost); n.puts = nil })
 		time.Sleep(10 * time.Hour)
 		for _, target := range targets {
-			if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Trust >= 0 {
+			if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Trust >= 0 {
 				w.Errorf("record %s is trusted: %d", target, r.Trust)
 			}
 			if hows := w.dht.hows(target); len(hows) < 9 || count(hows, dht.Renew) != len(hows) {
@@ -179,7 +179,7 @@ func (w *world) inOrder(targets []string) {
 	const atATime = 8
 	seen, last := map[string]bool{}, map[string]int{}
 	for _, p := range w.puts() {
-		at, slice := slices.Index(targets, p.target), events.Slice(p.target)
+		at, slice := slices.Index(targets, p.target), contract.Slice(p.target)
 		if !seen[p.target] && at < last[slice]-atATime {
 			w.Errorf("record %d was put after record %d", at, last[slice])
 		}

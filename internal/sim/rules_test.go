@@ -4,9 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestTheOperatorsRulesSayWhatIsSynced(t *testing.T) {
@@ -14,23 +15,23 @@ func TestTheOperatorsRulesSayWhatIsSynced(t *testing.T) {
 		w.maxLive = 10
 		mirror, some := relayURL(1), relayURL(2)
 		w.ruled = map[string][]syncing.Rule{
-			mirror: {{Direction: pair.Both, Named: true}},
-			some:   {{Direction: pair.Up, Named: true, Filter: events.Filter{Kinds: []int{7}}}, {Direction: pair.Down, Writers: true, Filter: events.Filter{Kinds: []int{0}}}},
+			mirror: {{Direction: reconcile.Both, Named: true}},
+			some:   {{Direction: reconcile.Up, Named: true, Filter: nostr.Filter{Kinds: []int{7}}}, {Direction: reconcile.Down, Writers: true, Filter: nostr.Filter{Kinds: []int{0}}}},
 		}
 		w.ingest(nil)
 		w.syncworker(nil)
 		alice, bob := user(w.T, "alice"), user(w.T, "bob")
 		there := w.holds(mirror, alice, 5, 60)
 		here := w.holds(home, bob, 5, 60)
-		like, profile := sign(w.T, alice, events.Event{Kind: 7}), sign(w.T, bob, events.Event{Kind: 0})
+		like, profile := sign(w.T, alice, nostr.Event{Kind: 7}), sign(w.T, bob, nostr.Event{Kind: 0})
 		w.add(home, like)
 		w.add(some, profile)
 		w.add(some, note(w.T, bob, "not wanted"))
-		w.add(some, sign(w.T, alice, events.Event{Kind: 0, Content: "of one who does not write there"}))
+		w.add(some, sign(w.T, alice, nostr.Event{Kind: 0, Content: "of one who does not write there"}))
 		w.sendEvent(nip65(w.T, bob, time.Now().Unix(), some))
 		w.discover(mirror) // as Announce does: nobody writes there
 		time.Sleep(time.Minute)
-		w.complete("mirrored", there, []events.Event{profile})
+		w.complete("mirrored", there, []nostr.Event{profile})
 		if n := len(w.relays.ids(mirror)); n < len(there)+len(here)+1 {
 			w.Errorf("the mirror holds %d events", n)
 		}
@@ -44,7 +45,7 @@ func TestTheOperatorsRulesSayWhatIsSynced(t *testing.T) {
 			w.Errorf("the mirror's sync: %+v", s.Last)
 		}
 		w.complete("live", w.addLater(mirror, note(w.T, user(w.T, "anyone"), "mirrored live")))
-		if n := len(w.schedules(events.StreamSyncDue)); n != 2 {
+		if n := len(w.schedules(contract.StreamSyncDue)); n != 2 {
 			w.Errorf("%d schedules", n)
 		}
 		w.noLetters()
@@ -58,14 +59,14 @@ func TestMentionsComeFromTheRelaysWhereAuthorsRead(t *testing.T) {
 		w.syncworker(nil)
 		alice, stranger := user(w.T, "alice"), user(w.T, "stranger")
 		read := relayURL(1)
-		mention := note(w.T, stranger, "hello alice", events.Tag{"p", alice.PublicKey()})
+		mention := note(w.T, stranger, "hello alice", nostr.Tag{"p", alice.PublicKey()})
 		w.add(read, mention)
 		w.add(read, note(w.T, stranger, "about something else"))
 		w.add(read, note(w.T, alice, "alice does not write here"))
-		list := sign(w.T, alice, events.Event{Kind: 10002, Tags: []events.Tag{{"r", read, "read"}, {"r", relayURL(2), "write"}}})
+		list := sign(w.T, alice, nostr.Event{Kind: 10002, Tags: []nostr.Tag{{"r", read, "read"}, {"r", relayURL(2), "write"}}})
 		w.sendEvent(list)
 		time.Sleep(time.Minute)
-		w.complete("mentions", []events.Event{mention})
+		w.complete("mentions", []nostr.Event{mention})
 		if n := len(w.relays.ids(home)); n != 1 {
 			w.Errorf("the local relay holds %d events, want the mention", n)
 		}

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage/fetch"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ask asks the fetch stage like its service does.
@@ -26,12 +28,12 @@ func (w *world) ask(s *fetch.Stage, r events.MissingNoteRequest, deadline time.D
 }
 
 // at has a relay hold events and take a while to answer.
-func (w *world) at(url string, takes time.Duration, list ...events.Event) string {
+func (w *world) at(url string, takes time.Duration, list ...nostr.Event) string {
 	w.relays.set(url, func(x *remote) { x.events, x.takes = append(x.events, list...), takes })
 	return url
 }
 
-func byID(e events.Event, hints ...string) events.MissingNoteRequest {
+func byID(e nostr.Event, hints ...string) events.MissingNoteRequest {
 	return events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: e.ID, Relays: hints}}
 }
 
@@ -165,8 +167,8 @@ func TestOfAReplaceableEventTheNewestIsTaken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.fetchStage(nil)
 		alice := user(w.T, "alice")
-		version := func(at int64) events.Event {
-			return sign(w.T, alice, events.Event{Kind: 30023, CreatedAt: at, Tags: []events.Tag{{"d", "x"}}})
+		version := func(at int64) nostr.Event {
+			return sign(w.T, alice, nostr.Event{Kind: 30023, CreatedAt: at, Tags: []nostr.Tag{{"d", "x"}}})
 		}
 		first, second, third := version(100), version(200), version(300)
 		r, took := w.ask(s, events.MissingNoteRequest{NoteMissing: events.NoteMissing{
@@ -188,10 +190,10 @@ func TestANoteIsLookedForWhereThoseWhoAreMentionedRead(t *testing.T) {
 		s := w.fetchStage(nil)
 		alice, bob, carol := user(w.T, "alice"), user(w.T, "bob"), user(w.T, "carol")
 		e := note(w.T, alice, "to bob")
-		reply := note(w.T, carol, "reply", events.Tag{"e", e.ID}, events.Tag{"p", bob.PublicKey()})
+		reply := note(w.T, carol, "reply", nostr.Tag{"e", e.ID}, nostr.Tag{"p", bob.PublicKey()})
 		w.at(home, 0, reply)
 		inbox := w.at(relayURL(1), 0, e)
-		put(w, events.BucketAuthors, bob.PublicKey(), events.Author{Lists: map[string]events.List{events.ViaNIP65: {Read: []string{inbox}}}})
+		put(w, contract.BucketAuthors, bob.PublicKey(), contract.Author{Lists: map[string]contract.List{contract.ViaNIP65: {Read: []string{inbox}}}})
 		n := byID(e)
 		n.ReferencedBy = reply.ID
 		if r, _ := w.ask(s, n, time.Minute); !r.Found || r.RelayURL != inbox {
@@ -205,15 +207,15 @@ func TestThreads(t *testing.T) {
 		s := w.fetchStage(nil)
 		alice := user(w.T, "alice")
 		far := relayURL(1)
-		article := sign(w.T, alice, events.Event{Kind: 30023, Tags: []events.Tag{{"d", "x"}}})
+		article := sign(w.T, alice, nostr.Event{Kind: 30023, Tags: []nostr.Tag{{"d", "x"}}})
 		quoted := note(w.T, alice, "quoted")
-		root := note(w.T, alice, "root", events.Tag{"a", "30023:" + alice.PublicKey() + ":x", far})
-		list := []events.Event{root}
+		root := note(w.T, alice, "root", nostr.Tag{"a", "30023:" + alice.PublicKey() + ":x", far})
+		list := []nostr.Event{root}
 		for i := range 5 {
 			parent := list[len(list)-1]
-			list = append(list, note(w.T, alice, "reply "+string(rune('0'+i)), events.Tag{"e", root.ID, "", "root"}, events.Tag{"e", parent.ID, far, "reply"}))
+			list = append(list, note(w.T, alice, "reply "+string(rune('0'+i)), nostr.Tag{"e", root.ID, "", "root"}, nostr.Tag{"e", parent.ID, far, "reply"}))
 		}
-		asked := note(w.T, alice, "the note", events.Tag{"e", list[5].ID, far, "reply"}, events.Tag{"q", quoted.ID, far}, events.Tag{"q", strings.Repeat("0", 64)})
+		asked := note(w.T, alice, "the note", nostr.Tag{"e", list[5].ID, far, "reply"}, nostr.Tag{"q", quoted.ID, far}, nostr.Tag{"q", strings.Repeat("0", 64)})
 		w.at(far, 0, append(list, article, quoted, asked)...)
 		w.at(home, 0, quoted)
 
@@ -257,11 +259,11 @@ func TestAThreadFitsIntoItsAnswer(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.fetchStage(nil)
 		alice := user(w.T, "alice")
-		var tags []events.Tag
+		var tags []nostr.Tag
 		for i := range 5 {
 			e := note(w.T, alice, strings.Repeat(string(rune('a'+i)), 100<<10))
 			w.at(home, 0, e)
-			tags = append(tags, events.Tag{"q", e.ID})
+			tags = append(tags, nostr.Tag{"q", e.ID})
 		}
 		asked := note(w.T, alice, "quotes much", tags...)
 		w.at(home, 0, asked)
@@ -277,8 +279,8 @@ func TestAThreadFitsIntoItsAnswer(t *testing.T) {
 				carried++
 			}
 		}
-		if carried != 3 || len(events.Encode(r)) > 1<<20 {
-			w.Errorf("%d events are carried in %d bytes", carried, len(events.Encode(r)))
+		if carried != 3 || len(nostr.Encode(r)) > 1<<20 {
+			w.Errorf("%d events are carried in %d bytes", carried, len(nostr.Encode(r)))
 		}
 	})
 }

@@ -13,8 +13,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 var (
@@ -61,7 +63,7 @@ func runSeed(t *testing.T, seed uint64) {
 		targets = append(targets, targetOf(t, a))
 	}
 	y.scheduleOnly(targets...)
-	for _, name := range events.Stages() {
+	for _, name := range contract.Stages() {
 		for i := range p.one(1, 1, 1, 2) {
 			y.start(name, fmt.Sprint(name, " ", i+1))
 		}
@@ -116,7 +118,7 @@ func (c *checker) early() {
 	}
 	have := c.relays.ids(home)
 	for id := range c.asked {
-		if _, there := slices.BinarySearch(have, id); !there && c.ledger.published(events.NoteMissingSubject(id)) == 0 {
+		if _, there := slices.BinarySearch(have, id); !there && c.ledger.published(contract.NoteMissingSubject(id)) == 0 {
 			c.Errorf("note %s is referred to and was never asked for", id)
 		}
 	}
@@ -136,7 +138,7 @@ func (c *checker) mistold() (list []string) {
 
 // told returns when notes were told to be found.
 func (c *checker) told() map[string][]time.Time {
-	s, err := c.js.Stream(context.Background(), events.StreamOutcome)
+	s, err := c.js.Stream(context.Background(), contract.StreamOutcome)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -150,7 +152,7 @@ func (c *checker) told() map[string][]time.Time {
 			c.Errorf("an outcome without a Nats-Msg-Id: %s", m.Subject)
 		}
 		if m.Subject == events.SubjectNoteFound {
-			r, _ := events.Decode[events.MissingNoteResponse](m.Data)
+			r, _ := nostr.Decode[events.MissingNoteResponse](m.Data)
 			told[r.EventID] = append(told[r.EventID], m.Time)
 		}
 	}
@@ -207,11 +209,11 @@ func (c *checker) forgottenLists() (list []string) {
 		if got := c.links(pubkey); !slices.Equal(got, a.urls) {
 			list = append(list, fmt.Sprintf("author %.8s is linked to %v, want %v", pubkey, got, a.urls))
 		}
-		via := map[string]string{"dht": events.ViaDHT, "tag": events.ViaDHT, "nip65": events.ViaNIP65}[a.says]
+		via := map[string]string{"dht": contract.ViaDHT, "tag": contract.ViaDHT, "nip65": contract.ViaNIP65}[a.says]
 		if via == "" {
 			continue
 		}
-		known, _, err := store[events.Author](c.world, events.BucketAuthors).Get(context.Background(), pubkey)
+		known, _, err := store[contract.Author](c.world, contract.BucketAuthors).Get(context.Background(), pubkey)
 		if err != nil || known.Lists[via].Version < a.last {
 			list = append(list, fmt.Sprintf("author %.8s is known by list %d, want %d (%v)", pubkey, known.Lists[via].Version, a.last, err))
 		}
@@ -224,7 +226,7 @@ func (c *checker) forgottenLists() (list []string) {
 func (c *checker) unsynced() (list []string) {
 	for _, a := range c.authors {
 		for _, url := range a.urls {
-			s, _, err := store[events.Sync](c.world, events.BucketSyncs).Get(context.Background(), events.RelayKey(url))
+			s, _, err := store[contract.Sync](c.world, contract.BucketSyncs).Get(context.Background(), nostr.RelayKey(url))
 			if cleared := c.weather.until; err != nil || s.LastOK <= cleared.Unix() {
 				list = append(list, fmt.Sprintf("the last good sync of %s was at %s, before the weather cleared (%v)", url, time.Unix(s.LastOK, 0).UTC().Format(time.TimeOnly), err))
 			}
@@ -260,11 +262,11 @@ func (c *checker) keeps() {
 func (c *checker) waiting() map[string]int {
 	c.Helper()
 	n := map[string]int{}
-	for _, s := range events.Streams() {
-		if !s.Queue || s.Name == events.StreamLive {
+	for _, s := range contract.Streams() {
+		if !s.Queue || s.Name == contract.StreamLive {
 			continue
 		}
-		if n[s.Name] = c.stored(s.Name); n[s.Name] > 0 && s.Schedules && s.Name != events.StreamRetry {
+		if n[s.Name] = c.stored(s.Name); n[s.Name] > 0 && s.Schedules && s.Name != contract.StreamRetry {
 			n[s.Name] -= len(c.schedules(s.Name))
 		}
 	}
@@ -288,7 +290,7 @@ func (c *checker) rest() {
 	}
 	for name, before := range streams {
 		n := c.streams()[name] - before
-		if name == events.StreamIntake {
+		if name == contract.StreamIntake {
 			n -= young // which ingest is given first
 		}
 		if n > c.periodic(name, rest) {
@@ -319,21 +321,21 @@ func (c *checker) periodic(name string, rest time.Duration) int {
 	syncs := len(c.urls) * turns(c.syncEvery)
 	lookups := len(c.authors) * turns(c.resolveEvery)
 	switch name {
-	case events.StreamSyncDue:
+	case contract.StreamSyncDue:
 		return syncs + lookups*len(c.urls)
-	case events.StreamOutcome:
+	case contract.StreamOutcome:
 		return syncs + lookups*(1+len(c.urls)) + len(c.kept)*turns(c.refreshEvery)
-	case events.StreamLive:
+	case contract.StreamLive:
 		return syncs + lookups*len(c.urls) // turned away, since one is held
-	case events.BucketSyncs:
+	case contract.BucketSyncs:
 		return 2*syncs + lookups*len(c.urls) + len(c.urls)*turns(5*time.Minute)
-	case events.StreamAuthor, events.BucketAuthors:
+	case contract.StreamAuthor, contract.BucketAuthors:
 		return lookups
-	case events.BucketRelays: // probes, and how fast they are
+	case contract.BucketRelays: // probes, and how fast they are
 		return lookups*len(c.urls) + syncs
-	case events.StreamRelay, events.BucketLinks: // a list of a later version that names the same relays
+	case contract.StreamRelay, contract.BucketLinks: // a list of a later version that names the same relays
 		return lookups * len(c.urls)
-	case events.StreamRecordDue, events.BucketRecords:
+	case contract.StreamRecordDue, contract.BucketRecords:
 		return len(c.authors) * turns(c.refreshEvery)
 	}
 	return 0
@@ -341,7 +343,7 @@ func (c *checker) periodic(name string, rest time.Duration) int {
 
 func (c *checker) streams() map[string]int {
 	n := map[string]int{}
-	for _, s := range events.Streams() {
+	for _, s := range contract.Streams() {
 		n[s.Name] = c.ever(s.Name)
 	}
 	return n
@@ -349,7 +351,7 @@ func (c *checker) streams() map[string]int {
 
 func (c *checker) buckets() map[string]int {
 	n := map[string]int{}
-	for _, b := range events.Buckets() {
+	for _, b := range contract.Buckets() {
 		n[b.Name] = c.ever("KV_" + b.Name)
 	}
 	return n
@@ -408,7 +410,7 @@ func (c *checker) unexplained() (list []string) {
 // were asked for.
 func (c *checker) repeated() (list []string) {
 	for id, times := range c.told() {
-		n, asked := len(times), c.ledger.published(events.NoteMissingSubject(id))
+		n, asked := len(times), c.ledger.published(contract.NoteMissingSubject(id))
 		if n > asked && times[n-1].Sub(times[0]) < dedupeWindow {
 			list = append(list, fmt.Sprintf("note %s was found %d times, and asked for %d times", id, n, asked))
 		}

@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestReplicasThatRaceEndWithTheHighestSeq(t *testing.T) {
@@ -24,12 +26,12 @@ func TestReplicasThatRaceEndWithTheHighestSeq(t *testing.T) {
 		var all sync.WaitGroup
 		for _, seq := range []int64{7, 3, 18, 20, 1, 19, 11, 20, 2, 16} {
 			l := list(w.T, alice, seq, relayURL(int(seq)))
-			all.Go(func() { w.send(events.SubjectEventReceived, events.Encode(l.DHT)) })
+			all.Go(func() { w.send(events.SubjectEventReceived, nostr.Encode(l.DHT)) })
 			time.Sleep(time.Second) // while those before are being put
 		}
 		all.Wait()
 		time.Sleep(10 * time.Minute)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Seq != highest || r.VerifiedAt == 0 || r.Superseded {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != highest || r.VerifiedAt == 0 || r.Superseded {
 			w.Errorf("the record is %+v", r)
 		}
 		w.dht.set(func(n *network) {
@@ -44,8 +46,8 @@ func TestReplicasThatRaceEndWithTheHighestSeq(t *testing.T) {
 				before = max(before, p.seq)
 			}
 		})
-		a := get[events.Author](w, events.BucketAuthors, alice.PublicKey())
-		if l := a.Lists[events.ViaDHT]; l.Version != highest || !slices.Equal(l.Write, []string{relayURL(highest)}) {
+		a := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey())
+		if l := a.Lists[contract.ViaDHT]; l.Version != highest || !slices.Equal(l.Write, []string{relayURL(highest)}) {
 			w.Errorf("list %+v", l)
 		}
 	})
@@ -64,7 +66,7 @@ func TestAnOlderSeqOnTheNetworkNeverWins(t *testing.T) {
 		time.Sleep(90 * time.Minute)
 		rolledBack := func() { w.dht.set(func(n *network) { n.items[target] = old.Item }) }
 		rolledBack()
-		s := &dht.Stage{Network: w.dht, Authors: store[events.Author](w, events.BucketAuthors)}
+		s := &dht.Stage{Network: w.dht, Authors: store[contract.Author](w, contract.BucketAuthors)}
 		answer, err := s.Resolve(w.Context(), events.ResolveRequest{PubKey: alice.PublicKey()})
 		if err != nil || answer.Seq != 9 || !slices.Equal(answer.Relays, []string{relayURL(2)}) {
 			w.Errorf("resolved %+v, %v", answer, err)
@@ -76,12 +78,12 @@ func TestAnOlderSeqOnTheNetworkNeverWins(t *testing.T) {
 			}
 		})
 		rolledBack()
-		w.send(events.AuthorSeenSubject(alice.PublicKey()), []byte("{}")) // a look-up
+		w.send(contract.AuthorSeenSubject(alice.PublicKey()), []byte("{}")) // a look-up
 		time.Sleep(time.Minute)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Seq != 9 || r.Superseded {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != 9 || r.Superseded {
 			w.Errorf("the record is %+v", r)
 		}
-		if l := get[events.Author](w, events.BucketAuthors, alice.PublicKey()).Lists[events.ViaDHT]; l.Version != 9 {
+		if l := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()).Lists[contract.ViaDHT]; l.Version != 9 {
 			w.Errorf("list %+v", l)
 		}
 		w.noLetters()
@@ -106,7 +108,7 @@ func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
 		if n := within(w.dht.putsOf(target), start, time.Now()); n < 4 || n > 5 {
 			w.Errorf("put %d times in five hours, want once an hour", n)
 		}
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(target)); r.Seq != 3 || string(r.Value) != string(l.Item.Value) || r.Superseded {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != 3 || string(r.Value) != string(l.Item.Value) || r.Superseded {
 			w.Errorf("the record is %+v", r)
 		}
 		w.noLetters()

@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // saltedList is a bare relaylist.signed of a user for one of their DHT keys and
@@ -38,7 +40,7 @@ func saltedList(t *testing.T, user *schnorr.SecretKey, key byte, salt string, se
 	if p.Signature, err = schnorr.SignRelayList(urls, user); err != nil {
 		t.Fatal(err)
 	}
-	return events.Encode(p), stage.TargetHex(item)
+	return nostr.Encode(p), stage.TargetHex(item)
 }
 
 func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
@@ -55,18 +57,18 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		w.send(events.SubjectRelayListSigned, bobs)
 		time.Sleep(time.Minute)
 		records := func() []string {
-			return slices.Sorted(maps.Keys(get[events.Author](w, events.BucketAuthors, alice.PublicKey()).Records))
+			return slices.Sorted(maps.Keys(get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()).Records))
 		}
 		kept := records()
-		if len(kept) != events.MaxRecords {
+		if len(kept) != contract.MaxRecords {
 			w.Fatalf("%d records are kept of the author", len(kept))
 		}
-		want := []string{events.RecordKey(other)}
+		want := []string{contract.RecordKey(other)}
 		for _, target := range kept {
-			want = append(want, events.RecordKey(target))
+			want = append(want, contract.RecordKey(target))
 		}
 		slices.Sort(want)
-		if got := keys[events.Record](w, events.BucketRecords, ">"); !slices.Equal(got, want) {
+		if got := keys[contract.Record](w, contract.BucketRecords, ">"); !slices.Equal(got, want) {
 			w.Errorf("bucket holds %v, want %v", got, want)
 		}
 		letters := w.letters()
@@ -84,12 +86,12 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		newer, _ := saltedList(w.T, alice, byte(i%10), strconv.Itoa(i/10), 2)
 		w.send(events.SubjectRelayListSigned, newer)
 		time.Sleep(time.Minute)
-		if r := get[events.Record](w, events.BucketRecords, events.RecordKey(kept[7])); r.Seq != 2 || len(w.letters()) != 92 {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(kept[7])); r.Seq != 2 || len(w.letters()) != 92 {
 			w.Errorf("the eighth has seq %d, %d dead letters", r.Seq, len(w.letters()))
 		}
 
 		// An operator deletes one.
-		_, err := store[events.Record](w, events.BucketRecords).Remove(context.Background(), events.RecordKey(kept[0]), func(events.Record) bool { return true })
+		_, err := store[contract.Record](w, contract.BucketRecords).Remove(context.Background(), contract.RecordKey(kept[0]), func(contract.Record) bool { return true })
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -97,7 +99,7 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		another, target := saltedList(w.T, alice, 99, "", 1)
 		w.send(events.SubjectRelayListSigned, another)
 		time.Sleep(time.Minute)
-		get[events.Record](w, events.BucketRecords, events.RecordKey(target))
+		get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target))
 		want = slices.Concat(kept[1:], []string{target})
 		slices.Sort(want)
 		if now := records(); !slices.Equal(now, want) {

@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // discover says that authors write to a relay, as a producer would.
@@ -19,23 +21,23 @@ func (w *world) discover(url string, authors ...*schnorr.SecretKey) {
 	for _, key := range authors {
 		d.Authors = append(d.Authors, key.PublicKey())
 	}
-	w.send(events.SubjectRelayDiscovered, events.Encode(d))
+	w.send(events.SubjectRelayDiscovered, nostr.Encode(d))
 }
 
 // holds gives a relay n more notes of the author, step seconds apart, the
 // newest of now.
-func (w *world) holds(url string, key *schnorr.SecretKey, n, step int) (list []events.Event) {
+func (w *world) holds(url string, key *schnorr.SecretKey, n, step int) (list []nostr.Event) {
 	w.Helper()
 	for i := range n {
 		at := time.Now().Unix() - int64(i*step)
-		list = append(list, sign(w.T, key, events.Event{Kind: 1, CreatedAt: at, Content: fmt.Sprint(url, " ", i)}))
+		list = append(list, sign(w.T, key, nostr.Event{Kind: 1, CreatedAt: at, Content: fmt.Sprint(url, " ", i)}))
 	}
 	w.relays.set(url, func(x *remote) { x.events = append(x.events, list...) })
 	return list
 }
 
 // complete checks that the local relay holds the events.
-func (w *world) complete(what string, lists ...[]events.Event) {
+func (w *world) complete(what string, lists ...[]nostr.Event) {
 	w.Helper()
 	have := w.relays.ids(home)
 	var missing int
@@ -51,14 +53,14 @@ func (w *world) complete(what string, lists ...[]events.Event) {
 	}
 }
 
-func (w *world) health(url string) events.Relay {
+func (w *world) health(url string) contract.Relay {
 	w.Helper()
-	return get[events.Relay](w, events.BucketRelays, events.RelayKey(url))
+	return get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(url))
 }
 
-func (w *world) sync(url string) events.Sync {
+func (w *world) sync(url string) contract.Sync {
 	w.Helper()
-	return get[events.Sync](w, events.BucketSyncs, events.RelayKey(url))
+	return get[contract.Sync](w, contract.BucketSyncs, nostr.RelayKey(url))
 }
 
 func TestADiscoveredRelayIsSyncedNowAndOnScheduleAndWhatComesGoesToIngest(t *testing.T) {
@@ -82,10 +84,10 @@ func TestADiscoveredRelayIsSyncedNowAndOnScheduleAndWhatComesGoesToIngest(t *tes
 			w.Errorf("told %+v", told)
 		}
 		// Ingest has seen them, although nobody tails the local relay here.
-		get[events.Author](w, events.BucketAuthors, alice.PublicKey())
+		get[contract.Author](w, contract.BucketAuthors, alice.PublicKey())
 
 		start := time.Now()
-		var later [][]events.Event
+		var later [][]nostr.Event
 		for range 6 {
 			later = append(later, w.holds(url, alice, 3, 60))
 			time.Sleep(time.Hour)
@@ -108,7 +110,7 @@ func TestADiscoveredRelayIsSyncedNowAndOnScheduleAndWhatComesGoesToIngest(t *tes
 		if n := within(w.relays.seen(url).times, start, time.Now()); n > 9 {
 			w.Errorf("asked %d times in an hour with four announcements", n)
 		}
-		if list := keys[events.Sync](w, events.BucketSyncs, ">"); len(list) != 1 {
+		if list := keys[contract.Sync](w, contract.BucketSyncs, ">"); len(list) != 1 {
 			w.Errorf("syncs with %v, want none with the local relay itself", list)
 		}
 		w.noLetters()
@@ -121,7 +123,7 @@ func TestAuthorsWhoArriveWhileASyncRunsAreSyncedAfterwards(t *testing.T) {
 		w.syncworker(nil)
 		slow, other := relayURL(1), relayURL(2)
 		w.relays.set(slow, func(x *remote) { x.takes = time.Minute })
-		var lists [][]events.Event
+		var lists [][]nostr.Event
 		for i := range 12 {
 			key := user(w.T, fmt.Sprint("author ", i))
 			lists = append(lists, w.holds(slow, key, 5, 60))
@@ -168,7 +170,7 @@ func TestADeadRelayIsTriedThreeTimesATurnAndIsNoDeadLetter(t *testing.T) {
 		if r := w.health(url); r.Failures != len(tries) || r.RetryAt < time.Now().Unix()-15*60 || r.Fault == "" || r.LatencyMS != 0 {
 			w.Errorf("%d failures make the relay %+v", len(tries), r)
 		}
-		if n := w.ever(events.StreamOutcome); n != len(tries)-2 {
+		if n := w.ever(contract.StreamOutcome); n != len(tries)-2 {
 			w.Errorf("told of %d syncs, want one for each turn", n)
 		}
 		w.noLetters()
@@ -204,16 +206,16 @@ func TestWhatMayNotBeCopiedAndWhatIsRefusedIsCounted(t *testing.T) {
 		url := relayURL(1)
 		good := w.holds(url, alice, 5, 60)
 		now := time.Now().Unix()
-		protected := note(w.T, alice, "protected", events.Tag{"-"})
-		expired := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: now - 100, Tags: []events.Tag{{"expiration", strconv.FormatInt(now-50, 10)}}})
-		future := sign(w.T, alice, events.Event{Kind: 1, CreatedAt: now + 24*3600})
+		protected := note(w.T, alice, "protected", nostr.Tag{"-"})
+		expired := sign(w.T, alice, nostr.Event{Kind: 1, CreatedAt: now - 100, Tags: []nostr.Tag{{"expiration", strconv.FormatInt(now-50, 10)}}})
+		future := sign(w.T, alice, nostr.Event{Kind: 1, CreatedAt: now + 24*3600})
 		unwanted := note(w.T, alice, "unwanted")
 		// JSON as relaymesh writes it is six times as long as it need be: too
 		// long for a message, but no reason to stop.
 		angles := note(w.T, alice, strings.Repeat("<", 200<<10))
 		w.relays.set(url, func(x *remote) { x.events = append(x.events, protected, expired, future, unwanted, angles) })
 		w.relays.set(home, func(x *remote) {
-			x.refuse = func(e events.Event) string {
+			x.refuse = func(e nostr.Event) string {
 				if e.ID == unwanted.ID {
 					return "blocked: unwanted"
 				}
@@ -222,7 +224,7 @@ func TestWhatMayNotBeCopiedAndWhatIsRefusedIsCounted(t *testing.T) {
 		})
 		w.discover(url, alice)
 		time.Sleep(time.Minute)
-		w.complete("the others", good, []events.Event{angles})
+		w.complete("the others", good, []nostr.Event{angles})
 		if n := len(w.relays.ids(home)); n != len(good)+1 {
 			w.Errorf("the local relay holds %d events", n)
 		}
@@ -240,7 +242,7 @@ func TestARelayWithoutNegentropyIsReadByPagesToTheEnd(t *testing.T) {
 		w.syncworker(nil)
 		alice, bob := user(w.T, "alice"), user(w.T, "bob")
 		whole, capped := relayURL(1), relayURL(2)
-		var all [][]events.Event
+		var all [][]nostr.Event
 		all = append(all, w.holds(whole, alice, 1100, 7))
 		// Several in one second, fewer than a page, some twice; and the first
 		// second of all, before which there is nothing.
@@ -248,12 +250,12 @@ func TestARelayWithoutNegentropyIsReadByPagesToTheEnd(t *testing.T) {
 			all = append(all, w.holds(capped, bob, 60, 3))
 			time.Sleep(time.Duration(i) * time.Second)
 		}
-		first := sign(w.T, bob, events.Event{Kind: 1, CreatedAt: 0, Content: "first"})
+		first := sign(w.T, bob, nostr.Event{Kind: 1, CreatedAt: 0, Content: "first"})
 		first.CreatedAt = 0
 		if err := bob.SignEvent(&first); err != nil {
 			w.Fatal(err)
 		}
-		all = append(all, []events.Event{first})
+		all = append(all, []nostr.Event{first})
 		w.relays.set(whole, func(x *remote) { x.plain = true })
 		w.relays.set(capped, func(x *remote) { x.plain, x.page, x.events = true, 20, append(x.events, first) })
 		w.discover(whole, alice)
@@ -290,7 +292,7 @@ func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 			w.discover(url, alice)
 		}
 		time.Sleep(2 * time.Hour) // now they are known
-		var lists [][]events.Event
+		var lists [][]nostr.Event
 		for i := range 20 {
 			url := relayURL(i)
 			lists = append(lists, w.holds(url, alice, 5, 60))
@@ -338,13 +340,13 @@ func TestARelayWhereNobodyWritesAnyMoreIsNotDueAnyMore(t *testing.T) {
 		url, other := relayURL(1), relayURL(2)
 		w.sendEvent(nip65(w.T, alice, time.Now().Unix(), url))
 		time.Sleep(time.Hour)
-		due := func() []string { return w.schedules(events.StreamSyncDue) }
+		due := func() []string { return w.schedules(contract.StreamSyncDue) }
 		if list := due(); len(list) != 1 {
 			w.Fatalf("scheduled are %v", list)
 		}
 		w.sendEvent(nip65(w.T, alice, time.Now().Unix(), other))
 		time.Sleep(time.Hour)
-		if list := due(); len(list) != 1 || list[0] != events.PrefixSchedule+events.SyncDueSubject(events.RelayKey(other)) {
+		if list := due(); len(list) != 1 || list[0] != contract.PrefixSchedule+contract.SyncDueSubject(nostr.RelayKey(other)) {
 			w.Errorf("scheduled are %v, want that of the other relay", list)
 		}
 		before := len(w.relays.seen(url).times)
@@ -369,7 +371,7 @@ func TestASyncGoesOnWhereItsWorkerDied(t *testing.T) {
 		url := relayURL(1)
 		// 1,600 authors are four filters; 5 s each.
 		for i := range 1599 {
-			put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), fmt.Sprintf("%064x", i)), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1}})
+			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		}
 		list := w.holds(url, alice, 5, 60)
 		w.relays.set(url, func(x *remote) { x.takes = 5 * time.Second })
@@ -406,7 +408,7 @@ func TestALongSyncIsNoFailure(t *testing.T) {
 	inWorld(t, func(w *world) {
 		url := relayURL(1)
 		for i := range 9 * 500 {
-			put(w, events.BucketLinks, events.LinkKey(events.RelayKey(url), fmt.Sprintf("%064x", i)), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1}})
+			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		}
 		w.relays.set(url, func(x *remote) { x.takes = 4 * time.Minute })
 		w.ingest(nil)

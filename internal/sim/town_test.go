@@ -14,9 +14,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -24,6 +24,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage/fetch"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -199,52 +200,52 @@ func bucket[T any](js jetstream.JetStream, log *slog.Logger, name string, errs *
 func (y *town) staff(b *bus.Bus, js badJS, l *life, stageName string) (leaving, left func(), err error) {
 	var errs []error
 	net := badRelays{y.relays, l, y.ledger}
-	links := bucket[events.Link](js, y.log, events.BucketLinks, &errs)
+	links := bucket[contract.Link](js, y.log, contract.BucketLinks, &errs)
 	leaving, left = func() {}, func() {}
 	work := handlers{}
 	switch stageName {
-	case events.StageIngest:
+	case contract.StageIngest:
 		var verifier schnorr.Verifier
-		work[events.ConsumerIngest] = ingest.New(ingest.Ports{
-			Authors: bucket[events.Author](js, y.log, events.BucketAuthors, &errs), Links: links,
-			Records: bucket[events.Record](js, y.log, events.BucketRecords, &errs),
+		work[contract.ConsumerIngest] = ingest.New(ingest.Ports{
+			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
+			Records: bucket[contract.Record](js, y.log, contract.BucketRecords, &errs),
 			Missing: net.missing, Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList,
 			ResolveEvery: y.resolveEvery, Now: l.now,
 		}).Handle
-	case events.StageDHTWorker:
+	case contract.StageDHTWorker:
 		s := &dht.Stage{
-			Authors: bucket[events.Author](js, y.log, events.BucketAuthors, &errs), Links: links,
-			Records: bucket[events.Record](js, y.log, events.BucketRecords, &errs),
-			Relays:  bucket[events.Relay](js, y.log, events.BucketRelays, &errs),
+			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
+			Records: bucket[contract.Record](js, y.log, contract.BucketRecords, &errs),
+			Relays:  bucket[contract.Relay](js, y.log, contract.BucketRelays, &errs),
 			Network: meshSeat{y.mesh, l}, Probe: net.probe, Publish: b.Publish,
 			RefreshEvery: y.refreshEvery, ResolveEvery: y.resolveEvery, Now: l.now, Log: y.log,
 		}
-		work[events.ConsumerPublish], work[events.ConsumerRefresh], work[events.ConsumerResolve] = s.HandlePublish, s.HandleRefresh, s.HandleResolve
-	case events.StageSyncWorker:
+		work[contract.ConsumerPublish], work[contract.ConsumerRefresh], work[contract.ConsumerResolve] = s.HandlePublish, s.HandleRefresh, s.HandleResolve
+	case contract.StageSyncWorker:
 		stopping := make(chan struct{})
 		leaving = sync.OnceFunc(func() { close(stopping) })
-		refused, err := run.OpenStore[events.Refused](context.Background(), js, events.BucketRefused, y.log)
+		refused, err := run.OpenStore[contract.Refused](context.Background(), js, contract.BucketRefused, y.log)
 		errs = append(errs, err)
 		s := &syncing.Stage{
 			Links: links, Refused: refused,
-			Relays: bucket[events.Relay](js, y.log, events.BucketRelays, &errs),
-			Syncs:  bucket[events.Sync](js, y.log, events.BucketSyncs, &errs),
+			Relays: bucket[contract.Relay](js, y.log, contract.BucketRelays, &errs),
+			Syncs:  bucket[contract.Sync](js, y.log, contract.BucketSyncs, &errs),
 			Gone:   net.gone, Net: net, Local: home, Publish: b.Publish, SyncEvery: y.syncEvery, MaxLive: y.maxLive,
 			Stopping: stopping, Rules: y.rules, Now: l.now, Log: y.log,
 		}
-		work[events.ConsumerDiscovered], work[events.ConsumerSync], work[events.ConsumerLive] = s.HandleDiscovered, s.HandleDue, s.HandleLive
-	case events.StageFetcher:
+		work[contract.ConsumerDiscovered], work[contract.ConsumerSync], work[contract.ConsumerLive] = s.HandleDiscovered, s.HandleDue, s.HandleLive
+	case contract.StageFetcher:
 		directory := &dht.Stage{Network: meshSeat{y.mesh, l}}
 		s := &fetch.Stage{
-			Authors: bucket[events.Author](js, y.log, events.BucketAuthors, &errs), Links: links,
-			Lost: bucket[events.Lost](js, y.log, events.BucketLost, &errs),
+			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
+			Lost: bucket[contract.Lost](js, y.log, contract.BucketLost, &errs),
 			Net:  net, Local: home, LostFor: y.lostFor, ThreadDepth: 20, ThreadCount: 100, Now: l.now, Log: y.log,
 			Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 				return directory.Resolve(ctx, events.ResolveRequest{DHTKey: r.DHTKey})
 			},
 		}
 		left = s.Close
-		work[events.ConsumerFetch] = s.Handle
+		work[contract.ConsumerFetch] = s.Handle
 	}
 	for name, h := range work {
 		b.Handle(consumer(name), h)

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // fault is what goes wrong at one point of a run.
@@ -140,7 +140,7 @@ func (w *weather) story() (text string, hash uint64) {
 var (
 	errInjected = errors.New("injected fault")
 	errDead     = errors.New("the process is dead")
-	errCut      = fmt.Errorf("%w: the connection was cut", pair.ErrInterrupted)
+	errCut      = fmt.Errorf("%w: the connection was cut", reconcile.ErrInterrupted)
 )
 
 // life is one process from its start to its end. When it is dead nothing that

@@ -7,8 +7,10 @@ import (
 	"iter"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // badRelays are the relays as a process sees them in bad weather.
@@ -36,25 +38,25 @@ func (r badRelays) with(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-func (r badRelays) Query(ctx context.Context, url string, f events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (r badRelays) Query(ctx context.Context, url string, f nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		ctx, end := r.with(ctx)
 		defer end()
 		point := "REQ " + url + " " + f.Key()
 		left := -1
 		if r.dead() {
-			yield(events.Event{}, errDead)
+			yield(nostr.Event{}, errDead)
 			return
 		}
 		switch r.pick(point, fails, cut, stalls, lies, late) {
 		case fails:
-			yield(events.Event{}, errCut)
+			yield(nostr.Event{}, errCut)
 			return
 		case cut:
 			left = int(r.span(point, 4*time.Millisecond) / time.Millisecond % 4)
 		case stalls:
 			pause(ctx, answerTime)
-			yield(events.Event{}, errors.Join(context.Cause(ctx), errors.New("no answer in time")))
+			yield(nostr.Event{}, errors.Join(context.Cause(ctx), errors.New("no answer in time")))
 			return
 		case lies: // that it has none
 			return
@@ -63,7 +65,7 @@ func (r badRelays) Query(ctx context.Context, url string, f events.Filter) iter.
 		}
 		for e, err := range r.relays.Query(ctx, url, f) {
 			if left == 0 || r.dead() {
-				yield(events.Event{}, errCut)
+				yield(nostr.Event{}, errCut)
 				return
 			}
 			left--
@@ -81,8 +83,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (r badRelays) Find(ctx context.Context, url, id string) (*events.Event, error) {
-	for e, err := range r.Query(ctx, url, events.Filter{IDs: []string{id}}) {
+func (r badRelays) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
+	for e, err := range r.Query(ctx, url, nostr.Filter{IDs: []string{id}}) {
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +93,7 @@ func (r badRelays) Find(ctx context.Context, url, id string) (*events.Event, err
 	return nil, nil
 }
 
-func (r badRelays) Publish(ctx context.Context, url string, e events.Event) (refused string, err error) {
+func (r badRelays) Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
 	point := "EVENT " + url + " " + e.ID
 	switch r.pick(point+" ", stalls, lies) {
 	case stalls:
@@ -108,7 +110,7 @@ func (r badRelays) Publish(ctx context.Context, url string, e events.Event) (ref
 	return refused, interrupted(err)
 }
 
-func (r badRelays) Subscribe(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[syncing.Update, error] {
+func (r badRelays) Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[syncing.Update, error] {
 	return func(yield func(syncing.Update, error) bool) {
 		if r.dead() {
 			yield(syncing.Update{}, errDead)
@@ -133,7 +135,7 @@ func (r badRelays) Subscribe(ctx context.Context, url string, filters ...events.
 	}
 }
 
-func (r badRelays) Negentropy(ctx context.Context, url string, f events.Filter, first []byte) (s syncing.Session, answer []byte, err error) {
+func (r badRelays) Negentropy(ctx context.Context, url string, f nostr.Filter, first []byte) (s syncing.Session, answer []byte, err error) {
 	point := "NEG-OPEN " + url
 	if r.pick(point+" ", stalls) == stalls {
 		pause(ctx, answerTime)
@@ -182,7 +184,7 @@ func (r badRelays) missing(ctx context.Context, refs []events.NoteMissing) (miss
 	return missing, err
 }
 
-func (r badRelays) gone(ctx context.Context, e *events.Event) (gone bool, err error) {
+func (r badRelays) gone(ctx context.Context, e *nostr.Event) (gone bool, err error) {
 	err = r.asks("gone "+e.ID, func() error {
 		gone, err = r.relays.gone(ctx, e)
 		return err
@@ -190,7 +192,7 @@ func (r badRelays) gone(ctx context.Context, e *events.Event) (gone bool, err er
 	return gone, err
 }
 
-func (r badRelays) probe(ctx context.Context, url string) (doc events.Relay, err error) {
+func (r badRelays) probe(ctx context.Context, url string) (doc contract.Relay, err error) {
 	err = r.asks("probe "+url, func() error {
 		doc, err = r.relays.probe(ctx, url)
 		return err

@@ -18,18 +18,20 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
 	"github.com/relaymesh/relaymesh/internal/stage/fetch"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMain(m *testing.M) { natstest.Main(m) }
@@ -66,7 +68,7 @@ type world struct {
 // otherwise is how a worker is started if not as usual.
 type otherwise struct {
 	connect func(stage string) jetstream.JetStream
-	wrap    func(events.Handler) events.Handler
+	wrap    func(contract.Handler) contract.Handler
 	failed  func(error)
 }
 
@@ -124,7 +126,7 @@ func (w *world) schedule() {
 // them takes too long for a test.
 func (w *world) scheduleOnly(targets ...string) {
 	w.Helper()
-	all, err := events.RecordSchedules(w.refreshEvery)
+	all, err := contract.RecordSchedules(w.refreshEvery)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func (w *world) scheduleOnly(targets ...string) {
 		w.Fatal(err)
 	}
 	for _, s := range all {
-		if slices.ContainsFunc(targets, func(target string) bool { return s.Subject == events.RecordDueSubject(events.Slice(target)) }) {
+		if slices.ContainsFunc(targets, func(target string) bool { return s.Subject == contract.RecordDueSubject(contract.Slice(target)) }) {
 			if err := b.Publish(w.Context(), s); err != nil {
 				w.Fatal(err)
 			}
@@ -152,9 +154,9 @@ func store[T any](w *world, name string) stage.Store[T] {
 }
 
 // refused opens the bucket of refusals.
-func (w *world) refused() run.Store[events.Refused] {
+func (w *world) refused() run.Store[contract.Refused] {
 	w.Helper()
-	s, err := run.OpenStore[events.Refused](context.Background(), w.js, events.BucketRefused, w.log)
+	s, err := run.OpenStore[contract.Refused](context.Background(), w.js, contract.BucketRefused, w.log)
 	if err != nil {
 		w.failed(err)
 	}
@@ -216,7 +218,7 @@ func (x *worker) end(t *testing.T) {
 	}
 }
 
-type handlers map[string]events.Handler
+type handlers map[string]contract.Handler
 
 // work runs the handlers that setup makes for a bus, until the test ends or
 // stops it, with no more permissions than the stage's own. All that the worker
@@ -255,9 +257,9 @@ func (w *world) connect(stageName string) jetstream.JetStream {
 	return natstest.ConnectAs(w.T, w.server, stageName, stageName)
 }
 
-func consumer(name string) events.Consumer {
-	for _, c := range events.Consumers() {
-		if c.Name == name && c.Stream != events.StreamRetry && c.Stream != events.StreamAdvisories {
+func consumer(name string) contract.Consumer {
+	for _, c := range contract.Consumers() {
+		if c.Name == name && c.Stream != contract.StreamRetry && c.Stream != contract.StreamAdvisories {
 			return c
 		}
 	}
@@ -266,32 +268,32 @@ func consumer(name string) events.Consumer {
 
 // ingest runs the first stage. f, here and below, may be nil.
 func (w *world) ingest(f *faults) *worker {
-	return w.work(events.StageIngest, f, func(*bus.Bus) handlers {
+	return w.work(contract.StageIngest, f, func(*bus.Bus) handlers {
 		var verifier schnorr.Verifier
 		s := ingest.New(ingest.Ports{
-			Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
-			Records: faulty(w, f, store[events.Record](w, events.BucketRecords)),
-			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
+			Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
+			Records: faulty(w, f, store[contract.Record](w, contract.BucketRecords)),
+			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Missing: w.relays.missing, Mentions: w.mentions,
 			Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList, ResolveEvery: resolveEvery, Now: time.Now,
 		})
-		return handlers{events.ConsumerIngest: s.Handle}
+		return handlers{contract.ConsumerIngest: s.Handle}
 	})
 }
 
 // dhtworker runs the second stage.
 func (w *world) dhtworker(f *faults) *worker {
-	return w.work(events.StageDHTWorker, f, func(b *bus.Bus) handlers {
+	return w.work(contract.StageDHTWorker, f, func(b *bus.Bus) handlers {
 		s := &dht.Stage{
-			Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
-			Records: faulty(w, f, store[events.Record](w, events.BucketRecords)),
-			Relays:  faulty(w, f, store[events.Relay](w, events.BucketRelays)),
-			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
+			Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
+			Records: faulty(w, f, store[contract.Record](w, contract.BucketRecords)),
+			Relays:  faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
+			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Network: w.dht, Probe: w.relays.probe, Publish: b.Publish,
 			RefreshEvery: w.refreshEvery, ResolveEvery: resolveEvery, Now: time.Now, Log: w.log,
 		}
 		return handlers{
-			events.ConsumerPublish: s.HandlePublish, events.ConsumerRefresh: s.HandleRefresh, events.ConsumerResolve: s.HandleResolve,
+			contract.ConsumerPublish: s.HandlePublish, contract.ConsumerRefresh: s.HandleRefresh, contract.ConsumerResolve: s.HandleResolve,
 		}
 	})
 }
@@ -299,16 +301,16 @@ func (w *world) dhtworker(f *faults) *worker {
 // syncworker runs the third stage.
 func (w *world) syncworker(f *faults) *worker {
 	stopping := make(chan struct{})
-	x := w.work(events.StageSyncWorker, f, func(b *bus.Bus) handlers {
+	x := w.work(contract.StageSyncWorker, f, func(b *bus.Bus) handlers {
 		s := &syncing.Stage{
-			Relays:  faulty(w, f, store[events.Relay](w, events.BucketRelays)),
-			Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
-			Syncs:   faulty(w, f, store[events.Sync](w, events.BucketSyncs)),
+			Relays:  faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
+			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
+			Syncs:   faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
 			Refused: w.refused(), Gone: w.relays.gone,
 			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules, Now: time.Now, Log: w.log,
 		}
 		return handlers{
-			events.ConsumerDiscovered: s.HandleDiscovered, events.ConsumerSync: s.HandleDue, events.ConsumerLive: s.HandleLive,
+			contract.ConsumerDiscovered: s.HandleDiscovered, contract.ConsumerSync: s.HandleDue, contract.ConsumerLive: s.HandleLive,
 		}
 	})
 	stop := x.stop
@@ -322,15 +324,15 @@ func (w *world) rules(url string) []syncing.Rule {
 	if list := w.ruled[url]; list != nil {
 		return list
 	}
-	return []syncing.Rule{{Direction: pair.Down, Writers: true, Mentions: w.mentions}}
+	return []syncing.Rule{{Direction: reconcile.Down, Writers: true, Mentions: w.mentions}}
 }
 
 // fetchStage is the fourth stage.
 func (w *world) fetchStage(f *faults) *fetch.Stage {
 	s := &fetch.Stage{
-		Authors: faulty(w, f, store[events.Author](w, events.BucketAuthors)),
-		Links:   faulty(w, f, store[events.Link](w, events.BucketLinks)),
-		Lost:    faulty(w, f, store[events.Lost](w, events.BucketLost)),
+		Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
+		Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
+		Lost:    faulty(w, f, store[contract.Lost](w, contract.BucketLost)),
 		Net:     w.relays, Resolve: w.dht.resolve, Local: home,
 		LostFor: lostFor, ThreadDepth: 20, ThreadCount: 100, Now: time.Now, Log: w.log,
 	}
@@ -340,8 +342,8 @@ func (w *world) fetchStage(f *faults) *fetch.Stage {
 
 // fetcher runs the fourth stage.
 func (w *world) fetcher(f *faults) *worker {
-	return w.work(events.StageFetcher, f, func(*bus.Bus) handlers {
-		return handlers{events.ConsumerFetch: w.fetchStage(f).Handle}
+	return w.work(contract.StageFetcher, f, func(*bus.Bus) handlers {
+		return handlers{contract.ConsumerFetch: w.fetchStage(f).Handle}
 	})
 }
 
@@ -353,10 +355,10 @@ func (w *world) send(subject string, data []byte) {
 	}
 }
 
-func (w *world) sendEvent(list ...events.Event) {
+func (w *world) sendEvent(list ...nostr.Event) {
 	w.Helper()
 	for _, e := range list {
-		w.send(events.SubjectEventReceived, events.Encode(e))
+		w.send(events.SubjectEventReceived, nostr.Encode(e))
 	}
 }
 
@@ -382,7 +384,7 @@ func (w *world) schedules(stream string) (list []string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	info, err := s.Info(context.Background(), jetstream.WithSubjectFilter(events.PrefixSchedule+">"))
+	info, err := s.Info(context.Background(), jetstream.WithSubjectFilter(contract.PrefixSchedule+">"))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -390,15 +392,15 @@ func (w *world) schedules(stream string) (list []string) {
 }
 
 // letters returns the dead letters, oldest first.
-func (w *world) letters() []events.DeadLetter {
-	return messages[events.DeadLetter](w, events.StreamDLQ, "")
+func (w *world) letters() []contract.DeadLetter {
+	return messages[contract.DeadLetter](w, contract.StreamDLQ, "")
 }
 
 // outcomes returns what was told on an outcome subject within the last hour,
 // oldest first. After a longer time [world.ever] counts them: the server
 // judges age by real time, and in a bubble drops too much.
 func outcomes[T any](w *world, subject string) []T {
-	return messages[T](w, events.StreamOutcome, subject)
+	return messages[T](w, contract.StreamOutcome, subject)
 }
 
 func messages[T any](w *world, stream, subject string) (list []T) {
@@ -416,7 +418,7 @@ func messages[T any](w *world, stream, subject string) (list []T) {
 		if subject != "" && msg.Subject != subject {
 			continue
 		}
-		v, err := events.Decode[T](msg.Data)
+		v, err := nostr.Decode[T](msg.Data)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -479,7 +481,7 @@ func user(t *testing.T, name string) *schnorr.SecretKey {
 }
 
 // sign returns an event of the key, of now unless it has a time.
-func sign(t *testing.T, key *schnorr.SecretKey, e events.Event) events.Event {
+func sign(t *testing.T, key *schnorr.SecretKey, e nostr.Event) nostr.Event {
 	t.Helper()
 	if e.CreatedAt == 0 {
 		e.CreatedAt = time.Now().Unix()
@@ -490,17 +492,17 @@ func sign(t *testing.T, key *schnorr.SecretKey, e events.Event) events.Event {
 	return e
 }
 
-func note(t *testing.T, key *schnorr.SecretKey, content string, tags ...events.Tag) events.Event {
+func note(t *testing.T, key *schnorr.SecretKey, content string, tags ...nostr.Tag) nostr.Event {
 	t.Helper()
-	return sign(t, key, events.Event{Kind: 1, Content: content, Tags: tags})
+	return sign(t, key, nostr.Event{Kind: 1, Content: content, Tags: tags})
 }
 
 // nip65 is a relay list of kind 10002.
-func nip65(t *testing.T, key *schnorr.SecretKey, at int64, urls ...string) events.Event {
+func nip65(t *testing.T, key *schnorr.SecretKey, at int64, urls ...string) nostr.Event {
 	t.Helper()
-	e := events.Event{Kind: 10002, CreatedAt: at}
+	e := nostr.Event{Kind: 10002, CreatedAt: at}
 	for _, url := range urls {
-		e.Tags = append(e.Tags, events.Tag{"r", url})
+		e.Tags = append(e.Tags, nostr.Tag{"r", url})
 	}
 	return sign(t, key, e)
 }

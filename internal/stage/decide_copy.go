@@ -4,18 +4,20 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const kindAuth = 22242 // NIP-42: never leaves the connection it was made for
 
 // MayCopy decides whether an event that one relay holds may be written to
 // another at now (Unix seconds). It returns the rule that forbids it, or "".
-func MayCopy(e *events.Event, now int64) (why string) {
+func MayCopy(e *nostr.Event, now int64) (why string) {
 	switch {
-	case events.Ephemeral(e.Kind) || e.Kind == kindAuth:
+	case nostr.Ephemeral(e.Kind) || e.Kind == kindAuth:
 		return "ephemeral"
-	case e.CreatedAt > now+events.MaxFuture:
+	case e.CreatedAt > now+nostr.MaxFuture:
 		return "from the future"
 	case e.Tag("-") != nil:
 		return "protected (NIP-70)"
@@ -31,7 +33,7 @@ func Passing(reason string) bool {
 	return strings.HasPrefix(reason, "rate-limited:") || strings.HasPrefix(reason, "error:")
 }
 
-func expired(e *events.Event, now int64) bool {
+func expired(e *nostr.Event, now int64) bool {
 	t := e.Tag("expiration")
 	if t == nil {
 		return false
@@ -43,7 +45,7 @@ func expired(e *events.Event, now int64) bool {
 // Received is the message that hands an event to ingest. ok is false for one
 // that ingest would refuse for its size: the same event may be six times as
 // long here as it was on its relay, since JSON may be written in many ways.
-func Received(e events.Event) (out events.Output, ok bool) {
-	data := events.Encode(e)
-	return events.Output{Subject: events.SubjectEventReceived, Data: data, ID: e.ID}, len(data) <= events.MaxEventBytes
+func Received(e nostr.Event) (out contract.Output, ok bool) {
+	data := nostr.Encode(e)
+	return contract.Output{Subject: events.SubjectEventReceived, Data: data, ID: e.ID}, len(data) <= nostr.MaxEventBytes
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxRefs bounds the references of one event that are followed: more is a list
@@ -20,7 +21,7 @@ var referring = []int{1, 6, 16, 20, 21, 22, 1111, 1808, 9802, 30023}
 // References returns the events that a note refers to: e tags with NIP-10
 // markers or by position, q tags, and a tags by address, in the order of the
 // tags. Other kinds than notes refer to nothing.
-func References(e *events.Event, allowPrivate bool) []events.NoteMissing {
+func References(e *nostr.Event, allowPrivate bool) []events.NoteMissing {
 	if !slices.Contains(referring, e.Kind) {
 		return nil
 	}
@@ -32,7 +33,7 @@ func References(e *events.Event, allowPrivate bool) []events.NoteMissing {
 			continue
 		}
 		seen[ref.Key()] = true
-		if url, err := events.NormalizeRelayURL(t.At(2), allowPrivate); err == nil {
+		if url, err := nostr.NormalizeRelayURL(t.At(2), allowPrivate); err == nil {
 			ref.Relays = []string{url}
 		}
 		ref.ReferencedBy = e.ID
@@ -43,16 +44,16 @@ func References(e *events.Event, allowPrivate bool) []events.NoteMissing {
 	return refs
 }
 
-func reference(e *events.Event, t events.Tag) (events.NoteMissing, bool) {
+func reference(e *nostr.Event, t nostr.Tag) (events.NoteMissing, bool) {
 	switch value := t.At(1); t[0] {
 	case "e":
 		// NIP-10 puts the author behind the marker, older clients in place of
 		// it; the only p tag of a reply is the author replied to.
 		author := t.At(4)
-		if !events.IsHex(author, 32) {
+		if !nostr.IsHex(author, 32) {
 			author = t.At(3)
 		}
-		if !events.IsHex(author, 32) {
+		if !nostr.IsHex(author, 32) {
 			author = onlyTag(e, "p")
 		}
 		return byID(value, author)
@@ -68,21 +69,21 @@ func reference(e *events.Event, t events.Tag) (events.NoteMissing, bool) {
 }
 
 func byID(id, author string) (events.NoteMissing, bool) {
-	if !events.IsHex(author, 32) {
+	if !nostr.IsHex(author, 32) {
 		author = ""
 	}
-	return events.NoteMissing{EventID: id, AuthorPubkey: author}, events.IsHex(id, 32)
+	return events.NoteMissing{EventID: id, AuthorPubkey: author}, nostr.IsHex(id, 32)
 }
 
 func byAddress(address string) (events.NoteMissing, bool) {
-	a, err := events.ParseAddress(address)
+	a, err := nostr.ParseAddress(address)
 	if err != nil {
 		return events.NoteMissing{}, false
 	}
 	return events.NoteMissing{Address: a.String(), AuthorPubkey: a.PubKey}, true
 }
 
-func onlyTag(e *events.Event, name string) (value string) {
+func onlyTag(e *nostr.Event, name string) (value string) {
 	for _, t := range e.Tags {
 		if t[0] != name {
 			continue

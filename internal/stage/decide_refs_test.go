@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 var (
@@ -20,23 +21,23 @@ func TestReferences(t *testing.T) {
 	address := "30023:" + bob + ":slug"
 	for name, tc := range map[string]struct {
 		kind int
-		tags []events.Tag
+		tags []nostr.Tag
 		want []events.NoteMissing
 	}{
-		"marked with author": {1, []events.Tag{{"e", id1, "wss://hint.example/", "root", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
-		"author as fourth":   {1, []events.Tag{{"e", id1, "", carol}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: carol}}},
-		"positional":         {1, []events.Tag{{"e", id1}, {"e", id2}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}, {EventID: id2, AuthorPubkey: bob}}},
-		"hornets reply":      {1808, []events.Tag{{"e", id1, "reply"}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}}},
-		"two authors":        {1, []events.Tag{{"e", id1}, {"p", bob}, {"p", carol}}, []events.NoteMissing{{EventID: id1}}},
-		"quote":              {1, []events.Tag{{"q", id1, "wss://hint.example", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
-		"quoted address":     {1, []events.Tag{{"q", address}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
-		"address":            {1111, []events.Tag{{"a", address, "ws://127.0.0.1"}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
-		"once":               {1, []events.Tag{{"e", id1}, {"q", id1}}, []events.NoteMissing{{EventID: id1}}},
-		"nonsense":           {1, []events.Tag{{"e", "x"}, {"e"}, {"a", "1:x:y"}, {"q"}}, nil},
-		"reactions":          {7, []events.Tag{{"e", id1}}, nil},
-		"deletions":          {5, []events.Tag{{"e", id1}}, nil},
+		"marked with author": {1, []nostr.Tag{{"e", id1, "wss://hint.example/", "root", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
+		"author as fourth":   {1, []nostr.Tag{{"e", id1, "", carol}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: carol}}},
+		"positional":         {1, []nostr.Tag{{"e", id1}, {"e", id2}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}, {EventID: id2, AuthorPubkey: bob}}},
+		"hornets reply":      {1808, []nostr.Tag{{"e", id1, "reply"}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}}},
+		"two authors":        {1, []nostr.Tag{{"e", id1}, {"p", bob}, {"p", carol}}, []events.NoteMissing{{EventID: id1}}},
+		"quote":              {1, []nostr.Tag{{"q", id1, "wss://hint.example", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
+		"quoted address":     {1, []nostr.Tag{{"q", address}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
+		"address":            {1111, []nostr.Tag{{"a", address, "ws://127.0.0.1"}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
+		"once":               {1, []nostr.Tag{{"e", id1}, {"q", id1}}, []events.NoteMissing{{EventID: id1}}},
+		"nonsense":           {1, []nostr.Tag{{"e", "x"}, {"e"}, {"a", "1:x:y"}, {"q"}}, nil},
+		"reactions":          {7, []nostr.Tag{{"e", id1}}, nil},
+		"deletions":          {5, []nostr.Tag{{"e", id1}}, nil},
 	} {
-		e := events.Event{ID: strings.Repeat("ee", 32), PubKey: alice, Kind: tc.kind, Tags: tc.tags}
+		e := nostr.Event{ID: strings.Repeat("ee", 32), PubKey: alice, Kind: tc.kind, Tags: tc.tags}
 		for i := range tc.want {
 			tc.want[i].ReferencedBy = e.ID
 		}
@@ -47,9 +48,9 @@ func TestReferences(t *testing.T) {
 }
 
 func TestReferencesAreBounded(t *testing.T) {
-	e := events.Event{Kind: 1}
+	e := nostr.Event{Kind: 1}
 	for i := range 1000 {
-		e.Tags = append(e.Tags, events.Tag{"e", fmt.Sprintf("%064x", i)})
+		e.Tags = append(e.Tags, nostr.Tag{"e", fmt.Sprintf("%064x", i)})
 	}
 	if got := References(&e, false); len(got) != maxRefs {
 		t.Errorf("%d references are followed, want %d", len(got), maxRefs)

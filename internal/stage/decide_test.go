@@ -6,21 +6,22 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMayCopy(t *testing.T) {
 	for _, tc := range []struct {
-		e   events.Event
+		e   nostr.Event
 		why string
 	}{
-		{events.Event{Kind: 1, CreatedAt: 1000, Tags: []events.Tag{{"expiration", "1001"}}}, ""},
-		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration"}}}, ""},
-		{events.Event{Kind: 1, Tags: []events.Tag{{"expiration", "1000"}}}, "expired (NIP-40)"},
-		{events.Event{Kind: 1, Tags: []events.Tag{{"-"}}}, "protected (NIP-70)"},
-		{events.Event{Kind: 1, CreatedAt: 1000 + events.MaxFuture}, ""},
-		{events.Event{Kind: 1, CreatedAt: 1001 + events.MaxFuture}, "from the future"},
-		{events.Event{Kind: 20001}, "ephemeral"},
-		{events.Event{Kind: kindAuth}, "ephemeral"},
+		{nostr.Event{Kind: 1, CreatedAt: 1000, Tags: []nostr.Tag{{"expiration", "1001"}}}, ""},
+		{nostr.Event{Kind: 1, Tags: []nostr.Tag{{"expiration"}}}, ""},
+		{nostr.Event{Kind: 1, Tags: []nostr.Tag{{"expiration", "1000"}}}, "expired (NIP-40)"},
+		{nostr.Event{Kind: 1, Tags: []nostr.Tag{{"-"}}}, "protected (NIP-70)"},
+		{nostr.Event{Kind: 1, CreatedAt: 1000 + nostr.MaxFuture}, ""},
+		{nostr.Event{Kind: 1, CreatedAt: 1001 + nostr.MaxFuture}, "from the future"},
+		{nostr.Event{Kind: 20001}, "ephemeral"},
+		{nostr.Event{Kind: kindAuth}, "ephemeral"},
 	} {
 		if why := MayCopy(&tc.e, 1000); why != tc.why {
 			t.Errorf("%+v: %q, want %q", tc.e, why, tc.why)
@@ -30,7 +31,7 @@ func TestMayCopy(t *testing.T) {
 
 func TestAnEventThatGrowsTooLargeIsNotHandedOn(t *testing.T) {
 	for content, want := range map[string]bool{"a": true, "<": true, "\x01": false} {
-		out, ok := Received(events.Event{ID: "id", Content: strings.Repeat(content, 200<<10)})
+		out, ok := Received(nostr.Event{ID: "id", Content: strings.Repeat(content, 200<<10)})
 		if ok != want || out.ID != "id" || out.Subject != events.SubjectEventReceived {
 			t.Errorf("%q: %t, want %t", content, ok, want)
 		}

@@ -7,16 +7,17 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // FollowList makes the links of an author by the evidence via equal to their
 // list of that source, and returns the list that it has followed: list, which
 // the caller has just stored or read, or a newer one that was stored meanwhile.
 // It is idempotent; call it again after a failure.
-func FollowList(ctx context.Context, authors Store[events.Author], links Store[events.Link], pubkey, via string, list events.List) (events.List, error) {
+func FollowList(ctx context.Context, authors Store[contract.Author], links Store[contract.Link], pubkey, via string, list contract.List) (contract.List, error) {
 	for {
-		if err := setLinks(ctx, links, events.LinkKey, pubkey, via, list.Version, list.Write); err != nil {
+		if err := setLinks(ctx, links, contract.LinkKey, pubkey, via, list.Version, list.Write); err != nil {
 			return list, err
 		}
 		// Of two workers with two lists the one that ends last must leave the
@@ -35,9 +36,9 @@ func FollowList(ctx context.Context, authors Store[events.Author], links Store[e
 }
 
 // FollowReaders does the same for the relays that the author reads from
-// ([events.ReaderKey]), with the list that FollowList returned.
-func FollowReaders(ctx context.Context, links Store[events.Link], pubkey, via string, list events.List) error {
-	return setLinks(ctx, links, events.ReaderKey, pubkey, via, list.Version, list.Read)
+// ([contract.ReaderKey]), with the list that FollowList returned.
+func FollowReaders(ctx context.Context, links Store[contract.Link], pubkey, via string, list contract.List) error {
+	return setLinks(ctx, links, contract.ReaderKey, pubkey, via, list.Version, list.Read)
 }
 
 var errLags = errors.New("KV shows the link and does not: a copy lags, or another worker was faster")
@@ -47,13 +48,13 @@ var errLags = errors.New("KV shows the link and does not: a copy lags, or anothe
 //
 // It reads back what the bucket holds rather than the list before, so that a
 // worker that died halfway leaves nothing behind.
-func setLinks(ctx context.Context, links Store[events.Link], keyOf func(relayKey, pubkey string) string, pubkey, via string, version int64, urls []string) error {
+func setLinks(ctx context.Context, links Store[contract.Link], keyOf func(relayKey, pubkey string) string, pubkey, via string, version int64, urls []string) error {
 	for _, url := range urls {
-		_, err := links.Update(ctx, keyOf(events.RelayKey(url), pubkey), func(l events.Link, _ bool) (events.Link, bool) {
+		_, err := links.Update(ctx, keyOf(nostr.RelayKey(url), pubkey), func(l contract.Link, _ bool) (contract.Link, bool) {
 			if have, ok := l.Via[via]; ok && have >= version {
 				return l, false
 			}
-			l = events.Link{URL: url, Via: maps.Clone(l.Via)}
+			l = contract.Link{URL: url, Via: maps.Clone(l.Via)}
 			if l.Via == nil {
 				l.Via = map[string]int64{}
 			}
@@ -64,9 +65,9 @@ func setLinks(ctx context.Context, links Store[events.Link], keyOf func(relayKey
 			return fmt.Errorf("couldn't link %s to %s: %w", pubkey, url, err)
 		}
 	}
-	return links.Each(ctx, keyOf("*", pubkey), func(key string, l events.Link) error {
+	return links.Each(ctx, keyOf("*", pubkey), func(key string, l contract.Link) error {
 		// Evidence of the same version may be of a list that lost by its id.
-		outdated := func(l events.Link) bool {
+		outdated := func(l contract.Link) bool {
 			have, ok := l.Via[via]
 			return ok && have <= version && !slices.Contains(urls, l.URL)
 		}
@@ -75,7 +76,7 @@ func setLinks(ctx context.Context, links Store[events.Link], keyOf func(relayKey
 			return nil
 		}
 		taken := false
-		left, err := links.Update(ctx, key, func(l events.Link, found bool) (events.Link, bool) {
+		left, err := links.Update(ctx, key, func(l contract.Link, found bool) (contract.Link, bool) {
 			if taken = found && outdated(l); !taken {
 				return l, false
 			}
@@ -85,7 +86,7 @@ func setLinks(ctx context.Context, links Store[events.Link], keyOf func(relayKey
 		})
 		removed := false
 		if err == nil {
-			removed, err = links.Remove(ctx, key, func(l events.Link) bool { return len(l.Via) == 0 })
+			removed, err = links.Remove(ctx, key, func(l contract.Link) bool { return len(l.Via) == 0 })
 		}
 		if stays := len(left.Via) > 0 && (taken || left.Via[via] > version); err == nil && !removed && !stays {
 			err = errLags

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // memory is a store that may show by key what was there before.
@@ -61,15 +62,15 @@ func (m memory[T]) Each(_ context.Context, pattern string, f func(string, T) err
 // Of an author's two lists the older one is what a copy of KV shows that lags.
 func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 	const a, b = "wss://a.example.com", "wss://b.example.com"
-	with := func(l events.List) map[string]events.Author {
-		return map[string]events.Author{"alice": {Lists: map[string]events.List{events.ViaNIP65: l}}}
+	with := func(l contract.List) map[string]contract.Author {
+		return map[string]contract.Author{"alice": {Lists: map[string]contract.List{contract.ViaNIP65: l}}}
 	}
-	older := events.List{Version: 1, ID: "1", Write: []string{a}}
-	newer := events.List{Version: 2, ID: "2", Write: []string{b}}
+	older := contract.List{Version: 1, ID: "1", Write: []string{a}}
+	newer := contract.List{Version: 2, ID: "2", Write: []string{b}}
 	for _, c := range []struct {
 		name          string
-		stored, shown map[string]events.Author
-		follow, want  events.List
+		stored, shown map[string]contract.Author
+		follow, want  contract.List
 		before        string
 	}{
 		{"the list before is shown", with(newer), with(older), newer, newer, a},
@@ -77,14 +78,14 @@ func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 		{"a newer one came meanwhile", with(newer), nil, older, newer, a},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			links := memory[events.Link]{now: map[string]events.Link{
-				events.LinkKey(events.RelayKey(c.before), "alice"): {URL: c.before, Via: map[string]int64{events.ViaNIP65: 1}},
+			links := memory[contract.Link]{now: map[string]contract.Link{
+				contract.LinkKey(nostr.RelayKey(c.before), "alice"): {URL: c.before, Via: map[string]int64{contract.ViaNIP65: 1}},
 			}}
-			got, err := stage.FollowList(t.Context(), memory[events.Author]{c.stored, c.shown}, links, "alice", events.ViaNIP65, c.follow)
+			got, err := stage.FollowList(t.Context(), memory[contract.Author]{c.stored, c.shown}, links, "alice", contract.ViaNIP65, c.follow)
 			if err != nil || got.ID != c.want.ID {
 				t.Errorf("followed %+v, %v, want %+v", got, err, c.want)
 			}
-			want := []string{events.LinkKey(events.RelayKey(b), "alice")}
+			want := []string{contract.LinkKey(nostr.RelayKey(b), "alice")}
 			if keys := slices.Collect(maps.Keys(links.now)); !slices.Equal(keys, want) {
 				t.Errorf("links are %v, want %v", keys, want)
 			}
@@ -95,18 +96,18 @@ func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 // What a list names and a copy does not show yet is not left as it is.
 func TestALinkIsNotLeftForACopyThatLags(t *testing.T) {
 	const a = "wss://a.example.com"
-	key := events.LinkKey(events.RelayKey(a), "alice")
-	links := memory[events.Link]{
-		now:    map[string]events.Link{key: {URL: a, Via: map[string]int64{events.ViaNIP65: 1}}},
-		before: map[string]events.Link{key: {URL: a, Via: map[string]int64{}}},
+	key := contract.LinkKey(nostr.RelayKey(a), "alice")
+	links := memory[contract.Link]{
+		now:    map[string]contract.Link{key: {URL: a, Via: map[string]int64{contract.ViaNIP65: 1}}},
+		before: map[string]contract.Link{key: {URL: a, Via: map[string]int64{}}},
 	}
-	authors := memory[events.Author]{}
-	newer := events.List{Version: 2, ID: "2"}
-	if _, err := stage.FollowList(t.Context(), authors, links, "alice", events.ViaNIP65, newer); err == nil {
+	authors := memory[contract.Author]{}
+	newer := contract.List{Version: 2, ID: "2"}
+	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer); err == nil {
 		t.Error("followed, although KV does not show the evidence that is to be taken")
 	}
 	links.before = nil
-	if _, err := stage.FollowList(t.Context(), authors, links, "alice", events.ViaNIP65, newer); err != nil || len(links.now) > 0 {
+	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer); err != nil || len(links.now) > 0 {
 		t.Errorf("again: %v, links %v", err, links.now)
 	}
 }

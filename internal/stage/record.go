@@ -4,13 +4,13 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Item returns the signed item of a record. An error names the field that has
 // the wrong length or alphabet; the signature is not checked.
-func Item(r events.Record) (bep44.Item, error) {
+func Item(r contract.Record) (bep44.Item, error) {
 	it := bep44.Item{Seq: r.Seq, Value: r.Value}
 	if n, err := hex.Decode(it.Key[:], clip(r.DHTKey, 64)); err != nil || n != 32 || len(r.DHTKey) != 64 {
 		return it, fmt.Errorf("dht_key: want 64 hex digits, got %d characters", len(r.DHTKey))
@@ -27,7 +27,7 @@ func Item(r events.Record) (bep44.Item, error) {
 }
 
 // SetItem puts an item into a record and leaves the rest of it alone.
-func SetItem(r *events.Record, it bep44.Item) {
+func SetItem(r *contract.Record, it bep44.Item) {
 	r.DHTKey = hex.EncodeToString(it.Key[:])
 	r.Salt = hex.EncodeToString(it.Salt)
 	r.Seq = it.Seq

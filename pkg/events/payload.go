@@ -5,17 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
-)
 
-// How a relay or a relay list became known, in falling order of weight.
-const (
-	ViaNIP65     = "nip65"     // a signed kind 10002
-	ViaDHT       = "dht"       // a signed BEP 44 record
-	ViaNIP78     = "nip78"     // a signed kind 30078 with r and dht tags
-	ViaManual    = "manual"    // the operator
-	ViaDirectory = "directory" // a public list of relays
-	ViaHint      = "hint"      // a third party's word
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // AuthorSeen says that an author matters to the relay: look up where they
@@ -37,16 +28,16 @@ type AuthorSeen struct {
 // The BEP 44 item is DHTKey (32 bytes hex), Salt (hex, may be empty), Seq,
 // Value (the bencoded bytes, base64 in JSON) and DHTSig (64 bytes hex).
 type RelayListSigned struct {
-	PubKey    string   `json:"pubkey"`
-	Relays    []string `json:"relays"`
-	CreatedAt int64    `json:"created_at"`
-	Signature string   `json:"signature,omitempty"`
-	DHTKey    string   `json:"dht_key"`
-	Salt      string   `json:"salt,omitempty"`
-	Seq       int64    `json:"seq"`
-	Value     []byte   `json:"value"`
-	DHTSig    string   `json:"dht_sig"`
-	Event     *Event   `json:"event,omitempty"`
+	PubKey    string       `json:"pubkey"`
+	Relays    []string     `json:"relays"`
+	CreatedAt int64        `json:"created_at"`
+	Signature string       `json:"signature,omitempty"`
+	DHTKey    string       `json:"dht_key"`
+	Salt      string       `json:"salt,omitempty"`
+	Seq       int64        `json:"seq"`
+	Value     []byte       `json:"value"`
+	DHTSig    string       `json:"dht_sig"`
+	Event     *nostr.Event `json:"event,omitempty"`
 }
 
 // RelayDiscovered says that authors write to a relay.
@@ -86,19 +77,19 @@ func (n NoteMissing) Validate(allowPrivate bool) (NoteMissing, error) {
 	switch {
 	case n.EventID == "" && n.Address == "":
 		return n, errors.New("event_id: missing, and there is no address either")
-	case n.EventID != "" && !IsHex(n.EventID, 32):
+	case n.EventID != "" && !nostr.IsHex(n.EventID, 32):
 		return n, errors.New("event_id: want 64 lower-case hex digits")
-	case n.AuthorPubkey != "" && !IsHex(n.AuthorPubkey, 32):
+	case n.AuthorPubkey != "" && !nostr.IsHex(n.AuthorPubkey, 32):
 		return n, errors.New("author_pubkey: want 64 lower-case hex digits, or none")
-	case n.DHTKey != "" && !IsHex(n.DHTKey, 32):
+	case n.DHTKey != "" && !nostr.IsHex(n.DHTKey, 32):
 		return n, errors.New("dht_key: want 64 lower-case hex digits, or none")
-	case n.ReferencedBy != "" && !IsHex(n.ReferencedBy, 32):
+	case n.ReferencedBy != "" && !nostr.IsHex(n.ReferencedBy, 32):
 		return n, errors.New("referenced_by: want 64 lower-case hex digits, or none")
-	case len(n.Relays) > MaxListRelays:
-		return n, fmt.Errorf("relays: %d, at most %d are accepted", len(n.Relays), MaxListRelays)
+	case len(n.Relays) > nostr.MaxListRelays:
+		return n, fmt.Errorf("relays: %d, at most %d are accepted", len(n.Relays), nostr.MaxListRelays)
 	}
 	if n.EventID == "" {
-		a, err := ParseAddress(n.Address)
+		a, err := nostr.ParseAddress(n.Address)
 		if err != nil {
 			return n, err
 		}
@@ -106,7 +97,7 @@ func (n NoteMissing) Validate(allowPrivate bool) (NoteMissing, error) {
 	}
 	var hints []string
 	for _, raw := range n.Relays {
-		if url, err := NormalizeRelayURL(raw, allowPrivate); err == nil {
+		if url, err := nostr.NormalizeRelayURL(raw, allowPrivate); err == nil {
 			hints = append(hints, url)
 		}
 	}
@@ -115,11 +106,11 @@ func (n NoteMissing) Validate(allowPrivate bool) (NoteMissing, error) {
 }
 
 // Filter asks a relay for the note.
-func (n NoteMissing) Filter() Filter {
+func (n NoteMissing) Filter() nostr.Filter {
 	if n.EventID != "" {
-		return Filter{IDs: []string{n.EventID}}
+		return nostr.Filter{IDs: []string{n.EventID}}
 	}
-	a, _ := ParseAddress(n.Address)
+	a, _ := nostr.ParseAddress(n.Address)
 	return a.Filter()
 }
 
@@ -140,13 +131,13 @@ type MissingNoteRequest struct {
 // refers to, directly or not, nearest first; an event that is found and too
 // large to be carried is left out.
 type MissingNoteResponse struct {
-	Event     *Event `json:"event"`
-	Found     bool   `json:"found"`
-	RelayURL  string `json:"relay_url"`
-	Timestamp int64  `json:"timestamp"`
-	EventID   string `json:"event_id,omitempty"`
-	Address   string `json:"address,omitempty"`
-	Why       string `json:"why,omitempty"`
+	Event     *nostr.Event `json:"event"`
+	Found     bool         `json:"found"`
+	RelayURL  string       `json:"relay_url"`
+	Timestamp int64        `json:"timestamp"`
+	EventID   string       `json:"event_id,omitempty"`
+	Address   string       `json:"address,omitempty"`
+	Why       string       `json:"why,omitempty"`
 
 	Thread []MissingNoteResponse `json:"thread,omitempty"`
 }
@@ -171,24 +162,6 @@ type ResolveResponse struct {
 	Holders int      `json:"holders"`
 	Found   bool     `json:"found"`
 	Why     string   `json:"why,omitempty"`
-}
-
-// RecordDue asks for a keyspace slice to be refreshed.
-type RecordDue struct {
-	Slice string `json:"slice"`
-}
-
-// SyncDue asks for a relay to be synced. Cause tells two wake-ups apart, so
-// that deduplication cannot swallow one that brings new authors.
-type SyncDue struct {
-	URL   string `json:"url"`
-	Cause string `json:"cause,omitempty"`
-}
-
-// LiveDue asks for a live subscription with a relay. Its message stays
-// unacknowledged for as long as a worker holds the subscription.
-type LiveDue struct {
-	URL string `json:"url"`
 }
 
 // RecordPublished tells how a record stands on the DHT after a put or refresh.
@@ -237,36 +210,4 @@ type DAGWanted struct {
 	Root   string `json:"root"`
 	PubKey string `json:"pubkey"`
 	Event  string `json:"event"`
-}
-
-// IsDAGRoot reports whether s is the CID of a Scionic DAG: version 1, CBOR,
-// SHA-256, in base32. It is then safe as a file name.
-func IsDAGRoot(s string) bool {
-	const length = 1 + (4+32)*8/5 + 1
-	return len(s) == length && strings.HasPrefix(s, "bafirei") && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz234567") == ""
-}
-
-// DeadLetter is a message that a stage could not process, with the reason.
-type DeadLetter struct {
-	Stage    string `json:"stage"`
-	Subject  string `json:"subject"`
-	Data     []byte `json:"data"`
-	Reason   string `json:"reason"`
-	Attempts int    `json:"attempts"` // see [Message]
-	Time     int64  `json:"time"`     // Unix seconds
-	// Size is how many bytes the message had, if Data is only their beginning.
-	Size int `json:"size,omitempty"`
-	// History tells how the message ended before, each time that it was
-	// retried, oldest first.
-	History []Death `json:"history,omitempty"`
-}
-
-// MaxHistory is how many earlier ends a dead letter remembers.
-const MaxHistory = 10
-
-// Death is one earlier end of a dead letter.
-type Death struct {
-	Reason   string `json:"reason"`
-	Attempts int    `json:"attempts"`
-	Time     int64  `json:"time"` // Unix seconds
 }

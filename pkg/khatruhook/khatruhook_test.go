@@ -8,7 +8,7 @@ import (
 	"github.com/fiatjaf/khatru"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/pkg/khatruhook"
 	"github.com/relaymesh/relaymesh/pkg/outbox"
@@ -30,22 +30,22 @@ func Example() {
 		_, err := js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 		return err
 	}, outbox.Options{Sender: "wss://relay.example.com"})
-	relay.OnEventSaved = append(relay.OnEventSaved, khatruhook.OnEventSaved[*nostr.Event](out))
+	relay.OnEventSaved = append(relay.OnEventSaved, khatruhook.OnEventSaved[*gonostr.Event](out))
 	defer out.Close(context.Background())
 }
 
 func TestOnEventSavedHandsOverTheEventAsOnTheWire(t *testing.T) {
 	var got outbox.Message
 	out := outbox.New(func(_ context.Context, m outbox.Message) error { got = m; return nil }, outbox.Options{})
-	e := nostr.Event{Kind: 1, CreatedAt: 1_700_000_000, Tags: nostr.Tags{{"t", "x"}}, Content: "a \"b\" <&> \n"}
-	if err := e.Sign(nostr.GeneratePrivateKey()); err != nil {
+	e := gonostr.Event{Kind: 1, CreatedAt: 1_700_000_000, Tags: gonostr.Tags{{"t", "x"}}, Content: "a \"b\" <&> \n"}
+	if err := e.Sign(gonostr.GeneratePrivateKey()); err != nil {
 		t.Fatal(err)
 	}
-	khatruhook.OnEventSaved[*nostr.Event](out)(t.Context(), &e)
+	khatruhook.OnEventSaved[*gonostr.Event](out)(t.Context(), &e)
 	if lost := out.Close(t.Context()); lost != 0 {
 		t.Fatalf("%d lost", lost)
 	}
-	var back nostr.Event
+	var back gonostr.Event
 	if err := back.UnmarshalJSON(got.Data); err != nil || back.GetID() != e.ID || fmt.Sprint(got.Header["Nats-Msg-Id"]) != "["+e.ID+"]" {
 		t.Errorf("got %s under %v, %v", got.Data, got.Header, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Message is one message for the bus; Header is that of a NATS message.
@@ -86,7 +87,7 @@ func New(publish func(ctx context.Context, m Message) error, o Options) *Outbox 
 
 // Put takes a Nostr event, as JSON, which must not be changed afterwards. It
 // never blocks; false means that there was no room, or that the event is longer
-// than [events.MaxEventBytes] or Options.MaxBytes, and it is dropped.
+// than [nostr.MaxEventBytes] or Options.MaxBytes, and it is dropped.
 func (b *Outbox) Put(event []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -160,7 +161,7 @@ func (b *Outbox) wake() {
 
 // longest is the length of the longest event that is taken. Ingest would refuse
 // a longer one; the bus may do so for ever, and would keep a publisher busy.
-func (b *Outbox) longest() int { return min(events.MaxEventBytes, b.options.MaxBytes) }
+func (b *Outbox) longest() int { return min(nostr.MaxEventBytes, b.options.MaxBytes) }
 
 func (b *Outbox) fits(event []byte) bool {
 	return b.held < b.options.MaxEvents && b.bytes+len(event) <= b.options.MaxBytes
@@ -237,7 +238,7 @@ func (b *Outbox) tellFailure(err error) {
 
 func (b *Outbox) message(event []byte) Message {
 	m := Message{Subject: events.SubjectEventReceived, Header: map[string][]string{}, Data: event}
-	if id, ok := events.PeekID(event); ok {
+	if id, ok := nostr.PeekID(event); ok {
 		m.Header["Nats-Msg-Id"] = []string{id}
 	}
 	if b.options.Sender != "" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 	"github.com/relaymesh/relaymesh/pkg/outbox"
 )
 
@@ -132,8 +133,8 @@ func TestWhatIsTooLongIsRefused(t *testing.T) {
 		var b bus
 		told := 0
 		out := outbox.New(b.publish, outbox.Options{Dropped: func(n int) { told += n }})
-		fits := append(event(0), bytes.Repeat([]byte(" "), events.MaxEventBytes-len(event(0)))...)
-		long := append(event(1), bytes.Repeat([]byte(" "), events.MaxEventBytes-len(event(1))+1)...)
+		fits := append(event(0), bytes.Repeat([]byte(" "), nostr.MaxEventBytes-len(event(0)))...)
+		long := append(event(1), bytes.Repeat([]byte(" "), nostr.MaxEventBytes-len(event(1))+1)...)
 		if out.Put(long) || told != 1 {
 			t.Errorf("an event of %d bytes is taken, told of %d", len(long), told)
 		}

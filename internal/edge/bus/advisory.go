@@ -8,7 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // afterLookupFailure is the first wait when a message could not be read.
@@ -26,45 +27,45 @@ type maxDeliveries struct {
 // bury makes a dead letter of a message that was delivered too often without
 // any verdict, most likely because it kills its worker. JetStream would keep
 // it for ever, and never deliver it again.
-func (b *Bus) bury(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-	advisory, err := events.Decode[maxDeliveries](m.Data)
+func (b *Bus) bury(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+	advisory, err := nostr.Decode[maxDeliveries](m.Data)
 	if err != nil {
-		return nil, events.Reject(err.Error())
+		return nil, contract.Reject(err.Error())
 	}
 	if !b.owns(advisory) {
-		return nil, events.Reject(fmt.Sprintf("advisory on consumer %s of stream %s, which is not this stage's", advisory.Consumer, advisory.Stream))
+		return nil, contract.Reject(fmt.Sprintf("advisory on consumer %s of stream %s, which is not this stage's", advisory.Consumer, advisory.Stream))
 	}
 	stream, err := b.js.Stream(ctx, advisory.Stream)
 	if err != nil {
-		return nil, events.Retry(afterLookupFailure, err.Error())
+		return nil, contract.Retry(afterLookupFailure, err.Error())
 	}
 	raw, err := stream.GetMsg(ctx, advisory.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, events.Done() // settled or replaced meanwhile, or buried before
+		return nil, contract.Done() // settled or replaced meanwhile, or buried before
 	}
 	if err != nil {
-		return nil, events.Retry(afterLookupFailure, err.Error())
+		return nil, contract.Retry(afterLookupFailure, err.Error())
 	}
 	id := messageID(advisory.Stream, advisory.Sequence)
 	lost := original(advisory.Stream, raw.Subject, id, raw.Header, raw.Data)
 	lost.Attempt += advisory.Deliveries
 	reason := fmt.Sprintf("delivered %d times without an answer", advisory.Deliveries)
 	if err := b.deadLetter(ctx, lost, id, history(advisory.Stream, raw.Header), reason); err != nil {
-		return nil, events.Retry(afterBuryFailure, err.Error())
+		return nil, contract.Retry(afterBuryFailure, err.Error())
 	}
 	err = stream.DeleteMsg(ctx, advisory.Sequence)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, events.Retry(afterLookupFailure, err.Error())
+		return nil, contract.Retry(afterLookupFailure, err.Error())
 	}
-	return nil, events.Done()
+	return nil, contract.Done()
 }
 
 // owns reports whether the advisory is on this stage's work: it names what
 // will be deleted.
 func (b *Bus) owns(a maxDeliveries) bool {
-	for _, c := range events.Consumers() {
+	for _, c := range contract.Consumers() {
 		if c.Stream == a.Stream && c.Name == a.Consumer {
-			return c.Stage == b.options.Stage && c.Stream != events.StreamAdvisories
+			return c.Stage == b.options.Stage && c.Stream != contract.StreamAdvisories
 		}
 	}
 	return false

@@ -8,11 +8,11 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // planStream compares a stream with the contract; nil is no difference.
-func planStream(ctx context.Context, js jetstream.JetStream, s events.Stream, replicas int) (*Change, error) {
+func planStream(ctx context.Context, js jetstream.JetStream, s contract.Stream, replicas int) (*Change, error) {
 	what := "stream " + s.Name
 	taken, err := takenSubject(ctx, js, s)
 	if err != nil {
@@ -46,7 +46,7 @@ func planStream(ctx context.Context, js jetstream.JetStream, s events.Stream, re
 }
 
 // streamConfig lays the contract's stream over an existing configuration.
-func streamConfig(c jetstream.StreamConfig, s events.Stream, replicas int) jetstream.StreamConfig {
+func streamConfig(c jetstream.StreamConfig, s contract.Stream, replicas int) jetstream.StreamConfig {
 	c.Name, c.Description, c.Subjects = s.Name, s.Doc, s.Subjects
 	c.Storage, c.Replicas = jetstream.FileStorage, replicas
 	c.Retention, c.Discard, c.DiscardNewPerSubject = jetstream.LimitsPolicy, jetstream.DiscardOld, false
@@ -77,7 +77,7 @@ func streamConfig(c jetstream.StreamConfig, s events.Stream, replicas int) jetst
 	return c
 }
 
-func planConsumer(ctx context.Context, js jetstream.JetStream, c events.Consumer) (*Change, error) {
+func planConsumer(ctx context.Context, js jetstream.JetStream, c contract.Consumer) (*Change, error) {
 	what := "consumer " + c.Name + " of " + c.Stream
 	consumer, err := js.Consumer(ctx, c.Stream, c.Name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -108,10 +108,10 @@ func planConsumer(ctx context.Context, js jetstream.JetStream, c events.Consumer
 	}}, nil
 }
 
-func consumerConfig(c jetstream.ConsumerConfig, want events.Consumer) jetstream.ConsumerConfig {
+func consumerConfig(c jetstream.ConsumerConfig, want contract.Consumer) jetstream.ConsumerConfig {
 	c.Name, c.Durable = want.Name, want.Name
 	c.AckPolicy, c.AckWait = jetstream.AckExplicitPolicy, want.AckWait
-	c.MaxDeliver, c.MaxAckPending = events.MaxDeliver, events.MaxAckPending
+	c.MaxDeliver, c.MaxAckPending = contract.MaxDeliver, contract.MaxAckPending
 	c.FilterSubject, c.FilterSubjects = "", want.Filters
 	if len(want.Filters) == 1 { // the server stores a single one like this
 		c.FilterSubject, c.FilterSubjects = want.Filters[0], nil
@@ -123,7 +123,7 @@ func consumerConfig(c jetstream.ConsumerConfig, want events.Consumer) jetstream.
 // removed key would occupy memory for ever.
 const markerTTL = time.Hour
 
-func planBucket(ctx context.Context, js jetstream.JetStream, b events.Bucket, replicas int) (*Change, error) {
+func planBucket(ctx context.Context, js jetstream.JetStream, b contract.Bucket, replicas int) (*Change, error) {
 	what := "bucket " + b.Name
 	kv, err := js.KeyValue(ctx, b.Name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -155,7 +155,7 @@ func planBucket(ctx context.Context, js jetstream.JetStream, b events.Bucket, re
 	}}, nil
 }
 
-func bucketConfig(c jetstream.KeyValueConfig, b events.Bucket, replicas int) jetstream.KeyValueConfig {
+func bucketConfig(c jetstream.KeyValueConfig, b contract.Bucket, replicas int) jetstream.KeyValueConfig {
 	c.Bucket, c.Description, c.TTL = b.Name, b.Doc, b.TTL
 	c.History, c.Storage, c.Replicas = 1, jetstream.FileStorage, replicas
 	c.LimitMarkerTTL = markerTTL

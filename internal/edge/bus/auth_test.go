@@ -27,9 +27,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 )
 
 // authority signs certificates for 127.0.0.1.
@@ -301,7 +301,7 @@ func TestNkeyToNATS(t *testing.T) {
 
 func TestWhatAUserMayNotDoIsNoMereTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := natstest.StartOn(t, t.TempDir(), natstest.User("narrow", events.Permissions{Publish: []string{"x"}, Subscribe: []string{"_INBOX_test.>"}}))
+		s := natstest.StartOn(t, t.TempDir(), natstest.User("narrow", contract.Permissions{Publish: []string{"x"}, Subscribe: []string{"_INBOX_test.>"}}))
 		js := natstest.ConnectAs(t, s, "test", "narrow")
 		if err := bus.Explain(js.Conn(), nil); err != nil {
 			t.Errorf("success became %v", err)

@@ -12,9 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -31,7 +32,7 @@ func (w *world) fetcherOver(server nats.InProcessConnProvider, drain time.Durati
 	if err != nil {
 		w.Fatal(err)
 	}
-	b, err := bus.New(js, bus.Options{Stage: events.StageFetcher, Drain: drain})
+	b, err := bus.New(js, bus.Options{Stage: contract.StageFetcher, Drain: drain})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
 		current.Store(w.server)
 		b, _ := w.fetcherOver(dialer{&current}, 0, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
 		var done tally
-		b.Handle(consumer(w.T, events.ConsumerFetch), done.handler(3*time.Second))
+		b.Handle(consumer(w.T, contract.ConsumerFetch), done.handler(3*time.Second))
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		go func() { ended <- b.Run(ctx) }()
@@ -57,7 +58,7 @@ func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
 		const sent = 500
 		source := w.source()
 		for i := range sent {
-			w.send(source, events.NoteMissingSubject(strconv.Itoa(i)), "{}")
+			w.send(source, contract.NoteMissingSubject(strconv.Itoa(i)), "{}")
 		}
 		for range 3 {
 			time.Sleep(4 * time.Second)
@@ -65,7 +66,7 @@ func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
 			current.Store(w.server)
 		}
 		time.Sleep(5 * time.Minute)
-		if got, left := done.keys(), w.stored(events.StreamNote); got != sent || left != 0 {
+		if got, left := done.keys(), w.stored(contract.StreamNote); got != sent || left != 0 {
 			w.Errorf("%d handled, %d left, want all %d", got, left, sent)
 		}
 		stop()
@@ -118,7 +119,7 @@ func TestAServerThatIsCutOffIsNoticedInHalfAMinute(t *testing.T) {
 			nats.DisconnectErrHandler(func(*nats.Conn, error) { lost.Add(1) }),
 		)...)
 		got := w.record()
-		b.Handle(consumer(w.T, events.ConsumerFetch), got.then(events.Done()))
+		b.Handle(consumer(w.T, contract.ConsumerFetch), got.then(contract.Done()))
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		go func() { ended <- b.Run(ctx) }()
@@ -133,7 +134,7 @@ func TestAServerThatIsCutOffIsNoticedInHalfAMinute(t *testing.T) {
 			w.Error("not noticed")
 		}
 		line.cut.Store(false)
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(10 * time.Second)
 		if n := len(got.all()); n != 1 {
 			w.Errorf("%d messages came after the partition, want 1", n)
@@ -163,15 +164,15 @@ func TestAStopDoesNotWaitForAServerThatIsAway(t *testing.T) {
 			inWorld(t, func(w *world) {
 				line := &severed{InProcessConnProvider: w.server}
 				b, nc := w.fetcherOver(line, 10*time.Second, nats.MaxReconnects(-1))
-				b.Handle(consumer(w.T, events.ConsumerFetch), func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+				b.Handle(consumer(w.T, contract.ConsumerFetch), func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 					time.Sleep(3 * time.Second)
-					return []events.Output{{Subject: events.SubjectNoteFound, Data: m.Data}}, events.Done()
+					return []contract.Output{{Subject: events.SubjectNoteFound, Data: m.Data}}, contract.Done()
 				})
 				ctx, stop := context.WithCancel(context.Background())
 				ended := make(chan error, 1)
 				go func() { ended <- b.Run(ctx) }()
 				for range c.waiting {
-					w.publish(events.NoteMissingSubject("a"), "{}")
+					w.publish(contract.NoteMissingSubject("a"), "{}")
 				}
 				time.Sleep(time.Second)
 				if line.cut.Store(c.cut); !c.cut {
@@ -193,7 +194,7 @@ func TestAStopDoesNotWaitForAServerThatIsAway(t *testing.T) {
 					w.js = natstest.Connect(w.T, w.server)
 				}
 				next := w.record()
-				w.work(events.StageFetcher, handlers{events.ConsumerFetch: next.then(events.Done())})
+				w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: next.then(contract.Done())})
 				time.Sleep(time.Minute)
 				if n := len(next.all()); n != c.waiting {
 					w.Errorf("%d messages came to the next worker, want %d", n, c.waiting)

@@ -6,8 +6,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -19,9 +20,9 @@ func BenchmarkBus(b *testing.B) {
 		subject               func(i int) string
 		outputs               int
 	}{
-		{"ingest", events.StageIngest, events.ConsumerIngest, func(int) string { return events.SubjectEventReceived }, 0},
-		{"fetch", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(strconv.Itoa(i)) }, 0},
-		{"fetch and publish", events.StageFetcher, events.ConsumerFetch, func(i int) string { return events.NoteMissingSubject(strconv.Itoa(i)) }, 1},
+		{"ingest", contract.StageIngest, contract.ConsumerIngest, func(int) string { return events.SubjectEventReceived }, 0},
+		{"fetch", contract.StageFetcher, contract.ConsumerFetch, func(i int) string { return contract.NoteMissingSubject(strconv.Itoa(i)) }, 0},
+		{"fetch and publish", contract.StageFetcher, contract.ConsumerFetch, func(i int) string { return contract.NoteMissingSubject(strconv.Itoa(i)) }, 1},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			js := natstest.Start(b)
@@ -40,16 +41,16 @@ func BenchmarkBus(b *testing.B) {
 			left.Store(int64(b.N))
 			ctx, stop := context.WithCancel(context.Background())
 			defer stop()
-			for _, spec := range events.Consumers() {
-				if spec.Name == c.consumer && spec.Stream != events.StreamRetry && spec.Stream != events.StreamAdvisories {
-					x.Handle(spec, func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+			for _, spec := range contract.Consumers() {
+				if spec.Name == c.consumer && spec.Stream != contract.StreamRetry && spec.Stream != contract.StreamAdvisories {
+					x.Handle(spec, func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 						if left.Add(-1) == 0 {
 							stop()
 						}
 						if c.outputs == 0 {
-							return nil, events.Done()
+							return nil, contract.Done()
 						}
-						return []events.Output{{Subject: events.SubjectNoteFound, Data: m.Data, ID: m.Cause}}, events.Done()
+						return []contract.Output{{Subject: events.SubjectNoteFound, Data: m.Data, ID: m.Cause}}, contract.Done()
 					})
 				}
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 const (
@@ -28,7 +28,7 @@ const (
 
 // Options of a stage's bus.
 type Options struct {
-	// Stage is one of [events.Stages]. A source that only publishes, such as
+	// Stage is one of [contract.Stages]. A source that only publishes, such as
 	// the command line, gives its own name.
 	Stage string
 	Log   *slog.Logger // nil discards
@@ -57,8 +57,8 @@ type Bus struct {
 
 // work is one consumer with what handles its messages.
 type work struct {
-	consumer events.Consumer
-	handler  events.Handler
+	consumer contract.Consumer
+	handler  contract.Handler
 }
 
 // New returns a bus over a connection that stays the caller's: the bus never
@@ -92,7 +92,7 @@ func New(js jetstream.JetStream, o Options) (*Bus, error) {
 
 // Handle sets what handles the messages of a consumer; also those that come
 // back after a long wait. It must be called before [Bus.Run].
-func (b *Bus) Handle(c events.Consumer, h events.Handler) {
+func (b *Bus) Handle(c contract.Consumer, h contract.Handler) {
 	b.work = append(b.work, work{c, h})
 }
 
@@ -149,12 +149,12 @@ func (b *Bus) flush(ctx context.Context) error {
 // upkeep is what every stage's bus does for its stage by itself.
 func (b *Bus) upkeep() []work {
 	var list []work
-	for _, c := range events.Consumers() {
+	for _, c := range contract.Consumers() {
 		switch {
 		case c.Stage != b.options.Stage:
-		case c.Stream == events.StreamRetry:
+		case c.Stream == contract.StreamRetry:
 			list = append(list, work{c, b.dispatch})
-		case c.Stream == events.StreamAdvisories:
+		case c.Stream == contract.StreamAdvisories:
 			list = append(list, work{c, b.bury})
 		}
 	}
@@ -163,7 +163,7 @@ func (b *Bus) upkeep() []work {
 
 // label names a consumer in metrics and logs: its own name is unique only
 // within its stream.
-func label(c events.Consumer) string { return c.Stream + "/" + c.Name }
+func label(c contract.Consumer) string { return c.Stream + "/" + c.Name }
 
 // quiet is the router's logger: what watermill calls information is for
 // developers.

@@ -8,7 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxReason is how much of a reason goes into an acknowledgement and a log.
@@ -20,8 +21,8 @@ const envelope = 16 << 10
 // deadLetter stores a message that its stage will not process; id, where the
 // message is stored, makes a second attempt at the same dead letter harmless;
 // before is the headerHistory that it came with.
-func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, before, reason string) error {
-	letter := events.DeadLetter{
+func (b *Bus) deadLetter(ctx context.Context, m contract.Message, id, before, reason string) error {
+	letter := contract.DeadLetter{
 		Stage:    b.options.Stage,
 		Subject:  m.Subject,
 		Data:     m.Data,
@@ -30,16 +31,16 @@ func (b *Bus) deadLetter(ctx context.Context, m events.Message, id, before, reas
 		Time:     time.Now().Unix(),
 	}
 	if before != "" {
-		letter.History, _ = events.Decode[[]events.Death]([]byte(before)) // what cannot be read is lost, the message is not
+		letter.History, _ = nostr.Decode[[]contract.Death]([]byte(before)) // what cannot be read is lost, the message is not
 	}
 	// Base64 makes four bytes of three: the largest messages do not fit.
 	if fits := int(b.js.Conn().MaxPayload()-envelope) / 4 * 3; len(m.Data) > fits {
 		letter.Data, letter.Size = m.Data[:fits], len(m.Data)
 		letter.Reason += fmt.Sprintf(" (kept the first %d of %d bytes)", fits, len(m.Data))
 	}
-	subject := events.DLQSubject(b.options.Stage)
-	err := b.stubbornly(ctx, events.StreamDLQ, func(ctx context.Context) error {
-		_, err := b.js.Publish(ctx, subject, events.Encode(letter), jetstream.WithMsgID(id))
+	subject := contract.DLQSubject(b.options.Stage)
+	err := b.stubbornly(ctx, contract.StreamDLQ, func(ctx context.Context) error {
+		_, err := b.js.Publish(ctx, subject, nostr.Encode(letter), jetstream.WithMsgID(id))
 		return err
 	})
 	if err != nil {

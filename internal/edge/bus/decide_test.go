@@ -5,22 +5,22 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 func TestDecide(t *testing.T) {
-	retry := func(after time.Duration) events.Verdict { return events.Retry(after, "busy") }
+	retry := func(after time.Duration) contract.Verdict { return contract.Retry(after, "busy") }
 	for _, c := range []struct {
 		name    string
-		verdict events.Verdict
+		verdict contract.Verdict
 		attempt int
 		fate    fate
 		wait    time.Duration // without jitter
 		reason  string
 	}{
-		{"done", events.Done(), 1, ack, 0, ""},
-		{"done at last", events.Done(), events.MaxAttempts + 5, ack, 0, ""},
-		{"reject", events.Reject("bad signature"), 1, giveUp, 0, "bad signature"},
+		{"done", contract.Done(), 1, ack, 0, ""},
+		{"done at last", contract.Done(), contract.MaxAttempts + 5, ack, 0, ""},
+		{"reject", contract.Reject("bad signature"), 1, giveUp, 0, "bad signature"},
 		{"first retry", retry(2 * time.Second), 1, waitHere, 2 * time.Second, "busy"},
 		{"third retry", retry(2 * time.Second), 3, waitHere, 8 * time.Second, "busy"},
 		{"retry at once", retry(0), 1, waitHere, time.Second, "busy"},
@@ -29,7 +29,7 @@ func TestDecide(t *testing.T) {
 		{"over a minute", retry(time.Minute), 2, waitAway, 2 * time.Minute, "busy"},
 		{"never over an hour", retry(time.Second), 19, waitAway, time.Hour, "busy"},
 		{"asks for more than an hour", retry(1 << 62), 1, waitAway, time.Hour, "busy"},
-		{"no attempt left", retry(time.Second), events.MaxAttempts, giveUp, 0, "gave up after 20 attempts: busy"},
+		{"no attempt left", retry(time.Second), contract.MaxAttempts, giveUp, 0, "gave up after 20 attempts: busy"},
 	} {
 		f, wait, reason := decide(c.verdict, c.attempt, 0.5)
 		if f != c.fate || wait != c.wait || reason != c.reason {

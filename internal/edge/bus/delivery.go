@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -20,7 +21,7 @@ const (
 	headerSubject     = "Relaymesh-Subject"
 	headerAttempt     = "Relaymesh-Attempt" // attempts so far
 	headerCause       = "Relaymesh-Cause"
-	headerHistory     = "Relaymesh-History"     // JSON of earlier [events.Death]s
+	headerHistory     = "Relaymesh-History"     // JSON of earlier [contract.Death]s
 	headerReason      = "Relaymesh-Reason"      // why it waits; nothing is decided by it
 	headerCorrelation = "Relaymesh-Correlation" // passed on to outputs
 	headerSender      = events.HeaderSender
@@ -35,15 +36,15 @@ const (
 // router's goroutine until the watermill message is acked or nacked, then read
 // by the subscriber's.
 type delivery struct {
-	events.Message
+	contract.Message
 	raw      jetstream.Msg
 	message  *message.Message
-	consumer events.Consumer
+	consumer contract.Consumer
 	id       string // stream:sequence
 	history  string // how it ended before, if it was a dead letter: headerHistory
 
 	span    trace.Span
-	verdict events.Verdict
+	verdict contract.Verdict
 	failed  error // why the outputs could not be published
 }
 
@@ -55,7 +56,7 @@ func deliveryOf(ctx context.Context) *delivery {
 	return d
 }
 
-func newDelivery(ctx context.Context, c events.Consumer, raw jetstream.Msg) (*delivery, error) {
+func newDelivery(ctx context.Context, c contract.Consumer, raw jetstream.Msg) (*delivery, error) {
 	meta, err := raw.Metadata()
 	if err != nil {
 		return nil, err
@@ -80,12 +81,12 @@ func newDelivery(ctx context.Context, c events.Consumer, raw jetstream.Msg) (*de
 // attempts before it was last stored. The cause of a message is where it is
 // stored: unlike its Nats-Msg-Id, that tells two messages of equal content
 // apart.
-func original(stream, subject, id string, h nats.Header, data []byte) events.Message {
-	m := events.Message{Subject: subject, Data: data, Cause: id}
+func original(stream, subject, id string, h nats.Header, data []byte) contract.Message {
+	m := contract.Message{Subject: subject, Data: data, Cause: id}
 	if sender := h.Get(headerSender); len(sender) <= maxSender {
 		m.Sender = sender
 	}
-	if stream != events.StreamRetry {
+	if stream != contract.StreamRetry {
 		return m
 	}
 	if s := h.Get(headerSubject); s != "" {
@@ -102,7 +103,7 @@ func original(stream, subject, id string, h nats.Header, data []byte) events.Mes
 
 // history returns the header of that name where it can be believed.
 func history(stream string, h nats.Header) string {
-	if stream != events.StreamRetry {
+	if stream != contract.StreamRetry {
 		return ""
 	}
 	return h.Get(headerHistory)

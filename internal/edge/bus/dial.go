@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // ConnectOptions are the options of every connection of relaymesh: it
@@ -26,7 +26,7 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 	log = log.With("connection", name)
 	return []nats.Option{
 		nats.Name(name),
-		nats.CustomInboxPrefix(events.InboxPrefix(token(name))),
+		nats.CustomInboxPrefix(contract.InboxPrefix(token(name))),
 		nats.MaxReconnects(-1),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut),
 		nats.ReconnectJitter(500*time.Millisecond, 2*time.Second),

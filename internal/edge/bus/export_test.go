@@ -7,8 +7,8 @@ func Apply(ctx context.Context, c Change) error { return c.apply(ctx) }
 
 // Bound gives a stream other bounds than the contract does.
 func Bound(stream string, bytes int64, waiting int) (restore func()) {
-	for i := range contract {
-		if s := &contract[i]; s.Name == stream {
+	for i := range streams {
+		if s := &streams[i]; s.Name == stream {
 			old := *s
 			s.MaxBytes, s.MaxWaiting = bytes, waiting
 			return func() { *s = old }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -15,17 +16,17 @@ import (
 func TestOutputsAreStoredBeforeTheMessageIsDone(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			seen.add(m)
-			return []events.Output{{Subject: events.SubjectNoteFound, Data: []byte("1")}, {Subject: events.SubjectNoteLost, Data: []byte("2")}}, events.Done()
+			return []contract.Output{{Subject: events.SubjectNoteFound, Data: []byte("1")}, {Subject: events.SubjectNoteLost, Data: []byte("2")}}, contract.Done()
 		}})
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Second)
 		got := seen.all()
-		if len(got) != 1 || got[0].Subject != events.NoteMissingSubject("a") || string(got[0].Data) != "{}" || got[0].Attempt != 1 || got[0].Cause != "NOTE:1" {
+		if len(got) != 1 || got[0].Subject != contract.NoteMissingSubject("a") || string(got[0].Data) != "{}" || got[0].Attempt != 1 || got[0].Cause != "NOTE:1" {
 			w.Errorf("handler was given %+v", got)
 		}
-		if note, outcome := w.stored(events.StreamNote), w.stored(events.StreamOutcome); note != 0 || outcome != 2 {
+		if note, outcome := w.stored(contract.StreamNote), w.stored(contract.StreamOutcome); note != 0 || outcome != 2 {
 			w.Errorf("%d messages left in NOTE, %d outputs, want 0 and 2", note, outcome)
 		}
 	})
@@ -35,19 +36,19 @@ func TestOutputsAreStoredBeforeTheMessageIsDone(t *testing.T) {
 func TestAMessageWhoseOutputsAreNotStoredIsRetried(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			subject := "nobody.stores.this"
 			if seen.add(m) == 3 {
 				subject = events.SubjectNoteFound
 			}
-			return []events.Output{{Subject: subject, Data: []byte("x")}}, events.Done()
+			return []contract.Output{{Subject: subject, Data: []byte("x")}}, contract.Done()
 		}})
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(5 * time.Minute)
 		if got := seen.all(); len(got) != 3 || got[2].Attempt != 3 {
 			w.Errorf("handled %d times, want 3: %+v", len(got), got)
 		}
-		if note, outcome := w.stored(events.StreamNote), w.stored(events.StreamOutcome); note != 0 || outcome != 1 {
+		if note, outcome := w.stored(contract.StreamNote), w.stored(contract.StreamOutcome); note != 0 || outcome != 1 {
 			w.Errorf("%d messages left in NOTE, %d outputs, want 0 and 1", note, outcome)
 		}
 	})
@@ -57,19 +58,19 @@ func TestAMessageWhoseOutputsAreNotStoredIsRetried(t *testing.T) {
 func TestAHandlerThatRunsTwicePublishesOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
-			out := []events.Output{{Subject: events.SubjectNoteFound, Data: []byte("x")}}
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+			out := []contract.Output{{Subject: events.SubjectNoteFound, Data: []byte("x")}}
 			if seen.add(m) < 3 {
-				return out, events.Retry(time.Second, "once more")
+				return out, contract.Retry(time.Second, "once more")
 			}
-			return out, events.Done()
+			return out, contract.Done()
 		}})
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
 		if n := len(seen.all()); n != 3 {
 			w.Errorf("handled %d times, want 3", n)
 		}
-		if n := w.stored(events.StreamOutcome); n != 1 {
+		if n := w.stored(contract.StreamOutcome); n != 1 {
 			w.Errorf("%d outputs stored, want 1", n)
 		}
 	})
@@ -78,15 +79,15 @@ func TestAHandlerThatRunsTwicePublishesOnce(t *testing.T) {
 func TestAPanicIsARetryWithItsText(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			if m.Key() == "once" && seen.add(m) == 2 {
-				return nil, events.Done()
+				return nil, contract.Done()
 			}
 			panic("nil map")
 		}})
-		w.publish(events.NoteMissingSubject("once"), "{}")
+		w.publish(contract.NoteMissingSubject("once"), "{}")
 		last := nats.NewMsg("retry.fetcher.always")
-		last.Header.Set("Relaymesh-Subject", events.NoteMissingSubject("always"))
+		last.Header.Set("Relaymesh-Subject", contract.NoteMissingSubject("always"))
 		last.Header.Set("Relaymesh-Attempt", "19")
 		if _, err := w.js.PublishMsg(context.Background(), last); err != nil {
 			w.Fatal(err)
@@ -96,7 +97,7 @@ func TestAPanicIsARetryWithItsText(t *testing.T) {
 			w.Errorf("handled %+v, want a second attempt", got)
 		}
 		letters := w.deadLetters()
-		if len(letters) != 1 || letters[0].Subject != events.NoteMissingSubject("always") || letters[0].Reason != "gave up after 20 attempts: panic: nil map" {
+		if len(letters) != 1 || letters[0].Subject != contract.NoteMissingSubject("always") || letters[0].Reason != "gave up after 20 attempts: panic: nil map" {
 			w.Errorf("dead letters %+v", letters)
 		}
 	})
@@ -105,7 +106,7 @@ func TestAPanicIsARetryWithItsText(t *testing.T) {
 func TestStrangeHeadersHarmNobody(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageIngest, handlers{events.ConsumerIngest: seen.then(events.Done())})
+		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: seen.then(contract.Done())})
 		msg := nats.NewMsg(events.SubjectEventReceived)
 		msg.Header["Two-Values"] = []string{"a", "b"}
 		msg.Header.Set("Relaymesh-Subject", "dlq.ingest")
@@ -150,16 +151,16 @@ func token(s string) string {
 
 func TestCorrelationIsPassedOn(t *testing.T) {
 	inWorld(t, func(w *world) {
-		echo := func(subject string) events.Handler {
-			return func(context.Context, events.Message) ([]events.Output, events.Verdict) {
-				return []events.Output{{Subject: subject, Data: []byte("x")}}, events.Done()
+		echo := func(subject string) contract.Handler {
+			return func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+				return []contract.Output{{Subject: subject, Data: []byte("x")}}, contract.Done()
 			}
 		}
-		w.work(events.StageIngest, handlers{events.ConsumerIngest: echo(events.NoteMissingSubject("a"))})
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: echo(events.SubjectNoteFound)})
+		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: echo(contract.NoteMissingSubject("a"))})
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: echo(events.SubjectNoteFound)})
 		w.publish(events.SubjectEventReceived, "{}")
 		time.Sleep(time.Second)
-		s, err := w.js.Stream(context.Background(), events.StreamOutcome)
+		s, err := w.js.Stream(context.Background(), contract.StreamOutcome)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -179,23 +180,23 @@ func TestPublishOfASource(t *testing.T) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		out := events.Output{Subject: events.SubjectEventReceived, Data: []byte("{}")}
+		out := contract.Output{Subject: events.SubjectEventReceived, Data: []byte("{}")}
 		for range 3 {
 			if err := b.Publish(context.Background(), out); err != nil {
 				w.Fatal(err)
 			}
 		}
-		if n := w.stored(events.StreamIntake); n != 1 {
+		if n := w.stored(contract.StreamIntake); n != 1 {
 			w.Errorf("%d messages stored, want the same content once", n)
 		}
 		time.Sleep(11 * time.Minute)
 		if err := b.Publish(context.Background(), out); err != nil {
 			w.Fatal(err)
 		}
-		if n := w.stored(events.StreamIntake); n != 2 {
+		if n := w.stored(contract.StreamIntake); n != 2 {
 			w.Errorf("%d messages stored, want another after the deduplication window", n)
 		}
-		if err := b.Publish(context.Background(), events.Output{Subject: "nobody.stores.this"}); err == nil {
+		if err := b.Publish(context.Background(), contract.Output{Subject: "nobody.stores.this"}); err == nil {
 			w.Error("publishing where no stream listens succeeded")
 		}
 	})

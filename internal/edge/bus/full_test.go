@@ -14,10 +14,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -39,7 +40,7 @@ func (w *world) fill() (drop func()) {
 	w.Helper()
 	ctx := context.Background()
 	for i := 0; ; i++ {
-		_, err := w.js.Publish(ctx, fmt.Sprintf("$KV.%s.%d", events.BucketLinks, i), make([]byte, 10_000))
+		_, err := w.js.Publish(ctx, fmt.Sprintf("$KV.%s.%d", contract.BucketLinks, i), make([]byte, 10_000))
 		if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
 			w.Logf("full: %v", err)
 			break
@@ -48,7 +49,7 @@ func (w *world) fill() (drop func()) {
 		}
 	}
 	return func() {
-		s, err := w.js.Stream(ctx, "KV_"+events.BucketLinks)
+		s, err := w.js.Stream(ctx, "KV_"+contract.BucketLinks)
 		if err == nil {
 			err = s.Purge(ctx)
 		}
@@ -67,11 +68,11 @@ func TestAFullServerLosesNothing(t *testing.T) {
 		does                  string
 	}
 	all := []work{
-		{"ingest rejects", events.StageIngest, events.ConsumerIngest, bare(events.SubjectEventReceived), "reject"},
-		{"ingest writes to a bucket", events.StageIngest, events.ConsumerIngest, bare(events.SubjectEventReceived), "put"},
-		{"ingest publishes", events.StageIngest, events.ConsumerIngest, bare(events.SubjectEventReceived), "publish"},
-		{"the fetcher writes to a bucket", events.StageFetcher, events.ConsumerFetch, events.NoteMissingSubject, "put"},
-		{"the fetcher publishes", events.StageFetcher, events.ConsumerFetch, events.NoteMissingSubject, "publish"},
+		{"ingest rejects", contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), "reject"},
+		{"ingest writes to a bucket", contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), "put"},
+		{"ingest publishes", contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), "publish"},
+		{"the fetcher writes to a bucket", contract.StageFetcher, contract.ConsumerFetch, contract.NoteMissingSubject, "put"},
+		{"the fetcher publishes", contract.StageFetcher, contract.ConsumerFetch, contract.NoteMissingSubject, "publish"},
 	}
 	some, hours := all[:1], time.Hour
 	if os.Getenv("RELAYMESH_BACKPRESSURE") != "" { // make test-backpressure
@@ -87,29 +88,29 @@ func TestAFullServerLosesNothing(t *testing.T) {
 				}
 				drop := w.fill()
 				done := map[string]int{}
-				handler := func(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-					var out []events.Output
+				handler := func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+					var out []contract.Output
 					switch c.does {
 					case "reject":
-						return nil, events.Reject("broken")
+						return nil, contract.Reject("broken")
 					case "publish":
-						out = []events.Output{{Subject: events.RelayListSignedSubject(string(m.Data)), Data: m.Data}}
-						if c.stage == events.StageFetcher {
+						out = []contract.Output{{Subject: contract.RelayListSignedSubject(string(m.Data)), Data: m.Data}}
+						if c.stage == contract.StageFetcher {
 							out[0].Subject = events.SubjectEventReceived
 						}
 					case "put":
-						b, err := kv.Open[int](ctx, w.js, events.BucketLost)
+						b, err := kv.Open[int](ctx, w.js, contract.BucketLost)
 						if err == nil {
 							_, err = b.Update(ctx, string(m.Data), func(int, bool) (int, bool) { return 1, true })
 						}
 						if err != nil {
-							return nil, events.Retry(2*time.Second, err.Error())
+							return nil, contract.Retry(2*time.Second, err.Error())
 						}
 					}
 					w.mu.Lock()
 					defer w.mu.Unlock()
 					done[string(m.Data)]++
-					return out, events.Done()
+					return out, contract.Done()
 				}
 				x := w.work(c.stage, handlers{c.consumer: handler})
 				time.Sleep(hours)
@@ -137,11 +138,11 @@ func TestAFullServerLosesNothing(t *testing.T) {
 					w.Errorf("%d of %d done, %d dead letters", len(done), n, len(letters))
 				}
 				left := 0
-				for _, s := range []string{events.StreamNote, events.StreamRetry} {
+				for _, s := range []string{contract.StreamNote, contract.StreamRetry} {
 					left += int(w.stored(s))
 				}
-				if c.stage == events.StageIngest {
-					left += int(w.stored(events.StreamIntake))
+				if c.stage == contract.StageIngest {
+					left += int(w.stored(contract.StreamIntake))
 				}
 				if left > 0 {
 					w.Errorf("%d messages are left", left)
@@ -155,10 +156,10 @@ func TestBucketsAreMeasuredByTheStagesThatUseThem(t *testing.T) {
 	inWorld(t, func(w *world) {
 		metrics := prometheus.NewRegistry()
 		w.metrics = metrics
-		w.work(events.StageSyncWorker, nil)
-		w.publish("$KV."+events.BucketLinks+".a", "{}")
-		w.publish("$KV."+events.BucketRefused+".a.b", "{}")
-		w.publish("$KV."+events.BucketAuthors+".a", "{}") // it has no permission to look there
+		w.work(contract.StageSyncWorker, nil)
+		w.publish("$KV."+contract.BucketLinks+".a", "{}")
+		w.publish("$KV."+contract.BucketRefused+".a.b", "{}")
+		w.publish("$KV."+contract.BucketAuthors+".a", "{}") // it has no permission to look there
 		got := map[string]float64{}
 		families, err := metrics.Gather()
 		if err != nil {

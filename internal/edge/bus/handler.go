@@ -8,7 +8,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // afterPanic is the first wait after a handler panicked.
@@ -17,7 +17,7 @@ const afterPanic = 10 * time.Second
 // adapt makes a router's handler of a stage's. The router publishes what it
 // returns and acks, or nacks if that fails; the verdict travels in the
 // delivery, and the subscriber carries it out.
-func (b *Bus) adapt(h events.Handler) message.HandlerFunc {
+func (b *Bus) adapt(h contract.Handler) message.HandlerFunc {
 	return func(in *message.Message) ([]*message.Message, error) {
 		d := deliveryOf(in.Context())
 		outputs, verdict := h(in.Context(), d.Message)
@@ -38,7 +38,7 @@ func (b *Bus) recoverPanic(next message.HandlerFunc) message.HandlerFunc {
 			if p := recover(); p != nil {
 				d := deliveryOf(in.Context())
 				b.log.ErrorContext(in.Context(), "handler panicked", "subject", d.Subject, "panic", p, "stack", string(debug.Stack()))
-				d.verdict = events.Retry(afterPanic, fmt.Sprintf("panic: %v", p))
+				d.verdict = contract.Retry(afterPanic, fmt.Sprintf("panic: %v", p))
 			}
 		}()
 		return next(in)
@@ -70,7 +70,7 @@ func (b *Bus) observe(next message.HandlerFunc) message.HandlerFunc {
 
 // dispatch handles a message that has waited on RETRY: by the handler of the
 // consumer that it first came from.
-func (b *Bus) dispatch(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+func (b *Bus) dispatch(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	for _, w := range b.work {
 		for _, filter := range w.consumer.Filters {
 			if matches(filter, m.Subject) {
@@ -78,5 +78,5 @@ func (b *Bus) dispatch(ctx context.Context, m events.Message) ([]events.Output, 
 			}
 		}
 	}
-	return nil, events.Reject("waited for a retry, but this stage handles no such subject")
+	return nil, contract.Reject("waited for a retry, but this stage handles no such subject")
 }

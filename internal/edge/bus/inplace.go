@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // refusedStream says why nats-server 2.15 does not let a stream be changed like
@@ -36,7 +36,7 @@ func refusedStream(have, want jetstream.StreamConfig) string {
 }
 
 // takenSubject says which other stream already takes a subject of s.
-func takenSubject(ctx context.Context, js jetstream.JetStream, s events.Stream) (string, error) {
+func takenSubject(ctx context.Context, js jetstream.JetStream, s contract.Stream) (string, error) {
 	for _, subject := range s.Subjects {
 		names := js.StreamNames(ctx, jetstream.WithStreamListSubject(subject))
 		for name := range names.Name() {
@@ -71,7 +71,7 @@ func stranded(ctx context.Context, stream jetstream.Stream, subjects []string) (
 }
 
 // anew says how a consumer is replaced.
-func anew(c events.Consumer) string {
+func anew(c contract.Consumer) string {
 	return "stop the workers, remove it (nats consumer rm " + c.Stream + " " + c.Name + "), and provision again; what waits stays"
 }
 

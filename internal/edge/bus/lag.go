@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // lagWithin bounds how long a scrape waits for JetStream.
@@ -52,13 +52,13 @@ func (l *lag) Describe(ch chan<- *prometheus.Desc) {
 func (l *lag) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), lagWithin)
 	defer cancel()
-	for _, s := range contract {
+	for _, s := range streams {
 		if err := l.collect(ctx, s, ch); err != nil {
 			l.bus.log.WarnContext(ctx, "couldn't measure a queue", "stream", s.Name, "err", err)
 		}
 	}
-	mine, _ := events.PermissionsOf(l.bus.options.Stage)
-	for _, b := range events.Buckets() {
+	mine, _ := contract.PermissionsOf(l.bus.options.Stage)
+	for _, b := range contract.Buckets() {
 		stream := "KV_" + b.Name
 		if !slices.Contains(mine.Publish, "$JS.API.STREAM.INFO."+stream) {
 			continue // another stage's
@@ -91,9 +91,9 @@ func gauge(ch chan<- prometheus.Metric, desc *prometheus.Desc, v float64, of str
 
 // collect tells of a stream and of the stage's consumer on it, if there is one.
 // Of streams from which nobody takes the first stage tells.
-func (l *lag) collect(ctx context.Context, s events.Stream, ch chan<- prometheus.Metric) error {
+func (l *lag) collect(ctx context.Context, s contract.Stream, ch chan<- prometheus.Metric) error {
 	c, reads := l.consumer(s.Name)
-	if !reads && (s.Queue || s.Name == events.StreamAdvisories || l.bus.options.Stage != events.StageIngest) {
+	if !reads && (s.Queue || s.Name == contract.StreamAdvisories || l.bus.options.Stage != contract.StageIngest) {
 		return nil
 	}
 	stream, err := l.size(ctx, s.Name, s.MaxBytes, ch)
@@ -118,13 +118,13 @@ func (l *lag) collect(ctx context.Context, s events.Stream, ch chan<- prometheus
 }
 
 // consumer is the stage's on a stream; ADVISORIES are no work.
-func (l *lag) consumer(stream string) (events.Consumer, bool) {
-	for _, c := range events.Consumers() {
-		if c.Stream == stream && c.Stage == l.bus.options.Stage && stream != events.StreamAdvisories {
+func (l *lag) consumer(stream string) (contract.Consumer, bool) {
+	for _, c := range contract.Consumers() {
+		if c.Stream == stream && c.Stage == l.bus.options.Stage && stream != contract.StreamAdvisories {
 			return c, true
 		}
 	}
-	return events.Consumer{}, false
+	return contract.Consumer{}, false
 }
 
 func age(info *jetstream.StreamInfo, now time.Time) time.Duration {

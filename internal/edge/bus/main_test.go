@@ -3,7 +3,7 @@ package bus_test
 import (
 	"testing"
 
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 )
 
 func TestMain(m *testing.M) { natstest.Main(m) }

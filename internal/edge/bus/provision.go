@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // ProvisionOptions are what the contract leaves to the installation.
@@ -18,7 +18,7 @@ type ProvisionOptions struct {
 	// where nothing is yet.
 	Replicas int
 	// RefreshEvery is the interval in which each DHT record is refreshed; 0
-	// leaves the schedules as they are. See [events.Cron] for what it may be.
+	// leaves the schedules as they are. See [contract.Cron] for what it may be.
 	RefreshEvery time.Duration
 }
 
@@ -77,12 +77,12 @@ func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) 
 // setAside is how many GiB the server sets aside for what is bounded by bytes.
 func setAside() int64 {
 	var sum int64
-	for _, s := range events.Streams() {
+	for _, s := range contract.Streams() {
 		if !s.Schedules {
 			sum += s.MaxBytes
 		}
 	}
-	for _, b := range events.Buckets() {
+	for _, b := range contract.Buckets() {
 		sum += b.MaxBytes
 	}
 	return (sum + 1<<30 - 1) >> 30
@@ -95,7 +95,7 @@ func Plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (chan
 	}
 	if o.Replicas == 0 {
 		o.Replicas = 1
-		if s, err := js.Stream(ctx, events.StreamIntake); err == nil {
+		if s, err := js.Stream(ctx, contract.StreamIntake); err == nil {
 			o.Replicas = s.CachedInfo().Config.Replicas
 		}
 	}
@@ -105,17 +105,17 @@ func Plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (chan
 		}
 		return err
 	}
-	for _, s := range events.Streams() {
+	for _, s := range contract.Streams() {
 		if err := note(planStream(ctx, js, s, o.Replicas)); err != nil {
 			return nil, fmt.Errorf("provision stream %s: %w", s.Name, err)
 		}
 	}
-	for _, c := range events.Consumers() {
+	for _, c := range contract.Consumers() {
 		if err := note(planConsumer(ctx, js, c)); err != nil {
 			return nil, fmt.Errorf("provision consumer %s of %s: %w", c.Name, c.Stream, err)
 		}
 	}
-	for _, b := range events.Buckets() {
+	for _, b := range contract.Buckets() {
 		if err := note(planBucket(ctx, js, b, o.Replicas)); err != nil {
 			return nil, fmt.Errorf("provision bucket %s: %w", b.Name, err)
 		}
@@ -147,11 +147,11 @@ func planSchedules(ctx context.Context, js jetstream.JetStream, every time.Durat
 	if every == 0 {
 		return nil, nil
 	}
-	all, err := events.RecordSchedules(every)
+	all, err := contract.RecordSchedules(every)
 	if err != nil {
 		return nil, err
 	}
-	var differ []events.Output
+	var differ []contract.Output
 	for _, s := range all {
 		same, err := scheduled(ctx, js, s)
 		if err != nil {

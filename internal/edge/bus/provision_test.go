@@ -10,8 +10,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -23,7 +24,7 @@ func TestProvisionMakesEverythingOnceAndThenChangesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := len(events.Streams()) + len(events.Consumers()) + len(events.Buckets()) + 1
+		want := len(contract.Streams()) + len(contract.Consumers()) + len(contract.Buckets()) + 1
 		if len(first) != want {
 			t.Errorf("first run reports %d changes, want %d: %q", len(first), want, first)
 		}
@@ -43,7 +44,7 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		js := natstest.Start(t)
-		stream, err := js.Stream(ctx, events.StreamIntake)
+		stream, err := js.Stream(ctx, contract.StreamIntake)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,16 +54,16 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 		if _, err := js.UpdateStream(ctx, changed); err != nil {
 			t.Fatal(err)
 		}
-		consumer, err := js.Consumer(ctx, events.StreamNote, events.ConsumerFetch)
+		consumer, err := js.Consumer(ctx, contract.StreamNote, contract.ConsumerFetch)
 		if err != nil {
 			t.Fatal(err)
 		}
 		slow := consumer.CachedInfo().Config
 		slow.AckWait = time.Hour
-		if _, err := js.UpdateConsumer(ctx, events.StreamNote, slow); err != nil {
+		if _, err := js.UpdateConsumer(ctx, contract.StreamNote, slow); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := js.UpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: events.BucketLinks, History: 5, LimitMarkerTTL: time.Minute}); err != nil {
+		if _, err := js.UpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: contract.BucketLinks, History: 5, LimitMarkerTTL: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
 
@@ -78,7 +79,7 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 		if !slices.Equal(done(changes), want) {
 			t.Errorf("changes %q, want %q", done(changes), want)
 		}
-		stream, err = js.Stream(ctx, events.StreamIntake)
+		stream, err = js.Stream(ctx, contract.StreamIntake)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +109,7 @@ func done(changes []bus.Change) (list []string) {
 func TestPlanLeavesNoMessageBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		js := natstest.Start(t)
-		stream, err := js.Stream(t.Context(), events.StreamRetry)
+		stream, err := js.Stream(t.Context(), contract.StreamRetry)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,15 +159,15 @@ func TestPlanKnowsWhatTheServerRefuses(t *testing.T) {
 			stream, want string
 			change       func(*jetstream.StreamConfig)
 		}{
-			{events.StreamIntake, "its storage (Memory)", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }},
-			{events.StreamDLQ, "its retention (WorkQueue)", func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }},
-			{events.StreamLive, "that it holds schedules", func(c *jetstream.StreamConfig) {
+			{contract.StreamIntake, "its storage (Memory)", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }},
+			{contract.StreamDLQ, "its retention (WorkQueue)", func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }},
+			{contract.StreamLive, "that it holds schedules", func(c *jetstream.StreamConfig) {
 				c.Discard, c.DiscardNewPerSubject, c.AllowMsgSchedules, c.AllowRollup = jetstream.DiscardOld, false, true, true
 			}},
-			{events.StreamRetry, "that it denies purges", func(c *jetstream.StreamConfig) {
+			{contract.StreamRetry, "that it denies purges", func(c *jetstream.StreamConfig) {
 				c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = false, false, true
 			}},
-			{events.StreamRelay, "stream OTHER takes relay.discovered.*", func(c *jetstream.StreamConfig) {
+			{contract.StreamRelay, "stream OTHER takes relay.discovered.*", func(c *jetstream.StreamConfig) {
 				c.Name = "OTHER"
 			}},
 		} {
@@ -190,7 +191,7 @@ func TestPlanKnowsWhatTheServerRefuses(t *testing.T) {
 				t.Errorf("%s: the server allows it", tc.stream)
 			}
 			remove := tc.stream
-			if tc.stream == events.StreamRelay {
+			if tc.stream == contract.StreamRelay {
 				remove = "OTHER"
 			}
 			if err := js.DeleteStream(ctx, remove); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // publishers is how many outputs of one message are published at a time.
@@ -24,11 +24,11 @@ const publishers = 16
 // Publish publishes outputs and returns when JetStream has stored all of them.
 // Their order is not kept. After an error some may be stored; publishing the
 // same again within the deduplication window stores nothing twice.
-func (b *Bus) Publish(ctx context.Context, outputs ...events.Output) error {
+func (b *Bus) Publish(ctx context.Context, outputs ...contract.Output) error {
 	return b.publishAll(ctx, "", outputs)
 }
 
-func (b *Bus) publishAll(ctx context.Context, correlation string, outputs []events.Output) error {
+func (b *Bus) publishAll(ctx context.Context, correlation string, outputs []contract.Output) error {
 	if len(outputs) == 1 { // most often, and not worth a goroutine
 		return b.publishOne(ctx, correlation, outputs[0])
 	}
@@ -40,9 +40,9 @@ func (b *Bus) publishAll(ctx context.Context, correlation string, outputs []even
 	return group.Wait()
 }
 
-func (b *Bus) publishOne(ctx context.Context, correlation string, out events.Output) error {
+func (b *Bus) publishOne(ctx context.Context, correlation string, out contract.Output) error {
 	if out.Cron != "" {
-		return b.patiently(ctx, events.PrefixSchedule+out.Subject, func(ctx context.Context) error { return schedule(ctx, b.js, out) })
+		return b.patiently(ctx, contract.PrefixSchedule+out.Subject, func(ctx context.Context) error { return schedule(ctx, b.js, out) })
 	}
 	msg := nats.NewMsg(out.Subject)
 	msg.Data = out.Data
@@ -126,7 +126,7 @@ const (
 	metaCron    = "cron"
 )
 
-func toWatermill(cause *message.Message, out events.Output) *message.Message {
+func toWatermill(cause *message.Message, out contract.Output) *message.Message {
 	m := message.NewMessageWithContext(cause.Context(), out.ID, out.Data)
 	m.Metadata.Set(metaSubject, out.Subject)
 	m.Metadata.Set(metaCron, out.Cron)
@@ -137,9 +137,9 @@ func toWatermill(cause *message.Message, out events.Output) *message.Message {
 // Publish publishes the outputs of one message; the topic is not used.
 func (p publisher) Publish(_ string, produced ...*message.Message) error {
 	ctx := produced[0].Context()
-	outputs := make([]events.Output, len(produced))
+	outputs := make([]contract.Output, len(produced))
 	for i, m := range produced {
-		outputs[i] = events.Output{Subject: m.Metadata.Get(metaSubject), Data: m.Payload, ID: m.UUID, Cron: m.Metadata.Get(metaCron)}
+		outputs[i] = contract.Output{Subject: m.Metadata.Get(metaSubject), Data: m.Payload, ID: m.UUID, Cron: m.Metadata.Get(metaCron)}
 	}
 	err := p.bus.publishAll(ctx, produced[0].Metadata.Get(headerCorrelation), outputs)
 	if d := deliveryOf(ctx); d != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -17,7 +18,7 @@ import (
 // source publishes as a stage would, without handling anything.
 func (w *world) source() *bus.Bus {
 	w.Helper()
-	b, err := bus.New(w.js, bus.Options{Stage: events.StageIngest})
+	b, err := bus.New(w.js, bus.Options{Stage: contract.StageIngest})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func (w *world) source() *bus.Bus {
 
 func (w *world) send(b *bus.Bus, subject, data string) {
 	w.Helper()
-	if err := b.Publish(context.Background(), events.Output{Subject: subject, Data: []byte(data)}); err != nil {
+	if err := b.Publish(context.Background(), contract.Output{Subject: subject, Data: []byte(data)}); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -34,17 +35,17 @@ func (w *world) send(b *bus.Bus, subject, data string) {
 func TestANoteIsQueuedOnceWhileOutstanding(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.source()
-		subject := events.NoteMissingSubject("a")
+		subject := contract.NoteMissingSubject("a")
 		for i := range 5 { // of different content, so that only the stream can tell
 			w.send(b, subject, strconv.Itoa(i))
 			time.Sleep(time.Hour)
 		}
 		seen := w.record()
 		release := make(chan struct{})
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			seen.add(m)
 			<-release
-			return nil, events.Done()
+			return nil, contract.Done()
 		}})
 		time.Sleep(time.Minute)
 		w.send(b, subject, "in flight")
@@ -64,16 +65,16 @@ func TestANoteIsQueuedOnceWhileOutstanding(t *testing.T) {
 func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.source()
-		subject := events.AuthorSeenSubject("a")
+		subject := contract.AuthorSeenSubject("a")
 		for i := range 5 {
 			w.send(b, subject, strconv.Itoa(i))
 		}
 		seen := w.record()
 		release := make(chan struct{})
-		w.work(events.StageDHTWorker, handlers{events.ConsumerResolve: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageDHTWorker, handlers{contract.ConsumerResolve: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			seen.add(m)
 			<-release
-			return nil, events.Done()
+			return nil, contract.Done()
 		}})
 		time.Sleep(time.Second)
 		w.send(b, subject, "in flight 1")
@@ -89,7 +90,7 @@ func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 		if len(got) < 2 || len(got) > 3 || got[0] != "4" || !slices.Contains(got, "in flight 2") {
 			w.Errorf("handled %q, want the newest before and the newest since", got)
 		}
-		if n := w.stored(events.StreamAuthor); n != 0 {
+		if n := w.stored(contract.StreamAuthor); n != 0 {
 			w.Errorf("%d messages left", n)
 		}
 	})
@@ -97,17 +98,17 @@ func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 
 func TestAnOutputMayNameItsID(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
-			return []events.Output{{Subject: events.SubjectEventReceived, Data: m.Data, ID: "event 1"}}, events.Done()
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+			return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data, ID: "event 1"}}, contract.Done()
 		}})
 		b := w.source()
-		w.send(b, events.NoteMissingSubject("a"), "from one relay")
-		w.send(b, events.NoteMissingSubject("b"), "from another, in another order of fields")
+		w.send(b, contract.NoteMissingSubject("a"), "from one relay")
+		w.send(b, contract.NoteMissingSubject("b"), "from another, in another order of fields")
 		time.Sleep(time.Minute)
-		if err := b.Publish(context.Background(), events.Output{Subject: events.SubjectEventReceived, Data: []byte("from the tail"), ID: "event 1"}); err != nil {
+		if err := b.Publish(context.Background(), contract.Output{Subject: events.SubjectEventReceived, Data: []byte("from the tail"), ID: "event 1"}); err != nil {
 			w.Fatal(err)
 		}
-		if n := w.stored(events.StreamIntake); n != 1 {
+		if n := w.stored(contract.StreamIntake); n != 1 {
 			w.Errorf("%d messages stored, want 1", n)
 		}
 	})
@@ -130,16 +131,16 @@ func (c *conflicting) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstrea
 func TestAMessageThatAnotherIsPublishingIsTriedUntilItIsStored(t *testing.T) {
 	inWorld(t, func(w *world) {
 		for tries, want := range map[int]bool{3: true, 1_000_000: false} {
-			b, err := bus.New(&conflicting{w.js, tries}, bus.Options{Stage: events.StageIngest})
+			b, err := bus.New(&conflicting{w.js, tries}, bus.Options{Stage: contract.StageIngest})
 			if err != nil {
 				w.Fatal(err)
 			}
-			out := events.Output{Subject: events.SubjectEventReceived, Data: []byte(strconv.Itoa(tries))}
+			out := contract.Output{Subject: events.SubjectEventReceived, Data: []byte(strconv.Itoa(tries))}
 			if err := b.Publish(context.Background(), out); (err == nil) != want {
 				w.Errorf("%d conflicts: %v", tries, err)
 			}
 		}
-		if n := w.stored(events.StreamIntake); n != 1 {
+		if n := w.stored(contract.StreamIntake); n != 1 {
 			w.Errorf("%d messages are stored, want 1", n)
 		}
 	})
@@ -148,7 +149,7 @@ func TestAMessageThatAnotherIsPublishingIsTriedUntilItIsStored(t *testing.T) {
 // A stream without a leader answers nothing at all.
 func TestPublishingWaitsForAStream(t *testing.T) {
 	inWorld(t, func(w *world) {
-		s, err := w.js.Stream(context.Background(), events.StreamOutcome)
+		s, err := w.js.Stream(context.Background(), contract.StreamOutcome)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -163,7 +164,7 @@ func TestPublishingWaitsForAStream(t *testing.T) {
 		})
 		defer elected.Stop()
 		w.send(w.source(), events.SubjectNoteFound, "{}")
-		if n := w.stored(events.StreamOutcome); n != 1 {
+		if n := w.stored(contract.StreamOutcome); n != 1 {
 			w.Errorf("%d messages are stored, want 1", n)
 		}
 	})

@@ -9,15 +9,15 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // scheduleRetry lets the message come back on the stage's RETRY subject. The
 // schedule has no Nats-Msg-Id: doing it twice replaces the schedule, since the
 // subject is derived from the message.
 func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration, reason string) error {
-	target := events.RetrySubject(b.options.Stage, d.Message)
-	msg := &nats.Msg{Subject: events.PrefixSchedule + target, Data: d.Data, Header: nats.Header{
+	target := contract.RetrySubject(b.options.Stage, d.Message)
+	msg := &nats.Msg{Subject: contract.PrefixSchedule + target, Data: d.Data, Header: nats.Header{
 		headerSchedule: {"@at " + time.Now().Add(wait).UTC().Format(time.RFC3339)},
 		headerTarget:   {target},
 

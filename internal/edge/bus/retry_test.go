@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -17,23 +18,23 @@ func TestTheMessageOfADeadWorkerGoesToAnotherAfterAckWait(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
 		var first *worker
-		hang := func(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		hang := func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			seen.add(m)
 			first.kill()
 			<-ctx.Done()
-			return nil, events.Done()
+			return nil, contract.Done()
 		}
 		ready := make(chan struct{})
-		first = w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		first = w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			<-ready
 			return hang(ctx, m)
 		}})
 		close(ready)
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		if err := <-first.done; !errors.Is(err, jetstream.ErrConnectionClosed) {
 			w.Errorf("a worker without connection ended with %v", err)
 		}
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: seen.then(events.Done())})
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Done())})
 		time.Sleep(time.Minute)
 		got := seen.all()
 		if len(got) != 2 || got[1].Attempt != 2 || got[1].Cause != got[0].Cause || got[1].at < 30*time.Second || got[1].at > 31*time.Second {
@@ -45,16 +46,16 @@ func TestTheMessageOfADeadWorkerGoesToAnotherAfterAckWait(t *testing.T) {
 func TestHeartbeatsKeepALongHandlerSingle(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		long := handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		long := handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			seen.add(m)
 			time.Sleep(20 * time.Minute)
-			return nil, events.Done()
+			return nil, contract.Done()
 		}}
-		w.work(events.StageFetcher, long)
-		w.work(events.StageFetcher, long)
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.work(contract.StageFetcher, long)
+		w.work(contract.StageFetcher, long)
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Hour)
-		if n, left := len(seen.all()), w.stored(events.StreamNote); n != 1 || left != 0 {
+		if n, left := len(seen.all()), w.stored(contract.StreamNote); n != 1 || left != 0 {
 			w.Errorf("handled %d times, %d left, want once and none", n, left)
 		}
 	})
@@ -65,15 +66,15 @@ func TestHeartbeatsKeepALongHandlerSingle(t *testing.T) {
 func TestNoMessageWaitsInAWorkerWithoutASlot(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		c := consumer(w.T, events.ConsumerRefresh)
-		w.work(events.StageDHTWorker, handlers{events.ConsumerRefresh: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		c := consumer(w.T, contract.ConsumerRefresh)
+		w.work(contract.StageDHTWorker, handlers{contract.ConsumerRefresh: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			seen.add(m)
 			time.Sleep(3 * c.AckWait)
-			return nil, events.Done()
+			return nil, contract.Done()
 		}})
 		n := 5 * c.InFlight
 		for i := range n {
-			w.publish(events.RecordDueSubject(strconv.Itoa(i)), "{}")
+			w.publish(contract.RecordDueSubject(strconv.Itoa(i)), "{}")
 		}
 		time.Sleep(time.Hour)
 		for _, call := range seen.all() {
@@ -89,16 +90,16 @@ func TestNoMessageWaitsInAWorkerWithoutASlot(t *testing.T) {
 
 func TestInFlightIsBounded(t *testing.T) {
 	inWorld(t, func(w *world) {
-		c := consumer(w.T, events.ConsumerRefresh)
+		c := consumer(w.T, contract.ConsumerRefresh)
 		running := make(chan struct{}, 100)
-		w.work(events.StageDHTWorker, handlers{events.ConsumerRefresh: func(context.Context, events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageDHTWorker, handlers{contract.ConsumerRefresh: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
 			running <- struct{}{}
 			time.Sleep(time.Minute)
 			<-running
-			return nil, events.Done()
+			return nil, contract.Done()
 		}})
 		for i := range 3 * c.InFlight {
-			w.publish(events.RecordDueSubject(strconv.Itoa(i)), "{}")
+			w.publish(contract.RecordDueSubject(strconv.Itoa(i)), "{}")
 		}
 		time.Sleep(10 * time.Second)
 		for range 5 {
@@ -114,13 +115,13 @@ func TestInFlightIsBounded(t *testing.T) {
 func TestRetriesWaitLongerEachTime(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			if seen.add(m) == 9 {
-				return nil, events.Done()
+				return nil, contract.Done()
 			}
-			return nil, events.Retry(5*time.Second, "relay is down")
+			return nil, contract.Retry(5*time.Second, "relay is down")
 		}})
-		w.publish(events.NoteMissingSubject("a"), `{"event_id":"a"}`)
+		w.publish(contract.NoteMissingSubject("a"), `{"event_id":"a"}`)
 		time.Sleep(3 * time.Hour)
 		got := seen.all()
 		if len(got) != 9 {
@@ -138,7 +139,7 @@ func TestRetriesWaitLongerEachTime(t *testing.T) {
 				w.Errorf("attempt %d was given %+v", i+1, m)
 			}
 		}
-		if n := w.stored(events.StreamNote) + w.stored(events.StreamRetry); n != 0 {
+		if n := w.stored(contract.StreamNote) + w.stored(contract.StreamRetry); n != 0 {
 			w.Errorf("%d messages left behind", n)
 		}
 	})
@@ -147,17 +148,17 @@ func TestRetriesWaitLongerEachTime(t *testing.T) {
 func TestALongWaitOccupiesNoSlotOfTheConsumer(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: seen.then(events.Retry(30*time.Minute, "relay asks for patience"))})
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Retry(30*time.Minute, "relay asks for patience"))})
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
-		c, err := w.js.Consumer(context.Background(), events.StreamNote, events.ConsumerFetch)
+		c, err := w.js.Consumer(context.Background(), contract.StreamNote, contract.ConsumerFetch)
 		if err != nil {
 			w.Fatal(err)
 		}
-		if pending := c.CachedInfo().NumAckPending; pending != 0 || w.stored(events.StreamNote) != 0 {
-			w.Errorf("%d waiting acks, %d messages in NOTE, want none", pending, w.stored(events.StreamNote))
+		if pending := c.CachedInfo().NumAckPending; pending != 0 || w.stored(contract.StreamNote) != 0 {
+			w.Errorf("%d waiting acks, %d messages in NOTE, want none", pending, w.stored(contract.StreamNote))
 		}
-		if n := w.stored(events.StreamRetry); n != 1 {
+		if n := w.stored(contract.StreamRetry); n != 1 {
 			w.Errorf("%d messages wait in RETRY, want 1", n)
 		}
 		time.Sleep(40 * time.Minute)
@@ -171,12 +172,12 @@ func TestALongWaitOccupiesNoSlotOfTheConsumer(t *testing.T) {
 func TestAScheduledRetrySurvivesARestart(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: seen.then(events.Retry(10*time.Minute, "later"))})
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Retry(10*time.Minute, "later"))})
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
 		x.end(w.T)
 		w.restart(time.Hour)
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: seen.then(events.Done())})
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Done())})
 		time.Sleep(time.Minute)
 		if got := seen.all(); len(got) != 2 || got[1].Attempt != 2 || got[1].Cause != got[0].Cause {
 			w.Errorf("handled %+v, want the overdue retry once", got)
@@ -187,32 +188,32 @@ func TestAScheduledRetrySurvivesARestart(t *testing.T) {
 func TestRejectAndTooManyAttemptsBecomeDeadLetters(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			if m.Key() == "bad" {
-				return nil, events.Reject("event_id: not 64 hex digits")
+				return nil, contract.Reject("event_id: not 64 hex digits")
 			}
 			seen.add(m)
-			return nil, events.Retry(10*time.Second, "relay is down")
+			return nil, contract.Retry(10*time.Second, "relay is down")
 		}})
-		w.publish(events.NoteMissingSubject("bad"), "x")
-		w.publish(events.NoteMissingSubject("stubborn"), "y")
+		w.publish(contract.NoteMissingSubject("bad"), "x")
+		w.publish(contract.NoteMissingSubject("stubborn"), "y")
 		time.Sleep(18 * time.Hour)
-		if n := len(seen.all()); n != events.MaxAttempts {
-			w.Errorf("handled %d times, want %d", n, events.MaxAttempts)
+		if n := len(seen.all()); n != contract.MaxAttempts {
+			w.Errorf("handled %d times, want %d", n, contract.MaxAttempts)
 		}
 		letters := w.deadLetters()
 		if len(letters) != 2 {
 			w.Fatalf("dead letters %+v, want two", letters)
 		}
-		if l := letters[0]; l.Stage != events.StageFetcher || l.Subject != events.NoteMissingSubject("bad") || string(l.Data) != "x" ||
+		if l := letters[0]; l.Stage != contract.StageFetcher || l.Subject != contract.NoteMissingSubject("bad") || string(l.Data) != "x" ||
 			l.Reason != "event_id: not 64 hex digits" || l.Attempts != 1 || l.Time != w.start.Unix() {
 			w.Errorf("dead letter of a reject: %+v", l)
 		}
-		if l := letters[1]; l.Subject != events.NoteMissingSubject("stubborn") || string(l.Data) != "y" ||
-			l.Reason != "gave up after 20 attempts: relay is down" || l.Attempts != events.MaxAttempts {
+		if l := letters[1]; l.Subject != contract.NoteMissingSubject("stubborn") || string(l.Data) != "y" ||
+			l.Reason != "gave up after 20 attempts: relay is down" || l.Attempts != contract.MaxAttempts {
 			w.Errorf("dead letter after too many attempts: %+v", l)
 		}
-		if n := w.stored(events.StreamNote) + w.stored(events.StreamRetry); n != 0 {
+		if n := w.stored(contract.StreamNote) + w.stored(contract.StreamRetry); n != 0 {
 			w.Errorf("%d messages left behind", n)
 		}
 	})
@@ -220,32 +221,32 @@ func TestRejectAndTooManyAttemptsBecomeDeadLetters(t *testing.T) {
 
 func TestAMessageThatKillsItsWorkersBecomesADeadLetter(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.publish(events.NoteMissingSubject("poison"), "p")
-		c, err := w.js.Consumer(context.Background(), events.StreamNote, events.ConsumerFetch)
+		w.publish(contract.NoteMissingSubject("poison"), "p")
+		c, err := w.js.Consumer(context.Background(), contract.StreamNote, contract.ConsumerFetch)
 		if err != nil {
 			w.Fatal(err)
 		}
-		for range events.MaxDeliver { // each is a worker that dies with it
+		for range contract.MaxDeliver { // each is a worker that dies with it
 			if _, err := c.Next(jetstream.FetchMaxWait(time.Minute)); err != nil {
 				w.Fatal(err)
 			}
 		}
 		time.Sleep(time.Minute)
-		if n := w.stored(events.StreamAdvisories); n != 0 {
+		if n := w.stored(contract.StreamAdvisories); n != 0 {
 			w.Errorf("%d advisories although nobody asked for the message again", n)
 		}
 		seen := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: seen.then(events.Done())})
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Done())})
 		time.Sleep(time.Minute)
 		if n := len(seen.all()); n != 0 {
 			w.Errorf("handled %d times, want never again", n)
 		}
 		letters := w.deadLetters()
-		if len(letters) != 1 || letters[0].Subject != events.NoteMissingSubject("poison") || string(letters[0].Data) != "p" ||
-			letters[0].Attempts != events.MaxDeliver || !strings.Contains(letters[0].Reason, "60 times") {
+		if len(letters) != 1 || letters[0].Subject != contract.NoteMissingSubject("poison") || string(letters[0].Data) != "p" ||
+			letters[0].Attempts != contract.MaxDeliver || !strings.Contains(letters[0].Reason, "60 times") {
 			w.Errorf("dead letters %+v", letters)
 		}
-		if n := w.stored(events.StreamNote); n != 0 {
+		if n := w.stored(contract.StreamNote); n != 0 {
 			w.Errorf("%d messages left in NOTE, want the dead one removed", n)
 		}
 	})
@@ -254,14 +255,14 @@ func TestAMessageThatKillsItsWorkersBecomesADeadLetter(t *testing.T) {
 // The largest message that JetStream takes must still become a dead letter.
 func TestADeadLetterOfTheLargestMessageFits(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.work(events.StageIngest, handlers{events.ConsumerIngest: w.record().then(events.Reject("too large"))})
+		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: w.record().then(contract.Reject("too large"))})
 		w.publish(events.SubjectEventReceived, strings.Repeat("x", 1<<20-100))
 		time.Sleep(time.Minute)
 		letters := w.deadLetters()
 		if len(letters) != 1 || len(letters[0].Data) < 1<<19 || !strings.Contains(letters[0].Reason, "too large (kept the first") {
 			w.Fatalf("%d dead letters", len(letters))
 		}
-		if n := w.stored(events.StreamIntake); n != 0 {
+		if n := w.stored(contract.StreamIntake); n != 0 {
 			w.Errorf("%d messages left", n)
 		}
 	})
@@ -269,10 +270,10 @@ func TestADeadLetterOfTheLargestMessageFits(t *testing.T) {
 
 func TestAnOutputThatCanNeverBePublishedIsADeadLetterAtOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(context.Context, events.Message) ([]events.Output, events.Verdict) {
-			return []events.Output{{Subject: events.SubjectNoteFound, Data: make([]byte, 2<<20)}}, events.Done()
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+			return []contract.Output{{Subject: events.SubjectNoteFound, Data: make([]byte, 2<<20)}}, contract.Done()
 		}})
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
 		if letters := w.deadLetters(); len(letters) != 1 || !strings.Contains(letters[0].Reason, "maximum payload") {
 			w.Errorf("dead letters %+v", letters)

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // The headers of a message schedule (ADR-51).
@@ -23,7 +23,7 @@ const (
 
 // scheduled reports whether that schedule is stored. Nothing is where there is
 // no stream yet.
-func scheduled(ctx context.Context, js jetstream.JetStream, out events.Output) (bool, error) {
+func scheduled(ctx context.Context, js jetstream.JetStream, out contract.Output) (bool, error) {
 	_, stored, err := storedSchedule(ctx, js, out)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
@@ -37,10 +37,10 @@ func scheduled(ctx context.Context, js jetstream.JetStream, out events.Output) (
 // schedule stores a recurring schedule, or removes it. One that is stored
 // already is left alone, because publishing it again would start its clock anew
 // and swallow a firing that is overdue.
-func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) error {
+func schedule(ctx context.Context, js jetstream.JetStream, out contract.Output) error {
 	stream, stored, err := storedSchedule(ctx, js, out)
 	switch {
-	case stream != nil && out.Cron == events.CronNever:
+	case stream != nil && out.Cron == contract.CronNever:
 		return unschedule(ctx, stream, stored, err)
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 	case err != nil:
@@ -50,7 +50,7 @@ func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) er
 	}
 	// Without a Nats-Msg-Id: going back to an earlier schedule within the
 	// deduplication window must not be taken for a repetition.
-	msg := &nats.Msg{Subject: events.PrefixSchedule + out.Subject, Data: out.Data, Header: nats.Header{
+	msg := &nats.Msg{Subject: contract.PrefixSchedule + out.Subject, Data: out.Data, Header: nats.Header{
 		headerSchedule: {out.Cron},
 		headerTarget:   {out.Subject},
 	}}
@@ -63,8 +63,8 @@ func schedule(ctx context.Context, js jetstream.JetStream, out events.Output) er
 
 // storedSchedule reads the schedule for a subject, and its stream, which is nil
 // if that is not there.
-func storedSchedule(ctx context.Context, js jetstream.JetStream, out events.Output) (jetstream.Stream, *jetstream.RawStreamMsg, error) {
-	subject := events.PrefixSchedule + out.Subject
+func storedSchedule(ctx context.Context, js jetstream.JetStream, out contract.Output) (jetstream.Stream, *jetstream.RawStreamMsg, error) {
+	subject := contract.PrefixSchedule + out.Subject
 	spec, _, ok := streamOf(subject)
 	if !ok {
 		return nil, nil, fmt.Errorf("schedule %s: no stream takes it", subject)
@@ -80,7 +80,7 @@ func storedSchedule(ctx context.Context, js jetstream.JetStream, out events.Outp
 	return stream, stored, err
 }
 
-func sameSchedule(stored *jetstream.RawStreamMsg, out events.Output) bool {
+func sameSchedule(stored *jetstream.RawStreamMsg, out contract.Output) bool {
 	return stored.Header.Get(headerSchedule) == out.Cron &&
 		stored.Header.Get(headerTarget) == out.Subject && bytes.Equal(stored.Data, out.Data)
 }
@@ -96,20 +96,20 @@ func unschedule(ctx context.Context, stream jetstream.Stream, stored *jetstream.
 	return nil
 }
 
-// contract are the streams, which every publish looks at.
-var contract = events.Streams()
+// streams are the streams, which every publish looks at.
+var streams = contract.Streams()
 
 // streamOf returns the stream of the contract that stores a subject, and which
 // of its patterns matches.
-func streamOf(subject string) (s events.Stream, pattern string, ok bool) {
-	for _, s := range contract {
+func streamOf(subject string) (s contract.Stream, pattern string, ok bool) {
+	for _, s := range streams {
 		for _, pattern := range s.Subjects {
 			if matches(pattern, subject) {
 				return s, pattern, true
 			}
 		}
 	}
-	return events.Stream{}, "", false
+	return contract.Stream{}, "", false
 }
 
 // matches reports whether a NATS subject matches a pattern with the wildcards

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // perSecond counts the calls in the interval by the second in which they came.
@@ -34,7 +34,7 @@ func TestEverySliceIsDueOncePerIntervalAndSpreadAlsoAfterAnOutage(t *testing.T) 
 		provision()
 		seen := w.record()
 		work := func() *worker {
-			return w.work(events.StageDHTWorker, handlers{events.ConsumerRefresh: seen.then(events.Done())})
+			return w.work(contract.StageDHTWorker, handlers{contract.ConsumerRefresh: seen.then(contract.Done())})
 		}
 		check := func(what string, from, to time.Duration) {
 			w.Helper()
@@ -74,20 +74,20 @@ func TestEverySliceIsDueOncePerIntervalAndSpreadAlsoAfterAnOutage(t *testing.T) 
 
 func TestASlowWorkerSeesOneDueMessagePerKey(t *testing.T) {
 	inWorld(t, func(w *world) {
-		cron, err := events.Cron("relay", 10*time.Second)
+		cron, err := contract.Cron("relay", 10*time.Second)
 		if err != nil {
 			w.Fatal(err)
 		}
-		due := events.Output{Subject: events.SyncDueSubject("relay"), Data: []byte("{}"), Cron: cron}
+		due := contract.Output{Subject: contract.SyncDueSubject("relay"), Data: []byte("{}"), Cron: cron}
 		if err := w.source().Publish(context.Background(), due); err != nil {
 			w.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if n := w.stored(events.StreamSyncDue); n != 2 {
+		if n := w.stored(contract.StreamSyncDue); n != 2 {
 			w.Errorf("%d messages after ten minutes without a worker, want the schedule and one due", n)
 		}
 		seen := w.record()
-		w.work(events.StageSyncWorker, handlers{events.ConsumerSync: seen.then(events.Done())})
+		w.work(contract.StageSyncWorker, handlers{contract.ConsumerSync: seen.then(contract.Done())})
 		time.Sleep(5 * time.Second)
 		if n := len(seen.all()); n != 1 && n != 2 { // the waiting one, and perhaps the next
 			w.Errorf("handled %d, want the one that waited", n)
@@ -99,37 +99,37 @@ func TestASlowWorkerSeesOneDueMessagePerKey(t *testing.T) {
 // move nor swallow a firing.
 func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
-		cron, err := events.Cron("relay", time.Hour)
+		cron, err := contract.Cron("relay", time.Hour)
 		if err != nil {
 			w.Fatal(err)
 		}
-		due := events.Output{Subject: events.SyncDueSubject("relay"), Data: []byte("{}"), Cron: cron}
+		due := contract.Output{Subject: contract.SyncDueSubject("relay"), Data: []byte("{}"), Cron: cron}
 		seen := w.record()
-		w.work(events.StageSyncWorker, handlers{events.ConsumerDiscovered: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageSyncWorker, handlers{contract.ConsumerDiscovered: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			out := due
 			if string(m.Data) == "changed" {
 				out.Data = m.Data
 			}
-			return []events.Output{out}, events.Done()
-		}, events.ConsumerSync: seen.then(events.Done())})
+			return []contract.Output{out}, contract.Done()
+		}, contract.ConsumerSync: seen.then(contract.Done())})
 		b := w.source()
 		sequence := func() uint64 {
-			s, err := w.js.Stream(context.Background(), events.StreamSyncDue)
+			s, err := w.js.Stream(context.Background(), contract.StreamSyncDue)
 			if err != nil {
 				w.Fatal(err)
 			}
-			msg, err := s.GetLastMsgForSubject(context.Background(), events.PrefixSchedule+due.Subject)
+			msg, err := s.GetLastMsgForSubject(context.Background(), contract.PrefixSchedule+due.Subject)
 			if err != nil {
 				w.Fatal(err)
 			}
 			return msg.Sequence
 		}
-		w.send(b, events.RelayDiscoveredSubject("relay"), "first")
+		w.send(b, contract.RelayDiscoveredSubject("relay"), "first")
 		time.Sleep(time.Second)
 		first := sequence()
 		for range 36 {
 			time.Sleep(5 * time.Minute)
-			w.send(b, events.RelayDiscoveredSubject("relay"), time.Now().String())
+			w.send(b, contract.RelayDiscoveredSubject("relay"), time.Now().String())
 		}
 		if now := sequence(); now != first {
 			w.Errorf("the schedule was stored again, as %d after %d", now, first)
@@ -138,22 +138,22 @@ func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 			w.Errorf("due %d times in three hours, want 3", n)
 		}
 		time.Sleep(time.Second) // else the one before may still be at work
-		w.send(b, events.RelayDiscoveredSubject("relay"), "changed")
+		w.send(b, contract.RelayDiscoveredSubject("relay"), "changed")
 		time.Sleep(time.Hour + time.Minute)
 		if got := seen.all(); sequence() == first || string(got[len(got)-1].Data) != "changed" {
 			w.Errorf("another body did not replace the schedule")
 		}
 
 		before := len(seen.all())
-		due.Cron = events.CronNever
+		due.Cron = contract.CronNever
 		for range 2 { // the second time there is none
 			if err := b.Publish(context.Background(), due); err != nil {
 				w.Fatal(err)
 			}
 		}
 		time.Sleep(3 * time.Hour)
-		if n := len(seen.all()); n != before || w.stored(events.StreamSyncDue) != 0 {
-			w.Errorf("due %d times without a schedule, %d messages are left", n-before, w.stored(events.StreamSyncDue))
+		if n := len(seen.all()); n != before || w.stored(contract.StreamSyncDue) != 0 {
+			w.Errorf("due %d times without a schedule, %d messages are left", n-before, w.stored(contract.StreamSyncDue))
 		}
 	})
 }

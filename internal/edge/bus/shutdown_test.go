@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -23,8 +24,8 @@ type tally struct {
 	n  map[string]int
 }
 
-func (y *tally) handler(takes time.Duration) events.Handler {
-	return func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+func (y *tally) handler(takes time.Duration) contract.Handler {
+	return func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 		time.Sleep(takes)
 		y.mu.Lock()
 		defer y.mu.Unlock()
@@ -32,7 +33,7 @@ func (y *tally) handler(takes time.Duration) events.Handler {
 			y.n = map[string]int{}
 		}
 		y.n[m.Key()]++
-		return nil, events.Done()
+		return nil, contract.Done()
 	}
 }
 
@@ -58,26 +59,26 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 		const sent = 3000
 		b := w.source()
 		for i := range sent {
-			w.send(b, events.NoteMissingSubject(strconv.Itoa(i)), "{}")
+			w.send(b, contract.NoteMissingSubject(strconv.Itoa(i)), "{}")
 		}
 		var done tally
 		for i := range 10 { // workers come and go
-			x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: done.handler(40 * time.Millisecond)})
+			x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(40 * time.Millisecond)})
 			time.Sleep(time.Duration(50+13*i) * time.Millisecond)
 			x.end(w.T)
 			time.Sleep(time.Millisecond) // the server takes acks one by one
-			if got, left := done.keys(), int(w.stored(events.StreamNote)); got+left != sent {
+			if got, left := done.keys(), int(w.stored(contract.StreamNote)); got+left != sent {
 				w.Errorf("stop %d: %d handled + %d left, want %d", i, got, left, sent)
 			}
 		}
 		if got := done.keys(); got == 0 || got == sent {
 			w.Fatalf("%d of %d handled: the test stopped nobody under load", got, sent)
 		}
-		x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: done.handler(40 * time.Millisecond)})
+		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(40 * time.Millisecond)})
 		time.Sleep(20 * time.Second) // less than AckWait: nothing was lost on its way
 		x.end(w.T)
 		time.Sleep(time.Millisecond)
-		if got, left := done.keys(), w.stored(events.StreamNote); got != sent || left != 0 {
+		if got, left := done.keys(), w.stored(contract.StreamNote); got != sent || left != 0 {
 			w.Errorf("%d handled, %d left, want all %d", got, left, sent)
 		}
 		if twice := done.twice(); len(twice) > 0 {
@@ -92,7 +93,7 @@ func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
 		const rounds, each = 20, 50
 		var done tally
 		for i := range rounds {
-			x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: done.handler(time.Millisecond)})
+			x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(time.Millisecond)})
 			time.Sleep(time.Second)
 			var sender sync.WaitGroup
 			sender.Go(func() {
@@ -100,7 +101,7 @@ func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
 					if j == i {
 						x.stop()
 					}
-					if _, err := w.js.PublishAsync(events.NoteMissingSubject(strconv.Itoa(i*each+j)), nil); err != nil {
+					if _, err := w.js.PublishAsync(contract.NoteMissingSubject(strconv.Itoa(i*each+j)), nil); err != nil {
 						w.Error(err)
 					}
 				}
@@ -109,7 +110,7 @@ func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
 			x.end(w.T)
 			sender.Wait()
 		}
-		x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: done.handler(time.Millisecond)})
+		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(time.Millisecond)})
 		time.Sleep(time.Second) // much less than AckWait
 		x.end(w.T)
 		if got := done.keys(); got != rounds*each {
@@ -124,7 +125,7 @@ func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
 func TestAStopWaitsForRunningHandlersThenEndsTheirContext(t *testing.T) {
 	inWorld(t, func(w *world) {
 		finished := w.record()
-		x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 			takes := 5 * time.Second
 			if m.Key() == "long" {
 				takes = time.Hour
@@ -132,17 +133,17 @@ func TestAStopWaitsForRunningHandlersThenEndsTheirContext(t *testing.T) {
 			select {
 			case <-time.After(takes):
 				finished.add(m)
-				return nil, events.Done()
+				return nil, contract.Done()
 			case <-ctx.Done():
-				return nil, events.Retry(time.Minute, context.Cause(ctx).Error())
+				return nil, contract.Retry(time.Minute, context.Cause(ctx).Error())
 			}
 		}})
-		w.publish(events.NoteMissingSubject("short"), "{}")
-		w.publish(events.NoteMissingSubject("long"), "{}")
+		w.publish(contract.NoteMissingSubject("short"), "{}")
+		w.publish(contract.NoteMissingSubject("long"), "{}")
 		time.Sleep(time.Second)
 		x.stop()
 		time.Sleep(time.Second)
-		w.publish(events.NoteMissingSubject("late"), "{}")
+		w.publish(contract.NoteMissingSubject("late"), "{}")
 		if err := <-x.done; err != nil {
 			w.Error(err)
 		}
@@ -155,7 +156,7 @@ func TestAStopWaitsForRunningHandlersThenEndsTheirContext(t *testing.T) {
 		// What was cut short goes to another worker at once, without the wait
 		// of a retry.
 		next := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: next.then(events.Done())})
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: next.then(contract.Done())})
 		time.Sleep(time.Second)
 		if got := next.all(); len(got) != 2 {
 			w.Errorf("the next worker was given %+v, want long and late", got)
@@ -166,18 +167,18 @@ func TestAStopWaitsForRunningHandlersThenEndsTheirContext(t *testing.T) {
 func TestAStopDoesNotWaitForAHandlerThatIgnoresItsContext(t *testing.T) {
 	inWorld(t, func(w *world) {
 		hung := make(chan struct{})
-		x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(context.Context, events.Message) ([]events.Output, events.Verdict) {
+		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
 			<-hung
-			return nil, events.Done()
+			return nil, contract.Done()
 		}})
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Second)
 		x.end(w.T)
 		if ended := time.Since(w.start); ended > 20*time.Second {
 			w.Errorf("ended after %s", ended)
 		}
 		next := w.record()
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: next.then(events.Done())})
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: next.then(contract.Done())})
 		time.Sleep(31 * time.Second)
 		if n := len(next.all()); n != 1 {
 			w.Errorf("its message came to the next worker %d times, want once after AckWait", n)
@@ -189,18 +190,18 @@ func TestAStopDoesNotWaitForAHandlerThatIgnoresItsContext(t *testing.T) {
 
 func TestABusWithoutItsConsumerFails(t *testing.T) {
 	inWorld(t, func(w *world) {
-		x := w.work(events.StageFetcher, handlers{events.ConsumerFetch: w.record().then(events.Done())})
-		if err := w.js.DeleteConsumer(context.Background(), events.StreamNote, events.ConsumerFetch); err != nil {
+		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: w.record().then(contract.Done())})
+		if err := w.js.DeleteConsumer(context.Background(), contract.StreamNote, contract.ConsumerFetch); err != nil {
 			w.Fatal(err)
 		}
 		if err := <-x.done; err == nil || !strings.Contains(err.Error(), "NOTE/fetch") {
 			w.Errorf("its consumer was deleted, and it ended with %v", err)
 		}
-		b, err := bus.New(w.js, bus.Options{Stage: events.StageFetcher})
+		b, err := bus.New(w.js, bus.Options{Stage: contract.StageFetcher})
 		if err != nil {
 			w.Fatal(err)
 		}
-		b.Handle(consumer(w.T, events.ConsumerFetch), w.record().then(events.Done()))
+		b.Handle(consumer(w.T, contract.ConsumerFetch), w.record().then(contract.Done()))
 		if err := b.Run(context.Background()); !errors.Is(err, jetstream.ErrConsumerNotFound) || !strings.Contains(err.Error(), "provision") {
 			w.Errorf("without its consumer it ended with %v", err)
 		}
@@ -220,19 +221,19 @@ func TestARunThatIsStoppedBeforeItStartsIsNoError(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	inWorld(t, func(w *world) {
 		registry := prometheus.NewRegistry()
-		for _, stage := range []string{events.StageFetcher, events.StageIngest} {
+		for _, stage := range []string{contract.StageFetcher, contract.StageIngest} {
 			b, err := bus.New(w.js, bus.Options{Stage: stage, Registerer: registry})
 			if err != nil {
 				w.Fatal(err)
 			}
-			name := map[string]string{events.StageFetcher: events.ConsumerFetch, events.StageIngest: events.ConsumerIngest}[stage]
-			b.Handle(consumer(w.T, name), w.record().then(events.Reject("no")))
+			name := map[string]string{contract.StageFetcher: contract.ConsumerFetch, contract.StageIngest: contract.ConsumerIngest}[stage]
+			b.Handle(consumer(w.T, name), w.record().then(contract.Reject("no")))
 			ctx, stop := context.WithCancel(context.Background())
 			ended := make(chan struct{})
 			go func() { _ = b.Run(ctx); close(ended) }()
 			w.Cleanup(func() { stop(); <-ended })
 		}
-		w.publish(events.NoteMissingSubject("a"), "{}")
+		w.publish(contract.NoteMissingSubject("a"), "{}")
 		w.publish(events.SubjectEventReceived, "{}")
 		time.Sleep(time.Second)
 		want := `

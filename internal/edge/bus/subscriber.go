@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 type subscriber struct {
 	pull   jetstream.Consumer
 	conn   *nats.Conn // of pull
-	spec   events.Consumer
+	spec   contract.Consumer
 	drain  time.Duration
 	log    *slog.Logger
 	settle func(*delivery)

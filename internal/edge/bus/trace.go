@@ -11,7 +11,9 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The attributes of spans, as stable as the names of metrics. Those of
@@ -131,11 +133,11 @@ func (b *Bus) begin(ctx context.Context, d *delivery) (context.Context, trace.Sp
 		attrs = append(attrs, attribute.String(AttrSender, d.Sender))
 	}
 	if d.Subject == events.SubjectEventReceived {
-		if id, ok := events.PeekID(d.Data); ok {
+		if id, ok := nostr.PeekID(d.Data); ok {
 			attrs = append(attrs, attribute.String(AttrEvent, id))
 		}
 	}
-	again := d.consumer.Stream == events.StreamRetry
+	again := d.consumer.Stream == contract.StreamRetry
 	return Begin(ctx, b.options.Traces, Job{
 		Name: "process " + family, Kind: trace.SpanKindConsumer, Header: d.raw.Headers(),
 		Apart: !again && (d.consumer.Apart || d.raw.Headers().Get(headerScheduler) != ""), Attributes: attrs,
@@ -143,7 +145,7 @@ func (b *Bus) begin(ctx context.Context, d *delivery) (context.Context, trace.Sp
 }
 
 // end ends the span of a delivery with what became of it.
-func (d *delivery) end(v events.Verdict) {
+func (d *delivery) end(v contract.Verdict) {
 	d.span.SetAttributes(attribute.String(AttrVerdict, v.String()))
 	if !v.IsDone() {
 		d.span.SetAttributes(attribute.String(AttrReason, shorten(v.Reason())))

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -66,18 +67,18 @@ func TestATraceBeginsAtTheTrustBoundaryAndGoesOnBehindIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		kept, provider := recorder()
 		w.traces = provider
-		w.work(events.StageIngest, handlers{events.ConsumerIngest: func(context.Context, events.Message) ([]events.Output, events.Verdict) {
-			return []events.Output{{Subject: events.NoteMissingSubject("a"), Data: []byte("{}")}}, events.Done()
+		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+			return []contract.Output{{Subject: contract.NoteMissingSubject("a"), Data: []byte("{}")}}, contract.Done()
 		}})
 		tries := 0
-		w.work(events.StageFetcher, handlers{events.ConsumerFetch: func(ctx context.Context, _ events.Message) ([]events.Output, events.Verdict) {
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(ctx context.Context, _ contract.Message) ([]contract.Output, contract.Verdict) {
 			if _, span := bus.Span(ctx, "ask", trace.SpanKindClient); true {
 				bus.End(span, errors.New("silent"))
 			}
 			if tries++; tries < 3 {
-				return nil, events.Retry(5*time.Minute, "nobody answers")
+				return nil, contract.Retry(5*time.Minute, "nobody answers")
 			}
-			return nil, events.Reject("never")
+			return nil, contract.Reject("never")
 		}})
 		w.publishTraced(events.SubjectEventReceived, `{"id":"`+strings.Repeat("e", 64)+`"}`, "traceparent", strangers)
 		time.Sleep(time.Hour)
@@ -105,7 +106,7 @@ func TestATraceBeginsAtTheTrustBoundaryAndGoesOnBehindIt(t *testing.T) {
 			if f.SpanContext.TraceID() != r.SpanContext.TraceID() || f.Parent.SpanID() != parent.SpanID() || len(f.Links) != 0 {
 				t.Errorf("attempt %d: parent %v in trace %v, want %v", i+1, f.Parent.SpanID(), f.SpanContext.TraceID(), parent.SpanID())
 			}
-			if attr(f, bus.AttrAttempt).AsInt64() != int64(i+1) || attr(f, bus.AttrStage).AsString() != events.StageFetcher || f.Status.Code != codes.Error {
+			if attr(f, bus.AttrAttempt).AsInt64() != int64(i+1) || attr(f, bus.AttrStage).AsString() != contract.StageFetcher || f.Status.Code != codes.Error {
 				t.Errorf("attempt %d: %v %v", i+1, f.Attributes, f.Status)
 			}
 			parent = f.SpanContext
@@ -126,14 +127,14 @@ func TestWorkForManyLinksToItsCause(t *testing.T) {
 		kept, provider := recorder()
 		w.traces = provider
 		var cron string
-		w.work(events.StageDHTWorker, handlers{events.ConsumerResolve: func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
-			return []events.Output{{Subject: m.Subject, Data: m.Data, Cron: cron}}, events.Done()
+		w.work(contract.StageDHTWorker, handlers{contract.ConsumerResolve: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+			return []contract.Output{{Subject: m.Subject, Data: m.Data, Cron: cron}}, contract.Done()
 		}})
-		cron, _ = events.Cron("x", time.Hour)
-		done := w.record().then(events.Done())
-		w.work(events.StageSyncWorker, handlers{events.ConsumerSync: done})
-		w.publishTraced(events.SyncDueSubject("r"), "{}", "Traceparent", strangers)
-		w.publishTraced(events.AuthorSeenSubject("p"), "{}", "Traceparent", strangers)
+		cron, _ = contract.Cron("x", time.Hour)
+		done := w.record().then(contract.Done())
+		w.work(contract.StageSyncWorker, handlers{contract.ConsumerSync: done})
+		w.publishTraced(contract.SyncDueSubject("r"), "{}", "Traceparent", strangers)
+		w.publishTraced(contract.AuthorSeenSubject("p"), "{}", "Traceparent", strangers)
 		time.Sleep(90 * time.Minute)
 
 		syncs := named(kept, "process sync.due.*")
@@ -217,11 +218,11 @@ accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {
 	}
 	ctx, span := bus.Begin(t.Context(), provider, bus.Job{Name: "job"})
 	for range 2 { // the second time it is a duplicate
-		if err := b.Publish(ctx, events.Output{Subject: events.SubjectEventReceived, Data: []byte("{}")}); err != nil {
+		if err := b.Publish(ctx, contract.Output{Subject: events.SubjectEventReceived, Data: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c, err := js.Consumer(t.Context(), events.StreamIntake, events.ConsumerIngest)
+	c, err := js.Consumer(t.Context(), contract.StreamIntake, contract.ConsumerIngest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {
 	if info, err := c.Info(t.Context()); err != nil || info.NumPending != 0 || info.Delivered.Consumer != 1 {
 		t.Errorf("%+v, %v: want delivered once, and nothing left", info, err)
 	}
-	if m, err := told.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(m.Data), events.StreamIntake) {
+	if m, err := told.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(m.Data), contract.StreamIntake) {
 		t.Errorf("the server told %v, %v: does it still look at traceparent?", m, err)
 	}
 }

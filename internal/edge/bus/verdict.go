@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 const (
@@ -34,14 +34,14 @@ const (
 
 // decide says what becomes of a message after an attempt, counting from 1.
 // jitter is in [0,1).
-func decide(v events.Verdict, attempt int, jitter float64) (f fate, wait time.Duration, reason string) {
+func decide(v contract.Verdict, attempt int, jitter float64) (f fate, wait time.Duration, reason string) {
 	after, retry := v.RetryAfter()
 	switch {
 	case v.IsDone():
 		return ack, 0, ""
 	case !retry:
 		return giveUp, 0, v.Reason()
-	case attempt >= events.MaxAttempts:
+	case attempt >= contract.MaxAttempts:
 		return giveUp, 0, fmt.Sprintf("gave up after %d attempts: %s", attempt, v.Reason())
 	}
 	wait = backoff(after, attempt)
@@ -68,9 +68,9 @@ func (b *Bus) settle(d *delivery) {
 	verdict := d.verdict
 	switch {
 	case d.failed != nil && hopeless(d.failed):
-		verdict = events.Reject(d.failed.Error())
+		verdict = contract.Reject(d.failed.Error())
 	case d.failed != nil:
-		verdict = events.Retry(afterPublishFailure, d.failed.Error())
+		verdict = contract.Retry(afterPublishFailure, d.failed.Error())
 	}
 	b.metrics.handled.WithLabelValues(b.options.Stage, label(d.consumer), verdict.String()).Inc()
 	defer d.end(verdict)

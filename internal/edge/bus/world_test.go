@@ -12,10 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // world is a server with everything provisioned, in fake time.
@@ -60,7 +61,7 @@ type worker struct {
 }
 
 // handlers of a worker by consumer name.
-type handlers map[string]events.Handler
+type handlers map[string]contract.Handler
 
 // work runs a worker until the test ends or stops it.
 func (w *world) work(stage string, hs handlers) *worker {
@@ -98,15 +99,15 @@ func (x *worker) end(t *testing.T) {
 // Its running handlers cannot answer any more.
 func (x *worker) kill() { x.js.Conn().Close() }
 
-func consumer(t *testing.T, name string) events.Consumer {
+func consumer(t *testing.T, name string) contract.Consumer {
 	t.Helper()
-	for _, c := range events.Consumers() {
+	for _, c := range contract.Consumers() {
 		if c.Name == name {
 			return c
 		}
 	}
 	t.Fatalf("no consumer %s", name)
-	return events.Consumer{}
+	return contract.Consumer{}
 }
 
 func (w *world) publish(subject, data string) {
@@ -127,19 +128,19 @@ func (w *world) stored(stream string) uint64 {
 }
 
 // deadLetters returns what lies in the dead-letter stream, oldest first.
-func (w *world) deadLetters() []events.DeadLetter {
+func (w *world) deadLetters() []contract.DeadLetter {
 	w.Helper()
-	s, err := w.js.Stream(context.Background(), events.StreamDLQ)
+	s, err := w.js.Stream(context.Background(), contract.StreamDLQ)
 	if err != nil {
 		w.Fatal(err)
 	}
-	var list []events.DeadLetter
+	var list []contract.DeadLetter
 	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
 		msg, err := s.GetMsg(context.Background(), seq)
 		if err != nil {
 			w.Fatal(err)
 		}
-		letter, err := events.Decode[events.DeadLetter](msg.Data)
+		letter, err := nostr.Decode[contract.DeadLetter](msg.Data)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -156,13 +157,13 @@ type calls struct {
 }
 
 type call struct {
-	events.Message
+	contract.Message
 	at time.Duration
 }
 
 func (w *world) record() *calls { return &calls{start: w.start} }
 
-func (c *calls) add(m events.Message) int {
+func (c *calls) add(m contract.Message) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list = append(c.list, call{m, time.Since(c.start)})
@@ -176,16 +177,16 @@ func (c *calls) all() []call {
 }
 
 // verdicts records a message and answers with the verdict of the moment.
-func (c *calls) verdicts(now func() events.Verdict) events.Handler {
-	return func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+func (c *calls) verdicts(now func() contract.Verdict) contract.Handler {
+	return func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 		c.add(m)
 		return nil, now()
 	}
 }
 
 // then records a message and answers with a fixed verdict.
-func (c *calls) then(v events.Verdict) events.Handler {
-	return func(_ context.Context, m events.Message) ([]events.Output, events.Verdict) {
+func (c *calls) then(v contract.Verdict) contract.Handler {
+	return func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 		c.add(m)
 		return nil, v
 	}

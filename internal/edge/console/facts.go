@@ -10,15 +10,17 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Author is what is known of a user.
 type Author struct {
-	PubKey string        `json:"pubkey"`
-	Npub   string        `json:"npub"`
-	Is     events.Author `json:"author"`
+	PubKey string          `json:"pubkey"`
+	Npub   string          `json:"npub"`
+	Is     contract.Author `json:"author"`
 	// Relays are where they write, or read, and by which evidence.
 	Relays []Evidence `json:"relays"`
 	More   bool       `json:"more_relays,omitempty"`
@@ -35,15 +37,15 @@ type Evidence struct {
 
 // Sources lists the sources, the weightiest first.
 func (e Evidence) Sources() []string {
-	weight := []string{events.ViaNIP65, events.ViaDHT, events.ViaNIP78, events.ViaManual, events.ViaDirectory, events.ViaHint}
+	weight := []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78, contract.ViaManual, contract.ViaDirectory, contract.ViaHint}
 	return slices.SortedFunc(maps.Keys(e.Via), func(a, b string) int { return slices.Index(weight, a) - slices.Index(weight, b) })
 }
 
 func (c *Console) author(ctx context.Context, pubkey string) (*Author, error) {
-	if !events.IsHex(pubkey, 32) {
+	if !nostr.IsHex(pubkey, 32) {
 		return nil, nil //nolint:nilnil // not known is no error
 	}
-	authors, err := kv.Open[events.Author](ctx, c.js, events.BucketAuthors)
+	authors, err := kv.Open[contract.Author](ctx, c.js, contract.BucketAuthors)
 	if err != nil {
 		return nil, need(err)
 	}
@@ -55,11 +57,11 @@ func (c *Console) author(ctx context.Context, pubkey string) (*Author, error) {
 	if !exists {
 		return nil, nil //nolint:nilnil // not known is no error
 	}
-	links, err := kv.Open[events.Link](ctx, c.js, events.BucketLinks)
+	links, err := kv.Open[contract.Link](ctx, c.js, contract.BucketLinks)
 	if err != nil {
 		return nil, need(err)
 	}
-	page, err := links.Page(ctx, events.LinkKey("*", pubkey), 0, maxFacts)
+	page, err := links.Page(ctx, contract.LinkKey("*", pubkey), 0, maxFacts)
 	if err != nil {
 		return nil, err
 	}
@@ -72,24 +74,24 @@ func (c *Console) author(ctx context.Context, pubkey string) (*Author, error) {
 
 // recordsOf reads the records of some targets.
 func (c *Console) recordsOf(ctx context.Context, targets map[string]bool) ([]Record, error) {
-	bucket, err := kv.Open[events.Record](ctx, c.js, events.BucketRecords)
+	bucket, err := kv.Open[contract.Record](ctx, c.js, contract.BucketRecords)
 	if err != nil {
 		return nil, need(err)
 	}
 	var keys []string
 	for _, target := range slices.Sorted(maps.Keys(targets)) {
-		if events.IsHex(target, 20) {
-			keys = append(keys, events.RecordKey(target))
+		if nostr.IsHex(target, 20) {
+			keys = append(keys, contract.RecordKey(target))
 		}
 	}
 	known, err := bucket.GetAll(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	var entries []kv.Entry[events.Record]
+	var entries []kv.Entry[contract.Record]
 	for _, key := range keys {
 		if r, exists := known[key]; exists {
-			entries = append(entries, kv.Entry[events.Record]{Key: key, Value: r})
+			entries = append(entries, kv.Entry[contract.Record]{Key: key, Value: r})
 		}
 	}
 	return c.recordRows(ctx, entries)
@@ -104,8 +106,8 @@ type Known struct {
 }
 
 func (c *Console) relay(ctx context.Context, url string) (*Known, error) {
-	key := events.RelayKey(url)
-	relays, err := kv.Open[events.Relay](ctx, c.js, events.BucketRelays)
+	key := nostr.RelayKey(url)
+	relays, err := kv.Open[contract.Relay](ctx, c.js, contract.BucketRelays)
 	if err != nil {
 		return nil, need(err)
 	}
@@ -113,11 +115,11 @@ func (c *Console) relay(ctx context.Context, url string) (*Known, error) {
 	if err != nil {
 		return nil, err
 	}
-	links, err := kv.Open[events.Link](ctx, c.js, events.BucketLinks)
+	links, err := kv.Open[contract.Link](ctx, c.js, contract.BucketLinks)
 	if err != nil {
 		return nil, need(err)
 	}
-	page, err := links.Page(ctx, events.LinkKey(key, "*"), 0, maxFacts)
+	page, err := links.Page(ctx, contract.LinkKey(key, "*"), 0, maxFacts)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +128,7 @@ func (c *Console) relay(ctx context.Context, url string) (*Known, error) {
 		return nil, nil //nolint:nilnil // not known is no error
 	}
 	is.URL = url
-	rows, err := c.describe(ctx, []kv.Entry[events.Relay]{{Key: key, Value: is}})
+	rows, err := c.describe(ctx, []kv.Entry[contract.Relay]{{Key: key, Value: is}})
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +146,8 @@ type Note struct {
 	Address string   `json:"address,omitempty"`
 	Hints   []string `json:"hints,omitempty"` // relays that the query names
 	// Wanted says that it is being looked for, since when.
-	Wanted *Wanted      `json:"wanted"`
-	Lost   *events.Lost `json:"lost"` // it was looked for in vain
+	Wanted *Wanted        `json:"wanted"`
+	Lost   *contract.Lost `json:"lost"` // it was looked for in vain
 	// Refused are the relays with which it is not exchanged.
 	Refused []Refusal `json:"refused"`
 }
@@ -159,26 +161,26 @@ type Wanted struct {
 // Refusal says why an event is not exchanged with a relay.
 type Refusal struct {
 	URL string `json:"url"`
-	events.Refused
+	contract.Refused
 }
 
 func (n *Note) nothing() bool { return n.Wanted == nil && n.Lost == nil && len(n.Refused) == 0 }
 
 func (c *Console) note(ctx context.Context, m events.NoteMissing) (*Note, error) {
 	n := &Note{ID: m.EventID, Address: m.Address, Hints: m.Relays}
-	stream, err := c.js.Stream(ctx, events.StreamNote)
+	stream, err := c.js.Stream(ctx, contract.StreamNote)
 	if err != nil {
 		return nil, need(err)
 	}
-	waiting, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events.NoteMissingSubject(m.Key())))
+	waiting, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(contract.NoteMissingSubject(m.Key())))
 	switch {
 	case err == nil:
-		is, _ := events.Decode[events.NoteMissing](waiting.Data) // what cannot be read still waits
+		is, _ := nostr.Decode[events.NoteMissing](waiting.Data) // what cannot be read still waits
 		n.Wanted = &Wanted{waiting.Time.Unix(), is}
 	case !errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, err
 	}
-	lost, err := kv.Open[events.Lost](ctx, c.js, events.BucketLost)
+	lost, err := kv.Open[contract.Lost](ctx, c.js, contract.BucketLost)
 	if err != nil {
 		return nil, need(err)
 	}
@@ -196,15 +198,15 @@ func (c *Console) note(ctx context.Context, m events.NoteMissing) (*Note, error)
 }
 
 func (c *Console) refusals(ctx context.Context, id string) ([]Refusal, error) {
-	bucket, err := kv.Open[events.Refused](ctx, c.js, events.BucketRefused)
+	bucket, err := kv.Open[contract.Refused](ctx, c.js, contract.BucketRefused)
 	if err != nil {
 		return nil, need(err)
 	}
-	page, err := bucket.Page(ctx, events.RefusedKey("*", id), 0, maxFacts)
+	page, err := bucket.Page(ctx, contract.RefusedKey("*", id), 0, maxFacts)
 	if err != nil || len(page.Entries) == 0 {
 		return nil, err
 	}
-	relays, err := kv.Open[events.Relay](ctx, c.js, events.BucketRelays)
+	relays, err := kv.Open[contract.Relay](ctx, c.js, contract.BucketRelays)
 	if err != nil {
 		return nil, need(err)
 	}
@@ -232,7 +234,7 @@ type Outcome struct {
 
 // recent looks through the newest outcomes for those that are about a query.
 func (c *Console) recent(ctx context.Context, q query) ([]Outcome, error) {
-	stream, err := c.js.Stream(ctx, events.StreamOutcome)
+	stream, err := c.js.Stream(ctx, contract.StreamOutcome)
 	if err != nil {
 		return nil, need(err)
 	}
@@ -241,7 +243,7 @@ func (c *Console) recent(ctx context.Context, q query) ([]Outcome, error) {
 	if last > maxOutcomes {
 		from = last - maxOutcomes
 	}
-	messages, err := batch(ctx, c.js, events.StreamOutcome, ">", from, maxOutcomes)
+	messages, err := batch(ctx, c.js, contract.StreamOutcome, ">", from, maxOutcomes)
 	if err != nil {
 		return nil, err
 	}

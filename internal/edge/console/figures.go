@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // Pipeline is how all stages stand at one moment; its JSON is stable.
@@ -69,7 +69,7 @@ func (s Stage) State() string {
 
 // Again reports whether the queue brings messages back that the stage had
 // before.
-func (q Queue) Again() bool { return strings.HasPrefix(q.Consumer, events.StreamRetry+"/") }
+func (q Queue) Again() bool { return strings.HasPrefix(q.Consumer, contract.StreamRetry+"/") }
 
 // Short is what it reads, without the key.
 func (q Queue) Short() string {
@@ -96,7 +96,7 @@ type counters struct {
 
 // add counts a consumer into its stage. Live subscriptions are messages in
 // flight, held for as long as they last.
-func (s *Stage) add(c events.Consumer, q Queue, again uint64) {
+func (s *Stage) add(c contract.Consumer, q Queue, again uint64) {
 	if isLive(c) {
 		q.Live, q.InFlight = q.InFlight, 0
 	}
@@ -108,9 +108,9 @@ func (s *Stage) add(c events.Consumer, q Queue, again uint64) {
 	s.Queues = append(s.Queues, q)
 }
 
-func isLive(c events.Consumer) bool { return c.Stream == events.StreamLive }
+func isLive(c contract.Consumer) bool { return c.Stream == contract.StreamLive }
 
-func label(c events.Consumer) string { return c.Stream + "/" + c.Name }
+func label(c contract.Consumer) string { return c.Stream + "/" + c.Name }
 
 // since fills in the rates since an earlier reading.
 func (p *Pipeline) since(before *Pipeline) {

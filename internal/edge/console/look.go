@@ -12,8 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // batch reads at most limit messages of a stream whose subjects match, from a
@@ -42,7 +43,7 @@ const maxBatch = 4 << 20
 // waitingLater counts the messages of a stage that wait for the time of their
 // next attempt.
 func waitingLater(ctx context.Context, js jetstream.JetStream, stage string) (uint64, error) {
-	first, err := batch(ctx, js, events.StreamRetry, events.PrefixSchedule+events.RetrySubjects(stage), 1, 1)
+	first, err := batch(ctx, js, contract.StreamRetry, contract.PrefixSchedule+contract.RetrySubjects(stage), 1, 1)
 	if err != nil || len(first) == 0 {
 		return 0, err
 	}
@@ -65,8 +66,8 @@ func lastOf(ctx context.Context, js jetstream.JetStream, stream, subject string)
 	if m.Header.Get("Status") != "" { // 404
 		return nil, nil //nolint:nilnil // an empty stream is no error
 	}
-	if stream == events.StreamDLQ {
-		letter, err := events.Decode[events.DeadLetter](m.Data)
+	if stream == contract.StreamDLQ {
+		letter, err := nostr.Decode[contract.DeadLetter](m.Data)
 		if err != nil {
 			return nil, nil //nolint:nilerr,nilnil // what nobody can read is shown with the dead letters
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // tellOutcome says in a line what an outcome message says.
@@ -65,7 +66,7 @@ func tellSync(o events.SyncFinished) string {
 }
 
 func told[T any](data []byte, tell func(T) string) string {
-	v, err := events.Decode[T](data)
+	v, err := nostr.Decode[T](data)
 	if err != nil {
 		return "cannot be read: " + err.Error()
 	}

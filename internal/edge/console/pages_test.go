@@ -11,9 +11,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // put writes a value of a bucket.
@@ -21,7 +23,7 @@ func (w *world) put(bucket, key string, value any) {
 	w.Helper()
 	store, err := w.js.KeyValue(w.Context(), bucket)
 	if err == nil {
-		_, err = store.Put(w.Context(), key, events.Encode(value))
+		_, err = store.Put(w.Context(), key, nostr.Encode(value))
 	}
 	if err != nil {
 		w.Fatal(err)
@@ -31,7 +33,7 @@ func (w *world) put(bucket, key string, value any) {
 // due stores a schedule as the stages do.
 func (w *world) due(subject, cron string) {
 	w.Helper()
-	m := &nats.Msg{Subject: events.PrefixSchedule + subject, Data: []byte("{}"), Header: nats.Header{
+	m := &nats.Msg{Subject: contract.PrefixSchedule + subject, Data: []byte("{}"), Header: nats.Header{
 		"Nats-Schedule": {cron}, "Nats-Schedule-Target": {subject},
 	}}
 	if _, err := w.js.PublishMsg(w.Context(), m); err != nil {
@@ -58,25 +60,25 @@ func (w *world) known() (pubkey, dhtKey, target string) {
 	dht := [32]byte{1, 2, 3}
 	sum := bep44.Target(dht, nil)
 	dhtKey, target = hex.EncodeToString(dht[:]), hex.EncodeToString(sum[:])
-	w.put(events.BucketAuthors, pubkey, events.Author{
+	w.put(contract.BucketAuthors, pubkey, contract.Author{
 		DHTKey: dhtKey, DHTKeyBy: pubkey, DHTKeyAt: now - 60, FirstSeen: now - 7200, LastSeen: now - 60, NextResolve: now + 3600,
-		Lists:   map[string]events.List{events.ViaNIP65: {Version: now - 60, Write: []string{goodURL}}},
+		Lists:   map[string]contract.List{contract.ViaNIP65: {Version: now - 60, Write: []string{goodURL}}},
 		Records: map[string]int64{target: now - 60},
 	})
-	w.put(events.BucketRecords, events.RecordKey(target), events.Record{
+	w.put(contract.BucketRecords, contract.RecordKey(target), contract.Record{
 		DHTKey: dhtKey, Seq: 7, PubKey: pubkey, Nodes: make([]byte, 12*nodeInfo), Held: 9, VerifiedAt: now - 600, NextDue: now + 600,
 	})
-	w.due(events.RecordDueSubject(events.Slice(target)), "0 0 * * * *")
-	for url, r := range map[string]events.Relay{
-		goodURL: {Via: events.ViaNIP65, ProbedAt: now - 60, Name: hostile, NIPs: []int{1, 42, 77}, LatencyMS: 12},
-		badURL:  {Via: events.ViaHint, Failures: 3, Fault: "relay " + badURL + ": " + hostile, RetryAt: now + 1800},
+	w.due(contract.RecordDueSubject(contract.Slice(target)), "0 0 * * * *")
+	for url, r := range map[string]contract.Relay{
+		goodURL: {Via: contract.ViaNIP65, ProbedAt: now - 60, Name: hostile, NIPs: []int{1, 42, 77}, LatencyMS: 12},
+		badURL:  {Via: contract.ViaHint, Failures: 3, Fault: "relay " + badURL + ": " + hostile, RetryAt: now + 1800},
 	} {
 		r.URL, r.FirstSeen = url, now-7200
-		w.put(events.BucketRelays, events.RelayKey(url), r)
-		w.put(events.BucketLinks, events.LinkKey(events.RelayKey(url), pubkey), events.Link{URL: url, Via: map[string]int64{events.ViaNIP65: 1, events.ViaHint: 0}})
-		w.due(events.SyncDueSubject(events.RelayKey(url)), "30 0,15,30,45 * * * *")
+		w.put(contract.BucketRelays, nostr.RelayKey(url), r)
+		w.put(contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), pubkey), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1, contract.ViaHint: 0}})
+		w.due(contract.SyncDueSubject(nostr.RelayKey(url)), "30 0,15,30,45 * * * *")
 	}
-	w.put(events.BucketSyncs, events.RelayKey(goodURL), events.Sync{URL: goodURL, LastOK: now - 30, LastTry: now - 30, Last: events.SyncFinished{OK: true, Stored: 4, Refused: 1}})
+	w.put(contract.BucketSyncs, nostr.RelayKey(goodURL), contract.Sync{URL: goodURL, LastOK: now - 30, LastTry: now - 30, Last: events.SyncFinished{OK: true, Stored: 4, Refused: 1}})
 	return pubkey, dhtKey, target
 }
 
@@ -110,7 +112,7 @@ func TestRelaysInTroubleComeFirst(t *testing.T) {
 func TestRecordsTellWhoHoldsThemAndWhenTheirTurnComes(t *testing.T) {
 	w := newWorld(t)
 	pubkey, _, target := w.known()
-	v := ask[recordsView](w, "/records?slice="+events.Slice(target))
+	v := ask[recordsView](w, "/records?slice="+contract.Slice(target))
 	if len(v.Records) != 1 {
 		t.Fatalf("records are %+v", v)
 	}
@@ -134,7 +136,7 @@ func TestListsComeInPages(t *testing.T) {
 	w := newWorld(t)
 	for i := range perPage + 20 {
 		url := fmt.Sprintf("wss://r%03d.example.com", i)
-		w.put(events.BucketRelays, events.RelayKey(url), events.Relay{URL: url})
+		w.put(contract.BucketRelays, nostr.RelayKey(url), contract.Relay{URL: url})
 	}
 	first := ask[relaysView](w, "/relays")
 	if len(first.Relays) != perPage || first.Left != 20 {
@@ -179,11 +181,11 @@ func TestSearchFindsRelaysAndNotes(t *testing.T) {
 		}
 	}
 	wanted, lost := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
-	w.send(events.NoteMissingSubject(wanted), events.NoteMissing{EventID: wanted, ReferencedBy: lost, Relays: []string{goodURL}})
-	w.put(events.BucketLost, lost, events.Lost{At: time.Now().Unix() - 60, Until: time.Now().Unix() + 60, Relays: []string{badURL}, Why: hostile})
-	w.put(events.BucketRefused, events.RefusedKey(events.RelayKey(goodURL), wanted), events.Refused{Local: true, Why: "blocked", At: 1})
+	w.send(contract.NoteMissingSubject(wanted), events.NoteMissing{EventID: wanted, ReferencedBy: lost, Relays: []string{goodURL}})
+	w.put(contract.BucketLost, lost, contract.Lost{At: time.Now().Unix() - 60, Until: time.Now().Unix() + 60, Relays: []string{badURL}, Why: hostile})
+	w.put(contract.BucketRefused, contract.RefusedKey(nostr.RelayKey(goodURL), wanted), contract.Refused{Local: true, Why: "blocked", At: 1})
 	w.send(events.SubjectNoteFound, events.MissingNoteResponse{EventID: wanted, Found: true, RelayURL: goodURL})
-	w.send(events.DLQSubject(events.StageFetcher), events.DeadLetter{Stage: events.StageFetcher, Subject: events.NoteMissingSubject(wanted), Reason: "no"})
+	w.send(contract.DLQSubject(contract.StageFetcher), contract.DeadLetter{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject(wanted), Reason: "no"})
 
 	f := ask[Found](w, "/search?q="+wanted)
 	if f.Note == nil || f.Note.Wanted == nil || f.Note.Wanted.Is.ReferencedBy != lost || f.Note.Lost != nil || len(f.Note.Refused) != 1 || f.Note.Refused[0].URL != goodURL {
@@ -237,7 +239,7 @@ func TestTurns(t *testing.T) {
 			t.Errorf("%q is taken for a cron expression", bad)
 		}
 	}
-	if every, err := events.Cron("key", 6*time.Hour); err != nil {
+	if every, err := contract.Cron("key", 6*time.Hour); err != nil {
 		t.Error(err)
 	} else if turn, ok := parseTurn(every); !ok || turn.after(time.Now()) == 0 {
 		t.Errorf("%q is not understood", every)
@@ -261,7 +263,7 @@ func TestTextIsMadeFitToBeShown(t *testing.T) {
 // Every page has JSON for those who ask for it, and says so to caches.
 func TestEveryPageIsJSONForThoseWhoAsk(t *testing.T) {
 	w := newWorld(t)
-	w.send(events.DLQSubject(events.StageIngest), events.DeadLetter{Stage: events.StageIngest, Subject: "event.received", Reason: "bad"})
+	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Subject: "event.received", Reason: "bad"})
 	for _, path := range []string{"/", "/relays", "/records", "/search", "/search?q=" + goodURL, "/letters", "/letters/1"} {
 		rec := w.do(http.MethodGet, path, "", header("Accept", "application/json"))
 		var v map[string]any

@@ -14,18 +14,19 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // All tests of this package run the console with no more permissions than
-// [events.PermissionsOf] gives it. Here it does all that it ever does, once
+// [contract.PermissionsOf] gives it. Here it does all that it ever does, once
 // with all of them, and then once without each: something must be denied.
 func TestOnePermissionLessFails(t *testing.T) {
 	if os.Getenv("RELAYMESH_PERMISSIONS") == "" {
 		t.Skip("runs the console once per permission: make test-permissions")
 	}
-	full, _ := events.PermissionsOf(events.RoleConsole)
+	full, _ := contract.PermissionsOf(contract.RoleConsole)
 	users := []*server.User{natstest.User("without nothing", full)}
 	for i, subject := range full.Publish {
 		p := full
@@ -40,7 +41,7 @@ func TestOnePermissionLessFails(t *testing.T) {
 	for i, user := range users {
 		ctx, stop := context.WithCancel(t.Context())
 		denied := make(chan string, 1000)
-		as := natstest.ConnectAs(t, s, events.RoleConsole, user.Username, nats.CustomInboxPrefix(events.InboxPrefix(events.RoleConsole)),
+		as := natstest.ConnectAs(t, s, contract.RoleConsole, user.Username, nats.CustomInboxPrefix(contract.InboxPrefix(contract.RoleConsole)),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 				if errors.Is(err, nats.ErrPermissionViolation) {
 					denied <- err.Error()
@@ -65,14 +66,14 @@ func TestOnePermissionLessFails(t *testing.T) {
 func (w *world) everything(until func(*http.Request)) {
 	pubkey, dhtKey, _ := w.known()
 	wanted := strings.Repeat("ab", 32)
-	w.put(events.BucketLost, wanted, events.Lost{Why: "nobody"})
-	w.put(events.BucketRefused, events.RefusedKey(events.RelayKey(goodURL), wanted), events.Refused{Why: "no"})
+	w.put(contract.BucketLost, wanted, contract.Lost{Why: "nobody"})
+	w.put(contract.BucketRefused, contract.RefusedKey(nostr.RelayKey(goodURL), wanted), contract.Refused{Why: "no"})
 	for _, c := range consumers() {
 		now := time.Now().UnixNano()
 		w.send(strings.Replace(c.Filters[0], "*", strconv.FormatInt(now, 10), 1), now)
 	}
-	w.dead(events.StageIngest, events.StageFetcher)
-	stream, err := w.js.Stream(w.Context(), events.StreamDLQ)
+	w.dead(contract.StageIngest, contract.StageFetcher)
+	stream, err := w.js.Stream(w.Context(), contract.StreamDLQ)
 	if err != nil {
 		w.Fatal(err)
 	}

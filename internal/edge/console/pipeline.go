@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -39,7 +40,7 @@ func (pipelineView) X(stage int) int { return 30 + 20*stage }
 
 // Buckets are those whose size people want to know.
 func (pipelineView) Buckets() []string {
-	return []string{events.BucketAuthors, events.BucketRecords, events.BucketRelays, events.BucketLinks}
+	return []string{contract.BucketAuthors, contract.BucketRecords, contract.BucketRelays, contract.BucketLinks}
 }
 
 // Counted is a number with its name.
@@ -70,7 +71,7 @@ func (c *Console) pipeline(r *http.Request) (any, error) {
 // charts makes the data of each stage's chart, as uPlot takes it.
 func charts(history []*Pipeline) map[string]string {
 	out := map[string]string{}
-	for i, stage := range events.Stages() {
+	for i, stage := range contract.Stages() {
 		times, rates, lags := []float64{}, []*float64{}, []uint64{}
 		for _, p := range history {
 			times, rates, lags = append(times, unix(p.At)), append(rates, p.Stages[i].Rate), append(lags, p.Stages[i].Lag)

@@ -8,7 +8,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func stage(t *testing.T, p Pipeline, name string) Stage {
@@ -27,16 +29,16 @@ func stage(t *testing.T, p Pipeline, name string) Stage {
 func TestThePipelineTellsWhatWaitsAndWhatWentWrong(t *testing.T) {
 	w := newWorld(t)
 	for _, url := range []string{"wss://a.example.com", "wss://b.example.com"} {
-		key := events.RelayKey(url)
-		w.send(events.RelayDiscoveredSubject(key), events.RelayDiscovered{URL: url})
+		key := nostr.RelayKey(url)
+		w.send(contract.RelayDiscoveredSubject(key), events.RelayDiscovered{URL: url})
 		// A schedule is older than what waits, and is not work.
-		m := &nats.Msg{Subject: events.PrefixSchedule + events.SyncDueSubject(key), Data: []byte("{}"), Header: nats.Header{
-			"Nats-Schedule": {"0 0 3 1 1 *"}, "Nats-Schedule-Target": {events.SyncDueSubject(key)},
+		m := &nats.Msg{Subject: contract.PrefixSchedule + contract.SyncDueSubject(key), Data: []byte("{}"), Header: nats.Header{
+			"Nats-Schedule": {"0 0 3 1 1 *"}, "Nats-Schedule-Target": {contract.SyncDueSubject(key)},
 		}}
 		if _, err := w.js.PublishMsg(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
-		parked := &nats.Msg{Subject: events.PrefixSchedule + "retry.fetcher." + key, Data: []byte("{}"), Header: nats.Header{
+		parked := &nats.Msg{Subject: contract.PrefixSchedule + "retry.fetcher." + key, Data: []byte("{}"), Header: nats.Header{
 			"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}, "Nats-Schedule-Target": {"retry.fetcher." + key},
 			"Relaymesh-Subject": {"note.missing.x"}, "Relaymesh-Reason": {"nobody answered at " + url},
 		}}
@@ -44,13 +46,13 @@ func TestThePipelineTellsWhatWaitsAndWhatWentWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.send(events.DLQSubject(events.StageIngest), events.DeadLetter{Stage: events.StageIngest, Subject: "event.received", Reason: "<b>bad</b> signature", Time: 1000})
+	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Subject: "event.received", Reason: "<b>bad</b> signature", Time: 1000})
 
 	p := ask[Pipeline](w, "/")
 	if len(p.Stages) != 4 || p.Over != 0 {
 		t.Fatalf("pipeline is %+v", p)
 	}
-	sync := stage(t, p, events.StageSyncWorker)
+	sync := stage(t, p, contract.StageSyncWorker)
 	if sync.Waiting != 2 || sync.Lag != 2 || sync.InFlight != 0 || sync.Rate != nil || sync.Error != nil {
 		t.Errorf("syncworker is %+v", sync)
 	}
@@ -59,10 +61,10 @@ func TestThePipelineTellsWhatWaitsAndWhatWentWrong(t *testing.T) {
 			t.Errorf("queue %+v", q)
 		}
 	}
-	if f := stage(t, p, events.StageFetcher); f.Later != 2 || f.Error == nil || f.Error.Reason != "nobody answered at wss://b.example.com" || f.Lag != 0 {
+	if f := stage(t, p, contract.StageFetcher); f.Later != 2 || f.Error == nil || f.Error.Reason != "nobody answered at wss://b.example.com" || f.Lag != 0 {
 		t.Errorf("fetcher is %+v, its error %+v", f, f.Error)
 	}
-	if i := stage(t, p, events.StageIngest); i.Dead != 1 || i.Error == nil || i.Error.Letter != 1 || i.Error.Time != 1000 {
+	if i := stage(t, p, contract.StageIngest); i.Dead != 1 || i.Error == nil || i.Error.Letter != 1 || i.Error.Time != 1000 {
 		t.Errorf("ingest is %+v, its error %+v", i, i.Error)
 	}
 	if page := w.page("/"); strings.Contains(page, "<b>bad") {
@@ -84,7 +86,7 @@ func TestRatesAreOfNATSOwnCounters(t *testing.T) {
 	for range 8 {
 		w.send(events.SubjectEventReceived, time.Now().String())
 	}
-	consumer, err := w.js.Consumer(t.Context(), events.StreamIntake, events.ConsumerIngest)
+	consumer, err := w.js.Consumer(t.Context(), contract.StreamIntake, contract.ConsumerIngest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +103,7 @@ func TestRatesAreOfNATSOwnCounters(t *testing.T) {
 		}
 	}
 	p := read()
-	ingest := stage(t, *p, events.StageIngest)
+	ingest := stage(t, *p, contract.StageIngest)
 	if ingest.Waiting != 3 || ingest.InFlight != 1 || ingest.Lag != 4 || ingest.Oldest <= 0 {
 		t.Errorf("ingest is %+v", ingest)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // asking is how many questions one reading has open at NATS.
@@ -40,8 +40,8 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 	}
 	at := time.Now()
 	var first, second []func(context.Context) error
-	for _, s := range events.Streams() {
-		if s.Name != events.StreamAdvisories {
+	for _, s := range contract.Streams() {
+		if s.Name != contract.StreamAdvisories {
 			first = append(first, func(ctx context.Context) error { return r.stream(ctx, s.Name) })
 		}
 	}
@@ -65,7 +65,7 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 			r.later[s.Name], r.problems[s.Name] = s.Later, s.Error
 		}
 	} else {
-		for _, stage := range events.Stages() {
+		for _, stage := range contract.Stages() {
 			second = append(second, func(ctx context.Context) error { return r.problem(ctx, stage) })
 		}
 	}
@@ -79,13 +79,13 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 }
 
 // consumers are those that do the work of a stage, or its work again.
-func consumers() []events.Consumer {
-	return slices.DeleteFunc(events.Consumers(), func(c events.Consumer) bool { return c.Stream == events.StreamAdvisories })
+func consumers() []contract.Consumer {
+	return slices.DeleteFunc(contract.Consumers(), func(c contract.Consumer) bool { return c.Stream == contract.StreamAdvisories })
 }
 
 // buckets are those that hold what is known.
-func buckets() []events.Bucket {
-	return slices.DeleteFunc(events.Buckets(), func(b events.Bucket) bool { return b.Name == events.BucketCursors })
+func buckets() []contract.Bucket {
+	return slices.DeleteFunc(contract.Buckets(), func(b contract.Bucket) bool { return b.Name == contract.BucketCursors })
 }
 
 func all(ctx context.Context, questions []func(context.Context) error) error {
@@ -104,7 +104,7 @@ func (r *reading) stream(ctx context.Context, name string) error {
 	}
 	info := stream.CachedInfo()
 	switch name {
-	case events.StreamDLQ, events.StreamOutcome: // few subjects, each with its count
+	case contract.StreamDLQ, contract.StreamOutcome: // few subjects, each with its count
 		if info, err = stream.Info(ctx, jetstream.WithSubjectFilter(">")); err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (r *reading) stream(ctx context.Context, name string) error {
 	return nil
 }
 
-func (r *reading) consumer(ctx context.Context, c events.Consumer) error {
+func (r *reading) consumer(ctx context.Context, c contract.Consumer) error {
 	consumer, err := r.js.Consumer(ctx, c.Stream, c.Name)
 	if err != nil {
 		return err
@@ -126,14 +126,14 @@ func (r *reading) consumer(ctx context.Context, c events.Consumer) error {
 	return nil
 }
 
-func (r *reading) waits(c events.Consumer) bool {
+func (r *reading) waits(c contract.Consumer) bool {
 	info := r.consumers[label(c)]
 	return info.NumPending > 0 || info.NumAckPending > 0
 }
 
 // first finds the oldest message of a consumer that is not done. A stream may
 // hold schedules, too, which do not count.
-func (r *reading) first(ctx context.Context, c events.Consumer) error {
+func (r *reading) first(ctx context.Context, c contract.Consumer) error {
 	at := r.streams[c.Stream].State.FirstTime
 	if len(c.Filters) == 1 { // else it holds nothing else
 		m, err := r.handles[c.Stream].GetMsg(ctx, 1, jetstream.WithGetMsgSubject(c.Filters[0]))
@@ -156,7 +156,7 @@ func (r *reading) first(ctx context.Context, c events.Consumer) error {
 type changes struct{ dlqLast, dlqCount, retryLast, retryCount uint64 }
 
 func (r *reading) errorsAt() changes {
-	dlq, retry := r.streams[events.StreamDLQ].State, r.streams[events.StreamRetry].State
+	dlq, retry := r.streams[contract.StreamDLQ].State, r.streams[contract.StreamRetry].State
 	return changes{dlq.LastSeq, dlq.Msgs, retry.LastSeq, retry.Msgs}
 }
 
@@ -164,16 +164,16 @@ func (r *reading) errorsAt() changes {
 // newest message that waits to be tried again. What was tried again within a
 // minute leaves no trace.
 func (r *reading) problem(ctx context.Context, stage string) error {
-	waiting := events.PrefixSchedule + events.RetrySubjects(stage)
+	waiting := contract.PrefixSchedule + contract.RetrySubjects(stage)
 	later, err := waitingLater(ctx, r.js, stage)
 	if err != nil {
 		return err
 	}
 	var candidates []*Problem
 	for _, at := range []struct{ stream, subject string }{
-		{events.StreamDLQ, events.DLQSubject(stage)},
-		{events.StreamRetry, waiting},
-		{events.StreamRetry, events.RetrySubjects(stage)},
+		{contract.StreamDLQ, contract.DLQSubject(stage)},
+		{contract.StreamRetry, waiting},
+		{contract.StreamRetry, contract.RetrySubjects(stage)},
 	} {
 		p, err := lastOf(ctx, r.js, at.stream, at.subject)
 		if err != nil {
@@ -198,13 +198,13 @@ func (r *reading) pipeline(at time.Time) *Pipeline {
 	for _, b := range buckets() {
 		p.Known[b.Name] = r.streams["KV_"+b.Name].State.Msgs
 	}
-	for subject, count := range r.streams[events.StreamOutcome].State.Subjects {
+	for subject, count := range r.streams[contract.StreamOutcome].State.Subjects {
 		p.Outcomes[subject] = count
 	}
-	for _, name := range events.Stages() {
+	for _, name := range contract.Stages() {
 		s := Stage{
 			Name: name, Later: r.later[name], Error: r.problems[name],
-			Dead: r.streams[events.StreamDLQ].State.Subjects[events.DLQSubject(name)],
+			Dead: r.streams[contract.StreamDLQ].State.Subjects[contract.DLQSubject(name)],
 		}
 		for _, c := range consumers() {
 			if c.Stage != name {

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// nodeInfo is the size of one node in [events.Record.Nodes], in bytes.
+// nodeInfo is the size of one node in [contract.Record.Nodes], in bytes.
 const nodeInfo = 26
 
 // Record is what is known of a DHT record.
@@ -56,12 +57,12 @@ func (c *Console) records(r *http.Request) (any, error) {
 	slice := strings.ToLower(strings.TrimSpace(r.URL.Query().Get("slice")))
 	pattern := ">"
 	if slice != "" {
-		if !events.IsHex(slice, 1) {
+		if !nostr.IsHex(slice, 1) {
 			return nil, &pageError{http.StatusBadRequest, "slice: want two hex digits, the first byte of the targets"}
 		}
 		pattern = slice + ".*"
 	}
-	bucket, err := kv.Open[events.Record](r.Context(), c.js, events.BucketRecords)
+	bucket, err := kv.Open[contract.Record](r.Context(), c.js, contract.BucketRecords)
 	if err != nil {
 		return nil, need(err)
 	}
@@ -75,7 +76,7 @@ func (c *Console) records(r *http.Request) (any, error) {
 
 // recordRows tells of records, and when the turn of each comes that is not
 // before it is due.
-func (c *Console) recordRows(ctx context.Context, entries []kv.Entry[events.Record]) ([]Record, error) {
+func (c *Console) recordRows(ctx context.Context, entries []kv.Entry[contract.Record]) ([]Record, error) {
 	var due []string
 	seen := map[string]bool{}
 	for _, e := range entries {
@@ -84,7 +85,7 @@ func (c *Console) recordRows(ctx context.Context, entries []kv.Entry[events.Reco
 			due = append(due, subject)
 		}
 	}
-	next, err := turns(ctx, c.js, events.StreamRecordDue, due)
+	next, err := turns(ctx, c.js, contract.StreamRecordDue, due)
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +103,10 @@ func (c *Console) recordRows(ctx context.Context, entries []kv.Entry[events.Reco
 // dueSubject is that of a record key's slice.
 func dueSubject(key string) string {
 	slice, _, _ := strings.Cut(key, ".")
-	return events.RecordDueSubject(slice)
+	return contract.RecordDueSubject(slice)
 }
 
-func recordRow(e kv.Entry[events.Record]) Record {
+func recordRow(e kv.Entry[contract.Record]) Record {
 	v := e.Value
 	_, target, _ := strings.Cut(e.Key, ".")
 	r := Record{

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // perPage is how many relays, records or dead letters a page shows.
@@ -62,9 +62,9 @@ type Relay struct {
 	// Why says what is wrong, if anything is.
 	Why string `json:"why,omitempty"`
 	// Next is when it is synced next, 0 if that is not known.
-	Next int64        `json:"next,omitempty"`
-	Is   events.Relay `json:"relay"`
-	Sync *events.Sync `json:"sync"`
+	Next int64          `json:"next,omitempty"`
+	Is   contract.Relay `json:"relay"`
+	Sync *contract.Sync `json:"sync"`
 }
 
 // Speaks lists what the relay can do that matters here.
@@ -98,7 +98,7 @@ func withoutName(why, url string) string {
 	return strings.NewReplacer("relay "+url+": ", "", url+": ", "").Replace(why)
 }
 
-func health(r events.Relay, s *events.Sync, now int64) (state, why string) {
+func health(r contract.Relay, s *contract.Sync, now int64) (state, why string) {
 	switch {
 	case r.RetryAt > now:
 		return healthResting, cmp.Or(r.Fault, "its syncs failed")
@@ -125,7 +125,7 @@ func (c *Console) relays(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := kv.Open[events.Relay](r.Context(), c.js, events.BucketRelays)
+	bucket, err := kv.Open[contract.Relay](r.Context(), c.js, contract.BucketRelays)
 	if err != nil {
 		return nil, need(err)
 	}
@@ -144,20 +144,20 @@ func (c *Console) relays(r *http.Request) (any, error) {
 }
 
 // describe joins relays with their last syncs and their next ones.
-func (c *Console) describe(ctx context.Context, entries []kv.Entry[events.Relay]) ([]Relay, error) {
-	bucket, err := kv.Open[events.Sync](ctx, c.js, events.BucketSyncs)
+func (c *Console) describe(ctx context.Context, entries []kv.Entry[contract.Relay]) ([]Relay, error) {
+	bucket, err := kv.Open[contract.Sync](ctx, c.js, contract.BucketSyncs)
 	if err != nil {
 		return nil, need(err)
 	}
 	keys, due := make([]string, len(entries)), make([]string, len(entries))
 	for i, e := range entries {
-		keys[i], due[i] = e.Key, events.SyncDueSubject(e.Key)
+		keys[i], due[i] = e.Key, contract.SyncDueSubject(e.Key)
 	}
 	syncs, err := bucket.GetAll(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	next, err := turns(ctx, c.js, events.StreamSyncDue, due)
+	next, err := turns(ctx, c.js, contract.StreamSyncDue, due)
 	if err != nil {
 		return nil, err
 	}

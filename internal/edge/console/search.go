@@ -9,6 +9,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxQuery bounds what may be searched for, in bytes.
@@ -33,10 +34,10 @@ func parse(text string) (query, error) {
 	plain := strings.TrimPrefix(q.text, "nostr:")
 	lower := strings.ToLower(plain)
 	switch {
-	case events.IsHex(lower, 20):
+	case nostr.IsHex(lower, 20):
 		q.target = lower
 		return q, nil
-	case events.IsHex(lower, 32):
+	case nostr.IsHex(lower, 32):
 		q.dhtKey = lower
 		q.pubkey, _ = schnorr.ParsePublicKey(lower) // half of all ids are no point of the curve
 		q.note = &events.NoteMissing{EventID: lower}
@@ -49,7 +50,7 @@ func parse(text string) (query, error) {
 		if !strings.Contains(plain, "://") {
 			plain = "wss://" + plain
 		}
-		url, err := events.NormalizeRelayURL(plain, true)
+		url, err := nostr.NormalizeRelayURL(plain, true)
 		q.relay = url
 		return q, badQuery(err)
 	}

@@ -12,8 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMain(m *testing.M) { natstest.Main(m) }
@@ -33,8 +34,8 @@ const testToken = "a token that nobody has guessed"
 func newWorld(t *testing.T) *world {
 	server := natstest.StartOn(t, natstest.Dir(t))
 	w := &world{T: t, js: natstest.Provision(t, server)}
-	js := natstest.ConnectAs(t, server, events.RoleConsole, events.RoleConsole,
-		nats.CustomInboxPrefix(events.InboxPrefix(events.RoleConsole)), nats.ErrorHandler(w.deny))
+	js := natstest.ConnectAs(t, server, contract.RoleConsole, contract.RoleConsole,
+		nats.CustomInboxPrefix(contract.InboxPrefix(contract.RoleConsole)), nats.ErrorHandler(w.deny))
 	w.console = New(js, Options{Token: []byte(testToken), Hosts: []string{"console.example.com"}})
 	t.Cleanup(func() {
 		if len(w.denied) > 0 {
@@ -55,7 +56,7 @@ func (w *world) deny(_ *nats.Conn, _ *nats.Subscription, err error) {
 // send publishes as somebody with all permissions.
 func (w *world) send(subject string, payload any) {
 	w.Helper()
-	if _, err := w.js.Publish(w.Context(), subject, events.Encode(payload)); err != nil {
+	if _, err := w.js.Publish(w.Context(), subject, nostr.Encode(payload)); err != nil {
 		w.Fatalf("publish %s: %v", subject, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"syscall"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ErrForbidden says that an address may not be dialled on a stranger's word.
@@ -24,7 +24,7 @@ type Guard struct {
 
 // Allows reports whether an address may be dialled.
 func (g Guard) Allows(at netip.AddrPort) bool {
-	return g.AllowPrivate || events.PublicAddr(at.Addr()) && events.PublicPort(at.Port())
+	return g.AllowPrivate || nostr.PublicAddr(at.Addr()) && nostr.PublicPort(at.Port())
 }
 
 // Control is the field of that name of a [net.Dialer], which calls it with each

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
-	"github.com/relaymesh/relaymesh/internal/edge/dialguard/dialguardtest"
+	"github.com/relaymesh/relaymesh/internal/testkit/dnstest"
 )
 
 var proxied atomic.Int64
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 
 func TestForbiddenAddresses(t *testing.T) {
 	var strict dialguard.Guard
-	for addr, what := range dialguardtest.Forbidden {
+	for addr, what := range dnstest.Forbidden {
 		at := netip.AddrPortFrom(netip.MustParseAddr(addr), 443)
 		if strict.Allows(at) || !errors.Is(strict.Control("tcp", at.String(), nil), dialguard.ErrForbidden) {
 			t.Errorf("%s (%s) may be dialled", addr, what)
@@ -40,7 +40,7 @@ func TestForbiddenAddresses(t *testing.T) {
 			t.Errorf("%s (%s) was dialled: %v", addr, what, err)
 		}
 	}
-	for _, address := range []string{"", "nonsense", "127.0.0.1", "[" + dialguardtest.Zoned + "]:443", "localhost:443", "/run/docker.sock"} {
+	for _, address := range []string{"", "nonsense", "127.0.0.1", "[" + dnstest.Zoned + "]:443", "localhost:443", "/run/docker.sock"} {
 		if err := strict.Control("tcp", address, nil); !errors.Is(err, dialguard.ErrForbidden) {
 			t.Errorf("%q may be dialled: %v", address, err)
 		}
@@ -53,7 +53,7 @@ func TestForbiddenAddresses(t *testing.T) {
 			t.Errorf("%s may not be dialled: %v", address, err)
 		}
 	}
-	for _, port := range dialguardtest.BadPorts {
+	for _, port := range dnstest.BadPorts {
 		if strict.Allows(netip.AddrPortFrom(netip.MustParseAddr("1.1.1.1"), port)) {
 			t.Errorf("port %d may be dialled", port)
 		}
@@ -66,7 +66,7 @@ func TestRebinding(t *testing.T) {
 	var reached atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	defer server.Close()
-	dns, before := dialguardtest.StartDNS(t), proxied.Load()
+	dns, before := dnstest.StartDNS(t), proxied.Load()
 	url := strings.Replace(server.URL, "127.0.0.1", "relay.example.com", 1)
 	public, loopback := []netip.Addr{netip.MustParseAddr("1.1.1.1")}, []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
 	dns.Set("relay.example.com", public, loopback)

@@ -6,9 +6,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxAuthed bounds the keys that one connection proves to hold.
@@ -24,7 +24,7 @@ func (c *client) demandAuth() {
 
 func (c *client) onAuth(m message) {
 	e, err := m.event()
-	if err == nil && !events.IsHex(e.ID, 32) {
+	if err == nil && !nostr.IsHex(e.ID, 32) {
 		err = errors.New("id is not 64 lower-case hex digits")
 	}
 	if err != nil {
@@ -40,11 +40,11 @@ func (c *client) onAuth(m message) {
 }
 
 // checkAuth says why the event does not prove that the client holds its key.
-func (c *client) checkAuth(e *nostr.Event) error {
+func (c *client) checkAuth(e *gonostr.Event) error {
 	now := c.relay.store.now().Unix()
 	at := int64(e.CreatedAt)
 	switch {
-	case e.Kind != nostr.KindClientAuthentication:
+	case e.Kind != gonostr.KindClientAuthentication:
 		return errors.New("kind is not 22242")
 	case c.challenge == "" || e.Tags.FindWithValue("challenge", c.challenge) == nil:
 		return errors.New("challenge is not the one of this connection")
@@ -66,7 +66,7 @@ func (c *client) checkAuth(e *nostr.Event) error {
 // isThisRelay compares the relay tag with the host that the client dialled: an
 // event made for another relay must not open this one. Headers of proxies play
 // no part, since the client can set them.
-func (c *client) isThisRelay(tag nostr.Tag) bool {
+func (c *client) isThisRelay(tag gonostr.Tag) bool {
 	if tag == nil {
 		return false
 	}

@@ -11,10 +11,10 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/mailru/easyjson"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
-func (c *rawClient) sendEvent(kind string, e *nostr.Event) {
+func (c *rawClient) sendEvent(kind string, e *gonostr.Event) {
 	c.t.Helper()
 	text, err := easyjson.Marshal(e)
 	if err != nil {
@@ -28,10 +28,10 @@ func TestProtectedEvents(t *testing.T) {
 	r := startRelay(t, "")
 	c := dialRaw(t, r.URL())
 	author, now := newSigner(t), time.Now().Unix()
-	private := author.event(1, now, "", nostr.Tag{"-"})
+	private := author.event(1, now, "", gonostr.Tag{"-"})
 	host := strings.TrimPrefix(r.URL(), "ws://")
-	auth := func(by signer, challenge, relay string, at int64) *nostr.Event {
-		return by.event(22242, at, "", nostr.Tag{"challenge", challenge}, nostr.Tag{"relay", relay})
+	auth := func(by signer, challenge, relay string, at int64) *gonostr.Event {
+		return by.event(22242, at, "", gonostr.Tag{"challenge", challenge}, gonostr.Tag{"relay", relay})
 	}
 	// Before the relay has asked, nothing is a proof.
 	c.sendEvent("AUTH", auth(author, "", r.URL(), now))
@@ -41,8 +41,8 @@ func TestProtectedEvents(t *testing.T) {
 	c.expect("OK", private.ID, false, "auth-required: …")
 	forged := auth(author, challenge, r.URL(), now)
 	forged.Sig = private.Sig
-	for want, e := range map[string]*nostr.Event{
-		"invalid: kind…":       author.event(1, now, "", nostr.Tag{"challenge", challenge}, nostr.Tag{"relay", r.URL()}),
+	for want, e := range map[string]*gonostr.Event{
+		"invalid: kind…":       author.event(1, now, "", gonostr.Tag{"challenge", challenge}, gonostr.Tag{"relay", r.URL()}),
 		"invalid: challenge…":  auth(author, challenge+"x", r.URL(), now),
 		"invalid: relay…":      auth(author, challenge, "wss://elsewhere.example", now),
 		"invalid: created_at…": auth(author, challenge, r.URL(), now-authWindow-5),
@@ -119,11 +119,11 @@ func TestForgedSignatures(t *testing.T) {
 	}
 	key.PubKey = strings.Repeat("f", 64) // no point of the curve
 	key.ID = key.GetID()
-	for _, e := range []*nostr.Event{&swapped, &mauled, &key} {
+	for _, e := range []*gonostr.Event{&swapped, &mauled, &key} {
 		c.sendEvent("EVENT", e)
 		c.expect("OK", e.ID, false, "invalid: sig…")
 	}
-	if got := idsOf(t, r.store, nostr.Filter{}); len(got) != 0 {
+	if got := idsOf(t, r.store, gonostr.Filter{}); len(got) != 0 {
 		t.Errorf("%d forgeries were stored", len(got))
 	}
 	c.sendEvent("EVENT", good)

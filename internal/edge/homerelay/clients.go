@@ -3,7 +3,7 @@ package homerelay
 import (
 	"sync"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 // clients knows the connections, admits them, and passes events on to those
@@ -65,7 +65,7 @@ func (l *clients) remove(c *client) {
 }
 
 // publish offers an event of size bytes to every subscription that it matches.
-func (l *clients) publish(e *nostr.Event, size int) {
+func (l *clients) publish(e *gonostr.Event, size int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.open {

@@ -14,15 +14,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip77" //nolint:depguard // an independent peer
 )
 
-func connect(t *testing.T, r *Relay) *nostr.Relay {
+func connect(t *testing.T, r *Relay) *gonostr.Relay {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
-	client, err := nostr.RelayConnect(ctx, r.URL())
+	client, err := gonostr.RelayConnect(ctx, r.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,9 +31,9 @@ func connect(t *testing.T, r *Relay) *nostr.Relay {
 
 // publishAll sends the events over the wire and returns those that the relay
 // took.
-func publishAll(t *testing.T, client *nostr.Relay, all []*nostr.Event) []*nostr.Event {
+func publishAll(t *testing.T, client *gonostr.Relay, all []*gonostr.Event) []*gonostr.Event {
 	t.Helper()
-	took := make([]*nostr.Event, len(all))
+	took := make([]*gonostr.Event, len(all))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 64)
 	for i, e := range all {
@@ -50,10 +50,10 @@ func publishAll(t *testing.T, client *nostr.Relay, all []*nostr.Event) []*nostr.
 		})
 	}
 	wg.Wait()
-	return slices.DeleteFunc(took, func(e *nostr.Event) bool { return e == nil })
+	return slices.DeleteFunc(took, func(e *gonostr.Event) bool { return e == nil })
 }
 
-func queryByGoNostr(t *testing.T, client *nostr.Relay, f nostr.Filter) []string {
+func queryByGoNostr(t *testing.T, client *gonostr.Relay, f gonostr.Filter) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -76,19 +76,19 @@ func TestServesRealEvents(t *testing.T) {
 	r := startRelay(t, path)
 	client := connect(t, r)
 	publishAll(t, client, recorded())
-	var kept []*nostr.Event
-	byID := map[string]*nostr.Event{}
+	var kept []*gonostr.Event
+	byID := map[string]*gonostr.Event{}
 	for _, e := range recorded() {
 		byID[e.ID] = e
 	}
-	for _, id := range queryByGoNostr(t, client, nostr.Filter{}) {
+	for _, id := range queryByGoNostr(t, client, gonostr.Filter{}) {
 		kept = append(kept, byID[id])
 	}
 	if len(kept) < 450 {
 		t.Fatalf("only %d events were kept", len(kept))
 	}
 	at := kept[len(kept)/2].CreatedAt
-	filters := []nostr.Filter{
+	filters := []gonostr.Filter{
 		{},
 		{Kinds: []int{1}},
 		{Kinds: []int{0, 3, 10002}},
@@ -101,7 +101,7 @@ func TestServesRealEvents(t *testing.T) {
 	}
 	for _, e := range kept[:20] {
 		if v := e.Tags.Find("p"); v != nil {
-			filters = append(filters, nostr.Filter{Tags: nostr.TagMap{"p": {v[1]}}})
+			filters = append(filters, gonostr.Filter{Tags: gonostr.TagMap{"p": {v[1]}}})
 		}
 	}
 	for _, f := range filters {
@@ -124,9 +124,9 @@ func TestServesRealEvents(t *testing.T) {
 // makes the relay and a local store equal.
 func TestGoNostrSync(t *testing.T) {
 	r := startRelay(t, "")
-	var regular []*nostr.Event
+	var regular []*gonostr.Event
 	for _, e := range recorded() {
-		if nostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
+		if gonostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
 			regular = append(regular, e)
 		}
 	}
@@ -135,14 +135,14 @@ func TestGoNostrSync(t *testing.T) {
 	local := &memory{events: slices.Clone(regular[:2*third])}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := nip77.NegentropySync(ctx, local, r.URL(), nostr.Filter{}, nip77.Both); err != nil {
+	if err := nip77.NegentropySync(ctx, local, r.URL(), gonostr.Filter{}, nip77.Both); err != nil {
 		t.Fatal(err)
 	}
-	want := sorted(naive(regular, nostr.Filter{}))
-	if got := sorted(idsOf(t, r.store, nostr.Filter{})); !slices.Equal(got, want) {
+	want := sorted(naive(regular, gonostr.Filter{}))
+	if got := sorted(idsOf(t, r.store, gonostr.Filter{})); !slices.Equal(got, want) {
 		t.Errorf("the relay has %d events, want %d", len(got), len(want))
 	}
-	if got := sorted(naive(local.events, nostr.Filter{})); !slices.Equal(got, want) {
+	if got := sorted(naive(local.events, gonostr.Filter{})); !slices.Equal(got, want) {
 		t.Errorf("the client has %d events, want %d", len(got), len(want))
 	}
 }
@@ -150,17 +150,17 @@ func TestGoNostrSync(t *testing.T) {
 // memory is go-nostr's idea of a store.
 type memory struct {
 	mu     sync.Mutex
-	events []*nostr.Event
+	events []*gonostr.Event
 }
 
-func (m *memory) Publish(_ context.Context, e nostr.Event) error {
+func (m *memory) Publish(_ context.Context, e gonostr.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events = append(m.events, &e)
 	return nil
 }
 
-func (m *memory) QuerySync(_ context.Context, f nostr.Filter) (found []*nostr.Event, err error) {
+func (m *memory) QuerySync(_ context.Context, f gonostr.Filter) (found []*gonostr.Event, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range m.events {
@@ -171,9 +171,9 @@ func (m *memory) QuerySync(_ context.Context, f nostr.Filter) (found []*nostr.Ev
 	return found, nil
 }
 
-func (m *memory) QueryEvents(ctx context.Context, f nostr.Filter) (chan *nostr.Event, error) {
+func (m *memory) QueryEvents(ctx context.Context, f gonostr.Filter) (chan *gonostr.Event, error) {
 	found, err := m.QuerySync(ctx, f)
-	out := make(chan *nostr.Event, len(found))
+	out := make(chan *gonostr.Event, len(found))
 	for _, e := range found {
 		out <- e
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/mailru/easyjson"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.uber.org/goleak"
 )
 
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // recorded returns the events of go-nostr's testdata, all really signed.
-var recorded = sync.OnceValue(func() []*nostr.Event {
+var recorded = sync.OnceValue(func() []*gonostr.Event {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/nbd-wtf/go-nostr").Output()
 	if err != nil {
 		panic(err)
@@ -35,7 +35,7 @@ var recorded = sync.OnceValue(func() []*nostr.Event {
 		panic(err)
 	}
 	defer f.Close()
-	var all []*nostr.Event
+	var all []*gonostr.Event
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
@@ -43,7 +43,7 @@ var recorded = sync.OnceValue(func() []*nostr.Event {
 		if json.Unmarshal(lines.Bytes(), &msg) != nil || len(msg) < 3 || string(msg[0]) != `"EVENT"` {
 			continue
 		}
-		e := &nostr.Event{}
+		e := &gonostr.Event{}
 		if err := easyjson.Unmarshal(msg[2], e); err != nil {
 			panic(err)
 		}
@@ -98,29 +98,29 @@ type signer struct {
 	key string
 }
 
-func newSigner(t *testing.T) signer { return signer{t, nostr.GeneratePrivateKey()} }
+func newSigner(t *testing.T) signer { return signer{t, gonostr.GeneratePrivateKey()} }
 
 func (s signer) pubkey() string {
-	pub, err := nostr.GetPublicKey(s.key)
+	pub, err := gonostr.GetPublicKey(s.key)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return pub
 }
 
-func (s signer) event(kind int, at int64, content string, tags ...nostr.Tag) *nostr.Event {
+func (s signer) event(kind int, at int64, content string, tags ...gonostr.Tag) *gonostr.Event {
 	s.t.Helper()
-	e := &nostr.Event{Kind: kind, CreatedAt: nostr.Timestamp(at), Content: content, Tags: tags}
+	e := &gonostr.Event{Kind: kind, CreatedAt: gonostr.Timestamp(at), Content: content, Tags: tags}
 	if err := e.Sign(s.key); err != nil {
 		s.t.Fatal(err)
 	}
 	return e
 }
 
-func idsOf(t *testing.T, s *store, f nostr.Filter) []string {
+func idsOf(t *testing.T, s *store, f gonostr.Filter) []string {
 	t.Helper()
 	ids := []string{}
-	err := s.Query(t.Context(), f, func(e *nostr.Event) bool {
+	err := s.Query(t.Context(), f, func(e *gonostr.Event) bool {
 		ids = append(ids, e.ID)
 		return true
 	})
@@ -130,7 +130,7 @@ func idsOf(t *testing.T, s *store, f nostr.Filter) []string {
 	return ids
 }
 
-func mustInsert(t *testing.T, s *store, all ...*nostr.Event) {
+func mustInsert(t *testing.T, s *store, all ...*gonostr.Event) {
 	t.Helper()
 	for _, e := range all {
 		if err := s.Insert(e); err != nil {
@@ -140,7 +140,7 @@ func mustInsert(t *testing.T, s *store, all ...*nostr.Event) {
 }
 
 // insertAll stores events in any order, many at a time.
-func insertAll(t *testing.T, s *store, all []*nostr.Event) {
+func insertAll(t *testing.T, s *store, all []*gonostr.Event) {
 	t.Helper()
 	const writers = 64
 	var wg sync.WaitGroup
@@ -157,14 +157,14 @@ func insertAll(t *testing.T, s *store, all []*nostr.Event) {
 }
 
 // naive filters by looking at every event, newest first, then lowest id.
-func naive(all []*nostr.Event, f nostr.Filter) []string {
-	var hits []*nostr.Event
+func naive(all []*gonostr.Event, f gonostr.Filter) []string {
+	var hits []*gonostr.Event
 	for _, e := range all {
 		if f.Matches(e) {
 			hits = append(hits, e)
 		}
 	}
-	slices.SortFunc(hits, func(a, b *nostr.Event) int {
+	slices.SortFunc(hits, func(a, b *gonostr.Event) int {
 		if a.CreatedAt != b.CreatedAt {
 			return int(b.CreatedAt - a.CreatedAt)
 		}

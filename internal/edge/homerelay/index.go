@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/mailru/easyjson"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
 )
 
@@ -63,7 +63,7 @@ func load(tx *bbolt.Tx, id []byte) (*record, error) {
 	if text == nil {
 		return nil, fmt.Errorf("event %x is in an index but not stored: the store is damaged", id)
 	}
-	e := &nostr.Event{}
+	e := &gonostr.Event{}
 	if err := easyjson.Unmarshal(bytes.Clone(text), e); err != nil {
 		return nil, fmt.Errorf("event %x cannot be read: %w", id, err)
 	}

@@ -8,10 +8,10 @@ import (
 	"fmt"
 
 	"github.com/mailru/easyjson"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Refusals, worded as the reason of an OK message.
@@ -39,7 +39,7 @@ func (s *store) Has(id string) (bool, error) {
 // Insert stores an event and returns once it is on disk, or returns one of the
 // refusals above; the caller has verified id and signature. Concurrent calls
 // share a transaction and its fsync.
-func (s *store) Insert(e *nostr.Event) error {
+func (s *store) Insert(e *gonostr.Event) error {
 	r, err := newRecord(e)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 		return errDuplicate, nil
 	}
 	gone := tx.Bucket(deleted)
-	if r.event.Kind != nostr.KindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
+	if r.event.Kind != gonostr.KindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
 		return errDeleted, nil
 	}
 	if addr := r.address(); addr != nil {
@@ -101,7 +101,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 	if err := put(tx, r, text); err != nil {
 		return nil, err
 	}
-	if r.event.Kind == nostr.KindDeletion {
+	if r.event.Kind == gonostr.KindDeletion {
 		return nil, s.applyDeletion(tx, r)
 	}
 	return nil, nil
@@ -128,11 +128,11 @@ func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
 			}
 			victim = id
 		case "a":
-			a, err := events.ParseAddress(tag[1])
+			a, err := nostr.ParseAddress(tag[1])
 			if err != nil || a.PubKey != r.event.PubKey {
 				continue
 			}
-			if events.Replaceable(a.Kind) {
+			if nostr.Replaceable(a.Kind) {
 				a.D = ""
 			}
 			addr := addressKey(a.Kind, r.pubkey[:], a.D)
@@ -156,7 +156,7 @@ func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
 		if err != nil {
 			return err
 		}
-		if target.pubkey != r.pubkey || target.event.Kind == nostr.KindDeletion {
+		if target.pubkey != r.pubkey || target.event.Kind == gonostr.KindDeletion {
 			continue
 		}
 		if err := remove(tx, target); err != nil {

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip40"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The buckets. A position is 40 bytes, inverted created_at and id, so that
@@ -63,7 +63,7 @@ func (s summary) expiration() int64 { return int64(binary.BigEndian.Uint64(s[2:]
 
 // record is an event with its keys.
 type record struct {
-	event   *nostr.Event
+	event   *gonostr.Event
 	id      [idSize]byte
 	pubkey  [32]byte
 	pos     position
@@ -72,12 +72,12 @@ type record struct {
 }
 
 // newRecord checks what the keys need: the shape of id, pubkey, kind and time.
-func newRecord(e *nostr.Event) (*record, error) {
+func newRecord(e *gonostr.Event) (*record, error) {
 	r := &record{event: e}
-	if !events.IsHex(e.ID, idSize) {
+	if !nostr.IsHex(e.ID, idSize) {
 		return nil, errors.New("invalid: id is not 64 lower-case hex digits")
 	}
-	if !events.IsHex(e.PubKey, 32) {
+	if !nostr.IsHex(e.PubKey, 32) {
 		return nil, errors.New("invalid: pubkey is not 64 lower-case hex digits")
 	}
 	if _, err := hex.Decode(r.id[:], []byte(e.ID)); err != nil {
@@ -103,9 +103,9 @@ func newRecord(e *nostr.Event) (*record, error) {
 // or nil for an event that nothing replaces (NIP-01 kinds).
 func (r *record) address() []byte {
 	switch {
-	case nostr.IsReplaceableKind(r.event.Kind):
+	case gonostr.IsReplaceableKind(r.event.Kind):
 		return addressKey(r.event.Kind, r.pubkey[:], "")
-	case nostr.IsAddressableKind(r.event.Kind):
+	case gonostr.IsAddressableKind(r.event.Kind):
 		return addressKey(r.event.Kind, r.pubkey[:], r.event.Tags.GetD())
 	}
 	return nil

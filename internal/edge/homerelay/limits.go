@@ -3,7 +3,7 @@ package homerelay
 import (
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // What a client may take up. Beyond a limit on work in progress it is not read
@@ -11,7 +11,7 @@ import (
 const (
 	// maxMessage is the largest client message: an event of the size that
 	// relaymesh handles, and its envelope.
-	maxMessage = events.MaxEventBytes + 4<<10
+	maxMessage = nostr.MaxEventBytes + 4<<10
 
 	// Connections. Those with an Origin are a browser's, and a page can open
 	// hundreds: they never take the pipeline's room.

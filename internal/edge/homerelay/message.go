@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/mailru/easyjson"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 // message is a client message: a JSON array whose first element is a string.
@@ -49,8 +49,8 @@ func (m message) id() string {
 }
 
 // event decodes element 1; it is not verified.
-func (m message) event() (*nostr.Event, error) {
-	e := &nostr.Event{}
+func (m message) event() (*gonostr.Event, error) {
+	e := &gonostr.Event{}
 	if len(m.elements) != 2 || !isObject(m.elements[1]) {
 		return nil, fmt.Errorf("%s takes one event", m.label)
 	}
@@ -61,11 +61,11 @@ func (m message) event() (*nostr.Event, error) {
 }
 
 // decodeFilters decodes from one to maxFilters filters.
-func decodeFilters(texts []json.RawMessage) ([]nostr.Filter, error) {
+func decodeFilters(texts []json.RawMessage) ([]gonostr.Filter, error) {
 	if len(texts) == 0 || len(texts) > maxFilters {
 		return nil, fmt.Errorf("%d filters, want 1 to %d", len(texts), maxFilters)
 	}
-	filters := make([]nostr.Filter, len(texts))
+	filters := make([]gonostr.Filter, len(texts))
 	for i, text := range texts {
 		if !isObject(text) {
 			return nil, fmt.Errorf("filter %d is not an object", i+1)
@@ -90,7 +90,7 @@ func encode(elements ...any) []byte {
 }
 
 // encodeEvent makes an EVENT message.
-func encodeEvent(id string, e *nostr.Event) []byte {
+func encodeEvent(id string, e *gonostr.Event) []byte {
 	event, err := easyjson.Marshal(e)
 	if err != nil {
 		panic(err) // an event is strings and numbers

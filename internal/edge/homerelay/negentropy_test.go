@@ -6,17 +6,17 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip77/negentropy"                //nolint:depguard // an independent peer
 	"github.com/nbd-wtf/go-nostr/nip77/negentropy/storage/vector" //nolint:depguard // likewise
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // reconcile runs go-nostr's negentropy as a client against the relay and
 // returns what only one of the two has.
-func reconcile(t *testing.T, c *relay.Conn, f events.Filter, local []*nostr.Event) (haves, needs []string) {
+func reconcile(t *testing.T, c *relay.Conn, f nostr.Filter, local []*gonostr.Event) (haves, needs []string) {
 	t.Helper()
 	vec := vector.New()
 	for _, e := range local {
@@ -68,10 +68,10 @@ func reconcile(t *testing.T, c *relay.Conn, f events.Filter, local []*nostr.Even
 // the transfers there are none.
 func TestNegentropySync(t *testing.T) {
 	c := dial(t, startRelay(t, ""))
-	byID := map[string]*nostr.Event{}
-	var regular []*nostr.Event
+	byID := map[string]*gonostr.Event{}
+	var regular []*gonostr.Event
 	for _, e := range recorded() {
-		if nostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
+		if gonostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
 			regular = append(regular, e)
 			byID[e.ID] = e
 		}
@@ -83,28 +83,28 @@ func TestNegentropySync(t *testing.T) {
 	}
 	wg.Wait()
 	local := slices.Clone(regular[:2*third])
-	haves, needs := reconcile(t, c, events.Filter{}, local)
-	if got, want := sorted(haves), sorted(naive(regular[:third], nostr.Filter{})); !slices.Equal(got, want) {
+	haves, needs := reconcile(t, c, nostr.Filter{}, local)
+	if got, want := sorted(haves), sorted(naive(regular[:third], gonostr.Filter{})); !slices.Equal(got, want) {
 		t.Errorf("%d events to upload, want %d", len(got), len(want))
 	}
-	if got, want := sorted(needs), sorted(naive(regular[2*third:], nostr.Filter{})); !slices.Equal(got, want) {
+	if got, want := sorted(needs), sorted(naive(regular[2*third:], gonostr.Filter{})); !slices.Equal(got, want) {
 		t.Errorf("%d events to download, want %d", len(got), len(want))
 	}
 	for _, id := range haves {
 		mustPublish(t, c, byID[id])
 	}
-	for e, err := range c.Query(t.Context(), events.Filter{IDs: needs}) {
+	for e, err := range c.Query(t.Context(), nostr.Filter{IDs: needs}) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		local = append(local, byID[e.ID])
 	}
-	if haves, needs := reconcile(t, c, events.Filter{}, local); len(haves)+len(needs) != 0 {
+	if haves, needs := reconcile(t, c, nostr.Filter{}, local); len(haves)+len(needs) != 0 {
 		t.Errorf("%d and %d differences remain", len(haves), len(needs))
 	}
 	// A filter by authors and kinds is answered from the index alone.
-	f := nostr.Filter{Authors: []string{regular[0].PubKey, regular[5].PubKey}, Kinds: []int{1, 7}}
-	haves, needs = reconcile(t, c, events.Filter{Authors: f.Authors, Kinds: f.Kinds}, nil)
+	f := gonostr.Filter{Authors: []string{regular[0].PubKey, regular[5].PubKey}, Kinds: []int{1, 7}}
+	haves, needs = reconcile(t, c, nostr.Filter{Authors: f.Authors, Kinds: f.Kinds}, nil)
 	if got, want := sorted(needs), sorted(naive(regular, f)); !slices.Equal(got, want) || len(haves) != 0 {
 		t.Errorf("by author: %d events, want %d", len(got), len(want))
 	}

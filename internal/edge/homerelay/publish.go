@@ -3,17 +3,17 @@ package homerelay
 import (
 	"errors"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip70"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // onEvent takes an EVENT. Events of a connection are verified and stored in
 // parallel, which lets them share an fsync.
 func (c *client) onEvent(m message) {
 	e, err := m.event()
-	if err == nil && !events.IsHex(e.ID, 32) {
+	if err == nil && !nostr.IsHex(e.ID, 32) {
 		err = errors.New("id is not 64 lower-case hex digits")
 	}
 	if err != nil {
@@ -40,15 +40,15 @@ func (c *client) onEvent(m message) {
 }
 
 // refuse returns why an event is not taken from this client, or "".
-func (c *client) refuse(e *nostr.Event) string {
+func (c *client) refuse(e *gonostr.Event) string {
 	switch {
-	case !events.IsHex(e.Sig, 64):
+	case !nostr.IsHex(e.Sig, 64):
 		return "invalid: sig is not 128 lower-case hex digits"
-	case e.Kind == nostr.KindClientAuthentication:
+	case e.Kind == gonostr.KindClientAuthentication:
 		return "invalid: kind 22242 belongs in AUTH"
-	case int64(e.CreatedAt) > c.relay.store.now().Unix()+events.MaxFuture:
+	case int64(e.CreatedAt) > c.relay.store.now().Unix()+nostr.MaxFuture:
 		return "invalid: created_at is too far in the future"
-	case len(e.Tags) > events.MaxTags:
+	case len(e.Tags) > nostr.MaxTags:
 		return "invalid: too many tags"
 	case nip70.HasEmbeddedProtected(*e):
 		return "blocked: it repeats a protected event (NIP-70)"
@@ -70,7 +70,7 @@ func (c *client) refuse(e *nostr.Event) string {
 
 // take verifies an event, stores it or passes it on, and returns what an OK
 // says of it.
-func (r *Relay) take(e *nostr.Event, size int) (ok bool, reason string) {
+func (r *Relay) take(e *gonostr.Event, size int) (ok bool, reason string) {
 	if !e.CheckID() {
 		return false, "invalid: id is not the hash of the event"
 	}
@@ -86,7 +86,7 @@ func (r *Relay) take(e *nostr.Event, size int) (ok bool, reason string) {
 	if ok, err := e.CheckSignature(); err != nil || !ok {
 		return false, "invalid: sig is not the author's signature of the id"
 	}
-	if !nostr.IsEphemeralKind(e.Kind) {
+	if !gonostr.IsEphemeralKind(e.Kind) {
 		switch err := r.store.Insert(e); {
 		case errors.Is(err, errDuplicate):
 			return true, err.Error()

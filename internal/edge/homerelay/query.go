@@ -5,7 +5,7 @@ import (
 	"errors"
 	"math"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -24,14 +24,14 @@ const (
 //
 // Memory is bounded by a page and by the number of values in the filter. What
 // is inserted or deleted while a query runs may or may not be seen.
-func (s *store) Query(ctx context.Context, f nostr.Filter, yield func(*nostr.Event) bool) error {
+func (s *store) Query(ctx context.Context, f gonostr.Filter, yield func(*gonostr.Event) bool) error {
 	q, ok := newQuery(f, s.now().Unix())
 	if !ok {
 		return nil
 	}
 	left := q.limit
 	for more := true; more; {
-		var page []*nostr.Event
+		var page []*gonostr.Event
 		err := s.db.View(func(tx *bbolt.Tx) error {
 			var err error
 			page, more, err = q.page(ctx, tx, min(left, pageItems))
@@ -55,7 +55,7 @@ func (s *store) Query(ctx context.Context, f nostr.Filter, yield func(*nostr.Eve
 }
 
 // page collects at most limit events; more is false at the end.
-func (q *query) page(ctx context.Context, tx *bbolt.Tx, limit int) (page []*nostr.Event, more bool, err error) {
+func (q *query) page(ctx context.Context, tx *bbolt.Tx, limit int) (page []*gonostr.Event, more bool, err error) {
 	size := 0
 	more, err = q.walk(ctx, tx, func(pos position, r *record) (bool, error) {
 		if len(page) == limit || size > pageBytes {
@@ -81,7 +81,7 @@ var errTooMany = errors.New("too many records")
 // filters, in no order, and an event that matches several once for each. More
 // than limit of them are errTooMany. Where it can, it reads an index alone, 40
 // bytes an event.
-func (s *store) Items(ctx context.Context, filters []nostr.Filter, limit int) (items []negentropy.Item, err error) {
+func (s *store) Items(ctx context.Context, filters []gonostr.Filter, limit int) (items []negentropy.Item, err error) {
 	for _, f := range filters {
 		q, ok := newQuery(f, s.now().Unix())
 		if !ok {
@@ -110,7 +110,7 @@ func (s *store) Items(ctx context.Context, filters []nostr.Filter, limit int) (i
 }
 
 // limitOf is how many events the filter asks for at most.
-func limitOf(f nostr.Filter) int {
+func limitOf(f gonostr.Filter) int {
 	switch {
 	case f.LimitZero || f.Limit < 0:
 		return 0

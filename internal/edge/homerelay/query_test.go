@@ -8,12 +8,12 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 // loaded returns a store with the recorded events, and those of them that it
 // kept: what was replaced, deleted or expired is not there.
-func loaded(t *testing.T) (*store, []*nostr.Event) {
+func loaded(t *testing.T) (*store, []*gonostr.Event) {
 	t.Helper()
 	s := newStore(t)
 	var wg sync.WaitGroup
@@ -28,9 +28,9 @@ func loaded(t *testing.T) (*store, []*nostr.Event) {
 		})
 	}
 	wg.Wait()
-	var kept []*nostr.Event
+	var kept []*gonostr.Event
 	for _, e := range recorded() {
-		if len(idsOf(t, s, nostr.Filter{IDs: []string{e.ID}})) == 1 {
+		if len(idsOf(t, s, gonostr.Filter{IDs: []string{e.ID}})) == 1 {
 			kept = append(kept, e)
 		}
 	}
@@ -42,9 +42,9 @@ func loaded(t *testing.T) (*store, []*nostr.Event) {
 
 // randomFilter asks for properties of events that exist, so that it mostly
 // matches something.
-func randomFilter(r *rand.Rand, all []*nostr.Event) nostr.Filter {
-	pick := func() *nostr.Event { return all[r.IntN(len(all))] }
-	var f nostr.Filter
+func randomFilter(r *rand.Rand, all []*gonostr.Event) gonostr.Filter {
+	pick := func() *gonostr.Event { return all[r.IntN(len(all))] }
+	var f gonostr.Filter
 	if r.IntN(6) == 0 {
 		for range r.IntN(20) {
 			f.IDs = append(f.IDs, pick().ID)
@@ -68,7 +68,7 @@ func randomFilter(r *rand.Rand, all []*nostr.Event) nostr.Filter {
 		tag := e.Tags[r.IntN(len(e.Tags))]
 		if len(tag) >= 2 && len(tag[0]) == 1 {
 			if f.Tags == nil {
-				f.Tags = nostr.TagMap{}
+				f.Tags = gonostr.TagMap{}
 			}
 			f.Tags[tag[0]] = append(f.Tags[tag[0]], tag[1])
 		}
@@ -114,7 +114,7 @@ func TestQueryByEachTag(t *testing.T) {
 			if len(tag) < 2 || len(tag[0]) != 1 {
 				continue
 			}
-			f := nostr.Filter{Tags: nostr.TagMap{tag[0]: {tag[1]}}}
+			f := gonostr.Filter{Tags: gonostr.TagMap{tag[0]: {tag[1]}}}
 			if got, want := idsOf(t, s, f), naive(kept, f); !slices.Equal(got, want) {
 				t.Fatalf("#%s %q: got %v, want %v", tag[0], tag[1], got, want)
 			}
@@ -130,19 +130,19 @@ func TestQueryByEachTag(t *testing.T) {
 func TestQueryPages(t *testing.T) {
 	s := newStore(t)
 	author := newSigner(t)
-	var all []*nostr.Event
+	var all []*gonostr.Event
 	for i := range 3*pageItems + 7 {
-		tags := nostr.Tags{{"t", strconv.Itoa(i % 3)}, {"t", "all"}}
+		tags := gonostr.Tags{{"t", strconv.Itoa(i % 3)}, {"t", "all"}}
 		all = append(all, author.event(1, int64(1000+i/400), strconv.Itoa(i), tags...))
 	}
 	insertAll(t, s, all)
-	for _, f := range []nostr.Filter{
+	for _, f := range []gonostr.Filter{
 		{},
 		{Authors: []string{author.pubkey()}},
 		{Kinds: []int{1}},
-		{Tags: nostr.TagMap{"t": {"0", "1", "2", "all"}}},
+		{Tags: gonostr.TagMap{"t": {"0", "1", "2", "all"}}},
 		{Limit: pageItems + 1},
-		{IDs: naive(all, nostr.Filter{})},
+		{IDs: naive(all, gonostr.Filter{})},
 	} {
 		if got, want := idsOf(t, s, f), naive(all, f); !slices.Equal(got, want) {
 			t.Errorf("filter with %d ids: got %d, want %d in order", len(f.IDs), len(got), len(want))
@@ -153,13 +153,13 @@ func TestQueryPages(t *testing.T) {
 func TestItems(t *testing.T) {
 	s, kept := loaded(t)
 	r := rand.New(rand.NewPCG(3, 4))
-	at := map[string]nostr.Timestamp{}
+	at := map[string]gonostr.Timestamp{}
 	for _, e := range kept {
 		at[e.ID] = e.CreatedAt
 	}
 	for range 500 {
 		f := randomFilter(r, kept)
-		items, err := s.Items(t.Context(), []nostr.Filter{f}, len(kept))
+		items, err := s.Items(t.Context(), []gonostr.Filter{f}, len(kept))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,33 +174,33 @@ func TestItems(t *testing.T) {
 			t.Fatalf("filter %s: %d items, want %d", f, len(got), len(want))
 		}
 	}
-	if items, err := s.Items(t.Context(), []nostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
+	if items, err := s.Items(t.Context(), []gonostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
 		t.Errorf("of two filters: %d items and %v, want each event twice", len(items), err)
 	}
-	if _, err := s.Items(t.Context(), []nostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
+	if _, err := s.Items(t.Context(), []gonostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
 		t.Errorf("above the limit: %v", err)
 	}
 }
 
 func TestQueryOddFilters(t *testing.T) {
 	s, kept := loaded(t)
-	negative, distant := nostr.Timestamp(-5), nostr.Timestamp(1<<62)
+	negative, distant := gonostr.Timestamp(-5), gonostr.Timestamp(1<<62)
 	for name, c := range map[string]struct {
-		f    nostr.Filter
+		f    gonostr.Filter
 		want int
 	}{
-		"empty ids":       {nostr.Filter{IDs: []string{}}, 0},
-		"empty authors":   {nostr.Filter{Authors: []string{}}, 0},
-		"empty kinds":     {nostr.Filter{Kinds: []int{}}, 0},
-		"no hex":          {nostr.Filter{IDs: []string{"zz"}, Authors: []string{"zz"}}, 0},
-		"kind too large":  {nostr.Filter{Kinds: []int{-1, 1 << 20}}, 0},
-		"long tag name":   {nostr.Filter{Tags: nostr.TagMap{"#e": {kept[0].ID}}}, 0},
-		"limit zero":      {nostr.Filter{LimitZero: true}, 0},
-		"negative until":  {nostr.Filter{Until: &negative}, 0},
-		"negative since":  {nostr.Filter{Since: &negative}, len(kept)},
-		"distant until":   {nostr.Filter{Until: &distant}, len(kept)},
-		"distant since":   {nostr.Filter{Since: &distant}, 0},
-		"repeated author": {nostr.Filter{Authors: []string{kept[0].PubKey, kept[0].PubKey}, Limit: 1}, 1},
+		"empty ids":       {gonostr.Filter{IDs: []string{}}, 0},
+		"empty authors":   {gonostr.Filter{Authors: []string{}}, 0},
+		"empty kinds":     {gonostr.Filter{Kinds: []int{}}, 0},
+		"no hex":          {gonostr.Filter{IDs: []string{"zz"}, Authors: []string{"zz"}}, 0},
+		"kind too large":  {gonostr.Filter{Kinds: []int{-1, 1 << 20}}, 0},
+		"long tag name":   {gonostr.Filter{Tags: gonostr.TagMap{"#e": {kept[0].ID}}}, 0},
+		"limit zero":      {gonostr.Filter{LimitZero: true}, 0},
+		"negative until":  {gonostr.Filter{Until: &negative}, 0},
+		"negative since":  {gonostr.Filter{Since: &negative}, len(kept)},
+		"distant until":   {gonostr.Filter{Until: &distant}, len(kept)},
+		"distant since":   {gonostr.Filter{Since: &distant}, 0},
+		"repeated author": {gonostr.Filter{Authors: []string{kept[0].PubKey, kept[0].PubKey}, Limit: 1}, 1},
 	} {
 		if got := len(idsOf(t, s, c.f)); got != c.want {
 			t.Errorf("%s: %d events, want %d", name, got, c.want)
@@ -211,7 +211,7 @@ func TestQueryOddFilters(t *testing.T) {
 func TestQueryStops(t *testing.T) {
 	s, _ := loaded(t)
 	n := 0
-	err := s.Query(t.Context(), nostr.Filter{}, func(*nostr.Event) bool {
+	err := s.Query(t.Context(), gonostr.Filter{}, func(*gonostr.Event) bool {
 		n++
 		return n < 3
 	})

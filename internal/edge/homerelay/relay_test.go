@@ -18,10 +18,10 @@ import (
 	"time"
 
 	"github.com/mailru/easyjson"
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func dial(t *testing.T, r *Relay) *relay.Conn {
@@ -35,7 +35,7 @@ func dial(t *testing.T, r *Relay) *relay.Conn {
 }
 
 // plain is the event in relaymesh's own type.
-func plain(t *testing.T, e *nostr.Event) (out events.Event) {
+func plain(t *testing.T, e *gonostr.Event) (out nostr.Event) {
 	t.Helper()
 	text, err := easyjson.Marshal(e)
 	if err == nil {
@@ -47,14 +47,14 @@ func plain(t *testing.T, e *nostr.Event) (out events.Event) {
 	return out
 }
 
-func mustPublish(t *testing.T, c *relay.Conn, e *nostr.Event) {
+func mustPublish(t *testing.T, c *relay.Conn, e *gonostr.Event) {
 	t.Helper()
 	if err := c.Publish(t.Context(), plain(t, e)); err != nil {
 		t.Errorf("publish kind %d: %v", e.Kind, err)
 	}
 }
 
-func queryIDs(t *testing.T, c *relay.Conn, filters ...events.Filter) []string {
+func queryIDs(t *testing.T, c *relay.Conn, filters ...nostr.Filter) []string {
 	t.Helper()
 	var ids []string
 	for e, err := range c.Query(t.Context(), filters...) {
@@ -72,11 +72,11 @@ func TestLiveSubscription(t *testing.T) {
 	r := startRelay(t, "")
 	c, author := dial(t, r), newSigner(t)
 	now := time.Now().Unix()
-	all := []*nostr.Event{author.event(1, now, "before"), author.event(1, now, "stored"), author.event(20001, now, "passing"), newSigner(t).event(1, now, "other's")}
+	all := []*gonostr.Event{author.event(1, now, "before"), author.event(1, now, "stored"), author.event(20001, now, "passing"), newSigner(t).event(1, now, "other's")}
 	mustPublish(t, c, all[0])
 	// The first filter alone matches the last event; both match the second,
 	// which must come once.
-	filters := []events.Filter{{Kinds: []int{1, 20001}}, {Authors: []string{author.pubkey()}, Kinds: []int{1}}}
+	filters := []nostr.Filter{{Kinds: []int{1, 20001}}, {Authors: []string{author.pubkey()}, Kinds: []int{1}}}
 	var got []string
 	for u, err := range c.Subscribe(t.Context(), filters...) {
 		if err != nil {
@@ -95,7 +95,7 @@ func TestLiveSubscription(t *testing.T) {
 	if want := sorted([]string{all[0].ID, all[0].ID, all[1].ID, all[2].ID, all[3].ID}); !slices.Equal(sorted(got), want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := queryIDs(t, c, events.Filter{}); len(got) != 3 {
+	if got := queryIDs(t, c, nostr.Filter{}); len(got) != 3 {
 		t.Errorf("%d events are stored, want the three that are not ephemeral", len(got))
 	}
 }
@@ -107,7 +107,7 @@ func TestLiveUnderChange(t *testing.T) {
 	c, author := dial(t, r), newSigner(t)
 	other := dial(t, r)
 	const n = 60
-	var all []*nostr.Event
+	var all []*gonostr.Event
 	for i := range n {
 		all = append(all, author.event(1, int64(1000+i), ""))
 	}
@@ -120,7 +120,7 @@ func TestLiveUnderChange(t *testing.T) {
 				return
 			default:
 			}
-			for _, err := range other.Subscribe(t.Context(), events.Filter{Kinds: []int{1}}) {
+			for _, err := range other.Subscribe(t.Context(), nostr.Filter{Kinds: []int{1}}) {
 				if err != nil {
 					t.Errorf("churn: %v", err)
 				}
@@ -130,7 +130,7 @@ func TestLiveUnderChange(t *testing.T) {
 	})
 	got := map[string]bool{}
 	var publishing sync.WaitGroup
-	for u, err := range c.Subscribe(t.Context(), events.Filter{Kinds: []int{1}}) {
+	for u, err := range c.Subscribe(t.Context(), nostr.Filter{Kinds: []int{1}}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestSlowClientIsCut(t *testing.T) {
 			c := dial(t, r)
 			subscribed, ended := make(chan struct{}), make(chan error, 1)
 			go func() {
-				for u, err := range c.Subscribe(t.Context(), events.Filter{Kinds: []int{1}}) {
+				for u, err := range c.Subscribe(t.Context(), nostr.Filter{Kinds: []int{1}}) {
 					if u.EOSE {
 						close(subscribed)
 						<-c.Done() // take nothing more
@@ -191,11 +191,11 @@ func TestRefusals(t *testing.T) {
 	forged.Content = "other text"
 	list := author.event(10002, now, "")
 	mustPublish(t, c, list)
-	for want, e := range map[string]*nostr.Event{
+	for want, e := range map[string]*gonostr.Event{
 		"invalid: id":                  forged,
 		"invalid: created_at":          author.event(1, now+3600, "from the future"),
-		"invalid: empty tag":           author.event(1, now, "", nostr.Tag{}),
-		"invalid: the event has exp":   author.event(1, now, "", nostr.Tag{"expiration", "10"}),
+		"invalid: empty tag":           author.event(1, now, "", gonostr.Tag{}),
+		"invalid: the event has exp":   author.event(1, now, "", gonostr.Tag{"expiration", "10"}),
 		"replaced: a newer version is": author.event(10002, now-1, ""),
 	} {
 		var refused *relay.RefusedError
@@ -206,14 +206,14 @@ func TestRefusals(t *testing.T) {
 	// A duplicate is no failure, and a stranger's deletion does not hurt.
 	mustPublish(t, c, list)
 	kept := author.event(1, now, "to be kept")
-	stranger := newSigner(t).event(5, now, "", nostr.Tag{"e", kept.ID}, nostr.Tag{"e", list.ID})
+	stranger := newSigner(t).event(5, now, "", gonostr.Tag{"e", kept.ID}, gonostr.Tag{"e", list.ID})
 	mustPublish(t, c, stranger)
 	mustPublish(t, c, kept)
-	if got := queryIDs(t, c, events.Filter{}); !slices.Equal(got, sorted([]string{list.ID, kept.ID, stranger.ID})) {
+	if got := queryIDs(t, c, nostr.Filter{}); !slices.Equal(got, sorted([]string{list.ID, kept.ID, stranger.ID})) {
 		t.Errorf("stored: %v", got)
 	}
 	// What no single-letter tag index can answer, and what the relay refuses.
-	if got := queryIDs(t, c, events.Filter{Tags: map[string][]string{"#": {"x"}}}); len(got) != 0 {
+	if got := queryIDs(t, c, nostr.Filter{Tags: map[string][]string{"#": {"x"}}}); len(got) != 0 {
 		t.Errorf("odd tag: %v", got)
 	}
 }
@@ -281,7 +281,7 @@ func TestKillSafe(t *testing.T) {
 	for w := range 8 {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				e := author.event(1, int64(1000+i), strconv.Itoa(w), nostr.Tag{"t", "x"})
+				e := author.event(1, int64(1000+i), strconv.Itoa(w), gonostr.Tag{"t", "x"})
 				if c.Publish(ctx, plain(t, e)) != nil {
 					return
 				}
@@ -306,13 +306,13 @@ func TestKillSafe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	stored := idsOf(t, s, nostr.Filter{})
+	stored := idsOf(t, s, gonostr.Filter{})
 	for id := range acked {
 		if !slices.Contains(stored, id) {
 			t.Errorf("acknowledged event %s is lost", id)
 		}
 	}
-	for _, f := range []nostr.Filter{{Authors: []string{author.pubkey()}}, {Kinds: []int{1}}, {Tags: nostr.TagMap{"t": {"x"}}}} {
+	for _, f := range []gonostr.Filter{{Authors: []string{author.pubkey()}}, {Kinds: []int{1}}, {Tags: gonostr.TagMap{"t": {"x"}}}} {
 		if got := idsOf(t, s, f); !slices.Equal(got, stored) {
 			t.Errorf("%s finds %d events, the store has %d", f, len(got), len(stored))
 		}

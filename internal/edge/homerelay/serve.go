@@ -7,7 +7,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ServeHTTP serves a websocket until it ends, and the NIP-11 document to
@@ -70,8 +70,8 @@ func newInfo(c Config) []byte {
 			"max_subscriptions":      maxSubscriptions,
 			"max_filters":            maxFilters,
 			"max_subid_length":       maxIDLength,
-			"max_event_tags":         events.MaxTags,
-			"created_at_upper_limit": events.MaxFuture,
+			"max_event_tags":         nostr.MaxTags,
+			"created_at_upper_limit": nostr.MaxFuture,
 			"auth_required":          false,
 			"payment_required":       false,
 			"restricted_writes":      false,

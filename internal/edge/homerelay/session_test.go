@@ -12,22 +12,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // insertMany stores n events of a few authors, with many equal times. They are
 // not signed: the store does not look.
-func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*nostr.Event {
+func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*gonostr.Event {
 	t.Helper()
-	var all []*nostr.Event
+	var all []*gonostr.Event
 	for i := range n {
-		e := &nostr.Event{
-			Kind: []int{1, 4, 9}[r.IntN(3)], CreatedAt: nostr.Timestamp(1_700_000_000 + r.IntN(1+n/4)), Content: strconv.Itoa(i),
-			PubKey: strings.Repeat(fmt.Sprintf("%02x", r.IntN(5)), 32), Tags: nostr.Tags{{"t", strconv.Itoa(i % 3)}},
+		e := &gonostr.Event{
+			Kind: []int{1, 4, 9}[r.IntN(3)], CreatedAt: gonostr.Timestamp(1_700_000_000 + r.IntN(1+n/4)), Content: strconv.Itoa(i),
+			PubKey: strings.Repeat(fmt.Sprintf("%02x", r.IntN(5)), 32), Tags: gonostr.Tags{{"t", strconv.Itoa(i % 3)}},
 		}
 		e.ID = e.GetID()
 		all = append(all, e)
@@ -38,7 +38,7 @@ func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*nostr.Event {
 
 // reconcileOurs runs pkg/negentropy over our client, and returns what only one
 // side has, sorted.
-func reconcileOurs(t *testing.T, c *relay.Conn, f events.Filter, local []*nostr.Event, frame int) (haves, needs []string) {
+func reconcileOurs(t *testing.T, c *relay.Conn, f nostr.Filter, local []*gonostr.Event, frame int) (haves, needs []string) {
 	t.Helper()
 	var items []negentropy.Item
 	for _, e := range local {
@@ -83,20 +83,20 @@ func TestReconcileRandomSets(t *testing.T) {
 		home := startRelay(t, "")
 		stored := insertMany(t, home.store, r, size)
 		c := dial(t, home)
-		since, until := nostr.Timestamp(1_700_000_000+size/16), nostr.Timestamp(1_700_000_000+size/8)
+		since, until := gonostr.Timestamp(1_700_000_000+size/16), gonostr.Timestamp(1_700_000_000+size/8)
 		author := strings.Repeat("02", 32)
 		for _, f := range []struct {
-			wire  events.Filter
-			local nostr.Filter
+			wire  nostr.Filter
+			local gonostr.Filter
 		}{
-			{events.Filter{}, nostr.Filter{}},
-			{events.Filter{Authors: []string{author}}, nostr.Filter{Authors: []string{author}}},
-			{events.Filter{Kinds: []int{1, 9}}, nostr.Filter{Kinds: []int{1, 9}}},
-			{events.Filter{Since: int64(since)}, nostr.Filter{Since: &since}},
-			{events.Filter{Authors: []string{author}, Until: int64(until)}, nostr.Filter{Authors: []string{author}, Until: &until}},
-			{events.Filter{Tags: map[string][]string{"t": {"1"}}}, nostr.Filter{Tags: nostr.TagMap{"t": {"1"}}}},
+			{nostr.Filter{}, gonostr.Filter{}},
+			{nostr.Filter{Authors: []string{author}}, gonostr.Filter{Authors: []string{author}}},
+			{nostr.Filter{Kinds: []int{1, 9}}, gonostr.Filter{Kinds: []int{1, 9}}},
+			{nostr.Filter{Since: int64(since)}, gonostr.Filter{Since: &since}},
+			{nostr.Filter{Authors: []string{author}, Until: int64(until)}, gonostr.Filter{Authors: []string{author}, Until: &until}},
+			{nostr.Filter{Tags: map[string][]string{"t": {"1"}}}, gonostr.Filter{Tags: gonostr.TagMap{"t": {"1"}}}},
 		} {
-			var local, theirs []*nostr.Event
+			var local, theirs []*gonostr.Event
 			for _, e := range stored {
 				if !f.local.Matches(e) {
 					continue
@@ -106,11 +106,11 @@ func TestReconcileRandomSets(t *testing.T) {
 				}
 			}
 			for i := range size / 10 {
-				e := &nostr.Event{CreatedAt: nostr.Timestamp(1_700_000_000 + i), Content: "local"}
+				e := &gonostr.Event{CreatedAt: gonostr.Timestamp(1_700_000_000 + i), Content: "local"}
 				e.ID = e.GetID()
 				local = append(local, e)
 			}
-			for _, mine := range [][]*nostr.Event{local, nil} {
+			for _, mine := range [][]*gonostr.Event{local, nil} {
 				haves, needs := reconcileOurs(t, c, f.wire, mine, []int{0, 4096, 60_000}[r.IntN(3)])
 				if want := without(mine, theirs); !slices.Equal(haves, want) {
 					t.Errorf("%d events, %v: %d to upload, want %d", size, f.local, len(haves), len(want))
@@ -124,7 +124,7 @@ func TestReconcileRandomSets(t *testing.T) {
 }
 
 // without returns the sorted ids of a that are not in b.
-func without(a, b []*nostr.Event) []string {
+func without(a, b []*gonostr.Event) []string {
 	in := map[string]bool{}
 	for _, e := range b {
 		in[e.ID] = true
@@ -268,7 +268,7 @@ func TestSessionLimits(t *testing.T) {
 		t.Errorf("got %v, want the limit as fourth element", m)
 	}
 	// Our client knows what that means, and what the refusal above does not.
-	_, _, err := dial(t, r).OpenNegentropy(t.Context(), events.Filter{Kinds: []int{1}}, []byte{0x61})
+	_, _, err := dial(t, r).OpenNegentropy(t.Context(), nostr.Filter{Kinds: []int{1}}, []byte{0x61})
 	if !errors.Is(err, relay.ErrTooLarge) {
 		t.Errorf("our client says %v", err)
 	}

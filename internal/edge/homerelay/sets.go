@@ -7,7 +7,7 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
@@ -42,10 +42,10 @@ type set struct {
 // setKey names a set: the filters, and a hash of their text.
 type setKey struct {
 	hash    [32]byte
-	filters []nostr.Filter
+	filters []gonostr.Filter
 }
 
-func newSetKey(texts []json.RawMessage, filters []nostr.Filter) setKey {
+func newSetKey(texts []json.RawMessage, filters []gonostr.Filter) setKey {
 	h := sha256.New()
 	for _, t := range texts {
 		h.Write(t)

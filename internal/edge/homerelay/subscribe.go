@@ -5,13 +5,13 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
 // subscription is a REQ; its context ends with its CLOSE or its connection.
 type subscription struct {
 	id       string
-	filters  []nostr.Filter
+	filters  []gonostr.Filter
 	size     int
 	ctx      context.Context //nolint:containedctx // one per REQ
 	cancel   context.CancelFunc
@@ -21,7 +21,7 @@ type subscription struct {
 // update is an event that a subscription is to get.
 type update struct {
 	sub   *subscription
-	event *nostr.Event
+	event *gonostr.Event
 	size  int
 }
 
@@ -55,7 +55,7 @@ func (c *client) onReq(m message) {
 
 const noSearch = "unsupported: this relay has no search (NIP-50)"
 
-func isSearch(f nostr.Filter) bool { return f.Search != "" }
+func isSearch(f gonostr.Filter) bool { return f.Search != "" }
 
 func (c *client) onClose(m message) { c.unsubscribe(m.id()) }
 
@@ -99,7 +99,7 @@ func (c *client) answer(sub *subscription) {
 	}
 	defer func() { <-c.querying }()
 	for _, f := range sub.filters {
-		err := c.relay.store.Query(sub.ctx, f, func(e *nostr.Event) bool {
+		err := c.relay.store.Query(sub.ctx, f, func(e *gonostr.Event) bool {
 			return c.send(sub.ctx, encodeEvent(sub.id, e))
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {
@@ -114,11 +114,11 @@ func (c *client) answer(sub *subscription) {
 
 // offer queues an event for every subscription that it matches. A client that
 // does not keep up is disconnected, so that it knows that it missed something.
-func (c *client) offer(e *nostr.Event, size int) {
+func (c *client) offer(e *gonostr.Event, size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, sub := range c.subs {
-		if !slices.ContainsFunc(sub.filters, func(f nostr.Filter) bool { return f.Matches(e) }) {
+		if !slices.ContainsFunc(sub.filters, func(f gonostr.Filter) bool { return f.Matches(e) }) {
 			continue
 		}
 		if c.lag.Add(int64(size)) > feedBytes {

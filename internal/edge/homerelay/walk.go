@@ -7,13 +7,13 @@ import (
 	"math"
 	"slices"
 
-	"github.com/nbd-wtf/go-nostr"
+	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
 )
 
 // query is a filter turned into ranges of one index, merged in time order.
 type query struct {
-	filter   nostr.Filter
+	filter   gonostr.Filter
 	limit    int // at least 1
 	now      int64
 	bucket   []byte
@@ -27,7 +27,7 @@ type query struct {
 }
 
 // newQuery chooses the index. ok is false when nothing can match.
-func newQuery(f nostr.Filter, now int64) (q *query, ok bool) {
+func newQuery(f gonostr.Filter, now int64) (q *query, ok bool) {
 	q = &query{filter: f, limit: limitOf(f), now: now, next: upTo(math.MaxInt64)}
 	if f.Until != nil {
 		if *f.Until < 0 {
@@ -70,7 +70,7 @@ func newQuery(f nostr.Filter, now int64) (q *query, ok bool) {
 
 // rarestTag returns the tag with the fewest values: each costs a cursor. A
 // name that is not a single letter is indexed nowhere and matches nothing.
-func rarestTag(tags nostr.TagMap) (name string, values []string) {
+func rarestTag(tags gonostr.TagMap) (name string, values []string) {
 	first := true
 	for n, v := range tags {
 		if len(n) != 1 {

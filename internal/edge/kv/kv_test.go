@@ -14,9 +14,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd/natstest"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 )
 
 type counter struct {
@@ -34,7 +34,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		js := natstest.Start(t)
-		b, err := kv.Open[counter](t.Context(), js, events.BucketSyncs)
+		b, err := kv.Open[counter](t.Context(), js, contract.BucketSyncs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func (muteBucket) Create(ctx context.Context, _ string, _ []byte, _ ...jetstream
 // Those of a sync are for half an hour.
 func TestALostAnswerIsNotWaitedForAsLongAsTheContextLasts(t *testing.T) {
 	inWorld(t, func(w *world) {
-		b, err := kv.Open[counter](w.Context(), mute{w.js}, events.BucketSyncs)
+		b, err := kv.Open[counter](w.Context(), mute{w.js}, contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -199,7 +199,7 @@ func TestRemove(t *testing.T) {
 			w.Fatal(err)
 		}
 		time.Sleep(2 * time.Hour)
-		stream, err := w.js.Stream(ctx, "KV_"+events.BucketSyncs)
+		stream, err := w.js.Stream(ctx, "KV_"+contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestRemove(t *testing.T) {
 
 func TestAValueThatDoesNotDecodeIsNamed(t *testing.T) {
 	inWorld(t, func(w *world) {
-		raw, err := w.js.KeyValue(w.Context(), events.BucketSyncs)
+		raw, err := w.js.KeyValue(w.Context(), contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -299,7 +299,7 @@ func (w *world) leftNothing(ended error) {
 	if !errors.Is(ended, context.Canceled) {
 		w.Errorf("list with a context that ended: %v", ended)
 	}
-	stream, err := w.js.Stream(w.Context(), "KV_"+events.BucketSyncs)
+	stream, err := w.js.Stream(w.Context(), "KV_"+contract.BucketSyncs)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -347,7 +347,7 @@ func TestAListThatNobodyWaitsForLeavesNothingBehind(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
-		b, err := kv.Open[counter](ctx, hasty{w.js, cancel}, events.BucketSyncs)
+		b, err := kv.Open[counter](ctx, hasty{w.js, cancel}, contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -425,7 +425,7 @@ func TestPagesHoldEveryKeyOnce(t *testing.T) {
 		if _, err := w.b.Remove(ctx, keys[3], func(counter) bool { return true }); err != nil {
 			w.Fatal(err)
 		}
-		if _, err := w.js.Publish(ctx, "$KV."+events.BucketSyncs+".3f.bad", []byte("{")); err != nil {
+		if _, err := w.js.Publish(ctx, "$KV."+contract.BucketSyncs+".3f.bad", []byte("{")); err != nil {
 			w.Fatal(err)
 		}
 		if _, err := w.b.Update(ctx, keys[0], add(100)); err != nil {

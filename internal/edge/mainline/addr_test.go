@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/edge/dialguard/dialguardtest"
+	"github.com/relaymesh/relaymesh/internal/testkit/dnstest"
 )
 
 func TestOnlyThePublicInternetIsDialled(t *testing.T) {
-	for _, addr := range dialguardtest.Addrs() {
+	for _, addr := range dnstest.Addrs() {
 		if at := netip.AddrPortFrom(addr, 6881); dialable(at, false) {
 			t.Errorf("%s is dialled", at)
 		}
@@ -38,7 +38,7 @@ func TestOnlyThePublicInternetIsDialled(t *testing.T) {
 // Whoever names an address that is not public, and however it comes to the node, no packet goes there: as a node that a
 // stranger named, as one that was remembered, as a query that is sent, as a packet of the library, as a bootstrap node.
 func TestForbiddenAddressesAreNotSentTo(t *testing.T) {
-	dns := dialguardtest.StartDNS(t)
+	dns := dnstest.StartDNS(t)
 	n, err := Start(t.Context(), Config{
 		Addr: "127.0.0.1:0", ReadOnly: true, Rate: -1, PerAddress: -1, Log: slog.New(slog.DiscardHandler), Bootstrap: []string{"router.example.com:6881"},
 	})
@@ -46,7 +46,7 @@ func TestForbiddenAddressesAreNotSentTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	for i, addr := range dialguardtest.Addrs() {
+	for i, addr := range dnstest.Addrs() {
 		dns.Set("router.example.com", []netip.Addr{addr})
 		if found := n.routers.addresses(); len(found) != 0 {
 			t.Errorf("bootstrap by %v", found)
@@ -78,7 +78,7 @@ func TestForbiddenAddressesAreNotSentTo(t *testing.T) {
 
 // A bootstrap node's name that was public leads to loopback when it is looked up again.
 func TestRebindingIsNoticed(t *testing.T) {
-	dns := dialguardtest.StartDNS(t)
+	dns := dnstest.StartDNS(t)
 	dns.Set("router.example.com", []netip.Addr{netip.MustParseAddr("1.1.1.1")})
 	r := &routers{hosts: []string{"router.example.com:6881"}, log: slog.New(slog.DiscardHandler)}
 	if found := r.addresses(); len(found) != 1 || found[0] != netip.MustParseAddrPort("1.1.1.1:6881") {

@@ -12,15 +12,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
-	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func startNetwork(t testing.TB, size int) *testnet.Network {
+func startNetwork(t testing.TB, size int) *dhtnet.Network {
 	t.Helper()
-	network, err := testnet.Start(t.Context(), size)
+	network, err := dhtnet.Start(t.Context(), size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func startNetwork(t testing.TB, size int) *testnet.Network {
 	return network
 }
 
-func startClient(t testing.TB, network *testnet.Network) *mainline.Node {
+func startClient(t testing.TB, network *dhtnet.Network) *mainline.Node {
 	t.Helper()
 	node, err := network.Client(t.Context())
 	if err != nil {
@@ -173,7 +173,7 @@ func TestNetworkWithDeadNodesStillAnswers(t *testing.T) {
 }
 
 // closeAll ends the nodes of a network that the contacts name.
-func closeAll(t *testing.T, network *testnet.Network, contacts []mainline.Contact) {
+func closeAll(t *testing.T, network *dhtnet.Network, contacts []mainline.Contact) {
 	t.Helper()
 	for _, c := range contacts {
 		for _, n := range network.Nodes {

@@ -12,14 +12,14 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // RoleOperator is the role of those who may do everything.
 const RoleOperator = "operator"
 
 // ReadUsers reads who may connect: a line has the public nkey of a user (U…) and
-// its role, which is [RoleOperator] or a name that [events.PermissionsOf] knows.
+// its role, which is [RoleOperator] or a name that [contract.PermissionsOf] knows.
 // What follows a # is a comment.
 func ReadUsers(path string) ([]*server.NkeyUser, error) {
 	f, err := os.Open(path)
@@ -54,7 +54,7 @@ func readUser(fields []string) (*server.NkeyUser, error) {
 	}
 	user := &server.NkeyUser{Nkey: fields[0]}
 	if role := fields[1]; role != RoleOperator {
-		p, ok := events.PermissionsOf(role)
+		p, ok := contract.PermissionsOf(role)
 		if !ok {
 			return nil, fmt.Errorf("no role is named %.40q: want operator, relay, console, ingest, dhtworker, syncworker or fetcher", role)
 		}
@@ -64,7 +64,7 @@ func readUser(fields []string) (*server.NkeyUser, error) {
 }
 
 // Permissions are p as the server knows them.
-func Permissions(p events.Permissions) *server.Permissions {
+func Permissions(p contract.Permissions) *server.Permissions {
 	out := &server.Permissions{Publish: allow(p.Publish), Subscribe: allow(p.Subscribe)}
 	if p.Responses {
 		out.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}

@@ -10,8 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 
-	"github.com/relaymesh/relaymesh/internal/edge/dialguard/dialguardtest"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/dnstest"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // openAt tries to open a session at a multiaddr without its peer id.
@@ -21,7 +21,7 @@ func openAt(t *testing.T, h *Host, addr, id string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = h.Peer(at).Open(t.Context(), events.Filter{}, []byte{0x61})
+	_, _, err = h.Peer(at).Open(t.Context(), nostr.Filter{}, []byte{0x61})
 	return err
 }
 
@@ -65,8 +65,8 @@ func anyID(t *testing.T) string {
 
 // Nobody's word leads where it must not, by TCP or QUIC, by address or by name.
 func TestForbiddenAddressesAreNotDialled(t *testing.T) {
-	dns, strict := dialguardtest.StartDNS(t), strictHost(t)
-	for _, addr := range dialguardtest.Addrs() {
+	dns, strict := dnstest.StartDNS(t), strictHost(t)
+	for _, addr := range dnstest.Addrs() {
 		family := map[bool]string{true: "ip4", false: "ip6"}[addr.Is4()]
 		dns.Set("relay.example.com", []netip.Addr{addr})
 		for _, host := range []string{fmt.Sprintf("/%s/%s", family, addr), "/dns/relay.example.com", "/dns" + family[2:] + "/relay.example.com"} {
@@ -77,7 +77,7 @@ func TestForbiddenAddressesAreNotDialled(t *testing.T) {
 			}
 		}
 	}
-	for _, port := range dialguardtest.BadPorts {
+	for _, port := range dnstest.BadPorts {
 		for _, addr := range []string{fmt.Sprintf("/ip4/1.1.1.1/tcp/%d", port), fmt.Sprintf("/ip4/1.1.1.1/udp/%d/quic-v1", port)} {
 			if err := openAt(t, strict, addr, anyID(t)); !gated(err) {
 				t.Errorf("%s: %v", addr, err)
@@ -106,7 +106,7 @@ func TestOtherWaysAreNotTaken(t *testing.T) {
 // dialled: the peer there is not reached, and would have been.
 func TestRebindingIsNoticed(t *testing.T) {
 	there := serveShelf(t, newShelf(), timing{})
-	dns, strict := dialguardtest.StartDNS(t), strictHost(t)
+	dns, strict := dnstest.StartDNS(t), strictHost(t)
 	trusting, err := Start(Options{AllowPrivate: true})
 	if err != nil {
 		t.Fatal(err)

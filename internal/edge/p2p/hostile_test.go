@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const openLine = `["NEG-OPEN","N","{}","32","6100000200"]` + "\n"
@@ -102,7 +102,7 @@ func serves(t *testing.T, h *Host, ours *shelf) {
 	ours.have[signed()[9].ID] = signed()[9]
 	ours.mu.Unlock()
 	hornets := startHornets(t, signed()[:5]...)
-	if err := hornets.Sync(t.Context(), h.Addrs()[0], events.Filter{}); err != nil {
+	if err := hornets.Sync(t.Context(), h.Addrs()[0], nostr.Filter{}); err != nil {
 		t.Errorf("an honest peer was not served: %v", err)
 	}
 	if len(ours.ids()) != 6 || len(hornets.IDs()) != 6 {
@@ -296,7 +296,7 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 		p := newPeer(t, h.Addrs()[0], timing{})
-		_, _, err := p.Open(t.Context(), events.Filter{}, []byte{0x61})
+		_, _, err := p.Open(t.Context(), nostr.Filter{}, []byte{0x61})
 		if refused := (*RefusedError)(nil); !errors.As(err, &refused) || refused.Message != clip(text) || errors.Is(err, ErrTooLarge) != large {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -366,7 +366,7 @@ func TestTransfersAskNothing(t *testing.T) {
 			continue
 		}
 	}()
-	var filter events.Filter
+	var filter nostr.Filter
 	if err := json.Unmarshal([]byte(<-asked), &filter); err != nil || !slices.Equal(filter.IDs, []string{hex.EncodeToString(make([]byte, len(negentropy.ID{})))}) {
 		t.Errorf("%+v, %v", filter, err)
 	}

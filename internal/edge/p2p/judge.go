@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // tolerated is how many bad events of a peer are passed over before the good
@@ -17,10 +17,10 @@ type judge struct{ good, bad int }
 
 // event parses and verifies an event. ok is false for one that is passed over;
 // an error ends the session.
-func (j *judge) event(text []byte, wanted func(*events.Event) error) (e events.Event, ok bool, err error) {
+func (j *judge) event(text []byte, wanted func(*nostr.Event) error) (e nostr.Event, ok bool, err error) {
 	if text == nil {
-		err = fmt.Errorf("event: more than %d bytes", events.MaxEventBytes)
-	} else if e, err = events.ParseEvent(text); err == nil {
+		err = fmt.Errorf("event: more than %d bytes", nostr.MaxEventBytes)
+	} else if e, err = nostr.ParseEvent(text); err == nil {
 		err = schnorr.Verify(&e)
 	}
 	if err == nil {
@@ -37,6 +37,6 @@ func (j *judge) event(text []byte, wanted func(*events.Event) error) (e events.E
 }
 
 // anything is wanted of an upload: its sender chose the filter, too.
-func anything(*events.Event) error { return nil }
+func anything(*nostr.Event) error { return nil }
 
 var errUnwanted = errors.New("event: was not asked for")

@@ -9,8 +9,8 @@ import (
 	"iter"
 	"sync"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // FrameLimit is the largest negentropy message, in bytes before hex, that
@@ -53,7 +53,7 @@ type Session struct {
 
 // Open begins a comparison of what matches the filter, which must have no
 // limit, and returns the peer's first answer.
-func (p *Peer) Open(ctx context.Context, filter events.Filter, first []byte) (*Session, []byte, error) {
+func (p *Peer) Open(ctx context.Context, filter nostr.Filter, first []byte) (*Session, []byte, error) {
 	s, err := p.host.open(ctx, p.addr)
 	if err != nil {
 		return nil, nil, interrupted(err)
@@ -84,7 +84,7 @@ func (s *Session) Close() {
 }
 
 // open sends NEG-OPEN.
-func (s *stream) open(ctx context.Context, filter events.Filter, first []byte) ([]byte, error) {
+func (s *stream) open(ctx context.Context, filter nostr.Filter, first []byte) ([]byte, error) {
 	text, err := json.Marshal(filter)
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (p *Peer) take(ctx context.Context) (*stream, error) {
 	if err != nil {
 		return nil, interrupted(err)
 	}
-	nothing := events.Filter{IDs: []string{negentropy.ID{}.String()}}
+	nothing := nostr.Filter{IDs: []string{negentropy.ID{}.String()}}
 	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
 	if _, err := s.open(ctx, nothing, set.Initiate()); err != nil {
 		s.reset()
@@ -205,11 +205,11 @@ func (p *Peer) keep(s *stream) {
 
 // Fetch yields those of the events that the peer has, verified, in its order.
 // Breaking off costs a stream.
-func (p *Peer) Fetch(ctx context.Context, ids []string) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (p *Peer) Fetch(ctx context.Context, ids []string) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		broken := false
 		err := p.transfer(ctx, func(s *stream) error {
-			return s.fetch(ids, func(e events.Event) error {
+			return s.fetch(ids, func(e nostr.Event) error {
 				if !yield(e, nil) {
 					broken = true
 					return errBroken
@@ -218,7 +218,7 @@ func (p *Peer) Fetch(ctx context.Context, ids []string) iter.Seq2[events.Event, 
 			})
 		})
 		if err != nil && !broken {
-			yield(events.Event{}, err)
+			yield(nostr.Event{}, err)
 		}
 	}
 }
@@ -226,7 +226,7 @@ func (p *Peer) Fetch(ctx context.Context, ids []string) iter.Seq2[events.Event, 
 var errBroken = errors.New("broken off")
 
 // fetch asks for events by id.
-func (s *stream) fetch(ids []string, take func(events.Event) error) error {
+func (s *stream) fetch(ids []string, take func(nostr.Event) error) error {
 	want := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		want[id] = true
@@ -242,8 +242,8 @@ func (s *stream) fetch(ids []string, take func(events.Event) error) error {
 		return err
 	}
 	var j judge
-	err = s.in.elements(events.MaxEventBytes, func(text []byte) error {
-		e, ok, err := j.event(text, func(e *events.Event) error {
+	err = s.in.elements(nostr.MaxEventBytes, func(text []byte) error {
+		e, ok, err := j.event(text, func(e *nostr.Event) error {
 			if !want[e.ID] {
 				return errUnwanted
 			}

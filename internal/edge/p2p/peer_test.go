@@ -8,15 +8,15 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"github.com/relaymesh/relaymesh/internal/edge/p2p/hornetspeer"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-func startHornets(t *testing.T, list ...events.Event) *hornetspeer.Peer {
+func startHornets(t *testing.T, list ...nostr.Event) *hornets.Peer {
 	t.Helper()
 	_, _, key := hornetsKey(t, parities["odd"])
-	p, err := hornetspeer.Start(key)
+	p, err := hornets.Start(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func startHornets(t *testing.T, list ...events.Event) *hornetspeer.Peer {
 	return p
 }
 
-func idsOf(list []events.Event) (ids []string) {
+func idsOf(list []nostr.Event) (ids []string) {
 	for _, e := range list {
 		ids = append(ids, e.ID)
 	}
@@ -45,7 +45,7 @@ func TestPeerOfHornets(t *testing.T) {
 			ours := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{
 				FrameLimit: FrameLimit, Need: func(id negentropy.ID) { need = append(need, id.String()) },
 			})
-			session, answer, err := p.Open(t.Context(), events.Filter{Kinds: []int{1}}, ours.Initiate())
+			session, answer, err := p.Open(t.Context(), nostr.Filter{Kinds: []int{1}}, ours.Initiate())
 			for err == nil {
 				msg, done, failed := ours.Reconcile(answer)
 				if failed != nil {
@@ -65,7 +65,7 @@ func TestPeerOfHornets(t *testing.T) {
 				t.Fatalf("the comparison found %d events", len(need))
 			}
 
-			var got []events.Event
+			var got []nostr.Event
 			for e, err := range p.Fetch(t.Context(), append(need, all[250].ID)) {
 				if err != nil {
 					t.Fatal(err)
@@ -101,7 +101,7 @@ func TestHornetsSyncsWithUs(t *testing.T) {
 			ours := newShelf(all[100:]...)
 			addrs := serveShelf(t, ours, timing{}).Addrs()
 			at := addrs[slices.IndexFunc(addrs, func(a string) bool { return strings.Contains(a, transport) })]
-			if err := hornets.Sync(t.Context(), at, events.Filter{Kinds: []int{1}}); err != nil {
+			if err := hornets.Sync(t.Context(), at, nostr.Filter{Kinds: []int{1}}); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(hornets.IDs(), idsOf(all)) || !slices.Equal(ours.ids(), idsOf(all)) {
@@ -119,7 +119,7 @@ func TestHangUp(t *testing.T) {
 	server.node.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { theirs <- c }})
 	p := newPeer(t, server.Addrs()[0], timing{})
 	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
-	session, _, err := p.Open(t.Context(), events.Filter{}, set.Initiate())
+	session, _, err := p.Open(t.Context(), nostr.Filter{}, set.Initiate())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 
 	manet "github.com/multiformats/go-multiaddr/net"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -36,13 +36,13 @@ const patience = 5 * time.Second
 type Responder interface {
 	// Open begins a comparison of the events that match, and ends the one
 	// before; Answer answers a negentropy message of it.
-	Open(filter events.Filter)
+	Open(filter nostr.Filter)
 	Answer(ctx context.Context, msg []byte) ([]byte, error)
 	// Give passes on those of the events that the relay has and the peer may
 	// have.
-	Give(ctx context.Context, ids []negentropy.ID, add func(events.Event) error) error
+	Give(ctx context.Context, ids []negentropy.ID, add func(nostr.Event) error) error
 	// Take writes events, which are verified, to the relay.
-	Take(ctx context.Context, batch []events.Event) error
+	Take(ctx context.Context, batch []nostr.Event) error
 	// Close frees what the session holds.
 	Close()
 }
@@ -162,7 +162,7 @@ func (in *incoming) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var filter events.Filter
+	var filter nostr.Filter
 	if err := json.Unmarshal([]byte(text), &filter); err != nil {
 		return malformed("NEG-OPEN: %w", err)
 	}
@@ -206,7 +206,7 @@ func (s *stream) hex() ([]byte, error) {
 
 // take takes an upload, a batch at a time.
 func (in *incoming) take(ctx context.Context) error {
-	var batch []events.Event
+	var batch []nostr.Event
 	size := 0
 	flush := func() error {
 		if len(batch) == 0 {
@@ -216,7 +216,7 @@ func (in *incoming) take(ctx context.Context) error {
 		batch, size = nil, 0
 		return err
 	}
-	err := in.in.elements(events.MaxEventBytes, func(text []byte) error {
+	err := in.in.elements(nostr.MaxEventBytes, func(text []byte) error {
 		e, ok, err := in.judge.event(text, anything)
 		if err != nil || !ok {
 			return err
@@ -244,7 +244,7 @@ func (in *incoming) give(ctx context.Context) error {
 			if len(ids) == 0 {
 				return nil
 			}
-			err := in.Give(ctx, ids, func(e events.Event) error { return add(e) })
+			err := in.Give(ctx, ids, func(e nostr.Event) error { return add(e) })
 			ids = ids[:0]
 			return err
 		}

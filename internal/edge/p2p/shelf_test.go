@@ -14,22 +14,22 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // signed are notes of one author; signed once for all tests.
-var signed = sync.OnceValue(func() []events.Event {
+var signed = sync.OnceValue(func() []nostr.Event {
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		panic(err)
 	}
-	out := make([]events.Event, 300)
+	out := make([]nostr.Event, 300)
 	for i := range out {
-		out[i] = events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: "<note>\u2028 \"&\""}
-		out[i].Tags = []events.Tag{{"n", string(rune('a' + i))}}
+		out[i] = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: "<note>\u2028 \"&\""}
+		out[i].Tags = []nostr.Tag{{"n", string(rune('a' + i))}}
 		if err := key.SignEvent(&out[i]); err != nil {
 			panic(err)
 		}
@@ -40,7 +40,7 @@ var signed = sync.OnceValue(func() []events.Event {
 // shelf is a relay in memory.
 type shelf struct {
 	mu   sync.Mutex
-	have map[string]events.Event
+	have map[string]nostr.Event
 }
 
 func (s *shelf) ids() (out []string) {
@@ -59,7 +59,7 @@ type shelfSession struct {
 	neg *negentropy.Reconciler
 }
 
-func (s *shelfSession) Open(f events.Filter) {
+func (s *shelfSession) Open(f nostr.Filter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var items []negentropy.Item
@@ -75,7 +75,7 @@ func (s *shelfSession) Answer(_ context.Context, msg []byte) ([]byte, error) {
 	return s.neg.Respond(msg)
 }
 
-func (s *shelfSession) Give(_ context.Context, ids []negentropy.ID, add func(events.Event) error) error {
+func (s *shelfSession) Give(_ context.Context, ids []negentropy.ID, add func(nostr.Event) error) error {
 	for _, id := range ids {
 		s.mu.Lock()
 		e, ok := s.have[id.String()]
@@ -89,7 +89,7 @@ func (s *shelfSession) Give(_ context.Context, ids []negentropy.ID, add func(eve
 	return nil
 }
 
-func (s *shelfSession) Take(_ context.Context, batch []events.Event) error {
+func (s *shelfSession) Take(_ context.Context, batch []nostr.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range batch {
@@ -117,8 +117,8 @@ func serveShelf(t *testing.T, s *shelf, limits timing) *Host {
 	return h
 }
 
-func newShelf(list ...events.Event) *shelf {
-	s := &shelf{have: map[string]events.Event{}}
+func newShelf(list ...nostr.Event) *shelf {
+	s := &shelf{have: map[string]nostr.Event{}}
 	for _, e := range list {
 		s.have[e.ID] = e
 	}

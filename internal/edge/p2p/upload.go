@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // uploads gathers the events that are written at the same time: while some are
@@ -18,7 +18,7 @@ type uploads struct {
 
 // upload is an event on its way.
 type upload struct {
-	event events.Event
+	event nostr.Event
 	done  chan struct{} // closed when kept and err are set
 	kept  bool
 	err   error
@@ -31,7 +31,7 @@ const notKept = "taken, but not kept"
 // protocol has no refusals: refused can only say that the peer does not have
 // the event afterwards, and only of the last event of each upload is that
 // asked. Compare again for proof.
-func (p *Peer) Publish(ctx context.Context, e events.Event) (refused string, err error) {
+func (p *Peer) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
 	up := &upload{event: e, done: make(chan struct{})}
 	u := &p.uploads
 	u.mu.Lock()
@@ -105,7 +105,7 @@ func (s *stream) upload(batch []*upload) error {
 	}
 	last := batch[len(batch)-1]
 	last.kept = false
-	return s.fetch([]string{last.event.ID}, func(events.Event) error {
+	return s.fetch([]string{last.event.ID}, func(nostr.Event) error {
 		last.kept = true
 		return nil
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // startModest starts a relay whose NIP-11 document allows so many
@@ -55,7 +55,7 @@ func TestARelayIsAskedNoMoreAtATimeThanItAllows(t *testing.T) {
 				}
 				fill := func(live bool, slots ...*semaphore.Weighted) (n int) {
 					for fit(conn.subCost.Load(), slots...) {
-						s, err := conn.open(ctx, request{filters: []events.Filter{filterAll}, live: live})
+						s, err := conn.open(ctx, request{filters: []nostr.Filter{filterAll}, live: live})
 						if err != nil {
 							t.Fatal(err)
 						}

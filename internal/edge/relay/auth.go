@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // kindAuth is the ephemeral event of NIP-42.
@@ -105,10 +105,10 @@ func (c *Conn) authenticate(ctx context.Context) error {
 	if challenge == answered {
 		return err
 	}
-	e := events.Event{
+	e := nostr.Event{
 		CreatedAt: time.Now().Unix(),
 		Kind:      kindAuth,
-		Tags:      []events.Tag{{"relay", c.url}, {"challenge", challenge}},
+		Tags:      []nostr.Tag{{"relay", c.url}, {"challenge", challenge}},
 	}
 	if err = c.opts.Auth(&e); err == nil {
 		err = c.submit(ctx, "AUTH", e)

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // A relay that challenges without a refusal is answered once, before anything
@@ -20,7 +20,7 @@ func TestABareChallengeIsAnsweredOnce(t *testing.T) {
 		for msg := p.next(); msg != nil; msg = p.next() {
 			switch label := unquote(msg[0]); label {
 			case "AUTH":
-				var e events.Event
+				var e nostr.Event
 				_ = json.Unmarshal(msg[1], &e)
 				asked <- label + " " + e.Tag("challenge").At(1)
 				p.send("OK", e.ID, true, "")
@@ -33,7 +33,7 @@ func TestABareChallengeIsAnsweredOnce(t *testing.T) {
 	var signed atomic.Int32
 	sk := newKey(t)
 	c := dial(t, f.url, func(o *Options) {
-		o.Auth = func(e *events.Event) error { signed.Add(1); return sk.SignEvent(e) }
+		o.Auth = func(e *nostr.Event) error { signed.Add(1); return sk.SignEvent(e) }
 	})
 	receive(t, challenged)
 	first := receive(t, asked)

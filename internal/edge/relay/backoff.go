@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // BackoffError says that a relay failed lately and is not dialled before
@@ -66,7 +66,7 @@ func backoff(n int) time.Duration { return min(maxBackoff, time.Second<<min(n-1,
 // keepTrying makes the wait for a relay short at all times: without the local
 // relay there is nothing to do.
 func (p *Pool) keepTrying(url string) {
-	if normal, err := events.NormalizeRelayURL(url, p.opts.AllowPrivate); err == nil {
+	if normal, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate); err == nil {
 		url = normal
 	}
 	p.mu.Lock()

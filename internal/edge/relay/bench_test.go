@@ -7,7 +7,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // BenchmarkConn publishes to and reads from a real relay over one connection;
@@ -28,9 +28,9 @@ func BenchmarkConn(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Run("publish", func(b *testing.B) {
-		all := make(chan events.Event, b.N)
+		all := make(chan nostr.Event, b.N)
 		for i := range b.N {
-			e := events.Event{Kind: 1, CreatedAt: int64(1_000_000_000 + i), Content: b.Name()}
+			e := nostr.Event{Kind: 1, CreatedAt: int64(1_000_000_000 + i), Content: b.Name()}
 			if err := schnorr.Sign(&e, sk); err != nil {
 				b.Fatal(err)
 			}
@@ -47,7 +47,7 @@ func BenchmarkConn(b *testing.B) {
 		})
 	})
 	// So that the queries have something to read, whichever of these run.
-	first := events.Event{Kind: 1, CreatedAt: 1, Content: "first"}
+	first := nostr.Event{Kind: 1, CreatedAt: 1, Content: "first"}
 	if err := schnorr.Sign(&first, sk); err != nil {
 		b.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func BenchmarkConn(b *testing.B) {
 	for name, trusted := range map[string]bool{"query": false, "query trusted": true} {
 		b.Run(name, func(b *testing.B) {
 			for left := b.N; left > 0; {
-				r := request{filters: []events.Filter{{Kinds: []int{1}, Limit: min(left, 5000)}}, trusted: trusted}
+				r := request{filters: []nostr.Filter{{Kinds: []int{1}, Limit: min(left, 5000)}}, trusted: trusted}
 				c.request(b.Context(), r, func(_ Update, err error) bool {
 					if err != nil {
 						b.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Options apply to every connection that is made with them.
@@ -20,7 +20,7 @@ type Options struct {
 	AllowPrivate bool
 	// Auth signs a NIP-42 event in place, for instance the SignEvent method of
 	// a schnorr.SecretKey; nil is never to authenticate.
-	Auth func(*events.Event) error
+	Auth func(*nostr.Event) error
 	// Log takes what is worth knowing and is no error; nil discards it.
 	Log *slog.Logger
 
@@ -57,12 +57,12 @@ func (o Options) withDefaults() Options {
 // with up to 2 MiB of hex.
 const maxMessage = 4 << 20
 
-// Dial connects to a relay, in any spelling that [events.NormalizeRelayURL]
+// Dial connects to a relay, in any spelling that [nostr.NormalizeRelayURL]
 // accepts. The context bounds the handshake only; the connection lives until
 // [Conn.Close] or until it fails.
 func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	o = o.withDefaults()
-	url, err := events.NormalizeRelayURL(url, o.AllowPrivate)
+	url, err := nostr.NormalizeRelayURL(url, o.AllowPrivate)
 	if err != nil {
 		return nil, err
 	}

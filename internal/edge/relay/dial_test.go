@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestRedirectIsNotFollowed(t *testing.T) {
@@ -76,8 +76,8 @@ func TestMessageTooLong(t *testing.T) {
 // An event over the bound is passed over, not decoded.
 func TestEventTooLarge(t *testing.T) {
 	all := notes(t, 1)
-	large := note(t, newKey(t), 1, 1, strings.Repeat("x", events.MaxEventBytes))
-	f := startFake(t, serve([]events.Event{large, all[0]}))
+	large := note(t, newKey(t), 1, 1, strings.Repeat("x", nostr.MaxEventBytes))
+	f := startFake(t, serve([]nostr.Event{large, all[0]}))
 	got, err := collect(t, dial(t, f.url), filterAll)
 	if err != nil || !slices.Equal(ids(got), ids(all)) {
 		t.Errorf("%d events and %v, want the small one", len(got), err)
@@ -97,7 +97,7 @@ func TestCloseIsNotDropped(t *testing.T) {
 			case "CLOSE":
 				closed <- struct{}{}
 			case "EVENT":
-				var e events.Event
+				var e nostr.Event
 				_ = json.Unmarshal(msg[1], &e)
 				p.send("OK", e.ID, true, "")
 			}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // dispatch hands a message to whom it concerns, and keeps nothing of data. An
@@ -20,7 +20,7 @@ func (c *Conn) dispatch(data []byte) error {
 	}
 	switch id := stringAt(elements, 1); stringAt(elements, 0) {
 	case "EVENT":
-		if s := c.subscription(id); s != nil && len(elements) >= 3 && len(elements[2]) <= events.MaxEventBytes {
+		if s := c.subscription(id); s != nil && len(elements) >= 3 && len(elements[2]) <= nostr.MaxEventBytes {
 			s.deliver(delivery{event: bytes.Clone(elements[2])})
 			return nil
 		}

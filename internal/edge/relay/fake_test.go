@@ -16,7 +16,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMain(m *testing.M) {
@@ -173,9 +173,9 @@ func newKey(t *testing.T) *schnorr.SecretKey {
 	return sk
 }
 
-func note(t *testing.T, sk *schnorr.SecretKey, kind int, at int64, content string, tags ...events.Tag) events.Event {
+func note(t *testing.T, sk *schnorr.SecretKey, kind int, at int64, content string, tags ...nostr.Tag) nostr.Event {
 	t.Helper()
-	e := events.Event{Kind: kind, CreatedAt: at, Content: content, Tags: tags}
+	e := nostr.Event{Kind: kind, CreatedAt: at, Content: content, Tags: tags}
 	if err := schnorr.Sign(&e, sk); err != nil {
 		t.Fatal(err)
 	}
@@ -183,16 +183,16 @@ func note(t *testing.T, sk *schnorr.SecretKey, kind int, at int64, content strin
 }
 
 // notes signs n events of one author, one a second, oldest first.
-func notes(t *testing.T, n int) []events.Event {
+func notes(t *testing.T, n int) []nostr.Event {
 	t.Helper()
-	sk, all := newKey(t), []events.Event{}
+	sk, all := newKey(t), []nostr.Event{}
 	for i := range n {
 		all = append(all, note(t, sk, 1, int64(1_700_000_000+i), "note"))
 	}
 	return all
 }
 
-func ids(all []events.Event) []string {
+func ids(all []nostr.Event) []string {
 	out := []string{}
 	for _, e := range all {
 		out = append(out, e.ID)
@@ -200,9 +200,9 @@ func ids(all []events.Event) []string {
 	return out
 }
 
-func collect(t *testing.T, c *Conn, filters ...events.Filter) ([]events.Event, error) {
+func collect(t *testing.T, c *Conn, filters ...nostr.Filter) ([]nostr.Event, error) {
 	t.Helper()
-	var all []events.Event
+	var all []nostr.Event
 	for e, err := range c.Query(testContext(t), filters...) {
 		if err != nil {
 			return all, err

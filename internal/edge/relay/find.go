@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // finder gathers the ids that are wanted from each relay into few REQs.
@@ -26,7 +26,7 @@ type finding struct {
 }
 
 type foundEvent struct {
-	event *events.Event
+	event *nostr.Event
 	err   error
 }
 
@@ -35,8 +35,8 @@ type foundEvent struct {
 // within the next milliseconds are asked for together. An event is returned as
 // it comes, whatever the relay does about the others, and a REQ is closed as
 // soon as nobody waits for it. Errors are those of [Conn.Query].
-func (p *Pool) Find(ctx context.Context, url, id string) (*events.Event, error) {
-	url, err := events.NormalizeRelayURL(url, p.opts.AllowPrivate)
+func (p *Pool) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
+	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (p *Pool) spawn(url string, f *finding) {
 
 // find asks for the ids of a finding and tells those who wait.
 func (p *Pool) find(url string, f *finding, ids []string) {
-	err := p.eachID(f.ctx, url, ids, false, func(e *events.Event) (more bool) {
+	err := p.eachID(f.ctx, url, ids, false, func(e *nostr.Event) (more bool) {
 		p.finder.mu.Lock()
 		defer p.finder.mu.Unlock()
 		for _, answer := range f.want[e.ID] {
@@ -158,11 +158,11 @@ func (f *finding) end(err error) {
 // eachID asks for events by id until do has had enough. Some relays cap an
 // answer at a round number whatever the filter says: after such an answer, the
 // rest is asked again, until an answer holds nothing new.
-func (p *Pool) eachID(ctx context.Context, url string, ids []string, trusted bool, do func(*events.Event) (more bool)) error {
+func (p *Pool) eachID(ctx context.Context, url string, ids []string, trusted bool, do func(*nostr.Event) (more bool)) error {
 	rest := slices.Clone(ids)
 	for len(rest) > 0 {
 		have, more := map[string]bool{}, true
-		r := request{filters: []events.Filter{{IDs: rest, Limit: len(rest)}}, trusted: trusted}
+		r := request{filters: []nostr.Filter{{IDs: rest, Limit: len(rest)}}, trusted: trusted}
 		var failed error
 		p.request(ctx, url, r, func(u Update, err error) bool {
 			if failed = err; err == nil {

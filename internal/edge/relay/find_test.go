@@ -8,12 +8,12 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestFindSharesREQs(t *testing.T) {
 	all := notes(t, 2*idsPerREQ)
-	have := map[string]events.Event{}
+	have := map[string]nostr.Event{}
 	for i, e := range all {
 		if i%3 != 0 {
 			have[e.ID] = e
@@ -44,7 +44,7 @@ func TestFindSharesREQs(t *testing.T) {
 
 // idsOf reads the ids that a REQ asks for.
 func idsOf(t *testing.T, req []json.RawMessage) []string {
-	var f events.Filter
+	var f nostr.Filter
 	if err := json.Unmarshal(req[1], &f); err != nil {
 		t.Error(err)
 	}
@@ -125,8 +125,8 @@ func TestFindTakesNoForgery(t *testing.T) {
 	forged.Content = "other words"
 	unsigned.Sig = all[1].Sig
 	p := newPool(t)
-	for name, answer := range map[string]events.Event{"another content": forged, "another signature": unsigned, "another event": all[1]} {
-		f := startFake(t, serve([]events.Event{answer}))
+	for name, answer := range map[string]nostr.Event{"another content": forged, "another signature": unsigned, "another event": all[1]} {
+		f := startFake(t, serve([]nostr.Event{answer}))
 		if e, err := p.Find(testContext(t), f.url, all[0].ID); err != nil || e != nil {
 			t.Errorf("%s: %v, %v", name, e, err)
 		}

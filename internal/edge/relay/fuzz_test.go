@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // idleConn is a connection on which a subscription "s", a session "n" and an
@@ -63,7 +63,7 @@ func FuzzDispatch(f *testing.F) {
 		c.cancel(nil)
 		c.running.Wait()
 		for len(s.queue) > 0 {
-			if d := <-s.queue; len(d.event) > events.MaxEventBytes || !d.eose && !json.Valid(data) && json.Valid(d.event) && len(d.event) > len(data) {
+			if d := <-s.queue; len(d.event) > nostr.MaxEventBytes || !d.eose && !json.Valid(data) && json.Valid(d.event) && len(d.event) > len(data) {
 				t.Errorf("%q: passed on %q", data, d.event)
 			}
 		}

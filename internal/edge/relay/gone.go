@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 // from this relay or all. Such an event must not be written there again, which
 // not every relay sees to by itself. Calls that come within a few milliseconds
 // share a REQ.
-func (l *Local) Gone(ctx context.Context, e *events.Event) (bool, error) {
+func (l *Local) Gone(ctx context.Context, e *nostr.Event) (bool, error) {
 	if e.Kind == kindDeletion || e.Kind == kindVanish {
 		return false, nil
 	}
@@ -33,16 +33,16 @@ func (l *Local) Gone(ctx context.Context, e *events.Event) (bool, error) {
 }
 
 // addressOf returns the address of a replaceable event, "" for others.
-func addressOf(e *events.Event) string {
-	if !events.Replaceable(e.Kind) && !events.Addressable(e.Kind) {
+func addressOf(e *nostr.Event) string {
+	if !nostr.Replaceable(e.Kind) && !nostr.Addressable(e.Kind) {
 		return ""
 	}
-	return withoutD(events.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)}).String()
+	return withoutD(nostr.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)}).String()
 }
 
 // haveLiving asks which of the events, as the keys of Gone, are not to be gone.
 func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool, error) {
-	asked := make([]events.Event, len(keys))
+	asked := make([]nostr.Event, len(keys))
 	addresses := make([]string, len(keys))
 	var authors, ids, named []string
 	for i, key := range keys {
@@ -51,7 +51,7 @@ func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool,
 		if err != nil {
 			return nil, err
 		}
-		asked[i], addresses[i] = events.Event{ID: parts[0], PubKey: parts[1], CreatedAt: at}, parts[3]
+		asked[i], addresses[i] = nostr.Event{ID: parts[0], PubKey: parts[1], CreatedAt: at}, parts[3]
 		ids, authors = append(ids, parts[0]), append(authors, parts[1])
 		if parts[3] != "" {
 			named = append(named, parts[3])
@@ -59,15 +59,15 @@ func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool,
 	}
 	slices.Sort(authors)
 	authors = slices.Compact(authors)
-	filters := []events.Filter{
+	filters := []nostr.Filter{
 		{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"e": ids}},
 		{Kinds: []int{kindVanish}, Authors: authors},
 	}
 	if len(named) > 0 {
-		filters = append(filters, events.Filter{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"a": named}})
+		filters = append(filters, nostr.Filter{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"a": named}})
 	}
 	gone := map[string]bool{}
-	err := l.each(ctx, filters, func(word *events.Event) {
+	err := l.each(ctx, filters, func(word *nostr.Event) {
 		for i := range asked {
 			if l.buries(word, &asked[i], addresses[i]) {
 				gone[keys[i]] = true
@@ -86,14 +86,14 @@ func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool,
 
 // buries reports whether a deletion or a request to vanish is about an event,
 // which has an address or "".
-func (l *Local) buries(word, e *events.Event, address string) bool {
+func (l *Local) buries(word, e *nostr.Event, address string) bool {
 	if word.PubKey != e.PubKey {
 		return false
 	}
-	return slices.ContainsFunc(word.Tags, func(t events.Tag) bool {
+	return slices.ContainsFunc(word.Tags, func(t nostr.Tag) bool {
 		switch value := t.At(1); {
 		case word.Kind == kindVanish:
-			url, err := events.NormalizeRelayURL(value, true)
+			url, err := nostr.NormalizeRelayURL(value, true)
 			return t.At(0) == "relay" && e.CreatedAt <= word.CreatedAt && (value == "ALL_RELAYS" || err == nil && url == l.url)
 		case t.At(0) == "e":
 			return value == e.ID

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // What its author deleted, or all that is older than a request to vanish, and
@@ -16,17 +16,17 @@ func TestGone(t *testing.T) {
 	sk, other, vanished := newKey(t), newKey(t), newKey(t)
 	deleted, kept := note(t, sk, 1, 100, "deleted"), note(t, sk, 1, 100, "kept")
 	byAnother := note(t, sk, 1, 100, "deleted by somebody else")
-	oldList, newList := note(t, sk, 30000, 100, "", events.Tag{"d", "a b"}), note(t, sk, 30000, 300, "", events.Tag{"d", "a b"})
+	oldList, newList := note(t, sk, 30000, 100, "", nostr.Tag{"d", "a b"}), note(t, sk, 30000, 300, "", nostr.Tag{"d", "a b"})
 	before, after := note(t, vanished, 1, 100, "before"), note(t, vanished, 1, 300, "after")
 	elsewhere := note(t, other, 1, 100, "asked to vanish from another relay")
 	address := "30000:" + sk.PublicKey() + ":a b"
-	deletion := note(t, sk, 5, 200, "", events.Tag{"e", deleted.ID}, events.Tag{"a", address})
-	words := []events.Event{
+	deletion := note(t, sk, 5, 200, "", nostr.Tag{"e", deleted.ID}, nostr.Tag{"a", address})
+	words := []nostr.Event{
 		deletion,
-		note(t, other, 5, 200, "", events.Tag{"e", byAnother.ID}),
-		note(t, vanished, 62, 200, "", events.Tag{"relay", "ALL_RELAYS"}),
-		note(t, other, 62, 200, "", events.Tag{"relay", "wss://another.example.com"}),
-		note(t, other, 62, 200, "", events.Tag{"e", elsewhere.ID}),
+		note(t, other, 5, 200, "", nostr.Tag{"e", byAnother.ID}),
+		note(t, vanished, 62, 200, "", nostr.Tag{"relay", "ALL_RELAYS"}),
+		note(t, other, 62, 200, "", nostr.Tag{"relay", "wss://another.example.com"}),
+		note(t, other, 62, 200, "", nostr.Tag{"e", elsewhere.ID}),
 	}
 	for _, e := range words {
 		if err := l.Publish(testContext(t), e); err != nil {
@@ -36,7 +36,7 @@ func TestGone(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	var all sync.WaitGroup
-	ask := []events.Event{deleted, kept, byAnother, oldList, newList, before, after, elsewhere, deletion}
+	ask := []nostr.Event{deleted, kept, byAnother, oldList, newList, before, after, elsewhere, deletion}
 	for i := range 2 * gonePerREQ {
 		ask = append(ask, note(t, sk, 1, 100, strconv.Itoa(i)))
 	}
@@ -61,7 +61,7 @@ func TestGone(t *testing.T) {
 		t.Errorf("gone are %v, want %v", got, want)
 	}
 	mine := note(t, newKey(t), 1, 100, "")
-	if err := l.Publish(testContext(t), note(t, newKey(t), 62, 200, "", events.Tag{"relay", l.URL() + "/"})); err != nil {
+	if err := l.Publish(testContext(t), note(t, newKey(t), 62, 200, "", nostr.Tag{"relay", l.URL() + "/"})); err != nil {
 		t.Fatal(err)
 	}
 	if gone, err := l.Gone(testContext(t), &mine); gone || err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
-	"github.com/relaymesh/relaymesh/internal/edge/dialguard/dialguardtest"
+	"github.com/relaymesh/relaymesh/internal/testkit/dnstest"
 )
 
 // dials are the ways in which this package reaches a relay.
@@ -31,7 +31,7 @@ var dials = map[string]func(ctx context.Context, url string, o Options) error{
 // No spelling of an address leads where strangers must not lead us. Nothing is
 // resolved for it, and what is resolved all the same is looked at again.
 func TestForbiddenAddressesAreNotDialled(t *testing.T) {
-	dns := dialguardtest.StartDNS(t)
+	dns := dnstest.StartDNS(t)
 	for name, dial := range dials {
 		refused := func(url string) {
 			t.Helper()
@@ -39,7 +39,7 @@ func TestForbiddenAddressesAreNotDialled(t *testing.T) {
 				t.Errorf("%s %s: %v", name, url, err)
 			}
 		}
-		for _, addr := range dialguardtest.Addrs() {
+		for _, addr := range dnstest.Addrs() {
 			host := addr.String()
 			if addr.Is6() {
 				host = "[" + host + "]"
@@ -55,11 +55,11 @@ func TestForbiddenAddressesAreNotDialled(t *testing.T) {
 				}
 			}
 		}
-		for _, host := range dialguardtest.OddHosts {
+		for _, host := range dnstest.OddHosts {
 			refused("ws://" + host)
 		}
-		refused("ws://[" + strings.Replace(dialguardtest.Zoned, "%", "%25", 1) + "]")
-		refused("ws://[" + dialguardtest.Zoned + "]")
+		refused("ws://[" + strings.Replace(dnstest.Zoned, "%", "%25", 1) + "]")
+		refused("ws://[" + dnstest.Zoned + "]")
 		refused("ws://relay.example.com:25")
 	}
 }
@@ -70,7 +70,7 @@ func TestRebindingIsNoticed(t *testing.T) {
 	reached := make(chan struct{}, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{} }))
 	defer server.Close()
-	dns := dialguardtest.StartDNS(t)
+	dns := dnstest.StartDNS(t)
 	dns.Set("relay.example.com", []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()})
 	url := "ws" + strings.TrimPrefix(strings.Replace(server.URL, "127.0.0.1", "relay.example.com", 1), "http")
 	for name, dial := range dials {

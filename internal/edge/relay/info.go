@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxInfo bounds a NIP-11 document.
@@ -104,7 +104,7 @@ func lenient[T any](raw json.RawMessage, into T) {
 func FetchInfo(ctx context.Context, url string, o Options) (Info, error) {
 	var info Info
 	o = o.withDefaults()
-	url, err := events.NormalizeRelayURL(url, o.AllowPrivate)
+	url, err := nostr.NormalizeRelayURL(url, o.AllowPrivate)
 	if err != nil {
 		return info, err
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // judge decides which events of a request are passed on, and when a relay has
@@ -37,15 +37,15 @@ func newJudge(r request) *judge {
 
 // read decodes and verifies what came, all signatures at once; why[i] is what
 // is wrong with the i-th, if anything is.
-func (j *judge) read(batch []delivery) (all []events.Event, why []error) {
-	all, why = make([]events.Event, len(batch)), make([]error, len(batch))
-	var open []*events.Event
+func (j *judge) read(batch []delivery) (all []nostr.Event, why []error) {
+	all, why = make([]nostr.Event, len(batch)), make([]error, len(batch))
+	var open []*nostr.Event
 	var at []int
 	for i, d := range batch {
 		if d.eose {
 			continue
 		}
-		if all[i], why[i] = events.ParseEvent(d.event); why[i] == nil && !j.trusted {
+		if all[i], why[i] = nostr.ParseEvent(d.event); why[i] == nil && !j.trusted {
 			open, at = append(open, &all[i]), append(at, i)
 		}
 	}
@@ -57,8 +57,8 @@ func (j *judge) read(batch []delivery) (all []events.Event, why []error) {
 
 // admit says whether an event is passed on; why is what [judge.read] found
 // wrong with it. An error ends the request.
-func (j *judge) admit(e *events.Event, why error) (bool, error) {
-	if why == nil && slices.ContainsFunc(j.filters, func(f events.Filter) bool { return f.Match(e) }) {
+func (j *judge) admit(e *nostr.Event, why error) (bool, error) {
+	if why == nil && slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) }) {
 		if j.good++; j.most >= 0 && j.good > j.most+tolerated {
 			return false, fmt.Errorf("%w: it sent %d events where %d were asked for", ErrMisbehaving, j.good, j.most)
 		}

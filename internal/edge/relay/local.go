@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -57,12 +57,12 @@ func (l *Local) MissingAddresses(ctx context.Context, addresses []string) ([]str
 }
 
 // Query is [Pool.Query] at the local relay.
-func (l *Local) Query(ctx context.Context, filters ...events.Filter) iter.Seq2[events.Event, error] {
+func (l *Local) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return l.pool.Query(ctx, l.url, filters...)
 }
 
 // Publish is [Pool.Publish] at the local relay.
-func (l *Local) Publish(ctx context.Context, e events.Event) error {
+func (l *Local) Publish(ctx context.Context, e nostr.Event) error {
 	return l.pool.Publish(ctx, l.url, e)
 }
 
@@ -72,8 +72,8 @@ func (l *Local) Conn(ctx context.Context) (*Conn, error) { return l.pool.Conn(ct
 // haveIDs asks which of the ids the relay has.
 func (l *Local) haveIDs(ctx context.Context, ids []string) (map[string]bool, error) {
 	have := map[string]bool{}
-	asked := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !events.IsHex(id, 32) })
-	err := l.pool.eachID(ctx, l.url, asked, true, func(e *events.Event) bool {
+	asked := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !nostr.IsHex(id, 32) })
+	err := l.pool.eachID(ctx, l.url, asked, true, func(e *nostr.Event) bool {
 		have[e.ID] = true
 		return true
 	})
@@ -86,17 +86,17 @@ func (l *Local) haveIDs(ctx context.Context, ids []string) (map[string]bool, err
 // haveAddresses asks at which of the addresses the relay has an event, with
 // one filter each: only so does every one of them get its own limit.
 func (l *Local) haveAddresses(ctx context.Context, addresses []string) (map[string]bool, error) {
-	asked := map[string]events.Address{}
-	var filters []events.Filter
+	asked := map[string]nostr.Address{}
+	var filters []nostr.Filter
 	for _, text := range addresses {
-		if a, err := events.ParseAddress(text); err == nil {
+		if a, err := nostr.ParseAddress(text); err == nil {
 			asked[text] = a
 			filters = append(filters, a.Filter())
 		}
 	}
-	found := map[events.Address]bool{}
-	err := l.each(ctx, filters, func(e *events.Event) {
-		found[withoutD(events.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)})] = true
+	found := map[nostr.Address]bool{}
+	err := l.each(ctx, filters, func(e *nostr.Event) {
+		found[withoutD(nostr.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)})] = true
 	})
 	if err != nil {
 		return nil, err
@@ -109,15 +109,15 @@ func (l *Local) haveAddresses(ctx context.Context, addresses []string) (map[stri
 }
 
 // withoutD clears the d of a kind that has none.
-func withoutD(a events.Address) events.Address {
-	if !events.Addressable(a.Kind) {
+func withoutD(a nostr.Address) nostr.Address {
+	if !nostr.Addressable(a.Kind) {
 		a.D = ""
 	}
 	return a
 }
 
 // each runs a query without checking signatures: the local relay did.
-func (l *Local) each(ctx context.Context, filters []events.Filter, do func(*events.Event)) error {
+func (l *Local) each(ctx context.Context, filters []nostr.Filter, do func(*nostr.Event)) error {
 	var failed error
 	l.pool.request(ctx, l.url, request{filters: filters, trusted: true}, func(u Update, err error) bool {
 		if err != nil {

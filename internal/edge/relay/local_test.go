@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMissing(t *testing.T) {
@@ -45,11 +45,11 @@ func TestMissing(t *testing.T) {
 func TestMissingAddresses(t *testing.T) {
 	l := NewLocal(newPool(t), startHome(t))
 	sk := newKey(t)
-	for _, e := range []events.Event{
+	for _, e := range []nostr.Event{
 		note(t, sk, 10002, 100, ""),
-		note(t, sk, 30023, 100, "", events.Tag{"d", "here"}),
-		note(t, sk, 30023, 100, "", events.Tag{"d", "with:colons"}),
-		note(t, sk, 30000, 100, "", events.Tag{"d", ""}),
+		note(t, sk, 30023, 100, "", nostr.Tag{"d", "here"}),
+		note(t, sk, 30023, 100, "", nostr.Tag{"d", "with:colons"}),
+		note(t, sk, 30000, 100, "", nostr.Tag{"d", ""}),
 	} {
 		if err := l.Publish(testContext(t), e); err != nil {
 			t.Fatal(err)
@@ -70,10 +70,10 @@ func TestMissingAddresses(t *testing.T) {
 }
 
 // countingRelay has the events, answers at most limit of a REQ, and counts.
-func countingRelay(have map[string]events.Event, limit int, reqs chan<- int) func(*peer) {
+func countingRelay(have map[string]nostr.Event, limit int, reqs chan<- int) func(*peer) {
 	return func(p *peer) {
 		for msg := p.expect("REQ"); msg != nil; msg = p.expect("REQ") {
-			var f events.Filter
+			var f nostr.Filter
 			if err := json.Unmarshal(msg[1], &f); err != nil {
 				p.t.Error(err)
 			}
@@ -92,7 +92,7 @@ func countingRelay(have map[string]events.Event, limit int, reqs chan<- int) fun
 
 func TestMissingIsBatched(t *testing.T) {
 	all := notes(t, 2*idsPerREQ)
-	have := map[string]events.Event{}
+	have := map[string]nostr.Event{}
 	for i, e := range all {
 		if i%7 != 0 {
 			have[e.ID] = e
@@ -138,7 +138,7 @@ func TestMissingAsksOnce(t *testing.T) {
 // has look missing.
 func TestMissingAtCappedRelay(t *testing.T) {
 	all := notes(t, 90)
-	have := map[string]events.Event{}
+	have := map[string]nostr.Event{}
 	for _, e := range all[:77] {
 		have[e.ID] = e
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // NegSession is one NIP-77 session. It carries negentropy messages and knows
@@ -38,7 +38,7 @@ type NegSession struct {
 // all: ErrTimeout), ErrTooLarge when the filter must be split by time,
 // ErrAuthRequired, or another [*RefusedError]. The filter's limit must be 0:
 // relays differ in what it means here.
-func (c *Conn) OpenNegentropy(ctx context.Context, filter events.Filter, initial []byte) (*NegSession, []byte, error) {
+func (c *Conn) OpenNegentropy(ctx context.Context, filter nostr.Filter, initial []byte) (*NegSession, []byte, error) {
 	filter.Limit = 0
 	s, answer, err := c.openNeg(ctx, filter, initial)
 	if isAuthRequired(err) && c.opts.Auth != nil {
@@ -54,7 +54,7 @@ func (c *Conn) OpenNegentropy(ctx context.Context, filter events.Filter, initial
 	return s, answer, nil
 }
 
-func (c *Conn) openNeg(ctx context.Context, filter events.Filter, initial []byte) (*NegSession, []byte, error) {
+func (c *Conn) openNeg(ctx context.Context, filter nostr.Filter, initial []byte) (*NegSession, []byte, error) {
 	if err := c.acquire(ctx, c.negSlots); err != nil {
 		return nil, nil, err
 	}
@@ -69,7 +69,7 @@ func (c *Conn) openNeg(ctx context.Context, filter events.Filter, initial []byte
 
 // open sends NEG-OPEN. Sessions open one after the other, because relays
 // refuse by NOTICE, which names no session.
-func (s *NegSession) open(ctx context.Context, filter events.Filter, initial []byte) ([]byte, error) {
+func (s *NegSession) open(ctx context.Context, filter nostr.Filter, initial []byte) ([]byte, error) {
 	c := s.conn
 	if err := c.acquire(ctx, c.negOpening); err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The refusals that relays were seen to send in place of an answer.
@@ -92,7 +92,7 @@ func TestNegentropyNoise(t *testing.T) {
 		p.send("NEG-MSG", open[0], "")
 		p.drain()
 	})
-	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), events.Filter{Limit: 5}, []byte{0x61})
+	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), nostr.Filter{Limit: 5}, []byte{0x61})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestNegentropyMessages(t *testing.T) {
 		p.send("NEG-ERROR", open[0], "CLOSED")
 		p.drain()
 	})
-	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), events.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
+	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), nostr.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -63,7 +63,7 @@ func NewPool(o Options) *Pool {
 // Conn returns the connection to a relay; whoever needs one at the same time
 // shares the dialling. The caller must not close it.
 func (p *Pool) Conn(ctx context.Context, url string) (*Conn, error) {
-	url, err := events.NormalizeRelayURL(url, p.opts.AllowPrivate)
+	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +164,8 @@ func (p *Pool) sweep(idle time.Duration) {
 
 // Query is [Conn.Query] on the relay's connection. A connection that ended
 // while it lay in the pool is replaced once.
-func (p *Pool) Query(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (p *Pool) Query(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		p.request(ctx, url, request{filters: filters}, func(u Update, err error) bool { return yield(u.Event, err) })
 	}
 }
@@ -194,7 +194,7 @@ func (p *Pool) request(ctx context.Context, url string, r request, yield func(Up
 
 // Publish is [Conn.Publish] on the relay's connection. A connection that ended
 // meanwhile is replaced once.
-func (p *Pool) Publish(ctx context.Context, url string, e events.Event) error {
+func (p *Pool) Publish(ctx context.Context, url string, e nostr.Event) error {
 	for attempt := 0; ; attempt++ {
 		c, err := p.Conn(ctx, url)
 		if err != nil {
@@ -220,7 +220,7 @@ func (p *Pool) FetchInfo(ctx context.Context, url string) (Info, error) {
 }
 
 func (p *Pool) keepTo(url string, allowed int) {
-	url, err := events.NormalizeRelayURL(url, p.opts.AllowPrivate)
+	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
 	if err != nil {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestPoolSharesOneConnection(t *testing.T) {
@@ -89,7 +89,7 @@ func TestPoolRemembersFailures(t *testing.T) {
 		t.Fatalf("first attempt: %v", err)
 	}
 	var late *BackoffError
-	if err := p.Publish(testContext(t), url, events.Event{}); !errors.As(err, &late) || time.Until(late.Until) > time.Second {
+	if err := p.Publish(testContext(t), url, nostr.Event{}); !errors.As(err, &late) || time.Until(late.Until) > time.Second {
 		t.Errorf("second attempt: %v", err)
 	}
 	for _, err := range p.Query(testContext(t), url, filterAll) {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ok is a relay's answer to an EVENT or AUTH.
@@ -23,9 +23,9 @@ type ok struct {
 // Many goroutines may publish at once; up to 100 events are in flight. After
 // an error other than a refusal it is unknown whether the relay has the event,
 // and publishing it again is harmless.
-func (c *Conn) Publish(ctx context.Context, e events.Event) error {
+func (c *Conn) Publish(ctx context.Context, e nostr.Event) error {
 	if e.Tags == nil {
-		e.Tags = []events.Tag{} // relays refuse null
+		e.Tags = []nostr.Tag{} // relays refuse null
 	}
 	if err := c.acquire(ctx, c.pubSlots); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (c *Conn) Publish(ctx context.Context, e events.Event) error {
 }
 
 // submit sends an EVENT or AUTH message and waits for its OK.
-func (c *Conn) submit(ctx context.Context, label string, e events.Event) error {
+func (c *Conn) submit(ctx context.Context, label string, e nostr.Event) error {
 	msg, err := message(label, e)
 	if err != nil {
 		return err

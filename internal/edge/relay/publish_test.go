@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestPublishAnswers(t *testing.T) {
@@ -43,13 +43,13 @@ func TestPublishPipelined(t *testing.T) {
 	all := notes(t, 40)
 	all = append(all, all[0], all[1])
 	f := startFake(t, func(p *peer) {
-		var got []events.Event
+		var got []nostr.Event
 		for range all {
 			msg := p.expect("EVENT")
 			if msg == nil {
 				return
 			}
-			var e events.Event
+			var e nostr.Event
 			if err := json.Unmarshal(msg[0], &e); err != nil {
 				p.t.Error(err)
 			}

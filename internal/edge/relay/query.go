@@ -6,13 +6,13 @@ import (
 	"iter"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Update is one item of a live subscription: an event, or the mark that all
 // stored events have been delivered.
 type Update struct {
-	Event events.Event
+	Event nostr.Event
 	EOSE  bool
 }
 
@@ -26,8 +26,8 @@ type Update struct {
 // caller bounds that by breaking off or by the context. While the caller works
 // on an event the next ones wait, and behind them whatever else comes on the
 // connection: inside the loop, do not wait for an answer on the same one.
-func (c *Conn) Query(ctx context.Context, filters ...events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (c *Conn) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		c.request(ctx, request{filters: filters}, func(u Update, err error) bool { return yield(u.Event, err) })
 	}
 }
@@ -35,7 +35,7 @@ func (c *Conn) Query(ctx context.Context, filters ...events.Filter) iter.Seq2[ev
 // Subscribe is [Conn.Query] that goes on after EOSE, of which it yields a
 // mark, with the events that the relay receives from then on. It ends only
 // with an error.
-func (c *Conn) Subscribe(ctx context.Context, filters ...events.Filter) iter.Seq2[Update, error] {
+func (c *Conn) Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
 		c.request(ctx, request{filters: filters, live: true}, yield)
 	}
@@ -43,7 +43,7 @@ func (c *Conn) Subscribe(ctx context.Context, filters ...events.Filter) iter.Seq
 
 // request is what a Query or a Subscribe asks for.
 type request struct {
-	filters []events.Filter
+	filters []nostr.Filter
 	live    bool
 	trusted bool // skip the signature: only whether events are there is asked
 }

@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-var filterAll = events.Filter{Kinds: []int{1}}
+var filterAll = nostr.Filter{Kinds: []int{1}}
 
 // serve answers every REQ with the events and EOSE.
-func serve(all []events.Event) func(*peer) {
+func serve(all []nostr.Event) func(*peer) {
 	return func(p *peer) {
 		for req := p.expect("REQ"); req != nil; req = p.expect("REQ") {
 			for _, e := range all {
@@ -47,12 +47,12 @@ func TestQueryRealRelay(t *testing.T) {
 	if !slices.Equal(ids(got), ids(all)) {
 		t.Errorf("got %d events, want all 200 in order of time", len(got))
 	}
-	one, err := collect(t, c, events.Filter{IDs: []string{all[7].ID}}, events.Filter{Authors: []string{all[0].PubKey}, Until: all[1].CreatedAt})
+	one, err := collect(t, c, nostr.Filter{IDs: []string{all[7].ID}}, nostr.Filter{Authors: []string{all[0].PubKey}, Until: all[1].CreatedAt})
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(one, func(a, b events.Event) int { return int(a.CreatedAt - b.CreatedAt) })
-	if !slices.Equal(ids(one), ids([]events.Event{all[0], all[1], all[7]})) {
+	slices.SortFunc(one, func(a, b nostr.Event) int { return int(a.CreatedAt - b.CreatedAt) })
+	if !slices.Equal(ids(one), ids([]nostr.Event{all[0], all[1], all[7]})) {
 		t.Errorf("two filters gave %d events, want 3", len(one))
 	}
 }
@@ -64,7 +64,7 @@ func TestBadEventsAreDropped(t *testing.T) {
 	unsigned := all[1]
 	unsigned.Sig = all[0].Sig
 	other := note(t, newKey(t), 7, 1, "+")
-	got, err := collect(t, dial(t, startFake(t, serve([]events.Event{forged, unsigned, other, all[2]})).url), filterAll)
+	got, err := collect(t, dial(t, startFake(t, serve([]nostr.Event{forged, unsigned, other, all[2]})).url), filterAll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestBadEventsAreDropped(t *testing.T) {
 }
 
 func TestTooManyBadEvents(t *testing.T) {
-	bad := slices.Repeat([]events.Event{note(t, newKey(t), 7, 1, "+")}, tolerated+1)
+	bad := slices.Repeat([]nostr.Event{note(t, newKey(t), 7, 1, "+")}, tolerated+1)
 	_, err := collect(t, dial(t, startFake(t, serve(bad)).url), filterAll)
 	if !errors.Is(err, ErrMisbehaving) || !strings.Contains(err.Error(), "does not match") {
 		t.Errorf("got %v", err)
@@ -84,7 +84,7 @@ func TestTooManyBadEvents(t *testing.T) {
 func TestMoreThanAskedFor(t *testing.T) {
 	one := notes(t, 1)
 	f := startFake(t, serve(slices.Repeat(one, tolerated+2)))
-	if _, err := collect(t, dial(t, f.url), events.Filter{IDs: ids(one)}); !errors.Is(err, ErrMisbehaving) {
+	if _, err := collect(t, dial(t, f.url), nostr.Filter{IDs: ids(one)}); !errors.Is(err, ErrMisbehaving) {
 		t.Errorf("got %v", err)
 	}
 	if got, err := collect(t, dial(t, f.url), filterAll); err != nil || len(got) != tolerated+2 {
@@ -173,7 +173,7 @@ func TestSlowConsumer(t *testing.T) {
 	all := notes(t, 3*queueLength)
 	f := startFake(t, serve(all))
 	c := dial(t, f.url, func(o *Options) { o.timing.stall = time.Second })
-	var slow []events.Event
+	var slow []nostr.Event
 	for e, err := range c.Query(testContext(t), filterAll) {
 		if err != nil {
 			if !errors.Is(err, ErrSlowConsumer) {
@@ -198,13 +198,13 @@ func TestSlowConsumer(t *testing.T) {
 // What waits to be verified is bounded in bytes, too.
 func TestQueueIsBoundedInBytes(t *testing.T) {
 	c := dial(t, startFake(t, (*peer).drain).url)
-	s, err := c.open(testContext(t), request{filters: []events.Filter{filterAll}})
+	s, err := c.open(testContext(t), request{filters: []nostr.Filter{filterAll}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
-	large := delivery{event: make([]byte, events.MaxEventBytes)}
-	fit := queueBytes / events.MaxEventBytes
+	large := delivery{event: make([]byte, nostr.MaxEventBytes)}
+	fit := queueBytes / nostr.MaxEventBytes
 	for range fit {
 		s.deliver(large)
 	}
@@ -233,7 +233,7 @@ func TestSubscribe(t *testing.T) {
 	if err := c.Publish(testContext(t), all[0]); err != nil {
 		t.Fatal(err)
 	}
-	var got []events.Event
+	var got []nostr.Event
 	marks := 0
 	for u, err := range c.Subscribe(testContext(t), filterAll) {
 		if err != nil {
@@ -262,13 +262,13 @@ func TestSubscribe(t *testing.T) {
 
 // authRelay refuses everything until an AUTH event for its challenge comes;
 // challengeFirst says whether the challenge precedes the refusal.
-func authRelay(challengeFirst bool, accept bool, e events.Event) func(*peer) {
+func authRelay(challengeFirst bool, accept bool, e nostr.Event) func(*peer) {
 	return func(p *peer) {
 		authed := false
 		for msg := p.next(); msg != nil; msg = p.next() {
 			label := unquote(msg[0])
 			if label == "AUTH" {
-				var auth events.Event
+				var auth nostr.Event
 				_ = json.Unmarshal(msg[1], &auth)
 				authed = accept && auth.Kind == 22242 && auth.Tag("challenge").At(1) == "c1" && strings.HasPrefix(auth.Tag("relay").At(1), "ws://127.0.0.1")
 				p.send("OK", auth.ID, authed, "restricted: not you")
@@ -329,7 +329,7 @@ func TestAuth(t *testing.T) {
 		f := startFake(t, authRelay(true, accept, e))
 		sk := newKey(t)
 		c := dial(t, f.url, func(o *Options) {
-			o.Auth = func(e *events.Event) error { signed.Add(1); return sk.SignEvent(e) }
+			o.Auth = func(e *nostr.Event) error { signed.Add(1); return sk.SignEvent(e) }
 		})
 		var wg sync.WaitGroup
 		for range 2 * maxSubscriptions {

@@ -8,13 +8,13 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Follow says what [Tail] follows and whom it tells.
 type Follow struct {
 	// Filter selects the events; its Since, Until and Limit are ignored.
-	Filter events.Filter
+	Filter nostr.Filter
 	// Since is asked at every connection for the time, Unix seconds, from
 	// which on events are wanted: the cursor minus an overlap, because relays
 	// receive events later than they were made.
@@ -22,7 +22,7 @@ type Follow struct {
 	// Handle takes one event at a time, in the order in which the relay sent
 	// them: stored ones newest first. Some come more than once. While it
 	// blocks the relay is not read. An error ends the Tail.
-	Handle func(ctx context.Context, e events.Event) error
+	Handle func(ctx context.Context, e nostr.Event) error
 	// CaughtUp says that everything that the relay had by through, Unix
 	// seconds, was handled: the cursor may move there, and only there, because
 	// an event's own time is its author's word. It is called after every
@@ -59,7 +59,7 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 		o.timing.stall = tailStall
 	}
 	o = o.withDefaults()
-	url, err := events.NormalizeRelayURL(url, o.AllowPrivate)
+	url, err := nostr.NormalizeRelayURL(url, o.AllowPrivate)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (t *tail) page(ctx context.Context, until int64) error {
 	}
 }
 
-func (t *tail) filter(until int64) events.Filter {
+func (t *tail) filter(until int64) nostr.Filter {
 	f := t.follow.Filter
 	f.Since, f.Until, f.Limit = t.from, until, 0
 	return f

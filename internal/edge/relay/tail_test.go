@@ -10,24 +10,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // follower records what a Tail tells it, and lets a test wait for it.
 type follower struct {
-	events  chan events.Event
+	events  chan nostr.Event
 	through chan int64
 }
 
 func newFollower() *follower {
-	return &follower{make(chan events.Event, 10_000), make(chan int64, 10_000)}
+	return &follower{make(chan nostr.Event, 10_000), make(chan int64, 10_000)}
 }
 
 func (f *follower) follow(since int64) Follow {
 	return Follow{
 		Filter: filterAll,
 		Since:  func() int64 { return since },
-		Handle: func(_ context.Context, e events.Event) error {
+		Handle: func(_ context.Context, e nostr.Event) error {
 			f.events <- e
 			return nil
 		},
@@ -103,9 +103,9 @@ func TestTailRealRelay(t *testing.T) {
 
 // cappedRelay stores the events and gives at most limit of them per REQ,
 // newest first.
-func cappedRelay(all []events.Event, limit int) func(*peer) {
+func cappedRelay(all []nostr.Event, limit int) func(*peer) {
 	all = slices.Clone(all)
-	slices.SortFunc(all, func(a, b events.Event) int {
+	slices.SortFunc(all, func(a, b nostr.Event) int {
 		if a.CreatedAt != b.CreatedAt {
 			return int(b.CreatedAt - a.CreatedAt)
 		}
@@ -113,7 +113,7 @@ func cappedRelay(all []events.Event, limit int) func(*peer) {
 	})
 	return func(p *peer) {
 		for msg := p.expect("REQ"); msg != nil; msg = p.expect("REQ") {
-			var f events.Filter
+			var f nostr.Filter
 			if err := json.Unmarshal(msg[1], &f); err != nil {
 				p.t.Error(err)
 			}
@@ -150,7 +150,7 @@ func TestTailPagesBack(t *testing.T) {
 // More events in one second than a page holds cannot all be had; the rest must
 // be, and the walk must end.
 func TestTailFullSecond(t *testing.T) {
-	var all []events.Event
+	var all []nostr.Event
 	sk := newKey(t)
 	for i := range 30 {
 		all = append(all, note(t, sk, 1, 1000, strconv.Itoa(i)))
@@ -178,7 +178,7 @@ func TestTailComesBack(t *testing.T) {
 			if msg == nil {
 				return
 			}
-			var f events.Filter
+			var f nostr.Filter
 			if err := json.Unmarshal(msg[1], &f); err != nil {
 				p.t.Error(err)
 			}
@@ -215,7 +215,7 @@ func TestTailHandlerFails(t *testing.T) {
 	url := startFake(t, cappedRelay(notes(t, 3), 10)).url
 	broken := errors.New("broken")
 	f := newFollower().follow(0)
-	f.Handle = func(context.Context, events.Event) error { return broken }
+	f.Handle = func(context.Context, nostr.Event) error { return broken }
 	if err := Tail(testContext(t), url, testOptions(), f); !errors.Is(err, broken) {
 		t.Errorf("Handle: %v", err)
 	}
@@ -239,7 +239,7 @@ func TestTailSlowHandler(t *testing.T) {
 	release := make(chan struct{})
 	time.AfterFunc(500*time.Millisecond, func() { close(release) })
 	handle := follow.Handle
-	follow.Handle = func(ctx context.Context, e events.Event) error {
+	follow.Handle = func(ctx context.Context, e nostr.Event) error {
 		<-release
 		return handle(ctx, e)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/secp256k1/fp"
 	"github.com/consensys/gnark-crypto/ecc/secp256k1/fr"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 var (
@@ -24,13 +24,13 @@ var (
 // VerifyAll checks the signatures of many events in a fraction of the time
 // that [Verify] takes: by one equation for all of them, and for halves of them
 // again where it does not hold. Shape and id must have been checked, as
-// [events.ParseEvent] does. errs[i] is what is wrong with all[i]; it accepts
+// [nostr.ParseEvent] does. errs[i] is what is wrong with all[i]; it accepts
 // exactly what BIP-340 accepts, but for a probability of 2^-128.
 //
 // Many events of few authors are the fastest. One bad event among hundreds
 // makes the batch cost about three times as much, so a sender of them should
 // be verified in batches of its own.
-func VerifyAll(all []*events.Event) (errs []error) {
+func VerifyAll(all []*nostr.Event) (errs []error) {
 	errs = make([]error, len(all))
 	claims := make([]claim, len(all))
 	for i, e := range all {
@@ -42,7 +42,7 @@ func VerifyAll(all []*events.Event) (errs []error) {
 
 // claim is an event whose signature is in question.
 type claim struct {
-	event *events.Event
+	event *nostr.Event
 	err   *error // the verdict
 
 	nonce secp256k1.G1Affine  // R of BIP-340

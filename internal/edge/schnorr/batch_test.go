@@ -11,12 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // vectors are those of BIP-340's test-vectors.csv whose message is 32 bytes
 // long, as every id is: a claim of each and its verdict.
-func vectors(t *testing.T) (all []events.Event, valid []bool) {
+func vectors(t *testing.T) (all []nostr.Event, valid []bool) {
 	t.Helper()
 	f, err := os.Open("testdata/bip340.csv")
 	if err != nil {
@@ -31,7 +31,7 @@ func vectors(t *testing.T) (all []events.Event, valid []bool) {
 		t.Fatalf("%d rows, want a heading and 15 vectors", len(rows))
 	}
 	for _, row := range rows[1:] {
-		all = append(all, events.Event{PubKey: strings.ToLower(row[1]), ID: strings.ToLower(row[2]), Sig: strings.ToLower(row[3])})
+		all = append(all, nostr.Event{PubKey: strings.ToLower(row[1]), ID: strings.ToLower(row[2]), Sig: strings.ToLower(row[3])})
 		valid = append(valid, row[4] == "TRUE")
 	}
 	return all, valid
@@ -51,7 +51,7 @@ func TestBIP340Vectors(t *testing.T) {
 		if byEquation(&all[i]) != valid[i] {
 			t.Errorf("vector %d by the equation: want valid %v", i, valid[i])
 		}
-		among := []events.Event{all[0], all[1], all[i], all[2]}
+		among := []nostr.Event{all[0], all[1], all[i], all[2]}
 		if err := verdicts(among)[2]; (err == nil) != valid[i] {
 			t.Errorf("vector %d among valid ones: %v, want valid %v", i, err, valid[i])
 		}
@@ -77,7 +77,7 @@ func TestBatchDiffersNeverFromOneByOne(t *testing.T) {
 	for done, round := 0, 0; done < total; round++ {
 		size := 1 + random.IntN(min(256, total-done))
 		authors := keys[:1+random.IntN(len(keys))]
-		batch := make([]events.Event, size)
+		batch := make([]nostr.Event, size)
 		for i := range batch {
 			batch[i] = signed(t, authors[random.IntN(len(authors))], random.Int64())
 		}
@@ -119,7 +119,7 @@ func TestBatchDiffersNeverFromOneByOne(t *testing.T) {
 
 // damage changes a signature, its message or its key in one of the ways that
 // could make two implementations differ. Some leave it valid.
-func damage(random *rand.Rand, e *events.Event) {
+func damage(random *rand.Rand, e *nostr.Event) {
 	flipBit := func(text string) string {
 		raw, _ := hex.DecodeString(text)
 		raw[random.IntN(len(raw))] ^= 1 << random.IntN(8)
@@ -153,7 +153,7 @@ func damage(random *rand.Rand, e *events.Event) {
 	}
 }
 
-func shiftS(e *events.Event, by *big.Int) {
+func shiftS(e *nostr.Event, by *big.Int) {
 	s := number(e.Sig[64:])
 	if s.Add(s, by); s.Sign() >= 0 && s.BitLen() <= 256 {
 		e.Sig = e.Sig[:64] + hexOf(s)
@@ -187,7 +187,7 @@ func TestBatchOfTheSame(t *testing.T) {
 	good := signed(t, one, 1)
 	bad := good
 	shiftS(&bad, big.NewInt(1))
-	batch := []events.Event{good, bad, good, bad, bad, bad, good, good, good, bad}
+	batch := []nostr.Event{good, bad, good, bad, bad, bad, good, good, good, bad}
 	for i, err := range verdicts(batch) {
 		if want := batch[i].Sig == good.Sig; (err == nil) != want {
 			t.Errorf("%d: %v, want valid %v", i, err, want)
@@ -197,7 +197,7 @@ func TestBatchOfTheSame(t *testing.T) {
 
 func TestVerifyAllNamesTheField(t *testing.T) {
 	sk := secrets(t, 1)[0]
-	all := make([]*events.Event, 0, 40)
+	all := make([]*nostr.Event, 0, 40)
 	for i := range 40 {
 		e := signed(t, sk, int64(i))
 		all = append(all, &e)
@@ -241,7 +241,7 @@ func TestKeyCacheStaysSmall(t *testing.T) {
 func BenchmarkVerifyAll(b *testing.B) {
 	for _, authors := range []int{1, 16, 1024} {
 		keys := secrets(b, authors)
-		all := make([]*events.Event, 1024)
+		all := make([]*nostr.Event, 1024)
 		for i := range all {
 			e := signed(b, keys[i%authors], int64(i))
 			all[i] = &e
@@ -260,8 +260,8 @@ func BenchmarkVerifyAll(b *testing.B) {
 	}
 }
 
-func verdicts(all []events.Event) []error {
-	pointers := make([]*events.Event, len(all))
+func verdicts(all []nostr.Event) []error {
+	pointers := make([]*nostr.Event, len(all))
 	for i := range all {
 		pointers[i] = &all[i]
 	}
@@ -270,7 +270,7 @@ func verdicts(all []events.Event) []error {
 
 // byEquation verifies one event with the equation of the batches, which does
 // not fall back on btcec.
-func byEquation(e *events.Event) bool {
+func byEquation(e *nostr.Event) bool {
 	c := claim{event: e}
 	return c.parse() == nil && hold([]*claim{&c})
 }
@@ -287,9 +287,9 @@ func secrets(t testing.TB, n int) []*SecretKey {
 	return all
 }
 
-func signed(t testing.TB, sk *SecretKey, number int64) events.Event {
+func signed(t testing.TB, sk *SecretKey, number int64) nostr.Event {
 	t.Helper()
-	e := events.Event{Kind: 1, CreatedAt: max(number, -number), Content: "a note"}
+	e := nostr.Event{Kind: 1, CreatedAt: max(number, -number), Content: "a note"}
 	if err := Sign(&e, sk); err != nil {
 		t.Fatal(err)
 	}

@@ -6,13 +6,13 @@ import (
 
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Verify checks the shape and id of an event ([events.Event.Check]) and its
+// Verify checks the shape and id of an event ([nostr.Event.Check]) and its
 // BIP-340 signature over the id. The error begins with the field at fault:
 // "sig", "pubkey", "id" or another field of the event.
-func Verify(e *events.Event) error {
+func Verify(e *nostr.Event) error {
 	if err := e.Check(); err != nil {
 		return err
 	}
@@ -20,7 +20,7 @@ func Verify(e *events.Event) error {
 }
 
 // verifyEvent checks only the signature.
-func verifyEvent(e *events.Event) error {
+func verifyEvent(e *nostr.Event) error {
 	ok, err := verify(e.Sig, e.ID, e.PubKey)
 	if err != nil {
 		return err
@@ -34,9 +34,9 @@ func verifyEvent(e *events.Event) error {
 // Sign makes sk the author of the event: it sets PubKey, ID and Sig, and makes
 // missing tags an empty list, because relays refuse null. The other fields
 // must be final.
-func Sign(e *events.Event, sk *SecretKey) error {
+func Sign(e *nostr.Event, sk *SecretKey) error {
 	if e.Tags == nil {
-		e.Tags = []events.Tag{}
+		e.Tags = []nostr.Tag{}
 	}
 	e.PubKey = sk.PublicKey()
 	e.ID = e.Hash()

@@ -12,7 +12,7 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
 	"github.com/btcsuite/btcd/btcutil/bech32"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // SecretKey is a Nostr secret key. It is safe for concurrent use.
@@ -80,7 +80,7 @@ func (sk *SecretKey) Hex() string { return hex.EncodeToString(sk.key.Serialize()
 
 // SignEvent signs like [Sign]; as a method value it is the signing function
 // that relay connections take for NIP-42.
-func (sk *SecretKey) SignEvent(e *events.Event) error { return Sign(e, sk) }
+func (sk *SecretKey) SignEvent(e *nostr.Event) error { return Sign(e, sk) }
 
 // SignHash returns the BIP-340 signature of a SHA-256, 128 hex digits.
 func (sk *SecretKey) SignHash(hash [32]byte) (string, error) { return sk.sign(hash[:]) }
@@ -121,7 +121,7 @@ func EncodeNpub(pubkey string) (string, error) { return encode("npub", pubkey) }
 func EncodeNsec(secret string) (string, error) { return encode("nsec", secret) }
 
 func encode(prefix, key string) (string, error) {
-	if !events.IsHex(key, 32) {
+	if !nostr.IsHex(key, 32) {
 		return "", fmt.Errorf("%s: want 64 lower-case hex digits", prefix)
 	}
 	raw, err := hex.DecodeString(key)

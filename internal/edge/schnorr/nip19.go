@@ -10,6 +10,7 @@ import (
 	"github.com/btcsuite/btcd/btcutil/bech32"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxCode is how long a NIP-19 code may be (the NIP's own limit).
@@ -29,12 +30,12 @@ const (
 func ParseNote(s string) (events.NoteMissing, error) {
 	var n events.NoteMissing
 	s = strings.TrimPrefix(strings.TrimSpace(s), "nostr:")
-	if events.IsHex(strings.ToLower(s), 32) {
+	if nostr.IsHex(strings.ToLower(s), 32) {
 		n.EventID = strings.ToLower(s)
 		return n, nil
 	}
 	if strings.Contains(s, ":") {
-		a, err := events.ParseAddress(s)
+		a, err := nostr.ParseAddress(s)
 		n.Address, n.AuthorPubkey = a.String(), a.PubKey
 		return n, err
 	}
@@ -92,7 +93,7 @@ func pointer(prefix string, raw []byte) (n events.NoteMissing, err error) {
 	if special == nil || author == nil || kind < 0 {
 		return n, errors.New("naddr: its d tag, author or kind is missing")
 	}
-	a, err := events.ParseAddress(events.Address{Kind: kind, PubKey: n.AuthorPubkey, D: string(special)}.String())
+	a, err := nostr.ParseAddress(nostr.Address{Kind: kind, PubKey: n.AuthorPubkey, D: string(special)}.String())
 	n.Address = a.String()
 	return n, err
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Every event of go-nostr's recording was accepted by real relays, so all must
@@ -41,7 +41,7 @@ func TestVerifyRealEvents(t *testing.T) {
 }
 
 func TestVerifyKeyOffCurve(t *testing.T) {
-	e := events.Event{PubKey: strings.Repeat("f", 64), Sig: strings.Repeat("0", 128), Tags: []events.Tag{}}
+	e := nostr.Event{PubKey: strings.Repeat("f", 64), Sig: strings.Repeat("0", 128), Tags: []nostr.Tag{}}
 	e.ID = e.Hash()
 	if err := Verify(&e); err == nil || !strings.HasPrefix(err.Error(), "pubkey") {
 		t.Fatalf("got %v, want a pubkey error", err)
@@ -53,7 +53,7 @@ func TestSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := events.Event{CreatedAt: 1_700_000_000, Kind: 1, Content: "hello \"<&>\"\n\x01\u2028"}
+	e := nostr.Event{CreatedAt: 1_700_000_000, Kind: 1, Content: "hello \"<&>\"\n\x01\u2028"}
 	if err := Sign(&e, sk); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := events.ParseEvent(wire)
+	back, err := nostr.ParseEvent(wire)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func mustHex(t *testing.T, s string) []byte {
 }
 
 // recordedEvents reads the events of go-nostr's testdata from the module cache.
-func recordedEvents(t testing.TB) []events.Event {
+func recordedEvents(t testing.TB) []nostr.Event {
 	t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/nbd-wtf/go-nostr").Output()
 	if err != nil {
@@ -227,7 +227,7 @@ func recordedEvents(t testing.TB) []events.Event {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var all []events.Event
+	var all []nostr.Event
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
@@ -235,7 +235,7 @@ func recordedEvents(t testing.TB) []events.Event {
 		if json.Unmarshal(lines.Bytes(), &msg) != nil || len(msg) < 3 || string(msg[0]) != `"EVENT"` {
 			continue
 		}
-		e, err := events.ParseEvent(msg[2])
+		e, err := nostr.ParseEvent(msg[2])
 		if err != nil {
 			t.Fatal(err)
 		}

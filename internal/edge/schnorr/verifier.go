@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -53,7 +53,7 @@ type Verifier struct {
 
 // request is an event that a caller waits for.
 type request struct {
-	event  *events.Event
+	event  *nostr.Event
 	sender string
 	until  time.Time // it waits for others so long
 	err    error
@@ -80,7 +80,7 @@ func (e *SuspectError) RetryAfter() time.Duration { return suspectWait }
 // Verify checks the signature of an event whose shape and id are known to be
 // right. The sender is whoever handed the event over, not its author. The
 // error is a [*SuspectError], or says what is wrong with the signature.
-func (v *Verifier) Verify(from string, e *events.Event) error {
+func (v *Verifier) Verify(from string, e *nostr.Event) error {
 	r := &request{event: e, sender: from, done: make(chan struct{})}
 	v.mu.Lock()
 	if s := v.senders[from]; s != nil && s.limit != nil {
@@ -133,7 +133,7 @@ func (v *Verifier) work() {
 		if len(batch) == 0 {
 			return
 		}
-		all := make([]*events.Event, len(batch))
+		all := make([]*nostr.Event, len(batch))
 		for i, r := range batch {
 			all[i] = r.event
 		}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // Leaf is one node of a DAG, as it is on the wire. The root alone has
@@ -39,7 +39,7 @@ type DAG struct {
 }
 
 func checkRoot(root string) error {
-	if !events.IsDAGRoot(root) {
+	if !contract.IsDAGRoot(root) {
 		return fmt.Errorf("scionic root %.64q: want a CID (version 1, cbor, SHA-256) in base32", root)
 	}
 	return nil

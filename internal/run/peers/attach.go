@@ -12,9 +12,9 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 )
 
 // Attach is the [run.AttachLibp2p] of processes that sync.
@@ -81,7 +81,7 @@ func makeKey(path string) (*schnorr.SecretKey, error) {
 
 // incoming answers one session of a peer.
 type incoming struct {
-	*pair.Responder
+	*reconcile.Responder
 
 	from  string
 	shut  func()
@@ -91,7 +91,7 @@ type incoming struct {
 // Answer answers a message; that the set is too large is told the peer.
 func (i incoming) Answer(ctx context.Context, msg []byte) ([]byte, error) {
 	answer, err := i.Responder.Answer(ctx, msg)
-	if errors.Is(err, pair.ErrTooLarge) {
+	if errors.Is(err, reconcile.ErrTooLarge) {
 		return nil, errors.Join(&p2p.RefusedError{Message: "blocked: too many events; ask for less time at once"}, err)
 	}
 	return answer, err

@@ -17,9 +17,9 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"github.com/relaymesh/relaymesh/internal/edge/p2p/hornetspeer"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // budget is how many bytes may pass until the next cut. It is drawn anew with
@@ -151,7 +151,7 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 			t.Run(strconv.Itoa(seed), func(t *testing.T) {
 				t.Parallel()
 				c := cutSync{random: rand.New(rand.NewPCG(uint64(seed), 0)), transport: []string{"udp", "tcp"}[seed%2]}
-				part := func(share float64) (out []events.Event) {
+				part := func(share float64) (out []nostr.Event) {
 					for _, e := range signed() {
 						if c.random.Float64() < share {
 							out = append(out, e)
@@ -187,9 +187,9 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 type cutSync struct {
 	random    *rand.Rand
 	transport string
-	inA, inB  []events.Event
+	inA, inB  []nostr.Event
 	home      string
-	hornets   *hornetspeer.Peer
+	hornets   *hornets.Peer
 	budget    *budget
 }
 
@@ -239,6 +239,6 @@ func (c *cutSync) follow(ctx context.Context, t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatal(fmt.Errorf("the relay holds %d events and the HORNETS relay %d, want %d; %w", len(idsAt(t, c.home)), len(c.hornets.IDs()), len(want), why))
 		}
-		why = c.hornets.Sync(ctx, addr, events.Filter{})
+		why = c.hornets.Sync(ctx, addr, nostr.Filter{})
 	}
 }

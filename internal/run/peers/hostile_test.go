@@ -10,19 +10,19 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // evil answers as it likes.
 type evil struct {
 	answer func() []byte
-	give   []events.Event
+	give   []nostr.Event
 }
 
-func (evil) Open(events.Filter) {}
+func (evil) Open(nostr.Filter) {}
 
 func (e evil) Answer(_ context.Context, msg []byte) ([]byte, error) {
 	if slices.Equal(msg, []byte{0x61, 0, 0, 2, 0}) {
@@ -31,7 +31,7 @@ func (e evil) Answer(_ context.Context, msg []byte) ([]byte, error) {
 	return e.answer(), nil
 }
 
-func (e evil) Give(_ context.Context, _ []negentropy.ID, add func(events.Event) error) error {
+func (e evil) Give(_ context.Context, _ []negentropy.ID, add func(nostr.Event) error) error {
 	for _, ev := range e.give {
 		if err := add(ev); err != nil {
 			return err
@@ -40,7 +40,7 @@ func (e evil) Give(_ context.Context, _ []negentropy.ID, add func(events.Event) 
 	return nil
 }
 
-func (evil) Take(context.Context, []events.Event) error { return nil }
+func (evil) Take(context.Context, []nostr.Event) error { return nil }
 
 func (evil) Close() {}
 
@@ -72,7 +72,7 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 		"ranges that never shrink":    {answer: func() []byte { return append([]byte{0x61, 0, 0, 1}, junk(16)...) }},
 		"ever more ranges":            {answer: fork},
 		"ids that it does not have":   {answer: func() []byte { return list(100) }},
-		"forged events":               {answer: func() []byte { return list(100) }, give: slices.Repeat([]events.Event{forgery}, 300)},
+		"forged events":               {answer: func() []byte { return list(100) }, give: slices.Repeat([]nostr.Event{forgery}, 300)},
 		"events that were not wanted": {answer: func() []byte { return list(100) }, give: all},
 		"nothing at all":              {answer: func() []byte { return []byte{0x61} }},
 	} {
@@ -96,7 +96,7 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 				}
 			})
 			r, err := run.Sync{A: home, B: host.Addrs()[0], Down: true, Peer: Dial}.Run(t.Context())
-			known := errors.Is(err, pair.ErrMisbehaving) || errors.Is(err, negentropy.ErrLimit) || errors.Is(err, negentropy.ErrNoProgress) || errors.Is(err, pair.ErrUnproved)
+			known := errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, negentropy.ErrLimit) || errors.Is(err, negentropy.ErrNoProgress) || errors.Is(err, reconcile.ErrUnproved)
 			if !known {
 				t.Errorf("%v; %+v", err, r)
 			}

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // A relay and a HORNETS relay, which is just a side of the bridge: all
@@ -59,9 +60,9 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deleted := note(key, events.Event{Kind: 1, CreatedAt: 1_700_000_500, Content: "deleted"})
-	protected := note(key, events.Event{Kind: 1, CreatedAt: 1_700_000_501, Tags: []events.Tag{{"-"}}})
-	private := note(key, events.Event{Kind: 1059, CreatedAt: 1_700_000_502})
+	deleted := note(key, nostr.Event{Kind: 1, CreatedAt: 1_700_000_500, Content: "deleted"})
+	protected := note(key, nostr.Event{Kind: 1, CreatedAt: 1_700_000_501, Tags: []nostr.Tag{{"-"}}})
+	private := note(key, nostr.Event{Kind: 1059, CreatedAt: 1_700_000_502})
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
@@ -69,13 +70,13 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 			hornets := startHornets(t, append(slices.Clone(all[100:]), deleted, protected))
 			w := attach(t, home, nil)
 			w.gone[deleted.ID] = true
-			if err := hornets.Sync(t.Context(), w.addr(transport), events.Filter{}); err != nil {
+			if err := hornets.Sync(t.Context(), w.addr(transport), nostr.Filter{}); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := idsAt(t, home), idsOf(all, []events.Event{private}); !slices.Equal(got, want) {
+			if got, want := idsAt(t, home), idsOf(all, []nostr.Event{private}); !slices.Equal(got, want) {
 				t.Errorf("our relay holds %d events, want %d", len(got), len(want))
 			}
-			if got, want := hornets.IDs(), idsOf(all, []events.Event{deleted, protected}); !slices.Equal(got, want) {
+			if got, want := hornets.IDs(), idsOf(all, []nostr.Event{deleted, protected}); !slices.Equal(got, want) {
 				t.Errorf("the HORNETS relay holds %d events, want %d", len(got), len(want))
 			}
 			if n := len(w.received); n != 100 {
@@ -100,10 +101,10 @@ func TestSyncWithOurselves(t *testing.T) {
 }
 
 // syncBy syncs a stage's relay with another one as the stage does.
-func syncBy(t *testing.T, w *world, url string) pair.Result {
+func syncBy(t *testing.T, w *world, url string) reconcile.Result {
 	t.Helper()
-	r, err := pair.Sync(t.Context(), pair.Side{Relay: at{w, w.stage.Local}, Name: "home"}, pair.Side{Relay: at{w, url}, Name: url},
-		events.Filter{Kinds: []int{1}}, pair.Options{Direction: pair.Both})
+	r, err := reconcile.Sync(t.Context(), reconcile.Side{Relay: at{w, w.stage.Local}, Name: "home"}, reconcile.Side{Relay: at{w, url}, Name: url},
+		nostr.Filter{Kinds: []int{1}}, reconcile.Options{Direction: reconcile.Both})
 	if err != nil || !r.Complete {
 		t.Fatalf("%v; %+v", err, r)
 	}
@@ -131,14 +132,14 @@ func TestChoiceOfTransport(t *testing.T) {
 			home := startHome(t, all[:100])
 			hornets := startHornets(t, all[50:150])
 			url := startPlain(t, all[50:150], c.speaks77)
-			doc := events.Relay{URL: url, NIPs: c.nips}
+			doc := contract.Relay{URL: url, NIPs: c.nips}
 			if c.hornets {
 				doc.Hornets = extension(t, hornets)
 			}
 			if c.dead {
 				hornets.Close()
 			}
-			w := attach(t, home, store{events.RelayKey(url): doc})
+			w := attach(t, home, store{nostr.RelayKey(url): doc})
 			syncBy(t, w, url)
 			if !slices.Equal(idsAt(t, home), idsOf(all[:150])) {
 				t.Errorf("we hold %d events", len(idsAt(t, home)))
@@ -159,9 +160,9 @@ func TestChoiceOfTransport(t *testing.T) {
 func TestOpenSessionsAreNotSwept(t *testing.T) {
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
-	w := attach(t, startHome(t, nil), store{events.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
+	w := attach(t, startHome(t, nil), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
 	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
-	session, _, err := w.stage.Net.Negentropy(t.Context(), url, events.Filter{}, set.Initiate())
+	session, _, err := w.stage.Net.Negentropy(t.Context(), url, nostr.Filter{}, set.Initiate())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,9 +192,9 @@ func TestOpenSessionsAreNotSwept(t *testing.T) {
 func TestOnlyHoldsForPeers(t *testing.T) {
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
-	w := attach(t, startHome(t, nil), store{events.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
+	w := attach(t, startHome(t, nil), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
 	w.stage.Net.(*relays).allowed = func(string) bool { return false }
-	if _, _, err := w.stage.Net.Negentropy(t.Context(), url, events.Filter{}, []byte{0x61}); err == nil {
+	if _, _, err := w.stage.Net.Negentropy(t.Context(), url, nostr.Filter{}, []byte{0x61}); err == nil {
 		t.Error("a session was opened")
 	}
 }
@@ -226,8 +227,8 @@ func TestKeyFile(t *testing.T) {
 
 func TestMeaning(t *testing.T) {
 	for err, want := range map[error]error{
-		p2p.ErrInterrupted: pair.ErrInterrupted, p2p.ErrMisbehaving: pair.ErrMisbehaving,
-		&p2p.RefusedError{Message: "blocked: too many events"}: pair.ErrTooLarge, os.ErrClosed: os.ErrClosed,
+		p2p.ErrInterrupted: reconcile.ErrInterrupted, p2p.ErrMisbehaving: reconcile.ErrMisbehaving,
+		&p2p.RefusedError{Message: "blocked: too many events"}: reconcile.ErrTooLarge, os.ErrClosed: os.ErrClosed,
 	} {
 		if got := meaning(fmt.Errorf("why: %w", err)); !errors.Is(got, want) || !errors.Is(got, err) {
 			t.Errorf("%v: %v", err, got)

@@ -14,9 +14,10 @@ import (
 	"github.com/coder/websocket"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/relaymesh/relaymesh/internal/edge/p2p/hornetspeer"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // at is a relay of a world as a side of a sync.
@@ -25,20 +26,20 @@ type at struct {
 	url string
 }
 
-func (a at) Open(ctx context.Context, f events.Filter, first []byte) (pair.Session, []byte, error) {
+func (a at) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
 	return a.w.stage.Net.Negentropy(ctx, a.url, f, first)
 }
 
-func (a at) Query(ctx context.Context, f events.Filter) iter.Seq2[events.Event, error] {
+func (a at) Query(ctx context.Context, f nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return a.w.stage.Net.Query(ctx, a.url, f)
 }
 
-func (a at) Publish(ctx context.Context, e events.Event) (string, error) {
+func (a at) Publish(ctx context.Context, e nostr.Event) (string, error) {
 	return a.w.stage.Net.Publish(ctx, a.url, e)
 }
 
 // extension is what the relay says of its peer in its NIP-11 document, signed.
-func extension(t *testing.T, p *hornetspeer.Peer) *events.Hornets {
+func extension(t *testing.T, p *hornets.Peer) *contract.Hornets {
 	t.Helper()
 	id, err := peer.Decode(p.ID())
 	if err != nil {
@@ -52,17 +53,17 @@ func extension(t *testing.T, p *hornetspeer.Peer) *events.Hornets {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &events.Hornets{PubKey: hex.EncodeToString(raw[1:]), PeerID: p.ID(), Addrs: p.Addrs()}
+	return &contract.Hornets{PubKey: hex.EncodeToString(raw[1:]), PeerID: p.ID(), Addrs: p.Addrs()}
 }
 
 // plain is a relay of NIP-01 alone.
 type plain struct {
 	mu   sync.Mutex
-	list []events.Event
+	list []nostr.Event
 }
 
 // startPlain starts a relay that may speak no NIP-77.
-func startPlain(t *testing.T, list []events.Event, speaks77 bool) string {
+func startPlain(t *testing.T, list []nostr.Event, speaks77 bool) string {
 	t.Helper()
 	if speaks77 {
 		return startHome(t, list)
@@ -100,13 +101,13 @@ func (p *plain) answer(data []byte) (out []any) {
 	}
 	switch string(msg[0]) {
 	case `"EVENT"`:
-		var e events.Event
+		var e nostr.Event
 		if json.Unmarshal(msg[1], &e) == nil {
 			p.list = append(p.list[:len(p.list):len(p.list)], e)
 		}
 		return []any{[]any{"OK", e.ID, true, ""}}
 	case `"REQ"`:
-		var f events.Filter
+		var f nostr.Filter
 		if json.Unmarshal(msg[2], &f) != nil {
 			return nil
 		}

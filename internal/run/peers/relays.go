@@ -9,11 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -30,7 +31,7 @@ type relays struct {
 	syncing.Relays // by websocket
 
 	host    *p2p.Host
-	known   stage.Store[events.Relay]
+	known   stage.Store[contract.Relay]
 	allowed func(url string) bool
 	log     *slog.Logger
 
@@ -47,8 +48,8 @@ type entry struct {
 }
 
 // Negentropy opens a session with a relay.
-func (r *relays) Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (syncing.Session, []byte, error) {
-	doc, found, err := r.known.Get(ctx, events.RelayKey(url))
+func (r *relays) Negentropy(ctx context.Context, url string, filter nostr.Filter, first []byte) (syncing.Session, []byte, error) {
+	doc, found, err := r.known.Get(ctx, nostr.RelayKey(url))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,7 +58,7 @@ func (r *relays) Negentropy(ctx context.Context, url string, filter events.Filte
 	}
 	if slices.Contains(doc.NIPs, 77) && !r.talking(url) {
 		session, answer, err := r.Relays.Negentropy(ctx, url, filter, first)
-		if !errors.Is(err, pair.ErrNoNegentropy) {
+		if !errors.Is(err, reconcile.ErrNoNegentropy) {
 			return session, answer, err
 		}
 		session, byPeer, peerErr := r.open(ctx, doc, filter, first)
@@ -78,7 +79,7 @@ func (r *relays) Negentropy(ctx context.Context, url string, filter events.Filte
 var errNoPeer = errors.New("not reached by libp2p")
 
 // open opens a session by libp2p.
-func (r *relays) open(ctx context.Context, doc events.Relay, filter events.Filter, first []byte) (syncing.Session, []byte, error) {
+func (r *relays) open(ctx context.Context, doc contract.Relay, filter nostr.Filter, first []byte) (syncing.Session, []byte, error) {
 	e := r.meet(doc)
 	if e == nil {
 		return nil, nil, errNoPeer
@@ -88,7 +89,7 @@ func (r *relays) open(ctx context.Context, doc events.Relay, filter events.Filte
 		return heldSession{session, sync.OnceFunc(func() { r.release(e, false) })}, answer, nil
 	}
 	refused := (*p2p.RefusedError)(nil)
-	failed := ctx.Err() == nil && !errors.Is(err, pair.ErrTooLarge) && (errors.Is(err, pair.ErrInterrupted) || errors.As(err, &refused))
+	failed := ctx.Err() == nil && !errors.Is(err, reconcile.ErrTooLarge) && (errors.Is(err, reconcile.ErrInterrupted) || errors.As(err, &refused))
 	r.release(e, failed)
 	if failed {
 		r.log.DebugContext(ctx, "not reached by libp2p", "relay", doc.URL, "err", err)
@@ -110,7 +111,7 @@ func (s heldSession) Close() {
 }
 
 // meet returns the entry of a relay, or nil if it was not reached a while ago.
-func (r *relays) meet(doc events.Relay) *entry {
+func (r *relays) meet(doc contract.Relay) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sweep()
@@ -174,8 +175,8 @@ func (r *relays) sweep() {
 
 // Query yields stored events of a relay, by libp2p where that is used and the
 // ids are known.
-func (r *relays) Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (r *relays) Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		all := r.Relays.Query(ctx, url, filter)
 		if len(filter.IDs) > 0 {
 			if e := r.use(url); e != nil {
@@ -192,7 +193,7 @@ func (r *relays) Query(ctx context.Context, url string, filter events.Filter) it
 }
 
 // Publish writes an event to a relay.
-func (r *relays) Publish(ctx context.Context, url string, ev events.Event) (refused string, err error) {
+func (r *relays) Publish(ctx context.Context, url string, ev nostr.Event) (refused string, err error) {
 	if e := r.use(url); e != nil {
 		defer r.release(e, false)
 		return e.side.Publish(ctx, ev)

@@ -9,8 +9,8 @@ import (
 	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // idsPerRequest is how many events a HORNETS relay is asked for at a time: it
@@ -21,7 +21,7 @@ const idsPerRequest = 200
 type side struct{ *p2p.Peer }
 
 // Open begins a comparison.
-func (s side) Open(ctx context.Context, filter events.Filter, first []byte) (pair.Session, []byte, error) {
+func (s side) Open(ctx context.Context, filter nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
 	session, answer, err := s.Peer.Open(ctx, filter, first)
 	if err != nil {
 		return nil, nil, meaning(err)
@@ -31,10 +31,10 @@ func (s side) Open(ctx context.Context, filter events.Filter, first []byte) (pai
 
 // Query yields what the peer has of the ids of the filter, without which it
 // cannot be asked.
-func (s side) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) {
+func (s side) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
 		if len(filter.IDs) == 0 {
-			yield(events.Event{}, p2p.ErrNoListing)
+			yield(nostr.Event{}, p2p.ErrNoListing)
 			return
 		}
 		for ids := range slices.Chunk(filter.IDs, idsPerRequest) {
@@ -51,7 +51,7 @@ func (s side) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.
 }
 
 // Publish writes an event and waits until the peer has worked on it.
-func (s side) Publish(ctx context.Context, e events.Event) (refused string, err error) {
+func (s side) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
 	refused, err = s.Peer.Publish(ctx, e)
 	return refused, meaning(err)
 }
@@ -68,28 +68,28 @@ func (s negSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
 func meaning(err error) error {
 	switch {
 	case errors.Is(err, p2p.ErrMisbehaving):
-		return fmt.Errorf("%w: %w", pair.ErrMisbehaving, err)
+		return fmt.Errorf("%w: %w", reconcile.ErrMisbehaving, err)
 	case errors.Is(err, p2p.ErrTooLarge):
-		return fmt.Errorf("%w: %w", pair.ErrTooLarge, err)
+		return fmt.Errorf("%w: %w", reconcile.ErrTooLarge, err)
 	case errors.Is(err, p2p.ErrInterrupted):
-		return fmt.Errorf("%w: %w", pair.ErrInterrupted, err)
+		return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err)
 	}
 	return err
 }
 
 // Dial makes a side of a sync of a multiaddr that the operator gave; it may be
 // anywhere.
-func Dial(addr string, log *slog.Logger) (pair.Side, func(), error) {
+func Dial(addr string, log *slog.Logger) (reconcile.Side, func(), error) {
 	at, err := p2p.ParseAddress(addr)
 	if err != nil {
-		return pair.Side{}, nil, err
+		return reconcile.Side{}, nil, err
 	}
 	host, err := p2p.Start(p2p.Options{AllowPrivate: true, Log: log})
 	if err != nil {
-		return pair.Side{}, nil, err
+		return reconcile.Side{}, nil, err
 	}
 	peer := host.Peer(at)
-	return pair.Side{Relay: side{peer}, Name: addr, Accepts: p2p.FrameLimit, Answers: p2p.FrameLimit}, func() {
+	return reconcile.Side{Relay: side{peer}, Name: addr, Accepts: p2p.FrameLimit, Answers: p2p.FrameLimit}, func() {
 		peer.Close()
 		_ = host.Close() // nothing is left to be done about it
 	}, nil

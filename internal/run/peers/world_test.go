@@ -16,32 +16,33 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
-	"github.com/relaymesh/relaymesh/internal/edge/p2p/hornetspeer"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // signed are notes of one author, signed once for all tests.
-var signed = sync.OnceValue(func() []events.Event {
+var signed = sync.OnceValue(func() []nostr.Event {
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		panic(err)
 	}
-	out := make([]events.Event, 300)
+	out := make([]nostr.Event, 300)
 	for i := range out {
-		out[i] = note(key, events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)})
+		out[i] = note(key, nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)})
 	}
 	return out
 })
 
-func note(key *schnorr.SecretKey, e events.Event) events.Event {
+func note(key *schnorr.SecretKey, e nostr.Event) nostr.Event {
 	if err := key.SignEvent(&e); err != nil {
 		panic(err)
 	}
@@ -49,7 +50,7 @@ func note(key *schnorr.SecretKey, e events.Event) events.Event {
 }
 
 // startHome starts a real relay with these events.
-func startHome(t *testing.T, list []events.Event) string {
+func startHome(t *testing.T, list []nostr.Event) string {
 	t.Helper()
 	r, err := homerelay.Start(t.Context(), homerelay.Config{
 		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
@@ -84,7 +85,7 @@ func idsAt(t *testing.T, url string) (ids []string) {
 	t.Helper()
 	c := dial(t, url)
 	defer c.Close()
-	for e, err := range c.Query(t.Context(), events.Filter{}) {
+	for e, err := range c.Query(t.Context(), nostr.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +95,7 @@ func idsAt(t *testing.T, url string) (ids []string) {
 	return ids
 }
 
-func idsOf(list ...[]events.Event) (ids []string) {
+func idsOf(list ...[]nostr.Event) (ids []string) {
 	for _, e := range slices.Concat(list...) {
 		ids = append(ids, e.ID)
 	}
@@ -103,13 +104,13 @@ func idsOf(list ...[]events.Event) (ids []string) {
 }
 
 // startHornets starts a HORNETS relay with these events, as far as libp2p goes.
-func startHornets(t *testing.T, list []events.Event) *hornetspeer.Peer {
+func startHornets(t *testing.T, list []nostr.Event) *hornets.Peer {
 	t.Helper()
 	key, _, err := crypto.GenerateSecp256k1Key(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := hornetspeer.Start(key)
+	p, err := hornets.Start(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,22 +120,22 @@ func startHornets(t *testing.T, list []events.Event) *hornetspeer.Peer {
 }
 
 // store is a bucket in memory.
-type store map[string]events.Relay
+type store map[string]contract.Relay
 
-func (s store) Get(_ context.Context, key string) (events.Relay, bool, error) {
+func (s store) Get(_ context.Context, key string) (contract.Relay, bool, error) {
 	v, ok := s[key]
 	return v, ok, nil
 }
 
-func (s store) Update(context.Context, string, func(events.Relay, bool) (events.Relay, bool)) (events.Relay, error) {
+func (s store) Update(context.Context, string, func(contract.Relay, bool) (contract.Relay, bool)) (contract.Relay, error) {
 	panic("not used")
 }
 
-func (s store) Remove(context.Context, string, func(events.Relay) bool) (bool, error) {
+func (s store) Remove(context.Context, string, func(contract.Relay) bool) (bool, error) {
 	panic("not used")
 }
 
-func (s store) Each(context.Context, string, func(string, events.Relay) error) error {
+func (s store) Each(context.Context, string, func(string, contract.Relay) error) error {
 	panic("not used")
 }
 
@@ -160,8 +161,8 @@ func attach(t *testing.T, home string, known store) *world {
 	w := &world{received: make(chan string, 10_000), gone: map[string]bool{}}
 	w.stage = &syncing.Stage{
 		Relays: known, Net: net, Local: home, Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Gone: func(_ context.Context, e *events.Event) (bool, error) { return w.gone[e.ID], nil },
-		Publish: func(_ context.Context, out ...events.Output) error {
+		Gone: func(_ context.Context, e *nostr.Event) (bool, error) { return w.gone[e.ID], nil },
+		Publish: func(_ context.Context, out ...contract.Output) error {
 			for _, o := range out {
 				w.received <- o.ID
 			}

@@ -3,8 +3,8 @@ package dht
 import (
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 const (
@@ -45,7 +45,7 @@ const (
 // nearest nodes are sent the record again, so that it cannot be lost, and the
 // others are only asked. If those keep it, all are only asked from then on, at
 // the full interval. If most of them forget it, all are sent it every hour.
-func decideHow(r events.Record, every time.Duration) How {
+func decideHow(r contract.Record, every time.Duration) How {
 	switch {
 	case len(r.Nodes) == 0, r.Failures >= maxSoon: // or perhaps we look in the wrong place
 		return Fresh
@@ -89,7 +89,7 @@ func decideEvery(trust int, p Placement, every time.Duration) time.Duration {
 // decidePlaced returns the record after a put that found it standing so. put is
 // the record that was put; stored is what is kept now, which may have become
 // newer meanwhile: then nothing changes.
-func decidePlaced(stored, put events.Record, p Placement, how How, now int64, every time.Duration) (next events.Record, write bool) {
+func decidePlaced(stored, put contract.Record, p Placement, how How, now int64, every time.Duration) (next contract.Record, write bool) {
 	if stored.Seq != put.Seq || stored.Sig != put.Sig {
 		return stored, false
 	}
@@ -121,7 +121,7 @@ func decidePlaced(stored, put events.Record, p Placement, how How, now int64, ev
 // due reports whether a record is to be refreshed in a pass at now. The slack
 // keeps a pass that comes a little early from skipping a whole turn. A record
 // whose turn is farther off than it can be was written under another setting.
-func due(r events.Record, now int64, every time.Duration) bool {
+func due(r contract.Record, now int64, every time.Duration) bool {
 	longest := every
 	if every > lifetime {
 		longest = max(every, maxEvery)

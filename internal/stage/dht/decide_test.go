@@ -5,18 +5,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-func record(t *testing.T, seq int64, value string) (bep44.Item, events.Record) {
+func record(t *testing.T, seq int64, value string) (bep44.Item, contract.Record) {
 	t.Helper()
 	item := bep44.Item{Seq: seq, Value: []byte(value)}
 	if err := item.Sign(ed25519.NewKeyFromSeed(make([]byte, 32))); err != nil {
 		t.Fatal(err)
 	}
-	r := events.Record{PubKey: "author", Event: "event"}
+	r := contract.Record{PubKey: "author", Event: "event"}
 	stage.SetItem(&r, item)
 	return item, r
 }
@@ -71,7 +71,7 @@ func TestDueHasSlackForAPassThatComesEarlyAndKnowsTheLongestInterval(t *testing.
 		24 * time.Hour: {now + 24*3600: false, now + 24*3600 + 1: true},
 	} {
 		for at, want := range cases {
-			if got := due(events.Record{NextDue: at}, now, every); got != want {
+			if got := due(contract.Record{NextDue: at}, now, every); got != want {
 				t.Errorf("due at %d, every %s: %t", at, every, got)
 			}
 		}
@@ -81,20 +81,20 @@ func TestDueHasSlackForAPassThatComesEarlyAndKnowsTheLongestInterval(t *testing.
 func TestHowARecordIsPutFollowsFromWhatItsNodesProved(t *testing.T) {
 	nodes := []byte("nodes")
 	for _, tc := range []struct {
-		r     events.Record
+		r     contract.Record
 		every time.Duration
 		want  How
 	}{
-		{events.Record{}, 6 * time.Hour, Fresh},
-		{events.Record{Nodes: nodes, Trust: trusted, Failures: maxSoon}, 6 * time.Hour, Fresh},
-		{events.Record{Nodes: nodes}, 6 * time.Hour, Half},
-		{events.Record{Nodes: nodes, Trust: trusted - 1}, 6 * time.Hour, Half},
-		{events.Record{Nodes: nodes, Trust: trusted}, 6 * time.Hour, Look},
-		{events.Record{Nodes: nodes, Trust: banished}, 6 * time.Hour, Renew},
-		{events.Record{Nodes: nodes, Trust: -1}, 6 * time.Hour, Renew},
-		{events.Record{Nodes: nodes, Trust: trusted}, time.Hour, Renew}, // strict
-		{events.Record{Nodes: nodes}, 2 * time.Hour, Renew},
-		{events.Record{Nodes: nodes}, 3 * time.Hour, Half},
+		{contract.Record{}, 6 * time.Hour, Fresh},
+		{contract.Record{Nodes: nodes, Trust: trusted, Failures: maxSoon}, 6 * time.Hour, Fresh},
+		{contract.Record{Nodes: nodes}, 6 * time.Hour, Half},
+		{contract.Record{Nodes: nodes, Trust: trusted - 1}, 6 * time.Hour, Half},
+		{contract.Record{Nodes: nodes, Trust: trusted}, 6 * time.Hour, Look},
+		{contract.Record{Nodes: nodes, Trust: banished}, 6 * time.Hour, Renew},
+		{contract.Record{Nodes: nodes, Trust: -1}, 6 * time.Hour, Renew},
+		{contract.Record{Nodes: nodes, Trust: trusted}, time.Hour, Renew}, // strict
+		{contract.Record{Nodes: nodes}, 2 * time.Hour, Renew},
+		{contract.Record{Nodes: nodes}, 3 * time.Hour, Half},
 	} {
 		if got := decideHow(tc.r, tc.every); got != tc.want {
 			t.Errorf("%+v every %s: %d, want %d", tc.r, tc.every, got, tc.want)

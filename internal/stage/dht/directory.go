@@ -7,8 +7,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -28,8 +29,8 @@ type Directory struct {
 	Network Network
 	// Probe fetches the NIP-11 document of a relay, and Read reads one. They
 	// fail unless it has a HORNETS extension that the relay signed.
-	Probe func(ctx context.Context, url string) (events.Relay, error)
-	Read  func(document []byte) (events.Relay, error)
+	Probe func(ctx context.Context, url string) (contract.Relay, error)
+	Read  func(document []byte) (contract.Relay, error)
 
 	AllowPrivate bool
 }
@@ -37,9 +38,9 @@ type Directory struct {
 // DirectoryEntry is what a slot names.
 type DirectoryEntry struct {
 	Slot  int
-	URL   string       // empty if the slot holds the document itself
-	Relay events.Relay // with Hornets set, unless Why says otherwise
-	Why   string       // why the entry does not count; empty if it does
+	URL   string         // empty if the slot holds the document itself
+	Relay contract.Relay // with Hornets set, unless Why says otherwise
+	Why   string         // why the entry does not count; empty if it does
 }
 
 // Search looks into the slots from 0 on, and calls found for every entry, one
@@ -98,7 +99,7 @@ func (s *directorySearch) look(ctx context.Context, slot int, value []byte) {
 		urls = []string{string(text)}
 	}
 	for _, raw := range urls {
-		url, err := events.NormalizeRelayURL(raw, s.AllowPrivate)
+		url, err := nostr.NormalizeRelayURL(raw, s.AllowPrivate)
 		if err != nil {
 			s.tell(DirectoryEntry{Slot: slot}, err)
 			continue

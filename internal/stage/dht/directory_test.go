@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // slots is a network that holds nothing but the slots of a directory.
@@ -38,21 +38,21 @@ func (slots) Put(context.Context, bep44.Item, []byte, int, How) (Placement, erro
 func search(t *testing.T, n slots, count int) (entries, probed []string) {
 	t.Helper()
 	var mu sync.Mutex
-	signed := func(name string) (events.Relay, error) {
+	signed := func(name string) (contract.Relay, error) {
 		if strings.Contains(name, "unsigned") {
-			return events.Relay{}, errors.New("no signature")
+			return contract.Relay{}, errors.New("no signature")
 		}
-		return events.Relay{Name: name, Hornets: &events.Hornets{}}, nil
+		return contract.Relay{Name: name, Hornets: &contract.Hornets{}}, nil
 	}
 	d := Directory{
 		Network: n,
-		Probe: func(_ context.Context, url string) (events.Relay, error) {
+		Probe: func(_ context.Context, url string) (contract.Relay, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			probed = append(probed, url)
 			return signed(url)
 		},
-		Read: func(document []byte) (events.Relay, error) { return signed(string(document)) },
+		Read: func(document []byte) (contract.Relay, error) { return signed(string(document)) },
 	}
 	err := d.Search(t.Context(), bep44.HornetsDirectoryKey, count, func(e DirectoryEntry) {
 		entries = append(entries, strings.TrimSpace(fmt.Sprintf("%d %s %.40s", e.Slot, e.Relay.Name, e.Why)))

@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Network is the DHT. Its methods verify whatever they return and are bounded
@@ -49,16 +49,16 @@ type Placement struct {
 // Stage is the handlers of dhtworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.
 type Stage struct {
-	Authors stage.Store[events.Author]
-	Records stage.Store[events.Record]
-	Relays  stage.Store[events.Relay]
-	Links   stage.Store[events.Link]
+	Authors stage.Store[contract.Author]
+	Records stage.Store[contract.Record]
+	Relays  stage.Store[contract.Relay]
+	Links   stage.Store[contract.Link]
 	Network Network
 
 	// Probe fetches a relay's NIP-11 document and returns what it says.
-	Probe func(ctx context.Context, url string) (events.Relay, error)
+	Probe func(ctx context.Context, url string) (contract.Relay, error)
 	// Publish sends outcomes of a long job while it still runs.
-	Publish func(ctx context.Context, out ...events.Output) error
+	Publish func(ctx context.Context, out ...contract.Output) error
 
 	AllowPrivate bool
 	RefreshEvery time.Duration // how often a record is refreshed where nodes keep it; see decideHow

@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -24,30 +26,30 @@ const (
 // HandlePublish takes relaylist.signed.<target>: put the record that KV holds for
 // the target. The message itself is a wake-up only; its seq says how new that
 // record is at least.
-func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-	record, found, err := s.Records.Get(ctx, events.RecordKey(m.Key()))
+func (s *Stage) HandlePublish(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+	record, found, err := s.Records.Get(ctx, contract.RecordKey(m.Key()))
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	wake, _ := events.Decode[events.RelayListSigned](m.Data) // one without a seq is any
+	wake, _ := nostr.Decode[events.RelayListSigned](m.Data) // one without a seq is any
 	switch behind := !found || record.Seq < wake.Seq; {
 	case behind && m.Attempt < stage.StaleAttempts:
-		return nil, events.Retry(stage.StaleAfter, "KV does not show the record yet that the message is about")
+		return nil, contract.Retry(stage.StaleAfter, "KV does not show the record yet that the message is about")
 	case !found:
-		return nil, events.Reject("no record is kept for the target")
+		return nil, contract.Reject("no record is kept for the target")
 	}
 	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	out := []events.Output{outcome(placed)}
+	out := []contract.Output{outcome(placed)}
 	switch {
 	case placed.Holders == 0:
-		return nil, events.Retry(retryAfter, "no node gave the record back")
+		return nil, contract.Retry(retryAfter, "no node gave the record back")
 	case weak(placed, record):
-		return out, events.Retry(min(soon, s.RefreshEvery), errWeak.Error())
+		return out, contract.Retry(min(soon, s.RefreshEvery), errWeak.Error())
 	}
-	return out, events.Done()
+	return out, contract.Done()
 }
 
 // HandleRefresh takes record.due.<slice>: refresh every due record of the slice,
@@ -55,15 +57,15 @@ func (s *Stage) HandlePublish(ctx context.Context, m events.Message) ([]events.O
 // records that too few nodes hold make it come back sooner than the schedule
 // would. A slice that is begun again, here or elsewhere, goes on where it was
 // left: what has been refreshed is not due any more.
-func (s *Stage) HandleRefresh(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+func (s *Stage) HandleRefresh(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	slice := m.Key()
 	if len(slice) != 2 {
-		return nil, events.Reject("slice: want two hex digits")
+		return nil, contract.Reject("slice: want two hex digits")
 	}
 	now := s.Now().Unix()
 	targets, err := s.dueTargets(ctx, slice, now)
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	var few, failed atomic.Int64
 	var group errgroup.Group
@@ -87,19 +89,19 @@ func (s *Stage) HandleRefresh(ctx context.Context, m events.Message) ([]events.O
 	_ = group.Wait() // the functions return nil
 	switch {
 	case ctx.Err() != nil:
-		return nil, events.Retry(retryAfter, context.Cause(ctx).Error())
+		return nil, contract.Retry(retryAfter, context.Cause(ctx).Error())
 	case failed.Load() > 0:
-		return nil, events.Retry(retryAfter, fmt.Sprintf("%d records could not be refreshed", failed.Load()))
+		return nil, contract.Retry(retryAfter, fmt.Sprintf("%d records could not be refreshed", failed.Load()))
 	case few.Load() > 0:
-		return nil, events.Retry(min(soon, s.RefreshEvery), fmt.Sprintf("%d records have too few holders", few.Load()))
+		return nil, contract.Retry(min(soon, s.RefreshEvery), fmt.Sprintf("%d records have too few holders", few.Load()))
 	}
-	return nil, events.Done()
+	return nil, contract.Done()
 }
 
 // dueTargets lists the targets of a slice that are due, in their order. Only
 // they are held in memory, not the records.
 func (s *Stage) dueTargets(ctx context.Context, slice string, now int64) (targets []string, err error) {
-	err = s.Records.Each(ctx, slice+".*", func(key string, r events.Record) error {
+	err = s.Records.Each(ctx, slice+".*", func(key string, r contract.Record) error {
 		if due(r, now, s.RefreshEvery) {
 			targets = append(targets, key[len(slice)+1:])
 		}
@@ -114,13 +116,13 @@ var errWeak = errors.New("too few holders")
 
 // weak reports whether a record that was r and now stands so is worth another
 // try before its next turn.
-func weak(placed events.RecordPublished, r events.Record) bool {
+func weak(placed events.RecordPublished, r contract.Record) bool {
 	return placed.Holders < minHolders && r.Failures < maxSoon
 }
 
 // refresh takes a record's turn, unless another worker did meanwhile.
 func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
-	r, found, err := s.Records.Get(ctx, events.RecordKey(target))
+	r, found, err := s.Records.Get(ctx, contract.RecordKey(target))
 	if err != nil || !found || !due(r, now, s.RefreshEvery) {
 		return err
 	}
@@ -146,7 +148,7 @@ func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
 // now is when the pass began. The next turn counts from there, not from when
 // this record's turn came: else the late ones of a long pass would not be due
 // yet in the next, and would expire before the one after it.
-func (s *Stage) place(ctx context.Context, target string, r events.Record, how How, now int64) (events.RecordPublished, error) {
+func (s *Stage) place(ctx context.Context, target string, r contract.Record, how How, now int64) (events.RecordPublished, error) {
 	for range 2 {
 		item, err := stage.Item(r)
 		if err != nil {
@@ -160,7 +162,7 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, how H
 			s.Log.WarnContext(ctx, "the owner signed two values with one seq; they should sign again with a higher one",
 				"target", target, "pubkey", r.PubKey, "seq", r.Seq)
 		}
-		stored, err := s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, _ bool) (events.Record, bool) {
+		stored, err := s.Records.Update(ctx, contract.RecordKey(target), func(old contract.Record, _ bool) (contract.Record, bool) {
 			return decidePlaced(old, r, placement, how, now, s.RefreshEvery)
 		})
 		if err != nil {
@@ -177,6 +179,6 @@ func (s *Stage) place(ctx context.Context, target string, r events.Record, how H
 	return events.RecordPublished{}, fmt.Errorf("record %s: a newer one takes its place every time", target)
 }
 
-func outcome(p events.RecordPublished) events.Output {
-	return events.Output{Subject: events.SubjectRecordPublished, Data: events.Encode(p)}
+func outcome(p events.RecordPublished) contract.Output {
+	return contract.Output{Subject: events.SubjectRecordPublished, Data: nostr.Encode(p)}
 }

@@ -12,9 +12,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // probing is how many relays of one list are probed at a time, and
@@ -30,35 +32,35 @@ const (
 // the relays on it, and announce those that answer. From then on a schedule
 // looks it up: whoever has moved to relays that we do not know is not seen here
 // any more, and is found on the DHT only.
-func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
+func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	pubkey := m.Key()
 	author, found, err := s.Authors.Get(ctx, pubkey)
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	wake, _ := events.Decode[events.AuthorSeen](m.Data) // one without a key is any
+	wake, _ := nostr.Decode[events.AuthorSeen](m.Data) // one without a key is any
 	switch behind := !found || wake.DHTKey != "" && wake.DHTKey != author.DHTKey; {
 	case behind && m.Attempt < stage.StaleAttempts:
-		return nil, events.Retry(stage.StaleAfter, "KV does not show the author yet, or the key, that the message is about")
+		return nil, contract.Retry(stage.StaleAfter, "KV does not show the author yet, or the key, that the message is about")
 	case !found:
-		return nil, events.Reject("pubkey: no such author is known")
+		return nil, contract.Reject("pubkey: no such author is known")
 	}
 	answer, err := s.lookUp(ctx, author.DHTKey)
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	var out []events.Output
+	var out []contract.Output
 	var silent int
 	if answer.Found {
 		if out, silent, err = s.follow(ctx, pubkey, answer); err != nil {
-			return nil, events.Retry(retryAfter, err.Error())
+			return nil, contract.Retry(retryAfter, err.Error())
 		}
 	}
 	if silent > 0 && m.Attempt < probeAttempts {
-		return out, events.Retry(retryAfter, fmt.Sprintf("%d of %d relays gave no answer", silent, len(answer.Relays)))
+		return out, contract.Retry(retryAfter, fmt.Sprintf("%d of %d relays gave no answer", silent, len(answer.Relays)))
 	}
 	now := s.Now().Unix()
-	_, err = s.Authors.Update(ctx, pubkey, func(old events.Author, found bool) (events.Author, bool) {
+	_, err = s.Authors.Update(ctx, pubkey, func(old contract.Author, found bool) (contract.Author, bool) {
 		// A key that was learned meanwhile has not been looked up.
 		if !found || old.DHTKey != author.DHTKey {
 			return old, false
@@ -67,27 +69,27 @@ func (s *Stage) HandleResolve(ctx context.Context, m events.Message) ([]events.O
 		return old, true
 	})
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	if author.DHTKey != "" {
-		cron, err := events.Cron("author:"+pubkey, s.ResolveEvery)
+		cron, err := contract.Cron("author:"+pubkey, s.ResolveEvery)
 		if err != nil {
-			return nil, events.Reject(err.Error())
+			return nil, contract.Reject(err.Error())
 		}
-		out = append(out, events.Output{
-			Subject: m.Subject, Data: events.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}), Cron: cron,
+		out = append(out, contract.Output{
+			Subject: m.Subject, Data: nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}), Cron: cron,
 		})
 	}
-	return append(out, events.Output{Subject: events.SubjectRecordResolved, Data: events.Encode(events.RecordResolved{
+	return append(out, contract.Output{Subject: events.SubjectRecordResolved, Data: nostr.Encode(events.RecordResolved{
 		PubKey: pubkey, DHTKey: author.DHTKey, Seq: answer.Seq, Relays: answer.Relays, Found: answer.Found, Why: answer.Why,
-	})}), events.Done()
+	})}), contract.Done()
 }
 
 // Resolve answers the service relaymesh.list.resolve. Where the network gives
 // an older list of an author than the newest that was seen, as nodes do that
 // missed the last put, it answers with that one.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
-	var author events.Author
+	var author contract.Author
 	if r.PubKey != "" && s.Authors != nil {
 		var err error
 		if author, _, err = s.Authors.Get(ctx, r.PubKey); err != nil {
@@ -97,7 +99,7 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 	}
 	answer, err := s.lookUp(ctx, r.DHTKey)
 	answer.PubKey = r.PubKey
-	if list := author.Lists[events.ViaDHT]; answer.Found && r.DHTKey == author.DHTKey && list.Version > answer.Seq {
+	if list := author.Lists[contract.ViaDHT]; answer.Found && r.DHTKey == author.DHTKey && list.Version > answer.Seq {
 		answer = events.ResolveResponse{
 			PubKey: r.PubKey, DHTKey: r.DHTKey, Target: answer.Target, Seq: list.Version, Relays: list.Write, Found: true,
 		}
@@ -112,7 +114,7 @@ func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveRespon
 		answer.Why = "no DHT key of the author is known"
 		return answer, nil
 	}
-	if !events.IsHex(dhtKey, 32) {
+	if !nostr.IsHex(dhtKey, 32) {
 		answer.Why = "dht_key: want 64 lower-case hex digits"
 		return answer, nil
 	}
@@ -141,7 +143,7 @@ func (s *Stage) Answer(item bep44.Item, holders int) events.ResolveResponse {
 		return answer
 	}
 	for _, raw := range urls {
-		if url, err := events.NormalizeRelayURL(raw, s.AllowPrivate); err == nil {
+		if url, err := nostr.NormalizeRelayURL(raw, s.AllowPrivate); err == nil {
 			answer.Relays = append(answer.Relays, url)
 		}
 	}
@@ -154,23 +156,23 @@ func (s *Stage) Answer(item bep44.Item, holders int) events.ResolveResponse {
 
 // follow writes an author's list down, probes its relays and announces those
 // that answer. silent is how many did not.
-func (s *Stage) follow(ctx context.Context, pubkey string, answer events.ResolveResponse) (out []events.Output, silent int, err error) {
-	list := events.List{Version: answer.Seq, ID: answer.DHTSig, Write: answer.Relays}
-	stored, err := s.Authors.Update(ctx, pubkey, func(old events.Author, _ bool) (events.Author, bool) {
-		if have, ok := old.Lists[events.ViaDHT]; ok && have.Version >= list.Version {
+func (s *Stage) follow(ctx context.Context, pubkey string, answer events.ResolveResponse) (out []contract.Output, silent int, err error) {
+	list := contract.List{Version: answer.Seq, ID: answer.DHTSig, Write: answer.Relays}
+	stored, err := s.Authors.Update(ctx, pubkey, func(old contract.Author, _ bool) (contract.Author, bool) {
+		if have, ok := old.Lists[contract.ViaDHT]; ok && have.Version >= list.Version {
 			return old, false
 		}
 		old.Lists = maps.Clone(old.Lists)
 		if old.Lists == nil {
-			old.Lists = map[string]events.List{}
+			old.Lists = map[string]contract.List{}
 		}
-		old.Lists[events.ViaDHT] = list
+		old.Lists[contract.ViaDHT] = list
 		return old, true
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
 	}
-	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, events.ViaDHT, stored.Lists[events.ViaDHT])
+	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, contract.ViaDHT, stored.Lists[contract.ViaDHT])
 	if err != nil {
 		return nil, 0, err
 	}
@@ -192,10 +194,10 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 				silent++
 				return nil
 			}
-			out = append(out, events.Output{
-				Subject: events.RelayDiscoveredSubject(events.RelayKey(url)),
-				Data: events.Encode(events.RelayDiscovered{
-					URL: url, Authors: []string{pubkey}, Via: events.ViaDHT, Cause: list.ID,
+			out = append(out, contract.Output{
+				Subject: contract.RelayDiscoveredSubject(nostr.RelayKey(url)),
+				Data: nostr.Encode(events.RelayDiscovered{
+					URL: url, Authors: []string{pubkey}, Via: contract.ViaDHT, Cause: list.ID,
 				}),
 			})
 			return nil
@@ -209,7 +211,7 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 // again, and one that did not is left alone for a while, which grows: thousands
 // of lists may name one host.
 func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error) {
-	key, now := events.RelayKey(url), s.Now().Unix()
+	key, now := nostr.RelayKey(url), s.Now().Unix()
 	known, _, err := s.Relays.Get(ctx, key)
 	if err != nil {
 		return false, err
@@ -221,9 +223,9 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 		return false, nil
 	}
 	doc, probeErr := s.Probe(ctx, url)
-	_, err = s.Relays.Update(ctx, key, func(old events.Relay, found bool) (events.Relay, bool) {
+	_, err = s.Relays.Update(ctx, key, func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
-			old = events.Relay{URL: url, Via: events.ViaDHT, FirstSeen: now}
+			old = contract.Relay{URL: url, Via: contract.ViaDHT, FirstSeen: now}
 		}
 		if probeErr != nil {
 			old.Error = probeErr.Error()

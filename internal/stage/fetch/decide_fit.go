@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // What an answer carries besides the note it is about, in bytes: the events of
@@ -24,7 +25,7 @@ func fit(a events.MissingNoteResponse, carried int) (events.MissingNoteResponse,
 	if a.Event == nil {
 		return a, carried
 	}
-	size := len(events.Encode(a.Event))
+	size := len(nostr.Encode(a.Event))
 	if carried+size > maxThreadBytes {
 		a.Event, a.Why = nil, "found, but too large for this answer: ask for it alone"
 		return a, carried

@@ -4,7 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxAsked bounds the relays that are remembered of a lost note.
@@ -12,7 +13,7 @@ const maxAsked = 2 * maxRelays
 
 // unasked returns those hints of a lost note that were not asked for it, and
 // whether the note is still held to be lost at now (Unix seconds).
-func unasked(lost events.Lost, hints []string, local string, now int64) (hinted []string, held bool) {
+func unasked(lost contract.Lost, hints []string, local string, now int64) (hinted []string, held bool) {
 	for _, url := range hints {
 		if url != local && !slices.Contains(lost.Relays, url) {
 			hinted = append(hinted, url)
@@ -24,8 +25,8 @@ func unasked(lost events.Lost, hints []string, local string, now int64) (hinted 
 // lose is what is remembered of a note after relays were asked in vain. While
 // it is held to be lost only those of new hints are asked, which does not put
 // off the next search everywhere.
-func lose(old events.Lost, asked []string, why string, now int64, hold time.Duration) events.Lost {
-	next := events.Lost{At: now, Until: now + int64(hold.Seconds()), Why: why}
+func lose(old contract.Lost, asked []string, why string, now int64, hold time.Duration) contract.Lost {
+	next := contract.Lost{At: now, Until: now + int64(hold.Seconds()), Why: why}
 	if old.Until > now {
 		next.At, next.Until, next.Relays = old.At, old.Until, slices.Clone(old.Relays)
 	}
@@ -38,6 +39,6 @@ func lose(old events.Lost, asked []string, why string, now int64, hold time.Dura
 }
 
 // newer decides which of two versions of a replaceable event stands (NIP-01).
-func newer(a, b *events.Event) bool {
+func newer(a, b *nostr.Event) bool {
 	return a.CreatedAt > b.CreatedAt || (a.CreatedAt == b.CreatedAt && a.ID < b.ID)
 }

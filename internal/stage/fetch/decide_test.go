@@ -8,13 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestCandidatesInTheOrderOfLikelySuccess(t *testing.T) {
-	author := events.Author{Lists: map[string]events.List{
-		events.ViaDHT:   {Write: []string{"dht", "both"}},
-		events.ViaNIP65: {Write: []string{"both", "nip65"}, Read: []string{"inbox"}},
+	author := contract.Author{Lists: map[string]contract.List{
+		contract.ViaDHT:   {Write: []string{"dht", "both"}},
+		contract.ViaNIP65: {Write: []string{"both", "nip65"}, Read: []string{"inbox"}},
 	}}
 	n := events.NoteMissing{Relays: []string{"hint1", "hint2", "hint3"}}
 	got := candidates(n, author, []string{"z", "hint1", "local", "a"}, "local")
@@ -29,7 +31,7 @@ func TestCandidatesAreBounded(t *testing.T) {
 	for i := range 1000 {
 		linked = append(linked, strconv.Itoa(i))
 	}
-	if got := candidates(events.NoteMissing{}, events.Author{}, linked, ""); len(got) != maxKnown {
+	if got := candidates(events.NoteMissing{}, contract.Author{}, linked, ""); len(got) != maxKnown {
 		t.Errorf("%d relays, want %d", len(got), maxKnown)
 	}
 }
@@ -80,7 +82,7 @@ func TestRelaysOfASearchAreBounded(t *testing.T) {
 }
 
 func TestALostNoteIsRememberedWithThoseWhoWereAsked(t *testing.T) {
-	l := lose(events.Lost{}, []string{"a", "b"}, "none", 100, time.Minute)
+	l := lose(contract.Lost{}, []string{"a", "b"}, "none", 100, time.Minute)
 	if hinted, held := unasked(l, []string{"b", "c", "local"}, "local", 159); !held || !slices.Equal(hinted, []string{"c"}) {
 		t.Errorf("within the minute: %v, %t", hinted, held)
 	}
@@ -103,7 +105,7 @@ func TestALostNoteIsRememberedWithThoseWhoWereAsked(t *testing.T) {
 
 func TestAThreadFitsIntoAnAnswer(t *testing.T) {
 	note := func(size int) events.MissingNoteResponse {
-		return events.MissingNoteResponse{Found: true, Event: &events.Event{Content: strings.Repeat("x", size)}}
+		return events.MissingNoteResponse{Found: true, Event: &nostr.Event{Content: strings.Repeat("x", size)}}
 	}
 	carried := 0
 	for i, size := range []int{maxThreadBytes / 2, maxThreadBytes, 100} {
@@ -120,29 +122,29 @@ func TestAThreadFitsIntoAnAnswer(t *testing.T) {
 
 func TestMentionedUsersAndTheirRelays(t *testing.T) {
 	alice, bob := strings.Repeat("a", 64), strings.Repeat("b", 64)
-	by := events.Event{PubKey: alice, Tags: []events.Tag{{"p", bob}, {"e", alice}, {"p"}, {"p", "x"}, {"p", bob}, {"p", alice}}}
+	by := nostr.Event{PubKey: alice, Tags: []nostr.Tag{{"p", bob}, {"e", alice}, {"p"}, {"p", "x"}, {"p", bob}, {"p", alice}}}
 	if got := mentioned(&by); !slices.Equal(got, []string{alice, bob}) {
 		t.Errorf("got %v", got)
 	}
 	for i := range 100 {
-		by.Tags = append(by.Tags, events.Tag{"p", fmt.Sprintf("%064x", i)})
+		by.Tags = append(by.Tags, nostr.Tag{"p", fmt.Sprintf("%064x", i)})
 	}
 	if n := len(mentioned(&by)); n != maxMentioned {
 		t.Errorf("%d users, want %d", n, maxMentioned)
 	}
-	lists := map[string]events.List{events.ViaNIP65: {Write: []string{"w"}, Read: []string{"1", "2", "3", "4"}}, events.ViaDHT: {Write: []string{"d"}}}
-	if got := inboxes(events.Author{Lists: lists}); !slices.Equal(got, []string{"1", "2", "3"}) {
+	lists := map[string]contract.List{contract.ViaNIP65: {Write: []string{"w"}, Read: []string{"1", "2", "3", "4"}}, contract.ViaDHT: {Write: []string{"d"}}}
+	if got := inboxes(contract.Author{Lists: lists}); !slices.Equal(got, []string{"1", "2", "3"}) {
 		t.Errorf("reads at %v", got)
 	}
-	delete(lists, events.ViaNIP65)
-	if got := inboxes(events.Author{Lists: lists}); !slices.Equal(got, []string{"d"}) {
+	delete(lists, contract.ViaNIP65)
+	if got := inboxes(contract.Author{Lists: lists}); !slices.Equal(got, []string{"d"}) {
 		t.Errorf("without a list of relays to read: %v", got)
 	}
 }
 
 func TestTheNewestVersionStands(t *testing.T) {
-	a, b := events.Event{ID: "a", CreatedAt: 1}, events.Event{ID: "b", CreatedAt: 1}
-	late := events.Event{ID: "c", CreatedAt: 2}
+	a, b := nostr.Event{ID: "a", CreatedAt: 1}, nostr.Event{ID: "b", CreatedAt: 1}
+	late := nostr.Event{ID: "c", CreatedAt: 2}
 	if !newer(&a, &b) || newer(&b, &a) || !newer(&late, &a) || newer(&a, &late) || newer(&a, &a) {
 		t.Error("newest first, then lowest id")
 	}

@@ -3,7 +3,9 @@ package fetch
 import (
 	"slices"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -25,7 +27,7 @@ func firstHints(n events.NoteMissing) []string { return n.Relays[:min(len(n.Rela
 // candidates lists the relays to ask, most likely first: the first hints; where
 // the author's own lists say that they write; the other hints; and the relays
 // that the author is linked to otherwise. local is left out: it lacks the note.
-func candidates(n events.NoteMissing, author events.Author, linked []string, local string) []string {
+func candidates(n events.NoteMissing, author contract.Author, linked []string, local string) []string {
 	var out []string
 	add := func(urls []string) {
 		for _, url := range urls {
@@ -35,7 +37,7 @@ func candidates(n events.NoteMissing, author events.Author, linked []string, loc
 		}
 	}
 	add(firstHints(n))
-	for _, via := range []string{events.ViaNIP65, events.ViaDHT, events.ViaNIP78} {
+	for _, via := range []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78} {
 		add(author.Lists[via].Write)
 	}
 	add(n.Relays)
@@ -46,10 +48,10 @@ func candidates(n events.NoteMissing, author events.Author, linked []string, loc
 
 // mentioned returns the users of the note that refers to a missing one: its
 // author first, whose relays keep what they refer to, then those it mentions.
-func mentioned(by *events.Event) []string {
+func mentioned(by *nostr.Event) []string {
 	users := []string{by.PubKey}
 	for _, t := range by.Tags {
-		if len(users) < maxMentioned && t[0] == "p" && events.IsHex(t.At(1), 32) && !slices.Contains(users, t.At(1)) {
+		if len(users) < maxMentioned && t[0] == "p" && nostr.IsHex(t.At(1), 32) && !slices.Contains(users, t.At(1)) {
 			users = append(users, t.At(1))
 		}
 	}
@@ -58,10 +60,10 @@ func mentioned(by *events.Event) []string {
 
 // inboxes returns where notes that mention a user are sent (NIP-65): the
 // relays that they read, and if none are known, those that they write to.
-func inboxes(user events.Author) []string {
-	list := user.Lists[events.ViaNIP65]
+func inboxes(user contract.Author) []string {
+	list := user.Lists[contract.ViaNIP65]
 	urls := list.Read
-	for _, via := range []string{events.ViaNIP65, events.ViaDHT, events.ViaNIP78} {
+	for _, via := range []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78} {
 		if len(urls) == 0 {
 			urls = user.Lists[via].Write
 		}

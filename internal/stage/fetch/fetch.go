@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -18,8 +20,8 @@ const (
 )
 
 // Handle takes note.missing.<key>.
-func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-	n, err := events.Decode[events.NoteMissing](m.Data)
+func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+	n, err := nostr.Decode[events.NoteMissing](m.Data)
 	if err == nil {
 		n, err = n.Validate(s.AllowPrivate)
 	}
@@ -27,24 +29,24 @@ func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, 
 		err = errors.New("event_id: is not the key of the subject")
 	}
 	if err != nil {
-		return nil, events.Reject(err.Error())
+		return nil, contract.Reject(err.Error())
 	}
 	response, err := s.fetch(ctx, n, false)
 	if silent := (*silentError)(nil); errors.As(err, &silent) && m.Attempt >= maxAttempts && ctx.Err() == nil {
 		response.Why = err.Error()
 		s.remember(ctx, n, silent.asked, response.Why)
 	} else if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	if !response.Found {
-		return []events.Output{{Subject: events.SubjectNoteLost, Data: events.Encode(response), ID: "lost:" + m.Cause}}, events.Done()
+		return []contract.Output{{Subject: events.SubjectNoteLost, Data: nostr.Encode(response), ID: "lost:" + m.Cause}}, contract.Done()
 	}
-	out := []events.Output{{Subject: events.SubjectNoteFound, Data: events.Encode(response), ID: "found:" + m.Cause}}
+	out := []contract.Output{{Subject: events.SubjectNoteFound, Data: nostr.Encode(response), ID: "found:" + m.Cause}}
 	if response.Event != nil {
 		received, _ := stage.Received(*response.Event)
 		out = append(out, received)
 	}
-	return out, events.Done()
+	return out, contract.Done()
 }
 
 // fetch finds a note and writes it to the local relay, which is itself asked
@@ -61,7 +63,7 @@ func (s *Stage) fetch(ctx context.Context, n events.NoteMissing, home bool) (eve
 	if hinted, is := unasked(lost, n.Relays, s.Local, response.Timestamp); is {
 		first, held = hinted, true
 	} else {
-		lost = events.Lost{}
+		lost = contract.Lost{}
 	}
 	if home && s.Local != "" {
 		first = append([]string{s.Local}, first...)
@@ -91,7 +93,7 @@ func (s *Stage) fetch(ctx context.Context, n events.NoteMissing, home bool) (eve
 	return response, f.err
 }
 
-func heldWhy(lost events.Lost) string {
+func heldWhy(lost contract.Lost) string {
 	at := func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateTime) }
 	return fmt.Sprintf("%s, as of %s UTC; it is not looked for again before %s, but at relays that were not asked", lost.Why, at(lost.At), at(lost.Until))
 }

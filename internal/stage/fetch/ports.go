@@ -7,8 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Relays are the relays of the world and the local one, by URL. What they give
@@ -16,19 +18,19 @@ import (
 type Relays interface {
 	// Find returns the event with that id, or nil if the relay answers that it
 	// has none. It may ask for several callers at once.
-	Find(ctx context.Context, url, id string) (*events.Event, error)
-	Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error]
+	Find(ctx context.Context, url, id string) (*nostr.Event, error)
+	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
 	// Publish waits for the relay's OK. refused is its reason if it said no;
 	// that it has the event already is success.
-	Publish(ctx context.Context, url string, e events.Event) (refused string, err error)
+	Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error)
 }
 
 // Stage is the handler of fetcher and its ports. All exported fields are set
 // before Handle is called, which may then run many times at once.
 type Stage struct {
-	Authors stage.Store[events.Author]
-	Links   stage.Store[events.Link]
-	Lost    stage.Store[events.Lost]
+	Authors stage.Store[contract.Author]
+	Links   stage.Store[contract.Link]
+	Lost    stage.Store[contract.Lost]
 	Net     Relays
 	// Resolve looks an author's list up on the DHT.
 	Resolve func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error)

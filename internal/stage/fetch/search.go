@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -46,9 +47,9 @@ type search struct {
 
 // word is what a relay or a source says.
 type word struct {
-	url    string        // of a relay; "" for a source
-	event  *events.Event // of a relay, nil if it has none
-	relays []string      // of a source
+	url    string       // of a relay; "" for a source
+	event  *nostr.Event // of a relay, nil if it has none
+	relays []string     // of a source
 	err    error
 }
 

@@ -4,20 +4,21 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // known returns the relays that are known without asking anyone.
 func (f *search) known(ctx context.Context) ([]string, error) {
 	s, n := f.stage, f.need
-	var author events.Author
+	var author contract.Author
 	var linked []string
 	if n.AuthorPubkey != "" {
 		var err error
 		if author, _, err = s.Authors.Get(ctx, n.AuthorPubkey); err != nil {
 			return firstHints(n), err
 		}
-		err = s.Links.Each(ctx, events.LinkKey("*", n.AuthorPubkey), func(_ string, l events.Link) error {
+		err = s.Links.Each(ctx, contract.LinkKey("*", n.AuthorPubkey), func(_ string, l contract.Link) error {
 			linked = append(linked, l.URL)
 			return nil
 		})

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The event kinds that carry relay lists.
@@ -21,9 +23,9 @@ const (
 type finding struct {
 	// list is the author's relay list, of the source via.
 	via  string
-	list *events.List
+	list *contract.List
 	// record is the BEP 44 item to be kept alive on the DHT.
-	record *events.Record
+	record *contract.Record
 	target string
 	// keys are DHT keys by the author that they are said to belong to.
 	keys map[string]string
@@ -34,7 +36,7 @@ type finding struct {
 
 // decideEvent reads what an event says; its id and signature have been
 // verified. An error names the field that makes the event unusable.
-func decideEvent(e *events.Event, allowPrivate bool) (finding, error) {
+func decideEvent(e *nostr.Event, allowPrivate bool) (finding, error) {
 	f := finding{keys: map[string]string{}}
 	var err error
 	switch e.Kind {
@@ -48,7 +50,7 @@ func decideEvent(e *events.Event, allowPrivate bool) (finding, error) {
 		f.refs = stage.References(e, allowPrivate)
 	}
 	f.readDHTKeyTag(e)
-	if root := e.Tag("scionic_root").At(1); events.IsDAGRoot(root) {
+	if root := e.Tag("scionic_root").At(1); contract.IsDAGRoot(root) {
 		f.dag = root
 	}
 	return f, err
@@ -57,12 +59,12 @@ func decideEvent(e *events.Event, allowPrivate bool) (finding, error) {
 // readDHTList reads kind 11011: content is the hex of the bytes that dht_sig
 // signs with dht_pubkey. The plain signed buffer of BEP 44 makes a record; the
 // dict form of HORNETS, which no DHT node can verify, makes a list only.
-func (f *finding) readDHTList(e *events.Event, allowPrivate bool) error {
+func (f *finding) readDHTList(e *nostr.Event, allowPrivate bool) error {
 	key, sig := e.Tag("dht_pubkey").At(1), e.Tag("dht_sig").At(1)
-	if !events.IsHex(key, 32) {
+	if !nostr.IsHex(key, 32) {
 		return fmt.Errorf("dht_pubkey: want 64 lower-case hex digits, got %d characters", len(key))
 	}
-	if !events.IsHex(sig, 64) {
+	if !nostr.IsHex(sig, 64) {
 		return fmt.Errorf("dht_sig: want 128 lower-case hex digits, got %d characters", len(sig))
 	}
 	payload, err := hex.DecodeString(e.Content)
@@ -97,10 +99,10 @@ func (f *finding) readDHTList(e *events.Event, allowPrivate bool) error {
 	if err != nil {
 		return fmt.Errorf("content: %w", err)
 	}
-	f.via, f.list = events.ViaDHT, &events.List{Version: item.Seq, ID: e.ID, Write: relays}
+	f.via, f.list = contract.ViaDHT, &contract.List{Version: item.Seq, ID: e.ID, Write: relays}
 	f.keys[e.PubKey] = key
 	if !wrapped {
-		f.record, f.target = &events.Record{PubKey: e.PubKey, Event: e.ID}, stage.TargetHex(item)
+		f.record, f.target = &contract.Record{PubKey: e.PubKey, Event: e.ID}, stage.TargetHex(item)
 		stage.SetItem(f.record, item)
 	}
 	return nil
@@ -108,23 +110,23 @@ func (f *finding) readDHTList(e *events.Event, allowPrivate bool) error {
 
 // readNIP65 reads kind 10002. A URL that is no relay address is passed over, as
 // clients do, since real lists carry such; a list of nothing else is refused.
-func (f *finding) readNIP65(e *events.Event, allowPrivate bool) error {
+func (f *finding) readNIP65(e *nostr.Event, allowPrivate bool) error {
 	list, err := relayTags(e, allowPrivate)
 	if err != nil {
 		return err
 	}
-	f.via, f.list = events.ViaNIP65, list
+	f.via, f.list = contract.ViaNIP65, list
 	return nil
 }
 
 // readAppData reads kind 30078 with r tags (relays) and a dht tag (the key
 // under which the author publishes them); others of the kind mean other things.
-func (f *finding) readAppData(e *events.Event, allowPrivate bool) error {
+func (f *finding) readAppData(e *nostr.Event, allowPrivate bool) error {
 	dht := e.Tag("dht")
 	if dht == nil || e.Tag("r") == nil {
 		return nil
 	}
-	if !events.IsHex(dht.At(1), 32) {
+	if !nostr.IsHex(dht.At(1), 32) {
 		return fmt.Errorf("dht: want 64 lower-case hex digits, got %d characters", len(dht.At(1)))
 	}
 	list, err := relayTags(e, allowPrivate)
@@ -132,12 +134,12 @@ func (f *finding) readAppData(e *events.Event, allowPrivate bool) error {
 		return err
 	}
 	f.keys[e.PubKey] = dht.At(1)
-	f.via, f.list = events.ViaNIP78, list
+	f.via, f.list = contract.ViaNIP78, list
 	return nil
 }
 
-func relayTags(e *events.Event, allowPrivate bool) (*events.List, error) {
-	list := &events.List{Version: e.CreatedAt, ID: e.ID}
+func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
+	list := &contract.List{Version: e.CreatedAt, ID: e.ID}
 	var count int
 	var bad error
 	for i, t := range e.Tags {
@@ -145,7 +147,7 @@ func relayTags(e *events.Event, allowPrivate bool) (*events.List, error) {
 			continue
 		}
 		count++
-		url, err := events.NormalizeRelayURL(t.At(1), allowPrivate)
+		url, err := nostr.NormalizeRelayURL(t.At(1), allowPrivate)
 		if err != nil {
 			bad = fmt.Errorf("tags[%d]: %w", i, err)
 			continue
@@ -157,8 +159,8 @@ func relayTags(e *events.Event, allowPrivate bool) (*events.List, error) {
 			list.Read = appendNew(list.Read, url)
 		}
 	}
-	if count > events.MaxListTags {
-		return nil, fmt.Errorf("tags: %d relays, at most %d are accepted", count, events.MaxListTags)
+	if count > nostr.MaxListTags {
+		return nil, fmt.Errorf("tags: %d relays, at most %d are accepted", count, nostr.MaxListTags)
 	}
 	if bad != nil && len(list.Write)+len(list.Read) == 0 {
 		return nil, bad
@@ -168,14 +170,14 @@ func relayTags(e *events.Event, allowPrivate bool) (*events.List, error) {
 
 // readDHTKeyTag reads the dht_key tag. On a reply it is the DHT key of the
 // author replied to, the last p tag (HORNETS); elsewhere the author's own.
-func (f *finding) readDHTKeyTag(e *events.Event) {
+func (f *finding) readDHTKeyTag(e *nostr.Event) {
 	key := e.Tag("dht_key").At(1)
-	if !events.IsHex(key, 32) {
+	if !nostr.IsHex(key, 32) {
 		return
 	}
 	owner := e.PubKey
 	if e.Tag("e") != nil {
-		if owner = lastTag(e, "p"); !events.IsHex(owner, 32) {
+		if owner = lastTag(e, "p"); !nostr.IsHex(owner, 32) {
 			return
 		}
 	}
@@ -187,7 +189,7 @@ func (f *finding) readDHTKeyTag(e *events.Event) {
 func normalizeAll(urls []string, allowPrivate bool) ([]string, error) {
 	var out []string
 	for i, raw := range urls {
-		url, err := events.NormalizeRelayURL(raw, allowPrivate)
+		url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
 		if err != nil {
 			return nil, fmt.Errorf("relays[%d]: %w", i, err)
 		}
@@ -197,13 +199,13 @@ func normalizeAll(urls []string, allowPrivate bool) ([]string, error) {
 }
 
 func appendNew(list []string, s string) []string {
-	if len(list) >= events.MaxListRelays || slices.Contains(list, s) {
+	if len(list) >= nostr.MaxListRelays || slices.Contains(list, s) {
 		return list
 	}
 	return append(list, s)
 }
 
-func lastTag(e *events.Event, name string) (value string) {
+func lastTag(e *nostr.Event, name string) (value string) {
 	for _, t := range e.Tags {
 		if t[0] == name {
 			value = t.At(1)

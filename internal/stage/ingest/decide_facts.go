@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
 
 	"github.com/relaymesh/relaymesh/internal/stage"
 )
@@ -29,7 +29,7 @@ type source struct {
 // learnKey puts a claim into an author. The author's own word replaces
 // anyone's and their own older one; a stranger's only fills a gap, since it
 // could name a key under which the stranger publishes.
-func learnKey(pubkey string, a events.Author, c keyClaim) events.Author {
+func learnKey(pubkey string, a contract.Author, c keyClaim) contract.Author {
 	own, wasOwn := c.by == pubkey, a.DHTKeyBy == pubkey
 	switch {
 	case c.key == "" || c.key == a.DHTKey && (wasOwn || !own):
@@ -46,14 +46,14 @@ func learnKey(pubkey string, a events.Author, c keyClaim) events.Author {
 
 // learnList puts a list of one source into an author, unless a newer one of
 // that source is known. Ties go to the lower event id (NIP-01).
-func learnList(a events.Author, via string, l events.List) (events.Author, bool) {
+func learnList(a contract.Author, via string, l contract.List) (contract.Author, bool) {
 	old, known := a.Lists[via]
 	if known && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {
 		return a, false
 	}
 	a.Lists = maps.Clone(a.Lists)
 	if a.Lists == nil {
-		a.Lists = map[string]events.List{}
+		a.Lists = map[string]contract.List{}
 	}
 	a.Lists[via] = l
 	return a, true
@@ -70,7 +70,7 @@ type known struct {
 // remember returns what is known of an author for whom author.seen has been
 // published at now if that was due; it is published once in resolveEvery
 // seconds.
-func remember(a events.Author, now, resolveEvery int64) known {
+func remember(a contract.Author, now, resolveEvery int64) known {
 	until := now + resolveEvery
 	if a.NextResolve > now {
 		until = a.NextResolve
@@ -80,7 +80,7 @@ func remember(a events.Author, now, resolveEvery int64) known {
 
 // covers reports whether a claim at now changes nothing.
 func (k known) covers(pubkey string, c keyClaim, now int64) bool {
-	was := events.Author{DHTKey: k.key.key, DHTKeyBy: k.key.by, DHTKeyAt: k.key.at}
+	was := contract.Author{DHTKey: k.key.key, DHTKeyBy: k.key.by, DHTKeyAt: k.key.at}
 	is := learnKey(pubkey, was, c)
 	return now < k.until && is.DHTKey == was.DHTKey && is.DHTKeyBy == was.DHTKeyBy && is.DHTKeyAt == was.DHTKeyAt
 }
@@ -90,7 +90,7 @@ func (k known) covers(pubkey string, c keyClaim, now int64) bool {
 const writeSeenEvery = 24 * 3600
 
 // seeAuthor notes that an author was seen at now.
-func seeAuthor(a events.Author, now int64) events.Author {
+func seeAuthor(a contract.Author, now int64) contract.Author {
 	if a.FirstSeen == 0 {
 		a.FirstSeen = now
 	}
@@ -103,7 +103,7 @@ var errStale = errors.New("seq")
 
 // replaceRecord decides whether a signed item replaces the one that is kept.
 // nil and false means that it is kept already.
-func replaceRecord(old, put events.Record) (write bool, err error) {
+func replaceRecord(old, put contract.Record) (write bool, err error) {
 	item, err := stage.Item(put)
 	if err != nil {
 		return false, err

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 var (
@@ -23,13 +24,13 @@ var (
 	dhtB  = strings.Repeat("db", 32)
 )
 
-func signed(t *testing.T, seq int64, value []byte) (bep44.Item, events.Record) {
+func signed(t *testing.T, seq int64, value []byte) (bep44.Item, contract.Record) {
 	t.Helper()
 	item := bep44.Item{Seq: seq, Value: value}
 	if err := item.Sign(ed25519.NewKeyFromSeed(make([]byte, 32))); err != nil {
 		t.Fatal(err)
 	}
-	var r events.Record
+	var r contract.Record
 	stage.SetItem(&r, item)
 	return item, r
 }
@@ -45,10 +46,10 @@ func relayList(t *testing.T, urls ...string) []byte {
 
 // dhtList is a kind 11011 event around an item; its own id and signature play
 // no part in the decision.
-func dhtList(item bep44.Item, payload []byte) events.Event {
-	return events.Event{
+func dhtList(item bep44.Item, payload []byte) nostr.Event {
+	return nostr.Event{
 		ID: id1, PubKey: alice, Kind: kindDHTList, Content: hex.EncodeToString(payload),
-		Tags: []events.Tag{{"dht_pubkey", hex.EncodeToString(item.Key[:])}, {"dht_sig", hex.EncodeToString(item.Sig[:])}},
+		Tags: []nostr.Tag{{"dht_pubkey", hex.EncodeToString(item.Key[:])}, {"dht_sig", hex.EncodeToString(item.Sig[:])}},
 	}
 }
 
@@ -63,7 +64,7 @@ func TestDHTListMakesARecordExactlyAsSigned(t *testing.T) {
 	if f.record == nil || f.record.Seq != 7 || f.record.Sig != want.Sig || string(f.record.Value) != string(want.Value) {
 		t.Errorf("record is %+v, want %+v", f.record, want)
 	}
-	if f.target != stage.TargetHex(item) || f.keys[alice] != want.DHTKey || f.via != events.ViaDHT {
+	if f.target != stage.TargetHex(item) || f.keys[alice] != want.DHTKey || f.via != contract.ViaDHT {
 		t.Errorf("target %s, keys %v, via %s", f.target, f.keys, f.via)
 	}
 	if !slices.Equal(f.list.Write, []string{"wss://relay.example.com"}) {
@@ -99,30 +100,30 @@ func TestDHTListRefuses(t *testing.T) {
 		urls[i] = fmt.Sprintf("wss://relay%02d.example.com", i)
 	}
 	for name, tc := range map[string]struct {
-		change func(e *events.Event)
+		change func(e *nostr.Event)
 		want   string
 	}{
-		"key of 31 bytes": {func(e *events.Event) { e.Tags[0] = events.Tag{"dht_pubkey", strings.Repeat("ab", 31)} }, "dht_pubkey:"},
-		"no key":          {func(e *events.Event) { e.Tags = e.Tags[1:] }, "dht_pubkey:"},
-		"sig of 63 bytes": {func(e *events.Event) { e.Tags[1] = events.Tag{"dht_sig", strings.Repeat("ab", 63)} }, "dht_sig:"},
-		"no sig":          {func(e *events.Event) { e.Tags = e.Tags[:1] }, "dht_sig:"},
-		"wrong sig":       {func(e *events.Event) { e.Tags[1] = events.Tag{"dht_sig", strings.Repeat("ab", 64)} }, "dht_sig:"},
-		"other key":       {func(e *events.Event) { e.Tags[0] = events.Tag{"dht_pubkey", dhtB} }, "dht_sig:"},
-		"content not hex": {func(e *events.Event) { e.Content = "xyz" }, "content:"},
-		"empty content":   {func(e *events.Event) { e.Content = "" }, "content:"},
-		"negative seq":    {func(e *events.Event) { e.Content = hex.EncodeToString([]byte("3:seqi-1e1:v2:[]")) }, "content:"},
-		"value over 1000": {func(e *events.Event) {
+		"key of 31 bytes": {func(e *nostr.Event) { e.Tags[0] = nostr.Tag{"dht_pubkey", strings.Repeat("ab", 31)} }, "dht_pubkey:"},
+		"no key":          {func(e *nostr.Event) { e.Tags = e.Tags[1:] }, "dht_pubkey:"},
+		"sig of 63 bytes": {func(e *nostr.Event) { e.Tags[1] = nostr.Tag{"dht_sig", strings.Repeat("ab", 63)} }, "dht_sig:"},
+		"no sig":          {func(e *nostr.Event) { e.Tags = e.Tags[:1] }, "dht_sig:"},
+		"wrong sig":       {func(e *nostr.Event) { e.Tags[1] = nostr.Tag{"dht_sig", strings.Repeat("ab", 64)} }, "dht_sig:"},
+		"other key":       {func(e *nostr.Event) { e.Tags[0] = nostr.Tag{"dht_pubkey", dhtB} }, "dht_sig:"},
+		"content not hex": {func(e *nostr.Event) { e.Content = "xyz" }, "content:"},
+		"empty content":   {func(e *nostr.Event) { e.Content = "" }, "content:"},
+		"negative seq":    {func(e *nostr.Event) { e.Content = hex.EncodeToString([]byte("3:seqi-1e1:v2:[]")) }, "content:"},
+		"value over 1000": {func(e *nostr.Event) {
 			e.Content = hex.EncodeToString(append([]byte("3:seqi1e1:v"), bep44.EncodeString(make([]byte, 1000))...))
 		}, "content:"},
-		"loopback relay": {func(e *events.Event) {
+		"loopback relay": {func(e *nostr.Event) {
 			it, _ := signed(t, 8, relayList(t, "ws://127.0.0.1"))
 			*e = dhtList(it, it.SignedBuffer())
 		}, "content: relays[0]: relay url"},
-		"http relay": {func(e *events.Event) {
+		"http relay": {func(e *nostr.Event) {
 			it, _ := signed(t, 8, relayList(t, "wss://relay.example.com", "http://x.example"))
 			*e = dhtList(it, it.SignedBuffer())
 		}, "content:"},
-		"no list": {func(e *events.Event) {
+		"no list": {func(e *nostr.Event) {
 			it, _ := signed(t, 8, []byte("i5e"))
 			*e = dhtList(it, it.SignedBuffer())
 		}, "content:"},
@@ -137,7 +138,7 @@ func TestDHTListRefuses(t *testing.T) {
 }
 
 func TestNIP65MarkersAndSpellings(t *testing.T) {
-	e := events.Event{ID: id1, PubKey: alice, Kind: kindRelayList, CreatedAt: 5, Tags: []events.Tag{
+	e := nostr.Event{ID: id1, PubKey: alice, Kind: kindRelayList, CreatedAt: 5, Tags: []nostr.Tag{
 		{"r", "wss://both.example/"},
 		{"r", "wss://in.example", "read"},
 		{"r", "wss://OUT.example", "write"},
@@ -153,41 +154,41 @@ func TestNIP65MarkersAndSpellings(t *testing.T) {
 	if !slices.Equal(f.list.Write, []string{"wss://both.example", "wss://out.example"}) || !slices.Equal(f.list.Read, []string{"wss://both.example", "wss://in.example"}) {
 		t.Errorf("write %v, read %v", f.list.Write, f.list.Read)
 	}
-	if f.list.Version != 5 || f.via != events.ViaNIP65 {
+	if f.list.Version != 5 || f.via != contract.ViaNIP65 {
 		t.Errorf("version %d, via %s", f.list.Version, f.via)
 	}
 }
 
 func TestNIP65RefusesWhatNoUserWrites(t *testing.T) {
-	many := make([]events.Tag, 500)
+	many := make([]nostr.Tag, 500)
 	for i := range many {
-		many[i] = events.Tag{"r", fmt.Sprintf("wss://relay%d.example", i)}
+		many[i] = nostr.Tag{"r", fmt.Sprintf("wss://relay%d.example", i)}
 	}
-	for want, tags := range map[string][]events.Tag{
+	for want, tags := range map[string][]nostr.Tag{
 		"tags: 500 relays":                            many,
 		"tags[0]: relay url \"http://x.example\"":     {{"r", "http://x.example"}},
 		"tags[1]: relay url \"javascript:alert(1)\"":  {{"p", alice}, {"r", "javascript:alert(1)"}},
 		"tags[0]: relay url \"ws://127.0.0.1\"":       {{"r", "ws://127.0.0.1"}},
 		"tags[0]: relay url \"ws://169.254.169.254\"": {{"r", "ws://169.254.169.254"}},
 	} {
-		e := events.Event{PubKey: alice, Kind: kindRelayList, Tags: tags}
+		e := nostr.Event{PubKey: alice, Kind: kindRelayList, Tags: tags}
 		if _, err := decideEvent(&e, false); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("error is %v, want %q", err, want)
 		}
 	}
-	e := events.Event{PubKey: alice, Kind: kindRelayList}
+	e := nostr.Event{PubKey: alice, Kind: kindRelayList}
 	if f, err := decideEvent(&e, false); err != nil || f.list == nil {
 		t.Errorf("an empty list takes all relays back: %+v, %v", f.list, err)
 	}
 }
 
 func TestAppDataTeachesKeyAndRelays(t *testing.T) {
-	e := events.Event{ID: id1, PubKey: alice, Kind: kindAppData, CreatedAt: 3, Tags: []events.Tag{{"d", "x"}, {"r", "wss://r.example"}, {"dht", dhtA}}}
+	e := nostr.Event{ID: id1, PubKey: alice, Kind: kindAppData, CreatedAt: 3, Tags: []nostr.Tag{{"d", "x"}, {"r", "wss://r.example"}, {"dht", dhtA}}}
 	f, err := decideEvent(&e, false)
-	if err != nil || f.keys[alice] != dhtA || f.via != events.ViaNIP78 || len(f.list.Write) != 1 {
+	if err != nil || f.keys[alice] != dhtA || f.via != contract.ViaNIP78 || len(f.list.Write) != 1 {
 		t.Errorf("%+v, %v", f, err)
 	}
-	e.Tags[2] = events.Tag{"dht", "short"}
+	e.Tags[2] = nostr.Tag{"dht", "short"}
 	if _, err := decideEvent(&e, false); err == nil || !strings.HasPrefix(err.Error(), "dht:") {
 		t.Errorf("error is %v", err)
 	}
@@ -199,16 +200,16 @@ func TestAppDataTeachesKeyAndRelays(t *testing.T) {
 
 func TestDHTKeyTagBelongsToWhomItIsAbout(t *testing.T) {
 	for name, tc := range map[string]struct {
-		tags []events.Tag
+		tags []nostr.Tag
 		want map[string]string
 	}{
-		"own":          {[]events.Tag{{"dht_key", dhtA}}, map[string]string{alice: dhtA}},
-		"reply":        {[]events.Tag{{"e", id1, "reply"}, {"p", carol}, {"p", bob}, {"dht_key", dhtB}}, map[string]string{bob: dhtB}},
-		"reply to ?":   {[]events.Tag{{"e", id1}, {"dht_key", dhtB}}, map[string]string{}},
-		"wrong length": {[]events.Tag{{"dht_key", "abcd"}}, map[string]string{}},
-		"no value":     {[]events.Tag{{"dht_key"}}, map[string]string{}},
+		"own":          {[]nostr.Tag{{"dht_key", dhtA}}, map[string]string{alice: dhtA}},
+		"reply":        {[]nostr.Tag{{"e", id1, "reply"}, {"p", carol}, {"p", bob}, {"dht_key", dhtB}}, map[string]string{bob: dhtB}},
+		"reply to ?":   {[]nostr.Tag{{"e", id1}, {"dht_key", dhtB}}, map[string]string{}},
+		"wrong length": {[]nostr.Tag{{"dht_key", "abcd"}}, map[string]string{}},
+		"no value":     {[]nostr.Tag{{"dht_key"}}, map[string]string{}},
 	} {
-		f, err := decideEvent(&events.Event{PubKey: alice, Kind: 1, Tags: tc.tags}, false)
+		f, err := decideEvent(&nostr.Event{PubKey: alice, Kind: 1, Tags: tc.tags}, false)
 		if err != nil || fmt.Sprint(f.keys) != fmt.Sprint(tc.want) {
 			t.Errorf("%s: keys are %v, %v, want %v", name, f.keys, err, tc.want)
 		}
@@ -230,7 +231,7 @@ func TestLearnKey(t *testing.T) {
 		"no word":                           {[]keyClaim{claim(dhtA, alice, 2), claim("", alice, 3)}, dhtA},
 		"a claim confirmed by the author":   {[]keyClaim{claim(dhtA, bob, 1), claim(dhtA, alice, 2), claim(dhtB, bob, 3)}, dhtA},
 	} {
-		a := events.Author{NextResolve: 100}
+		a := contract.Author{NextResolve: 100}
 		for _, c := range tc.claims {
 			a = learnKey(alice, a, c)
 		}
@@ -244,24 +245,24 @@ func TestLearnKey(t *testing.T) {
 }
 
 func TestLearnListNeverGoesBack(t *testing.T) {
-	var a events.Author
+	var a contract.Author
 	for _, tc := range []struct {
-		l    events.List
+		l    contract.List
 		want bool
 	}{
-		{events.List{Version: 5, ID: id2}, true},
-		{events.List{Version: 4, ID: id1}, false},
-		{events.List{Version: 5, ID: id2}, false},
-		{events.List{Version: 5, ID: id1}, true}, // NIP-01: the lower id wins a tie
-		{events.List{Version: 5, ID: id2}, false},
-		{events.List{Version: 6, ID: id2}, true},
+		{contract.List{Version: 5, ID: id2}, true},
+		{contract.List{Version: 4, ID: id1}, false},
+		{contract.List{Version: 5, ID: id2}, false},
+		{contract.List{Version: 5, ID: id1}, true}, // NIP-01: the lower id wins a tie
+		{contract.List{Version: 5, ID: id2}, false},
+		{contract.List{Version: 6, ID: id2}, true},
 	} {
 		var took bool
-		if a, took = learnList(a, events.ViaNIP65, tc.l); took != tc.want {
+		if a, took = learnList(a, contract.ViaNIP65, tc.l); took != tc.want {
 			t.Errorf("%+v: taken is %t", tc.l, took)
 		}
 	}
-	if _, took := learnList(a, events.ViaDHT, events.List{Version: 1}); !took {
+	if _, took := learnList(a, contract.ViaDHT, contract.List{Version: 1}); !took {
 		t.Error("a list of another source is ordered by that source's versions")
 	}
 }

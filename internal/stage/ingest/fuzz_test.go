@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // FuzzStrfry reads what strfry writes to a plugin. Each line that names an event
@@ -24,7 +24,7 @@ func FuzzStrfry(f *testing.F) {
 		var out bytes.Buffer
 		taken, bad := 0, 0
 		take := func(event []byte) {
-			if taken++; !json.Valid(event) || len(event) > events.MaxEventBytes {
+			if taken++; !json.Valid(event) || len(event) > nostr.MaxEventBytes {
 				t.Errorf("took %q", event)
 			}
 		}

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // retryAfter is the first wait when a port fails; the bus lets it grow.
@@ -26,9 +28,9 @@ type Stage struct {
 
 // Ports are what ingest needs of the world.
 type Ports struct {
-	Authors stage.Store[events.Author]
-	Records stage.Store[events.Record]
-	Links   stage.Store[events.Link]
+	Authors stage.Store[contract.Author]
+	Records stage.Store[contract.Record]
+	Links   stage.Store[contract.Link]
 
 	// Missing returns those of the references that the local relay does not
 	// have. It asks for many callers at once.
@@ -36,7 +38,7 @@ type Ports struct {
 	// Verify checks the signature of an event whose id is right, with those
 	// of many callers at once; sender is who handed it over. An error with a
 	// method RetryAfter() time.Duration says that it has not been looked at.
-	Verify func(sender string, e *events.Event) error
+	Verify func(sender string, e *nostr.Event) error
 	// VerifyList checks a BIP-340 signature over SHA-256 of the JSON array of
 	// a relay list.
 	VerifyList func(relays []string, signature, pubkey string) error
@@ -71,8 +73,8 @@ const (
 )
 
 // Handle takes one message of the intake stream.
-func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-	var out []events.Output
+func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+	var out []contract.Output
 	var err error
 	switch m.Subject {
 	case events.SubjectEventReceived:
@@ -89,15 +91,15 @@ func (s *Stage) Handle(ctx context.Context, m events.Message) ([]events.Output, 
 		err = bad(fmt.Errorf("subject %s is not one that ingest takes", m.Subject))
 	}
 	if later := interface{ RetryAfter() time.Duration }(nil); errors.As(err, &later) {
-		return nil, events.Retry(later.RetryAfter(), err.Error())
+		return nil, contract.Retry(later.RetryAfter(), err.Error())
 	}
 	if refused := (inputError{}); errors.As(err, &refused) {
-		return out, events.Reject(refused.Error())
+		return out, contract.Reject(refused.Error())
 	}
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	return out, events.Done()
+	return out, contract.Done()
 }
 
 // inputError is an error in the message itself, which no retry can mend.
@@ -111,12 +113,12 @@ func bad(err error) error { return inputError{err} }
 // its id, which costs a fraction of decoding it. Only a first attempt may be
 // taken for done, because an event is remembered when it has been handled, and
 // its outputs may fail to be published after that.
-func (s *Stage) event(ctx context.Context, m events.Message) ([]events.Output, error) {
-	id, _ := events.PeekID(m.Data)
+func (s *Stage) event(ctx context.Context, m contract.Message) ([]contract.Output, error) {
+	id, _ := nostr.PeekID(m.Data)
 	if _, seen := s.seen.get(id); seen && m.Attempt <= 1 {
 		return nil, nil
 	}
-	e, err := events.ParseEvent(m.Data)
+	e, err := nostr.ParseEvent(m.Data)
 	if err != nil {
 		return nil, bad(err)
 	}
@@ -124,8 +126,8 @@ func (s *Stage) event(ctx context.Context, m events.Message) ([]events.Output, e
 }
 
 // accept takes an event of the right shape and id.
-func (s *Stage) accept(ctx context.Context, e *events.Event, m events.Message) ([]events.Output, error) {
-	if !s.Policy.ours(e.PubKey) || events.Ephemeral(e.Kind) {
+func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) ([]contract.Output, error) {
+	if !s.Policy.ours(e.PubKey) || nostr.Ephemeral(e.Kind) {
 		return nil, nil
 	}
 	if err := e.CheckTime(s.Now().Unix()); err != nil {
@@ -147,9 +149,9 @@ func (s *Stage) accept(ctx context.Context, e *events.Event, m events.Message) (
 	}
 	s.seen.put(e.ID, struct{}{})
 	if f.dag != "" {
-		out = append(out, events.Output{
+		out = append(out, contract.Output{
 			Subject: events.SubjectDAGWanted,
-			Data:    events.Encode(events.DAGWanted{Root: f.dag, PubKey: e.PubKey, Event: e.ID}),
+			Data:    nostr.Encode(events.DAGWanted{Root: f.dag, PubKey: e.PubKey, Event: e.ID}),
 		})
 	}
 	return out, nil
@@ -157,15 +159,15 @@ func (s *Stage) accept(ctx context.Context, e *events.Event, m events.Message) (
 
 // learn writes what was found to KV and then says whom to wake: the order
 // matters, see the package documentation.
-func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source) ([]events.Output, error) {
-	var out []events.Output
+func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source) ([]contract.Output, error) {
+	var out []contract.Output
 	var refused error
 	if f.record != nil {
 		switch err := s.keep(ctx, f.target, *f.record); {
 		case err == nil:
-			out = append(out, events.Output{
-				Subject: events.RelayListSignedSubject(f.target),
-				Data:    events.Encode(signedPayload(*f.record, f.list)),
+			out = append(out, contract.Output{
+				Subject: contract.RelayListSignedSubject(f.target),
+				Data:    nostr.Encode(signedPayload(*f.record, f.list)),
 			})
 		case from.again && errors.As(err, new(inputError)):
 			// The attempt before may have kept it and failed over the rest, and a
@@ -198,8 +200,8 @@ func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source
 
 // keep puts a record into KV unless it would go back, or the author has too
 // many.
-func (s *Stage) keep(ctx context.Context, target string, put events.Record) error {
-	_, kept, err := s.Records.Get(ctx, events.RecordKey(target))
+func (s *Stage) keep(ctx context.Context, target string, put contract.Record) error {
+	_, kept, err := s.Records.Get(ctx, contract.RecordKey(target))
 	if err != nil {
 		return fmt.Errorf("couldn't read record %s: %w", target, err)
 	}
@@ -209,7 +211,7 @@ func (s *Stage) keep(ctx context.Context, target string, put events.Record) erro
 		}
 	}
 	var refused error
-	_, err = s.Records.Update(ctx, events.RecordKey(target), func(old events.Record, found bool) (events.Record, bool) {
+	_, err = s.Records.Update(ctx, contract.RecordKey(target), func(old contract.Record, found bool) (contract.Record, bool) {
 		refused = nil
 		if !found {
 			return put, true
@@ -233,13 +235,13 @@ func (s *Stage) keep(ctx context.Context, target string, put events.Record) erro
 }
 
 // see writes what is known of an author and returns the wake-ups that follow.
-func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyClaim) ([]events.Output, error) {
+func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyClaim) ([]contract.Output, error) {
 	now := s.Now().Unix()
 	if k, found := s.known.get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
 		return nil, nil
 	}
-	var before events.List
-	author, err := s.Authors.Update(ctx, pubkey, func(old events.Author, found bool) (events.Author, bool) {
+	var before contract.List
+	author, err := s.Authors.Update(ctx, pubkey, func(old contract.Author, found bool) (contract.Author, bool) {
 		next := learnKey(pubkey, old, claim)
 		changed := !found || next.DHTKey != old.DHTKey || next.DHTKeyAt != old.DHTKeyAt
 		if f != nil && f.list != nil {
@@ -256,16 +258,16 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 	if err != nil {
 		return nil, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
 	}
-	var out []events.Output
+	var out []contract.Output
 	if f != nil && f.list != nil {
 		if out, err = s.follow(ctx, pubkey, f, before, author.Lists[f.via], claim.again); err != nil {
 			return nil, err
 		}
 	}
 	if author.NextResolve <= now {
-		out = append(out, events.Output{
-			Subject: events.AuthorSeenSubject(pubkey),
-			Data:    events.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}),
+		out = append(out, contract.Output{
+			Subject: contract.AuthorSeenSubject(pubkey),
+			Data:    nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}),
 			// One for each look-up that is due: an author who goes back to a
 			// key within minutes is looked up there again.
 			ID: fmt.Sprintf("seen:%s:%s:%d:%d", pubkey, author.DHTKey, author.DHTKeyAt, author.NextResolve),
@@ -280,7 +282,7 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 // when the author was read: if that is one that this stage has followed and it
 // names the same relays, there is nothing to do, which is what most new lists
 // are like.
-func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, list events.List, again bool) (out []events.Output, err error) {
+func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, list contract.List, again bool) (out []contract.Output, err error) {
 	key := f.via + "." + pubkey
 	if id, found := s.followed.get(key); found && id == before.ID && !again && slices.Equal(before.Write, list.Write) && slices.Equal(before.Read, list.Read) {
 		s.followed.put(key, list.ID)
@@ -309,7 +311,7 @@ func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, l
 
 // wanted returns a wake-up for each reference of pubkey's that the local relay
 // lacks, up to the author's quota.
-func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMissing, keys map[string]string) ([]events.Output, error) {
+func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMissing, keys map[string]string) ([]contract.Output, error) {
 	if len(refs) == 0 {
 		return nil, nil
 	}
@@ -317,28 +319,28 @@ func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMis
 	if err != nil {
 		return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)
 	}
-	var out []events.Output
+	var out []contract.Output
 	for _, ref := range missing[:s.quota.take(pubkey, len(missing), s.Now().Unix()/60)] {
 		if ref.DHTKey == "" {
 			ref.DHTKey = keys[ref.AuthorPubkey]
 		}
-		out = append(out, events.Output{Subject: events.NoteMissingSubject(ref.Key()), Data: events.Encode(ref)})
+		out = append(out, contract.Output{Subject: contract.NoteMissingSubject(ref.Key()), Data: nostr.Encode(ref)})
 	}
 	return out, nil
 }
 
-func discovered(relays []string, pubkey, via, cause string) []events.Output {
-	var out []events.Output
+func discovered(relays []string, pubkey, via, cause string) []contract.Output {
+	var out []contract.Output
 	for _, url := range relays {
-		out = append(out, events.Output{
-			Subject: events.RelayDiscoveredSubject(events.RelayKey(url)),
-			Data:    events.Encode(events.RelayDiscovered{URL: url, Authors: []string{pubkey}, Via: via, Cause: cause}),
+		out = append(out, contract.Output{
+			Subject: contract.RelayDiscoveredSubject(nostr.RelayKey(url)),
+			Data:    nostr.Encode(events.RelayDiscovered{URL: url, Authors: []string{pubkey}, Via: via, Cause: cause}),
 		})
 	}
 	return out
 }
 
-func signedPayload(r events.Record, l *events.List) events.RelayListSigned {
+func signedPayload(r contract.Record, l *contract.List) events.RelayListSigned {
 	p := events.RelayListSigned{PubKey: r.PubKey, DHTKey: r.DHTKey, Salt: r.Salt, Seq: r.Seq, Value: r.Value, DHTSig: r.Sig}
 	if l != nil {
 		p.Relays = l.Write

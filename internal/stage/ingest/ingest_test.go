@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // memory is a store that counts what it is asked.
@@ -38,17 +40,17 @@ func (m *memory[T]) Each(context.Context, string, func(string, T) error) error {
 type bench struct {
 	*Stage
 	t        *testing.T
-	authors  *memory[events.Author]
+	authors  *memory[contract.Author]
 	verified int
 	now      int64
 }
 
 func newBench(t *testing.T, p Policy) *bench {
-	b := &bench{t: t, authors: &memory[events.Author]{values: map[string]events.Author{}}, now: 1_700_000_000}
+	b := &bench{t: t, authors: &memory[contract.Author]{values: map[string]contract.Author{}}, now: 1_700_000_000}
 	b.Stage = New(Ports{
 		Authors: b.authors, Policy: p, ResolveEvery: time.Hour,
 		Missing: func(_ context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error) { return refs, nil },
-		Verify: func(_ string, e *events.Event) error {
+		Verify: func(_ string, e *nostr.Event) error {
 			if b.verified++; !strings.HasPrefix(e.Sig, "0") {
 				return errors.New("sig: forged")
 			}
@@ -61,16 +63,16 @@ func newBench(t *testing.T, p Policy) *bench {
 
 // take handles an event at the n-th attempt, and returns the subjects of what
 // it leads to.
-func (b *bench) take(e events.Event, attempt int) (subjects []string, v events.Verdict) {
-	out, v := b.Handle(b.t.Context(), events.Message{Subject: events.SubjectEventReceived, Data: events.Encode(e), Attempt: attempt})
+func (b *bench) take(e nostr.Event, attempt int) (subjects []string, v contract.Verdict) {
+	out, v := b.Handle(b.t.Context(), contract.Message{Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt})
 	for _, o := range out {
 		subjects = append(subjects, o.Subject)
 	}
 	return subjects, v
 }
 
-func textNote(author, text string, tags ...events.Tag) events.Event {
-	e := events.Event{PubKey: author, Kind: 1, CreatedAt: 1_600_000_000, Content: text, Sig: strings.Repeat("0", 128), Tags: append([]events.Tag{}, tags...)}
+func textNote(author, text string, tags ...nostr.Tag) nostr.Event {
+	e := nostr.Event{PubKey: author, Kind: 1, CreatedAt: 1_600_000_000, Content: text, Sig: strings.Repeat("0", 128), Tags: append([]nostr.Tag{}, tags...)}
 	e.ID = e.Hash()
 	return e
 }
@@ -87,7 +89,7 @@ func TestADuplicateCostsNoVerification(t *testing.T) {
 	if !v.IsDone() || len(first) != 1 {
 		t.Fatalf("after a forged one of the same id: %v, %v", first, v)
 	}
-	for _, again := range []events.Event{e, forged} {
+	for _, again := range []nostr.Event{e, forged} {
 		if out, v := b.take(again, 1); !v.IsDone() || len(out) != 0 || b.verified != 2 {
 			t.Errorf("a duplicate: %v, %v, verified %d times", out, v, b.verified)
 		}
@@ -103,7 +105,7 @@ func TestAKnownAuthorCostsNoKV(t *testing.T) {
 	seen := func(text string, attempt int, want bool) {
 		t.Helper()
 		out, _ := b.take(textNote(alice, text), attempt)
-		if got := len(out) == 1 && out[0] == events.AuthorSeenSubject(alice); got != want || len(out) > 1 {
+		if got := len(out) == 1 && out[0] == contract.AuthorSeenSubject(alice); got != want || len(out) > 1 {
 			t.Errorf("%s: %v, want author.seen %v", text, out, want)
 		}
 	}
@@ -116,7 +118,7 @@ func TestAKnownAuthorCostsNoKV(t *testing.T) {
 	seen("a window later", 1, true)
 
 	// Looked up meanwhile: nothing is due before the next time.
-	b.authors.values[alice] = events.Author{FirstSeen: 1, LastSeen: b.now, NextResolve: b.now + 5000}
+	b.authors.values[alice] = contract.Author{FirstSeen: 1, LastSeen: b.now, NextResolve: b.now + 5000}
 	b.now += 3601
 	seen("looked up", 1, false)
 	b.now += 1500
@@ -127,14 +129,14 @@ func TestAKnownAuthorCostsNoKV(t *testing.T) {
 // unless another worker came in between.
 func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
 	b := newBench(t, Policy{})
-	links := &memory[events.Link]{values: map[string]events.Link{}}
+	links := &memory[contract.Link]{values: map[string]contract.Link{}}
 	b.Links = links
-	list := func(at int64, want int, why string, urls ...string) events.Event {
+	list := func(at int64, want int, why string, urls ...string) nostr.Event {
 		t.Helper()
 		e := textNote(alice, why)
 		e.Kind, e.CreatedAt = kindRelayList, 1_600_000_000+at
 		for _, url := range urls {
-			e.Tags = append(e.Tags, events.Tag{"r", url})
+			e.Tags = append(e.Tags, nostr.Tag{"r", url})
 		}
 		e.ID = e.Hash()
 		asked := links.asked
@@ -152,7 +154,7 @@ func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
 	list(1, 0, "an older one", one)
 	list(3, 2, "another relay", one, two)
 	a := b.authors.values[alice]
-	a.Lists = map[string]events.List{events.ViaNIP65: {Version: 1_600_000_004, ID: id1, Write: []string{two}}}
+	a.Lists = map[string]contract.List{contract.ViaNIP65: {Version: 1_600_000_004, ID: id1, Write: []string{two}}}
 	b.authors.values[alice] = a
 	list(5, 2, "after another worker's", one, two)
 }
@@ -161,14 +163,14 @@ func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
 // second, a newer record of the author was found on the DHT.
 func TestARetryEndsWhatANewerRecordOvertook(t *testing.T) {
 	b := newBench(t, Policy{})
-	records := &memory[events.Record]{values: map[string]events.Record{}}
-	links := &memory[events.Link]{values: map[string]events.Link{}}
+	records := &memory[contract.Record]{values: map[string]contract.Record{}}
+	links := &memory[contract.Link]{values: map[string]contract.Link{}}
 	b.Records, b.Links = records, links
 	value := relayList(t, "wss://one.example")
 	item, _ := signed(t, 100, value)
 	newer, record := signed(t, 200, value)
 	target := newer.Target()
-	records.values[events.RecordKey(hex.EncodeToString(target[:]))] = record
+	records.values[contract.RecordKey(hex.EncodeToString(target[:]))] = record
 	e := dhtList(item, item.SignedBuffer())
 	e.Sig = strings.Repeat("0", 128)
 	e.ID = e.Hash()
@@ -176,14 +178,14 @@ func TestARetryEndsWhatANewerRecordOvertook(t *testing.T) {
 		t.Errorf("an older record: %v, %v, links %v", out, v, links.values)
 	}
 	out, v := b.take(e, 2)
-	if !v.IsReject() || !slices.Contains(out, events.RelayDiscoveredSubject(events.RelayKey("wss://one.example"))) || len(links.values) != 1 {
+	if !v.IsReject() || !slices.Contains(out, contract.RelayDiscoveredSubject(nostr.RelayKey("wss://one.example"))) || len(links.values) != 1 {
 		t.Errorf("an older record, which may have been kept before: %v, %v, links %v", out, v.Reason(), links.values)
 	}
 }
 
 func TestKnownCoversWhatChangesNothing(t *testing.T) {
 	const now = 1000
-	k := remember(events.Author{DHTKey: dhtA, DHTKeyBy: alice, DHTKeyAt: 5, LastSeen: now, NextResolve: now + 60}, now, 3600)
+	k := remember(contract.Author{DHTKey: dhtA, DHTKeyBy: alice, DHTKeyAt: 5, LastSeen: now, NextResolve: now + 60}, now, 3600)
 	claim := func(key, by string, at int64) keyClaim { return keyClaim{key, source{by: by, at: at}} }
 	for name, tc := range map[string]struct {
 		claim keyClaim
@@ -201,19 +203,19 @@ func TestKnownCoversWhatChangesNothing(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}
-	if k := remember(events.Author{LastSeen: now - 24*3600 + 5}, now, 3600); k.until != now+5 {
+	if k := remember(contract.Author{LastSeen: now - 24*3600 + 5}, now, 3600); k.until != now+5 {
 		t.Errorf("known until %d, but LastSeen is to be written from %d on", k.until, now+5)
 	}
 }
 
 func TestOthersHaveNoEffect(t *testing.T) {
 	b := newBench(t, Policy{Ours: func(pubkey string) bool { return pubkey == alice }})
-	if out, v := b.take(textNote(bob, "b", events.Tag{"e", id1}), 1); !v.IsDone() || len(out) != 0 || b.verified != 0 || b.authors.asked != 0 {
+	if out, v := b.take(textNote(bob, "b", nostr.Tag{"e", id1}), 1); !v.IsDone() || len(out) != 0 || b.verified != 0 || b.authors.asked != 0 {
 		t.Errorf("bob: %v, %v", out, v)
 	}
 	// The key of a stranger replied to is used, but the stranger stays one.
-	out, v := b.take(textNote(alice, "a", events.Tag{"e", id1}, events.Tag{"p", bob}, events.Tag{"dht_key", dhtB}), 1)
-	if want := []string{events.AuthorSeenSubject(alice), events.NoteMissingSubject(id1)}; !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(want) || len(b.authors.values) != 1 {
+	out, v := b.take(textNote(alice, "a", nostr.Tag{"e", id1}, nostr.Tag{"p", bob}, nostr.Tag{"dht_key", dhtB}), 1)
+	if want := []string{contract.AuthorSeenSubject(alice), contract.NoteMissingSubject(id1)}; !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(want) || len(b.authors.values) != 1 {
 		t.Errorf("alice: %v, %v, want %v", out, v, want)
 	}
 }
@@ -224,7 +226,7 @@ func TestMissingKindsAndQuota(t *testing.T) {
 		e := textNote(author, text)
 		e.Kind = kind
 		for i := range n {
-			e.Tags = append(e.Tags, events.Tag{"e", fmt.Sprintf("%064x", i)})
+			e.Tags = append(e.Tags, nostr.Tag{"e", fmt.Sprintf("%064x", i)})
 		}
 		e.ID = e.Hash()
 		out, _ := b.take(e, 1)
@@ -262,7 +264,7 @@ func (laterError) RetryAfter() time.Duration { return time.Hour }
 
 func TestAnEventThatWasNotLookedAtComesAgain(t *testing.T) {
 	b := newBench(t, Policy{})
-	b.Verify = func(string, *events.Event) error { return laterError{errors.New("busy")} }
+	b.Verify = func(string, *nostr.Event) error { return laterError{errors.New("busy")} }
 	_, v := b.take(textNote(alice, "a"), 1)
 	if after, retry := v.RetryAfter(); !retry || after != time.Hour {
 		t.Errorf("verdict %v after %v", v, after)

@@ -6,28 +6,30 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxAuthors bounds the authors that one relay.discovered message names.
 const maxAuthors = 1000
 
 // authorSeen takes the public author.seen.
-func (s *Stage) authorSeen(ctx context.Context, m events.Message) ([]events.Output, error) {
-	p, err := events.Decode[events.AuthorSeen](m.Data)
+func (s *Stage) authorSeen(ctx context.Context, m contract.Message) ([]contract.Output, error) {
+	p, err := nostr.Decode[events.AuthorSeen](m.Data)
 	if err != nil {
 		return nil, bad(err)
 	}
-	if !events.IsHex(p.PubKey, 32) {
+	if !nostr.IsHex(p.PubKey, 32) {
 		return nil, bad(errors.New("pubkey: want 64 lower-case hex digits"))
 	}
-	if p.DHTKey != "" && !events.IsHex(p.DHTKey, 32) {
+	if p.DHTKey != "" && !nostr.IsHex(p.DHTKey, 32) {
 		return nil, bad(errors.New("dht_key: want 64 lower-case hex digits, or none"))
 	}
-	if len(p.Relays) > events.MaxListRelays {
-		return nil, bad(fmt.Errorf("relays: %d, at most %d are accepted", len(p.Relays), events.MaxListRelays))
+	if len(p.Relays) > nostr.MaxListRelays {
+		return nil, bad(fmt.Errorf("relays: %d, at most %d are accepted", len(p.Relays), nostr.MaxListRelays))
 	}
 	hints, err := normalizeAll(p.Relays, s.AllowPrivate)
 	if err != nil {
@@ -45,14 +47,14 @@ func (s *Stage) authorSeen(ctx context.Context, m events.Message) ([]events.Outp
 			return nil, err
 		}
 	}
-	return append(out, discovered(hints, p.PubKey, events.ViaHint, p.Event)...), nil
+	return append(out, discovered(hints, p.PubKey, contract.ViaHint, p.Event)...), nil
 }
 
 // relayListSigned takes the public relaylist.signed. An event proves that key
 // and list are the author's. A bare signature proves the list: the record is
 // kept alive, but the key counts as a hint only.
-func (s *Stage) relayListSigned(ctx context.Context, m events.Message) ([]events.Output, error) {
-	p, err := events.Decode[events.RelayListSigned](m.Data)
+func (s *Stage) relayListSigned(ctx context.Context, m contract.Message) ([]contract.Output, error) {
+	p, err := nostr.Decode[events.RelayListSigned](m.Data)
 	if err != nil {
 		return nil, bad(err)
 	}
@@ -65,7 +67,7 @@ func (s *Stage) relayListSigned(ctx context.Context, m events.Message) ([]events
 		}
 		return s.accept(ctx, p.Event, m)
 	}
-	if !events.IsHex(p.PubKey, 32) {
+	if !nostr.IsHex(p.PubKey, 32) {
 		return nil, bad(errors.New("pubkey: want 64 lower-case hex digits"))
 	}
 	if !s.Policy.ours(p.PubKey) {
@@ -77,7 +79,7 @@ func (s *Stage) relayListSigned(ctx context.Context, m events.Message) ([]events
 	if err := s.VerifyList(p.Relays, p.Signature, p.PubKey); err != nil {
 		return nil, bad(fmt.Errorf("signature: %w", err))
 	}
-	record := events.Record{DHTKey: p.DHTKey, Salt: p.Salt, Seq: p.Seq, Value: p.Value, Sig: p.DHTSig, PubKey: p.PubKey}
+	record := contract.Record{DHTKey: p.DHTKey, Salt: p.Salt, Seq: p.Seq, Value: p.Value, Sig: p.DHTSig, PubKey: p.PubKey}
 	item, err := stage.Item(record)
 	if err != nil {
 		return nil, bad(err)
@@ -103,12 +105,12 @@ func (s *Stage) relayListSigned(ctx context.Context, m events.Message) ([]events
 }
 
 // relayDiscovered takes the public relay.discovered.
-func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]events.Output, error) {
-	p, err := events.Decode[events.RelayDiscovered](data)
+func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]contract.Output, error) {
+	p, err := nostr.Decode[events.RelayDiscovered](data)
 	if err != nil {
 		return nil, bad(err)
 	}
-	url, err := events.NormalizeRelayURL(p.URL, s.AllowPrivate)
+	url, err := nostr.NormalizeRelayURL(p.URL, s.AllowPrivate)
 	if err != nil {
 		return nil, bad(fmt.Errorf("url: %w", err))
 	}
@@ -116,7 +118,7 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]events.Outp
 		return nil, bad(fmt.Errorf("authors: %d, at most %d are accepted", len(p.Authors), maxAuthors))
 	}
 	for i, author := range p.Authors {
-		if !events.IsHex(author, 32) {
+		if !nostr.IsHex(author, 32) {
 			return nil, bad(fmt.Errorf("authors[%d]: want 64 lower-case hex digits", i))
 		}
 	}
@@ -126,21 +128,21 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]events.Outp
 			return nil, err
 		}
 	}
-	if p.URL = url; p.Via != events.ViaDirectory {
-		p.Via = events.ViaHint
+	if p.URL = url; p.Via != contract.ViaDirectory {
+		p.Via = contract.ViaHint
 	}
-	return []events.Output{{
-		Subject: events.RelayDiscoveredSubject(events.RelayKey(url)), Data: events.Encode(p),
+	return []contract.Output{{
+		Subject: contract.RelayDiscoveredSubject(nostr.RelayKey(url)), Data: nostr.Encode(p),
 	}}, nil
 }
 
 // hint links an author to a relay on a producer's word.
 func (s *Stage) hint(ctx context.Context, url, pubkey string) error {
-	_, err := s.Links.Update(ctx, events.LinkKey(events.RelayKey(url), pubkey), func(old events.Link, found bool) (events.Link, bool) {
+	_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(url), pubkey), func(old contract.Link, found bool) (contract.Link, bool) {
 		if len(old.Via) > 0 {
 			return old, false
 		}
-		return events.Link{URL: url, Via: map[string]int64{events.ViaHint: 0}}, true
+		return contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}}, true
 	})
 	if err != nil {
 		return fmt.Errorf("couldn't link %s to %s: %w", pubkey, url, err)
@@ -150,8 +152,8 @@ func (s *Stage) hint(ctx context.Context, url, pubkey string) error {
 
 // noteMissing takes the public note.missing. The producer may be wrong, so the
 // local relay is asked all the same.
-func (s *Stage) noteMissing(ctx context.Context, data []byte) ([]events.Output, error) {
-	p, err := events.Decode[events.NoteMissing](data)
+func (s *Stage) noteMissing(ctx context.Context, data []byte) ([]contract.Output, error) {
+	p, err := nostr.Decode[events.NoteMissing](data)
 	if err != nil {
 		return nil, bad(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Lines reads events as JSON, one a line, as strfry export and relaymesh sync
@@ -16,7 +16,7 @@ import (
 // same id is read further than to its id.
 type Lines struct {
 	// Verify checks the signatures of many events whose shape and id are right.
-	Verify func(all []*events.Event) []error
+	Verify func(all []*nostr.Event) []error
 	// Put takes an event, or waits until it can.
 	Put func(ctx context.Context, event []byte) error
 	// Flush waits until all that was put is stored.
@@ -132,7 +132,7 @@ func scan(ctx context.Context, in io.Reader, skip int, to chan<- line) error {
 func readLine(r *bufio.Reader) (text []byte, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
-		if len(text) <= 2*events.MaxEventBytes {
+		if len(text) <= 2*nostr.MaxEventBytes {
 			text = append(text, part...)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
@@ -142,11 +142,11 @@ func readLine(r *bufio.Reader) (text []byte, err error) {
 }
 
 func (l *Lines) batch(ctx context.Context, batch []line, seen *recent[string, struct{}], count *LinesRead) error {
-	parsed := make([]events.Event, 0, len(batch))
+	parsed := make([]nostr.Event, 0, len(batch))
 	var from []line
 	for _, in := range batch {
 		in.text = bytes.TrimSpace(in.text)
-		id, _ := events.PeekID(in.text)
+		id, _ := nostr.PeekID(in.text)
 		if _, known := seen.get(id); known {
 			count.Duplicates++
 			continue
@@ -154,7 +154,7 @@ func (l *Lines) batch(ctx context.Context, batch []line, seen *recent[string, st
 		if len(in.text) == 0 {
 			continue
 		}
-		e, err := events.ParseEvent(in.text)
+		e, err := nostr.ParseEvent(in.text)
 		if err != nil {
 			count.Bad++
 			l.Bad(in.number, err)
@@ -162,7 +162,7 @@ func (l *Lines) batch(ctx context.Context, batch []line, seen *recent[string, st
 		}
 		parsed, from = append(parsed, e), append(from, in)
 	}
-	open := make([]*events.Event, len(parsed))
+	open := make([]*nostr.Event, len(parsed))
 	for i := range parsed {
 		open[i] = &parsed[i]
 	}

@@ -8,15 +8,15 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestALineThatCouldNotBeReadIsReadAfterSkip(t *testing.T) {
-	first := string(events.Encode(textNote(strings.Repeat("a", 64), "first"))) + "\n"
-	second := string(events.Encode(textNote(strings.Repeat("a", 64), "second"))) + "\n"
+	first := string(nostr.Encode(textNote(strings.Repeat("a", 64), "first"))) + "\n"
+	second := string(nostr.Encode(textNote(strings.Repeat("a", 64), "second"))) + "\n"
 	var put []string
 	lines := Lines{
-		Verify: func(all []*events.Event) []error { return make([]error, len(all)) },
+		Verify: func(all []*nostr.Event) []error { return make([]error, len(all)) },
 		Put: func(_ context.Context, event []byte) error {
 			put = append(put, string(event)+"\n")
 			return nil

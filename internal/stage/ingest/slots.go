@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // claimed is for how many seconds a slot stays claimed without a record: one
@@ -13,7 +13,7 @@ import (
 const claimed = 3600
 
 // claimSlot makes a target one of those under which records are kept for an
-// author. There are [events.MaxRecords] for each, and none is given up for
+// author. There are [contract.MaxRecords] for each, and none is given up for
 // another: an author who signs for a hundred DHT keys or salts costs the DHT no
 // more than that, and keeps the first. A slot is free again when its record
 // has been deleted from the bucket.
@@ -23,13 +23,13 @@ func (s *Stage) claimSlot(ctx context.Context, pubkey, target string) error {
 		return fmt.Errorf("couldn't read author %s: %w", pubkey, err)
 	}
 	gone := map[string]int64{}
-	if len(author.Records) >= events.MaxRecords {
+	if len(author.Records) >= contract.MaxRecords {
 		if gone, err = s.withoutRecord(ctx, author.Records); err != nil {
 			return err
 		}
 	}
 	now := s.Now().Unix()
-	author, err = s.Authors.Update(ctx, pubkey, func(a events.Author, _ bool) (events.Author, bool) {
+	author, err = s.Authors.Update(ctx, pubkey, func(a contract.Author, _ bool) (contract.Author, bool) {
 		return claim(a, target, gone, now)
 	})
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Stage) claimSlot(ctx context.Context, pubkey, target string) error {
 func (s *Stage) withoutRecord(ctx context.Context, targets map[string]int64) (gone map[string]int64, err error) {
 	gone = map[string]int64{}
 	for target, at := range targets {
-		_, found, err := s.Records.Get(ctx, events.RecordKey(target))
+		_, found, err := s.Records.Get(ctx, contract.RecordKey(target))
 		if err != nil {
 			return nil, fmt.Errorf("couldn't read record %s: %w", target, err)
 		}
@@ -58,13 +58,13 @@ func (s *Stage) withoutRecord(ctx context.Context, targets map[string]int64) (go
 
 // claim adds a target at now, if there is room for it without those that are
 // gone and were not claimed again meanwhile.
-func claim(a events.Author, target string, gone map[string]int64, now int64) (events.Author, bool) {
+func claim(a contract.Author, target string, gone map[string]int64, now int64) (contract.Author, bool) {
 	kept := maps.Clone(a.Records)
 	maps.DeleteFunc(kept, func(t string, at int64) bool {
 		was, ok := gone[t]
 		return ok && was == at
 	})
-	if _, ok := kept[target]; !ok && len(kept) >= events.MaxRecords {
+	if _, ok := kept[target]; !ok && len(kept) >= contract.MaxRecords {
 		return a, false
 	}
 	if kept == nil {

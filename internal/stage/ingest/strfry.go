@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // strfryRequest is what strfry writes to a write-policy plugin, one a line.
@@ -46,7 +46,7 @@ func answerStrfry(line []byte, out io.Writer, take func([]byte), bad func(error)
 		bad(fmt.Errorf("not a request of strfry: %w", err))
 		return nil
 	}
-	id, ok := events.PeekID(r.Event)
+	id, ok := nostr.PeekID(r.Event)
 	if !ok {
 		bad(fmt.Errorf("a request of type %q without an event that has an id", r.Type))
 		return nil
@@ -58,8 +58,8 @@ func answerStrfry(line []byte, out io.Writer, take func([]byte), bad func(error)
 	switch {
 	case r.Type != "new":
 		bad(fmt.Errorf("a request of type %q, which is not known", r.Type))
-	case len(r.Event) > events.MaxEventBytes:
-		bad(fmt.Errorf("event %s: %d bytes, at most %d are taken in", id, len(r.Event), events.MaxEventBytes))
+	case len(r.Event) > nostr.MaxEventBytes:
+		bad(fmt.Errorf("event %s: %d bytes, at most %d are taken in", id, len(r.Event), nostr.MaxEventBytes))
 	default:
 		take(r.Event)
 	}

@@ -8,8 +8,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // overlap is how far behind its cursor a tail starts again: events reach a
@@ -21,15 +22,15 @@ const overlap = 10 * time.Minute
 // has acknowledged.
 type Tail struct {
 	URL     string
-	Cursors stage.Store[events.Cursor]
+	Cursors stage.Store[contract.Cursor]
 	// Follow hands the relay's events to handle, from what since returns at
 	// each connection (Unix seconds), over reconnects, until ctx ends or
 	// handle or caughtUp fails. caughtUp says through which time nothing is
 	// left out.
 	Follow func(ctx context.Context, since func() int64,
-		handle func(ctx context.Context, e events.Event) error,
+		handle func(ctx context.Context, e nostr.Event) error,
 		caughtUp func(ctx context.Context, through int64) error) error
-	Publish func(ctx context.Context, out ...events.Output) error
+	Publish func(ctx context.Context, out ...contract.Output) error
 	// Seen are the ids of events that some tail has published. Tails share it.
 	Seen *Seen
 }
@@ -43,7 +44,7 @@ func NewSeen() *Seen { return &Seen{newRecent[string, struct{}](seenEvents)} }
 
 // Run tails until ctx ends or KV or NATS fail. It may be called again then.
 func (t *Tail) Run(ctx context.Context) error {
-	key := events.RelayKey(t.URL)
+	key := nostr.RelayKey(t.URL)
 	cursor, _, err := t.Cursors.Get(ctx, key)
 	if err != nil {
 		return fmt.Errorf("couldn't read the cursor of %s: %w", t.URL, err)
@@ -55,15 +56,15 @@ func (t *Tail) Run(ctx context.Context) error {
 	return t.Follow(
 		ctx,
 		func() int64 { return max(through.Load()-int64(overlap/time.Second), 0) },
-		func(_ context.Context, e events.Event) error { return t.handle(publishing, e) },
+		func(_ context.Context, e nostr.Event) error { return t.handle(publishing, e) },
 		func(ctx context.Context, now int64) error {
 			err := publishing.Wait()
 			publishing = publishers(ctx)
 			if err != nil {
 				return err
 			}
-			_, err = t.Cursors.Update(ctx, key, func(old events.Cursor, _ bool) (events.Cursor, bool) {
-				return events.Cursor{URL: t.URL, Since: now}, now > old.Since
+			_, err = t.Cursors.Update(ctx, key, func(old contract.Cursor, _ bool) (contract.Cursor, bool) {
+				return contract.Cursor{URL: t.URL, Since: now}, now > old.Since
 			})
 			if err != nil {
 				return fmt.Errorf("couldn't write the cursor of %s: %w", t.URL, err)
@@ -89,11 +90,11 @@ func publishers(ctx context.Context) group {
 }
 
 // handle begins to publish an event, or says why an earlier one was not.
-func (t *Tail) handle(publishing group, e events.Event) error {
+func (t *Tail) handle(publishing group, e nostr.Event) error {
 	if publishing.ctx.Err() != nil {
 		return publishing.Wait()
 	}
-	if _, seen := t.Seen.ids.get(e.ID); seen || events.Ephemeral(e.Kind) {
+	if _, seen := t.Seen.ids.get(e.ID); seen || nostr.Ephemeral(e.Kind) {
 		return nil
 	}
 	received, ok := stage.Received(e)

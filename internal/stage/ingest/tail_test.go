@@ -10,7 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func (m *memory[T]) Get(_ context.Context, key string) (T, bool, error) {
@@ -21,18 +22,18 @@ func (m *memory[T]) Get(_ context.Context, key string) (T, bool, error) {
 // tailed is a bus that takes a second per event, and a relay of n events.
 type tailed struct {
 	Tail
-	cursors *memory[events.Cursor]
+	cursors *memory[contract.Cursor]
 	mu      sync.Mutex
 	stored  map[string]int
-	fail    func(e events.Output) error
+	fail    func(e contract.Output) error
 	follows int
 }
 
 func newTailed(n int) *tailed {
-	r := &tailed{cursors: &memory[events.Cursor]{values: map[string]events.Cursor{}}, stored: map[string]int{}}
+	r := &tailed{cursors: &memory[contract.Cursor]{values: map[string]contract.Cursor{}}, stored: map[string]int{}}
 	r.Tail = Tail{
 		URL: "wss://relay.example.com", Cursors: r.cursors, Seen: NewSeen(),
-		Follow: func(ctx context.Context, _ func() int64, handle func(context.Context, events.Event) error, caughtUp func(context.Context, int64) error) error {
+		Follow: func(ctx context.Context, _ func() int64, handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error) error {
 			for i := range n {
 				r.follows++
 				if err := handle(ctx, textNote(alice, strconv.Itoa(i))); err != nil {
@@ -41,7 +42,7 @@ func newTailed(n int) *tailed {
 			}
 			return caughtUp(ctx, 1000)
 		},
-		Publish: func(_ context.Context, out ...events.Output) error {
+		Publish: func(_ context.Context, out ...contract.Output) error {
 			time.Sleep(time.Second)
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -58,7 +59,7 @@ func newTailed(n int) *tailed {
 	return r
 }
 
-func (r *tailed) cursor() int64 { return r.cursors.values[events.RelayKey(r.URL)].Since }
+func (r *tailed) cursor() int64 { return r.cursors.values[nostr.RelayKey(r.URL)].Since }
 
 func TestTailMovesItsCursorOverWhatIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -80,7 +81,7 @@ func TestTailMovesItsCursorOverWhatIsStored(t *testing.T) {
 func TestTailStopsWhenTheBusFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, away := newTailed(10_000), errors.New("away")
-		r.fail = func(events.Output) error { return away }
+		r.fail = func(contract.Output) error { return away }
 		if err := r.Run(t.Context()); !errors.Is(err, away) || r.cursor() != 0 {
 			t.Errorf("%v, cursor at %d", err, r.cursor())
 		}

@@ -4,12 +4,12 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // chunks narrows a filter to authors, in filters of at most maxAuthors. No
 // authors are no filters, and not one that matches everybody.
-func chunks(f events.Filter, authors []string) []events.Filter {
+func chunks(f nostr.Filter, authors []string) []nostr.Filter {
 	if len(f.Authors) > 0 {
 		wanted := slices.Sorted(slices.Values(f.Authors))
 		authors = slices.DeleteFunc(slices.Clone(authors), func(a string) bool {
@@ -18,7 +18,7 @@ func chunks(f events.Filter, authors []string) []events.Filter {
 		})
 	}
 	slices.Sort(authors)
-	var out []events.Filter
+	var out []nostr.Filter
 	for part := range slices.Chunk(authors, maxAuthors) {
 		f.Authors = part
 		out = append(out, f)
@@ -28,9 +28,9 @@ func chunks(f events.Filter, authors []string) []events.Filter {
 
 // mentions narrows a filter to what mentions one of the readers (p tags), in
 // the same way.
-func mentions(f events.Filter, readers []string) []events.Filter {
+func mentions(f nostr.Filter, readers []string) []nostr.Filter {
 	slices.Sort(readers)
-	var out []events.Filter
+	var out []nostr.Filter
 	for part := range slices.Chunk(readers, maxAuthors) {
 		f.Tags = maps.Clone(f.Tags)
 		if f.Tags == nil {

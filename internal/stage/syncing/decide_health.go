@@ -3,7 +3,7 @@ package syncing
 import (
 	"time"
 
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 const (
@@ -32,7 +32,7 @@ const (
 // attempts decides how often a sync of a relay is tried in this turn. A relay
 // that was left alone is tried once (the circuit is half open), and one whose
 // time has not come not at all.
-func attempts(r events.Relay, now int64) int {
+func attempts(r contract.Relay, now int64) int {
 	switch {
 	case r.RetryAt > now:
 		return 0
@@ -47,7 +47,7 @@ func attempts(r events.Relay, now int64) int {
 // 0. latency is how long its first answer took, 0 if there was none. A sync
 // that failed while the relay was to be left alone already was under way with
 // the one that failed first, or is that one, and counts no more.
-func judge(r events.Relay, f fault, why string, latency time.Duration, now int64) (next events.Relay, wait int) {
+func judge(r contract.Relay, f fault, why string, latency time.Duration, now int64) (next contract.Relay, wait int) {
 	if ms := latency.Milliseconds(); latency > 0 {
 		if r.LatencyMS > 0 {
 			ms = (3*r.LatencyMS + ms) / 4
@@ -72,6 +72,6 @@ func judge(r events.Relay, f fault, why string, latency time.Duration, now int64
 
 // suspect decides whether a relay may hold up a worker, so that only a few like
 // it may be synced at a time.
-func suspect(r events.Relay, s events.Sync) bool {
+func suspect(r contract.Relay, s contract.Sync) bool {
 	return r.Failures > 0 || s.Last.Millis > slow.Milliseconds()
 }

@@ -4,11 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 func TestTheCircuitOpensHalfOpensAndCloses(t *testing.T) {
-	var r events.Relay
+	var r contract.Relay
 	var wait int
 	for i, want := range []int{0, 0, 1, 2, 3} {
 		if n := attempts(r, 100); n != maxAttempts && i < opensAfter || n != 1 && i >= opensAfter {
@@ -25,7 +26,7 @@ func TestTheCircuitOpensHalfOpensAndCloses(t *testing.T) {
 	if again, wait := judge(r, failed, "no answer", 0, 100); wait != 0 || again.Failures != r.Failures || again.RetryAt != r.RetryAt {
 		t.Errorf("a failure that is judged again while the circuit is open changes %+v to %+v, wait %d", r, again, wait)
 	}
-	if !suspect(r, events.Sync{}) || suspect(events.Relay{}, events.Sync{}) {
+	if !suspect(r, contract.Sync{}) || suspect(contract.Relay{}, contract.Sync{}) {
 		t.Error("who failed is suspect, and nobody else")
 	}
 	if r, wait = judge(r, noFault, "", 80*time.Millisecond, 100); wait != 0 || r.Failures != 0 || r.Fault != "" || r.RetryAt != 0 || r.LatencyMS != 80 {
@@ -37,7 +38,7 @@ func TestTheCircuitOpensHalfOpensAndCloses(t *testing.T) {
 	if _, wait = judge(r, refused, "restricted: members only", 0, 100); wait < 30 {
 		t.Errorf("who does not serve us is left alone for wait %d", wait)
 	}
-	if !suspect(events.Relay{}, events.Sync{Last: events.SyncFinished{Millis: slow.Milliseconds() + 1}}) {
+	if !suspect(contract.Relay{}, contract.Sync{Last: events.SyncFinished{Millis: slow.Milliseconds() + 1}}) {
 		t.Error("who is slow is suspect")
 	}
 }

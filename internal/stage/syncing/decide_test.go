@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestChunksCoverEveryAuthorOnce(t *testing.T) {
@@ -15,7 +17,7 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 		authors[i] = fmt.Sprintf("%04d", (i*7)%1201)
 	}
 	seen := map[string]int{}
-	filters := chunks(events.Filter{Kinds: []int{1}}, authors)
+	filters := chunks(nostr.Filter{Kinds: []int{1}}, authors)
 	for _, f := range filters {
 		if len(f.Authors) > maxAuthors {
 			t.Errorf("a chunk of %d authors", len(f.Authors))
@@ -27,21 +29,21 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 	if len(filters) != 3 || len(seen) != 1201 {
 		t.Errorf("%d filters name %d authors", len(filters), len(seen))
 	}
-	if chunks(events.Filter{}, nil) != nil || mentions(events.Filter{}, nil) != nil {
+	if chunks(nostr.Filter{}, nil) != nil || mentions(nostr.Filter{}, nil) != nil {
 		t.Error("no authors must not become a filter that matches everybody")
 	}
-	if got := chunks(events.Filter{Authors: []string{"0003", "x"}}, authors); len(got) != 1 || !slices.Equal(got[0].Authors, []string{"0003"}) {
+	if got := chunks(nostr.Filter{Authors: []string{"0003", "x"}}, authors); len(got) != 1 || !slices.Equal(got[0].Authors, []string{"0003"}) {
 		t.Errorf("a filter of authors becomes %v", got)
 	}
-	about := mentions(events.Filter{Kinds: []int{1}, Tags: map[string][]string{"t": {"x"}}}, authors)
+	about := mentions(nostr.Filter{Kinds: []int{1}, Tags: map[string][]string{"t": {"x"}}}, authors)
 	if len(about) != 3 || len(about[0].Tags["p"]) != maxAuthors || len(about[2].Tags["p"]) != 201 || about[0].Tags["t"] == nil || about[0].Authors != nil || about[0].Kinds == nil {
 		t.Errorf("mentions: %d filters", len(about))
 	}
 }
 
 func TestRememberCountsFailuresInARow(t *testing.T) {
-	s := remember(events.Sync{}, events.SyncFinished{URL: "u", OK: true}, 9, 10)
-	s.Turn = &events.SyncTurn{Begun: 15}
+	s := remember(contract.Sync{}, events.SyncFinished{URL: "u", OK: true}, 9, 10)
+	s.Turn = &contract.SyncTurn{Begun: 15}
 	s = remember(s, events.SyncFinished{URL: "u"}, 15, 20)
 	s = remember(s, events.SyncFinished{URL: "u"}, 15, 30)
 	if s.Failures != 2 || s.LastOK != 10 || s.LastTry != 30 || s.Through != 9 || s.Turn == nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const retryAfter = 10 * time.Second
@@ -16,7 +18,7 @@ func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error
 		if url == s.Local {
 			continue
 		}
-		if err := s.know(ctx, url, events.ViaManual); err != nil {
+		if err := s.know(ctx, url, contract.ViaManual); err != nil {
 			return err
 		}
 		if err := s.Publish(ctx, s.due(url, cause)...); err != nil {
@@ -29,39 +31,39 @@ func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error
 // know writes down that there is a relay.
 func (s *Stage) know(ctx context.Context, url, via string) error {
 	now := s.Now().Unix()
-	_, err := s.Relays.Update(ctx, events.RelayKey(url), func(old events.Relay, found bool) (events.Relay, bool) {
+	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if found {
 			return old, false
 		}
-		return events.Relay{URL: url, Via: via, FirstSeen: now}, true
+		return contract.Relay{URL: url, Via: via, FirstSeen: now}, true
 	})
 	return err
 }
 
 // due makes a relay due, now and on a schedule.
-func (s *Stage) due(url, cause string) []events.Output {
-	return []events.Output{
-		{Subject: events.SyncDueSubject(events.RelayKey(url)), Data: events.Encode(events.SyncDue{URL: url, Cause: cause})},
+func (s *Stage) due(url, cause string) []contract.Output {
+	return []contract.Output{
+		{Subject: contract.SyncDueSubject(nostr.RelayKey(url)), Data: nostr.Encode(contract.SyncDue{URL: url, Cause: cause})},
 		s.schedule(url, true),
 	}
 }
 
 // HandleDiscovered takes relay.discovered.<relay key>: remember the relay, sync
 // it now and on a schedule from now on. Who writes there is in the links.
-func (s *Stage) HandleDiscovered(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-	p, err := events.Decode[events.RelayDiscovered](m.Data)
+func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+	p, err := nostr.Decode[events.RelayDiscovered](m.Data)
 	if err != nil {
-		return nil, events.Reject(err.Error())
+		return nil, contract.Reject(err.Error())
 	}
 	key := m.Key()
-	if events.RelayKey(p.URL) != key {
-		return nil, events.Reject("url: does not belong to the key of the subject")
+	if nostr.RelayKey(p.URL) != key {
+		return nil, contract.Reject("url: does not belong to the key of the subject")
 	}
 	if p.URL == s.Local {
-		return nil, events.Done()
+		return nil, contract.Done()
 	}
 	if err := s.know(ctx, p.URL, p.Via); err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	return s.due(p.URL, m.Cause), events.Done()
+	return s.due(p.URL, m.Cause), contract.Done()
 }

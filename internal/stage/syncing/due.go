@@ -8,10 +8,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -31,95 +33,95 @@ const (
 // HandleDue takes sync.due.<relay key>: make the local relay complete with
 // what this relay holds of the authors who write to it, or what the operator's
 // rules say.
-func (s *Stage) HandleDue(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-	p, err := events.Decode[events.SyncDue](m.Data)
+func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+	p, err := nostr.Decode[contract.SyncDue](m.Data)
 	if err != nil {
-		return nil, events.Reject(err.Error())
+		return nil, contract.Reject(err.Error())
 	}
 	key := m.Key()
-	if events.RelayKey(p.URL) != key {
-		return nil, events.Reject("url: does not belong to the key of the subject")
+	if nostr.RelayKey(p.URL) != key {
+		return nil, contract.Reject("url: does not belong to the key of the subject")
 	}
 	if ok, err := s.turns.take(ctx, key); err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	} else if !ok {
-		return nil, events.Done()
+		return nil, contract.Done()
 	}
 	defer s.turns.release(key)
 	list, authors, err := s.jobs(ctx, p.URL)
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	switch {
 	case len(list) == 0 && m.Attempt < stage.StaleAttempts:
-		return nil, events.Retry(stage.StaleAfter, "KV does not show anybody who writes to the relay")
+		return nil, contract.Retry(stage.StaleAfter, "KV does not show anybody who writes to the relay")
 	case len(list) == 0:
-		return []events.Output{s.schedule(p.URL, false)}, events.Done()
+		return []contract.Output{s.schedule(p.URL, false)}, contract.Done()
 	}
 	health, _, err := s.Relays.Get(ctx, key)
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	last, _, err := s.Syncs.Get(ctx, key)
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	allowed := attempts(health, s.Now().Unix())
 	switch {
 	case allowed == 0:
-		return nil, events.Done() // its next turn will tell
+		return nil, contract.Done() // its next turn will tell
 	case !suspect(health, last):
 	case s.lane.enter():
 		defer s.lane.leave()
 	case m.Attempt < allowed:
-		return nil, events.Retry(retryAfter, "too many slow relays are being synced")
+		return nil, contract.Retry(retryAfter, "too many slow relays are being synced")
 	default:
-		return nil, events.Done()
+		return nil, contract.Done()
 	}
 	result, syncErr, err := s.turn(ctx, p.URL, list, last)
 	result.Authors = authors
 	if err != nil {
-		return nil, events.Retry(retryAfter, err.Error())
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	switch {
 	case syncErr == nil:
 	case localFault(syncErr):
 		if m.Attempt < localAttempts {
-			return nil, events.Retry(retryAfter, result.Why)
+			return nil, contract.Retry(retryAfter, result.Why)
 		}
 	case m.Attempt < allowed && !errors.Is(syncErr, ErrRefused):
-		return nil, events.Retry(retryAfter, result.Why)
+		return nil, contract.Retry(retryAfter, result.Why)
 	}
-	out := []events.Output{
+	out := []contract.Output{
 		s.schedule(p.URL, true),
-		{Subject: events.SubjectSyncFinished, Data: events.Encode(result), ID: outcomeID(m, result)},
+		{Subject: events.SubjectSyncFinished, Data: nostr.Encode(result), ID: outcomeID(m, result)},
 	}
 	if syncErr == nil && s.MaxLive > 0 {
 		out = append(out, liveDue(m, p.URL))
 	}
-	return out, events.Done()
+	return out, contract.Done()
 }
 
 // schedule makes a relay due at regular times, or not any more.
-func (s *Stage) schedule(url string, on bool) events.Output {
-	key := events.RelayKey(url)
-	cron := events.CronNever
+func (s *Stage) schedule(url string, on bool) contract.Output {
+	key := nostr.RelayKey(url)
+	cron := contract.CronNever
 	if on {
-		cron, _ = events.Cron("sync:"+key, s.SyncEvery) // checked with the configuration
+		cron, _ = contract.Cron("sync:"+key, s.SyncEvery) // checked with the configuration
 	}
-	return events.Output{Subject: events.SyncDueSubject(key), Data: events.Encode(events.SyncDue{URL: url}), Cron: cron}
+	return contract.Output{Subject: contract.SyncDueSubject(key), Data: nostr.Encode(contract.SyncDue{URL: url}), Cron: cron}
 }
 
 // outcomeID makes two syncs with equal figures two outcomes, and one sync that
 // is handled twice one.
-func outcomeID(m events.Message, r events.SyncFinished) string {
-	return "sync:" + m.Cause + ":" + events.RelayKey(r.URL)
+func outcomeID(m contract.Message, r events.SyncFinished) string {
+	return "sync:" + m.Cause + ":" + nostr.RelayKey(r.URL)
 }
 
 // turn syncs a relay, and writes down what that came to. syncErr is why the
 // sync failed, err that it could not be written.
-func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sync) (_ events.SyncFinished, syncErr, err error) {
-	key, start := events.RelayKey(url), s.Now()
+func (s *Stage) turn(ctx context.Context, url string, list []job, last contract.Sync) (_ events.SyncFinished, syncErr, err error) {
+	key, start := nostr.RelayKey(url), s.Now()
 	begun := start.Unix()
 	if last.Turn != nil && last.Turn.Begun > begun-int64(maxTurn.Seconds()) {
 		begun = last.Turn.Begun
@@ -144,7 +146,7 @@ func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sy
 			return result, syncErr, err
 		}
 	}
-	_, err = s.Syncs.Update(ctx, key, func(old events.Sync, _ bool) (events.Sync, bool) {
+	_, err = s.Syncs.Update(ctx, key, func(old contract.Sync, _ bool) (contract.Sync, bool) {
 		return remember(old, result, begun, s.Now().Unix()), true
 	})
 	return result, syncErr, err
@@ -152,7 +154,7 @@ func (s *Stage) turn(ctx context.Context, url string, list []job, last events.Sy
 
 // localFault reports whether it is the local relay that made a sync fail.
 func localFault(syncErr error) bool {
-	side, known := pair.FaultOf(syncErr)
+	side, known := reconcile.FaultOf(syncErr)
 	return known && side == negentropy.SideA
 }
 
@@ -165,9 +167,9 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 		}
 	}
 	jitter, now := rand.Float64(), s.Now().Unix()
-	_, err := s.Relays.Update(ctx, events.RelayKey(url), func(old events.Relay, found bool) (events.Relay, bool) {
+	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
-			old = events.Relay{URL: url, Via: events.ViaManual, FirstSeen: now}
+			old = contract.Relay{URL: url, Via: contract.ViaManual, FirstSeen: now}
 		}
 		next, wait := judge(old, f, why, latency, now)
 		if wait > 0 {
@@ -181,7 +183,7 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 // moved reports whether a figure is worth a write.
 func moved(old, next int64) bool { return next > old+old/4 || next < old-old/4 }
 
-func remember(old events.Sync, r events.SyncFinished, begun, now int64) events.Sync {
+func remember(old contract.Sync, r events.SyncFinished, begun, now int64) contract.Sync {
 	next := old
 	next.URL, next.LastTry, next.Last, next.Failures = r.URL, now, r, old.Failures+1
 	if r.OK {
@@ -196,7 +198,7 @@ var errNotDone = fmt.Errorf("not done in %s, goes on at the next turn", maxDurat
 // sync works through the jobs, but for those that are complete since the
 // turn has begun. What was stored before an error stays stored; the figures say
 // how much, and done says how many jobs became complete.
-func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *events.SyncTurn, timing *latency) (result events.SyncFinished, done int, err error) {
+func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *contract.SyncTurn, timing *latency) (result events.SyncFinished, done int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
 	result = events.SyncFinished{URL: url}
@@ -205,7 +207,7 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 			err = fmt.Errorf("%w: %w", errNotDone, err)
 		}
 	}()
-	known, err := s.recall(ctx, events.RelayKey(url))
+	known, err := s.recall(ctx, nostr.RelayKey(url))
 	if err != nil {
 		return result, done, err
 	}
@@ -229,8 +231,8 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 
 // progress writes down that a job is complete since the turn has begun.
 func (s *Stage) progress(ctx context.Context, url string, begun int64, j job) error {
-	_, err := s.Syncs.Update(ctx, events.RelayKey(url), func(old events.Sync, _ bool) (events.Sync, bool) {
-		turn := events.SyncTurn{Begun: begun}
+	_, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
+		turn := contract.SyncTurn{Begun: begun}
 		if old.Turn != nil && old.Turn.Begun == begun {
 			turn.Done = slices.Clone(old.Turn.Done)
 		}

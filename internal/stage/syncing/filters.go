@@ -6,17 +6,18 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // maxAuthors is how many authors one filter names.
-const maxAuthors = pair.MaxNamed
+const maxAuthors = reconcile.MaxNamed
 
 // Rule says what is synced with a relay.
 type Rule struct {
-	Direction pair.Direction
-	Filter    events.Filter // without limit
+	Direction reconcile.Direction
+	Filter    nostr.Filter // without limit
 	// Writers narrows the filter to the authors who write to the relay, and
 	// Mentions adds what mentions those who read there, by the same filter.
 	Writers, Mentions bool
@@ -27,8 +28,8 @@ type Rule struct {
 
 // job is a filter that is synced with a relay, and in which direction.
 type job struct {
-	filter    events.Filter
-	direction pair.Direction
+	filter    nostr.Filter
+	direction reconcile.Direction
 }
 
 // key names the job in the progress of a turn.
@@ -38,26 +39,26 @@ func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction
 // there. It is nothing if none does, and none reads there whose mentions are
 // asked for, unless the operator named the relay.
 func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, err error) {
-	relay := events.RelayKey(url)
-	writers, err := s.linked(ctx, events.LinkKey(relay, "*"))
+	relay := nostr.RelayKey(url)
+	writers, err := s.linked(ctx, contract.LinkKey(relay, "*"))
 	if err != nil {
 		return nil, 0, err
 	}
 	var readers []string
 	rules := s.Rules(url)
 	if slices.ContainsFunc(rules, func(r Rule) bool { return r.Mentions }) {
-		if readers, err = s.linked(ctx, events.ReaderKey(relay, "*")); err != nil {
+		if readers, err = s.linked(ctx, contract.ReaderKey(relay, "*")); err != nil {
 			return nil, 0, err
 		}
 	}
 	for _, r := range rules {
-		var filters []events.Filter
+		var filters []nostr.Filter
 		switch {
 		case r.Writers:
 			filters = chunks(r.Filter, writers)
 		case !r.Named && len(writers) == 0:
 		default:
-			filters = pair.Divide(r.Filter)
+			filters = reconcile.Divide(r.Filter)
 		}
 		if r.Mentions {
 			filters = append(filters, mentions(r.Filter, readers)...)
@@ -71,7 +72,7 @@ func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, 
 
 // linked lists the public keys of the links that match a pattern.
 func (s *Stage) linked(ctx context.Context, pattern string) (pubkeys []string, err error) {
-	err = s.Links.Each(ctx, pattern, func(key string, _ events.Link) error {
+	err = s.Links.Each(ctx, pattern, func(key string, _ contract.Link) error {
 		pubkeys = append(pubkeys, key[len(pattern)-1:])
 		return nil
 	})
@@ -82,9 +83,9 @@ func (s *Stage) linked(ctx context.Context, pattern string) (pubkeys []string, e
 }
 
 // down returns the filters of the jobs that write to the local relay.
-func down(list []job) (filters []events.Filter) {
+func down(list []job) (filters []nostr.Filter) {
 	for _, j := range list {
-		if j.direction&pair.Down != 0 {
+		if j.direction&reconcile.Down != 0 {
 			filters = append(filters, j.filter)
 		}
 	}

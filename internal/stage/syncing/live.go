@@ -10,10 +10,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -53,41 +54,41 @@ var (
 //
 // It ends with the connection. Then a sync repairs the gap and asks for the
 // subscription again.
-func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Output, events.Verdict) {
-	p, err := events.Decode[events.LiveDue](m.Data)
+func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+	p, err := nostr.Decode[contract.LiveDue](m.Data)
 	if err != nil {
-		return nil, events.Reject(err.Error())
+		return nil, contract.Reject(err.Error())
 	}
 	key := m.Key()
-	if events.RelayKey(p.URL) != key {
-		return nil, events.Reject("url: does not belong to the key of the subject")
+	if nostr.RelayKey(p.URL) != key {
+		return nil, contract.Reject("url: does not belong to the key of the subject")
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	for began := s.Now(); ; {
 		list, authors, err := s.jobs(ctx, p.URL)
-		var last events.Sync
+		var last contract.Sync
 		if err == nil {
 			last, _, err = s.Syncs.Get(ctx, key)
 		}
 		filters := down(list)
 		switch none := len(filters) == 0 || last.Failures > 0; {
 		case err != nil && m.Attempt <= maxAttempts:
-			return nil, events.Retry(retryAfter, err.Error())
+			return nil, contract.Retry(retryAfter, err.Error())
 		case err != nil:
 			// What waits for longer is held as a retry, beside the next ask.
-			return nil, events.Done()
+			return nil, contract.Done()
 		case none && m.Attempt < stage.StaleAttempts:
-			return nil, events.Retry(stage.StaleAfter, "KV does not show the sync yet that asked for this")
+			return nil, contract.Retry(stage.StaleAfter, "KV does not show the sync yet that asked for this")
 		case none:
-			return nil, events.Done() // a sync that succeeds asks again
+			return nil, contract.Done() // a sync that succeeds asks again
 		}
 		leave, ok := s.live.take(key, authors, s.MaxLive, end)
 		if !ok {
 			if m.Attempt < maxAttempts {
-				return nil, events.Retry(retryAfter, "this worker holds as many live subscriptions as it may")
+				return nil, contract.Retry(retryAfter, "this worker holds as many live subscriptions as it may")
 			}
-			return nil, events.Done()
+			return nil, contract.Done()
 		}
 		err = s.follow(ctx, p.URL, filters, max(last.Through, last.Live))
 		leave()
@@ -95,33 +96,33 @@ func (s *Stage) HandleLive(ctx context.Context, m events.Message) ([]events.Outp
 		case errors.Is(err, errChanged):
 			continue
 		case errors.Is(err, errStopping) && m.Attempt < resigns:
-			return nil, events.Retry(0, err.Error())
+			return nil, contract.Retry(0, err.Error())
 		case errors.Is(err, errStopping), errors.Is(err, errOutranked):
-			return nil, events.Done()
+			return nil, contract.Done()
 		case ctx.Err() != nil:
-			return nil, events.Retry(retryAfter, context.Cause(ctx).Error())
+			return nil, contract.Retry(retryAfter, context.Cause(ctx).Error())
 		}
 		s.Log.DebugContext(ctx, "live subscription ended", "relay", p.URL, "err", err)
 		if s.Now().Sub(began) < steadyAfter {
-			return nil, events.Done()
+			return nil, contract.Done()
 		}
-		return []events.Output{{
-			Subject: events.SyncDueSubject(key), Data: events.Encode(events.SyncDue{URL: p.URL, Cause: m.Cause}),
-		}}, events.Done()
+		return []contract.Output{{
+			Subject: contract.SyncDueSubject(key), Data: nostr.Encode(contract.SyncDue{URL: p.URL, Cause: m.Cause}),
+		}}, contract.Done()
 	}
 }
 
 // liveDue asks for a live subscription with a relay, unless one is held or
 // waited for.
-func liveDue(m events.Message, url string) events.Output {
-	return events.Output{
-		Subject: events.LiveDueSubject(events.RelayKey(url)), Data: events.Encode(events.LiveDue{URL: url}), ID: "live:" + m.Cause,
+func liveDue(m contract.Message, url string) contract.Output {
+	return contract.Output{
+		Subject: contract.LiveDueSubject(nostr.RelayKey(url)), Data: nostr.Encode(contract.LiveDue{URL: url}), ID: "live:" + m.Cause,
 	}
 }
 
 // follow subscribes to what matches the filters and was made after a time, less
 // the overlap, and writes what comes to the local relay. It ends with an error.
-func (s *Stage) follow(ctx context.Context, url string, filters []events.Filter, through int64) error {
+func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, through int64) error {
 	since := s.Now().Unix()
 	if through > 0 {
 		since = through
@@ -149,7 +150,7 @@ func (s *Stage) follow(ctx context.Context, url string, filters []events.Filter,
 }
 
 // subscribe holds one subscription.
-func (s *Stage) subscribe(ctx context.Context, url string, filters []events.Filter, caughtUp func()) error {
+func (s *Stage) subscribe(ctx context.Context, url string, filters []nostr.Filter, caughtUp func()) error {
 	group, wctx := errgroup.WithContext(ctx)
 	group.SetLimit(writing)
 	err := func() error {
@@ -174,7 +175,7 @@ func (s *Stage) subscribe(ctx context.Context, url string, filters []events.Filt
 
 // receive writes an event that arrived live to the local relay. What our rules
 // or a passing refusal keep back, the next sync decides on again.
-func (s *Stage) receive(ctx context.Context, url string, e events.Event) error {
+func (s *Stage) receive(ctx context.Context, url string, e nostr.Event) error {
 	if stage.MayCopy(&e, s.Now().Unix()) != "" {
 		return nil
 	}
@@ -184,14 +185,14 @@ func (s *Stage) receive(ctx context.Context, url string, e events.Event) error {
 		return fmt.Errorf("couldn't write to the local relay: %w", err)
 	}
 	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !stage.Passing(refused) {
-		s.refuse(ctx, events.RelayKey(url), pair.Refusal{ID: id, To: side(true), Why: refused})
+		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Why: refused})
 	}
 	s.arrived(refused)
 	return nil
 }
 
 // attend ends a subscription that must end, and writes its progress down.
-func (s *Stage) attend(ctx context.Context, url string, filters []events.Filter, caughtUp func() bool) error {
+func (s *Stage) attend(ctx context.Context, url string, filters []nostr.Filter, caughtUp func() bool) error {
 	save, look := time.NewTicker(saveEvery), time.NewTicker(s.SyncEvery)
 	defer save.Stop()
 	defer look.Stop()
@@ -206,7 +207,7 @@ func (s *Stage) attend(ctx context.Context, url string, filters []events.Filter,
 				continue
 			}
 			now := s.Now().Unix()
-			_, err := s.Syncs.Update(ctx, events.RelayKey(url), func(old events.Sync, found bool) (events.Sync, bool) {
+			_, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, found bool) (contract.Sync, bool) {
 				old.Live = now
 				return old, found
 			})
@@ -218,7 +219,7 @@ func (s *Stage) attend(ctx context.Context, url string, filters []events.Filter,
 			if err != nil {
 				return err
 			}
-			if !slices.EqualFunc(down(list), filters, func(a, b events.Filter) bool { return a.Key() == b.Key() }) {
+			if !slices.EqualFunc(down(list), filters, func(a, b nostr.Filter) bool { return a.Key() == b.Key() }) {
 				return errChanged
 			}
 		}

@@ -6,14 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // away is a bucket that cannot be read.
-type away struct{ stage.Store[events.Link] }
+type away struct{ stage.Store[contract.Link] }
 
-func (away) Each(context.Context, string, func(string, events.Link) error) error {
+func (away) Each(context.Context, string, func(string, contract.Link) error) error {
 	return errors.New("no answer")
 }
 
@@ -22,9 +23,9 @@ func (away) Each(context.Context, string, func(string, events.Link) error) error
 func TestALiveSubscriptionThatFailsOftenIsLeftToTheNextSync(t *testing.T) {
 	const url = "wss://relay.example.com"
 	s := &Stage{Links: away{}, Rules: func(string) []Rule { return nil }, Now: time.Now}
-	for attempt := 1; attempt <= events.MaxAttempts; attempt++ {
-		out, v := s.HandleLive(t.Context(), events.Message{
-			Subject: events.LiveDueSubject(events.RelayKey(url)), Data: events.Encode(events.LiveDue{URL: url}), Attempt: attempt,
+	for attempt := 1; attempt <= contract.MaxAttempts; attempt++ {
+		out, v := s.HandleLive(t.Context(), contract.Message{
+			Subject: contract.LiveDueSubject(nostr.RelayKey(url)), Data: nostr.Encode(contract.LiveDue{URL: url}), Attempt: attempt,
 		})
 		after, retry := v.RetryAfter()
 		waits := after << (attempt - 1) // and a fifth more, see edge/bus

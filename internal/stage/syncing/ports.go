@@ -7,37 +7,39 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ErrNoNegentropy says that a relay does not speak NIP-77, whatever its NIP-11
 // document claims.
-var ErrNoNegentropy = pair.ErrNoNegentropy
+var ErrNoNegentropy = reconcile.ErrNoNegentropy
 
 // ErrRefused says that a relay does not serve us, for instance because we are
 // not its member (restricted, auth-required): trying again soon is of no use.
 var ErrRefused = errors.New("relay does not serve us")
 
 // Relays are the relays of the world and the local one, by URL. What errors mean
-// says [pair.Relay].
+// says [reconcile.Relay].
 type Relays interface {
 	// Query yields the stored events that match, newest first, until the
 	// relay has sent them all; id and signature are verified, the match is
 	// checked. An error ends it and is worth a retry.
-	Query(ctx context.Context, url string, filter events.Filter) iter.Seq2[events.Event, error]
+	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
 	// Publish writes an event and waits for the relay's OK. refused is the
 	// relay's reason if it said no; that it has the event already is success.
-	Publish(ctx context.Context, url string, e events.Event) (refused string, err error)
+	Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error)
 	// Subscribe yields the stored events that match any of the filters, a mark
 	// that all were sent, and then what the relay receives, until an error. While
 	// the loop blocks the relay is not read, until it gives the subscription up.
-	Subscribe(ctx context.Context, url string, filters ...events.Filter) iter.Seq2[Update, error]
+	Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[Update, error]
 	// Negentropy opens a NIP-77 session with the initiator's first message
 	// and returns the answer. The error is ErrNoNegentropy if the relay
 	// refuses such sessions.
-	Negentropy(ctx context.Context, url string, filter events.Filter, first []byte) (Session, []byte, error)
+	Negentropy(ctx context.Context, url string, filter nostr.Filter, first []byte) (Session, []byte, error)
 	// Accepts returns the largest negentropy message that the relay says it
 	// takes, in bytes before hex, and 0 if it says nothing.
 	Accepts(ctx context.Context, url string) int
@@ -45,31 +47,31 @@ type Relays interface {
 
 // Update is one item of a live subscription: an event, or the mark.
 type Update struct {
-	Event events.Event
+	Event nostr.Event
 	EOSE  bool
 }
 
 // Session is an open NIP-77 session.
-type Session = pair.Session
+type Session = reconcile.Session
 
 // Stage is the handlers of syncworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.
 type Stage struct {
-	Relays  stage.Store[events.Relay]
-	Links   stage.Store[events.Link]
-	Syncs   stage.Store[events.Sync]
+	Relays  stage.Store[contract.Relay]
+	Links   stage.Store[contract.Link]
+	Syncs   stage.Store[contract.Sync]
 	Refused Refused
 	Net     Relays
 
 	// Gone reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62).
-	Gone func(ctx context.Context, e *events.Event) (bool, error)
+	Gone func(ctx context.Context, e *nostr.Event) (bool, error)
 	// Rules returns what is synced with a relay. It may change at any time.
 	Rules func(url string) []Rule
 	// Local is the URL of the relay that is to be made complete.
 	Local string
 	// Publish sends what was stored to ingest while a sync goes on.
-	Publish func(ctx context.Context, out ...events.Output) error
+	Publish func(ctx context.Context, out ...contract.Output) error
 
 	// Observe is told what every sync came to, and how long the relay's
 	// quickest answer took (0 if there was none). May be nil.

@@ -6,16 +6,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // Refused is bucket refused. Add writes a value that expires, unless there is
 // one already. All errors are worth a retry.
 type Refused interface {
-	Each(ctx context.Context, pattern string, f func(key string, r events.Refused) error) error
-	Add(ctx context.Context, key string, r events.Refused, ttl time.Duration) (added bool, err error)
+	Each(ctx context.Context, pattern string, f func(key string, r contract.Refused) error) error
+	Add(ctx context.Context, key string, r contract.Refused, ttl time.Duration) (added bool, err error)
 }
 
 // maxRefused bounds what is remembered of one relay: some 3 MiB during a sync.
@@ -38,7 +38,7 @@ func (s *Stage) recall(ctx context.Context, relayKey string) (*memory, error) {
 	for to := range m.of {
 		m.of[to] = map[negentropy.ID]struct{}{}
 	}
-	err := s.Refused.Each(ctx, events.RefusedKey(relayKey, "*"), func(key string, r events.Refused) error {
+	err := s.Refused.Each(ctx, contract.RefusedKey(relayKey, "*"), func(key string, r contract.Refused) error {
 		if id, err := negentropy.ParseID(key[len(relayKey)+1:]); err == nil && m.size() < maxRefused {
 			m.of[side(r.Local)][id] = struct{}{}
 		}
@@ -70,7 +70,7 @@ func (m *memory) has(to negentropy.Side, id negentropy.ID) bool {
 
 // add remembers a refusal. That this fails is no reason to stop: the event is
 // offered again then.
-func (m *memory) add(ctx context.Context, r pair.Refusal) {
+func (m *memory) add(ctx context.Context, r reconcile.Refusal) {
 	m.mu.Lock()
 	_, again := m.of[r.To][r.ID]
 	full := m.size() >= maxRefused
@@ -85,9 +85,9 @@ func (m *memory) add(ctx context.Context, r pair.Refusal) {
 }
 
 // refuse writes down that syncs with a relay are to leave an event out.
-func (s *Stage) refuse(ctx context.Context, relayKey string, r pair.Refusal) {
+func (s *Stage) refuse(ctx context.Context, relayKey string, r reconcile.Refusal) {
 	why := r.Why[:min(len(r.Why), 200)]
-	_, err := s.Refused.Add(ctx, events.RefusedKey(relayKey, r.ID.String()), events.Refused{
+	_, err := s.Refused.Add(ctx, contract.RefusedKey(relayKey, r.ID.String()), contract.Refused{
 		Local: r.To == side(true), Why: why, At: s.Now().Unix(),
 	}, keepFor(r.Why))
 	if err != nil {

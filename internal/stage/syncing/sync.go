@@ -6,17 +6,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing/pair"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // sides are the local relay and another one as the sides of a sync.
-func (s *Stage) sides(ctx context.Context, url string, timing *latency) (local, remote pair.Side) {
-	local = pair.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local, Accepts: s.Net.Accepts(ctx, s.Local)}
-	remote = pair.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
-	if doc, _, err := s.Relays.Get(ctx, events.RelayKey(url)); err == nil && doc.Hornets != nil {
+func (s *Stage) sides(ctx context.Context, url string, timing *latency) (local, remote reconcile.Side) {
+	local = reconcile.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local, Accepts: s.Net.Accepts(ctx, s.Local)}
+	remote = reconcile.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
+	if doc, _, err := s.Relays.Get(ctx, nostr.RelayKey(url)); err == nil && doc.Hornets != nil {
 		remote.Accepts = negentropy.MinFrameLimit // it may be compared by libp2p, with small messages
 		remote.Answers = remote.Accepts
 	} else {
@@ -27,14 +28,14 @@ func (s *Stage) sides(ctx context.Context, url string, timing *latency) (local, 
 
 // syncJob makes the local relay complete for one filter, or the other relay, or
 // both, and adds to the figures, also when it fails.
-func (s *Stage) syncJob(ctx context.Context, local, remote pair.Side, j job, known *memory, result *events.SyncFinished) error {
-	r, err := pair.Sync(ctx, local, remote, j.filter, pair.Options{
+func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job, known *memory, result *events.SyncFinished) error {
+	r, err := reconcile.Sync(ctx, local, remote, j.filter, reconcile.Options{
 		Direction: j.direction,
 		Refused:   known.has,
-		Remember:  func(r pair.Refusal) { known.add(ctx, r) },
+		Remember:  func(r reconcile.Refusal) { known.add(ctx, r) },
 		Now:       s.Now,
 	})
-	if j.direction&pair.Down != 0 {
+	if j.direction&reconcile.Down != 0 {
 		result.Missing += r.OnlyB
 	}
 	result.Stored += r.ToA
@@ -59,7 +60,7 @@ type localRelay struct {
 // Publish writes an event to the local relay. Ingest comes first: the event may
 // carry a list, or refer to what is missing, and once the local relay has it no
 // sync looks at it again.
-func (r localRelay) Publish(ctx context.Context, e events.Event) (refused string, err error) {
+func (r localRelay) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
 	buried, err := r.stage.Gone(ctx, &e)
 	switch {
 	case err != nil:
@@ -98,7 +99,7 @@ func (l *latency) since(asked time.Time) {
 	}
 }
 
-func (r relayAt) Open(ctx context.Context, filter events.Filter, first []byte) (pair.Session, []byte, error) {
+func (r relayAt) Open(ctx context.Context, filter nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
 	asked := time.Now()
 	session, answer, err := r.net.Negentropy(ctx, r.url, filter, first)
 	if err == nil {
@@ -107,10 +108,10 @@ func (r relayAt) Open(ctx context.Context, filter events.Filter, first []byte) (
 	return session, answer, err
 }
 
-func (r relayAt) Query(ctx context.Context, filter events.Filter) iter.Seq2[events.Event, error] {
+func (r relayAt) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return r.net.Query(ctx, r.url, filter)
 }
 
-func (r relayAt) Publish(ctx context.Context, e events.Event) (refused string, err error) {
+func (r relayAt) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
 	return r.net.Publish(ctx, r.url, e)
 }

@@ -8,14 +8,15 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 type deadLetter struct {
-	Seq     uint64         `json:"seq"`
-	Subject string         `json:"subject"`
-	Reason  string         `json:"reason"`
-	History []events.Death `json:"history"`
+	Seq     uint64           `json:"seq"`
+	Subject string           `json:"subject"`
+	Reason  string           `json:"reason"`
+	History []contract.Death `json:"history"`
 }
 
 func letters(t *testing.T) []deadLetter {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // trickle lets users write at the relay until the test ends.
@@ -29,9 +29,9 @@ func trickle(t *testing.T) {
 			if err != nil {
 				return
 			}
-			e := events.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: "good morning", Tags: []events.Tag{}}
+			e := nostr.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: "good morning", Tags: []nostr.Tag{}}
 			if i%7 == 0 {
-				e.Tags = append(e.Tags, events.Tag{"e", randomID(), theWorld.others[0]})
+				e.Tags = append(e.Tags, nostr.Tag{"e", randomID(), theWorld.others[0]})
 			}
 			if err := key.SignEvent(&e); err != nil {
 				return

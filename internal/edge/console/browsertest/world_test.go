@@ -19,13 +19,15 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/relaymesh/relaymesh/internal/demo"
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay/khatrupeer"
-	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/demo"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const token = "a token that nobody has guessed"
@@ -44,7 +46,7 @@ type world struct {
 // setUp starts the world once for all tests; they do not disturb each other.
 func setUp(ctx context.Context, dir string) (*world, error) {
 	w := &world{pool: relay.NewPool(relay.Options{AllowPrivate: true, Log: slog.New(slog.DiscardHandler)})}
-	dht, err := testnet.Start(ctx, 24)
+	dht, err := dhtnet.Start(ctx, 24)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +56,7 @@ func setUp(ctx context.Context, dir string) (*world, error) {
 		return nil, err
 	}
 	for range 3 {
-		r, err := khatrupeer.Start(ctx, slog.New(slog.DiscardHandler))
+		r, err := khatrutest.Start(ctx, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +113,7 @@ func refused(err error) *relay.RefusedError {
 
 // fill lets the pipeline do what it does: put lists on the DHT, sync with
 // relays, give up on what cannot be.
-func (w *world) fill(ctx context.Context, list []events.Event, now int64) (err error) {
+func (w *world) fill(ctx context.Context, list []nostr.Event, now int64) (err error) {
 	if w.alice, err = schnorr.NewSecret(); err != nil {
 		return err
 	}
@@ -140,7 +142,7 @@ func (w *world) fill(ctx context.Context, list []events.Event, now int64) (err e
 				authors = append(authors, e.PubKey)
 			}
 		}
-		if err := w.send(ctx, events.SubjectRelayDiscovered, events.Encode(events.RelayDiscovered{URL: url, Authors: authors, Via: events.ViaManual})); err != nil {
+		if err := w.send(ctx, events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: url, Authors: authors, Via: contract.ViaManual})); err != nil {
 			return err
 		}
 	}
@@ -148,22 +150,22 @@ func (w *world) fill(ctx context.Context, list []events.Event, now int64) (err e
 }
 
 // spoil sends what no stage can process, which becomes dead letters.
-func (w *world) spoil(ctx context.Context, list []events.Event) error {
+func (w *world) spoil(ctx context.Context, list []nostr.Event) error {
 	forged := list[0]
 	forged.Content += " and more"
 	for subject, payload := range map[string]any{
 		events.SubjectEventReceived:   forged,
 		events.SubjectNoteMissing:     events.NoteMissing{EventID: "not an id <script>alert(1)</script>\u202e"},
 		events.SubjectRelayListSigned: events.RelayListSigned{PubKey: w.alice.PublicKey(), Relays: []string{"wss://relay.example.com"}, Seq: 1},
-		events.SubjectRelayDiscovered: events.RelayDiscovered{URL: "http://not-a-relay.example.com", Via: events.ViaHint},
+		events.SubjectRelayDiscovered: events.RelayDiscovered{URL: "http://not-a-relay.example.com", Via: contract.ViaHint},
 		events.SubjectAuthorSeen:      events.AuthorSeen{PubKey: strings.Repeat("f", 64), DHTKey: "zz"},
 	} {
-		if err := w.send(ctx, subject, events.Encode(payload)); err != nil {
+		if err := w.send(ctx, subject, nostr.Encode(payload)); err != nil {
 			return err
 		}
 	}
 	return until(ctx, func() error {
-		stream, err := w.js.Stream(ctx, events.StreamDLQ)
+		stream, err := w.js.Stream(ctx, contract.StreamDLQ)
 		if err == nil && stream.CachedInfo().State.Msgs < 4 {
 			err = fmt.Errorf("%d dead letters", stream.CachedInfo().State.Msgs)
 		}

@@ -18,19 +18,19 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // notes signs n notes; three share a second each.
-func notes(t *testing.T, n int) []events.Event {
+func notes(t *testing.T, n int) []nostr.Event {
 	t.Helper()
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := make([]events.Event, n)
+	out := make([]nostr.Event, n)
 	for i := range out {
-		out[i] = events.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strconv.Itoa(i)}
+		out[i] = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strconv.Itoa(i)}
 		if err := key.SignEvent(&out[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ func notes(t *testing.T, n int) []events.Event {
 	return out
 }
 
-func ids(list []events.Event) []string {
+func ids(list []nostr.Event) []string {
 	out := make([]string, len(list))
 	for i, e := range list {
 		out[i] = e.ID
@@ -48,7 +48,7 @@ func ids(list []events.Event) []string {
 }
 
 // serve starts our relay with these events.
-func serve(t *testing.T, list []events.Event) *relay.Conn {
+func serve(t *testing.T, list []nostr.Event) *relay.Conn {
 	t.Helper()
 	r, err := homerelay.Start(t.Context(), homerelay.Config{
 		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
@@ -75,8 +75,8 @@ func serve(t *testing.T, list []events.Event) *relay.Conn {
 // has lists the relay.
 func has(t *testing.T, c *relay.Conn) []string {
 	t.Helper()
-	var all []events.Event
-	for e, err := range c.Query(t.Context(), events.Filter{}) {
+	var all []nostr.Event
+	for e, err := range c.Query(t.Context(), nostr.Filter{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func has(t *testing.T, c *relay.Conn) []string {
 
 // sync has a client, which holds these events, sync with a relay in both
 // directions, and returns what it sent and received.
-func sync(t *testing.T, dir, url string, holds []events.Event, script string, args ...string) (sent, received []string) {
+func sync(t *testing.T, dir, url string, holds []nostr.Event, script string, args ...string) (sent, received []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -135,7 +135,7 @@ func TestClientsOfOthersSyncWithOurRelay(t *testing.T) {
 		} {
 			t.Run(name+"/"+differing, func(t *testing.T) {
 				theirs, ours := all[part.theirs[0]:part.theirs[1]], all[part.ours[0]:part.ours[1]]
-				without := func(list, other []events.Event) []string {
+				without := func(list, other []nostr.Event) []string {
 					known := ids(other)
 					return slices.DeleteFunc(ids(list), func(id string) bool { return slices.Contains(known, id) })
 				}

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
-	"github.com/relaymesh/relaymesh/internal/edge/mainline/testnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
@@ -30,7 +30,7 @@ type party interface {
 type ours struct{ clients []*mainline.Node }
 
 func (o *ours) network(t *testing.T, size int) []string {
-	network, err := testnet.Start(t.Context(), size)
+	network, err := dhtnet.Start(t.Context(), size)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,65 @@
+package contract
+
+import (
+	"strings"
+)
+
+// How a relay or a relay list became known, in falling order of weight.
+const (
+	ViaNIP65     = "nip65"     // a signed kind 10002
+	ViaDHT       = "dht"       // a signed BEP 44 record
+	ViaNIP78     = "nip78"     // a signed kind 30078 with r and dht tags
+	ViaManual    = "manual"    // the operator
+	ViaDirectory = "directory" // a public list of relays
+	ViaHint      = "hint"      // a third party's word
+)
+
+// RecordDue asks for a keyspace slice to be refreshed.
+type RecordDue struct {
+	Slice string `json:"slice"`
+}
+
+// SyncDue asks for a relay to be synced. Cause tells two wake-ups apart, so
+// that deduplication cannot swallow one that brings new authors.
+type SyncDue struct {
+	URL   string `json:"url"`
+	Cause string `json:"cause,omitempty"`
+}
+
+// LiveDue asks for a live subscription with a relay. Its message stays
+// unacknowledged for as long as a worker holds the subscription.
+type LiveDue struct {
+	URL string `json:"url"`
+}
+
+// IsDAGRoot reports whether s is the CID of a Scionic DAG: version 1, CBOR,
+// SHA-256, in base32. It is then safe as a file name.
+func IsDAGRoot(s string) bool {
+	const length = 1 + (4+32)*8/5 + 1
+	return len(s) == length && strings.HasPrefix(s, "bafirei") && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+// DeadLetter is a message that a stage could not process, with the reason.
+type DeadLetter struct {
+	Stage    string `json:"stage"`
+	Subject  string `json:"subject"`
+	Data     []byte `json:"data"`
+	Reason   string `json:"reason"`
+	Attempts int    `json:"attempts"` // see [Message]
+	Time     int64  `json:"time"`     // Unix seconds
+	// Size is how many bytes the message had, if Data is only their beginning.
+	Size int `json:"size,omitempty"`
+	// History tells how the message ended before, each time that it was
+	// retried, oldest first.
+	History []Death `json:"history,omitempty"`
+}
+
+// MaxHistory is how many earlier ends a dead letter remembers.
+const MaxHistory = 10
+
+// Death is one earlier end of a dead letter.
+type Death struct {
+	Reason   string `json:"reason"`
+	Attempts int    `json:"attempts"`
+	Time     int64  `json:"time"` // Unix seconds
+}

@@ -1,0 +1,214 @@
+package contract
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// Permissions are the subjects that a NATS user may publish and subscribe to.
+type Permissions struct {
+	Publish   []string `json:"publish"`
+	Subscribe []string `json:"subscribe"`
+	// Responses lets the user answer requests, each once, wherever the caller
+	// wants the answer.
+	Responses bool `json:"allow_responses,omitempty"`
+}
+
+// RoleRelay is the user of relays and other programs that feed relaymesh and
+// ask its services.
+const RoleRelay = "relay"
+
+// RoleConsole is the user of the console, which reads what all stages do, and
+// may hand back dead letters or remove them.
+const RoleConsole = "console"
+
+// InboxPrefix is where the user of a stage or role receives replies; its
+// connection must be told so (nats.CustomInboxPrefix).
+func InboxPrefix(name string) string { return "_INBOX_" + name }
+
+// access is what a stage does beside consuming: the bus adds what that needs.
+type access struct {
+	outputs   []string // subjects of what it publishes
+	schedules []string // subjects that it has published on a schedule
+	buckets   []bucketAccess
+	serves    map[string]string // name and subject of NATS services
+	calls     []string          // subjects of NATS services
+	listens   []string          // subjects outside of JetStream
+	watches   []string          // streams that it tells of in its metrics, though no stage consumes them
+}
+
+type bucketAccess struct {
+	name            string
+	get, put, lists bool
+}
+
+var stageAccess = map[string]access{
+	StageIngest: {
+		outputs: []string{
+			events.SubjectEventReceived, AuthorSeenSubject("*"), RelayListSignedSubject("*"), RelayDiscoveredSubject("*"), NoteMissingSubject("*"), events.SubjectDAGWanted,
+		},
+		buckets: []bucketAccess{
+			{name: BucketAuthors, get: true, put: true},
+			{name: BucketRecords, get: true, put: true},
+			{name: BucketLinks, get: true, put: true, lists: true},
+			{name: BucketCursors, get: true, put: true},
+		},
+		watches: []string{StreamOutcome, StreamDLQ},
+	},
+	StageDHTWorker: {
+		outputs:   []string{RelayDiscoveredSubject("*"), events.SubjectRecordPublished, events.SubjectRecordResolved},
+		schedules: []string{AuthorSeenSubject("*")},
+		buckets: []bucketAccess{
+			{name: BucketAuthors, get: true, put: true},
+			{name: BucketRecords, get: true, put: true, lists: true},
+			{name: BucketRelays, get: true, put: true},
+			{name: BucketLinks, get: true, put: true, lists: true},
+		},
+		serves: map[string]string{NameListResolve: events.ServiceListResolve},
+	},
+	StageSyncWorker: {
+		outputs:   []string{events.SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), events.SubjectSyncFinished},
+		schedules: []string{SyncDueSubject("*")},
+		buckets: []bucketAccess{
+			{name: BucketRelays, get: true, put: true},
+			{name: BucketLinks, lists: true},
+			{name: BucketSyncs, get: true, put: true},
+			{name: BucketRefused, get: true, put: true, lists: true},
+		},
+	},
+	StageFetcher: {
+		outputs: []string{events.SubjectEventReceived, events.SubjectNoteFound, events.SubjectNoteLost},
+		buckets: []bucketAccess{
+			{name: BucketAuthors, get: true}, {name: BucketLinks, lists: true}, {name: BucketLost, get: true, put: true},
+		},
+		serves:  map[string]string{NameNoteFetch: events.ServiceNoteFetch},
+		calls:   []string{events.ServiceListResolve},
+		listens: []string{events.SubjectDAGWanted}, // in builds with the tag scionic
+	},
+}
+
+// PermissionsOf returns exactly what a stage, [RoleRelay] or [RoleConsole]
+// needs, and whether there is one of that name. No stage can make or change a stream, a
+// consumer or a bucket.
+//
+// JetStream cannot narrow everything down: a stage that may bury messages of
+// RETRY can read and delete any that wait there.
+func PermissionsOf(name string) (Permissions, bool) {
+	switch name {
+	case RoleRelay:
+		return Permissions{
+			Publish: []string{
+				events.SubjectEventReceived, events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered, events.SubjectNoteMissing,
+				events.ServiceNoteFetch, events.ServiceListResolve,
+			},
+			Subscribe: []string{InboxPrefix(name) + ".>"},
+		}, true
+	case RoleConsole:
+		return consolePermissions(), true
+	}
+	a, ok := stageAccess[name]
+	if !ok {
+		return Permissions{}, false
+	}
+	publish := map[string]bool{DLQSubject(name): true, PrefixSchedule + RetrySubjects(name): true}
+	allow := func(subjects ...string) {
+		for _, s := range subjects {
+			publish[s] = true
+		}
+	}
+	for _, c := range Consumers() {
+		if c.Stage != name {
+			continue
+		}
+		at := c.Stream + "." + c.Name
+		allow("$JS.API.CONSUMER.INFO."+at, "$JS.API.CONSUMER.MSG.NEXT."+at, "$JS.ACK."+at+".>")
+		if c.Stream != StreamAdvisories { // to bury what was delivered too often
+			allow("$JS.API.STREAM.INFO."+c.Stream, "$JS.API.DIRECT.GET."+c.Stream, "$JS.API.STREAM.MSG.DELETE."+c.Stream)
+		}
+	}
+	allow(a.outputs...)
+	for _, c := range Consumers() { // to see how many messages wait
+		if s := streamNamed(c.Stream); s.MaxWaiting > 0 && slices.ContainsFunc(a.outputs, func(out string) bool { return slices.Contains(s.Subjects, out) }) {
+			allow("$JS.API.CONSUMER.INFO." + c.Stream + "." + c.Name)
+		}
+	}
+	allow(a.calls...)
+	for _, stream := range a.watches {
+		allow("$JS.API.STREAM.INFO." + stream)
+	}
+	for _, subject := range a.schedules { // each is compared with the stored one
+		stream, schedule := streamOf(subject), PrefixSchedule+subject
+		allow("$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream+"."+schedule, schedule)
+	}
+	for _, b := range a.buckets {
+		stream, keys := "KV_"+b.name, "$KV."+b.name+".>"
+		allow("$JS.API.STREAM.INFO." + stream)
+		if b.get {
+			allow("$JS.API.DIRECT.GET." + stream + "." + keys)
+		}
+		if b.put {
+			allow(keys)
+		}
+		if b.lists {
+			allow("$JS.API.CONSUMER.CREATE."+stream+".*."+keys, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*",
+				"$JS.API.CONSUMER.INFO."+stream+".*", "$JS.API.CONSUMER.DELETE."+stream+".*")
+		}
+	}
+	p := Permissions{Publish: slices.Sorted(maps.Keys(publish)), Subscribe: []string{InboxPrefix(name) + ".>"}, Responses: len(a.serves) > 0}
+	for service, subject := range a.serves {
+		p.Subscribe = append(p.Subscribe, subject)
+		for _, verb := range []string{"PING", "INFO", "STATS"} { // of the services framework (ADR-32)
+			p.Subscribe = append(p.Subscribe, "$SRV."+verb, "$SRV."+verb+"."+service, "$SRV."+verb+"."+service+".*")
+		}
+	}
+	p.Subscribe = append(p.Subscribe, a.listens...)
+	slices.Sort(p.Subscribe)
+	return p, true
+}
+
+// consolePermissions lets the console look into every stream and bucket where
+// something is that people want to know, without consumers of its own, and
+// change none but the dead letters.
+func consolePermissions() Permissions {
+	publish := []string{"$JS.API.STREAM.MSG.DELETE." + StreamDLQ, RetrySubjects("*")}
+	look := func(stream string, closely bool) {
+		publish = append(publish, "$JS.API.STREAM.INFO."+stream)
+		if closely {
+			publish = append(publish, "$JS.API.DIRECT.GET."+stream)
+		}
+	}
+	for _, s := range Streams() {
+		if s.Name != StreamAdvisories {
+			look(s.Name, s.Name != StreamIntake && s.Name != StreamLive)
+		}
+	}
+	for _, b := range Buckets() {
+		if b.Name != BucketCursors {
+			look("KV_"+b.Name, true)
+		}
+	}
+	for _, c := range Consumers() {
+		if c.Stream != StreamAdvisories {
+			publish = append(publish, "$JS.API.CONSUMER.INFO."+c.Stream+"."+c.Name)
+		}
+	}
+	slices.Sort(publish)
+	return Permissions{Publish: publish, Subscribe: []string{InboxPrefix(RoleConsole) + ".>"}}
+}
+
+func streamNamed(name string) Stream {
+	list := Streams()
+	return list[slices.IndexFunc(list, func(s Stream) bool { return s.Name == name })]
+}
+
+// streamOf names the stream that takes a pattern of subjects.
+func streamOf(pattern string) string {
+	for _, s := range Streams() {
+		if slices.Contains(s.Subjects, pattern) {
+			return s.Name
+		}
+	}
+	panic("events: no stream takes " + pattern)
+}

@@ -1,0 +1,162 @@
+package contract
+
+import (
+	"github.com/relaymesh/relaymesh/pkg/events"
+)
+
+// The values of the KV buckets. All times are Unix seconds.
+
+// Author is the value of bucket authors, under the pubkey.
+type Author struct {
+	// DHTKey is the ed25519 key of the author's BEP 44 record, in hex.
+	// DHTKeyBy is the pubkey that said so: the author's own word replaces
+	// anyone's, a stranger's only fills a gap. DHTKeyAt is when it was said.
+	DHTKey   string `json:"dht_key,omitempty"`
+	DHTKeyBy string `json:"dht_key_by,omitempty"`
+	DHTKeyAt int64  `json:"dht_key_at,omitempty"`
+
+	FirstSeen   int64 `json:"first_seen"`
+	LastSeen    int64 `json:"last_seen"`
+	NextResolve int64 `json:"next_resolve"`
+
+	// Lists are the author's relay lists by source ([ViaNIP65], [ViaDHT]).
+	Lists map[string]List `json:"lists,omitempty"`
+	// Records are the targets of the author's records in bucket records, at
+	// most [MaxRecords], and when each was first taken.
+	Records map[string]int64 `json:"records,omitempty"`
+}
+
+// MaxRecords is how many BEP 44 records are kept alive for one author: enough
+// for some keys or salts, few enough that nobody fills the DHT through us.
+const MaxRecords = 8
+
+// List is one relay list of an author. Version orders the lists of one source:
+// created_at for NIP-65, seq for BEP 44; a lower one never replaces a higher.
+type List struct {
+	Version int64    `json:"version"`
+	ID      string   `json:"id,omitempty"` // event id, for ties (the lower wins)
+	Write   []string `json:"write,omitempty"`
+	Read    []string `json:"read,omitempty"`
+}
+
+// Record is the value of bucket records: a BEP 44 item to be kept alive.
+type Record struct {
+	DHTKey string `json:"dht_key"`        // 32 bytes hex
+	Salt   string `json:"salt,omitempty"` // hex
+	Seq    int64  `json:"seq"`
+	Value  []byte `json:"value"` // bencoded
+	Sig    string `json:"sig"`   // 64 bytes hex
+	PubKey string `json:"pubkey"`
+	Event  string `json:"event,omitempty"` // id of the event that carried it
+
+	// Nodes are the closest to the target when last asked, at most 12 and 26
+	// bytes each: node id, IPv4 address, port (BEP 5 compact node info). The
+	// next refresh starts from them. The first Held of them held the record.
+	Nodes []byte `json:"nodes,omitempty"`
+	Held  int    `json:"held,omitempty"`
+	// Trust is 3 once the nodes have proved that they keep the record for
+	// longer than the two hours that BEP 44 asks for, less on the way there,
+	// and negative for a day after they were found to forget it.
+	Trust      int   `json:"trust,omitempty"`
+	VerifiedAt int64 `json:"verified_at,omitempty"` // last time that it was read back
+	NextDue    int64 `json:"next_due"`
+	Failures   int   `json:"failures,omitempty"` // passes in a row that found too few holders
+	// Superseded says that the item came from the network, where a higher
+	// seq of the same key was found, and not from the user's event.
+	Superseded bool `json:"superseded,omitempty"`
+}
+
+// Relay is the value of bucket relays, under the relay key.
+type Relay struct {
+	URL       string `json:"url"`
+	Via       string `json:"via"`
+	FirstSeen int64  `json:"first_seen"`
+	ProbedAt  int64  `json:"probed_at,omitempty"` // last NIP-11 answer
+	Name      string `json:"name,omitempty"`
+	Software  string `json:"software,omitempty"`
+	NIPs      []int  `json:"nips,omitempty"`
+	Error     string `json:"error,omitempty"` // of the last probe
+	// Hornets is where the relay is on libp2p, if it said so in its last
+	// NIP-11 document and signed it.
+	Hornets *Hornets `json:"hornets,omitempty"`
+
+	// ProbeFailures is how many probes in a row got no answer, and NextProbe
+	// when the next one may be.
+	ProbeFailures int   `json:"probe_failures,omitempty"`
+	NextProbe     int64 `json:"next_probe,omitempty"`
+
+	// Failures is how many syncs in a row failed by the relay's fault, Fault
+	// why the last one did, RetryAt when the next one may be (0 is now), and
+	// LatencyMS how long its first answers take, smoothed.
+	Failures  int    `json:"failures,omitempty"`
+	Fault     string `json:"fault,omitempty"`
+	RetryAt   int64  `json:"retry_at,omitempty"`
+	LatencyMS int64  `json:"latency_ms,omitempty"`
+}
+
+// Hornets is the signed extension of a HORNETS relay's NIP-11 document.
+// Whether its addresses may be dialled is not said.
+type Hornets struct {
+	PubKey string   `json:"pubkey"`  // of the relay, which signed
+	PeerID string   `json:"peer_id"` // libp2p, base58
+	Addrs  []string `json:"addrs"`   // multiaddrs
+}
+
+// Link is the value of bucket links, under relay key and pubkey: the evidence
+// that an author writes to a relay, by source, with the version of the list
+// that says so ([List]; 0 for a hint).
+type Link struct {
+	URL string           `json:"url"`
+	Via map[string]int64 `json:"via"`
+}
+
+// Sync is the value of bucket syncs, under the relay key.
+type Sync struct {
+	URL      string              `json:"url"`
+	LastOK   int64               `json:"last_ok,omitempty"`
+	LastTry  int64               `json:"last_try"`
+	Failures int                 `json:"failures,omitempty"` // in a row
+	Last     events.SyncFinished `json:"last"`
+	// Through says that what the relay held by then has been compared.
+	Through int64 `json:"through,omitempty"`
+	// Live says that what the relay received by then, and is dated later than
+	// Through, came by a live subscription.
+	Live int64 `json:"live,omitempty"`
+	// Turn is the sync that is under way, or was when its worker died.
+	Turn *SyncTurn `json:"turn,omitempty"`
+}
+
+// SyncTurn is how far a sync of several filters has come.
+type SyncTurn struct {
+	Begun int64    `json:"begun"`
+	Done  []string `json:"done"` // keys of the filters that are complete since, see [Filter.Key]
+}
+
+// Refused is the value of bucket refused, under relay key and event id: why a
+// sync of the local relay with that relay does not transfer the event. It
+// expires, as policies change.
+type Refused struct {
+	// Local says that the local relay is not given the event, else it is the
+	// other one.
+	Local bool   `json:"local,omitempty"`
+	Why   string `json:"why"`
+	At    int64  `json:"at"`
+}
+
+// Cursor is the value of bucket cursors, under the relay key: how far the tail
+// of a relay has been read without a gap.
+type Cursor struct {
+	URL   string `json:"url"`
+	Since int64  `json:"since"`
+}
+
+// Lost is the value of bucket lost, under the key of a note
+// ([NoteMissing.Key]): it was looked for At in vain, is not looked for again
+// before Until, and Relays were asked. Only another relay is worth asking
+// meanwhile.
+type Lost struct {
+	At     int64    `json:"at"`
+	Until  int64    `json:"until"`
+	Relays []string `json:"relays,omitempty"`
+	Why    string   `json:"why"`
+}

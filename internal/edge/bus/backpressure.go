@@ -1,0 +1,283 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+)
+
+// A queue that is full makes those wait who publish to it: their messages stay
+// in flight, so that they take no more, and the queue before them fills, up to
+// the relays. Nothing is dropped on the way, and waiting counts as no attempt.
+
+const (
+	leastLook, mostLook = 250 * time.Millisecond, 5 * time.Second
+	// lookEvery is how old the figures may be by which publishers keep to a
+	// bound that the server does not keep.
+	lookEvery = time.Second
+	// impatience is how long those wait whose outputs go back to an earlier stage.
+	impatience = time.Minute
+	// afterFull is when they try again.
+	afterFull = 5 * time.Minute
+	tellEvery = time.Minute
+)
+
+var (
+	errFull     = errors.New("the queue is full")
+	errStopping = errors.New("shutting down while a queue is full")
+)
+
+// patient reports whether a stage waits for room as long as it takes. Not all may:
+// what syncworker and fetcher find goes back to ingest, and if everyone in that
+// circle waited for the next one, all would for ever. They put their message off
+// instead, which makes room.
+func patient(stage string) bool {
+	return stage == contract.StageIngest || stage == contract.StageDHTWorker
+}
+
+// full reports whether a stream, or the server, has no room left.
+func full(err error) bool {
+	const (
+		storeFailed     = 10077 // here: maximum bytes or messages exceeded
+		tooManyRequests = 10167
+	)
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return errors.Is(err, errFull)
+	}
+	switch api.ErrorCode {
+	case tooManyRequests:
+		return true
+	case storeFailed:
+		return !alreadyQueued(err)
+	}
+	return outOfRoom(err)
+}
+
+// outOfRoom reports whether the server, or our account there, has no room left
+// for anything.
+func outOfRoom(err error) bool {
+	const (
+		accountResources      = 10002
+		insufficientResources = 10023
+		insufficientMemory    = 10028
+		insufficientStorage   = 10047
+	)
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case accountResources, insufficientResources, insufficientMemory, insufficientStorage:
+		return true
+	}
+	return false
+}
+
+// patiently publishes by try once the stream of the subject has room. Of those
+// who wait for the same stream one tries now and then, and the next after it.
+func (b *Bus) patiently(ctx context.Context, subject string, try func(context.Context) error) error {
+	stream, pattern, _ := streamOf(subject)
+	attempt := func() error {
+		// A schedule is let in: it takes the place of an older one, or of the
+		// wake-up that led to it.
+		if !strings.HasPrefix(pattern, contract.PrefixSchedule) {
+			if err := b.look(ctx, stream); err != nil {
+				return err
+			}
+		}
+		ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+		defer cancel()
+		err := try(ctx)
+		if err == nil {
+			b.metrics.published.WithLabelValues(b.options.Stage, stream.Name).Inc()
+		}
+		return err
+	}
+	err := attempt()
+	if !full(err) {
+		return err
+	}
+	var enough <-chan time.Time // never
+	if !patient(b.options.Stage) {
+		enough = time.After(impatience)
+	}
+	return b.wait(ctx, stream.Name, enough, err, attempt)
+}
+
+// stubbornly stores what becomes of a message, a retry or a dead letter, as soon
+// as the server has room. Until then the message stays in flight, whatever the
+// stage: given back it would come again, and after MaxDeliver times never more.
+func (b *Bus) stubbornly(ctx context.Context, stream string, store func(context.Context) error) error {
+	attempt := func() error {
+		ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+		defer cancel()
+		return store(ctx)
+	}
+	err := attempt()
+	if !full(err) {
+		return err
+	}
+	return b.wait(ctx, stream, nil, err, attempt)
+}
+
+// wait tries again, in turn with the others who wait for the same stream, until
+// an attempt fails for another reason than err, or succeeds.
+func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, err error, attempt func() error) error {
+	defer b.blocked(ctx, stream, err)()
+	var pause <-chan time.Time
+	turn := b.levels.turn(stream)
+	for wait := leastLook; ; {
+		select {
+		case turn <- struct{}{}:
+			defer func(turn chan struct{}) { <-turn }(turn)
+			turn = nil
+		case <-pause:
+			wait = min(2*wait, mostLook)
+		case <-enough:
+			return err
+		case <-b.stopping:
+			return fmt.Errorf("%w: %w", errStopping, err)
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		}
+		if err = attempt(); !full(err) {
+			return err
+		}
+		pause = time.After(wait/2 + rand.N(wait))
+	}
+}
+
+// blocked tells that somebody waits for room in a stream, until what it returns
+// is called.
+func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func()) {
+	waiting := b.metrics.blocked.WithLabelValues(b.options.Stage, stream)
+	waiting.Inc()
+	switch {
+	case !b.levels.tell(stream, time.Now()):
+	case outOfRoom(err):
+		b.log.ErrorContext(ctx, "NATS has no room left, work waits for it: give it more disk (max_file_store), or the account a higher limit", "stream", stream, "err", err)
+	default:
+		b.log.WarnContext(ctx, "a queue is full, publishing waits for room", "stream", stream, "err", err)
+	}
+	return waiting.Dec
+}
+
+// levels are how full streams were when this process looked last, and whose turn
+// it is to try.
+type levels struct {
+	mu       sync.Mutex
+	at, told map[string]time.Time
+	full     map[string]bool
+	turns    map[string]chan struct{}
+}
+
+func newLevels() *levels {
+	return &levels{at: map[string]time.Time{}, told: map[string]time.Time{}, full: map[string]bool{}, turns: map[string]chan struct{}{}}
+}
+
+// turn is what those hold who wait for room in a stream, one after the other.
+func (l *levels) turn(stream string) chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turns[stream] == nil {
+		l.turns[stream] = make(chan struct{}, 1)
+	}
+	return l.turns[stream]
+}
+
+// old reports whether the caller is to look; the others go by what was seen last.
+func (l *levels) old(stream string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.at[stream]) < lookEvery {
+		return false
+	}
+	l.at[stream] = now
+	return true
+}
+
+// tell reports whether it is time to log that a stream is full.
+func (l *levels) tell(stream string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.told[stream]) < tellEvery {
+		return false
+	}
+	l.told[stream] = now
+	return true
+}
+
+func (l *levels) set(stream string, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full[stream] = full
+}
+
+func (l *levels) isFull(stream string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.full[stream]
+}
+
+// look returns errFull if a stream is full by our own bound: the server refuses
+// nothing on streams with schedules. A process that cannot look publishes.
+func (b *Bus) look(ctx context.Context, s contract.Stream) error {
+	if !s.Schedules || s.MaxBytes == 0 && s.MaxWaiting == 0 {
+		return nil
+	}
+	if b.levels.old(s.Name, time.Now()) {
+		ctx, cancel := context.WithTimeout(ctx, lagWithin)
+		defer cancel()
+		isFull, err := b.isFull(ctx, s)
+		if err != nil {
+			b.log.DebugContext(ctx, "couldn't look how full a queue is", "stream", s.Name, "err", err)
+		}
+		b.levels.set(s.Name, isFull)
+	}
+	if b.levels.isFull(s.Name) {
+		return fmt.Errorf("stream %s: %w", s.Name, errFull)
+	}
+	return nil
+}
+
+func (b *Bus) isFull(ctx context.Context, s contract.Stream) (bool, error) {
+	if s.MaxBytes > 0 {
+		stream, err := b.js.Stream(ctx, s.Name)
+		if err != nil {
+			return false, err
+		}
+		return stream.CachedInfo().State.Bytes >= uint64(s.MaxBytes), nil
+	}
+	for _, c := range contract.Consumers() {
+		if c.Stream == s.Name {
+			consumer, err := b.js.Consumer(ctx, c.Stream, c.Name)
+			if err != nil {
+				return false, err
+			}
+			return consumer.CachedInfo().NumPending >= uint64(s.MaxWaiting), nil
+		}
+	}
+	return false, nil
+}
+
+// putOff has a message come back that was handled, but whose outputs found no
+// room. That was no attempt.
+func (b *Bus) putOff(ctx context.Context, d *delivery) {
+	d.Attempt--
+	wait := afterFull + rand.N(afterFull)/2
+	if err := b.scheduleRetry(ctx, d, wait, d.failed.Error()); err != nil {
+		b.log.WarnContext(ctx, "could not put a message off, waiting for a minute", "subject", d.Subject, "err", err)
+		b.report(d, d.raw.NakWithDelay(longestNak))
+		return
+	}
+	b.report(d, d.raw.Ack())
+}

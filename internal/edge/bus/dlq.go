@@ -1,0 +1,154 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// Letter is a dead letter where it is stored.
+type Letter struct {
+	Seq uint64 `json:"seq"` // in stream DLQ
+	contract.DeadLetter
+}
+
+// ErrCut is that of a dead letter which holds only the beginning of its
+// message.
+var ErrCut = errors.New("the message was too long to be kept whole, so it cannot be retried")
+
+// Letters are the dead letters of all stages.
+type Letters struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+// OpenLetters binds to the dead letters; it makes nothing.
+func OpenLetters(ctx context.Context, js jetstream.JetStream) (*Letters, error) {
+	stream, err := js.Stream(ctx, contract.StreamDLQ)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w: has relaymesh provision run?", contract.StreamDLQ, err)
+	}
+	return &Letters{js, stream}, nil
+}
+
+// Which selects dead letters; what is empty selects all.
+type Which struct {
+	Seqs   []uint64
+	Stage  string
+	Since  time.Time
+	Reason string // a part of the reason, in any case
+}
+
+// Each iterates over dead letters, oldest first. One that cannot be read comes
+// with an error and its Seq, and the iteration goes on; any other error ends
+// it. Letters may be removed inside the loop; those that come while it runs, as
+// when a retried message is rejected again, are not part of it.
+func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error] {
+	subject := contract.DLQSubject("*")
+	if which.Stage != "" {
+		subject = contract.DLQSubject(which.Stage)
+	}
+	return func(yield func(Letter, error) bool) {
+		if len(which.Seqs) > 0 {
+			for _, seq := range which.Seqs {
+				raw, err := l.stream.GetMsg(ctx, seq)
+				if err != nil {
+					err = fmt.Errorf("dead letter %d: %w", seq, err)
+					if !yield(Letter{Seq: seq}, err) {
+						return
+					}
+					continue
+				}
+				if !which.give(raw, yield) {
+					return
+				}
+			}
+			return
+		}
+		info, err := l.stream.Info(ctx)
+		if err != nil {
+			yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
+			return
+		}
+		for next := uint64(1); next <= info.State.LastSeq; {
+			raw, err := l.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return
+			}
+			if err != nil {
+				yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
+				return
+			}
+			if raw.Sequence > info.State.LastSeq || !which.give(raw, yield) {
+				return
+			}
+			next = raw.Sequence + 1
+		}
+	}
+}
+
+// give yields a letter if it is selected.
+func (w Which) give(raw *jetstream.RawStreamMsg, yield func(Letter, error) bool) bool {
+	letter, err := nostr.Decode[contract.DeadLetter](raw.Data)
+	if err != nil {
+		return yield(Letter{Seq: raw.Sequence}, fmt.Errorf("dead letter %d: %w", raw.Sequence, err))
+	}
+	if w.Stage != "" && letter.Stage != w.Stage ||
+		letter.Time < w.Since.Unix() && !w.Since.IsZero() ||
+		!strings.Contains(strings.ToLower(letter.Reason), strings.ToLower(w.Reason)) {
+		return true
+	}
+	return yield(Letter{raw.Sequence, letter}, nil)
+}
+
+// Retry hands a letter's message back to its stage and removes the letter.
+// Attempts are counted anew, but from 2: a stage may take a first attempt at
+// what it has handled before for done, and the outputs of that may never have
+// been published. The message keeps its history: if it ends as a
+// dead letter again, that tells this end, too. After an error it may have been
+// handed back and be retried again, which harms nothing.
+func (l *Letters) Retry(ctx context.Context, letter Letter) error {
+	if letter.Size > 0 {
+		return fmt.Errorf("dead letter %d: %w", letter.Seq, ErrCut)
+	}
+	history := slices.Concat(letter.History, []contract.Death{{Reason: letter.Reason, Attempts: letter.Attempts, Time: letter.Time}})
+	history = history[max(0, len(history)-contract.MaxHistory):]
+	cause := messageID(contract.StreamDLQ, letter.Seq)
+	// Without a Nats-Msg-Id: a letter may be retried twice in ten minutes.
+	msg := &nats.Msg{
+		Subject: contract.RetrySubject(letter.Stage, contract.Message{Subject: letter.Subject, Data: letter.Data}),
+		Data:    letter.Data,
+		Header: nats.Header{
+			headerSubject: {letter.Subject},
+			headerAttempt: {"1"},
+			headerCause:   {cause}, headerCorrelation: {cause},
+			headerHistory: {string(nostr.Encode(history))},
+		},
+	}
+	if _, err := l.js.PublishMsg(ctx, msg); err != nil {
+		return fmt.Errorf("dead letter %d: publish %s: %w", letter.Seq, msg.Subject, err)
+	}
+	return l.Drop(ctx, letter)
+}
+
+// Drop removes a letter for good.
+func (l *Letters) Drop(ctx context.Context, letter Letter) error {
+	err := l.stream.DeleteMsg(ctx, letter.Seq)
+	if err == nil {
+		return nil
+	}
+	if _, gone := l.stream.GetMsg(ctx, letter.Seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
+		return nil // somebody else did it
+	}
+	return fmt.Errorf("dead letter %d: remove: %w", letter.Seq, err)
+}

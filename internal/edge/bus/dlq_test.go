@@ -1,0 +1,185 @@
+package bus_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+func (w *world) letters(which bus.Which) (list []bus.Letter) {
+	w.Helper()
+	l, err := bus.OpenLetters(w.Context(), w.js)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for letter, err := range l.Each(w.Context(), which) {
+		if err != nil {
+			w.Fatal(err)
+		}
+		list = append(list, letter)
+	}
+	return list
+}
+
+func TestARetriedLetterGoesBackToItsStageAndKeepsItsHistory(t *testing.T) {
+	inWorld(t, func(w *world) {
+		seen := w.record()
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Reject("no such note"))})
+		w.publish(contract.NoteMissingSubject("a"), "note a")
+		synctest.Wait()
+		l, err := bus.OpenLetters(w.Context(), w.js)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for round := 1; round <= 3; round++ {
+			list := w.letters(bus.Which{})
+			if len(list) != 1 || len(list[0].History) != round-1 {
+				w.Fatalf("round %d: dead letters are %+v", round, list)
+			}
+			time.Sleep(time.Hour)
+			if err := l.Retry(w.Context(), list[0]); err != nil {
+				w.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		calls := seen.all()
+		if len(calls) != 4 {
+			w.Fatalf("handled %d times, want 4", len(calls))
+		}
+		for i, c := range calls {
+			// Not the first again, which a stage may take for done.
+			if c.Subject != contract.NoteMissingSubject("a") || string(c.Data) != "note a" || c.Attempt != min(i+1, 2) {
+				w.Errorf("handled %s %q attempt %d", c.Subject, c.Data, c.Attempt)
+			}
+		}
+		last := w.letters(bus.Which{})[0]
+		for i, death := range last.History {
+			if death.Reason != "no such note" || death.Attempts != min(i+1, 2) || i > 0 && death.Time <= last.History[i-1].Time {
+				w.Errorf("death %d is %+v", i, death)
+			}
+		}
+	})
+}
+
+func TestEachEndsAlthoughLettersComeBack(t *testing.T) {
+	inWorld(t, func(w *world) {
+		seen := w.record()
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Reject("no such note"))})
+		w.publish(contract.NoteMissingSubject("a"), "note a")
+		w.publish(contract.NoteMissingSubject("b"), "note b")
+		synctest.Wait()
+		l, err := bus.OpenLetters(w.Context(), w.js)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, which := range []bus.Which{{}, {Stage: contract.StageFetcher}} {
+			retried := 0
+			for letter, err := range l.Each(w.Context(), which) {
+				if err := errors.Join(err, l.Retry(w.Context(), letter)); err != nil {
+					w.Fatal(err)
+				}
+				synctest.Wait() // it is a dead letter again
+				if retried++; retried > 2 {
+					break
+				}
+			}
+			if left := len(w.letters(which)); retried != 2 || left != 2 {
+				w.Errorf("%+v: retried %d letters, %d are there, want 2", which, retried, left)
+			}
+		}
+	})
+}
+
+func TestHistorySurvivesALongWait(t *testing.T) {
+	inWorld(t, func(w *world) {
+		verdict := contract.Reject("first")
+		seen := w.record()
+		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.verdicts(func() contract.Verdict { return verdict })})
+		w.publish(contract.NoteMissingSubject("a"), "x")
+		synctest.Wait()
+		l, err := bus.OpenLetters(w.Context(), w.js)
+		if err != nil {
+			w.Fatal(err)
+		}
+		verdict = contract.Retry(10*time.Minute, "not now")
+		if err := l.Retry(w.Context(), w.letters(bus.Which{})[0]); err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait() // for who reads the verdict
+		verdict = contract.Reject("second")
+		time.Sleep(time.Hour)
+		list := w.letters(bus.Which{})
+		if len(list) != 1 || list[0].Reason != "second" || list[0].Attempts != 3 || len(list[0].History) != 1 || list[0].History[0].Reason != "first" {
+			w.Errorf("dead letters are %+v", list)
+		}
+	})
+}
+
+func TestLettersAreSelected(t *testing.T) {
+	inWorld(t, func(w *world) {
+		start := time.Now()
+		put := func(stage, reason string, size int) {
+			w.publish(contract.DLQSubject(stage), string(nostr.Encode(contract.DeadLetter{Stage: stage, Reason: reason, Time: time.Now().Unix(), Size: size})))
+			time.Sleep(time.Hour)
+		}
+		put(contract.StageIngest, "Bad signature", 0)                        // 1
+		put(contract.StageFetcher, "bad timing", 0)                          // 2
+		put(contract.StageFetcher, "relay is gone", 9)                       // 3
+		w.publish(contract.DLQSubject(contract.StageIngest), "not a letter") // 4
+		l, err := bus.OpenLetters(w.Context(), w.js)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, try := range []struct {
+			which bus.Which
+			want  []uint64
+		}{
+			{bus.Which{}, []uint64{1, 2, 3}},
+			{bus.Which{Stage: contract.StageFetcher}, []uint64{2, 3}},
+			{bus.Which{Reason: "BAD"}, []uint64{1, 2}},
+			{bus.Which{Since: start.Add(90 * time.Minute)}, []uint64{3}},
+			{bus.Which{Seqs: []uint64{3, 1}}, []uint64{3, 1}},
+			{bus.Which{Seqs: []uint64{3, 1}, Stage: contract.StageIngest}, []uint64{1}},
+		} {
+			var got []uint64
+			for letter, err := range l.Each(w.Context(), try.which) {
+				switch {
+				case err == nil:
+					got = append(got, letter.Seq)
+				case letter.Seq != 4:
+					w.Errorf("%+v: %v", try.which, err)
+				}
+			}
+			if !slices.Equal(got, try.want) {
+				w.Errorf("%+v selects %v, want %v", try.which, got, try.want)
+			}
+		}
+		for _, err := range l.Each(w.Context(), bus.Which{Seqs: []uint64{99}}) {
+			if err == nil || !strings.Contains(err.Error(), "dead letter 99") {
+				w.Errorf("a letter that is not there: %v", err)
+			}
+		}
+		for letter, err := range l.Each(w.Context(), bus.Which{Seqs: []uint64{3}}) {
+			if err := errors.Join(err, l.Retry(w.Context(), letter)); !errors.Is(err, bus.ErrCut) {
+				w.Errorf("retry of a cut letter: %v", err)
+			}
+			if err := l.Drop(w.Context(), letter); err != nil {
+				w.Error(err)
+			}
+			if err := l.Drop(w.Context(), letter); err != nil {
+				w.Errorf("second drop: %v", err)
+			}
+		}
+		if n := w.stored(contract.StreamDLQ); n != 3 {
+			w.Errorf("%d letters left, want 3", n)
+		}
+	})
+}

@@ -1,0 +1,255 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// lettersLooks bounds how many windows of the stream one page looks into.
+	lettersLooks = 10
+	// lettersWindow is how many sequence numbers a window has.
+	lettersWindow = 500
+	// shownData is how many bytes of a message a page shows.
+	shownData = 4 << 10
+)
+
+// Letter is a dead letter without all of its message.
+type Letter struct {
+	Seq uint64 `json:"seq"`
+	contract.DeadLetter
+
+	// Whole says that the message can be handed back as it was.
+	Whole bool   `json:"retriable"`
+	Bytes uint64 `json:"bytes"`
+}
+
+func letterOf(seq uint64, dead contract.DeadLetter) Letter {
+	l := Letter{Seq: seq, DeadLetter: dead, Whole: dead.Size == 0, Bytes: uint64(max(dead.Size, len(dead.Data)))}
+	l.Data = slices.Clone(dead.Data[:min(shownData, len(dead.Data))]) // the rest may go
+	return l
+}
+
+// Body is the beginning of the message.
+func (l Letter) Body() string { return string(l.Data) }
+
+// Ends are the earlier ends of the message and this one, the newest first.
+func (l Letter) Ends() []contract.Death {
+	ends := slices.Concat(l.History, []contract.Death{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}})
+	slices.Reverse(ends)
+	return ends
+}
+
+type lettersView struct {
+	pager
+
+	Letters []Letter `json:"letters"`
+	Stage   string   `json:"stage,omitempty"`
+	Stages  []string `json:"-"`
+	Done    *done    `json:"-"` // what was done just now
+}
+
+func (c *Console) letters(r *http.Request) (any, error) {
+	before, err := position(r)
+	if err != nil {
+		return nil, err
+	}
+	stage := r.URL.Query().Get("stage")
+	if stage != "" && !slices.Contains(contract.Stages(), stage) {
+		return nil, &pageError{http.StatusBadRequest, "stage: want " + strings.Join(contract.Stages(), ", ") + " or none"}
+	}
+	view := lettersView{Stage: stage, Stages: contract.Stages()}
+	view.Letters, view.pager, err = newest(r.Context(), c.js, stage, before, perPage)
+	for _, name := range []string{"retried", "dropped"} {
+		if seq, err := strconv.ParseUint(r.URL.Query().Get(name), 10, 63); err == nil {
+			view.Done = &done{seq, name}
+		}
+	}
+	return view, err
+}
+
+// newest reads dead letters from the newest on, or from before a number. It
+// looks back a bounded way: where most have been removed, a page may be short
+// or empty although there are older ones.
+func newest(ctx context.Context, js jetstream.JetStream, stage string, before uint64, limit int) (list []Letter, p pager, err error) {
+	stream, err := js.Stream(ctx, contract.StreamDLQ)
+	if err != nil {
+		return nil, p, need(err)
+	}
+	state := stream.CachedInfo().State
+	if before == 0 || before > state.LastSeq {
+		before = state.LastSeq + 1
+	}
+	subject := contract.DLQSubject("*")
+	if stage != "" {
+		subject = contract.DLQSubject(stage)
+	}
+	list = []Letter{}
+	first := max(1, state.FirstSeq)
+	for look := 0; look < lettersLooks && before > first && len(list) < limit; look++ {
+		low := first
+		if before > first+lettersWindow {
+			low = before - lettersWindow
+		}
+		window, bad, err := between(ctx, js, subject, low, before)
+		if err != nil {
+			return nil, p, err
+		}
+		p.Bad = append(p.Bad, bad...)
+		slices.Reverse(window)
+		for _, l := range window {
+			if len(list) == limit {
+				break
+			}
+			list, before = append(list, l), l.Seq
+		}
+		if len(list) < limit {
+			before = low
+		}
+	}
+	if before > first {
+		p.Next, p.Left = before, before-first
+	}
+	return list, p, nil
+}
+
+// between reads the dead letters from low to before, oldest first.
+func between(ctx context.Context, js jetstream.JetStream, subject string, low, before uint64) (list []Letter, bad []string, err error) {
+	for low < before && len(list)+len(bad) < lettersWindow {
+		messages, err := batch(ctx, js, contract.StreamDLQ, subject, low, lettersWindow)
+		if err != nil || len(messages) == 0 {
+			return list, bad, err
+		}
+		for _, m := range messages {
+			if low = m.Sequence + 1; m.Sequence >= before {
+				return list, bad, nil
+			}
+			letter, err := nostr.Decode[contract.DeadLetter](m.Data)
+			if err != nil {
+				bad = append(bad, fmt.Sprintf("dead letter %d: %v", m.Sequence, err))
+				continue
+			}
+			list = append(list, letterOf(m.Sequence, letter))
+		}
+	}
+	return list, bad, nil
+}
+
+// theLetter reads the dead letter that a path names.
+func (c *Console) theLetter(r *http.Request) (*bus.Letters, bus.Letter, error) {
+	seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 63)
+	if err != nil {
+		return nil, bus.Letter{}, errNoPage
+	}
+	letters, err := bus.OpenLetters(r.Context(), c.js)
+	if err != nil {
+		return nil, bus.Letter{}, need(err)
+	}
+	for letter, err := range letters.Each(r.Context(), bus.Which{Seqs: []uint64{seq}}) {
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		return letters, letter, err
+	}
+	return nil, bus.Letter{}, &pageError{http.StatusNotFound, fmt.Sprintf("there is no dead letter %d: it was retried, dropped, or is older than 30 days", seq)}
+}
+
+func (c *Console) letter(r *http.Request) (any, error) {
+	_, letter, err := c.theLetter(r)
+	if err != nil {
+		return nil, err
+	}
+	return letterOf(letter.Seq, letter.DeadLetter), nil
+}
+
+// confirmView asks whether to do something with a dead letter.
+type confirmView struct {
+	Letter
+
+	Do string `json:"do"` // retry or drop
+}
+
+// confirm asks before anything is done.
+func (c *Console) confirm(r *http.Request) (any, error) {
+	if err := c.mayAct(r); err != nil {
+		return nil, err
+	}
+	_, letter, err := c.theLetter(r)
+	if err != nil {
+		return nil, err
+	}
+	return confirmView{letterOf(letter.Seq, letter.DeadLetter), r.PathValue("do")}, nil
+}
+
+// done is what the JSON of an action says.
+type done struct {
+	Seq  uint64 `json:"seq"`
+	Done string `json:"done"` // retried or dropped
+}
+
+// act retries or drops a dead letter. Once begun it ends, even if the browser
+// leaves or the process is told to stop.
+func (c *Console) act(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), c.within)
+	defer cancel()
+	d, err := c.doAct(r.WithContext(ctx))
+	switch {
+	case err != nil:
+		c.fail(w, r, err)
+	case wantsJSON(r):
+		c.show(w, r, http.StatusOK, "", d)
+	default:
+		http.Redirect(w, r, fmt.Sprintf("/letters?%s=%d", d.Done, d.Seq), http.StatusSeeOther)
+	}
+}
+
+func (c *Console) doAct(r *http.Request) (d done, err error) {
+	if err := c.mayAct(r); err != nil {
+		return d, err
+	}
+	letters, letter, err := c.theLetter(r)
+	if err != nil {
+		return d, err
+	}
+	do, name := letters.Drop, "dropped"
+	if r.PathValue("do") == doRetry {
+		do, name = letters.Retry, "retried"
+	}
+	if err := do(r.Context(), letter); errors.Is(err, bus.ErrCut) {
+		return d, &pageError{http.StatusConflict, err.Error()}
+	} else if err != nil {
+		return d, err
+	}
+	c.log.InfoContext(r.Context(), "console: a dead letter was settled", "path", r.URL.Path, "stage", letter.Stage, "subject", letter.Subject, "addr", r.RemoteAddr)
+	return done{letter.Seq, name}, nil
+}
+
+// What may be done with a dead letter.
+const (
+	doRetry = "retry"
+	doDrop  = "drop"
+)
+
+// mayAct refuses who has not given the token, and what cannot be done.
+func (c *Console) mayAct(r *http.Request) error {
+	switch do := r.PathValue("do"); {
+	case do != doRetry && do != doDrop:
+		return errNoPage
+	case !c.session.possible():
+		return errReadOnly
+	case !c.session.may(r):
+		return errLogin
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+// findings are what one pass has found.
+type findings struct {
+	fresh int       // ids queued to be transferred
+	other [2]int    // ids that a side lacks and is not to be given
+	left  []Refusal // the first differences that cannot be
+	lefts int       // how many there are
+
+	// floor is a created_at: both sides have shown what they have above it.
+	floor   int64
+	floored bool
+	// suspects are ids that a side is said to lack and was not given, or was
+	// given: if it has them, its sets are cut short.
+	suspects [2][]negentropy.ID
+}
+
+const maxSuspects = 10
+
+func (f *findings) suspect(to negentropy.Side, id negentropy.ID) {
+	if len(f.suspects[to]) < maxSuspects {
+		f.suspects[to] = append(f.suspects[to], id)
+	}
+}
+
+func (f *findings) leave(r Refusal) {
+	if f.lefts++; len(f.left) < maxRefused {
+		f.left = append(f.left, r)
+	}
+}
+
+// answer is what an exchange with a side brought.
+type answer struct {
+	from negentropy.Side
+	msg  []byte
+	err  error
+}
+
+// compare runs one pass over a window: both sides are asked at the same time,
+// in new sessions, and what only one side has is queued as it is found.
+func (r *run) compare(ctx context.Context, w window) (*findings, error) {
+	f := &findings{}
+	var failed error
+	found := func(to negentropy.Side) func(negentropy.ID) {
+		return func(id negentropy.ID) {
+			if err := r.found(w, f, to, id); err != nil {
+				failed = err
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	answers, flying := make(chan answer, len(r.lines)), 0
+	defer func() {
+		cancel()
+		for ; flying > 0; flying-- {
+			<-answers
+		}
+		for _, l := range r.lines {
+			l.hangUp()
+		}
+	}()
+	filter := w.filter(r.filter)
+	var limits [2]negentropy.SideOptions
+	for s, l := range r.lines {
+		l.start(w)
+		limits[s] = l.limits(filter)
+	}
+	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
+		A: limits[0], B: limits[1],
+		OnlyA: found(negentropy.SideB), OnlyB: found(negentropy.SideA), MaxMessages: r.opts.MaxMessages,
+	})
+	for {
+		for s := range r.lines {
+			side := negentropy.Side(s)
+			msg, ok := bridge.Next(side)
+			if !ok {
+				continue
+			}
+			flying++
+			r.count(msg)
+			go func() {
+				reply, err := r.lines[side].exchange(ctx, filter, msg)
+				answers <- answer{side, reply, err}
+			}()
+		}
+		if err := bridge.Err(); err != nil {
+			return nil, fmt.Errorf("compare %s (A) with %s (B): %w", r.lines[0].Name, r.lines[1].Name, err)
+		}
+		if failed != nil || flying == 0 {
+			floor, ok := bridge.Floor()
+			f.floor, f.floored = int64(min(floor, math.MaxInt64)), ok
+			return f, failed
+		}
+		a := <-answers
+		flying--
+		if a.err != nil {
+			r.uncount(f)
+			return nil, a.err
+		}
+		r.count(a.msg)
+		_ = bridge.Feed(a.from, a.msg) // Err returns it
+		for _, q := range r.queues {
+			if err := q.room(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// count counts a message of a session, as it is on the wire.
+func (r *run) count(msg []byte) {
+	r.tally.add(func(f *Figures) {
+		f.Messages++
+		f.NegBytes += int64(2 * len(msg))
+	})
+}
+
+// uncount takes back what a pass has counted that another will find again.
+func (r *run) uncount(found *findings) {
+	r.tally.add(func(f *Figures) {
+		for to, n := range found.other {
+			*f.only(negentropy.Side(to).Other()) -= n
+		}
+	})
+}
+
+// found takes an id that a side lacks.
+func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID) error {
+	first := func() { r.tally.add(func(f *Figures) { *f.only(to.Other())++ }) }
+	if !r.opts.Direction.writes(to) {
+		f.suspect(to, id)
+		if w.seen == 0 {
+			f.other[to]++
+			first()
+		}
+		return nil
+	}
+	if refusal, round, ok := r.known.refused(to, id); ok {
+		if round > w.seen {
+			f.leave(refusal)
+		}
+		return nil
+	}
+	if r.opts.Refused != nil && r.opts.Refused(to, id) {
+		first()
+		refusal := Refusal{ID: id, To: to, Cause: ByEarlier, Why: "refused in an earlier sync"}
+		f.leave(refusal)
+		return r.refuse(refusal)
+	}
+	if when, ok := r.known.confirmedIn(to, id); ok {
+		if when == r.round.number {
+			return nil // reported again, after a session was opened anew
+		}
+		f.suspect(to, id)
+		refusal := Refusal{ID: id, To: to, Cause: ByRelay, Why: "accepted, but not kept"}
+		f.leave(refusal)
+		return r.refuseForGood(refusal)
+	}
+	if r.queues[to].put(id) {
+		f.fresh++
+		first()
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+// Package reconcile makes two relays hold the same events of a filter, or one of
+// them what the other holds, without a set of its own: the relays reconcile
+// through a [negentropy.Bridge].
+//
+// # What it promises
+//
+// A result that says Complete has been proved by a last pass, after the last
+// event was transferred: the relays differ in nothing but what Result.Refusals
+// names with the reasons. Up to then an event may be offered twice, never less
+// than once. An event counts as transferred when the relay that it is written to
+// has said OK.
+//
+// If little was transferred, and nothing refused, the last pass asks both relays
+// in new sessions for exactly the ids that were written to them: all else has
+// just been found equal, and a relay that reads a million events for a session
+// is spared a second one. That proves both relays as they were when the
+// comparison began. Otherwise they are compared as a whole once more, and again
+// until nothing new is found. From the third comparison on, what is dated after
+// the start of the sync is left out, so that two busy relays can be proved, too.
+// Either way, what arrives during a sync may be transferred, and is not proved.
+//
+// # How it works
+//
+// A pass compares one window of time. Ids that only one side has go into the
+// queue of their direction, from where a few workers read the events in REQs
+// of up to 100 ids and write them to the other side, while the comparison goes
+// on:
+//
+//	A  ◀── NEG ──▶  Bridge  ◀── NEG ──▶  B
+//	│             │        │             │
+//	│        ids only A  ids only B      │
+//	│             ▼        ▼             │
+//	├── REQ ──▶ worker   worker ◀── REQ ─┤
+//	│             │        │             │
+//	◀── EVENT, OK ┼────────┘             │
+//	              └──────── EVENT, OK ───▶
+//
+// When a queue is full, the comparison pauses until the writers have caught
+// up. A relay may drop its session meanwhile (khatru does after 7 s). It is
+// opened again with the very message that was not answered: the questions of a
+// bridge are independent ranges, so nothing is lost.
+//
+// A relay without NIP-77, and one that turns out to show only the newest part
+// of its set, is listed by paged REQs, window by window, and the bridge answers
+// for it. A window that a relay finds too large is cut in two.
+//
+// To find such relays, the old end of a window is compared anew as a window of
+// its own, whenever anything was transferred: there, a relay that shows only the
+// newest part shows the next part. The cut is the floor of the comparison
+// ([negentropy.Bridge.Floor]); where all is compared again, it is behind the
+// oldest event that was read.
+//
+// # Memory
+//
+// What is held depends on the queues (thousands of ids), on the events in
+// flight (at most 8 MiB per worker), and on what was refused (about 40 bytes
+// each), not on the sets or on the difference. A listed relay costs 72 bytes an
+// event of its window, 200,000 events at most in most cases.
+package reconcile

@@ -1,0 +1,60 @@
+package reconcile
+
+import (
+	"sync"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// maxProvable bounds the events written to one side in a round that are proved
+// one by one; beyond it, the sides are compared again.
+const maxProvable = 5000
+
+// round is a comparison, begun in new sessions, with its transfers: none of
+// them outlives it. The fields behind mu are written to by many goroutines.
+type round struct {
+	number int32
+
+	mu      sync.Mutex
+	read    [2]struct{ count, oldest int64 } // by the side that was read; oldest is a created_at
+	written [2][]negentropy.Item             // and confirmed, by the side; up to maxProvable
+	held    findings                         // what our rules kept back
+	whole   bool                             // something only another comparison can tell
+}
+
+// reads counts what was read from a side.
+func (r *round) reads(from negentropy.Side, batch []nostr.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	read := &r.read[from]
+	read.count += int64(len(batch))
+	for _, e := range batch {
+		if read.oldest == 0 || e.CreatedAt < read.oldest {
+			read.oldest = e.CreatedAt
+		}
+	}
+}
+
+// writes notes an event that a side has confirmed.
+func (r *round) writes(to negentropy.Side, item negentropy.Item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.written[to]) < maxProvable {
+		r.written[to] = append(r.written[to], item)
+	} else {
+		r.whole = true
+	}
+}
+
+// refuses notes an event that a side cannot be given. Unless our rules say so,
+// what comes later may settle it: a deletion, a newer version.
+func (r *round) refuses(refusal Refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if refusal.Cause == ByRules {
+		r.held.leave(refusal)
+	} else {
+		r.whole = true
+	}
+}

@@ -1,0 +1,100 @@
+package reconcile
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// Relays hang up on messages of more than 128 KiB (strfry) or 512,000 bytes
+// (khatru). A session may be dropped at any time, so the longest message must fit
+// beside a filter of 500 authors, in the NEG-OPEN that begins it anew.
+func TestMessagesLeaveRoomForTheFilter(t *testing.T) {
+	filter := nostr.Filter{Authors: slices.Repeat([]string{strings.Repeat("a", 64)}, 500)}
+	for accepts, most := range map[int]int{0: 131_072, 60_000: 131_072, 32_668: 65_536} {
+		l := &line{Side: Side{Accepts: accepts}}
+		if open := len(nostr.Encode(filter)) + 2*l.limits(filter).Accepts + 100; open > most {
+			t.Errorf("NEG-OPEN may have %d characters, at most %d are taken", open, most)
+		}
+	}
+}
+
+// A relay that answers a REQ that it has seen before from memory is not told to
+// have kept nothing of what was written in between.
+func TestARelayThatAnswersFromMemory(t *testing.T) {
+	all := make([]nostr.Event, 700)
+	for i := range all {
+		all[i] = note(i, today-10_000+int64(i/3))
+	}
+	a, b := newFake(all[:400]...), newFake(all[250:]...)
+	b.no77 = true
+	memory := map[string][]nostr.Event{}
+	b.query = func(_ context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+		key := string(nostr.Encode(filter))
+		b.mu.Lock()
+		out, known := memory[key]
+		b.mu.Unlock()
+		if !known {
+			out = b.matching(filter)
+			out = out[:min(len(out), filter.Limit, 100)]
+			b.mu.Lock()
+			memory[key] = out
+			b.mu.Unlock()
+		}
+		return func(yield func(nostr.Event, error) bool) {
+			for _, e := range out {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+	want := union(a.ids(), b.ids())
+	r := mustSync(t, a, b, options(Both))
+	if !r.Complete || r.Left != 0 || r.ToA != 300 || r.ToB != 250 || !slices.Equal(a.ids(), want) || !slices.Equal(b.ids(), want) {
+		t.Errorf("%+v", r.Figures)
+	}
+}
+
+// A relay that drops a session, and then finds the set too large to go on, does
+// so while what was found is still being transferred. What becomes of that is
+// told all the same.
+func TestTooLargeInTheMidst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// What is new is found before the one event deep among the shared ones.
+		const day = 86_400
+		var shared []nostr.Event
+		for i := range 20_000 {
+			shared = append(shared, note(i, today-700*day+int64(i)*1000))
+		}
+		fresh := []nostr.Event{note(20_000, today-700*day)}
+		for i := range 2000 {
+			fresh = append(fresh, note(20_001+i, today-400*day+int64(i)*10_000))
+		}
+		a, b := newFake(shared...), newFake(slices.Concat(shared, fresh)...)
+		a.refuse = func(*nostr.Event) string { return "blocked: not here" }
+		a.write = func(ctx context.Context) error { return sleep(ctx, 10*time.Second) }
+		o, found := options(Both), atomic.Int64{}
+		o.Progress = func(f Figures) { found.Store(int64(f.OnlyB)) }
+		set := negentropy.NewReconciler(negentropy.NewVector(items(shared)), negentropy.Options{})
+		a.respond = func(msg []byte) ([]byte, error) {
+			if found.Load() >= 1000 {
+				a.respond, a.maxSet = nil, 15_000
+				return nil, ErrInterrupted
+			}
+			return set.Respond(msg)
+		}
+		r, err := Sync(t.Context(), a.side("a"), b.side("b"), nostr.Filter{}, o)
+		if err != nil || !r.Complete || a.maxSet == 0 || r.Refused != len(fresh) || r.Left != len(fresh) {
+			t.Errorf("refused %d, told of %d, want %d; complete %t, %v", r.Refused, r.Left, len(fresh), r.Complete, err)
+		}
+	})
+}

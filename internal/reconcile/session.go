@@ -1,0 +1,189 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// maxRetries is how often in a row the same is tried again after an
+	// interruption; the waits between grow from firstWait, threefold.
+	maxRetries = 5
+	firstWait  = 100 * time.Millisecond
+	// firstRetries is the same for a side that has never answered.
+	firstRetries = 2
+	// A relay that keeps us waiting longer than this for its answers is
+	// dropped: patience once, for it may have to read a large set first, and
+	// pace for every message.
+	patience = 5 * time.Minute
+	pace     = 2 * time.Second
+)
+
+// line is one side of a sync, with its session while there is one.
+type line struct {
+	Side
+	at      negentropy.Side
+	session Session
+
+	alive   atomic.Bool // it has answered before, so an interruption may pass
+	written atomic.Bool // it was written to since it was listed last
+
+	listed bool // compared by listing it, not by sessions
+	list   negentropy.Store
+	local  *negentropy.Reconciler // answers for it
+	lists  int                    // how often it was listed
+
+	waited  time.Duration // for answers in sessions
+	answers int
+}
+
+// fail says which side an error is about.
+func (l *line) fail(err error) error {
+	if err == nil || errors.As(err, new(*sideError)) {
+		return err
+	}
+	return &sideError{int(l.at), l.Name, err}
+}
+
+// again tries something until it does not end with ErrInterrupted, a few times
+// at most.
+func (l *line) again(ctx context.Context, try func() error) error {
+	wait := firstWait
+	for n := 0; ; n++ {
+		err := try()
+		if !errors.Is(err, ErrInterrupted) {
+			l.alive.Store(true)
+			return l.fail(err)
+		}
+		if n == maxRetries || n == firstRetries && !l.alive.Load() {
+			return l.fail(err)
+		}
+		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
+			return err
+		}
+		wait *= 3
+	}
+}
+
+// each passes the events of one REQ to do, until that wants no more. After an
+// interruption it is tried again, unless something had come before it: then it
+// was cut, and what did not come is left to another REQ.
+func (l *line) each(ctx context.Context, filter nostr.Filter, do func(*nostr.Event) (more bool, err error)) (cut bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
+	defer cancel()
+	came := false
+	err = l.again(ctx, func() error {
+		for e, err := range l.Query(ctx, filter) {
+			switch {
+			case errors.Is(err, ErrInterrupted) && came:
+				cut = true
+				return nil
+			case err != nil:
+				return timely(ctx, err)
+			}
+			came = true
+			if more, err := do(&e); !more || err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return cut, err
+}
+
+// sleep waits for d, or until ctx ends. It makes no timer that is due at once:
+// under the race detector two of those at a time in a testing/synctest bubble
+// crash the runtime (Go 1.26).
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// agreed is the answer of a relay that says nothing: the protocol's version.
+var agreed = []byte{0x61}
+
+// exchange sends a message of the bridge and returns the answer. If there is no
+// session, or it was dropped, the message opens a new one: what it asks does
+// not depend on messages before it.
+func (l *line) exchange(ctx context.Context, filter nostr.Filter, msg []byte) (answer []byte, err error) {
+	if l.local != nil {
+		answer, err = l.local.Respond(msg)
+		return slices.Clone(answer), l.fail(err)
+	}
+	begun := time.Now()
+	err = l.again(ctx, func() error {
+		var err error
+		if l.session == nil {
+			l.session, answer, err = l.Open(ctx, filter, msg)
+		} else {
+			answer, err = l.session.Exchange(ctx, msg)
+		}
+		if err != nil {
+			l.hangUp()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.waited += time.Since(begun)
+	l.answers++
+	if most := patience + time.Duration(l.answers)*pace; l.waited > most {
+		return nil, l.fail(fmt.Errorf("%w: its %d answers took %s", ErrMisbehaving, l.answers, l.waited.Round(time.Second)))
+	}
+	if len(answer) == 0 {
+		return agreed, nil
+	}
+	return answer, nil
+}
+
+// limits are the bridge's word for what the side takes and makes. Any message
+// may have to open a session anew, so it leaves room for the filter beside it:
+// strfry hangs up on more than 128 KiB.
+func (l *line) limits(filter nostr.Filter) negentropy.SideOptions {
+	accepts := l.Accepts
+	if accepts == 0 {
+		accepts = negentropy.DefaultMessageLimit
+	}
+	accepts -= len(nostr.Encode(filter)) / 2 // a message is sent in hex
+	return negentropy.SideOptions{Accepts: max(accepts, negentropy.MinFrameLimit), Answers: l.Answers}
+}
+
+// start readies a listed side to answer about a window.
+func (l *line) start(w window) {
+	if !l.listed {
+		return
+	}
+	until := uint64(w.until)
+	if w.until == 0 {
+		until = math.MaxUint64
+	}
+	set := negentropy.Range(l.list, uint64(w.since), until)
+	l.local = negentropy.NewReconciler(set, negentropy.Options{FrameLimit: negentropy.DefaultMessageLimit})
+}
+
+// hangUp ends the session; the next message opens a new one.
+func (l *line) hangUp() {
+	if l.session != nil {
+		l.session.Close()
+	}
+	l.session, l.local = nil, nil
+}

@@ -1,0 +1,242 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// maxPasses bounds the comparisons of one window: one to find, one to
+	// prove, and some for what changes meanwhile.
+	maxPasses = 6
+	// provedToStart is the first pass that leaves out what is newer than the
+	// start of the sync.
+	provedToStart = 2
+	// maxWindows bounds the spans that a sync is cut into.
+	maxWindows = 10_000
+
+	defaultMaxMessages = 100_000
+)
+
+// run is one sync.
+type run struct {
+	opts   Options
+	filter nostr.Filter
+	start  int64 // Unix seconds
+	lines  [2]*line
+	queues [2]*queue // by the side that is written to
+	known  *known
+	tally  tally
+
+	round *round // replaced while nothing is transferred
+
+	// Of the comparing goroutine.
+	left  []Refusal
+	lefts int
+	why   string
+}
+
+// Sync makes two relays hold the same of what matches the filter, in the
+// directions of the options, and returns what that came to; after an error the
+// figures are right, too. An error says which side is at fault, and is worth
+// another try unless it is ErrMisbehaving. The filter must have no limit.
+//
+// It goes on until it is done or ctx ends: callers who do not trust the relays
+// bound it by that.
+func Sync(ctx context.Context, a, b Side, filter nostr.Filter, o Options) (Result, error) {
+	if filter.Limit != 0 {
+		return Result{}, errors.New("filter: a limit has no meaning in a sync")
+	}
+	r := newRun(a, b, filter, o)
+	group, gctx := errgroup.WithContext(ctx)
+	for to := range r.lines {
+		if !o.Direction.writes(negentropy.Side(to)) {
+			continue
+		}
+		for range workers {
+			group.Go(func() error { return r.carry(gctx, negentropy.Side(to)) })
+		}
+	}
+	group.Go(func() error {
+		err := r.windows(gctx)
+		for _, q := range r.queues {
+			q.close()
+		}
+		return err
+	})
+	err := group.Wait()
+	return Result{
+		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refusals: r.left, Left: r.lefts,
+	}, err
+}
+
+func newRun(a, b Side, filter nostr.Filter, o Options) *run {
+	if o.MaxMessages == 0 {
+		o.MaxMessages = defaultMaxMessages
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &run{
+		opts: o, filter: filter, start: o.Now().Unix(), known: newKnown(), tally: tally{report: o.Progress},
+		lines:  [2]*line{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
+		queues: [2]*queue{newQueue(), newQueue()}, round: &round{},
+	}
+}
+
+// windows works through the spans of time, the newest first.
+func (r *run) windows(ctx context.Context) error {
+	open := []window{{since: r.filter.Since, until: r.filter.Until}}
+	for n := 1; len(open) > 0; n++ {
+		if n > maxWindows {
+			return fmt.Errorf("cut into more than %d spans of time; give a narrower filter", maxWindows)
+		}
+		next := open[len(open)-1]
+		more, err := r.settle(ctx, next)
+		if err != nil {
+			return err
+		}
+		open = append(open[:len(open)-1], more...)
+	}
+	return nil
+}
+
+// settle compares a window, waits for the transfers, and compares it again,
+// until nothing is found any more. It returns the windows that are left to be
+// settled of it, the oldest first.
+func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
+	for _, l := range r.lines {
+		l.list = nil
+	}
+	r.tally.add(func(f *Figures) { f.Windows++ })
+	for pass := 0; pass < maxPasses; {
+		since, err := r.list(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		if since > w.since {
+			rest = append(rest, window{w.since, since - 1, w.seen})
+			w.since = since
+		}
+		f, err := r.one(ctx, w, pass)
+		if at := (*sideError)(nil); errors.As(err, &at) && (errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNoNegentropy)) {
+			// What was found before belongs to this round, and ends with it.
+			if err := r.drained(ctx); err != nil {
+				return nil, err
+			}
+			if newer, older, ok := w.split(r.opts.Now().Unix()); ok && errors.Is(err, ErrTooLarge) {
+				return append(rest, older, newer), nil
+			}
+			r.lines[at.side].listed = true
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		pass++
+		cut, err := r.truncated(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if !cut && f.fresh == 0 {
+			r.accept(f)
+			return rest, nil
+		}
+		if !cut {
+			older, ok, err := r.proved(ctx, w, f)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				r.accept(f, &r.round.held)
+				return append(rest, older), nil
+			}
+		}
+		r.uncount(f)
+		if newer, older, ok := r.halves(w); ok && !cut {
+			return append(rest, older, newer), nil
+		}
+	}
+	return nil, fmt.Errorf("%w after %d passes: %s (A) and %s (B)", ErrUnproved, maxPasses, r.lines[0].Name, r.lines[1].Name)
+}
+
+// accept takes what a window comes to: what cannot be the same.
+func (r *run) accept(parts ...*findings) {
+	for _, f := range parts {
+		r.lefts += f.lefts
+		r.left = append(r.left, f.left[:min(len(f.left), maxRefused-len(r.left))]...)
+	}
+}
+
+// one runs a pass and waits for its transfers.
+func (r *run) one(ctx context.Context, w window, pass int) (*findings, error) {
+	if pass >= provedToStart && r.start >= w.since && (w.until == 0 || w.until > r.start) {
+		w.until = r.start
+	}
+	r.round = &round{number: r.round.number + 1}
+	f, err := r.compare(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	r.tally.add(func(f *Figures) { f.Passes++ })
+	return f, r.drained(ctx)
+}
+
+// drained waits until all that was found is transferred.
+func (r *run) drained(ctx context.Context) error {
+	for _, q := range r.queues {
+		if err := q.drained(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list lists the sides that need it, and returns where their lists begin.
+func (r *run) list(ctx context.Context, w window) (since int64, err error) {
+	since = w.since
+	for _, l := range r.lines {
+		if written := l.written.Swap(false); !l.listed || (l.list != nil && !written) {
+			continue
+		}
+		begin, capped, err := l.fill(ctx, r.filter, w)
+		if err != nil {
+			return 0, err
+		}
+		if capped {
+			r.why = l.Name + " shows no more than a page of the events of one second"
+		}
+		since = max(since, begin)
+	}
+	return since, nil
+}
+
+// tally holds the figures.
+type tally struct {
+	mu     sync.Mutex
+	f      Figures
+	report func(Figures)
+}
+
+func (t *tally) add(change func(*Figures)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&t.f)
+	if t.report != nil {
+		t.report(t.f)
+	}
+}
+
+func (t *tally) figures() Figures {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.f
+}

@@ -1,0 +1,80 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/relaymesh/relaymesh/internal/testkit/process"
+)
+
+// pipeline is what a demo shows: all stages, in one process or in many.
+type pipeline interface {
+	relay() string // URL of the relay that it serves
+	nats() string  // URL of its NATS server
+	// restart kills it in the middle of what it does and starts it again.
+	restart() error
+	close()
+}
+
+// up is relaymesh up in a process of its own.
+type up struct {
+	process.Process
+	relayURL, natsURL string
+}
+
+// newUp starts this very program with other arguments.
+func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("couldn't find the own program: %w", err)
+	}
+	natsAddr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	relayAddr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{
+		"up", "--data", filepath.Join(w.dir, "home"), "--nats-listen", natsAddr, "--relay-addr", relayAddr,
+	}, w.flags()...)
+	for _, stage := range o.Without {
+		args = append(args, "--without", stage)
+	}
+	u := &up{process.Process{Program: self, Args: args, Log: w.log}, "ws://" + relayAddr, "nats://" + natsAddr}
+	return u, u.Start()
+}
+
+// flags are those of every stage in the demo's world. The real relay lists in
+// the events must lead nowhere.
+func (w *world) flags() []string {
+	return []string{
+		"--allow-private", "--only", strings.Join(w.urls(), ","), "--log-level", "debug",
+		"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(w.dht.Bootstrap(), ","),
+		"--dht-rate=-1", "--dht-per-node=-1",
+	}
+}
+
+func (u *up) relay() string { return u.relayURL }
+func (u *up) nats() string  { return u.natsURL }
+func (u *up) close()        { u.Kill() }
+
+func (u *up) restart() error {
+	u.Kill()
+	return u.Start()
+}
+
+// freeAddress returns a loopback address that nobody listens on.
+func freeAddress() (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}

@@ -1,0 +1,57 @@
+package nostr
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Address names a replaceable or addressable event (NIP-01 "a" tag): the
+// newest of that kind, author and d tag.
+type Address struct {
+	Kind   int
+	PubKey string
+	D      string
+}
+
+// ParseAddress reads kind:pubkey:d. Only replaceable kinds (0, 3, 10000 to
+// 19999) and addressable ones (30000 to 39999) have addresses.
+func ParseAddress(s string) (Address, error) {
+	parts := strings.SplitN(s, ":", 3)
+	if len(parts) != 3 || len(s) > MaxURLBytes*4 {
+		return Address{}, fmt.Errorf("address %q: want kind:pubkey:d", clip(s))
+	}
+	kind, err := strconv.Atoi(parts[0])
+	if err != nil || (!Replaceable(kind) && !Addressable(kind)) {
+		return Address{}, fmt.Errorf("address %q: kind is not replaceable or addressable", clip(s))
+	}
+	if !IsHex(parts[1], 32) {
+		return Address{}, fmt.Errorf("address %q: pubkey: want 64 lower-case hex digits", clip(s))
+	}
+	return Address{Kind: kind, PubKey: parts[1], D: parts[2]}, nil
+}
+
+// String returns kind:pubkey:d.
+func (a Address) String() string { return strconv.Itoa(a.Kind) + ":" + a.PubKey + ":" + a.D }
+
+// Filter asks for the event at the address.
+func (a Address) Filter() Filter {
+	f := Filter{Kinds: []int{a.Kind}, Authors: []string{a.PubKey}, Limit: 1}
+	if Addressable(a.Kind) {
+		f.Tags = map[string][]string{"d": {a.D}}
+	}
+	return f
+}
+
+// Replaceable reports whether a relay keeps only the newest event of that kind
+// and author (NIP-01).
+func Replaceable(kind int) bool {
+	return kind == 0 || kind == 3 || (kind >= 10000 && kind < 20000)
+}
+
+// Addressable reports whether a relay keeps only the newest event of that
+// kind, author and d tag (NIP-01).
+func Addressable(kind int) bool { return kind >= 30000 && kind < 40000 }
+
+// Ephemeral reports whether relays do not store events of that kind (NIP-01).
+func Ephemeral(kind int) bool { return kind >= 20000 && kind < 30000 }

@@ -1,0 +1,136 @@
+package nostr
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Bounds of what a relay list may name (NIP-65 and BEP 44 lists alike).
+const (
+	// MaxListRelays is how many relays of one list are used, in the order of
+	// the list. Real lists stay under it.
+	MaxListRelays = 20
+	// MaxListTags is how many r tags a NIP-65 list may have before it is
+	// refused as a whole: no user writes to so many relays.
+	MaxListTags = 200
+	// MaxURLBytes bounds one relay URL.
+	MaxURLBytes = 256
+)
+
+// NormalizeRelayURL returns the one spelling under which relaymesh knows a
+// relay: scheme and host in lower case, no default port, no trailing slash,
+// no fragment. It refuses what is no relay address: a scheme other than ws and
+// wss, user info, a host in other letters than ASCII and, unless allowPrivate,
+// an address literal or name that leads to the own machine or network, a port
+// of another service ([PublicPort]), and addresses of overlay networks that
+// cannot be dialled. A name that resolves to a private address passes here and is
+// caught at dial time.
+func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
+	raw = strings.TrimSpace(raw)
+	if len(raw) > MaxURLBytes {
+		return "", fmt.Errorf("relay url: %d bytes, at most %d are accepted", len(raw), MaxURLBytes)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", fmt.Errorf("relay url %q: cannot be parsed", clip(raw))
+	}
+	scheme, host := strings.ToLower(u.Scheme), strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	switch {
+	case scheme != "ws" && scheme != "wss":
+		return "", fmt.Errorf("relay url %q: scheme must be ws or wss", clip(raw))
+	case u.User != nil:
+		return "", fmt.Errorf("relay url %q: must not carry a user name", clip(raw))
+	case host == "", strings.HasPrefix(host, "."), strings.HasSuffix(host, "."), strings.Contains(host, ".."):
+		return "", fmt.Errorf("relay url %q: has no host", clip(raw))
+	case strings.ContainsFunc(u.Hostname(), notOfHost):
+		return "", fmt.Errorf("relay url %q: the host has other characters than a-z, 0-9, dots and hyphens; write names of other scripts as xn--…", clip(raw))
+	case strings.ContainsFunc(u.RawQuery, notOfQuery):
+		return "", fmt.Errorf("relay url %q: what follows the question mark must be percent-encoded", clip(raw))
+	}
+	if !allowPrivate {
+		if err := publicHost(host); err != nil {
+			return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
+		}
+	}
+	port, err := normalizePort(scheme, u.Port(), allowPrivate)
+	if err != nil {
+		return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = addr.Unmap().String()
+		if strings.Contains(host, ":") {
+			host = "[" + strings.Replace(host, "%", "%25", 1) + "]"
+		}
+	} else if strings.ContainsAny(host, ":%") {
+		return "", fmt.Errorf("relay url %q: %s is neither a name nor an address", clip(raw), clip(host))
+	}
+	out := scheme + "://" + host + port + strings.TrimRight(u.EscapedPath(), "/")
+	if u.RawQuery != "" {
+		out += "?" + u.RawQuery
+	}
+	if len(out) > MaxURLBytes {
+		return "", fmt.Errorf("relay url: %d bytes when percent-encoded, at most %d are accepted", len(out), MaxURLBytes)
+	}
+	return out, nil
+}
+
+// RelayKey is the KV and subject token of a relay: 32 hex digits of the
+// SHA-256 of its normalised URL.
+func RelayKey(normalized string) string {
+	sum := sha256.Sum256([]byte(normalized))
+	return hex.EncodeToString(sum[:16])
+}
+
+// notOfHost reports whether a character can be in no host. Resolvers and HTTP
+// clients map letters of other scripts in ways of their own, among them
+// full-width digits to addresses; and what only looks like a name is another.
+func notOfHost(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_:%", r)
+}
+
+func notOfQuery(r rune) bool { return r <= ' ' || r > '~' }
+
+// normalizePort returns the port with its colon, or "" for the scheme's own.
+func normalizePort(scheme, port string, anyPort bool) (string, error) {
+	if port == "" {
+		return "", nil
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil || n == 0:
+		return "", fmt.Errorf("port %s is not within 1 and 65535", clip(port))
+	case scheme == "ws" && n == 80, scheme == "wss" && n == 443:
+		return "", nil
+	case !anyPort && !PublicPort(uint16(n)):
+		return "", fmt.Errorf("port %d belongs to another service, where no browser connects to either", n)
+	}
+	return ":" + strconv.FormatUint(n, 10), nil
+}
+
+func publicHost(host string) error {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if !PublicAddr(addr) {
+			return errors.New("leads into a private or reserved network")
+		}
+		return nil
+	}
+	for _, suffix := range []string{"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa", "onion", "i2p"} {
+		if host == suffix || strings.HasSuffix(host, "."+suffix) {
+			return fmt.Errorf("a name under .%s is not reachable from here", suffix)
+		}
+	}
+	if !strings.Contains(host, ".") {
+		return errors.New("the host is not a full domain name")
+	}
+	// Resolvers accept 127.1, 0x7f000001 and 2130706433 as addresses.
+	if last := host[strings.LastIndexByte(host, '.')+1:]; last == "" || (last[0] >= '0' && last[0] <= '9') {
+		return errors.New("the host looks like an address in an odd spelling")
+	}
+	return nil
+}

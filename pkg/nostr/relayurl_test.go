@@ -1,0 +1,94 @@
+package nostr_test
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+func TestNormalizeRelayURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"wss://Relay.Example.COM":              "wss://relay.example.com",
+		"\twss://relay.example.com/\n":         "wss://relay.example.com",
+		"WSS://relay.example.com:443/":         "wss://relay.example.com",
+		"ws://relay.example.com:80":            "ws://relay.example.com",
+		"wss://relay.example.com:0443":         "wss://relay.example.com",
+		"wss://relay.example.com:8443/Inbox//": "wss://relay.example.com:8443/Inbox",
+		"wss://relay.example.com./#frag":       "wss://relay.example.com",
+		"wss://relay.example.com/?a=b":         "wss://relay.example.com?a=b",
+		"wss://[2606:4700::1111]":              "wss://[2606:4700::1111]",
+		"wss://[2606:4700:0::0:1111]":          "wss://[2606:4700::1111]",
+		"wss://[::ffff:1.1.1.1]":               "wss://1.1.1.1",
+		"wss://1.1.1.1":                        "wss://1.1.1.1",
+		"wss://xn--bcher-kva.example":          "wss://xn--bcher-kva.example",
+		"wss://relay.example.com/é":            "wss://relay.example.com/%C3%A9",
+	} {
+		if got, err := nostr.NormalizeRelayURL(in, false); got != want || err != nil {
+			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+func TestNormalizeRelayURLRefuses(t *testing.T) {
+	for _, in := range []string{
+		"", "relay.example.com", "http://relay.example.com", "https://relay.example.com", "javascript:alert(1)",
+		"wss://", "wss://relay.example.com:0", "wss://relay.example.com:65536", "wss://user:pw@relay.example.com", "wss://%zz", "wss://relay",
+		"ws://localhost", "ws://a.localhost", "ws://127.0.0.1", "ws://127.1", "ws://2130706433", "ws://0x7f000001", "ws://0177.0.0.1",
+		"ws://10.0.0.1", "ws://192.168.1.1:7777", "ws://172.16.0.1", "ws://100.64.0.1", "ws://0.0.0.0",
+		"ws://169.254.169.254/latest/meta-data", "ws://[::1]", "ws://[::ffff:127.0.0.1]", "ws://[fe80::1]", "ws://[fd00::1]",
+		"ws://[64:ff9b::7f00:1]", "ws://metadata.google.internal", "ws://printer.local", "ws://abc.onion",
+		"ws://127.0.0.1.", "ws://127.0.0.1..", "ws://127.0.1", "ws://017700000001", "ws://0x7f.1", "ws://127.0.0.0x1", "ws://4294967295",
+		"ws://１２７.0.0.1", "ws://127。0。0。1", "ws://①②⑦.0.0.1", "ws://%31%32%37.0.0.1", "ws://[::1%25eth0]", "ws://[fe80::1%25eth0]",
+		"wss://bücher.example", "wss://rel\u0430y.example.com", "wss://example.\u212aom", "wss://relay\u3002example.com", "wss://relay\u00ad.example.com",
+		"ws://localhost.", "ws://LOCALHOST", "ws://a.local.", "ws://vault.corp", "ws://nas.home.arpa", "ws://db.localdomain", "ws://a.i2p",
+		"ws://198.18.0.1", "ws://255.255.255.255", "ws://224.0.0.251", "ws://[ff02::1]", "ws://[64:ff9b:1::7f00:1]", "ws://[64:ff9b::a00:1]",
+		"ws://[2002:a00:1::]", "ws://[2001:0:a00:1::]", "ws://[fd00:ec2::254]", "ws://[::]", "ws://[::7f00:1]", "ws://[::ffff:0:7f00:1]",
+		"wss://relay.example.com:25", "wss://relay.example.com:22", "ws://relay.example.com:6667", "wss://@relay.example.com", "wss://relay.example.com:443:443",
+		"wss://relay.example.com?a b", "wss://relay.example.com?x\u00a0#f", "wss://relay.example.com\\@127.0.0.1", "wss://relay.example.com/" + strings.Repeat("é", 100),
+		"wss://" + strings.Repeat("a", nostr.MaxURLBytes) + ".example",
+	} {
+		if got, err := nostr.NormalizeRelayURL(in, false); err == nil {
+			t.Errorf("%q: accepted as %q", in, got)
+		} else if !strings.HasPrefix(err.Error(), "relay url") {
+			t.Errorf("%q: error %q does not name the field", in, err)
+		}
+	}
+	for in, want := range map[string]string{
+		"ws://127.0.0.1:7777/": "ws://127.0.0.1:7777", "ws://relay:22": "ws://relay:22", "ws://[fe80::1%25eth0]": "ws://[fe80::1%25eth0]",
+	} {
+		if got, err := nostr.NormalizeRelayURL(in, true); got != want || err != nil {
+			t.Errorf("%s, allowed: %q, %v", in, got, err)
+		}
+	}
+}
+
+func FuzzNormalizeRelayURL(f *testing.F) {
+	for _, s := range []string{
+		"wss://relay.example.com/x?y#z", "ws://[::1%25eth0]:80", "wss://a@b.c", "wss://[64:ff9b::101:101]", "ws://[fe80::1%25e%2f]",
+		"wss://relay.example.com/é?x\u00a0#z", "wss://RELAY.EXAMPLE.COM.:0443//", "ws://0x7f.1", "ws://[::ffff:1.2.3.4]",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, private := range []bool{false, true} {
+			once, err := nostr.NormalizeRelayURL(s, private)
+			if err != nil {
+				continue
+			}
+			if twice, err := nostr.NormalizeRelayURL(once, private); err != nil || twice != once {
+				t.Errorf("%q becomes %q, and that becomes %q, %v", s, once, twice, err)
+			}
+			u, err := url.Parse(once)
+			if err != nil || u.User != nil || u.Fragment != "" || u.Scheme != "ws" && u.Scheme != "wss" {
+				t.Errorf("%q becomes %q, which is read as %+v, %v", s, once, u, err)
+				continue
+			}
+			if addr, err := netip.ParseAddr(u.Hostname()); err == nil && !private && !nostr.PublicAddr(addr) {
+				t.Errorf("%q becomes %q, which is not public", s, once)
+			}
+		}
+	})
+}
