@@ -221,7 +221,7 @@ man: build ## Write the manual page bin/relaymesh.1
 	bin/relaymesh man > bin/relaymesh.1
 
 docs: go-version ## Write the generated pages of docs/
-	$(GO) test ./pkg/events -update
+	$(GO) test ./internal/contract -update
 
 ci: ## What the gate runs
 	.ci/run

@@ -29,7 +29,7 @@ func golden(t *testing.T, path string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is stale; look at the difference and run: go test ./pkg/events -update\ngot:\n%s", path, got)
+		t.Errorf("%s is stale; look at the difference and run: go test ./internal/contract -update\ngot:\n%s", path, got)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 
 func TestSubjectsDocIsFresh(t *testing.T) {
 	var b bytes.Buffer
-	b.WriteString("<!-- Generated from pkg/events by: go test ./pkg/events -update -->\n# Subjects, streams and buckets\n\n")
+	b.WriteString("<!-- Generated from internal/contract by: go test ./internal/contract -update -->\n# Subjects, streams and buckets\n\n")
 	b.WriteString("Public subjects (anyone with the permission may publish): `event.received`, `author.seen`, `relaylist.signed`,\n`relay.discovered`, `note.missing`. Everything keyed (`author.seen.<pubkey>`, …) is internal.\n")
 	b.WriteString("Give an event its id as `Nats-Msg-Id`, and name yourself in the header `" + events.HeaderSender + "`.\n")
 	b.WriteString("Services: `" + events.ServiceNoteFetch + "` (fetchers), `" + events.ServiceListResolve + "` (dhtworkers).\n\n")
@@ -248,21 +248,5 @@ func TestCronSpreadsKeysOverTheInterval(t *testing.T) {
 		if cron, err := contract.Cron("key", every); err == nil {
 			t.Errorf("%s: accepted as %q", every, cron)
 		}
-	}
-}
-
-func TestNoteMissingValidateNamesTheField(t *testing.T) {
-	for want, n := range map[string]events.NoteMissing{
-		"event_id: missing": {}, "event_id: want": {EventID: "xyz"}, "author_pubkey:": {EventID: key32, AuthorPubkey: "x"},
-		"dht_key:": {EventID: key32, DHTKey: "x"}, "referenced_by:": {EventID: key32, ReferencedBy: "x"},
-		"relays:": {EventID: key32, Relays: make([]string, 21)}, "address": {Address: "1:" + key32 + ":"},
-	} {
-		if _, err := n.Validate(false); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%+v: error is %v, want %q", n, err, want)
-		}
-	}
-	n, err := events.NoteMissing{EventID: key32, Relays: []string{"wss://Relay.example.com/", "http://x.y", "ws://127.0.0.1"}}.Validate(false)
-	if err != nil || len(n.Relays) != 1 || n.Relays[0] != "wss://relay.example.com" {
-		t.Errorf("hints are %v, %v", n.Relays, err)
 	}
 }

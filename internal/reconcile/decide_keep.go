@@ -3,7 +3,6 @@ package reconcile
 import (
 	"slices"
 
-	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -15,7 +14,7 @@ var private = []int{4, 13, 14, 15, 1059, 1060}
 // ours. why names the rule that forbids it. Deletions (NIP-09) travel like any
 // event: they are what makes both sides forget.
 func mayUpload(e *nostr.Event, now int64, privateToo bool) (why string) {
-	if why := stage.MayCopy(e, now); why != "" {
+	if why := MayCopy(e, now); why != "" {
 		return why
 	}
 	if !privateToo && slices.Contains(private, e.Kind) {

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -169,7 +168,7 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	switch {
 	case err != nil:
 		return err
-	case stage.Passing(refused):
+	case Passing(refused):
 		return r.refuse(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
 	case refused != "":
 		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
@@ -184,7 +183,7 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 // forbidden says why our rules keep an event from a side.
 func (r *run) forbidden(to negentropy.Side, e *nostr.Event) string {
 	if to == negentropy.SideA {
-		return stage.MayCopy(e, r.opts.Now().Unix())
+		return MayCopy(e, r.opts.Now().Unix())
 	}
 	return mayUpload(e, r.opts.Now().Unix(), r.opts.UploadPrivate)
 }
@@ -199,7 +198,7 @@ func (r *run) publish(ctx context.Context, to *line, e nostr.Event) (refused str
 			refused, err = to.Publish(ctx, e)
 			return err
 		})
-		if err != nil || !stage.Passing(refused) || n == attempts {
+		if err != nil || !Passing(refused) || n == attempts {
 			return refused, err
 		}
 		if err := sleep(ctx, wait); err != nil {

@@ -9,26 +9,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-func TestMayCopy(t *testing.T) {
-	for _, tc := range []struct {
-		e   nostr.Event
-		why string
-	}{
-		{nostr.Event{Kind: 1, CreatedAt: 1000, Tags: []nostr.Tag{{"expiration", "1001"}}}, ""},
-		{nostr.Event{Kind: 1, Tags: []nostr.Tag{{"expiration"}}}, ""},
-		{nostr.Event{Kind: 1, Tags: []nostr.Tag{{"expiration", "1000"}}}, "expired (NIP-40)"},
-		{nostr.Event{Kind: 1, Tags: []nostr.Tag{{"-"}}}, "protected (NIP-70)"},
-		{nostr.Event{Kind: 1, CreatedAt: 1000 + nostr.MaxFuture}, ""},
-		{nostr.Event{Kind: 1, CreatedAt: 1001 + nostr.MaxFuture}, "from the future"},
-		{nostr.Event{Kind: 20001}, "ephemeral"},
-		{nostr.Event{Kind: kindAuth}, "ephemeral"},
-	} {
-		if why := MayCopy(&tc.e, 1000); why != tc.why {
-			t.Errorf("%+v: %q, want %q", tc.e, why, tc.why)
-		}
-	}
-}
-
 func TestAnEventThatGrowsTooLargeIsNotHandedOn(t *testing.T) {
 	for content, want := range map[string]bool{"a": true, "<": true, "\x01": false} {
 		out, ok := Received(nostr.Event{ID: "id", Content: strings.Repeat(content, 200<<10)})
@@ -46,16 +26,5 @@ func TestBackoffDoublesUpToItsBoundAndIsSpread(t *testing.T) {
 	}
 	if a, b := Backoff(1, time.Minute, time.Hour, 0), Backoff(1, time.Minute, time.Hour, 1); a != 45*time.Second || b != 75*time.Second {
 		t.Errorf("from %s to %s, want a quarter to either side", a, b)
-	}
-}
-
-func TestPassing(t *testing.T) {
-	for reason, want := range map[string]bool{
-		"rate-limited: slow down": true, "error: disk": true, "": false,
-		"blocked: error: no": false, "invalid: bad": false, "duplicate: have it": false,
-	} {
-		if Passing(reason) != want {
-			t.Errorf("%q", reason)
-		}
 	}
 }

@@ -40,7 +40,9 @@ type RelayListSigned struct {
 	Event     *nostr.Event `json:"event,omitempty"`
 }
 
-// RelayDiscovered says that authors write to a relay.
+// RelayDiscovered says that authors write to a relay. Via is the evidence:
+// "directory" for a public list of relays; all else counts as "hint" when it
+// comes on the public subject.
 type RelayDiscovered struct {
 	URL     string   `json:"url"`
 	Authors []string `json:"authors,omitempty"`

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -99,7 +99,7 @@ func (f *search) askedRelays() (urls []string) {
 // land writes an event to the local relay. why is set if it must not be
 // there.
 func (s *Stage) land(ctx context.Context, found word) (why string, err error) {
-	if why := stage.MayCopy(found.event, s.Now().Unix()); why != "" {
+	if why := reconcile.MayCopy(found.event, s.Now().Unix()); why != "" {
 		return found.url + " has it, but it must not be copied: " + why, nil
 	}
 	if s.Local == "" || found.url == s.Local {
@@ -109,7 +109,7 @@ func (s *Stage) land(ctx context.Context, found word) (why string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)
 	}
-	if stage.Passing(refused) { // such as that its disk is full
+	if reconcile.Passing(refused) { // such as that its disk is full
 		return "", fmt.Errorf("the local relay cannot take the note now: %s", refused)
 	}
 	if refused != "" {

@@ -24,7 +24,7 @@ func keepFor(why string) time.Duration {
 }
 
 const (
-	fromTheFuture = "from the future" // the rule's name, see stage.MayCopy
+	fromTheFuture = "from the future" // the rule's name, see reconcile.MayCopy
 	// gone is the reason for an event that its author wants to be gone.
 	gone = "deleted by its author (NIP-09, NIP-62)"
 )

@@ -176,7 +176,7 @@ func (s *Stage) subscribe(ctx context.Context, url string, filters []nostr.Filte
 // receive writes an event that arrived live to the local relay. What our rules
 // or a passing refusal keep back, the next sync decides on again.
 func (s *Stage) receive(ctx context.Context, url string, e nostr.Event) error {
-	if stage.MayCopy(&e, s.Now().Unix()) != "" {
+	if reconcile.MayCopy(&e, s.Now().Unix()) != "" {
 		return nil
 	}
 	refused, err := localRelay{relayAt{s.Net, s.Local, nil}, s}.Publish(ctx, e)
@@ -184,7 +184,7 @@ func (s *Stage) receive(ctx context.Context, url string, e nostr.Event) error {
 		s.recent.forget(e.ID)
 		return fmt.Errorf("couldn't write to the local relay: %w", err)
 	}
-	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !stage.Passing(refused) {
+	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !reconcile.Passing(refused) {
 		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Why: refused})
 	}
 	s.arrived(refused)
