@@ -49,7 +49,7 @@ test-docs: build ## Run every command that README.md and docs/ show, in a small 
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -tags docs -vet=off -count=1 ./internal/docs
 
 test-backpressure: go-version ## Stop whoever takes from each queue in turn while work goes on, and leave the server no room: nothing is lost, and the bounds hold (two minutes)
-	RELAYMESH_BACKPRESSURE=1 $(GO) test -vet=off -count=1 -run 'FullQueue|FullServer|Circle|RetriesHaveABound' ./internal/edge/bus
+	RELAYMESH_BACKPRESSURE=1 $(GO) test -vet=off -count=1 -run 'FullQueue|FullServer|Cycle|RetriesHaveABound' ./internal/edge/bus
 
 test-images: go-version ## Check what makes the OCI images and SPDX lists
 	cd tools/dist && $(GO) test -count=1 .
@@ -110,7 +110,7 @@ race: go-version ## Run the tests under the race detector
 lint: go-version ## Check format, style and structure
 	@$(TOOL) gofumpt -l *.go bench cmd deploy internal pkg tools | awk '{print "not formatted, run gofumpt -w:", $$0} END {exit NR > 0}'
 	$(TOOL) golangci-lint run ./...
-	$(GO) test -vet=off -run 'Rooms|Stages|Public|Decisions|Workers|EveryPackage' .
+	$(GO) test -vet=off -run 'Layers|Stages|Public|Decisions|Workers|EveryPackage' .
 
 # As package:target. Ten minutes are shared out among all, and two workers each.
 FUZZ      = $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' pkg internal | sed 's|/[^/]*:func |:|' | sort)

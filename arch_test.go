@@ -47,8 +47,8 @@ func list(t *testing.T, args ...string) []pkg {
 	}
 }
 
-// room is where a package stands: the first two elements of its path.
-func room(path string) string {
+// layer is where a package stands: the first two elements of its path.
+func layer(path string) string {
 	parts := strings.SplitN(strings.TrimPrefix(path, module), "/", 3)
 	if parts[0] == "internal" && len(parts) > 1 {
 		return "internal/" + parts[1]
@@ -73,9 +73,9 @@ var mayImport = map[string][]string{
 	"cmd":                {"pkg", "internal/contract", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/testkit"},
 }
 
-func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
+func TestLayersImportOnlyWhatTheyMay(t *testing.T) {
 	for _, p := range list(t, "./...") {
-		from := room(p.ImportPath)
+		from := layer(p.ImportPath)
 		if p.ImportPath+"/" == module {
 			continue
 		}
@@ -85,7 +85,7 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
-			to := room(imported)
+			to := layer(imported)
 			if !strings.HasPrefix(imported, module) || to == from {
 				continue
 			}

@@ -56,8 +56,8 @@ func (b *bench) pass(ctx context.Context, name string, last [][]mainline.Contact
 	})
 }
 
-// life measures records from their first put on, refreshed again and again, and how somebody else finds them.
-func (b *bench) life(ctx context.Context) (f figures, err error) {
+// lifecycle measures records from their first put on, refreshed again and again, and how somebody else finds them.
+func (b *bench) lifecycle(ctx context.Context) (f figures, err error) {
 	f.count = b.count
 	last := make([][]mainline.Contact, len(b.items))
 	if err := b.first(ctx, last); err != nil {

@@ -108,7 +108,7 @@ func measure(ctx context.Context, net *network, out io.Writer, densities string,
 		if err != nil {
 			return nil, err
 		}
-		f, err := b.life(ctx)
+		f, err := b.lifecycle(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -17,8 +17,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// rounds is how often everything is measured, in turn; medians count.
-const rounds = 7
+// repetitions is how often everything is measured, in turn; medians count.
+const repetitions = 7
 
 // sets are what is verified: real events of 274 authors, and those of 16.
 func sets() (mixed, few []nostr.Event, err error) {
@@ -54,7 +54,7 @@ func (b *bench) verification() error {
 		t[set] = append(t[set], us)
 		took[way] = t
 	}
-	for range rounds {
+	for range repetitions {
 		for set, all := range [][]nostr.Event{mixed, few} {
 			us, err := byGoNostr(all)
 			if err != nil {

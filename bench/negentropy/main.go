@@ -123,7 +123,7 @@ func (b *bench) bridges(p pair, differences int) error {
 	if err != nil {
 		return err
 	}
-	b.atMost("messages of a bridge against a direct session", float64(messages)/float64(2*direct.rounds), 1.3)
+	b.atMost("messages of a bridge against a direct session", float64(messages)/float64(2*direct.roundTrips), 1.3)
 
 	sizes := []int{10_000, 1_000_000, 5_000_000}
 	peaks := make([]float64, len(sizes))

@@ -98,13 +98,13 @@ func (s *theirs) Found() (have, need []negentropy.ID) {
 }
 
 // traffic is what a session sent, in bytes before hexadecimal encoding.
-type traffic struct{ rounds, up, down int }
+type traffic struct{ roundTrips, up, down int }
 
 // drive runs a session between two sides of one kind.
 func drive[M []byte | string](initiator, responder side[M]) (traffic, error) {
 	var t traffic
 	for msg, done := initiator.Start(), false; !done; {
-		t.rounds++
+		t.roundTrips++
 		t.up += size(msg)
 		answer, err := responder.Answer(msg)
 		if err != nil {

@@ -102,6 +102,6 @@ func (b *bench) session(c contender, limit, runs int, p pair, ours cost) (cost, 
 		times = took.ms() / ours.ms()
 	}
 	fmt.Printf("| %s | %d | %.1f | %.1f | %d | %d | %d | %d |\n",
-		c.name, limit, took.ms(), times, r.rounds, r.up, r.down, took.allocs)
+		c.name, limit, took.ms(), times, r.roundTrips, r.up, r.down, took.allocs)
 	return took, nil
 }

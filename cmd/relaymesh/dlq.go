@@ -25,8 +25,8 @@ type dlqCmd struct {
 	Drop  dlqDropCmd  `cmd:"" help:"Remove dead letters for good."`
 }
 
-// letterFlags select dead letters.
-type letterFlags struct {
+// dlqFlags select dead letters.
+type dlqFlags struct {
 	remote
 	Seq    []uint64 `arg:"" optional:"" help:"Their numbers, as ls prints them."`
 	Stage  string   `enum:",ingest,dhtworker,syncworker,fetcher" default:"" help:"Only those of that stage: ingest, dhtworker, syncworker or fetcher."`
@@ -36,18 +36,18 @@ type letterFlags struct {
 }
 
 // Help is the long help text of all four.
-func (*letterFlags) Help() string {
+func (*dlqFlags) Help() string {
 	return "A message that its stage cannot process is kept for 30 days as a dead letter, with the reason. One that is " +
 		"retried keeps its history, if it ends there again.\n\n" +
 		"Exit codes: 0 ok, 1 failed, 2 usage, 3 failed for some dead letters, 130 interrupted."
 }
 
-var errLetters = fmt.Errorf("%w: some dead letters were passed over, see above", errPartly)
+var errDLQPartly = fmt.Errorf("%w: some dead letters were passed over, see above", errPartly)
 
 // each calls f for every dead letter that is selected. A failure of one is
 // told, and the others go on.
-func (c *letterFlags) each(ctx context.Context, o *output, f func(*bus.Letters, bus.Letter) error) (err error) {
-	which := bus.Which{Seqs: c.Seq, Stage: c.Stage, Reason: c.Reason}
+func (c *dlqFlags) each(ctx context.Context, o *output, f func(*bus.DLQ, bus.DeadLetter) error) (err error) {
+	which := bus.DeadLetterFilter{Seqs: c.Seq, Stage: c.Stage, Reason: c.Reason}
 	if c.Since != "" {
 		since, err := config.ParseWhen(c.Since, time.Now())
 		if err != nil {
@@ -60,7 +60,7 @@ func (c *letterFlags) each(ctx context.Context, o *output, f func(*bus.Letters, 
 		return err
 	}
 	defer disconnect(js, &err)
-	letters, err := bus.OpenLetters(ctx, js)
+	letters, err := bus.OpenDLQ(ctx, js)
 	if err != nil {
 		return err
 	}
@@ -79,45 +79,45 @@ func (c *letterFlags) each(ctx context.Context, o *output, f func(*bus.Letters, 
 		}
 	}
 	if failed {
-		return errLetters
+		return errDLQPartly
 	}
 	return nil
 }
 
 // named refuses to change every dead letter by mistake.
-func (c *letterFlags) named(all bool) error {
+func (c *dlqFlags) named(all bool) error {
 	if all || len(c.Seq) > 0 || c.Stage+c.Since+c.Reason != "" {
 		return nil
 	}
 	return usage("which? Give numbers, --stage, --since or --reason, or --all")
 }
 
-type dlqLsCmd struct{ letterFlags }
+type dlqLsCmd struct{ dlqFlags }
 
 // Run prints one line per dead letter, oldest first.
 func (c *dlqLsCmd) Run(ctx context.Context, o *output) error {
 	if c.JSON {
-		return c.each(ctx, o, func(_ *bus.Letters, l bus.Letter) error { return json.NewEncoder(o.out).Encode(l) })
+		return c.each(ctx, o, func(_ *bus.DLQ, l bus.DeadLetter) error { return json.NewEncoder(o.out).Encode(l) })
 	}
 	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SEQ\tTIME\tSTAGE\tATTEMPTS\tSUBJECT\tREASON")
-	err := c.each(ctx, o, func(_ *bus.Letters, l bus.Letter) error {
+	err := c.each(ctx, o, func(_ *bus.DLQ, l bus.DeadLetter) error {
 		_, err := fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\n", l.Seq, when(l.Time), l.Stage, l.Attempts, printable(l.Subject), printable(l.Reason))
 		return err
 	})
 	return errors.Join(err, w.Flush())
 }
 
-type dlqShowCmd struct{ letterFlags }
+type dlqShowCmd struct{ dlqFlags }
 
 // Run prints all that is known of dead letters.
 func (c *dlqShowCmd) Run(ctx context.Context, o *output) error {
-	return c.each(ctx, o, func(_ *bus.Letters, l bus.Letter) error {
+	return c.each(ctx, o, func(_ *bus.DLQ, l bus.DeadLetter) error {
 		if c.JSON {
 			return json.NewEncoder(o.out).Encode(l)
 		}
 		fmt.Fprintf(o.out, "dead letter %d\n  stage     %s\n  subject   %s\n", l.Seq, l.Stage, printable(l.Subject))
-		for _, d := range slices.Concat(l.History, []contract.Death{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}}) {
+		for _, d := range slices.Concat(l.History, []contract.Failure{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}}) {
 			fmt.Fprintf(o.out, "  %s  after %d attempts: %s\n", when(d.Time), d.Attempts, printable(d.Reason))
 		}
 		_, err := fmt.Fprintf(o.out, "  %d bytes: %s\n", cmp.Or(l.Size, len(l.Data)), printable(string(l.Data)))
@@ -126,23 +126,23 @@ func (c *dlqShowCmd) Run(ctx context.Context, o *output) error {
 }
 
 type dlqRetryCmd struct {
-	letterFlags
+	dlqFlags
 	All bool `help:"All of them."`
 }
 
 // Run hands them back one after the other.
 func (c *dlqRetryCmd) Run(ctx context.Context, o *output) error {
-	return c.change(ctx, o, c.All, "retried", (*bus.Letters).Retry)
+	return c.change(ctx, o, c.All, "retried", (*bus.DLQ).Retry)
 }
 
 type dlqDropCmd struct {
-	letterFlags
+	dlqFlags
 	All bool `help:"All of them."`
 }
 
 // Run removes them one after the other.
 func (c *dlqDropCmd) Run(ctx context.Context, o *output) error {
-	return c.change(ctx, o, c.All, "dropped", (*bus.Letters).Drop)
+	return c.change(ctx, o, c.All, "dropped", (*bus.DLQ).Drop)
 }
 
 // changed is what retry and drop print; its fields are stable.
@@ -151,11 +151,11 @@ type changed struct {
 	Done string `json:"done"` // retried or dropped
 }
 
-func (c *letterFlags) change(ctx context.Context, o *output, all bool, done string, do func(*bus.Letters, context.Context, bus.Letter) error) error {
+func (c *dlqFlags) change(ctx context.Context, o *output, all bool, done string, do func(*bus.DLQ, context.Context, bus.DeadLetter) error) error {
 	if err := c.named(all); err != nil {
 		return err
 	}
-	return c.each(ctx, o, func(letters *bus.Letters, l bus.Letter) error {
+	return c.each(ctx, o, func(letters *bus.DLQ, l bus.DeadLetter) error {
 		if err := do(letters, ctx, l); err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ func TestDLQ(t *testing.T) {
 	t.Cleanup(js.Conn().Close)
 	for i, letter := range []contract.DeadLetter{
 		{Stage: contract.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{\x1b[2J"), Reason: "not JSON\x1b[2J"},
-		{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("a"), Data: []byte("{}"), Reason: "gone", History: []contract.Death{{Reason: "timeout", Attempts: 20}}},
+		{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("a"), Data: []byte("{}"), Reason: "gone", History: []contract.Failure{{Reason: "timeout", Attempts: 20}}},
 		{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("b"), Data: []byte("{}"), Reason: "too long", Size: 9},
 	} {
 		if _, err := js.Publish(t.Context(), contract.DLQSubject(letter.Stage), nostr.Encode(letter)); err != nil {

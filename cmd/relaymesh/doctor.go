@@ -34,21 +34,21 @@ type finding struct {
 
 // examination takes the findings of one area.
 type examination struct {
-	area string
-	take func(finding)
+	area   string
+	report func(finding)
 }
 
 func (e examination) ok(check, format string, args ...any) {
-	e.take(finding{Area: e.area, Check: check, OK: true, Found: fmt.Sprintf(format, args...)})
+	e.report(finding{Area: e.area, Check: check, OK: true, Found: fmt.Sprintf(format, args...)})
 }
 
 // advise is for what works but could be better.
 func (e examination) advise(check, found, do string) {
-	e.take(finding{Area: e.area, Check: check, OK: true, Found: found, Do: do})
+	e.report(finding{Area: e.area, Check: check, OK: true, Found: found, Do: do})
 }
 
 func (e examination) fail(check, found, do string) {
-	e.take(finding{Area: e.area, Check: check, Found: found, Do: do})
+	e.report(finding{Area: e.area, Check: check, Found: found, Do: do})
 }
 
 var errUnwell = errors.New("not everything is well, see above")

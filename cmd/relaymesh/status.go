@@ -18,9 +18,9 @@ type statusCmd struct {
 
 // status is what the command prints; its fields are stable.
 type status struct {
-	Consumers []consumerStatus  `json:"consumers"`
-	Buckets   map[string]uint64 `json:"buckets"` // values by bucket
-	Dead      map[string]uint64 `json:"dead_letters"`
+	Consumers   []consumerStatus  `json:"consumers"`
+	Buckets     map[string]uint64 `json:"buckets"` // values by bucket
+	DeadLetters map[string]uint64 `json:"dead_letters"`
 }
 
 type consumerStatus struct {
@@ -38,7 +38,7 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 		return err
 	}
 	defer disconnect(js, &err)
-	s := status{Buckets: map[string]uint64{}, Dead: map[string]uint64{}}
+	s := status{Buckets: map[string]uint64{}, DeadLetters: map[string]uint64{}}
 	for _, spec := range contract.Consumers() {
 		if spec.Stream == contract.StreamAdvisories {
 			continue
@@ -70,7 +70,7 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 		if err != nil {
 			return err
 		}
-		s.Dead[stage] = info.State.Subjects[contract.DLQSubject(stage)]
+		s.DeadLetters[stage] = info.State.Subjects[contract.DLQSubject(stage)]
 	}
 	if c.JSON {
 		return json.NewEncoder(o.out).Encode(s)
@@ -86,7 +86,7 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 	}
 	fmt.Fprintln(w, "\nDEAD LETTERS\t")
 	for _, stage := range contract.Stages() {
-		fmt.Fprintf(w, "%s\t%d\n", stage, s.Dead[stage])
+		fmt.Fprintf(w, "%s\t%d\n", stage, s.DeadLetters[stage])
 	}
 	return w.Flush()
 }

@@ -54,7 +54,7 @@ accessModes: [ReadWriteOnce], hostPath: {path: /nowhere}, persistentVolumeReclai
 	c.kubectl(t, nil, "drain", node, "--timeout=3m")
 	c.eventually(t, "the pod runs on another node", func() error {
 		if after := c.get(t, "pods"); len(after) != 1 || text(after[0], "spec", "nodeName") == node || !ready(after[0]) {
-			return fmt.Errorf("pods: %v", places(after))
+			return fmt.Errorf("pods: %v", podsByNode(after))
 		}
 		return nil
 	})
@@ -88,7 +88,7 @@ func testSpread(t *testing.T, c *controlPlane) {
 			on[text(pod, "spec", "nodeName")] = true
 		}
 		if len(pods) != nodes || len(on) != nodes {
-			t.Errorf("%s: %d pods on %d nodes, want %d on as many: %v", stage, len(pods), len(on), nodes, places(pods))
+			t.Errorf("%s: %d pods on %d nodes, want %d on as many: %v", stage, len(pods), len(on), nodes, podsByNode(pods))
 		}
 	}
 }
@@ -135,7 +135,7 @@ func testDrain(t *testing.T, c *controlPlane) {
 	c.rolledOut(t, "deployment")
 	for _, stage := range contract.Stages() {
 		pods := c.podsOf(t, stage)
-		if at := places(pods); len(pods) != nodes || at[node] != 0 {
+		if at := podsByNode(pods); len(pods) != nodes || at[node] != 0 {
 			t.Errorf("%s: pods at %v, want %d and none on %s", stage, at, nodes, node)
 		}
 	}
@@ -173,8 +173,8 @@ func ready(pod any) bool {
 	return false
 }
 
-// places counts pods by node.
-func places(pods []any) map[string]int {
+// podsByNode counts pods by node.
+func podsByNode(pods []any) map[string]int {
 	n := map[string]int{}
 	for _, pod := range pods {
 		n[text(pod, "spec", "nodeName")]++

@@ -51,14 +51,14 @@ type DeadLetter struct {
 	Size int `json:"size,omitempty"`
 	// History tells how the message ended before, each time that it was
 	// retried, oldest first.
-	History []Death `json:"history,omitempty"`
+	History []Failure `json:"history,omitempty"`
 }
 
 // MaxHistory is how many earlier ends a dead letter remembers.
 const MaxHistory = 10
 
-// Death is one earlier end of a dead letter.
-type Death struct {
+// Failure is one earlier end of a dead letter.
+type Failure struct {
 	Reason   string `json:"reason"`
 	Attempts int    `json:"attempts"`
 	Time     int64  `json:"time"` // Unix seconds

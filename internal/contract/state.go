@@ -122,12 +122,12 @@ type Sync struct {
 	// Live says that what the relay received by then, and is dated later than
 	// Through, came by a live subscription.
 	Live int64 `json:"live,omitempty"`
-	// Turn is the sync that is under way, or was when its worker died.
-	Turn *SyncTurn `json:"turn,omitempty"`
+	// Progress is the sync that is under way, or was when its worker died.
+	Progress *SyncProgress `json:"turn,omitempty"`
 }
 
-// SyncTurn is how far a sync of several filters has come.
-type SyncTurn struct {
+// SyncProgress is how far a sync of several filters has come.
+type SyncProgress struct {
 	Begun int64    `json:"begun"`
 	Done  []string `json:"done"` // keys of the filters that are complete since, see [Filter.Key]
 }

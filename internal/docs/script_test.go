@@ -90,7 +90,7 @@ func TestScripts(t *testing.T) {
 // shellOut gives a command to a shell: a page may have pipes in it.
 func shellOut(ts *testscript.TestScript, args []string) error {
 	var line []string
-	for _, arg := range placed(ts, args) {
+	for _, arg := range expandPlaceholders(ts, args) {
 		if arg != "|" && arg != ">" {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
@@ -99,8 +99,8 @@ func shellOut(ts *testscript.TestScript, args []string) error {
 	return ts.Exec("sh", "-c", strings.Join(line, " "))
 }
 
-func placed(ts *testscript.TestScript, args []string) (out []string) {
-	places := ts.Value(placesKey{}).(*strings.Replacer)
+func expandPlaceholders(ts *testscript.TestScript, args []string) (out []string) {
+	places := ts.Value(placeholdersKey{}).(*strings.Replacer)
 	for _, arg := range args {
 		out = append(out, places.Replace(arg))
 	}
@@ -109,7 +109,7 @@ func placed(ts *testscript.TestScript, args []string) (out []string) {
 
 // daemon starts a process of this script.
 func daemon(ts *testscript.TestScript, text string, args []string) {
-	args = placed(ts, args)
+	args = expandPlaceholders(ts, args)
 	t := ts.Value(testKey{}).(testing.TB)
 	program := args[0]
 	if !strings.Contains(program, "/") {

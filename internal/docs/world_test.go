@@ -39,9 +39,9 @@ type world struct {
 }
 
 type (
-	placesKey struct{} // *strings.Replacer
-	namesKey  struct{} // []string, of environment variables
-	testKey   struct{} // testing.TB
+	placeholdersKey struct{} // *strings.Replacer
+	namesKey        struct{} // []string, of environment variables
+	testKey         struct{} // testing.TB
 )
 
 func newWorld(t *testing.T) *world {
@@ -130,7 +130,7 @@ func (w *world) setup(e *testscript.Env) error {
 		`"author_pubkey": "…"`, fmt.Sprintf(`"author_pubkey": %q`, user.PublicKey()),
 		`["wss://…"]`, fmt.Sprintf("[%q]", one),
 	}
-	e.Values[placesKey{}] = strings.NewReplacer(places...)
+	e.Values[placeholdersKey{}] = strings.NewReplacer(places...)
 	e.Values[testKey{}] = t
 
 	names := []string{"PATH", "HOME", "TMPDIR", "RELAYMESH_NATS", "RELAYMESH_DATA", "RELAYMESH_ADMIN"}

@@ -57,19 +57,19 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	answers, flying := make(chan answer, len(r.lines)), 0
+	answers, flying := make(chan answer, len(r.sessions)), 0
 	defer func() {
 		cancel()
 		for ; flying > 0; flying-- {
 			<-answers
 		}
-		for _, l := range r.lines {
+		for _, l := range r.sessions {
 			l.hangUp()
 		}
 	}()
 	filter := w.filter(r.filter)
 	var limits [2]negentropy.SideOptions
-	for s, l := range r.lines {
+	for s, l := range r.sessions {
 		l.start(w)
 		limits[s] = l.limits(filter)
 	}
@@ -78,7 +78,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 		OnlyA: found(negentropy.SideB), OnlyB: found(negentropy.SideA), MaxMessages: r.opts.MaxMessages,
 	})
 	for {
-		for s := range r.lines {
+		for s := range r.sessions {
 			side := negentropy.Side(s)
 			msg, ok := bridge.Next(side)
 			if !ok {
@@ -87,12 +87,12 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 			flying++
 			r.count(msg)
 			go func() {
-				reply, err := r.lines[side].exchange(ctx, filter, msg)
+				reply, err := r.sessions[side].exchange(ctx, filter, msg)
 				answers <- answer{side, reply, err}
 			}()
 		}
 		if err := bridge.Err(); err != nil {
-			return nil, fmt.Errorf("compare %s (A) with %s (B): %w", r.lines[0].Name, r.lines[1].Name, err)
+			return nil, fmt.Errorf("compare %s (A) with %s (B): %w", r.sessions[0].Name, r.sessions[1].Name, err)
 		}
 		if failed != nil || flying == 0 {
 			floor, ok := bridge.Floor()
@@ -108,7 +108,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 		r.count(a.msg)
 		_ = bridge.Feed(a.from, a.msg) // Err returns it
 		for _, q := range r.queues {
-			if err := q.room(ctx); err != nil {
+			if err := q.awaitCapacity(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -143,7 +143,7 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 		}
 		return nil
 	}
-	if refusal, round, ok := r.known.refused(to, id); ok {
+	if refusal, round, ok := r.verdicts.refused(to, id); ok {
 		if round > w.seen {
 			f.leave(refusal)
 		}
@@ -155,8 +155,8 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 		f.leave(refusal)
 		return r.refuse(refusal)
 	}
-	if when, ok := r.known.confirmedIn(to, id); ok {
-		if when == r.round.number {
+	if when, ok := r.verdicts.confirmedIn(to, id); ok {
+		if when == r.pass.number {
 			return nil // reported again, after a session was opened anew
 		}
 		f.suspect(to, id)

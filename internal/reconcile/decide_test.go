@@ -45,8 +45,8 @@ func TestSplitCoversTheWindow(t *testing.T) {
 
 // Relays that put the id into their reason do not make the memory grow.
 func TestReasonsAreBounded(t *testing.T) {
-	k := newKnown()
-	for n := range 10 * maxWords {
+	k := newVerdicts()
+	for n := range 10 * maxReasons {
 		id := negentropy.ID{byte(n), byte(n >> 8)}
 		if err := k.refuse(Refusal{ID: id, To: negentropy.SideB, Cause: Cause(n % 3), Why: fmt.Sprint("no: ", n)}, int32(n)); err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func TestReasonsAreBounded(t *testing.T) {
 			t.Fatalf("%d: %+v", n, r)
 		}
 	}
-	if len(k.reasons) > maxWords+3 {
+	if len(k.reasons) > maxReasons+3 {
 		t.Errorf("%d reasons", len(k.reasons))
 	}
 	if _, _, ok := k.refused(negentropy.SideA, negentropy.ID{}); ok {

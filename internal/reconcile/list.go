@@ -26,18 +26,18 @@ const (
 // an empty page. What shares one second beyond a full page cannot be reached by
 // NIP-01.
 type lister struct {
-	line   *line
-	filter nostr.Filter
-	items  []negentropy.Item
-	edge   map[negentropy.ID]struct{} // ids listed of the second where the last page ended
-	capped bool                       // a second may hold more than a page
-	cut    int                        // pages in a row that brought nothing new before an interruption
+	session *session
+	filter  nostr.Filter
+	items   []negentropy.Item
+	edge    map[negentropy.ID]struct{} // ids listed of the second where the last page ended
+	capped  bool                       // a second may hold more than a page
+	cut     int                        // pages in a row that brought nothing new before an interruption
 }
 
 // fill lists the relay's events of a window for the bridge. since is where the
 // list begins, which is later than the window's if there were too many.
-func (l *line) fill(ctx context.Context, filter nostr.Filter, w window) (since int64, capped bool, err error) {
-	li := lister{line: l, filter: w.filter(filter), edge: map[negentropy.ID]struct{}{}}
+func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (since int64, capped bool, err error) {
+	li := lister{session: l, filter: w.filter(filter), edge: map[negentropy.ID]struct{}{}}
 	// Some relays answer a REQ that they have just seen from memory, without what
 	// was written in between: no two lists ask the same.
 	li.filter.Limit = pageSize - l.lists%maxSmaller
@@ -69,7 +69,7 @@ func (l *line) fill(ctx context.Context, filter nostr.Filter, w window) (since i
 
 // page asks for the next page. It may be cut short by an interruption.
 func (li *lister) page(ctx context.Context) (page []negentropy.Item, cut bool, err error) {
-	cut, err = li.line.each(ctx, li.filter, func(e *nostr.Event) (more bool, err error) {
+	cut, err = li.session.each(ctx, li.filter, func(e *nostr.Event) (more bool, err error) {
 		id, err := negentropy.ParseID(e.ID)
 		page = append(page, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
 		return true, err

@@ -11,9 +11,9 @@ import (
 // one by one; beyond it, the sides are compared again.
 const maxProvable = 5000
 
-// round is a comparison, begun in new sessions, with its transfers: none of
+// passState is a comparison, begun in new sessions, with its transfers: none of
 // them outlives it. The fields behind mu are written to by many goroutines.
-type round struct {
+type passState struct {
 	number int32
 
 	mu      sync.Mutex
@@ -24,7 +24,7 @@ type round struct {
 }
 
 // reads counts what was read from a side.
-func (r *round) reads(from negentropy.Side, batch []nostr.Event) {
+func (r *passState) reads(from negentropy.Side, batch []nostr.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	read := &r.read[from]
@@ -37,7 +37,7 @@ func (r *round) reads(from negentropy.Side, batch []nostr.Event) {
 }
 
 // writes notes an event that a side has confirmed.
-func (r *round) writes(to negentropy.Side, item negentropy.Item) {
+func (r *passState) writes(to negentropy.Side, item negentropy.Item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.written[to]) < maxProvable {
@@ -49,7 +49,7 @@ func (r *round) writes(to negentropy.Side, item negentropy.Item) {
 
 // refuses notes an event that a side cannot be given. Unless our rules say so,
 // what comes later may settle it: a deletion, a newer version.
-func (r *round) refuses(refusal Refusal) {
+func (r *passState) refuses(refusal Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if refusal.Cause == ByRules {

@@ -66,8 +66,8 @@ func (q *queue) settle(ids []negentropy.ID) {
 	q.signal()
 }
 
-// room waits until more may be put.
-func (q *queue) room(ctx context.Context) error {
+// awaitCapacity waits until more may be put.
+func (q *queue) awaitCapacity(ctx context.Context) error {
 	return q.until(ctx, func() bool { return !q.full })
 }
 

@@ -26,7 +26,7 @@ func NewResponder(relay Side, peer string, o Options) *Responder {
 	return &Responder{run: r}
 }
 
-func (r *Responder) relay() *line { return r.run.lines[negentropy.SideA] }
+func (r *Responder) relay() *session { return r.run.sessions[negentropy.SideA] }
 
 // Open begins a comparison of what matches the filter.
 func (r *Responder) Open(filter nostr.Filter) {
@@ -58,8 +58,8 @@ func (r *Responder) Answer(ctx context.Context, msg []byte) ([]byte, error) {
 	return l.exchange(ctx, r.filter, msg)
 }
 
-// Give reads events from the relay and passes on those that the peer may have.
-func (r *Responder) Give(ctx context.Context, ids []negentropy.ID, add func(nostr.Event) error) error {
+// Read reads events from the relay and passes on those that the peer may have.
+func (r *Responder) Read(ctx context.Context, ids []negentropy.ID, add func(nostr.Event) error) error {
 	want := make(map[string]negentropy.ID, len(ids))
 	for _, id := range ids {
 		want[id.String()] = id
@@ -81,9 +81,9 @@ func (r *Responder) Give(ctx context.Context, ids []negentropy.ID, add func(nost
 	return nil
 }
 
-// Take writes what the rules allow of a batch to the relay, and waits for every
+// Write writes what the rules allow of a batch to the relay, and waits for every
 // OK. What the relay refuses is no error: nobody could be told.
-func (r *Responder) Take(ctx context.Context, batch []nostr.Event) error {
+func (r *Responder) Write(ctx context.Context, batch []nostr.Event) error {
 	return r.run.write(ctx, negentropy.SideA, batch)
 }
 

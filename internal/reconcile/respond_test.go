@@ -34,10 +34,10 @@ func lead(t *testing.T, r *Responder, filter nostr.Filter, holds ...nostr.Event)
 			batch = append(batch, e)
 		}
 	}
-	if err := r.Take(t.Context(), batch); err != nil {
+	if err := r.Write(t.Context(), batch); err != nil {
 		return nil, err
 	}
-	return got, r.Give(t.Context(), need, func(e nostr.Event) error {
+	return got, r.Read(t.Context(), need, func(e nostr.Event) error {
 		got = append(got, e)
 		return nil
 	})

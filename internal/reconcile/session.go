@@ -28,11 +28,11 @@ const (
 	pace     = 2 * time.Second
 )
 
-// line is one side of a sync, with its session while there is one.
-type line struct {
+// session is one side of a sync, with its session while there is one.
+type session struct {
 	Side
-	at      negentropy.Side
-	session Session
+	at  negentropy.Side
+	neg Session
 
 	alive   atomic.Bool // it has answered before, so an interruption may pass
 	written atomic.Bool // it was written to since it was listed last
@@ -47,7 +47,7 @@ type line struct {
 }
 
 // fail says which side an error is about.
-func (l *line) fail(err error) error {
+func (l *session) fail(err error) error {
 	if err == nil || errors.As(err, new(*sideError)) {
 		return err
 	}
@@ -56,7 +56,7 @@ func (l *line) fail(err error) error {
 
 // again tries something until it does not end with ErrInterrupted, a few times
 // at most.
-func (l *line) again(ctx context.Context, try func() error) error {
+func (l *session) again(ctx context.Context, try func() error) error {
 	wait := firstWait
 	for n := 0; ; n++ {
 		err := try()
@@ -77,7 +77,7 @@ func (l *line) again(ctx context.Context, try func() error) error {
 // each passes the events of one REQ to do, until that wants no more. After an
 // interruption it is tried again, unless something had come before it: then it
 // was cut, and what did not come is left to another REQ.
-func (l *line) each(ctx context.Context, filter nostr.Filter, do func(*nostr.Event) (more bool, err error)) (cut bool, err error) {
+func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.Event) (more bool, err error)) (cut bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
 	defer cancel()
 	came := false
@@ -123,7 +123,7 @@ var agreed = []byte{0x61}
 // exchange sends a message of the bridge and returns the answer. If there is no
 // session, or it was dropped, the message opens a new one: what it asks does
 // not depend on messages before it.
-func (l *line) exchange(ctx context.Context, filter nostr.Filter, msg []byte) (answer []byte, err error) {
+func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte) (answer []byte, err error) {
 	if l.local != nil {
 		answer, err = l.local.Respond(msg)
 		return slices.Clone(answer), l.fail(err)
@@ -131,10 +131,10 @@ func (l *line) exchange(ctx context.Context, filter nostr.Filter, msg []byte) (a
 	begun := time.Now()
 	err = l.again(ctx, func() error {
 		var err error
-		if l.session == nil {
-			l.session, answer, err = l.Open(ctx, filter, msg)
+		if l.neg == nil {
+			l.neg, answer, err = l.Open(ctx, filter, msg)
 		} else {
-			answer, err = l.session.Exchange(ctx, msg)
+			answer, err = l.neg.Exchange(ctx, msg)
 		}
 		if err != nil {
 			l.hangUp()
@@ -158,7 +158,7 @@ func (l *line) exchange(ctx context.Context, filter nostr.Filter, msg []byte) (a
 // limits are the bridge's word for what the side takes and makes. Any message
 // may have to open a session anew, so it leaves room for the filter beside it:
 // strfry hangs up on more than 128 KiB.
-func (l *line) limits(filter nostr.Filter) negentropy.SideOptions {
+func (l *session) limits(filter nostr.Filter) negentropy.SideOptions {
 	accepts := l.Accepts
 	if accepts == 0 {
 		accepts = negentropy.DefaultMessageLimit
@@ -168,7 +168,7 @@ func (l *line) limits(filter nostr.Filter) negentropy.SideOptions {
 }
 
 // start readies a listed side to answer about a window.
-func (l *line) start(w window) {
+func (l *session) start(w window) {
 	if !l.listed {
 		return
 	}
@@ -181,9 +181,9 @@ func (l *line) start(w window) {
 }
 
 // hangUp ends the session; the next message opens a new one.
-func (l *line) hangUp() {
-	if l.session != nil {
-		l.session.Close()
+func (l *session) hangUp() {
+	if l.neg != nil {
+		l.neg.Close()
 	}
-	l.session, l.local = nil, nil
+	l.neg, l.local = nil, nil
 }

@@ -28,15 +28,15 @@ const (
 
 // run is one sync.
 type run struct {
-	opts   Options
-	filter nostr.Filter
-	start  int64 // Unix seconds
-	lines  [2]*line
-	queues [2]*queue // by the side that is written to
-	known  *known
-	tally  tally
+	opts     Options
+	filter   nostr.Filter
+	start    int64 // Unix seconds
+	sessions [2]*session
+	queues   [2]*queue // by the side that is written to
+	verdicts *verdicts
+	tally    tally
 
-	round *round // replaced while nothing is transferred
+	pass *passState // replaced while nothing is transferred
 
 	// Of the comparing goroutine.
 	left  []Refusal
@@ -57,7 +57,7 @@ func Sync(ctx context.Context, a, b Side, filter nostr.Filter, o Options) (Resul
 	}
 	r := newRun(a, b, filter, o)
 	group, gctx := errgroup.WithContext(ctx)
-	for to := range r.lines {
+	for to := range r.sessions {
 		if !o.Direction.writes(negentropy.Side(to)) {
 			continue
 		}
@@ -86,9 +86,9 @@ func newRun(a, b Side, filter nostr.Filter, o Options) *run {
 		o.Now = time.Now
 	}
 	return &run{
-		opts: o, filter: filter, start: o.Now().Unix(), known: newKnown(), tally: tally{report: o.Progress},
-		lines:  [2]*line{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
-		queues: [2]*queue{newQueue(), newQueue()}, round: &round{},
+		opts: o, filter: filter, start: o.Now().Unix(), verdicts: newVerdicts(), tally: tally{report: o.Progress},
+		sessions: [2]*session{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
+		queues:   [2]*queue{newQueue(), newQueue()}, pass: &passState{},
 	}
 }
 
@@ -113,7 +113,7 @@ func (r *run) windows(ctx context.Context) error {
 // until nothing is found any more. It returns the windows that are left to be
 // settled of it, the oldest first.
 func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
-	for _, l := range r.lines {
+	for _, l := range r.sessions {
 		l.list = nil
 	}
 	r.tally.add(func(f *Figures) { f.Windows++ })
@@ -135,7 +135,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			if newer, older, ok := w.split(r.opts.Now().Unix()); ok && errors.Is(err, ErrTooLarge) {
 				return append(rest, older, newer), nil
 			}
-			r.lines[at.side].listed = true
+			r.sessions[at.side].listed = true
 			continue
 		}
 		if err != nil {
@@ -156,7 +156,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 				return nil, err
 			}
 			if ok {
-				r.accept(f, &r.round.held)
+				r.accept(f, &r.pass.held)
 				return append(rest, older), nil
 			}
 		}
@@ -165,7 +165,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			return append(rest, older, newer), nil
 		}
 	}
-	return nil, fmt.Errorf("%w after %d passes: %s (A) and %s (B)", ErrUnproved, maxPasses, r.lines[0].Name, r.lines[1].Name)
+	return nil, fmt.Errorf("%w after %d passes: %s (A) and %s (B)", ErrUnproved, maxPasses, r.sessions[0].Name, r.sessions[1].Name)
 }
 
 // accept takes what a window comes to: what cannot be the same.
@@ -181,7 +181,7 @@ func (r *run) one(ctx context.Context, w window, pass int) (*findings, error) {
 	if pass >= provedToStart && r.start >= w.since && (w.until == 0 || w.until > r.start) {
 		w.until = r.start
 	}
-	r.round = &round{number: r.round.number + 1}
+	r.pass = &passState{number: r.pass.number + 1}
 	f, err := r.compare(ctx, w)
 	if err != nil {
 		return nil, err
@@ -203,7 +203,7 @@ func (r *run) drained(ctx context.Context) error {
 // list lists the sides that need it, and returns where their lists begin.
 func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 	since = w.since
-	for _, l := range r.lines {
+	for _, l := range r.sessions {
 		if written := l.written.Swap(false); !l.listed || (l.list != nil && !written) {
 			continue
 		}

@@ -53,7 +53,7 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 	for _, id := range ids {
 		want[id.String()] = id
 	}
-	from := r.lines[to.Other()]
+	from := r.sessions[to.Other()]
 	for len(want) > 0 {
 		// A relay that caps what it sends for one REQ is asked for the rest,
 		// until it sends nothing more of it.
@@ -81,7 +81,7 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 
 // fetch asks for the wanted events, up to maxBatchBytes, and takes those that
 // came off the wanted ones.
-func (r *run) fetch(ctx context.Context, from *line, want map[string]negentropy.ID) (batch []nostr.Event, err error) {
+func (r *run) fetch(ctx context.Context, from *session, want map[string]negentropy.ID) (batch []nostr.Event, err error) {
 	filter := nostr.Filter{Limit: len(want), IDs: slices.Sorted(maps.Keys(want))}
 	size := 0
 	_, err = from.each(ctx, filter, func(e *nostr.Event) (more bool, err error) {
@@ -93,12 +93,12 @@ func (r *run) fetch(ctx context.Context, from *line, want map[string]negentropy.
 		return size < maxBatchBytes, nil
 	})
 	r.tally.add(func(f *Figures) { f.EventBytes += int64(size) })
-	r.round.reads(from.at, batch)
+	r.pass.reads(from.at, batch)
 	return batch, err
 }
 
 // tooSlow is the cause when the time for a REQ is over.
-func (l *line) tooSlow() error {
+func (l *session) tooSlow() error {
 	return l.fail(fmt.Errorf("%w: it takes longer than %s for one REQ", ErrMisbehaving, readTime))
 }
 
@@ -154,7 +154,7 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	}
 	if !r.filter.Match(&e) {
 		// Some relays drop parts of a filter in sessions, so their set is larger.
-		return r.refuse(Refusal{ID: id, To: to, Cause: BySource, Why: r.lines[to.Other()].Name + " lists it, but it does not match the filter"})
+		return r.refuse(Refusal{ID: id, To: to, Cause: BySource, Why: r.sessions[to.Other()].Name + " lists it, but it does not match the filter"})
 	}
 	if why := r.forbidden(to, &e); why != "" {
 		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRules, Why: why})
@@ -164,7 +164,7 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 			return err
 		}
 	}
-	refused, err := r.publish(ctx, r.lines[to], e)
+	refused, err := r.publish(ctx, r.sessions[to], e)
 	switch {
 	case err != nil:
 		return err
@@ -173,9 +173,9 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	case refused != "":
 		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
 	}
-	r.lines[to].written.Store(true)
-	r.known.confirm(to, id, r.round.number)
-	r.round.writes(to, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
+	r.sessions[to].written.Store(true)
+	r.verdicts.confirm(to, id, r.pass.number)
+	r.pass.writes(to, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
 	r.tally.add(func(f *Figures) { *f.to(to)++ })
 	return nil
 }
@@ -189,7 +189,7 @@ func (r *run) forbidden(to negentropy.Side, e *nostr.Event) string {
 }
 
 // publish writes an event, again after interruptions and refusals that pass.
-func (r *run) publish(ctx context.Context, to *line, e nostr.Event) (refused string, err error) {
+func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (refused string, err error) {
 	const attempts = 5
 	wait := time.Second
 	for n := 1; ; n++ {
@@ -229,6 +229,6 @@ func (r *run) refuse(refusal Refusal) error {
 			f.Refused++
 		}
 	})
-	r.round.refuses(refusal)
-	return r.known.refuse(refusal, r.round.number)
+	r.pass.refuses(refusal)
+	return r.verdicts.refuse(refusal, r.pass.number)
 }

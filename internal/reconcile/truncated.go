@@ -22,8 +22,8 @@ const settledAge = 600
 // A side that is only read is asked in rounds that have read something: whether
 // it hides old events was found out when the first came.
 func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error) {
-	for _, l := range r.lines {
-		idle := r.opts.Direction.writes(l.at.Other()) && !r.opts.Direction.writes(l.at) && r.round.read[l.at].count == 0
+	for _, l := range r.sessions {
+		idle := r.opts.Direction.writes(l.at.Other()) && !r.opts.Direction.writes(l.at) && r.pass.read[l.at].count == 0
 		if l.listed || idle {
 			continue
 		}
@@ -44,8 +44,8 @@ func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error
 // due.
 func (r *run) halves(w window) (newer, older window, ok bool) {
 	cut := int64(0)
-	for s := range r.lines {
-		if read := r.round.read[s]; read.count >= suspiciousCount {
+	for s := range r.sessions {
+		if read := r.pass.read[s]; read.count >= suspiciousCount {
 			cut = max(cut, read.oldest)
 		}
 	}
@@ -56,7 +56,7 @@ func (r *run) halves(w window) (newer, older window, ok bool) {
 }
 
 // delivers reports whether a side has any of the events, and had it before.
-func (r *run) delivers(ctx context.Context, l *line, ids []negentropy.ID) (bool, error) {
+func (r *run) delivers(ctx context.Context, l *session, ids []negentropy.ID) (bool, error) {
 	if len(ids) == 0 {
 		return false, nil
 	}
@@ -71,7 +71,7 @@ func (r *run) delivers(ctx context.Context, l *line, ids []negentropy.ID) (bool,
 }
 
 // first returns the first event that a side delivers and want accepts, or nil.
-func (r *run) first(ctx context.Context, l *line, filter nostr.Filter, want func(*nostr.Event) bool) (found *nostr.Event, err error) {
+func (r *run) first(ctx context.Context, l *session, filter nostr.Filter, want func(*nostr.Event) bool) (found *nostr.Event, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
 	defer cancel()
 	err = l.again(ctx, func() error {

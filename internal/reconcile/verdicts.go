@@ -8,30 +8,30 @@ import (
 )
 
 const (
-	// maxKnown bounds the events of one sync that cannot be transferred.
-	maxKnown = 500_000
-	// maxWords bounds the different reasons that are kept word by word: some
+	// maxVerdicts bounds the events of one sync that cannot be transferred.
+	maxVerdicts = 500_000
+	// maxReasons bounds the different reasons that are kept word by word: some
 	// relays put the event's id into each.
-	maxWords = 256
+	maxReasons = 256
 	// maxConfirmed bounds the events of which it is remembered that they were
 	// confirmed. Beyond it, one that is not kept is transferred twice before
 	// that is noticed.
 	maxConfirmed = 100_000
 )
 
-// known is what a sync has learnt about single events that a side lacks: that
+// verdicts is what a sync has learnt about single events that a side lacks: that
 // it cannot be given them, or that it has confirmed them. An entry takes about
 // 40 bytes.
-type known struct {
+type verdicts struct {
 	mu        sync.Mutex
 	reasons   []reason
 	index     map[reason]uint16
-	verdicts  [2]map[negentropy.ID]verdict // by the side that lacks it
+	refusals  [2]map[negentropy.ID]verdict // by the side that lacks it
 	confirmed [2]map[negentropy.ID]int32   // by the side that has it now: the round
 }
 
 type verdict struct {
-	round  int32
+	pass   int32
 	reason uint16 // its index
 }
 
@@ -40,31 +40,31 @@ type reason struct {
 	why   string
 }
 
-func newKnown() *known {
-	k := &known{index: map[reason]uint16{}}
-	for s := range k.verdicts {
-		k.verdicts[s] = map[negentropy.ID]verdict{}
+func newVerdicts() *verdicts {
+	k := &verdicts{index: map[reason]uint16{}}
+	for s := range k.refusals {
+		k.refusals[s] = map[negentropy.ID]verdict{}
 		k.confirmed[s] = map[negentropy.ID]int32{}
 	}
 	return k
 }
 
 // refuse notes that in a round a side could not be given an event.
-func (k *known) refuse(r Refusal, round int32) error {
+func (k *verdicts) refuse(r Refusal, round int32) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	of := k.verdicts[r.To]
-	if _, again := of[r.ID]; !again && len(of) >= maxKnown {
-		return fmt.Errorf("more than %d events cannot be transferred, the last because: %s", maxKnown, r.Why)
+	of := k.refusals[r.To]
+	if _, again := of[r.ID]; !again && len(of) >= maxVerdicts {
+		return fmt.Errorf("more than %d events cannot be transferred, the last because: %s", maxVerdicts, r.Why)
 	}
-	of[r.ID] = verdict{round, k.word(reason{r.Cause, r.Why})}
+	of[r.ID] = verdict{round, k.reasonIndex(reason{r.Cause, r.Why})}
 	return nil
 }
 
-// word returns the index of a reason; mu is held.
-func (k *known) word(r reason) uint16 {
+// reasonIndex returns the index of a reason; mu is held.
+func (k *verdicts) reasonIndex(r reason) uint16 {
 	i, ok := k.index[r]
-	if !ok && len(k.reasons) >= maxWords {
+	if !ok && len(k.reasons) >= maxReasons {
 		r.why = "other reasons"
 		i, ok = k.index[r]
 	}
@@ -77,19 +77,19 @@ func (k *known) word(r reason) uint16 {
 }
 
 // refused returns why a side cannot be given an event, and since which round.
-func (k *known) refused(to negentropy.Side, id negentropy.ID) (r Refusal, round int32, ok bool) {
+func (k *verdicts) refused(to negentropy.Side, id negentropy.ID) (r Refusal, round int32, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	v, ok := k.verdicts[to][id]
+	v, ok := k.refusals[to][id]
 	if !ok {
 		return Refusal{}, 0, false
 	}
 	why := k.reasons[v.reason]
-	return Refusal{ID: id, To: to, Cause: why.cause, Why: why.why}, v.round, true
+	return Refusal{ID: id, To: to, Cause: why.cause, Why: why.why}, v.pass, true
 }
 
 // confirm notes that a side has confirmed an event.
-func (k *known) confirm(to negentropy.Side, id negentropy.ID, round int32) {
+func (k *verdicts) confirm(to negentropy.Side, id negentropy.ID, round int32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.confirmed[to]) < maxConfirmed {
@@ -98,7 +98,7 @@ func (k *known) confirm(to negentropy.Side, id negentropy.ID, round int32) {
 }
 
 // confirmedIn returns the round in which a side confirmed an event.
-func (k *known) confirmedIn(to negentropy.Side, id negentropy.ID) (round int32, ok bool) {
+func (k *verdicts) confirmedIn(to negentropy.Side, id negentropy.ID) (round int32, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	round, ok = k.confirmed[to][id]

@@ -28,14 +28,14 @@ const (
 // more. ok is false if it takes another comparison of the whole to tell: then
 // too much was written, or refused, or is not there.
 func (r *run) proved(ctx context.Context, w window, f *findings) (older window, ok bool, err error) {
-	if r.round.whole || !f.floored || f.floor < w.since || w.until != 0 && f.floor >= w.until || f.floor >= r.start {
+	if r.pass.whole || !f.floored || f.floor < w.since || w.until != 0 && f.floor >= w.until || f.floor >= r.start {
 		return w, false, nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	var kept [2]bool
-	for s, l := range r.lines {
+	for s, l := range r.sessions {
 		group.Go(func() (err error) {
-			kept[s], err = r.keeps(ctx, l, r.round.written[s])
+			kept[s], err = r.keeps(ctx, l, r.pass.written[s])
 			return err
 		})
 	}
@@ -43,11 +43,11 @@ func (r *run) proved(ctx context.Context, w window, f *findings) (older window, 
 		return w, false, err
 	}
 	r.tally.add(func(f *Figures) { f.Passes++ })
-	return window{w.since, f.floor, r.round.number}, kept[0] && kept[1], nil
+	return window{w.since, f.floor, r.pass.number}, kept[0] && kept[1], nil
 }
 
 // keeps reports whether a side has all of the items.
-func (r *run) keeps(ctx context.Context, l *line, items []negentropy.Item) (bool, error) {
+func (r *run) keeps(ctx context.Context, l *session, items []negentropy.Item) (bool, error) {
 	most := idsPerProof
 	if l.Accepts > 0 {
 		most = max(1, min(most, 2*l.Accepts/idBytes-10))
@@ -71,7 +71,7 @@ func (r *run) keeps(ctx context.Context, l *line, items []negentropy.Item) (bool
 
 // proves compares what a side has of the filter's ids with all of them, in a
 // session.
-func (r *run) proves(ctx context.Context, l *line, filter nostr.Filter, items []negentropy.Item) (bool, error) {
+func (r *run) proves(ctx context.Context, l *session, filter nostr.Filter, items []negentropy.Item) (bool, error) {
 	defer l.hangUp()
 	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
 		A: l.limits(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(slices.Clone(items))},
@@ -97,7 +97,7 @@ func (r *run) proves(ctx context.Context, l *line, filter nostr.Filter, items []
 }
 
 // delivered asks a side without sessions for the events themselves.
-func (r *run) delivered(ctx context.Context, l *line, filter nostr.Filter, _ []negentropy.Item) (bool, error) {
+func (r *run) delivered(ctx context.Context, l *session, filter nostr.Filter, _ []negentropy.Item) (bool, error) {
 	for {
 		filter.Limit = len(filter.IDs)
 		had := map[string]bool{}

@@ -17,18 +17,18 @@ import (
 const (
 	// reloadEvery is how old the follow lists that we go by may be.
 	reloadEvery = 15 * time.Minute
-	// maxCircle bounds the authors of a circle; they take 30 MiB.
-	maxCircle = 250_000
+	// maxWebOfTrust bounds the authors of a circle; they take 30 MiB.
+	maxWebOfTrust = 250_000
 	// listsPerREQ is how many authors one filter names.
 	listsPerREQ = 250
 
 	kindFollows = 3 // NIP-02
 )
 
-// circle is the set of authors that the relay cares for: those the operator
+// webOfTrust is the set of authors that the relay cares for: those the operator
 // names, and those that can be reached from some of them along their follow
 // lists.
-type circle struct {
+type webOfTrust struct {
 	authors, seeds []string
 	depth          int
 	query          func(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error]
@@ -37,12 +37,12 @@ type circle struct {
 	members atomic.Pointer[map[string]bool]
 }
 
-// newCircle returns nil if the relay cares for everyone.
-func newCircle(p config.Policy, query func(context.Context, ...nostr.Filter) iter.Seq2[nostr.Event, error], log *slog.Logger) (*circle, error) {
+// newWebOfTrust returns nil if the relay cares for everyone.
+func newWebOfTrust(p config.Policy, query func(context.Context, ...nostr.Filter) iter.Seq2[nostr.Event, error], log *slog.Logger) (*webOfTrust, error) {
 	if len(p.Authors)+len(p.Follows) == 0 {
 		return nil, nil //nolint:nilnil // as said above
 	}
-	c := &circle{depth: p.FollowDepth, query: query, log: log}
+	c := &webOfTrust{depth: p.FollowDepth, query: query, log: log}
 	for flag, list := range map[string][]string{"--authors": p.Authors, "--follows": p.Follows} {
 		for _, text := range list {
 			pubkey, err := schnorr.ParsePublicKey(text)
@@ -59,10 +59,10 @@ func newCircle(p config.Policy, query func(context.Context, ...nostr.Filter) ite
 }
 
 // has reports whether an author belongs to the circle; it must have been loaded.
-func (c *circle) has(pubkey string) bool { return (*c.members.Load())[pubkey] }
+func (c *webOfTrust) has(pubkey string) bool { return (*c.members.Load())[pubkey] }
 
 // load reads the follow lists, from the seeds outwards.
-func (c *circle) load(ctx context.Context) error {
+func (c *webOfTrust) load(ctx context.Context) error {
 	members := make(map[string]bool, len(c.authors))
 	for _, pubkey := range c.authors {
 		members[pubkey] = true
@@ -76,7 +76,7 @@ func (c *circle) load(ctx context.Context) error {
 					return fmt.Errorf("read follow lists: %w", err)
 				}
 				for _, t := range e.Tags {
-					if pubkey := t.At(1); t[0] == "p" && nostr.IsHex(pubkey, 32) && !members[pubkey] && len(members) < maxCircle {
+					if pubkey := t.At(1); t[0] == "p" && nostr.IsHex(pubkey, 32) && !members[pubkey] && len(members) < maxWebOfTrust {
 						members[pubkey] = true
 						next = append(next, pubkey)
 					}
@@ -85,7 +85,7 @@ func (c *circle) load(ctx context.Context) error {
 		}
 		ring = next
 	}
-	if len(members) >= maxCircle {
+	if len(members) >= maxWebOfTrust {
 		c.log.WarnContext(ctx, "the circle of authors is cut short, lower --follow-depth", "authors", len(members))
 	}
 	c.members.Store(&members)
@@ -93,7 +93,7 @@ func (c *circle) load(ctx context.Context) error {
 }
 
 // await loads the circle for the first time, and tries until ctx ends.
-func (c *circle) await(ctx context.Context) error {
+func (c *webOfTrust) await(ctx context.Context) error {
 	for {
 		err := c.load(ctx)
 		if err == nil {
@@ -109,8 +109,8 @@ func (c *circle) await(ctx context.Context) error {
 	}
 }
 
-// keep loads the circle again from time to time until ctx ends.
-func (c *circle) keep(ctx context.Context) {
+// refresh loads the circle again from time to time until ctx ends.
+func (c *webOfTrust) refresh(ctx context.Context) {
 	if len(c.seeds) == 0 {
 		return
 	}

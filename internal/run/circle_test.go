@@ -17,7 +17,7 @@ import (
 // follows is a relay of follow lists: who follows whom, by one letter each.
 type follows map[string]string
 
-func letter(c string) string {
+func pubkeyOf(c string) string {
 	sk, err := schnorr.ParseSecret(strings.Repeat("0", 62) + "0" + c)
 	if err != nil {
 		panic(err)
@@ -28,9 +28,9 @@ func letter(c string) string {
 func (f follows) query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
 		for who, whom := range f {
-			e := nostr.Event{Kind: 3, PubKey: letter(who), Tags: []nostr.Tag{{"p", "nobody"}, {"t", letter("f")}, {"p"}}}
+			e := nostr.Event{Kind: 3, PubKey: pubkeyOf(who), Tags: []nostr.Tag{{"p", "nobody"}, {"t", pubkeyOf("f")}, {"p"}}}
 			for _, c := range strings.Split(whom, "") {
-				e.Tags = append(e.Tags, nostr.Tag{"p", letter(c)})
+				e.Tags = append(e.Tags, nostr.Tag{"p", pubkeyOf(c)})
 			}
 			if filters[0].Match(&e) && !yield(e, nil) {
 				return
@@ -45,13 +45,13 @@ func TestCircle(t *testing.T) {
 		policy config.Policy
 		want   string
 	}{
-		"allowlist":        {config.Policy{Authors: []string{letter("1")}}, "1"},
-		"follows":          {config.Policy{Follows: []string{letter("1")}, FollowDepth: 1}, "123"},
-		"two steps":        {config.Policy{Follows: []string{letter("1")}, FollowDepth: 2}, "1234"},
-		"to the end":       {config.Policy{Follows: []string{letter("1")}, FollowDepth: 5}, "12345"},
-		"several and list": {config.Policy{Authors: []string{letter("7")}, Follows: []string{letter("2"), letter("9")}, FollowDepth: 1}, "124789"},
+		"allowlist":        {config.Policy{Authors: []string{pubkeyOf("1")}}, "1"},
+		"follows":          {config.Policy{Follows: []string{pubkeyOf("1")}, FollowDepth: 1}, "123"},
+		"two steps":        {config.Policy{Follows: []string{pubkeyOf("1")}, FollowDepth: 2}, "1234"},
+		"to the end":       {config.Policy{Follows: []string{pubkeyOf("1")}, FollowDepth: 5}, "12345"},
+		"several and list": {config.Policy{Authors: []string{pubkeyOf("7")}, Follows: []string{pubkeyOf("2"), pubkeyOf("9")}, FollowDepth: 1}, "124789"},
 	} {
-		c, err := newCircle(tc.policy, lists.query, slog.New(slog.DiscardHandler))
+		c, err := newWebOfTrust(tc.policy, lists.query, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestCircle(t *testing.T) {
 		}
 		var got []string
 		for _, l := range strings.Split("123456789", "") {
-			if c.has(letter(l)) {
+			if c.has(pubkeyOf(l)) {
 				got = append(got, l)
 			}
 		}
@@ -72,7 +72,7 @@ func TestCircle(t *testing.T) {
 
 func TestCircleKeepsWhatItHasWhenTheRelayFails(t *testing.T) {
 	lists := follows{"1": "2"}
-	c, err := newCircle(config.Policy{Follows: []string{letter("1")}, FollowDepth: 1}, lists.query, slog.New(slog.DiscardHandler))
+	c, err := newWebOfTrust(config.Policy{Follows: []string{pubkeyOf("1")}, FollowDepth: 1}, lists.query, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,13 +85,13 @@ func TestCircleKeepsWhatItHasWhenTheRelayFails(t *testing.T) {
 	if err := c.load(t.Context()); err == nil {
 		t.Error("a failing relay was not noticed")
 	}
-	if !c.has(letter("2")) {
+	if !c.has(pubkeyOf("2")) {
 		t.Error("2 was forgotten")
 	}
 }
 
 func TestCircleOfEveryoneOrNobody(t *testing.T) {
-	if c, err := newCircle(config.Policy{}, nil, nil); c != nil || err != nil {
+	if c, err := newWebOfTrust(config.Policy{}, nil, nil); c != nil || err != nil {
 		t.Errorf("%v, %v", c, err)
 	}
 	for _, flag := range []string{"--authors", "--follows"} {
@@ -99,7 +99,7 @@ func TestCircleOfEveryoneOrNobody(t *testing.T) {
 		if flag == "--follows" {
 			p = config.Policy{Follows: []string{"npub1"}}
 		}
-		if _, err := newCircle(p, nil, nil); err == nil || !slices.Contains(strings.Split(err.Error(), ":"), flag) {
+		if _, err := newWebOfTrust(p, nil, nil); err == nil || !slices.Contains(strings.Split(err.Error(), ":"), flag) {
 			t.Errorf("%s: %v", flag, err)
 		}
 	}

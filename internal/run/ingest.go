@@ -45,7 +45,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	if len(e.Config.Follows) > 0 && local == nil {
 		return errors.New("--follows: needs --relay, whose follow lists it reads")
 	}
-	ours, err := newCircle(e.Config.Policy, local.Query, e.Log)
+	ours, err := newWebOfTrust(e.Config.Policy, local.Query, e.Log)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func Ingest(ctx context.Context, e *Env) error {
 			return nil //nolint:nilerr // only when stopped
 		}
 		p.Policy.Ours = ours.has
-		group.Go(func() error { ours.keep(ctx); return nil })
+		group.Go(func() error { ours.refresh(ctx); return nil })
 	}
 	b.Handle(consumer(contract.ConsumerIngest), ingest.New(p).Handle)
 	group.Go(func() error { return b.Run(ctx) })

@@ -26,15 +26,15 @@ import (
 type spool struct {
 	out io.Writer
 
-	mu     sync.Mutex
-	file   *os.File
-	end    int64
-	places map[string]place
-	order  []string // ids, newest first, unless stale
-	stale  bool
+	mu      sync.Mutex
+	file    *os.File
+	end     int64
+	entries map[string]entry
+	order   []string // ids, newest first, unless stale
+	stale   bool
 }
 
-type place struct {
+type entry struct {
 	createdAt, offset int64
 	size              int
 }
@@ -44,7 +44,7 @@ func newSpool(out io.Writer) (*spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spool{out: out, file: file, places: map[string]place{}}, os.Remove(file.Name())
+	return &spool{out: out, file: file, entries: map[string]entry{}}, os.Remove(file.Name())
 }
 
 // close frees the file.
@@ -86,13 +86,13 @@ func (s *spool) add(e *nostr.Event) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, have := s.places[e.ID]; have {
+	if _, have := s.entries[e.ID]; have {
 		return nil
 	}
 	if _, err := s.file.WriteAt(text, s.end); err != nil {
 		return err
 	}
-	s.places[e.ID] = place{e.CreatedAt, s.end, len(text)}
+	s.entries[e.ID] = entry{e.CreatedAt, s.end, len(text)}
 	s.end += int64(len(text))
 	s.order, s.stale = append(s.order, e.ID), true
 	return nil
@@ -131,26 +131,26 @@ func (s *spool) candidates(filter nostr.Filter) []string {
 	defer s.mu.Unlock()
 	if len(filter.IDs) > 0 {
 		return slices.DeleteFunc(slices.Clone(filter.IDs), func(id string) bool {
-			_, have := s.places[id]
+			_, have := s.entries[id]
 			return !have
 		})
 	}
 	if s.stale {
 		s.order = slices.Clone(s.order) // others may be reading the old one
 		slices.SortFunc(s.order, func(a, b string) int {
-			return cmp.Or(cmp.Compare(s.places[b].createdAt, s.places[a].createdAt), strings.Compare(a, b))
+			return cmp.Or(cmp.Compare(s.entries[b].createdAt, s.entries[a].createdAt), strings.Compare(a, b))
 		})
 		s.stale = false
 	}
 	first := sort.Search(len(s.order), func(i int) bool {
-		return filter.Until == 0 || s.places[s.order[i]].createdAt <= filter.Until
+		return filter.Until == 0 || s.entries[s.order[i]].createdAt <= filter.Until
 	})
 	return s.order[first:]
 }
 
 func (s *spool) read(id string) (e nostr.Event, err error) {
 	s.mu.Lock()
-	at := s.places[id]
+	at := s.entries[id]
 	s.mu.Unlock()
 	text := make([]byte, at.size)
 	if _, err := s.file.ReadAt(text, at.offset); err != nil {

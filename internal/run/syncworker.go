@@ -73,7 +73,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	}
 	s := &syncing.Stage{
 		Rules:   rules.of,
-		Refused: refused, Gone: relay.NewLocal(e.relays.home, e.Config.Relay).Gone,
+		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
 		Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: newSides(e.relays),
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),

@@ -159,7 +159,7 @@ func (w *world) crash(c crash) {
 		}
 	}
 	w.Logf("%s: %s", c.name, want)
-	w.noLetters()
+	w.noDeadLetters()
 }
 
 // outputs counts what the streams have ever taken, without those whose

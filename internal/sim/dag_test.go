@@ -19,6 +19,6 @@ func TestAnEventThatNamesADAGLeadsToDAGWanted(t *testing.T) {
 		if len(got) != 1 || got[0] != (events.DAGWanted{Root: dagRoot, PubKey: alice.PublicKey(), Event: e.ID}) {
 			w.Errorf("told %+v, want the one DAG once", got)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }

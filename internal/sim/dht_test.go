@@ -79,15 +79,15 @@ func TestEachRecordIsRefreshedOncePerIntervalByAnyNumberOfReplicas(t *testing.T)
 		if n := told.count(""); n != len(targets)*hours {
 			w.Errorf("told %d times, want once for each of %d records and %d hours", n, len(targets), hours)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
 // The slice takes longer than the slack of a pass that comes a little early.
-func TestASliceThatTakesLongLosesNoTurn(t *testing.T) {
+func TestALongSliceSkipsNoRefresh(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.scheduleOnly("7f")
-		w.dht.set(func(n *network) { n.takes = 4 * time.Minute })
+		w.dht.set(func(n *network) { n.latency = 4 * time.Minute })
 		targets := w.fill("7f", 40) // eight at a time: 20 minutes
 		w.dhtworker(nil)
 		time.Sleep(6*time.Hour + 30*time.Minute)
@@ -96,7 +96,7 @@ func TestASliceThatTakesLongLosesNoTurn(t *testing.T) {
 				w.Errorf("record %s was put %d times in six hours and a half", target, n)
 			}
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -125,7 +125,7 @@ func TestARecordThatBecameDueWhileEverythingWasDownIsRefreshedSoonAfter(t *testi
 				w.Errorf("record %s was put %d times in the first two hours", target, n)
 			}
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -161,7 +161,7 @@ func TestAWeakRecordComesBackSoonAtMostThreeTimesAndThenOncePerInterval(t *testi
 		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Failures != 0 || len(r.Nodes) != 12*26 {
 			w.Errorf("a record that stands again counts %d failures and %d bytes of nodes", r.Failures, len(r.Nodes))
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -184,7 +184,7 @@ func TestAHigherSeqOnTheNetworkIsAdoptedAndNeverPutLowerAgain(t *testing.T) {
 		}
 		w.sendEvent(list(w.T, alice, 5, relayURL(3)).DHT)
 		time.Sleep(2 * time.Hour)
-		if letters := w.letters(); len(letters) != 1 || !hasPrefix(letters[0].Reason, "seq: 5 is lower than 9") {
+		if letters := w.deadLetters(); len(letters) != 1 || !hasPrefix(letters[0].Reason, "seq: 5 is lower than 9") {
 			w.Errorf("dead letters: %+v", letters)
 		}
 		w.dht.set(func(n *network) {
@@ -225,7 +225,7 @@ func TestAPutThatFailsIsTriedAgainAfterGrowingWaits(t *testing.T) {
 		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.VerifiedAt == 0 {
 			w.Errorf("the record was never put: %+v", r)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -303,7 +303,7 @@ func TestALookUpAnnouncesTheRelaysThatAnswerAndComesBackForTheSilent(t *testing.
 		if told := outcomes[events.RecordResolved](w, events.SubjectRecordResolved); len(told) != 2 || told[1].Found || told[1].Why == "" {
 			w.Errorf("told %+v", told)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -330,7 +330,7 @@ func TestAnAuthorWhoMovedAwayIsLookedUpAgainThoughNothingMoreIsSeenOfThem(t *tes
 		if links := keys[contract.Link](w, contract.BucketLinks, "*."+alice.PublicKey()); len(links) != 1 {
 			w.Errorf("links %v, want the new relay alone", links)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -357,6 +357,6 @@ func TestADeadRelayThatManyListsNameIsProbedLessAndLess(t *testing.T) {
 		if r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(dead)); r.ProbedAt == 0 || r.ProbeFailures != 0 || r.NextProbe != 0 {
 			w.Errorf("when it is back: %+v", r)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }

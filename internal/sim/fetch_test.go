@@ -78,7 +78,7 @@ func TestANoteIsLookedForWhereItIsLikeliestAndWrittenToTheLocalRelay(t *testing.
 		if n := w.stored(contract.StreamIntake); n != 4 {
 			w.Errorf("%d events are handed to ingest, want 4", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -145,7 +145,7 @@ func TestANoteIsLostOnlyAfterAllHaveAnsweredOrWereTriedOften(t *testing.T) {
 				w.Errorf("a note %s was found, and never written", content)
 			}
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -176,7 +176,7 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.send(contract.NoteMissingSubject("x"), []byte("no JSON"))
 		time.Sleep(time.Minute)
-		letters := w.letters()
+		letters := w.deadLetters()
 		if len(letters) != 2 || !hasPrefix(letters[0].Reason, "event_id: ") || letters[0].Stage != contract.StageFetcher {
 			w.Errorf("dead letters %+v", letters)
 		}
@@ -204,7 +204,7 @@ func TestNoteFoundIsToldOnceThoughTheMessageComesTwice(t *testing.T) {
 		if in := w.ever(contract.StreamIntake); in != 1 {
 			w.Errorf("handed to ingest %d times", in)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -229,7 +229,7 @@ func TestTheFetchServiceAnswersWithinTheCallersDeadline(t *testing.T) {
 		e := note(w.T, user(w.T, "alice"), "note")
 		quick, slow := relayURL(1), relayURL(2)
 		w.relays.set(quick, func(x *remote) { x.events = append(x.events, e) })
-		w.relays.set(slow, func(x *remote) { x.takes = time.Hour })
+		w.relays.set(slow, func(x *remote) { x.latency = time.Hour })
 
 		r, took, err := ask(events.NoteMissing{EventID: e.ID, Relays: []string{slow, quick}}, 2*time.Second)
 		if err != nil || !r.Found || r.Event == nil || r.Event.ID != e.ID || r.RelayURL != quick || took > time.Second {

@@ -58,12 +58,12 @@ type goldenMessage struct {
 // goldenWorld is what was around the pipeline when it was stopped, and what
 // must become of it.
 type goldenWorld struct {
-	Written int64                    `json:"written"` // Unix seconds
-	Relays  map[string][]nostr.Event `json:"relays"`
-	AtHome  []string                 `json:"at_home"` // ids that the local relay must have in the end
-	Refused []string                 `json:"refused"` // ids that it must not have
-	Records []string                 `json:"records"` // targets that must be on the DHT
-	Letters int                      `json:"letters"` // dead letters that there must be; one that is retried dies again
+	Written     int64                    `json:"written"` // Unix seconds
+	Relays      map[string][]nostr.Event `json:"relays"`
+	AtHome      []string                 `json:"at_home"` // ids that the local relay must have in the end
+	Refused     []string                 `json:"refused"` // ids that it must not have
+	Records     []string                 `json:"records"` // targets that must be on the DHT
+	DeadLetters int                      `json:"letters"` // dead letters that there must be; one that is retried dies again
 }
 
 // migrations are, of versions whose streams and buckets were others, some of
@@ -195,8 +195,8 @@ func upgrade(t *testing.T, dir string, outside goldenWorld) {
 			t.Errorf("%d messages of %s wait for %s", n, c.Stream, c.Name)
 		}
 	}
-	if after.letters != outside.Letters {
-		t.Errorf("%d dead letters became %d, want %d: %+v", before.letters, after.letters, outside.Letters, w.letters())
+	if after.deadLetters != outside.DeadLetters {
+		t.Errorf("%d dead letters became %d, want %d: %+v", before.deadLetters, after.deadLetters, outside.DeadLetters, w.deadLetters())
 	}
 }
 
@@ -257,15 +257,15 @@ func (w *world) load(dir string) map[string]int {
 
 // knowledge is what lies in the buckets that must not go back.
 type knowledge struct {
-	records map[string]contract.Record // by target
-	authors map[string]contract.Author
-	letters int
+	records     map[string]contract.Record // by target
+	authors     map[string]contract.Author
+	deadLetters int
 }
 
 // decodeAll reads every value as what it is.
 func (w *world) decodeAll() knowledge {
 	w.Helper()
-	k := knowledge{map[string]contract.Record{}, map[string]contract.Author{}, len(w.letters())}
+	k := knowledge{map[string]contract.Record{}, map[string]contract.Author{}, len(w.deadLetters())}
 	each(w, contract.BucketAuthors, func(key string, v contract.Author) { k.authors[key] = v })
 	each(w, contract.BucketRecords, func(key string, v contract.Record) {
 		target := key[strings.IndexByte(key, '.')+1:]

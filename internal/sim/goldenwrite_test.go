@@ -140,7 +140,7 @@ func (w *world) live() goldenWorld {
 	w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: erin.PublicKey(), Relays: []string{two}}))
 	w.send(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: two, Authors: []string{erin.PublicKey()}, Via: contract.ViaManual}))
 	w.send(events.SubjectNoteMissing, nostr.Encode(events.NoteMissing{EventID: asked.ID, Relays: []string{two}}))
-	outside.Letters = w.stored(contract.StreamDLQ)
+	outside.DeadLetters = w.stored(contract.StreamDLQ)
 	w.retryOne()
 	w.rarities(two)
 
@@ -190,7 +190,7 @@ func (w *world) rarities(url string) {
 	})
 	put(w, contract.BucketCursors, nostr.RelayKey(home), contract.Cursor{URL: home, Since: now})
 	s := get[contract.Sync](w, contract.BucketSyncs, nostr.RelayKey(url))
-	s.Live, s.Turn = now, &contract.SyncTurn{Begun: now, Done: []string{strings.Repeat("a", 16)}}
+	s.Live, s.Progress = now, &contract.SyncProgress{Begun: now, Done: []string{strings.Repeat("a", 16)}}
 	put(w, contract.BucketSyncs, nostr.RelayKey(url), s)
 
 	w.send(events.SubjectRecordPublished, nostr.Encode(events.RecordPublished{PubKey: pubkey, DHTKey: record.DHTKey, Target: stage.TargetHex(item), Seq: 7, Holders: 8}))
@@ -204,11 +204,11 @@ func (w *world) rarities(url string) {
 // retryOne hands one of the dead letters back, which nobody takes yet.
 func (w *world) retryOne() {
 	w.Helper()
-	letters, err := bus.OpenLetters(context.Background(), w.js)
+	letters, err := bus.OpenDLQ(context.Background(), w.js)
 	if err != nil {
 		w.Fatal(err)
 	}
-	for letter, err := range letters.Each(context.Background(), bus.Which{}) {
+	for letter, err := range letters.Each(context.Background(), bus.DeadLetterFilter{}) {
 		if err == nil {
 			err = letters.Retry(context.Background(), letter)
 		}

@@ -245,7 +245,7 @@ func TestEveryBadInputIsADeadLetterThatNamesTheFieldAndNothingStops(t *testing.T
 		}
 		time.Sleep(time.Minute)
 		reasons := map[string][]string{}
-		for _, l := range w.letters() {
+		for _, l := range w.deadLetters() {
 			key := l.Subject + string(l.Data)
 			reasons[key] = append(reasons[key], l.Reason)
 			if l.Stage != contract.StageIngest || l.Attempts != 1 {
@@ -259,7 +259,7 @@ func TestEveryBadInputIsADeadLetterThatNamesTheFieldAndNothingStops(t *testing.T
 			}
 			get[contract.Author](w, contract.BucketAuthors, user(w.T, fmt.Sprint("good ", i)).PublicKey())
 		}
-		if n := len(w.letters()); n != len(bad) {
+		if n := len(w.deadLetters()); n != len(bad) {
 			w.Errorf("%d dead letters of %d bad messages", n, len(bad))
 		}
 		if n := w.stored(contract.StreamIntake); n != 0 {
@@ -286,11 +286,11 @@ func TestARecordNeverGoesBackAndTheReasonNamesSeq(t *testing.T) {
 			url    string
 			reason string
 		}{{99, relayURL(2), "seq: 99 is lower than 100"}, {100, relayURL(2), "seq: 100 was signed before for another value"}} {
-			before := len(w.letters())
+			before := len(w.deadLetters())
 			w.sendEvent(list(w.T, alice, bad.seq, bad.url).DHT)
 			w.send(events.SubjectRelayListSigned, signedList(w.T, alice, bad.seq, []string{bad.url}, nil))
 			time.Sleep(time.Minute)
-			letters := w.letters()[before:]
+			letters := w.deadLetters()[before:]
 			if len(letters) != 2 || !hasPrefix(letters[0].Reason, bad.reason) || !hasPrefix(letters[1].Reason, bad.reason) {
 				w.Errorf("seq %d: dead letters %+v, want two that begin with %q", bad.seq, letters, bad.reason)
 			}
@@ -298,8 +298,8 @@ func TestARecordNeverGoesBackAndTheReasonNamesSeq(t *testing.T) {
 		w.send(events.SubjectRelayListSigned, signedList(w.T, alice, 100, []string{relayURL(1)}, nil)) // what is known already
 		time.Sleep(time.Minute)
 		r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(first.Item)))
-		if r.Seq != 100 || string(r.Value) != string(first.Item.Value) || len(w.letters()) != 4 {
-			w.Errorf("kept %+v, %d dead letters", r, len(w.letters()))
+		if r.Seq != 100 || string(r.Value) != string(first.Item.Value) || len(w.deadLetters()) != 4 {
+			w.Errorf("kept %+v, %d dead letters", r, len(w.deadLetters()))
 		}
 		w.sendEvent(list(w.T, alice, 101, relayURL(2)).DHT)
 		time.Sleep(time.Minute)
@@ -323,7 +323,7 @@ func TestAnEventOfSeveralMiBIsRefusedAtThePublisher(t *testing.T) {
 		w.sendEvent(note(w.T, user(w.T, "alice"), "small"))
 		time.Sleep(time.Minute)
 		get[contract.Author](w, contract.BucketAuthors, user(w.T, "alice").PublicKey())
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -340,7 +340,7 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 		w.send(events.SubjectRelayDiscovered, with(events.RelayDiscovered{URL: relayURL(2), Authors: []string{dave.PublicKey()}}))
 		w.send(events.SubjectNoteMissing, with(events.NoteMissing{EventID: erin.PublicKey()}))
 		time.Sleep(time.Minute)
-		w.noLetters()
+		w.noDeadLetters()
 		authors := keys[contract.Author](w, contract.BucketAuthors, ">")
 		for _, key := range []*schnorr.SecretKey{alice, bob, carol} {
 			if !slices.Contains(authors, key.PublicKey()) {
@@ -482,7 +482,7 @@ func TestAuthorsAreLookedUpOncePerWindowAndANewKeyAtOnce(t *testing.T) {
 		time.Sleep(resolveEvery)
 		say(k1)
 		check("the next window", 3, 1)
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -518,7 +518,7 @@ func TestAnEventThatComesTwiceIsHandledOnce(t *testing.T) {
 		if after := wakeUps(); after != before || w.stored(contract.StreamIntake) != 0 {
 			w.Errorf("wake-ups of authors, records and relays %v, before %v", after, before)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -541,7 +541,7 @@ func TestMissingReferencesAreAskedOnceAndSurviveAFailingLocalRelay(t *testing.T)
 		if n := w.stored(contract.StreamNote); n != 0 {
 			w.Errorf("%d notes are said to be missing, and nobody was asked", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 		w.relays.set(home, func(x *remote) { x.down = false })
 		time.Sleep(time.Hour + 15*time.Minute) // waits grow up to an hour
 		missing := messages[events.NoteMissing](w, contract.StreamNote, "")
@@ -568,7 +568,7 @@ func TestMissingReferencesAreAskedOnceAndSurviveAFailingLocalRelay(t *testing.T)
 		if n := w.ever(contract.StreamNote); n != 3 {
 			w.Errorf("asked for %d notes, want 3 while they are outstanding", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 

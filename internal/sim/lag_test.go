@@ -32,7 +32,7 @@ func TestARelayIsNotGivenUpForLinksThatKVDoesNotShowYet(t *testing.T) {
 		if list := w.schedules(contract.StreamSyncDue); !slices.Equal(list, due) {
 			w.Errorf("scheduled afterwards: %v", list)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -54,7 +54,7 @@ func TestALiveSubscriptionWaitsForTheSyncThatAskedForIt(t *testing.T) {
 		if n := w.subscribers(url); n != 1 {
 			w.Errorf("%d subscriptions once the sync is seen to have gone well", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -72,7 +72,7 @@ func (w *world) keeps(l run.SignedList) (target string) {
 func TestARecordThatComesWhileAnOlderIsPutIsPutAfterIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.dhtworker(nil)
-		w.dht.set(func(n *network) { n.takes = 5 * time.Second })
+		w.dht.set(func(n *network) { n.latency = 5 * time.Second })
 		alice := user(w.T, "alice")
 		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
 		target := w.keeps(old)
@@ -85,7 +85,7 @@ func TestARecordThatComesWhileAnOlderIsPutIsPutAfterIt(t *testing.T) {
 				w.Errorf("seq %d is on the DHT, want 100", seq)
 			}
 		})
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -117,10 +117,10 @@ func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
 		if n := w.dht.getsOf(key); n != 1 {
 			w.Errorf("the author was looked up %d times under the key that the message names, want once", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 		w.send(contract.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))
 		time.Sleep(5 * time.Minute)
-		if n := len(w.letters()); n != 1 {
+		if n := len(w.deadLetters()); n != 1 {
 			w.Errorf("%d dead letters about an author who never appears, want 1", n)
 		}
 	})

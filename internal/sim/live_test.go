@@ -60,7 +60,7 @@ func TestWhatARelayReceivesArrivesAtOnceAndWhatIsOldWithTheNextSync(t *testing.T
 		if n := w.subscribers(url); n != 1 {
 			w.Errorf("%d subscriptions", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -90,7 +90,7 @@ func TestAGapIsRepairedAtOnce(t *testing.T) {
 		if r := w.health(url); r.Failures != 0 {
 			w.Errorf("the relay is %+v", r)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -108,7 +108,7 @@ func TestARelayThatCutsSubscriptionsIsSyncedOnSchedule(t *testing.T) {
 		if n := within(w.relays.seen(url).times, start, time.Now()); n > 6 {
 			w.Errorf("%d syncs in an hour, want those of the schedule", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -142,7 +142,7 @@ func TestOneWorkerSubscribesAndAnotherTakesOver(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.complete("live after that", w.addLater(url, note(w.T, alice, "still here")))
 		third.end(w.T)
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -175,6 +175,6 @@ func TestTheRelaysWithMostAuthorsAreFollowed(t *testing.T) {
 		w.discover(relayURL(3), carol)
 		time.Sleep(20 * time.Minute)
 		w.complete("of who joined", w.addLater(relayURL(3), note(w.T, carol, "hello")))
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }

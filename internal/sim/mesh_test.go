@@ -26,7 +26,7 @@ const (
 // mesh is a DHT of a few nodes. Some lie whenever they are asked, and all of
 // them do in bad weather.
 type mesh struct {
-	*weather
+	*faultInjector
 	mu    sync.Mutex
 	nodes [meshSize]meshNode
 	// stored is the seqs that a node took from us, in order.
@@ -45,8 +45,8 @@ type copyOf struct {
 	at        time.Time
 }
 
-func newMesh(w *weather) *mesh {
-	m := &mesh{weather: w, stored: map[string][]int64{}}
+func newMesh(w *faultInjector) *mesh {
+	m := &mesh{faultInjector: w, stored: map[string][]int64{}}
 	for i := range m.nodes {
 		sum := sha256.Sum256(fmt.Append(nil, w.seed, "node", i))
 		m.nodes[i] = meshNode{id: [20]byte(sum[:20]), liar: i%12 == 11, items: map[string]*copyOf{}}
@@ -90,7 +90,7 @@ func (m *mesh) owner(item bep44.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, i := range m.closest(item.Target(), keptK) {
-		_ = m.take(i, item)
+		_ = m.store(i, item)
 	}
 }
 
@@ -102,7 +102,7 @@ func (m *mesh) kept(i int, target string) *copyOf {
 	return nil
 }
 
-func (m *mesh) take(i int, item bep44.Item) error {
+func (m *mesh) store(i int, item bep44.Item) error {
 	target := stage.TargetHex(item)
 	if err := item.Verify(); err != nil {
 		return err
@@ -152,9 +152,9 @@ func (m *mesh) answer(i int, target string) (item *bep44.Item, ok bool) {
 
 // draw is weather's; the mesh draws under its own lock.
 func (m *mesh) draw(point string) float64 {
-	m.weather.mu.Lock()
-	defer m.weather.mu.Unlock()
-	return m.weather.draw(point)
+	m.faultInjector.mu.Lock()
+	defer m.faultInjector.mu.Unlock()
+	return m.faultInjector.draw(point)
 }
 
 // put sends an item to a node, which says whether it has taken it.
@@ -168,7 +168,7 @@ func (m *mesh) put(i int, item bep44.Item) bool {
 	case lies: // it forgets it at once
 		return true
 	case happens:
-		if m.take(i, item) == nil {
+		if m.store(i, item) == nil {
 			m.took(i, target, item.Seq)
 		}
 		return false
@@ -176,7 +176,7 @@ func (m *mesh) put(i int, item bep44.Item) bool {
 	if m.nodes[i].liar {
 		return true
 	}
-	err := m.take(i, item)
+	err := m.store(i, item)
 	if err == nil {
 		m.took(i, target, item.Seq)
 	}
@@ -189,16 +189,16 @@ func (m *mesh) took(i int, target string, seq int64) {
 	m.did(fmt.Sprint("node ", i, " holds ", target), fmt.Sprint("seq ", seq))
 }
 
-// meshSeat is the mesh as a process sees it: it verifies what nodes say, as
+// meshClient is the mesh as a process sees it: it verifies what nodes say, as
 // the DHT edge does.
-type meshSeat struct {
+type meshClient struct {
 	mesh *mesh
-	*life
+	*incarnation
 }
 
 // read asks nodes what they hold. It returns the newest item, which are
 // those that have it, and how many answered.
-func (m meshSeat) read(nodes []int, key [32]byte, salt []byte) (newest *bep44.Item, has map[int]int64, answered int) {
+func (m meshClient) read(nodes []int, key [32]byte, salt []byte) (newest *bep44.Item, has map[int]int64, answered int) {
 	has = map[int]int64{}
 	target := bep44.Target(key, salt)
 	for _, i := range nodes {
@@ -223,7 +223,7 @@ func (m meshSeat) read(nodes []int, key [32]byte, salt []byte) (newest *bep44.It
 
 var errSilence = errors.New("no node answers")
 
-func (m meshSeat) Put(_ context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (p dht.Placement, err error) {
+func (m meshClient) Put(_ context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (p dht.Placement, err error) {
 	point := "put " + stage.TargetHex(item)
 	if err := m.asks(point, item.Verify); err != nil {
 		return p, err
@@ -287,7 +287,7 @@ func (m meshSeat) Put(_ context.Context, item bep44.Item, nodes []byte, held int
 	return p, nil
 }
 
-func (m meshSeat) Get(_ context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error) {
+func (m meshClient) Get(_ context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error) {
 	target := bep44.Target(key, salt)
 	if err := m.asks("get "+hexOf(target[:]), func() error { return nil }); err != nil {
 		return item, 0, false, err

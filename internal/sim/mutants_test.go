@@ -28,17 +28,17 @@ type mutation struct {
 }
 
 const (
-	lacks    = `local relay lacks event|the last good sync of`
-	goesBack = `goes back: `
-	unlinked = `is linked to|is known by list`
-	gone     = `no node holds seq|nodes hold seq|messages wait in`
+	lacks     = `local relay lacks event|the last good sync of`
+	goesBack  = `goes back: `
+	unlinked  = `is linked to|is known by list`
+	notStored = `no node holds seq|nodes hold seq|messages wait in`
 )
 
 var mutations = []mutation{
 	// bus
 	{
 		name: "ack although outputs could not be published", file: "internal/edge/bus/verdict.go",
-		old: "verdict = events.Retry(afterPublishFailure, d.failed.Error())", bug: "", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+		old: "verdict = contract.Retry(afterPublishFailure, d.failed.Error())", bug: "", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "no Nats-Msg-Id", file: "internal/edge/bus/publish.go",
@@ -46,11 +46,11 @@ var mutations = []mutation{
 	},
 	{
 		name: "outputs of a second attempt are dropped", file: "internal/edge/bus/handler.go",
-		old: "d.verdict = verdict", bug: "d.verdict = verdict\n\t\tif d.Attempt > 1 {\n\t\t\toutputs = nil\n\t\t}", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+		old: "d.verdict = verdict", bug: "d.verdict = verdict\n\t\tif d.Attempt > 1 {\n\t\t\toutputs = nil\n\t\t}", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "a message that must wait for long is dropped", file: "internal/edge/bus/verdict.go",
-		old: "if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {", bug: "if err := error(nil); err != nil {", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+		old: "if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {", bug: "if err := error(nil); err != nil {", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "what is rejected is not kept as a dead letter", file: "internal/edge/bus/verdict.go",
@@ -58,11 +58,11 @@ var mutations = []mutation{
 	},
 	{
 		name: "a retry is a dead letter", file: "internal/edge/bus/verdict.go",
-		old: "case attempt >= events.MaxAttempts:", bug: "case attempt >= 3:", caught: "dead letter without reason",
+		old: "case attempt >= contract.MaxAttempts:", bug: "case attempt >= 3:", caught: "dead letter without reason",
 	},
 	{
 		name: "a retried message has no handler", file: "internal/edge/bus/handler.go",
-		old: "return w.handler(ctx, m)", bug: "return nil, events.Done()", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+		old: "return w.handler(ctx, m)", bug: "return nil, events.Done()", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "a message that needed a second attempt is not acknowledged", file: "internal/edge/bus/verdict.go",
@@ -84,7 +84,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "what failed once counts as done", file: "internal/stage/ingest/ingest.go",
-		old: "seen && m.Attempt <= 1 {", bug: "seen {", caught: lacks + "|never asked for|" + unlinked + "|" + gone,
+		old: "seen && m.Attempt <= 1 {", bug: "seen {", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "a missing note is swallowed when the local relay does not answer", file: "internal/stage/ingest/ingest.go",
@@ -97,19 +97,19 @@ var mutations = []mutation{
 	// dht
 	{
 		name: "a put that failed counts as done", file: "internal/stage/dht/publish.go",
-		old: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, events.Retry(retryAfter, err.Error())", bug: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, events.Done()", caught: gone,
+		old: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, contract.Retry(retryAfter, err.Error())", bug: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, events.Done()", caught: notStored,
 	},
 	{
 		name: "a refresh puts another seq", file: "internal/stage/dht/publish.go",
-		old: "placement, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tplacement, err := s.Network.Put(", caught: gone, long: true,
+		old: "placement, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tplacement, err := s.Network.Put(", caught: notStored, long: true,
 	},
 	{
 		name: "records are never refreshed", file: "internal/stage/dht/decide_record.go",
-		old: "return r.NextDue <= now", bug: "return r.NextDue < 0 && r.NextDue <= now", caught: gone, long: true,
+		old: "return r.NextDue <= now", bug: "return r.NextDue < 0 && r.NextDue <= now", caught: notStored, long: true,
 	},
 	{
 		name: "the newer record on the network is not adopted", file: "internal/stage/dht/decide_record.go",
-		old: "stage.SetItem(&next, *p.Newer)", bug: "_ = stage.SetItem", caught: gone, long: true,
+		old: "stage.SetItem(&next, *p.Newer)", bug: "_ = stage.SetItem", caught: notStored, long: true,
 	},
 	{
 		name: "the look-up is not scheduled", file: "internal/stage/dht/resolve.go",
@@ -121,11 +121,11 @@ var mutations = []mutation{
 		old: "		s.schedule(p.URL, true),\n", bug: "		s.schedule(p.URL, false),\n", caught: lacks,
 	},
 	{
-		name: "expired events are copied (NIP-40)", file: "internal/stage/decide_copy.go",
+		name: "expired events are copied (NIP-40)", file: "internal/reconcile/decide_copy.go",
 		old: "case expired(e, now):", bug: "case e == nil && expired(e, now):", caught: "which is expired",
 	},
 	{
-		name: "protected events are copied (NIP-70)", file: "internal/stage/decide_copy.go",
+		name: "protected events are copied (NIP-70)", file: "internal/reconcile/decide_copy.go",
 		old: `case e.Tag("-") != nil:`, bug: `case e.Tag("--") != nil:`, caught: "which is protected",
 	},
 	{
@@ -133,7 +133,7 @@ var mutations = []mutation{
 		old: "case buried:", bug: "case buried && e.Kind == 5:", caught: "which is deleted",
 	},
 	{
-		name: "refused events are offered for ever", file: "internal/stage/syncing/pair/transfer.go",
+		name: "refused events are offered for ever", file: "internal/reconcile/transfer.go",
 		old: "		r.opts.Remember(refusal)\n", bug: "", caught: "nothing to do",
 	},
 	{
@@ -143,16 +143,25 @@ var mutations = []mutation{
 	// fetch
 	{
 		name: "an answer that nobody waits for blocks its goroutine", file: "internal/stage/fetch/search.go",
-		old: "make(chan word, maxRelays+3)", bug: "make(chan word)", caught: "does not end",
+		old: "make(chan reply, maxRelays+3)", bug: "make(chan reply)", caught: "does not end",
 	},
 	{
-		name: "a note that could not be written counts as found", file: "internal/stage/fetch/ending.go",
+		name: "a note that could not be written counts as found", file: "internal/stage/fetch/outcome.go",
 		old: `return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)`, bug: `return "", nil`, caught: "told to be found",
 	},
 	{
 		name: "a lost note stays lost", file: "internal/stage/fetch/decide_lost.go",
 		old: "Until: now + int64(hold.Seconds())", bug: "Until: now + 1000*int64(hold.Seconds())", caught: lacks,
 	},
+}
+
+// Each planted bug has the text that it replaces, once, in the product.
+func TestMutationsFitTheProduct(t *testing.T) {
+	for _, m := range mutations {
+		if source, err := os.ReadFile(filepath.Join("../..", m.file)); err != nil || strings.Count(string(source), m.old) != 1 {
+			t.Errorf("%s: want once in %s, %v: %s", m.name, m.file, err, m.old)
+		}
+	}
 }
 
 // Each planted bug is caught by what the checker is to say of it. The tree

@@ -33,7 +33,7 @@ type network struct {
 	other   map[string]bool           // some node holds another value of the same seq
 	forgets bool                      // nodes forget an item after two hours
 	down    bool
-	takes   time.Duration // how long a put takes
+	latency time.Duration // how long a put takes
 	puts    []dhtPut
 	gets    []string // DHT keys
 }
@@ -61,7 +61,7 @@ func (n *network) set(change func(n *network)) {
 
 func (n *network) Put(ctx context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (dht.Placement, error) {
 	n.mu.Lock()
-	takes := n.takes
+	takes := n.latency
 	n.mu.Unlock()
 	select {
 	case <-time.After(takes):
@@ -87,13 +87,13 @@ func (n *network) Put(ctx context.Context, item bep44.Item, nodes []byte, held i
 		n.copies[target] = &[16]time.Time{}
 	}
 	n.items[target] = item
-	p := n.place(target, nodes, held, how)
+	p := n.apply(target, nodes, held, how)
 	p.Equivocal = n.other[target]
 	return p, nil
 }
 
-// place puts an item to the nodes that how names, and tells how it stands.
-func (n *network) place(target string, nodes []byte, held int, how dht.How) (p dht.Placement) {
+// apply puts an item to the nodes that how names, and tells how it stands.
+func (n *network) apply(target string, nodes []byte, held int, how dht.How) (p dht.Placement) {
 	if count, scripted := n.holders[target]; scripted {
 		return dht.Placement{Holders: count, Held: count, Nodes: bytes.Repeat([]byte{1}, 26*count)}
 	}
@@ -192,7 +192,7 @@ type remote struct {
 	down       bool
 	plain      bool          // speaks no NIP-77
 	page       int           // the most that it gives for one REQ; 0 is all
-	takes      time.Duration // how long it takes to answer
+	latency    time.Duration // how long it takes to answer
 	refuse     func(e nostr.Event) string
 	silent     bool // gives no NIP-11 document
 	restricted bool // serves members only
@@ -263,7 +263,7 @@ func (r *relays) ids(url string) (ids []string) {
 func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nostr.Event, *remote, error) {
 	x := r.relay(url)
 	r.mu.Lock()
-	takes := x.takes
+	takes := x.latency
 	x.times = append(x.times, time.Now())
 	r.mu.Unlock()
 	select {
@@ -454,8 +454,8 @@ func (r *relays) missing(_ context.Context, refs []events.NoteMissing) (missing 
 	return missing, nil
 }
 
-// gone asks the local relay for deletions of an event by its author.
-func (r *relays) gone(_ context.Context, e *nostr.Event) (bool, error) {
+// deleted asks the local relay for deletions of an event by its author.
+func (r *relays) deleted(_ context.Context, e *nostr.Event) (bool, error) {
 	x := r.relay(home)
 	r.mu.Lock()
 	defer r.mu.Unlock()

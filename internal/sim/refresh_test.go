@@ -69,7 +69,7 @@ func TestARecordIsRefreshedAsOftenAsItsNodesNeed(t *testing.T) {
 					}
 				})
 			}
-			w.noLetters()
+			w.noDeadLetters()
 		})
 	}
 }
@@ -129,7 +129,7 @@ func TestAKilledWorkerRepeatsAtMostWhatItHadInHand(t *testing.T) {
 				targets = append(targets, w.fill(slice, each)...)
 			}
 			w.scheduleOnly(filled...)
-			w.dht.set(func(n *network) { n.takes = 2 * time.Second }) // a slice takes ten
+			w.dht.set(func(n *network) { n.latency = 2 * time.Second }) // a slice takes ten
 			f := &faults{}
 			first := w.dhtworker(f)
 			if tc.replica {
@@ -167,7 +167,7 @@ func TestAKilledWorkerRepeatsAtMostWhatItHadInHand(t *testing.T) {
 				w.Errorf("%s: %d records were put twice, want at most the %d in hand", tc.name, twice, inHand)
 			}
 			w.inOrder(targets)
-			w.noLetters()
+			w.noDeadLetters()
 		})
 	}
 }

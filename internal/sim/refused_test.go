@@ -71,6 +71,6 @@ func TestWhatIsRefusedIsNotFetchedAgainAndNothingDeletedComesBack(t *testing.T) 
 		if all := strings.Join(writes, " "); strings.Contains(all, deleted.ID) || strings.Contains(all, protected.ID) {
 			w.Error("a deleted or a protected event was offered to the local relay")
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }

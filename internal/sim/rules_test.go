@@ -48,7 +48,7 @@ func TestTheOperatorsRulesSayWhatIsSynced(t *testing.T) {
 		if n := len(w.schedules(contract.StreamSyncDue)); n != 2 {
 			w.Errorf("%d schedules", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -78,6 +78,6 @@ func TestMentionsComeFromTheRelaysWhereAuthorsRead(t *testing.T) {
 		if n := len(w.relays.seen(read).times); n != before {
 			w.Errorf("the relay where nobody reads any more was asked %d times", n-before)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }

@@ -29,7 +29,7 @@ func (w *world) ask(s *fetch.Stage, r events.MissingNoteRequest, deadline time.D
 
 // at has a relay hold events and take a while to answer.
 func (w *world) at(url string, takes time.Duration, list ...nostr.Event) string {
-	w.relays.set(url, func(x *remote) { x.events, x.takes = append(x.events, list...), takes })
+	w.relays.set(url, func(x *remote) { x.events, x.latency = append(x.events, list...), takes })
 	return url
 }
 
@@ -37,7 +37,7 @@ func byID(e nostr.Event, hints ...string) events.MissingNoteRequest {
 	return events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: e.ID, Relays: hints}}
 }
 
-func TestSilentRelaysLoseTheirPlacesAndMayStillAnswer(t *testing.T) {
+func TestSilentRelaysLoseTheirSlotsAndMayStillAnswer(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.fetchStage(nil)
 		var hints []string
@@ -140,7 +140,7 @@ func TestALostNoteIsNotLookedForAtEachReference(t *testing.T) {
 		if q := w.relays.seen(empty).queries; q != before+1 {
 			w.Errorf("asked %d times after an hour, want once", q-before)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 

@@ -43,12 +43,12 @@ func TestSeeds(t *testing.T) {
 }
 
 func runSeed(t *testing.T, seed uint64) {
-	y := newTown(t, seed)
-	p := newPlot(y, seed)
-	c := &checker{plot: p}
+	y := newCluster(t, seed)
+	p := newScenario(y, seed)
+	c := &checker{scenario: p}
 	defer func() {
-		story, hash := y.weather.story()
-		t.Logf("trace %016x, %d effects and faults, faults %v", hash, len(y.weather.trace), y.weather.count)
+		story, hash := y.injector.report()
+		t.Logf("trace %016x, %d effects and faults, faults %v", hash, len(y.injector.trace), y.injector.count)
 		if t.Failed() || *oneSeed != 0 {
 			fmt.Fprintf(os.Stderr, "%s\n", story)
 		}
@@ -57,7 +57,7 @@ func runSeed(t *testing.T, seed uint64) {
 		}
 	}()
 	start := time.Now()
-	y.weather.clears(start.Add(badWeather))
+	y.injector.endAt(start.Add(faultyTime))
 	var targets []string
 	for _, a := range p.authors {
 		targets = append(targets, targetOf(t, a))
@@ -68,13 +68,13 @@ func runSeed(t *testing.T, seed uint64) {
 			y.start(name, fmt.Sprint(name, " ", i+1))
 		}
 	}
-	p.later(badWeather+c.soon(), "look", c.early)
+	p.later(faultyTime+c.soon(), "look", c.early)
 	for _, a := range p.acts {
 		time.Sleep(time.Until(start.Add(a.at)))
-		y.weather.did("act", a.name)
+		y.injector.did("act", a.name)
 		a.do()
 	}
-	if left := time.Until(start.Add(badWeather)); left > 0 {
+	if left := time.Until(start.Add(faultyTime)); left > 0 {
 		time.Sleep(left)
 	}
 	c.settle()
@@ -88,7 +88,7 @@ func runSeed(t *testing.T, seed uint64) {
 
 // checker holds what is promised against the world.
 type checker struct {
-	*plot
+	*scenario
 }
 
 // within is how long after bad weather everything must hold, by what waits
@@ -97,7 +97,7 @@ type checker struct {
 // alone for up to 25 minutes and then waits for its turn; a note is given up
 // for a while; a list is looked up again after resolveEvery.
 func (c *checker) within() time.Duration {
-	return 3*badWeather + 25*time.Minute + c.syncEvery + c.lostFor + c.resolveEvery
+	return 3*faultyTime + 25*time.Minute + c.syncEvery + c.lostFor + c.resolveEvery
 }
 
 // soon is the same for what waits for nothing but its message, before another
@@ -166,7 +166,7 @@ func (c *checker) settle() {
 	for {
 		problems := c.problems()
 		if len(problems) == 0 {
-			c.weather.did("settled", "")
+			c.injector.did("settled", "")
 			return
 		}
 		if time.Since(begun) > c.within() {
@@ -227,7 +227,7 @@ func (c *checker) unsynced() (list []string) {
 	for _, a := range c.authors {
 		for _, url := range a.urls {
 			s, _, err := store[contract.Sync](c.world, contract.BucketSyncs).Get(context.Background(), nostr.RelayKey(url))
-			if cleared := c.weather.until; err != nil || s.LastOK <= cleared.Unix() {
+			if cleared := c.injector.until; err != nil || s.LastOK <= cleared.Unix() {
 				list = append(list, fmt.Sprintf("the last good sync of %s was at %s, before the weather cleared (%v)", url, time.Unix(s.LastOK, 0).UTC().Format(time.TimeOnly), err))
 			}
 		}
@@ -386,7 +386,7 @@ func (c *checker) always() {
 // that must be and are not.
 func (c *checker) unexplained() (list []string) {
 	count := map[string]int{}
-	for _, l := range c.letters() {
+	for _, l := range c.deadLetters() {
 		explained := false
 		for why := range c.reasons {
 			if strings.Contains(l.Reason, why) {

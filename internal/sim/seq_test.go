@@ -20,7 +20,7 @@ func TestReplicasThatRaceEndWithTheHighestSeq(t *testing.T) {
 			w.dhtworker(nil)
 		}
 		alice := user(w.T, "alice")
-		w.dht.set(func(n *network) { n.takes = 3 * time.Second })
+		w.dht.set(func(n *network) { n.latency = 3 * time.Second })
 		const highest = 20
 		target := stage.TargetHex(list(w.T, alice, 1, relayURL(1)).Item)
 		var all sync.WaitGroup
@@ -86,7 +86,7 @@ func TestAnOlderSeqOnTheNetworkNeverWins(t *testing.T) {
 		if l := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()).Lists[contract.ViaDHT]; l.Version != 9 {
 			w.Errorf("list %+v", l)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -111,6 +111,6 @@ func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
 		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != 3 || string(r.Value) != string(l.Item.Value) || r.Superseded {
 			w.Errorf("the record is %+v", r)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }

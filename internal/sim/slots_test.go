@@ -71,7 +71,7 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		if got := keys[contract.Record](w, contract.BucketRecords, ">"); !slices.Equal(got, want) {
 			w.Errorf("bucket holds %v, want %v", got, want)
 		}
-		letters := w.letters()
+		letters := w.deadLetters()
 		for _, l := range letters {
 			if !hasPrefix(l.Reason, "dht_key: 8 records are kept for the author") {
 				w.Errorf("dead letter: %s", l.Reason)
@@ -86,8 +86,8 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		newer, _ := saltedList(w.T, alice, byte(i%10), strconv.Itoa(i/10), 2)
 		w.send(events.SubjectRelayListSigned, newer)
 		time.Sleep(time.Minute)
-		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(kept[7])); r.Seq != 2 || len(w.letters()) != 92 {
-			w.Errorf("the eighth has seq %d, %d dead letters", r.Seq, len(w.letters()))
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(kept[7])); r.Seq != 2 || len(w.deadLetters()) != 92 {
+			w.Errorf("the eighth has seq %d, %d dead letters", r.Seq, len(w.deadLetters()))
 		}
 
 		// An operator deletes one.

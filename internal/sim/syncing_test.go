@@ -113,7 +113,7 @@ func TestADiscoveredRelayIsSyncedNowAndOnScheduleAndWhatComesGoesToIngest(t *tes
 		if list := keys[contract.Sync](w, contract.BucketSyncs, ">"); len(list) != 1 {
 			w.Errorf("syncs with %v, want none with the local relay itself", list)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -122,7 +122,7 @@ func TestAuthorsWhoArriveWhileASyncRunsAreSyncedAfterwards(t *testing.T) {
 		w.ingest(nil)
 		w.syncworker(nil)
 		slow, other := relayURL(1), relayURL(2)
-		w.relays.set(slow, func(x *remote) { x.takes = time.Minute })
+		w.relays.set(slow, func(x *remote) { x.latency = time.Minute })
 		var lists [][]nostr.Event
 		for i := range 12 {
 			key := user(w.T, fmt.Sprint("author ", i))
@@ -140,11 +140,11 @@ func TestAuthorsWhoArriveWhileASyncRunsAreSyncedAfterwards(t *testing.T) {
 		if n := w.relays.seen(slow).sessions; n > 5 {
 			w.Errorf("%d sessions with one relay, want two for the first author and three for all that came meanwhile", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
-func TestADeadRelayIsTriedThreeTimesATurnAndIsNoDeadLetter(t *testing.T) {
+func TestADeadRelayIsTriedThreeTimesPerScheduleAndIsNoDeadLetter(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
 		w.syncworker(nil)
@@ -173,8 +173,8 @@ func TestADeadRelayIsTriedThreeTimesATurnAndIsNoDeadLetter(t *testing.T) {
 		if n := w.ever(contract.StreamOutcome); n != len(tries)-2 {
 			w.Errorf("told of %d syncs, want one for each turn", n)
 		}
-		w.noLetters()
-		w.relays.set(url, func(x *remote) { x.down, x.takes = false, time.Second })
+		w.noDeadLetters()
+		w.relays.set(url, func(x *remote) { x.down, x.latency = false, time.Second })
 		time.Sleep(6*time.Hour*5/4 + 16*time.Minute)
 		w.complete("when it is back", all)
 		if s := w.sync(url); s.Failures != 0 || s.LastOK == 0 {
@@ -194,7 +194,7 @@ func TestADeadRelayIsTriedThreeTimesATurnAndIsNoDeadLetter(t *testing.T) {
 		}
 		time.Sleep(16 * time.Minute)
 		w.complete("when the local relay is back", more)
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -232,7 +232,7 @@ func TestWhatMayNotBeCopiedAndWhatIsRefusedIsCounted(t *testing.T) {
 		if len(told) != 1 || !told[0].OK || told[0].Missing != 10 || told[0].Stored != 6 || told[0].Refused != 4 || told[0].Invalid != 0 {
 			w.Errorf("told %+v", told)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -275,7 +275,7 @@ func TestARelayWithoutNegentropyIsReadByPagesToTheEnd(t *testing.T) {
 		if n := w.relays.seen(capped).queries - before; n < 12 || n > 30 {
 			w.Errorf("%d pages for 181 events in pages of 20", n)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -288,7 +288,7 @@ func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 		alice := user(w.T, "alice")
 		for i := range 30 {
 			url := relayURL(100 + i)
-			w.relays.set(url, func(x *remote) { x.takes = 24 * time.Hour })
+			w.relays.set(url, func(x *remote) { x.latency = 24 * time.Hour })
 			w.discover(url, alice)
 		}
 		time.Sleep(2 * time.Hour) // now they are known
@@ -302,14 +302,14 @@ func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 		w.complete("beside 30 relays that hang", lists...)
 
 		// One that nobody knows yet is in nobody's way either.
-		w.relays.set(relayURL(99), func(x *remote) { x.takes = 24 * time.Hour })
+		w.relays.set(relayURL(99), func(x *remote) { x.latency = 24 * time.Hour })
 		w.discover(relayURL(99), alice)
 		for i := range 20 {
 			lists = append(lists, w.holds(relayURL(i), alice, 5, 60))
 		}
 		time.Sleep(16 * time.Minute)
 		w.complete("at their next turns", lists...)
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -328,7 +328,7 @@ func TestARelayThatRefusesUsIsLeftAlone(t *testing.T) {
 		if r := w.health(url); r.RetryAt < time.Now().Unix() || !strings.Contains(r.Fault, "does not serve us") {
 			w.Errorf("the relay is %+v", r)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -359,7 +359,7 @@ func TestARelayWhereNobodyWritesAnyMoreIsNotDueAnyMore(t *testing.T) {
 		if list := due(); len(list) != 2 {
 			w.Errorf("back again: scheduled are %v", list)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -374,31 +374,31 @@ func TestASyncGoesOnWhereItsWorkerDied(t *testing.T) {
 			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		}
 		list := w.holds(url, alice, 5, 60)
-		w.relays.set(url, func(x *remote) { x.takes = 5 * time.Second })
+		w.relays.set(url, func(x *remote) { x.latency = 5 * time.Second })
 		w.ingest(nil)
 		first := w.syncworker(nil)
 		w.discover(url, alice)
 		time.Sleep(18 * time.Second) // three of the four need one session each
 		s := w.sync(url)
-		if s.Turn == nil || len(s.Turn.Done) < 2 || s.Through != 0 {
+		if s.Progress == nil || len(s.Progress.Done) < 2 || s.Through != 0 {
 			w.Fatalf("progress is %+v", s)
 		}
-		done := len(s.Turn.Done)
-		w.relays.set(url, func(x *remote) { x.takes = time.Hour })
+		done := len(s.Progress.Done)
+		w.relays.set(url, func(x *remote) { x.latency = time.Hour })
 		first.stop() // its handler is given up after the drain time
 		time.Sleep(20 * time.Second)
-		w.relays.set(url, func(x *remote) { x.takes = 0 })
+		w.relays.set(url, func(x *remote) { x.latency = 0 })
 		before := w.relays.seen(url).sessions
 		w.syncworker(nil)
 		time.Sleep(2 * time.Minute)
 		w.complete("in the end", list)
-		if s = w.sync(url); s.Turn != nil || !s.Last.OK || s.Through == 0 || s.Through > s.LastOK {
+		if s = w.sync(url); s.Progress != nil || !s.Last.OK || s.Through == 0 || s.Through > s.LastOK {
 			w.Errorf("in the end: %+v", s)
 		}
 		if n := w.relays.seen(url).sessions - before; n > 4-done+1 { // one of the filters has something new, and is proved
 			w.Errorf("%d sessions after %d of 4 filters were complete", n, done)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 
@@ -410,19 +410,19 @@ func TestALongSyncIsNoFailure(t *testing.T) {
 		for i := range 9 * 500 {
 			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		}
-		w.relays.set(url, func(x *remote) { x.takes = 4 * time.Minute })
+		w.relays.set(url, func(x *remote) { x.latency = 4 * time.Minute })
 		w.ingest(nil)
 		w.syncworker(nil)
 		w.discover(url, user(w.T, "alice"))
 		time.Sleep(31 * time.Minute)
-		if s, r := w.sync(url), w.health(url); s.Turn == nil || s.Last.OK || !strings.Contains(s.Last.Why, "not done in") || r.Failures != 0 {
+		if s, r := w.sync(url), w.health(url); s.Progress == nil || s.Last.OK || !strings.Contains(s.Last.Why, "not done in") || r.Failures != 0 {
 			w.Errorf("after half an hour: %+v, the relay is %+v", s.Last, r)
 		}
 		time.Sleep(15 * time.Minute)
 		if s, r := w.sync(url), w.health(url); s.Through == 0 || r.Failures != 0 {
 			w.Errorf("in the end: %+v, the relay is %+v", s, r)
 		}
-		w.noLetters()
+		w.noDeadLetters()
 	})
 }
 

@@ -306,7 +306,7 @@ func (w *world) syncworker(f *faults) *worker {
 			Relays:  faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
 			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Syncs:   faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
-			Refused: w.refused(), Gone: w.relays.gone,
+			Refused: w.refused(), Deleted: w.relays.deleted,
 			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules, Now: time.Now, Log: w.log,
 		}
 		return handlers{
@@ -391,8 +391,8 @@ func (w *world) schedules(stream string) (list []string) {
 	return slices.Sorted(maps.Keys(info.State.Subjects))
 }
 
-// letters returns the dead letters, oldest first.
-func (w *world) letters() []contract.DeadLetter {
+// deadLetters returns the dead letters, oldest first.
+func (w *world) deadLetters() []contract.DeadLetter {
 	return messages[contract.DeadLetter](w, contract.StreamDLQ, "")
 }
 
@@ -427,10 +427,10 @@ func messages[T any](w *world, stream, subject string) (list []T) {
 	return list
 }
 
-// noLetters fails the test if there is a dead letter.
-func (w *world) noLetters() {
+// noDeadLetters fails the test if there is a dead letter.
+func (w *world) noDeadLetters() {
 	w.Helper()
-	for _, l := range w.letters() {
+	for _, l := range w.deadLetters() {
 		w.Errorf("dead letter: %s: %s", l.Subject, l.Reason)
 	}
 }

@@ -45,7 +45,7 @@ func (b *Bridge) hear(s Side, answer []byte) error {
 		}
 		asked := false
 		for open.ok && open.q.lower.before(&said.upper) {
-			asked = b.take(s, &open.q, &said, &out) || asked
+			asked = b.applyRange(s, &open.q, &said, &out) || asked
 			if open.q.lower.before(&open.q.upper) {
 				break // the next range goes on with it
 			}
@@ -65,10 +65,10 @@ func (b *Bridge) hear(s Side, answer []byte) error {
 	return b.conclude(s, &out)
 }
 
-// take applies one range of an answer to the question q, whose lower bound is as
+// applyRange applies one range of an answer to the question q, whose lower bound is as
 // far as the answer has come, and moves that bound on. It reports whether the
 // range is an answer to q: one that leaves q's range says nothing about q.
-func (b *Bridge) take(s Side, q *question, said *statement, out *outcome) bool {
+func (b *Bridge) applyRange(s Side, q *question, said *statement, out *outcome) bool {
 	inside := !said.lower.before(&q.lower) && !q.upper.before(&said.upper)
 	part := *q
 	if said.upper.before(&q.upper) {

@@ -109,7 +109,7 @@ func TestCaps(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"ranges": {MaxRanges: 15},
 		"ids":    {MaxIDs: 100},
-		"rounds": {MaxRounds: 1},
+		"rounds": {MaxMessages: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			alice, bob := NewReconciler(store, Options{}), NewReconciler(other, opts)

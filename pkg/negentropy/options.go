@@ -26,9 +26,9 @@ type Options struct {
 	// make a responder send all its ids.
 	FrameLimit int
 
-	// MaxRounds caps the messages taken in, MaxRanges the ranges in one message,
+	// MaxMessages caps the messages taken in, MaxRanges the ranges in one message,
 	// and MaxIDs the ids that the peer lists in the whole session. 0 means no cap.
-	MaxRounds, MaxRanges, MaxIDs int
+	MaxMessages, MaxRanges, MaxIDs int
 
 	// Have and Need are called by an initiator for each id that only its own side
 	// has, and that only the peer has, before Reconcile returns. Under frame
@@ -36,8 +36,8 @@ type Options struct {
 	Have, Need func(ID)
 }
 
-// room returns the size beyond which a message overflows.
-func (o *Options) room() int {
+// overflowSize returns the size beyond which a message overflows.
+func (o *Options) overflowSize() int {
 	if o.FrameLimit <= 0 {
 		return math.MaxInt
 	}

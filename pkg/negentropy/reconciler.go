@@ -12,18 +12,18 @@ import (
 // message with Respond. It is not safe for concurrent use. The messages it
 // returns are valid until its next call.
 type Reconciler struct {
-	store Store
-	opts  Options
-	room  int
-	out   writer
+	store        Store
+	opts         Options
+	overflowSize int
+	out          writer
 
 	prev bound // upper end of the previous range of the message
 	skip bool  // what is below prev is settled, but that is not yet written
 
-	rounds int    // messages taken in
-	listed int    // ids that the peer has listed
-	own    []byte // scratch: the ids of a range
-	diff   difference
+	messages int    // messages taken in
+	listed   int    // ids that the peer has listed
+	own      []byte // scratch: the ids of a range
+	diff     difference
 
 	hasher hasher
 	compat bool // overflow like the reference, and lose differences
@@ -31,7 +31,7 @@ type Reconciler struct {
 
 // NewReconciler starts a session over a store, which must not change meanwhile.
 func NewReconciler(store Store, opts Options) *Reconciler {
-	return &Reconciler{store: store, hasher: newHasher(), opts: opts, room: opts.room(), compat: reference.Overflow.Load()}
+	return &Reconciler{store: store, hasher: newHasher(), opts: opts, overflowSize: opts.overflowSize(), compat: reference.Overflow.Load()}
 }
 
 // Initiate returns an initiator's first message.
@@ -79,11 +79,11 @@ func (r *Reconciler) step(msg []byte, initiator bool) error {
 	if len(msg) == 0 || msg[0] != version {
 		return fmt.Errorf("%w: no version byte", ErrMalformed)
 	}
-	if r.rounds++; over(r.rounds, r.opts.MaxRounds) {
-		return fmt.Errorf("%w: more than %d messages", ErrLimit, r.opts.MaxRounds)
+	if r.messages++; over(r.messages, r.opts.MaxMessages) {
+		return fmt.Errorf("%w: more than %d messages", ErrLimit, r.opts.MaxMessages)
 	}
 	r.out.reset()
-	r.out.buf = slices.Grow(r.out.buf, min(len(msg), r.room))
+	r.out.buf = slices.Grow(r.out.buf, min(len(msg), r.overflowSize))
 	r.skip, r.prev = false, bound{}
 	in := reader{buf: msg[1:]}
 	lower := 0 // rank of the first item of the range
@@ -128,7 +128,7 @@ func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound) (fu
 	open := r.out.mark()
 	r.split(lower, upper, end)
 	switch {
-	case len(r.out.buf) <= r.room:
+	case len(r.out.buf) <= r.overflowSize:
 		return false, nil
 	case r.compat:
 		r.out.rewind(settled)
@@ -160,7 +160,7 @@ func (r *Reconciler) onList(in *reader, lower, upper int, end *bound, initiator 
 	}
 	// The list is cut where the message is full; its bound is then the first id left
 	// out. The skip before it is paid for by the reserve, as in the reference.
-	if fit := (r.room-len(r.out.buf))/idSize + 1; upper-lower > fit {
+	if fit := (r.overflowSize-len(r.out.buf))/idSize + 1; upper-lower > fit {
 		upper = lower + fit
 		end = &bound{Item: r.store.At(upper), n: uint8(idSize)}
 	}
@@ -168,7 +168,7 @@ func (r *Reconciler) onList(in *reader, lower, upper int, end *bound, initiator 
 	r.out.grow(listCost + (upper-lower)*idSize)
 	r.out.list(end, upper-lower)
 	r.out.buf = r.store.AppendIDs(r.out.buf, lower, upper)
-	if len(r.out.buf) <= r.room {
+	if len(r.out.buf) <= r.overflowSize {
 		return false, nil
 	}
 	r.close(upper)

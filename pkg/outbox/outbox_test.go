@@ -156,7 +156,7 @@ func TestWhatIsTooLongIsRefused(t *testing.T) {
 	})
 }
 
-func TestPutWaitWaitsForRoom(t *testing.T) {
+func TestPutWaitWaitsForSpace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bus
 		b.set(true)

@@ -24,10 +24,10 @@ type maxDeliveries struct {
 	Deliveries int    `json:"deliveries"`
 }
 
-// bury makes a dead letter of a message that was delivered too often without
+// deadLetterUnanswered makes a dead letter of a message that was delivered too often without
 // any verdict, most likely because it kills its worker. JetStream would keep
 // it for ever, and never deliver it again.
-func (b *Bus) bury(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+func (b *Bus) deadLetterUnanswered(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	advisory, err := nostr.Decode[maxDeliveries](m.Data)
 	if err != nil {
 		return nil, contract.Reject(err.Error())
@@ -51,7 +51,7 @@ func (b *Bus) bury(ctx context.Context, m contract.Message) ([]contract.Output, 
 	lost.Attempt += advisory.Deliveries
 	reason := fmt.Sprintf("delivered %d times without an answer", advisory.Deliveries)
 	if err := b.deadLetter(ctx, lost, id, history(advisory.Stream, raw.Header), reason); err != nil {
-		return nil, contract.Retry(afterBuryFailure, err.Error())
+		return nil, contract.Retry(afterDLQFailure, err.Error())
 	}
 	err = stream.DeleteMsg(ctx, advisory.Sequence)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {

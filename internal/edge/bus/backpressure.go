@@ -23,8 +23,8 @@ const (
 	// lookEvery is how old the figures may be by which publishers keep to a
 	// bound that the server does not keep.
 	lookEvery = time.Second
-	// impatience is how long those wait whose outputs go back to an earlier stage.
-	impatience = time.Minute
+	// maxBlock is how long those wait whose outputs go back to an earlier stage.
+	maxBlock = time.Minute
 	// afterFull is when they try again.
 	afterFull = 5 * time.Minute
 	tellEvery = time.Minute
@@ -35,11 +35,11 @@ var (
 	errStopping = errors.New("shutting down while a queue is full")
 )
 
-// patient reports whether a stage waits for room as long as it takes. Not all may:
+// blocksWhenFull reports whether a stage waits for room as long as it takes. Not all may:
 // what syncworker and fetcher find goes back to ingest, and if everyone in that
 // circle waited for the next one, all would for ever. They put their message off
 // instead, which makes room.
-func patient(stage string) bool {
+func blocksWhenFull(stage string) bool {
 	return stage == contract.StageIngest || stage == contract.StageDHTWorker
 }
 
@@ -59,12 +59,12 @@ func full(err error) bool {
 	case storeFailed:
 		return !alreadyQueued(err)
 	}
-	return outOfRoom(err)
+	return outOfResources(err)
 }
 
-// outOfRoom reports whether the server, or our account there, has no room left
+// outOfResources reports whether the server, or our account there, has no room left
 // for anything.
-func outOfRoom(err error) bool {
+func outOfResources(err error) bool {
 	const (
 		accountResources      = 10002
 		insufficientResources = 10023
@@ -82,9 +82,9 @@ func outOfRoom(err error) bool {
 	return false
 }
 
-// patiently publishes by try once the stream of the subject has room. Of those
+// publishWithBackpressure publishes by try once the stream of the subject has room. Of those
 // who wait for the same stream one tries now and then, and the next after it.
-func (b *Bus) patiently(ctx context.Context, subject string, try func(context.Context) error) error {
+func (b *Bus) publishWithBackpressure(ctx context.Context, subject string, try func(context.Context) error) error {
 	stream, pattern, _ := streamOf(subject)
 	attempt := func() error {
 		// A schedule is let in: it takes the place of an older one, or of the
@@ -107,16 +107,16 @@ func (b *Bus) patiently(ctx context.Context, subject string, try func(context.Co
 		return err
 	}
 	var enough <-chan time.Time // never
-	if !patient(b.options.Stage) {
-		enough = time.After(impatience)
+	if !blocksWhenFull(b.options.Stage) {
+		enough = time.After(maxBlock)
 	}
 	return b.wait(ctx, stream.Name, enough, err, attempt)
 }
 
-// stubbornly stores what becomes of a message, a retry or a dead letter, as soon
+// storeWithBackpressure stores what becomes of a message, a retry or a dead letter, as soon
 // as the server has room. Until then the message stays in flight, whatever the
 // stage: given back it would come again, and after MaxDeliver times never more.
-func (b *Bus) stubbornly(ctx context.Context, stream string, store func(context.Context) error) error {
+func (b *Bus) storeWithBackpressure(ctx context.Context, stream string, store func(context.Context) error) error {
 	attempt := func() error {
 		ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 		defer cancel()
@@ -134,7 +134,7 @@ func (b *Bus) stubbornly(ctx context.Context, stream string, store func(context.
 func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, err error, attempt func() error) error {
 	defer b.blocked(ctx, stream, err)()
 	var pause <-chan time.Time
-	turn := b.levels.turn(stream)
+	turn := b.levels.retrySlot(stream)
 	for wait := leastLook; ; {
 		select {
 		case turn <- struct{}{}:
@@ -163,7 +163,7 @@ func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func(
 	waiting.Inc()
 	switch {
 	case !b.levels.tell(stream, time.Now()):
-	case outOfRoom(err):
+	case outOfResources(err):
 		b.log.ErrorContext(ctx, "NATS has no room left, work waits for it: give it more disk (max_file_store), or the account a higher limit", "stream", stream, "err", err)
 	default:
 		b.log.WarnContext(ctx, "a queue is full, publishing waits for room", "stream", stream, "err", err)
@@ -174,24 +174,24 @@ func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func(
 // levels are how full streams were when this process looked last, and whose turn
 // it is to try.
 type levels struct {
-	mu       sync.Mutex
-	at, told map[string]time.Time
-	full     map[string]bool
-	turns    map[string]chan struct{}
+	mu         sync.Mutex
+	at, told   map[string]time.Time
+	full       map[string]bool
+	retrySlots map[string]chan struct{}
 }
 
 func newLevels() *levels {
-	return &levels{at: map[string]time.Time{}, told: map[string]time.Time{}, full: map[string]bool{}, turns: map[string]chan struct{}{}}
+	return &levels{at: map[string]time.Time{}, told: map[string]time.Time{}, full: map[string]bool{}, retrySlots: map[string]chan struct{}{}}
 }
 
-// turn is what those hold who wait for room in a stream, one after the other.
-func (l *levels) turn(stream string) chan struct{} {
+// retrySlot is what those hold who wait for room in a stream, one after the other.
+func (l *levels) retrySlot(stream string) chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.turns[stream] == nil {
-		l.turns[stream] = make(chan struct{}, 1)
+	if l.retrySlots[stream] == nil {
+		l.retrySlots[stream] = make(chan struct{}, 1)
 	}
-	return l.turns[stream]
+	return l.retrySlots[stream]
 }
 
 // old reports whether the caller is to look; the others go by what was seen last.

@@ -43,10 +43,10 @@ var edges = []edge{
 }
 
 const (
-	load       = 60 // messages of a kilobyte, ten a second
-	roomBytes  = 15_000
-	roomWaits  = 10
-	overshoots = 12 // where publishers look, once a second
+	load              = 60 // messages of a kilobyte, ten a second
+	smallQueueBytes   = 15_000
+	smallQueueWaiting = 10
+	overshoots        = 12 // where publishers look, once a second
 )
 
 // Whoever takes the messages of a queue is stopped while the work goes on: the
@@ -61,9 +61,9 @@ func TestAFullQueueSlowsDownAndLosesNothing(t *testing.T) {
 		t.Run(e.stage+" to "+e.stream, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				if e.waiting {
-					t.Cleanup(bus.Bound(e.stream, 0, roomWaits))
+					t.Cleanup(bus.Bound(e.stream, 0, smallQueueWaiting))
 				} else {
-					w.limit(e.stream, roomBytes)
+					w.limit(e.stream, smallQueueBytes)
 				}
 				made := func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 					key, _, _ := strings.Cut(string(m.Data), " ")
@@ -79,7 +79,7 @@ func TestAFullQueueSlowsDownAndLosesNothing(t *testing.T) {
 				}
 				for range 5 {
 					time.Sleep(10 * time.Second)
-					if bytes, n := w.size(e.stream); !e.waiting && bytes > roomBytes || e.waiting && n > roomWaits+overshoots {
+					if bytes, n := w.size(e.stream); !e.waiting && bytes > smallQueueBytes || e.waiting && n > smallQueueWaiting+overshoots {
 						w.Fatalf("the queue holds %d bytes in %d messages", bytes, n)
 					}
 				}
@@ -129,10 +129,10 @@ func TestAFullQueueSlowsDownAndLosesNothing(t *testing.T) {
 
 // ingest waits for the fetcher's queue and the fetcher for ingest's: neither for
 // ever.
-func TestACircleOfFullQueuesGoesOn(t *testing.T) {
+func TestACycleOfFullQueuesGoesOn(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.limit(contract.StreamIntake, roomBytes)
-		w.limit(contract.StreamNote, roomBytes)
+		w.limit(contract.StreamIntake, smallQueueBytes)
+		w.limit(contract.StreamNote, smallQueueBytes)
 		// Each event refers to two notes, down to the third generation.
 		got := map[string]bool{}
 		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: func(_ context.Context, m contract.Message) (out []contract.Output, _ contract.Verdict) {
@@ -179,7 +179,7 @@ func TestACircleOfFullQueuesGoesOn(t *testing.T) {
 // Of messages that wait for a retry there are no more than fit, either.
 func TestRetriesHaveABoundToo(t *testing.T) {
 	inWorld(t, func(w *world) {
-		t.Cleanup(bus.Bound(contract.StreamRetry, roomBytes, 0))
+		t.Cleanup(bus.Bound(contract.StreamRetry, smallQueueBytes, 0))
 		verdict := contract.Retry(2*time.Hour, "later")
 		seen := w.record()
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.verdicts(func() contract.Verdict { return verdict })})
@@ -188,7 +188,7 @@ func TestRetriesHaveABoundToo(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		bytes, n := w.size(contract.StreamRetry)
-		if bytes > roomBytes+30*1500 || n == 0 {
+		if bytes > smallQueueBytes+30*1500 || n == 0 {
 			w.Errorf("%d bytes wait in %d messages", bytes, n)
 		}
 		if left := w.stored(contract.StreamNote); int(left)+n != 4*load {
@@ -273,7 +273,7 @@ func TestMetricsTellHowFullStreamsAre(t *testing.T) {
 }
 
 // Waiting for room is no attempt, of which a message has only twenty.
-func TestWhatFindsNoRoomInAFullQueueIsNotGivenUp(t *testing.T) {
+func TestAFullQueueIsNoReasonToGiveUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.limit(contract.StreamIntake, 2000)
 		w.publish(events.SubjectEventReceived, strings.Repeat("x", 1500))

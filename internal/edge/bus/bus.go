@@ -155,7 +155,7 @@ func (b *Bus) upkeep() []work {
 		case c.Stream == contract.StreamRetry:
 			list = append(list, work{c, b.dispatch})
 		case c.Stream == contract.StreamAdvisories:
-			list = append(list, work{c, b.bury})
+			list = append(list, work{c, b.deadLetterUnanswered})
 		}
 	}
 	return list

@@ -31,7 +31,7 @@ func (b *Bus) deadLetter(ctx context.Context, m contract.Message, id, before, re
 		Time:     time.Now().Unix(),
 	}
 	if before != "" {
-		letter.History, _ = nostr.Decode[[]contract.Death]([]byte(before)) // what cannot be read is lost, the message is not
+		letter.History, _ = nostr.Decode[[]contract.Failure]([]byte(before)) // what cannot be read is lost, the message is not
 	}
 	// Base64 makes four bytes of three: the largest messages do not fit.
 	if fits := int(b.js.Conn().MaxPayload()-envelope) / 4 * 3; len(m.Data) > fits {
@@ -39,7 +39,7 @@ func (b *Bus) deadLetter(ctx context.Context, m contract.Message, id, before, re
 		letter.Reason += fmt.Sprintf(" (kept the first %d of %d bytes)", fits, len(m.Data))
 	}
 	subject := contract.DLQSubject(b.options.Stage)
-	err := b.stubbornly(ctx, contract.StreamDLQ, func(ctx context.Context) error {
+	err := b.storeWithBackpressure(ctx, contract.StreamDLQ, func(ctx context.Context) error {
 		_, err := b.js.Publish(ctx, subject, nostr.Encode(letter), jetstream.WithMsgID(id))
 		return err
 	})

@@ -14,22 +14,22 @@ func TestDecide(t *testing.T) {
 		name    string
 		verdict contract.Verdict
 		attempt int
-		fate    fate
+		fate    outcome
 		wait    time.Duration // without jitter
 		reason  string
 	}{
 		{"done", contract.Done(), 1, ack, 0, ""},
 		{"done at last", contract.Done(), contract.MaxAttempts + 5, ack, 0, ""},
-		{"reject", contract.Reject("bad signature"), 1, giveUp, 0, "bad signature"},
-		{"first retry", retry(2 * time.Second), 1, waitHere, 2 * time.Second, "busy"},
-		{"third retry", retry(2 * time.Second), 3, waitHere, 8 * time.Second, "busy"},
-		{"retry at once", retry(0), 1, waitHere, time.Second, "busy"},
-		{"negative wait", retry(-time.Hour), 1, waitHere, time.Second, "busy"},
-		{"a minute", retry(time.Minute), 1, waitHere, time.Minute, "busy"},
-		{"over a minute", retry(time.Minute), 2, waitAway, 2 * time.Minute, "busy"},
-		{"never over an hour", retry(time.Second), 19, waitAway, time.Hour, "busy"},
-		{"asks for more than an hour", retry(1 << 62), 1, waitAway, time.Hour, "busy"},
-		{"no attempt left", retry(time.Second), contract.MaxAttempts, giveUp, 0, "gave up after 20 attempts: busy"},
+		{"reject", contract.Reject("bad signature"), 1, toDLQ, 0, "bad signature"},
+		{"first retry", retry(2 * time.Second), 1, delayedNak, 2 * time.Second, "busy"},
+		{"third retry", retry(2 * time.Second), 3, delayedNak, 8 * time.Second, "busy"},
+		{"retry at once", retry(0), 1, delayedNak, time.Second, "busy"},
+		{"negative wait", retry(-time.Hour), 1, delayedNak, time.Second, "busy"},
+		{"a minute", retry(time.Minute), 1, delayedNak, time.Minute, "busy"},
+		{"over a minute", retry(time.Minute), 2, scheduledRetry, 2 * time.Minute, "busy"},
+		{"never over an hour", retry(time.Second), 19, scheduledRetry, time.Hour, "busy"},
+		{"asks for more than an hour", retry(1 << 62), 1, scheduledRetry, time.Hour, "busy"},
+		{"no attempt left", retry(time.Second), contract.MaxAttempts, toDLQ, 0, "gave up after 20 attempts: busy"},
 	} {
 		f, wait, reason := decide(c.verdict, c.attempt, 0.5)
 		if f != c.fate || wait != c.wait || reason != c.reason {

@@ -16,8 +16,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Letter is a dead letter where it is stored.
-type Letter struct {
+// DeadLetter is a dead letter where it is stored.
+type DeadLetter struct {
 	Seq uint64 `json:"seq"` // in stream DLQ
 	contract.DeadLetter
 }
@@ -26,23 +26,23 @@ type Letter struct {
 // message.
 var ErrCut = errors.New("the message was too long to be kept whole, so it cannot be retried")
 
-// Letters are the dead letters of all stages.
-type Letters struct {
+// DLQ are the dead letters of all stages.
+type DLQ struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 }
 
-// OpenLetters binds to the dead letters; it makes nothing.
-func OpenLetters(ctx context.Context, js jetstream.JetStream) (*Letters, error) {
+// OpenDLQ binds to the dead letters; it makes nothing.
+func OpenDLQ(ctx context.Context, js jetstream.JetStream) (*DLQ, error) {
 	stream, err := js.Stream(ctx, contract.StreamDLQ)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w: has relaymesh provision run?", contract.StreamDLQ, err)
 	}
-	return &Letters{js, stream}, nil
+	return &DLQ{js, stream}, nil
 }
 
-// Which selects dead letters; what is empty selects all.
-type Which struct {
+// DeadLetterFilter selects dead letters; what is empty selects all.
+type DeadLetterFilter struct {
 	Seqs   []uint64
 	Stage  string
 	Since  time.Time
@@ -53,18 +53,18 @@ type Which struct {
 // with an error and its Seq, and the iteration goes on; any other error ends
 // it. Letters may be removed inside the loop; those that come while it runs, as
 // when a retried message is rejected again, are not part of it.
-func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error] {
+func (l *DLQ) Each(ctx context.Context, which DeadLetterFilter) iter.Seq2[DeadLetter, error] {
 	subject := contract.DLQSubject("*")
 	if which.Stage != "" {
 		subject = contract.DLQSubject(which.Stage)
 	}
-	return func(yield func(Letter, error) bool) {
+	return func(yield func(DeadLetter, error) bool) {
 		if len(which.Seqs) > 0 {
 			for _, seq := range which.Seqs {
 				raw, err := l.stream.GetMsg(ctx, seq)
 				if err != nil {
 					err = fmt.Errorf("dead letter %d: %w", seq, err)
-					if !yield(Letter{Seq: seq}, err) {
+					if !yield(DeadLetter{Seq: seq}, err) {
 						return
 					}
 					continue
@@ -77,7 +77,7 @@ func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error
 		}
 		info, err := l.stream.Info(ctx)
 		if err != nil {
-			yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
+			yield(DeadLetter{}, fmt.Errorf("read dead letters: %w", err))
 			return
 		}
 		for next := uint64(1); next <= info.State.LastSeq; {
@@ -86,7 +86,7 @@ func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error
 				return
 			}
 			if err != nil {
-				yield(Letter{}, fmt.Errorf("read dead letters: %w", err))
+				yield(DeadLetter{}, fmt.Errorf("read dead letters: %w", err))
 				return
 			}
 			if raw.Sequence > info.State.LastSeq || !which.give(raw, yield) {
@@ -98,17 +98,17 @@ func (l *Letters) Each(ctx context.Context, which Which) iter.Seq2[Letter, error
 }
 
 // give yields a letter if it is selected.
-func (w Which) give(raw *jetstream.RawStreamMsg, yield func(Letter, error) bool) bool {
+func (w DeadLetterFilter) give(raw *jetstream.RawStreamMsg, yield func(DeadLetter, error) bool) bool {
 	letter, err := nostr.Decode[contract.DeadLetter](raw.Data)
 	if err != nil {
-		return yield(Letter{Seq: raw.Sequence}, fmt.Errorf("dead letter %d: %w", raw.Sequence, err))
+		return yield(DeadLetter{Seq: raw.Sequence}, fmt.Errorf("dead letter %d: %w", raw.Sequence, err))
 	}
 	if w.Stage != "" && letter.Stage != w.Stage ||
 		letter.Time < w.Since.Unix() && !w.Since.IsZero() ||
 		!strings.Contains(strings.ToLower(letter.Reason), strings.ToLower(w.Reason)) {
 		return true
 	}
-	return yield(Letter{raw.Sequence, letter}, nil)
+	return yield(DeadLetter{raw.Sequence, letter}, nil)
 }
 
 // Retry hands a letter's message back to its stage and removes the letter.
@@ -117,11 +117,11 @@ func (w Which) give(raw *jetstream.RawStreamMsg, yield func(Letter, error) bool)
 // been published. The message keeps its history: if it ends as a
 // dead letter again, that tells this end, too. After an error it may have been
 // handed back and be retried again, which harms nothing.
-func (l *Letters) Retry(ctx context.Context, letter Letter) error {
+func (l *DLQ) Retry(ctx context.Context, letter DeadLetter) error {
 	if letter.Size > 0 {
 		return fmt.Errorf("dead letter %d: %w", letter.Seq, ErrCut)
 	}
-	history := slices.Concat(letter.History, []contract.Death{{Reason: letter.Reason, Attempts: letter.Attempts, Time: letter.Time}})
+	history := slices.Concat(letter.History, []contract.Failure{{Reason: letter.Reason, Attempts: letter.Attempts, Time: letter.Time}})
 	history = history[max(0, len(history)-contract.MaxHistory):]
 	cause := messageID(contract.StreamDLQ, letter.Seq)
 	// Without a Nats-Msg-Id: a letter may be retried twice in ten minutes.
@@ -142,7 +142,7 @@ func (l *Letters) Retry(ctx context.Context, letter Letter) error {
 }
 
 // Drop removes a letter for good.
-func (l *Letters) Drop(ctx context.Context, letter Letter) error {
+func (l *DLQ) Drop(ctx context.Context, letter DeadLetter) error {
 	err := l.stream.DeleteMsg(ctx, letter.Seq)
 	if err == nil {
 		return nil

@@ -13,9 +13,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-func (w *world) letters(which bus.Which) (list []bus.Letter) {
+func (w *world) selectedDeadLetters(which bus.DeadLetterFilter) (list []bus.DeadLetter) {
 	w.Helper()
-	l, err := bus.OpenLetters(w.Context(), w.js)
+	l, err := bus.OpenDLQ(w.Context(), w.js)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -28,18 +28,18 @@ func (w *world) letters(which bus.Which) (list []bus.Letter) {
 	return list
 }
 
-func TestARetriedLetterGoesBackToItsStageAndKeepsItsHistory(t *testing.T) {
+func TestARetriedDeadLetterGoesBackToItsStageAndKeepsItsHistory(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Reject("no such note"))})
 		w.publish(contract.NoteMissingSubject("a"), "note a")
 		synctest.Wait()
-		l, err := bus.OpenLetters(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.js)
 		if err != nil {
 			w.Fatal(err)
 		}
 		for round := 1; round <= 3; round++ {
-			list := w.letters(bus.Which{})
+			list := w.selectedDeadLetters(bus.DeadLetterFilter{})
 			if len(list) != 1 || len(list[0].History) != round-1 {
 				w.Fatalf("round %d: dead letters are %+v", round, list)
 			}
@@ -59,7 +59,7 @@ func TestARetriedLetterGoesBackToItsStageAndKeepsItsHistory(t *testing.T) {
 				w.Errorf("handled %s %q attempt %d", c.Subject, c.Data, c.Attempt)
 			}
 		}
-		last := w.letters(bus.Which{})[0]
+		last := w.selectedDeadLetters(bus.DeadLetterFilter{})[0]
 		for i, death := range last.History {
 			if death.Reason != "no such note" || death.Attempts != min(i+1, 2) || i > 0 && death.Time <= last.History[i-1].Time {
 				w.Errorf("death %d is %+v", i, death)
@@ -68,18 +68,18 @@ func TestARetriedLetterGoesBackToItsStageAndKeepsItsHistory(t *testing.T) {
 	})
 }
 
-func TestEachEndsAlthoughLettersComeBack(t *testing.T) {
+func TestEachEndsAlthoughDeadLettersComeBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Reject("no such note"))})
 		w.publish(contract.NoteMissingSubject("a"), "note a")
 		w.publish(contract.NoteMissingSubject("b"), "note b")
 		synctest.Wait()
-		l, err := bus.OpenLetters(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.js)
 		if err != nil {
 			w.Fatal(err)
 		}
-		for _, which := range []bus.Which{{}, {Stage: contract.StageFetcher}} {
+		for _, which := range []bus.DeadLetterFilter{{}, {Stage: contract.StageFetcher}} {
 			retried := 0
 			for letter, err := range l.Each(w.Context(), which) {
 				if err := errors.Join(err, l.Retry(w.Context(), letter)); err != nil {
@@ -90,7 +90,7 @@ func TestEachEndsAlthoughLettersComeBack(t *testing.T) {
 					break
 				}
 			}
-			if left := len(w.letters(which)); retried != 2 || left != 2 {
+			if left := len(w.selectedDeadLetters(which)); retried != 2 || left != 2 {
 				w.Errorf("%+v: retried %d letters, %d are there, want 2", which, retried, left)
 			}
 		}
@@ -104,26 +104,26 @@ func TestHistorySurvivesALongWait(t *testing.T) {
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.verdicts(func() contract.Verdict { return verdict })})
 		w.publish(contract.NoteMissingSubject("a"), "x")
 		synctest.Wait()
-		l, err := bus.OpenLetters(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.js)
 		if err != nil {
 			w.Fatal(err)
 		}
 		verdict = contract.Retry(10*time.Minute, "not now")
-		if err := l.Retry(w.Context(), w.letters(bus.Which{})[0]); err != nil {
+		if err := l.Retry(w.Context(), w.selectedDeadLetters(bus.DeadLetterFilter{})[0]); err != nil {
 			w.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait() // for who reads the verdict
 		verdict = contract.Reject("second")
 		time.Sleep(time.Hour)
-		list := w.letters(bus.Which{})
+		list := w.selectedDeadLetters(bus.DeadLetterFilter{})
 		if len(list) != 1 || list[0].Reason != "second" || list[0].Attempts != 3 || len(list[0].History) != 1 || list[0].History[0].Reason != "first" {
 			w.Errorf("dead letters are %+v", list)
 		}
 	})
 }
 
-func TestLettersAreSelected(t *testing.T) {
+func TestDeadLettersAreSelected(t *testing.T) {
 	inWorld(t, func(w *world) {
 		start := time.Now()
 		put := func(stage, reason string, size int) {
@@ -134,20 +134,20 @@ func TestLettersAreSelected(t *testing.T) {
 		put(contract.StageFetcher, "bad timing", 0)                          // 2
 		put(contract.StageFetcher, "relay is gone", 9)                       // 3
 		w.publish(contract.DLQSubject(contract.StageIngest), "not a letter") // 4
-		l, err := bus.OpenLetters(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.js)
 		if err != nil {
 			w.Fatal(err)
 		}
 		for _, try := range []struct {
-			which bus.Which
+			which bus.DeadLetterFilter
 			want  []uint64
 		}{
-			{bus.Which{}, []uint64{1, 2, 3}},
-			{bus.Which{Stage: contract.StageFetcher}, []uint64{2, 3}},
-			{bus.Which{Reason: "BAD"}, []uint64{1, 2}},
-			{bus.Which{Since: start.Add(90 * time.Minute)}, []uint64{3}},
-			{bus.Which{Seqs: []uint64{3, 1}}, []uint64{3, 1}},
-			{bus.Which{Seqs: []uint64{3, 1}, Stage: contract.StageIngest}, []uint64{1}},
+			{bus.DeadLetterFilter{}, []uint64{1, 2, 3}},
+			{bus.DeadLetterFilter{Stage: contract.StageFetcher}, []uint64{2, 3}},
+			{bus.DeadLetterFilter{Reason: "BAD"}, []uint64{1, 2}},
+			{bus.DeadLetterFilter{Since: start.Add(90 * time.Minute)}, []uint64{3}},
+			{bus.DeadLetterFilter{Seqs: []uint64{3, 1}}, []uint64{3, 1}},
+			{bus.DeadLetterFilter{Seqs: []uint64{3, 1}, Stage: contract.StageIngest}, []uint64{1}},
 		} {
 			var got []uint64
 			for letter, err := range l.Each(w.Context(), try.which) {
@@ -162,12 +162,12 @@ func TestLettersAreSelected(t *testing.T) {
 				w.Errorf("%+v selects %v, want %v", try.which, got, try.want)
 			}
 		}
-		for _, err := range l.Each(w.Context(), bus.Which{Seqs: []uint64{99}}) {
+		for _, err := range l.Each(w.Context(), bus.DeadLetterFilter{Seqs: []uint64{99}}) {
 			if err == nil || !strings.Contains(err.Error(), "dead letter 99") {
 				w.Errorf("a letter that is not there: %v", err)
 			}
 		}
-		for letter, err := range l.Each(w.Context(), bus.Which{Seqs: []uint64{3}}) {
+		for letter, err := range l.Each(w.Context(), bus.DeadLetterFilter{Seqs: []uint64{3}}) {
 			if err := errors.Join(err, l.Retry(w.Context(), letter)); !errors.Is(err, bus.ErrCut) {
 				w.Errorf("retry of a cut letter: %v", err)
 			}

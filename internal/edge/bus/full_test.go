@@ -183,7 +183,7 @@ func TestBucketsAreMeasuredByTheStagesThatUseThem(t *testing.T) {
 	})
 }
 
-func TestProvisioningWithoutRoomSaysHowMuchIsNeeded(t *testing.T) {
+func TestProvisioningWithoutStorageSaysHowMuchIsNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), SyncInterval: 1000 * time.Hour, MaxStore: 5 << 30})
 		if err != nil {

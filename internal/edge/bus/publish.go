@@ -42,7 +42,7 @@ func (b *Bus) publishAll(ctx context.Context, correlation string, outputs []cont
 
 func (b *Bus) publishOne(ctx context.Context, correlation string, out contract.Output) error {
 	if out.Cron != "" {
-		return b.patiently(ctx, contract.PrefixSchedule+out.Subject, func(ctx context.Context) error { return schedule(ctx, b.js, out) })
+		return b.publishWithBackpressure(ctx, contract.PrefixSchedule+out.Subject, func(ctx context.Context) error { return schedule(ctx, b.js, out) })
 	}
 	msg := nats.NewMsg(out.Subject)
 	msg.Data = out.Data
@@ -55,7 +55,7 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out contract.O
 	if id == "" {
 		id = contentID(b.options.Stage, out.Subject, out.Data)
 	}
-	return b.patiently(ctx, out.Subject, func(ctx context.Context) error {
+	return b.publishWithBackpressure(ctx, out.Subject, func(ctx context.Context) error {
 		if err := b.store(ctx, msg, id); err != nil && !alreadyQueued(err) {
 			return fmt.Errorf("publish %s: %w", out.Subject, err)
 		}

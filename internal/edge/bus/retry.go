@@ -36,7 +36,7 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 	if err := b.look(ctx, stream); err != nil {
 		return err
 	}
-	return b.stubbornly(ctx, stream.Name, func(ctx context.Context) error {
+	return b.storeWithBackpressure(ctx, stream.Name, func(ctx context.Context) error {
 		if _, err := b.js.PublishMsg(ctx, msg); err != nil {
 			return fmt.Errorf("publish %s: %w", msg.Subject, err)
 		}

@@ -85,7 +85,7 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		for ; len(free) > 0; n++ {
 			<-free
 		}
-		got, err := s.round(ctx, n, deliver)
+		got, err := s.pullBatch(ctx, n, deliver)
 		for range n - got {
 			free <- struct{}{}
 		}
@@ -99,8 +99,8 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	}
 }
 
-// round pulls until n messages were delivered or ctx has ended.
-func (s *subscriber) round(ctx context.Context, n int, deliver func(jetstream.Msg)) (got int, err error) {
+// pullBatch pulls until n messages were delivered or ctx has ended.
+func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func(jetstream.Msg)) (got int, err error) {
 	it, err := s.pull.Messages(jetstream.PullMaxMessages(n), jetstream.StopAfter(n))
 	if err != nil {
 		return 0, err

@@ -19,37 +19,37 @@ const (
 	shortestWait = time.Second
 	// afterPublishFailure is the first wait when outputs were not stored.
 	afterPublishFailure = 5 * time.Second
-	// afterBuryFailure is the wait when a dead letter was not stored.
-	afterBuryFailure = 30 * time.Second
+	// afterDLQFailure is the wait when a dead letter was not stored.
+	afterDLQFailure = 30 * time.Second
 )
 
-type fate int
+type outcome int
 
 const (
-	ack      fate = iota
-	giveUp        // dead letter
-	waitHere      // delayed negative ack
-	waitAway      // schedule on RETRY
+	ack            outcome = iota
+	toDLQ                  // dead letter
+	delayedNak             // delayed negative ack
+	scheduledRetry         // schedule on RETRY
 )
 
 // decide says what becomes of a message after an attempt, counting from 1.
 // jitter is in [0,1).
-func decide(v contract.Verdict, attempt int, jitter float64) (f fate, wait time.Duration, reason string) {
+func decide(v contract.Verdict, attempt int, jitter float64) (f outcome, wait time.Duration, reason string) {
 	after, retry := v.RetryAfter()
 	switch {
 	case v.IsDone():
 		return ack, 0, ""
 	case !retry:
-		return giveUp, 0, v.Reason()
+		return toDLQ, 0, v.Reason()
 	case attempt >= contract.MaxAttempts:
-		return giveUp, 0, fmt.Sprintf("gave up after %d attempts: %s", attempt, v.Reason())
+		return toDLQ, 0, fmt.Sprintf("gave up after %d attempts: %s", attempt, v.Reason())
 	}
 	wait = backoff(after, attempt)
 	wait += time.Duration((jitter - 0.5) * 0.4 * float64(wait))
 	if wait > longestNak {
-		return waitAway, wait, v.Reason()
+		return scheduledRetry, wait, v.Reason()
 	}
-	return waitHere, wait, v.Reason()
+	return delayedNak, wait, v.Reason()
 }
 
 // backoff doubles the first wait with each attempt, up to an hour.
@@ -86,25 +86,25 @@ func (b *Bus) settle(d *delivery) {
 		return
 	}
 	f, wait, reason := decide(verdict, d.Attempt, rand.Float64())
-	if f == waitAway {
+	if f == scheduledRetry {
 		if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {
 			b.log.WarnContext(ctx, "could not schedule a retry, waiting for a minute", "subject", d.Subject, "err", err)
-			f, wait = waitHere, longestNak
+			f, wait = delayedNak, longestNak
 		}
 	}
-	if f == giveUp {
+	if f == toDLQ {
 		if err := b.deadLetter(ctx, d.Message, d.id, d.history, reason); err != nil {
 			b.log.ErrorContext(ctx, "could not store a dead letter, trying again", "subject", d.Subject, "err", err)
-			f, wait = waitHere, afterBuryFailure
+			f, wait = delayedNak, afterDLQFailure
 		}
 	}
 	switch f {
-	case ack, waitAway:
+	case ack, scheduledRetry:
 		b.report(d, d.raw.Ack())
-	case waitHere:
+	case delayedNak:
 		b.log.DebugContext(ctx, "retry", "subject", d.Subject, "attempt", d.Attempt, "wait", wait, "reason", reason)
 		b.report(d, d.raw.NakWithDelay(wait))
-	case giveUp:
+	case toDLQ:
 		b.report(d, d.raw.TermWithReason(shorten(reason)))
 	}
 }

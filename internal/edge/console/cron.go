@@ -15,10 +15,10 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
-// turns reads the stored schedules of some subjects (1000 at most) of one
+// cronSpecs reads the stored schedules of some subjects (1000 at most) of one
 // stream.
-func turns(ctx context.Context, js jetstream.JetStream, stream string, subjects []string) (map[string]turn, error) {
-	out := map[string]turn{}
+func cronSpecs(ctx context.Context, js jetstream.JetStream, stream string, subjects []string) (map[string]cronSpec, error) {
+	out := map[string]cronSpec{}
 	if len(subjects) == 0 {
 		return out, nil
 	}
@@ -37,20 +37,20 @@ func turns(ctx context.Context, js jetstream.JetStream, stream string, subjects 
 		if err != nil {
 			return nil, fmt.Errorf("schedules of %s: %w", stream, err)
 		}
-		if t, ok := parseTurn(m.Header.Get("Nats-Schedule")); ok {
+		if t, ok := parseCron(m.Header.Get("Nats-Schedule")); ok {
 			out[strings.TrimPrefix(m.Subject, contract.PrefixSchedule)] = t
 		}
 	}
 	return out, nil
 }
 
-// turn is a cron expression as [contract.Cron] writes it: when something comes
+// cronSpec is a cron expression as [contract.Cron] writes it: when something comes
 // again.
-type turn struct{ seconds, minutes, hours []int }
+type cronSpec struct{ seconds, minutes, hours []int }
 
-// parseTurn reads six fields: lists or * for second, minute and hour, and * for
+// parseCron reads six fields: lists or * for second, minute and hour, and * for
 // the rest.
-func parseTurn(cron string) (t turn, ok bool) {
+func parseCron(cron string) (t cronSpec, ok bool) {
 	fields := strings.Fields(cron)
 	if len(fields) != 6 {
 		return t, false
@@ -72,7 +72,7 @@ func parseTurn(cron string) (t turn, ok bool) {
 
 // after returns the first turn that is not before a time, in Unix seconds; 0 if
 // there is none.
-func (t turn) after(from time.Time) int64 {
+func (t cronSpec) after(from time.Time) int64 {
 	from = from.UTC()
 	const aDay = 24 * 60
 	for i := range aDay + 1 {

@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// lettersLooks bounds how many windows of the stream one page looks into.
-	lettersLooks = 10
-	// lettersWindow is how many sequence numbers a window has.
-	lettersWindow = 500
+	// maxDLQWindows bounds how many windows of the stream one page looks into.
+	maxDLQWindows = 10
+	// dlqWindow is how many sequence numbers a window has.
+	dlqWindow = 500
 	// shownData is how many bytes of a message a page shows.
 	shownData = 4 << 10
 )
 
-// Letter is a dead letter without all of its message.
-type Letter struct {
+// DeadLetter is a dead letter without all of its message.
+type DeadLetter struct {
 	Seq uint64 `json:"seq"`
 	contract.DeadLetter
 
@@ -35,32 +35,32 @@ type Letter struct {
 	Bytes uint64 `json:"bytes"`
 }
 
-func letterOf(seq uint64, dead contract.DeadLetter) Letter {
-	l := Letter{Seq: seq, DeadLetter: dead, Whole: dead.Size == 0, Bytes: uint64(max(dead.Size, len(dead.Data)))}
+func newDeadLetter(seq uint64, dead contract.DeadLetter) DeadLetter {
+	l := DeadLetter{Seq: seq, DeadLetter: dead, Whole: dead.Size == 0, Bytes: uint64(max(dead.Size, len(dead.Data)))}
 	l.Data = slices.Clone(dead.Data[:min(shownData, len(dead.Data))]) // the rest may go
 	return l
 }
 
 // Body is the beginning of the message.
-func (l Letter) Body() string { return string(l.Data) }
+func (l DeadLetter) Body() string { return string(l.Data) }
 
 // Ends are the earlier ends of the message and this one, the newest first.
-func (l Letter) Ends() []contract.Death {
-	ends := slices.Concat(l.History, []contract.Death{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}})
+func (l DeadLetter) Ends() []contract.Failure {
+	ends := slices.Concat(l.History, []contract.Failure{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}})
 	slices.Reverse(ends)
 	return ends
 }
 
-type lettersView struct {
+type deadLettersView struct {
 	pager
 
-	Letters []Letter `json:"letters"`
-	Stage   string   `json:"stage,omitempty"`
-	Stages  []string `json:"-"`
-	Done    *done    `json:"-"` // what was done just now
+	DeadLetters []DeadLetter `json:"letters"`
+	Stage       string       `json:"stage,omitempty"`
+	Stages      []string     `json:"-"`
+	Done        *done        `json:"-"` // what was done just now
 }
 
-func (c *Console) letters(r *http.Request) (any, error) {
+func (c *Console) deadLetters(r *http.Request) (any, error) {
 	before, err := position(r)
 	if err != nil {
 		return nil, err
@@ -69,8 +69,8 @@ func (c *Console) letters(r *http.Request) (any, error) {
 	if stage != "" && !slices.Contains(contract.Stages(), stage) {
 		return nil, &pageError{http.StatusBadRequest, "stage: want " + strings.Join(contract.Stages(), ", ") + " or none"}
 	}
-	view := lettersView{Stage: stage, Stages: contract.Stages()}
-	view.Letters, view.pager, err = newest(r.Context(), c.js, stage, before, perPage)
+	view := deadLettersView{Stage: stage, Stages: contract.Stages()}
+	view.DeadLetters, view.pager, err = newest(r.Context(), c.js, stage, before, perPage)
 	for _, name := range []string{"retried", "dropped"} {
 		if seq, err := strconv.ParseUint(r.URL.Query().Get(name), 10, 63); err == nil {
 			view.Done = &done{seq, name}
@@ -82,7 +82,7 @@ func (c *Console) letters(r *http.Request) (any, error) {
 // newest reads dead letters from the newest on, or from before a number. It
 // looks back a bounded way: where most have been removed, a page may be short
 // or empty although there are older ones.
-func newest(ctx context.Context, js jetstream.JetStream, stage string, before uint64, limit int) (list []Letter, p pager, err error) {
+func newest(ctx context.Context, js jetstream.JetStream, stage string, before uint64, limit int) (list []DeadLetter, p pager, err error) {
 	stream, err := js.Stream(ctx, contract.StreamDLQ)
 	if err != nil {
 		return nil, p, need(err)
@@ -95,12 +95,12 @@ func newest(ctx context.Context, js jetstream.JetStream, stage string, before ui
 	if stage != "" {
 		subject = contract.DLQSubject(stage)
 	}
-	list = []Letter{}
+	list = []DeadLetter{}
 	first := max(1, state.FirstSeq)
-	for look := 0; look < lettersLooks && before > first && len(list) < limit; look++ {
+	for look := 0; look < maxDLQWindows && before > first && len(list) < limit; look++ {
 		low := first
-		if before > first+lettersWindow {
-			low = before - lettersWindow
+		if before > first+dlqWindow {
+			low = before - dlqWindow
 		}
 		window, bad, err := between(ctx, js, subject, low, before)
 		if err != nil {
@@ -125,9 +125,9 @@ func newest(ctx context.Context, js jetstream.JetStream, stage string, before ui
 }
 
 // between reads the dead letters from low to before, oldest first.
-func between(ctx context.Context, js jetstream.JetStream, subject string, low, before uint64) (list []Letter, bad []string, err error) {
-	for low < before && len(list)+len(bad) < lettersWindow {
-		messages, err := batch(ctx, js, contract.StreamDLQ, subject, low, lettersWindow)
+func between(ctx context.Context, js jetstream.JetStream, subject string, low, before uint64) (list []DeadLetter, bad []string, err error) {
+	for low < before && len(list)+len(bad) < dlqWindow {
+		messages, err := batch(ctx, js, contract.StreamDLQ, subject, low, dlqWindow)
 		if err != nil || len(messages) == 0 {
 			return list, bad, err
 		}
@@ -140,42 +140,42 @@ func between(ctx context.Context, js jetstream.JetStream, subject string, low, b
 				bad = append(bad, fmt.Sprintf("dead letter %d: %v", m.Sequence, err))
 				continue
 			}
-			list = append(list, letterOf(m.Sequence, letter))
+			list = append(list, newDeadLetter(m.Sequence, letter))
 		}
 	}
 	return list, bad, nil
 }
 
-// theLetter reads the dead letter that a path names.
-func (c *Console) theLetter(r *http.Request) (*bus.Letters, bus.Letter, error) {
+// readDeadLetter reads the dead letter that a path names.
+func (c *Console) readDeadLetter(r *http.Request) (*bus.DLQ, bus.DeadLetter, error) {
 	seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 63)
 	if err != nil {
-		return nil, bus.Letter{}, errNoPage
+		return nil, bus.DeadLetter{}, errNoPage
 	}
-	letters, err := bus.OpenLetters(r.Context(), c.js)
+	letters, err := bus.OpenDLQ(r.Context(), c.js)
 	if err != nil {
-		return nil, bus.Letter{}, need(err)
+		return nil, bus.DeadLetter{}, need(err)
 	}
-	for letter, err := range letters.Each(r.Context(), bus.Which{Seqs: []uint64{seq}}) {
+	for letter, err := range letters.Each(r.Context(), bus.DeadLetterFilter{Seqs: []uint64{seq}}) {
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break
 		}
 		return letters, letter, err
 	}
-	return nil, bus.Letter{}, &pageError{http.StatusNotFound, fmt.Sprintf("there is no dead letter %d: it was retried, dropped, or is older than 30 days", seq)}
+	return nil, bus.DeadLetter{}, &pageError{http.StatusNotFound, fmt.Sprintf("there is no dead letter %d: it was retried, dropped, or is older than 30 days", seq)}
 }
 
-func (c *Console) letter(r *http.Request) (any, error) {
-	_, letter, err := c.theLetter(r)
+func (c *Console) deadLetter(r *http.Request) (any, error) {
+	_, letter, err := c.readDeadLetter(r)
 	if err != nil {
 		return nil, err
 	}
-	return letterOf(letter.Seq, letter.DeadLetter), nil
+	return newDeadLetter(letter.Seq, letter.DeadLetter), nil
 }
 
 // confirmView asks whether to do something with a dead letter.
 type confirmView struct {
-	Letter
+	DeadLetter
 
 	Do string `json:"do"` // retry or drop
 }
@@ -185,11 +185,11 @@ func (c *Console) confirm(r *http.Request) (any, error) {
 	if err := c.mayAct(r); err != nil {
 		return nil, err
 	}
-	_, letter, err := c.theLetter(r)
+	_, letter, err := c.readDeadLetter(r)
 	if err != nil {
 		return nil, err
 	}
-	return confirmView{letterOf(letter.Seq, letter.DeadLetter), r.PathValue("do")}, nil
+	return confirmView{newDeadLetter(letter.Seq, letter.DeadLetter), r.PathValue("do")}, nil
 }
 
 // done is what the JSON of an action says.
@@ -218,7 +218,7 @@ func (c *Console) doAct(r *http.Request) (d done, err error) {
 	if err := c.mayAct(r); err != nil {
 		return d, err
 	}
-	letters, letter, err := c.theLetter(r)
+	letters, letter, err := c.readDeadLetter(r)
 	if err != nil {
 		return d, err
 	}

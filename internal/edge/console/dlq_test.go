@@ -13,18 +13,18 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// dead stores dead letters and returns how many there are.
-func (w *world) dead(stages ...string) {
+// addDeadLetters stores dead letters and returns how many there are.
+func (w *world) addDeadLetters(stages ...string) {
 	w.Helper()
 	for i, stage := range stages {
 		w.send(contract.DLQSubject(stage), contract.DeadLetter{
 			Stage: stage, Subject: events.SubjectEventReceived, Data: []byte(hostile), Reason: fmt.Sprint("reason ", i), Attempts: 1, Time: 1000,
-			History: []contract.Death{{Reason: "before", Attempts: 2, Time: 500}},
+			History: []contract.Failure{{Reason: "before", Attempts: 2, Time: 500}},
 		})
 	}
 }
 
-func (w *world) letterCount() uint64 {
+func (w *world) deadLetterCount() uint64 {
 	w.Helper()
 	stream, err := w.js.Stream(w.Context(), contract.StreamDLQ)
 	if err != nil {
@@ -58,7 +58,7 @@ func TestDeadLettersComeNewestFirstInPages(t *testing.T) {
 	for i := range 230 {
 		stages = append(stages, contract.Stages()[i%2])
 	}
-	w.dead(stages...)
+	w.addDeadLetters(stages...)
 	stream, err := w.js.Stream(t.Context(), contract.StreamDLQ)
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +70,11 @@ func TestDeadLettersComeNewestFirstInPages(t *testing.T) {
 	}
 	var seqs []uint64
 	for path, pages := "/letters", 0; path != ""; pages++ {
-		v := ask[lettersView](w, path)
-		if len(v.Letters) > perPage || pages > 3 {
-			t.Fatalf("%s has %d letters", path, len(v.Letters))
+		v := ask[deadLettersView](w, path)
+		if len(v.DeadLetters) > perPage || pages > 3 {
+			t.Fatalf("%s has %d letters", path, len(v.DeadLetters))
 		}
-		for _, l := range v.Letters {
+		for _, l := range v.DeadLetters {
 			seqs = append(seqs, l.Seq)
 		}
 		if path = ""; v.Next > 0 {
@@ -89,7 +89,7 @@ func TestDeadLettersComeNewestFirstInPages(t *testing.T) {
 			t.Fatalf("%d comes after %d", seqs[i], seqs[i-1])
 		}
 	}
-	for _, l := range ask[lettersView](w, "/letters?stage=dhtworker").Letters {
+	for _, l := range ask[deadLettersView](w, "/letters?stage=dhtworker").DeadLetters {
 		if l.Stage != contract.StageDHTWorker {
 			t.Errorf("letter %d is of %s", l.Seq, l.Stage)
 		}
@@ -99,9 +99,9 @@ func TestDeadLettersComeNewestFirstInPages(t *testing.T) {
 	}
 }
 
-func TestOnlyWithTheTokenIsALetterRetriedOrDropped(t *testing.T) {
+func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 	w := newWorld(t)
-	w.dead(contract.StageIngest, contract.StageFetcher, contract.StageIngest)
+	w.addDeadLetters(contract.StageIngest, contract.StageFetcher, contract.StageIngest)
 	bearer := header("Authorization", "Bearer "+testToken)
 	for name, try := range map[string]struct {
 		want    int
@@ -124,7 +124,7 @@ func TestOnlyWithTheTokenIsALetterRetriedOrDropped(t *testing.T) {
 			}
 		}
 	}
-	if n := w.letterCount(); n != 3 {
+	if n := w.deadLetterCount(); n != 3 {
 		t.Fatalf("%d dead letters are left of 3", n)
 	}
 	if rec := w.do(http.MethodPost, "/login", "token=nonsense", sameOrigin); rec.Code != http.StatusUnauthorized || len(rec.Result().Cookies()) > 0 {
@@ -141,7 +141,7 @@ func TestOnlyWithTheTokenIsALetterRetriedOrDropped(t *testing.T) {
 			t.Errorf("the page that asks does not say %q", want)
 		}
 	}
-	if n := w.letterCount(); n != 3 {
+	if n := w.deadLetterCount(); n != 3 {
 		t.Fatal("asking has already done it")
 	}
 	rec := w.do(http.MethodPost, "/letters/1/retry", "", browser, sameOrigin)
@@ -155,7 +155,7 @@ func TestOnlyWithTheTokenIsALetterRetriedOrDropped(t *testing.T) {
 	if rec := w.do(http.MethodPost, "/letters/2/drop", "", bearer, header("Accept", "application/json")); rec.Code != http.StatusOK || rec.Body.String() != "{\"seq\":2,\"done\":\"dropped\"}\n" {
 		t.Errorf("drop: %d, %s", rec.Code, rec.Body)
 	}
-	if n := w.letterCount(); n != 1 {
+	if n := w.deadLetterCount(); n != 1 {
 		t.Errorf("%d dead letters are left, want 1", n)
 	}
 	for path, want := range map[string]int{"/letters/2/drop": http.StatusNotFound, "/letters/3/eat": http.StatusNotFound, "/letters/x/drop": http.StatusNotFound} {
@@ -180,7 +180,7 @@ func (w *world) retried(stage string) {
 
 func TestWithoutATokenNobodyMayActEver(t *testing.T) {
 	w := newWorld(t)
-	w.dead(contract.StageIngest)
+	w.addDeadLetters(contract.StageIngest)
 	w.console = New(w.console.js, Options{})
 	for _, token := range []string{"", testToken} {
 		if rec := w.do(http.MethodPost, "/letters/1/drop", "", header("Authorization", "Bearer "+token)); rec.Code != http.StatusForbidden {
@@ -190,17 +190,17 @@ func TestWithoutATokenNobodyMayActEver(t *testing.T) {
 			t.Errorf("log in with the token %q: %d", token, rec.Code)
 		}
 	}
-	if page := w.page("/letters"); !strings.Contains(page, "--console-token-file") || w.letterCount() != 1 {
+	if page := w.page("/letters"); !strings.Contains(page, "--console-token-file") || w.deadLetterCount() != 1 {
 		t.Error("the page does not say how to get there")
 	}
 }
 
 // One that was too long to be kept whole can be dropped only.
-func TestACutLetterIsNotRetried(t *testing.T) {
+func TestACutDeadLetterIsNotRetried(t *testing.T) {
 	w := newWorld(t)
 	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Data: []byte("x"), Size: 1 << 20, Reason: "long"})
 	rec := w.do(http.MethodPost, "/letters/1/retry", "", header("Authorization", "Bearer "+testToken))
-	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), bus.ErrCut.Error()) || w.letterCount() != 1 {
+	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), bus.ErrCut.Error()) || w.deadLetterCount() != 1 {
 		t.Errorf("retry: %d, %s", rec.Code, rec.Body)
 	}
 }

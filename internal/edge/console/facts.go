@@ -97,15 +97,15 @@ func (c *Console) recordsOf(ctx context.Context, targets map[string]bool) ([]Rec
 	return c.recordRows(ctx, entries)
 }
 
-// Known is what is known of a relay, and some of the authors who write there.
-type Known struct {
+// RelayDetail is what is known of a relay, and some of the authors who write there.
+type RelayDetail struct {
 	Relay
 
 	Authors []Evidence `json:"authors"`
 	More    uint64     `json:"more_authors"` // how many more there are
 }
 
-func (c *Console) relay(ctx context.Context, url string) (*Known, error) {
+func (c *Console) relay(ctx context.Context, url string) (*RelayDetail, error) {
 	key := nostr.RelayKey(url)
 	relays, err := kv.Open[contract.Relay](ctx, c.js, contract.BucketRelays)
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *Console) relay(ctx context.Context, url string) (*Known, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Known{Relay: rows[0], More: page.Left}
+	k := &RelayDetail{Relay: rows[0], More: page.Left}
 	for _, e := range page.Entries {
 		_, pubkey, _ := strings.Cut(e.Key, ".")
 		k.Authors = append(k.Authors, Evidence{PubKey: pubkey, Npub: npub(pubkey), URL: url, Via: e.Value.Via})

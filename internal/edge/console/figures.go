@@ -34,10 +34,10 @@ type Stage struct {
 	Oldest float64 `json:"oldest_seconds"`
 	Again  uint64  `json:"redelivered"` // of those in flight
 	// Later is how many messages wait for the time of their next attempt.
-	Later  uint64   `json:"later"`
-	Dead   uint64   `json:"dead_letters"`
-	Error  *Problem `json:"last_error"`
-	Queues []Queue  `json:"queues"`
+	Later       uint64   `json:"later"`
+	DeadLetters uint64   `json:"dead_letters"`
+	Error       *Problem `json:"last_error"`
+	Queues      []Queue  `json:"queues"`
 }
 
 // Queue is one consumer of a stage and what it reads.
@@ -82,10 +82,10 @@ func (q Queue) Short() string {
 // Problem is the last thing that went wrong in a stage, of what has become a
 // dead letter or waits to be tried again.
 type Problem struct {
-	Time    int64  `json:"time"`
-	Subject string `json:"subject"`
-	Reason  string `json:"reason"`
-	Letter  uint64 `json:"dead_letter,omitempty"` // its number
+	Time       int64  `json:"time"`
+	Subject    string `json:"subject"`
+	Reason     string `json:"reason"`
+	DeadLetter uint64 `json:"dead_letter,omitempty"` // its number
 }
 
 // counters only grow, and do so in NATS, whichever replica does the work.

@@ -17,9 +17,9 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 const (
 	// maxBody bounds what a form may send, in bytes.
 	maxBody = 16 << 10
-	// takenWithin bounds how long a browser may take to read a page, or a
+	// writeTimeout bounds how long a browser may take to read a page, or a
 	// message of the stream.
-	takenWithin = time.Minute
+	writeTimeout = time.Minute
 )
 
 // guard stands before every page: it refuses hosts that are not ours and forms
@@ -43,7 +43,7 @@ func (c *Console) guard(next http.Handler) http.Handler {
 			http.Error(w, "not known by this name; if it is right, add it to --console-hosts", http.StatusMisdirectedRequest)
 			return
 		}
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(takenWithin)) // a test's writer has none
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // a test's writer has none
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		inner.ServeHTTP(w, r)
 	})

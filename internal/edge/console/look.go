@@ -72,7 +72,7 @@ func lastOf(ctx context.Context, js jetstream.JetStream, stream, subject string)
 			return nil, nil //nolint:nilerr,nilnil // what nobody can read is shown with the dead letters
 		}
 		seq, _ := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
-		return &Problem{Time: letter.Time, Subject: letter.Subject, Reason: letter.Reason, Letter: seq}, nil
+		return &Problem{Time: letter.Time, Subject: letter.Subject, Reason: letter.Reason, DeadLetter: seq}, nil
 	}
 	return retried(m.Header)
 }

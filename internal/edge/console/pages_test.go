@@ -109,7 +109,7 @@ func TestRelaysInTroubleComeFirst(t *testing.T) {
 	}
 }
 
-func TestRecordsTellWhoHoldsThemAndWhenTheirTurnComes(t *testing.T) {
+func TestRecordsTellTheirHoldersAndNextRefresh(t *testing.T) {
 	w := newWorld(t)
 	pubkey, _, target := w.known()
 	v := ask[recordsView](w, "/records?slice="+contract.Slice(target))
@@ -191,8 +191,8 @@ func TestSearchFindsRelaysAndNotes(t *testing.T) {
 	if f.Note == nil || f.Note.Wanted == nil || f.Note.Wanted.Is.ReferencedBy != lost || f.Note.Lost != nil || len(f.Note.Refused) != 1 || f.Note.Refused[0].URL != goodURL {
 		t.Errorf("the wanted note is %+v", f.Note)
 	}
-	if len(f.Recent) != 1 || f.Recent[0].Text != "found at "+goodURL || len(f.Dead) != 1 {
-		t.Errorf("it is told %+v and %+v", f.Recent, f.Dead)
+	if len(f.Recent) != 1 || f.Recent[0].Text != "found at "+goodURL || len(f.DeadLetters) != 1 {
+		t.Errorf("it is told %+v and %+v", f.Recent, f.DeadLetters)
 	}
 	if f := ask[Found](w, "/search?q="+lost); f.Note == nil || f.Note.Lost == nil || f.Note.Wanted != nil {
 		t.Errorf("the lost note is %+v", f.Note)
@@ -214,7 +214,7 @@ func TestSearchFindsRelaysAndNotes(t *testing.T) {
 }
 
 // When a schedule comes next, at the edges of minute, hour and day.
-func TestTurns(t *testing.T) {
+func TestCronSpecs(t *testing.T) {
 	at := func(s string) time.Time {
 		v, err := time.Parse(time.DateTime, s)
 		if err != nil {
@@ -229,19 +229,19 @@ func TestTurns(t *testing.T) {
 		{"5 10 14 * * *", "2026-11-22 14:10:06", "2026-11-23 14:10:05"},
 		{"3,13,23,33,43,53 * * * * *", "2026-11-22 14:10:54", "2026-11-22 14:11:03"},
 	} {
-		turn, ok := parseTurn(try.cron)
+		turn, ok := parseCron(try.cron)
 		if got := turn.after(at(try.from)); !ok || got != at(try.want).Unix() {
 			t.Errorf("%s from %s: %s, %t, want %s", try.cron, try.from, time.Unix(got, 0).UTC(), ok, try.want)
 		}
 	}
 	for _, bad := range []string{"", "@at 2026-11-22T14:10:06Z", "x * * * * *", "* * * * * *", "0 0 0 1 * *"} {
-		if _, ok := parseTurn(bad); ok {
+		if _, ok := parseCron(bad); ok {
 			t.Errorf("%q is taken for a cron expression", bad)
 		}
 	}
 	if every, err := contract.Cron("key", 6*time.Hour); err != nil {
 		t.Error(err)
-	} else if turn, ok := parseTurn(every); !ok || turn.after(time.Now()) == 0 {
+	} else if turn, ok := parseCron(every); !ok || turn.after(time.Now()) == 0 {
 		t.Errorf("%q is not understood", every)
 	}
 }

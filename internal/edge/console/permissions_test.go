@@ -72,7 +72,7 @@ func (w *world) everything(until func(*http.Request)) {
 		now := time.Now().UnixNano()
 		w.send(strings.Replace(c.Filters[0], "*", strconv.FormatInt(now, 10), 1), now)
 	}
-	w.dead(contract.StageIngest, contract.StageFetcher)
+	w.addDeadLetters(contract.StageIngest, contract.StageFetcher)
 	stream, err := w.js.Stream(w.Context(), contract.StreamDLQ)
 	if err != nil {
 		w.Fatal(err)

@@ -109,10 +109,10 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-beat.C:
-			_ = stream.SetWriteDeadline(time.Now().Add(takenWithin))
+			_ = stream.SetWriteDeadline(time.Now().Add(writeTimeout))
 			_, err = fmt.Fprint(w, ": still here\n\n")
 		case <-news:
-			_ = stream.SetWriteDeadline(time.Now().Add(takenWithin))
+			_ = stream.SetWriteDeadline(time.Now().Add(writeTimeout))
 			err = c.tell(w)
 		}
 		if err == nil {

@@ -64,7 +64,7 @@ func TestThePipelineTellsWhatWaitsAndWhatWentWrong(t *testing.T) {
 	if f := stage(t, p, contract.StageFetcher); f.Later != 2 || f.Error == nil || f.Error.Reason != "nobody answered at wss://b.example.com" || f.Lag != 0 {
 		t.Errorf("fetcher is %+v, its error %+v", f, f.Error)
 	}
-	if i := stage(t, p, contract.StageIngest); i.Dead != 1 || i.Error == nil || i.Error.Letter != 1 || i.Error.Time != 1000 {
+	if i := stage(t, p, contract.StageIngest); i.DeadLetters != 1 || i.Error == nil || i.Error.DeadLetter != 1 || i.Error.Time != 1000 {
 		t.Errorf("ingest is %+v, its error %+v", i, i.Error)
 	}
 	if page := w.page("/"); strings.Contains(page, "<b>bad") {

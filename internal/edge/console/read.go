@@ -204,7 +204,7 @@ func (r *reading) pipeline(at time.Time) *Pipeline {
 	for _, name := range contract.Stages() {
 		s := Stage{
 			Name: name, Later: r.later[name], Error: r.problems[name],
-			Dead: r.streams[contract.StreamDLQ].State.Subjects[contract.DLQSubject(name)],
+			DeadLetters: r.streams[contract.StreamDLQ].State.Subjects[contract.DLQSubject(name)],
 		}
 		for _, c := range consumers() {
 			if c.Stage != name {

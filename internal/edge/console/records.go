@@ -85,7 +85,7 @@ func (c *Console) recordRows(ctx context.Context, entries []kv.Entry[contract.Re
 			due = append(due, subject)
 		}
 	}
-	next, err := turns(ctx, c.js, contract.StreamRecordDue, due)
+	next, err := cronSpecs(ctx, c.js, contract.StreamRecordDue, due)
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,7 @@ func (c *Console) describe(ctx context.Context, entries []kv.Entry[contract.Rela
 	if err != nil {
 		return nil, err
 	}
-	next, err := turns(ctx, c.js, contract.StreamSyncDue, due)
+	next, err := cronSpecs(ctx, c.js, contract.StreamSyncDue, due)
 	if err != nil {
 		return nil, err
 	}

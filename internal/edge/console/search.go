@@ -72,20 +72,20 @@ func badQuery(err error) error {
 
 // Found is what is known about what was searched for.
 type Found struct {
-	Query   string   `json:"query"`
-	Author  *Author  `json:"author"`
-	Records []Record `json:"records"`
-	Relay   *Known   `json:"relay"`
-	Note    *Note    `json:"note"`
+	Query   string       `json:"query"`
+	Author  *Author      `json:"author"`
+	Records []Record     `json:"records"`
+	Relay   *RelayDetail `json:"relay"`
+	Note    *Note        `json:"note"`
 	// Recent is what happened in the last hour, newest first; Dead are the
 	// newest dead letters that are about it.
-	Recent []Outcome `json:"recent"`
-	Dead   []Letter  `json:"dead_letters"`
+	Recent      []Outcome    `json:"recent"`
+	DeadLetters []DeadLetter `json:"dead_letters"`
 }
 
 // Nothing reports whether it is not known at all.
 func (f Found) Nothing() bool {
-	return f.Author == nil && len(f.Records)+len(f.Recent)+len(f.Dead) == 0 && f.Relay == nil && (f.Note == nil || f.Note.nothing())
+	return f.Author == nil && len(f.Records)+len(f.Recent)+len(f.DeadLetters) == 0 && f.Relay == nil && (f.Note == nil || f.Note.nothing())
 }
 
 func (c *Console) search(r *http.Request) (any, error) {
@@ -137,7 +137,7 @@ func (c *Console) search(r *http.Request) (any, error) {
 	if found.Recent, err = c.recent(ctx, q); err != nil {
 		return nil, err
 	}
-	found.Dead, err = c.deadAbout(ctx, q)
+	found.DeadLetters, err = c.deadLettersAbout(ctx, q)
 	return found, err
 }
 
@@ -149,13 +149,13 @@ func targetOf(dhtKey string) string {
 	return hex.EncodeToString(target[:])
 }
 
-// deadAbout looks among the newest dead letters for those that name it.
-func (c *Console) deadAbout(ctx context.Context, q query) ([]Letter, error) {
-	letters, _, err := newest(ctx, c.js, "", 0, maxDead)
+// deadLettersAbout looks among the newest dead letters for those that name it.
+func (c *Console) deadLettersAbout(ctx context.Context, q query) ([]DeadLetter, error) {
+	letters, _, err := newest(ctx, c.js, "", 0, maxDeadLetters)
 	if err != nil {
 		return nil, err
 	}
-	var about []Letter
+	var about []DeadLetter
 	for _, l := range letters {
 		if len(about) < maxFacts && q.names(l.Subject+"\n"+l.Body()) {
 			about = append(about, l)
@@ -165,10 +165,10 @@ func (c *Console) deadAbout(ctx context.Context, q query) ([]Letter, error) {
 }
 
 const (
-	// maxDead is how many dead letters a search looks at, maxOutcomes how many
+	// maxDeadLetters is how many dead letters a search looks at, maxOutcomes how many
 	// outcomes.
-	maxDead     = 300
-	maxOutcomes = 1000
+	maxDeadLetters = 300
+	maxOutcomes    = 1000
 	// maxFacts bounds each list of what is found.
 	maxFacts = 50
 )

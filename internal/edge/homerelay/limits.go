@@ -39,8 +39,8 @@ const (
 
 	// frameLimit is of our negentropy messages before hex: every relay and
 	// client takes 128 KiB. maxRounds is far above what sets of maxRecords need.
-	frameLimit = 60_000
-	maxRounds  = 20_000
+	frameLimit         = 60_000
+	maxSessionMessages = 20_000
 
 	readHeaderTimeout = 5 * time.Second
 	writeTimeout      = 30 * time.Second

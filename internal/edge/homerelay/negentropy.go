@@ -143,7 +143,7 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 		return
 	}
 	defer c.relay.sets.release(set)
-	rec := negentropy.NewReconciler(set.vector, negentropy.Options{FrameLimit: frameLimit, MaxRounds: maxRounds})
+	rec := negentropy.NewReconciler(set.vector, negentropy.Options{FrameLimit: frameLimit, MaxMessages: maxSessionMessages})
 	idle := time.NewTimer(c.relay.sessionTimeout)
 	defer idle.Stop()
 	for msg := first; ; {

@@ -31,7 +31,7 @@ func (c *client) onEvent(m message) {
 		return
 	}
 	c.running.Go(func() {
-		ok, reason := c.relay.take(e, m.size)
+		ok, reason := c.relay.accept(e, m.size)
 		// Nobody's slot but the client's own waits for it to read.
 		<-c.relay.inserting
 		c.tell("OK", e.ID, ok, reason)
@@ -68,9 +68,9 @@ func (c *client) refuse(e *gonostr.Event) string {
 	return ""
 }
 
-// take verifies an event, stores it or passes it on, and returns what an OK
+// accept verifies an event, stores it or passes it on, and returns what an OK
 // says of it.
-func (r *Relay) take(e *gonostr.Event, size int) (ok bool, reason string) {
+func (r *Relay) accept(e *gonostr.Event, size int) (ok bool, reason string) {
 	if !e.CheckID() {
 		return false, "invalid: id is not the hash of the event"
 	}

@@ -275,7 +275,7 @@ func TestSessionLimits(t *testing.T) {
 }
 
 // A client that does not wait for answers loses the session, not more.
-func TestSessionIsInTurn(t *testing.T) {
+func TestSessionAnswersInOrder(t *testing.T) {
 	r := startRelay(t, "")
 	s := &session{id: "x", in: make(chan []byte, 1), cancel: func() {}, ended: make(chan struct{})}
 	close(s.ended)

@@ -64,7 +64,7 @@ func TestForbiddenAddressesAreNotSentTo(t *testing.T) {
 			n.outbox.post(findNodeQuery([20]byte{}), c, 0, nil, time.Now())
 			n.outbox.mu.Unlock()
 			n.outbox.flush()
-			n.known.add(c, time.Now())
+			n.routing.add(c, time.Now())
 			got, err := n.Get(t.Context(), [20]byte{1}, nil, GetOptions{Seeds: []Contact{c}})
 			if !errors.Is(err, ErrNoAnswer) || got.Queried != 0 {
 				t.Errorf("%s: asked %d, %v", at, got.Queried, err)

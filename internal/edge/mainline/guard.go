@@ -37,7 +37,7 @@ type guard struct {
 	closing   chan struct{}
 
 	received, refused, sent, answered atomic.Int64
-	mirror                            mirror
+	external                          externalAddrs
 }
 
 func newGuard(conn *net.UDPConn, c Config) *guard {
@@ -93,7 +93,7 @@ func (g *guard) pass(packet []byte, sender net.Addr) bool {
 	}
 	if g.deliver(from, p) {
 		g.answered.Add(1)
-		g.mirror.add(p.self)
+		g.external.add(p.self)
 		return false
 	}
 	return true

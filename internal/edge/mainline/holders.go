@@ -2,8 +2,8 @@ package mainline
 
 import "github.com/relaymesh/relaymesh/pkg/bep44"
 
-// judge returns the item of a reply if there is one that verifies, and remembers the best so far.
-func (s *search) judge(r *reply) *bep44.Item {
+// verifyValue returns the item of a reply if there is one that verifies, and remembers the best so far.
+func (s *search) verifyValue(r *reply) *bep44.Item {
 	if r.value == nil {
 		return nil
 	}

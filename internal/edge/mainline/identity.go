@@ -28,7 +28,7 @@ func (n *Node) nextID() [20]byte {
 		all += count
 	}
 	for ip, count := range votes {
-		if count >= mirrorSize/2 && 2*count > all && dialable(netip.AddrPortFrom(ip, 1024), false) {
+		if count >= maxExternalAddrs/2 && 2*count > all && dialable(netip.AddrPortFrom(ip, 1024), false) {
 			return fitID(n.id, ip)
 		}
 	}

@@ -35,16 +35,16 @@ func TestTheNextIDFitsTheAddressThatMostNodesSee(t *testing.T) {
 	say := func(times int, ip string) {
 		addr := netip.MustParseAddr(ip).As4()
 		for i := range times {
-			n.guard.mirror.add(fmt.Appendf(addr[:], "%02d", i)) // behind some NATs the port is another one each time
+			n.guard.external.add(fmt.Appendf(addr[:], "%02d", i)) // behind some NATs the port is another one each time
 		}
 	}
-	if say(mirrorSize, "192.168.1.2"); n.nextID() != n.id {
+	if say(maxExternalAddrs, "192.168.1.2"); n.nextID() != n.id {
 		t.Error("fits a private address")
 	}
-	if say(mirrorSize/2-1, "124.31.75.21"); n.nextID() != n.id {
+	if say(maxExternalAddrs/2-1, "124.31.75.21"); n.nextID() != n.id {
 		t.Error("believes a minority")
 	}
-	say(mirrorSize, "124.31.75.21")
+	say(maxExternalAddrs, "124.31.75.21")
 	want := fitID(n.id, netip.MustParseAddr("124.31.75.21"))
 	if n.nextID() != want || n.ID() == want {
 		t.Errorf("next id is %x, this one %x", n.nextID(), n.ID())

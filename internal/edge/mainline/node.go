@@ -23,7 +23,7 @@ type Node struct {
 
 	guard   *guard
 	outbox  *outbox
-	known   *known
+	routing *routingTable
 	routers *routers
 	server  *dht.Server
 
@@ -52,7 +52,7 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 		return nil, fmt.Errorf("couldn't listen for DHT packets: %w", err)
 	}
 	n := &Node{
-		config: config, log: config.Log, id: saved.ID, known: newKnown(config.AllowPrivate), closing: make(chan struct{}),
+		config: config, log: config.Log, id: saved.ID, routing: newRoutingTable(config.AllowPrivate), closing: make(chan struct{}),
 		routers: &routers{hosts: config.Bootstrap, allowPrivate: config.AllowPrivate, log: config.Log},
 	}
 	budget := rate.NewLimiter(rate.Inf, 0)
@@ -62,7 +62,7 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 	n.guard = newGuard(conn.(*net.UDPConn), config)
 	n.outbox = &outbox{
 		guard: n.guard, id: n.id, readOnly: config.ReadOnly, budget: budget,
-		courtesy: newCourtesy(config.PerAddress), known: n.known, calls: make(map[uint64]call),
+		limiter: newRateLimiter(config.PerAddress), routing: n.routing, calls: make(map[uint64]call),
 	}
 	n.outbox.clock = time.AfterFunc(tick, n.outbox.passTime)
 	n.guard.deliver, n.guard.flush = n.outbox.deliver, n.outbox.flush
@@ -71,7 +71,7 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 		return nil, fmt.Errorf("couldn't start the DHT node: %w", err)
 	}
 	for _, c := range saved.Nodes {
-		n.known.add(c, time.Time{})
+		n.routing.add(c, time.Time{})
 		_ = n.server.AddNode(nodeInfo(c))
 	}
 	n.tasks.Go(n.server.TableMaintainer)
@@ -123,10 +123,10 @@ func (n *Node) Stats() Stats {
 	queries := n.outbox.queries
 	n.outbox.mu.Unlock()
 	return Stats{
-		GoodNodes: max(n.known.good(time.Now()), n.server.Stats().GoodNodes),
+		GoodNodes: max(n.routing.good(time.Now()), n.server.Stats().GoodNodes),
 		Sent:      n.guard.sent.Load(), Received: n.guard.received.Load(), Refused: n.guard.refused.Load(),
 		Queries: queries, Answered: n.guard.answered.Load(), Forged: n.forged.Load(),
-		BansSuspected: n.outbox.courtesy.suspectedBans(time.Now()),
+		BansSuspected: n.outbox.limiter.suspectedBans(time.Now()),
 	}
 }
 
@@ -151,12 +151,12 @@ func (n *Node) Introduce(ctx context.Context, addrs ...netip.AddrPort) int {
 
 // seeds returns nodes from which a lookup starts, nearest first.
 func (n *Node) seeds(target [20]byte, count int) []Contact {
-	if n.known.size() < count {
+	if n.routing.size() < count {
 		for _, info := range n.server.Nodes() {
 			if c, ok := contactOf(info); ok && dialable(c.Addr, n.config.AllowPrivate) {
-				n.known.add(c, time.Time{}) // unproved, so that any node that answers takes its place
+				n.routing.add(c, time.Time{}) // unproved, so that any node that answers takes its place
 			}
 		}
 	}
-	return n.known.nearest(target, count)
+	return n.routing.nearest(target, count)
 }

@@ -5,53 +5,53 @@ import (
 	"time"
 )
 
-// silence tells whether it is our own network that fails when nobody answers. The outbox's lock guards it.
-type silence struct {
-	heard  time.Time // when the latest reply came
-	since  time.Time // when the first query after it was sent
-	asked  int       // how many were sent since then
-	latest time.Time // when the latest of them was
+// outageDetector tells whether it is our own network that fails when nobody answers. The outbox's lock guards it.
+type outageDetector struct {
+	lastReply  time.Time // when the latest reply came
+	since      time.Time // when the first query after it was sent
+	unanswered int       // how many were sent since then
+	latest     time.Time // when the latest of them was
 
 	outage struct{ from, to time.Time } // the latest
 }
 
-// ask notes that a query is sent.
-func (s *silence) ask(now time.Time) {
-	if s.asked > 0 && now.Sub(s.latest) > giveUp { // nobody was waited for any more
-		s.asked = 0
+// querySent notes that a query is sent.
+func (s *outageDetector) querySent(now time.Time) {
+	if s.unanswered > 0 && now.Sub(s.latest) > giveUp { // nobody was waited for any more
+		s.unanswered = 0
 	}
-	if s.asked == 0 {
+	if s.unanswered == 0 {
 		s.since = now
 	}
-	s.asked++
+	s.unanswered++
 	s.latest = now
 }
 
-// hear notes that a reply came; patience is how long others took so far.
-func (s *silence) hear(now time.Time, patience time.Duration) {
+// replyReceived notes that a reply came; patience is how long others took so far.
+func (s *outageDetector) replyReceived(now time.Time, patience time.Duration) {
 	if s.fails(now, patience) {
 		s.outage.from, s.outage.to = s.since.Add(-patience), now // those before it lost their replies
 	}
-	s.heard, s.asked = now, 0
+	s.lastReply, s.unanswered = now, 0
 }
 
 // fails reports whether nobody of many who were asked has answered, for longer than it usually takes; or nobody at all, for longer
 // than it ever does. Around a target whose neighbours have all left it may be wrong.
-func (s *silence) fails(now time.Time, patience time.Duration) bool {
+func (s *outageDetector) fails(now time.Time, patience time.Duration) bool {
 	lasts := now.Sub(s.since)
-	return s.asked >= 2*defaultK && lasts > patience || s.asked > 0 && lasts > maxPatience
+	return s.unanswered >= 2*defaultK && lasts > patience || s.unanswered > 0 && lasts > maxPatience
 }
 
-// blames reports whether it is a node's own fault that it did not answer a query of that time.
-func (s *silence) blames(sentAt time.Time) bool {
-	return s.heard.After(sentAt) && (sentAt.Before(s.outage.from) || sentAt.After(s.outage.to))
+// nodeAtFault reports whether it is a node's own fault that it did not answer a query of that time.
+func (s *outageDetector) nodeAtFault(sentAt time.Time) bool {
+	return s.lastReply.After(sentAt) && (sentAt.Before(s.outage.from) || sentAt.After(s.outage.to))
 }
 
 // failedSince reports whether our own network failed at some time after t, or does now.
 func (o *outbox) failedSince(t time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.silence.outage.to.After(t) || o.silence.fails(time.Now(), o.rtt.timeout())
+	return o.outages.outage.to.After(t) || o.outages.fails(time.Now(), o.rtt.timeout())
 }
 
 // lookAgain is how often a search is repeated because our own network failed meanwhile.

@@ -33,13 +33,13 @@ func newWired(t *testing.T, w *world) *wired {
 		t.Fatal(err)
 	}
 	conn.Close() // what is sent is lost: the test reads it from the outbox
-	n := &Node{known: newKnown(false), closing: make(chan struct{}), routers: &routers{}}
+	n := &Node{routing: newRoutingTable(false), closing: make(chan struct{}), routers: &routers{}}
 	for _, c := range w.nodes {
-		n.known.add(c, time.Now())
+		n.routing.add(c, time.Now())
 	}
 	n.guard = newGuard(conn, Config{})
 	n.outbox = &outbox{
-		guard: n.guard, courtesy: newCourtesy(-1), known: n.known, calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0),
+		guard: n.guard, limiter: newRateLimiter(-1), routing: n.routing, calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0),
 	}
 	n.outbox.clock = time.AfterFunc(tick, n.outbox.passTime)
 	return &wired{Node: n, world: w, seen: map[uint64]bool{}}

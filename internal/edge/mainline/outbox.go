@@ -24,8 +24,8 @@ type outbox struct {
 	id       [20]byte
 	readOnly bool
 	budget   *rate.Limiter // packets a second to everyone, shared with the library
-	courtesy *courtesy
-	known    *known
+	limiter  *rateLimiter
+	routing  *routingTable
 
 	mu      sync.Mutex
 	calls   map[uint64]call // by transaction id
@@ -35,7 +35,7 @@ type outbox struct {
 	running []*search
 	clock   *time.Timer // runs while a search does
 	rtt     roundTrip
-	silence silence
+	outages outageDetector
 	queries int64
 }
 
@@ -73,7 +73,7 @@ func (o *outbox) post(q query, to Contact, slot int, by asker, now time.Time) {
 	o.calls[tid] = call{asker: by, slot: slot, to: to, sentAt: now}
 	o.overdue = append(o.overdue, expiry{tid, now.Add(giveUp)})
 	o.queries++
-	o.silence.ask(now)
+	o.outages.querySent(now)
 	var text [tidSize]byte
 	binary.BigEndian.PutUint64(text[:], tid)
 	o.queued.bytes = q.append(o.queued.bytes, o.id, text, o.readOnly)
@@ -87,7 +87,7 @@ func (o *outbox) afford(now time.Time) bool {
 
 // admit waits until a message may be sent to addr. What is queued goes out before it waits.
 func (o *outbox) admit(ctx context.Context, addr netip.AddrPort) error {
-	for wait := o.courtesy.take(addr, time.Now()); wait > 0; wait = o.courtesy.take(addr, time.Now()) {
+	for wait := o.limiter.reserve(addr, time.Now()); wait > 0; wait = o.limiter.reserve(addr, time.Now()) {
 		o.flush()
 		select {
 		case <-time.After(wait):
@@ -136,12 +136,12 @@ func (o *outbox) deliver(from netip.AddrPort, p packet) bool {
 		return false
 	}
 	delete(o.calls, tid)
-	o.silence.hear(now, o.rtt.timeout())
+	o.outages.replyReceived(now, o.rtt.timeout())
 	o.rtt.observe(now.Sub(c.sentAt))
 	r := newReply(p)
-	o.courtesy.alive(from)
+	o.limiter.alive(from)
 	if r.code == 0 {
-		o.known.add(Contact{r.id, from}, now)
+		o.routing.add(Contact{r.id, from}, now)
 	}
 	c.asker.answered(c.slot, &r, now)
 	return true
@@ -214,7 +214,7 @@ func (o *outbox) sweep(now time.Time) {
 		tid := o.overdue[done].tid
 		if c, waiting := o.calls[tid]; waiting {
 			delete(o.calls, tid)
-			if o.silence.blames(c.sentAt) {
+			if o.outages.nodeAtFault(c.sentAt) {
 				dead = append(dead, c.to)
 			}
 		}
@@ -223,7 +223,7 @@ func (o *outbox) sweep(now time.Time) {
 	o.overdue = o.overdue[done:]
 	o.mu.Unlock()
 	for _, c := range dead {
-		o.courtesy.silent(c.Addr, o.known.remove(c), now)
+		o.limiter.silent(c.Addr, o.routing.remove(c), now)
 	}
 }
 

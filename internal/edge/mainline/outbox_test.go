@@ -15,7 +15,7 @@ func (ignore) answered(int, *reply, time.Time) {}
 func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testing.T) {
 	start := time.Now()
 	newOutbox := func() *outbox {
-		return &outbox{guard: &guard{allowPrivate: true}, courtesy: newCourtesy(-1), known: newKnown(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
+		return &outbox{guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
 	}
 	silent := func(o *outbox, c Contact, times int, heard bool) int {
 		now := start
@@ -23,25 +23,25 @@ func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testi
 			o.mu.Lock()
 			o.post(getQuery(c.ID, nil), c, 0, ignore{}, now)
 			if heard {
-				o.silence.heard = now.Add(time.Millisecond)
+				o.outages.lastReply = now.Add(time.Millisecond)
 			}
 			o.mu.Unlock()
 			now = now.Add(giveUp + time.Millisecond)
 			o.sweep(now)
 		}
-		return o.courtesy.suspectedBans(now)
+		return o.limiter.suspectedBans(now)
 	}
 	good := contact(1, "1.1.1.1:2000")
 	for what, c := range map[string]struct{ silences, want int }{"a lost packet": {1, 0}, "two": {2, 0}, "a ban": {3, 1}} {
 		o := newOutbox()
-		o.known.add(good, start)
+		o.routing.add(good, start)
 		if got := silent(o, good, c.silences, true); got != c.want {
 			t.Errorf("%s: %d bans suspected, want %d", what, got, c.want)
 		}
-		if o.known.size() != 0 {
+		if o.routing.size() != 0 {
 			t.Errorf("%s: a silent node is still a seed", what)
 		}
-		if o.courtesy.alive(good.Addr); o.courtesy.suspectedBans(start) != 0 {
+		if o.limiter.alive(good.Addr); o.limiter.suspectedBans(start) != 0 {
 			t.Errorf("%s: still suspected after an answer", what)
 		}
 	}
@@ -49,9 +49,9 @@ func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testi
 		t.Errorf("a node that never answered: %d bans suspected", got)
 	}
 	o := newOutbox()
-	o.known.add(good, start)
-	if got := silent(o, good, 5, false); got != 0 || o.known.size() != 1 || o.courtesy.isDead(good.Addr, start) {
-		t.Errorf("nobody answers, perhaps the own network is down: %d bans suspected, %d nodes known", got, o.known.size())
+	o.routing.add(good, start)
+	if got := silent(o, good, 5, false); got != 0 || o.routing.size() != 1 || o.limiter.isDead(good.Addr, start) {
+		t.Errorf("nobody answers, perhaps the own network is down: %d bans suspected, %d nodes known", got, o.routing.size())
 	}
 	if len(o.calls) != 0 || len(o.overdue) != 0 {
 		t.Errorf("%d queries and %d deadlines are left", len(o.calls), len(o.overdue))
@@ -66,18 +66,18 @@ func TestAnOutageOfOurOwnNetworkIsNoNodesFault(t *testing.T) {
 		silence time.Duration
 		dead    bool
 	}{"a node is silent": {maxPatience / 2, true}, "all are": {maxPatience + time.Millisecond, false}} {
-		o := &outbox{guard: &guard{allowPrivate: true}, courtesy: newCourtesy(-1), known: newKnown(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
+		o := &outbox{guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
 		before, during := contact(1, "1.1.1.1:2000"), contact(2, "1.1.1.2:2000")
 		o.mu.Lock()
 		o.post(getQuery(before.ID, nil), before, 0, ignore{}, start)
-		o.silence.hear(start.Add(time.Millisecond), o.rtt.timeout()) // somebody else's reply
+		o.outages.replyReceived(start.Add(time.Millisecond), o.rtt.timeout()) // somebody else's reply
 		o.post(getQuery(during.ID, nil), during, 0, ignore{}, start.Add(2*time.Millisecond))
-		o.silence.hear(start.Add(2*time.Millisecond+c.silence), o.rtt.timeout())
+		o.outages.replyReceived(start.Add(2*time.Millisecond+c.silence), o.rtt.timeout())
 		o.mu.Unlock()
 		end := start.Add(giveUp + 3*time.Millisecond)
 		o.sweep(end)
 		for _, node := range []Contact{before, during} {
-			if dead := o.courtesy.isDead(node.Addr, end); dead != c.dead {
+			if dead := o.limiter.isDead(node.Addr, end); dead != c.dead {
 				t.Errorf("%s: %v is dead: %v, want %v", what, node.Addr, dead, c.dead)
 			}
 		}

@@ -12,12 +12,12 @@ import (
 )
 
 func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
-	c := newCourtesy(3)
+	c := newRateLimiter(3)
 	a, b := netip.MustParseAddrPort("1.1.1.1:1"), netip.MustParseAddrPort("1.1.1.2:1")
 	now := time.Now()
 	sent := make([]int, 10)
 	for tick := range 1000 { // 10 s in steps of 10 ms, asking as often as possible
-		for c.take(a, now.Add(time.Duration(tick)*10*time.Millisecond)) == 0 {
+		for c.reserve(a, now.Add(time.Duration(tick)*10*time.Millisecond)) == 0 {
 			sent[tick/100]++
 		}
 	}
@@ -28,26 +28,26 @@ func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
 	if sent[0] > 3+3 || slices.Max(sent[1:]) > 4 || total > 33 || total < 30 {
 		t.Errorf("sent %v", sent)
 	}
-	if c.take(b, now) != 0 {
+	if c.reserve(b, now) != 0 {
 		t.Error("one address uses up another's allowance")
 	}
 	later, wait := now.Add(time.Minute), time.Duration(0)
 	for range allowance + 1 {
-		wait = c.take(a, later)
+		wait = c.reserve(a, later)
 	}
-	if wait <= 0 || wait > time.Second/3 || c.take(a, later.Add(wait)) != 0 {
+	if wait <= 0 || wait > time.Second/3 || c.reserve(a, later.Add(wait)) != 0 {
 		t.Errorf("wait is %v", wait)
 	}
-	unlimited := newCourtesy(-1)
+	unlimited := newRateLimiter(-1)
 	for range 100 {
-		if unlimited.take(a, now) != 0 {
+		if unlimited.reserve(a, now) != 0 {
 			t.Fatal("limited")
 		}
 	}
 }
 
 func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
-	c := newCourtesy(3)
+	c := newRateLimiter(3)
 	a, now := netip.MustParseAddrPort("1.1.1.1:1"), time.Now()
 	c.silent(a, false, now)
 	if !c.isDead(a, now.Add(59*time.Second)) || c.isDead(a, now.Add(61*time.Second)) {
@@ -64,21 +64,21 @@ func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
 	for i := range maxTracked + 10 {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{2, byte(i >> 16), byte(i >> 8), byte(i)}), 1)
 		c.silent(addr, false, now)
-		c.take(addr, now)
+		c.reserve(addr, now)
 	}
 	if len(c.dead) > maxTracked {
 		t.Errorf("remembers %d addresses", len(c.dead))
 	}
 }
 
-func TestKnownNodesAreSpreadAndTheNearestComeFirst(t *testing.T) {
-	k := newKnown(false)
+func TestRoutingTableIsSpreadAndTheNearestComeFirst(t *testing.T) {
+	k := newRoutingTable(false)
 	now := time.Now()
 	w := newWorld(20_000, 0)
 	for _, c := range w.nodes {
 		k.add(c, now)
 	}
-	if k.size() != 256*knownPerPrefix || k.good(now) != k.size() || k.good(now.Add(time.Hour)) != 0 {
+	if k.size() != 256*nodesPerPrefix || k.good(now) != k.size() || k.good(now.Add(time.Hour)) != 0 {
 		t.Errorf("knows %d, good %d", k.size(), k.good(now))
 	}
 	target := [20]byte{0x42, 0x10}
@@ -96,15 +96,15 @@ func TestKnownNodesAreSpreadAndTheNearestComeFirst(t *testing.T) {
 		t.Error("a good node did not take the place of a stale one")
 	}
 	k.remove(newcomer)
-	if slices.Contains(k.nearest(newcomer.ID, 8), newcomer) || k.size() != 256*knownPerPrefix-1 {
+	if slices.Contains(k.nearest(newcomer.ID, 8), newcomer) || k.size() != 256*nodesPerPrefix-1 {
 		t.Error("not removed")
 	}
 }
 
 // Ids are free: who answers under ever other ones from an address, or from all
 // its ports, is one node, where it was last.
-func TestKnownIsOneNodeOfAnAddress(t *testing.T) {
-	k, now := newKnown(false), time.Now()
+func TestRoutingTableHasOneNodeOfAnAddress(t *testing.T) {
+	k, now := newRoutingTable(false), time.Now()
 	honest := contact(0x42, "8.8.8.8:6881")
 	k.add(honest, now)
 	for i := range 2000 {
@@ -122,7 +122,7 @@ func TestKnownIsOneNodeOfAnAddress(t *testing.T) {
 	if !k.remove(last) || k.size() != 1 || k.nearest(last.ID, 9)[0] != honest {
 		t.Error("not removed, although it is silent under another id")
 	}
-	several := newKnown(true)
+	several := newRoutingTable(true)
 	several.add(honest, now)
 	several.add(contact(0x42, "8.8.8.8:6882"), now)
 	if several.size() != 2 {

@@ -61,7 +61,7 @@ func (n *Node) Refresh(ctx context.Context, item bep44.Item, last []Contact) (Pu
 func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *int64) (PutResult, error) {
 	s, err := n.lookUp(ctx, func() *search {
 		s := n.newSearch(item.Target(), item.Salt, GetOptions{K: opts.K, Seeds: opts.Seeds, Seq: seq})
-		s.judgeOwn(item)
+		s.setOwn(item)
 		if len(opts.Seeds) >= s.opts.K {
 			s.lookup.corroborate(minWitnesses)
 		}
@@ -110,9 +110,9 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 // minWitnesses is more than one node that lies.
 const minWitnesses = 2
 
-// judgeOwn makes the item that is to be put the best known one, so that only a newer one replaces it and its
+// setOwn makes the item that is to be put the best known one, so that only a newer one replaces it and its
 // signature is not verified again.
-func (s *search) judgeOwn(item *bep44.Item) {
+func (s *search) setOwn(item *bep44.Item) {
 	s.verified = append(s.verified, item)
 	s.best = item
 }
@@ -126,7 +126,7 @@ func (s *search) putTo(ctx context.Context, to []*candidate) error {
 	item := s.best
 	for range putTries {
 		answered := make([]bool, len(to))
-		err := s.askEach(ctx, to, func(c *candidate) query { return putQuery(item, c.token) }, func(i int, _ *reply) { answered[i] = true })
+		err := s.queryEach(ctx, to, func(c *candidate) query { return putQuery(item, c.token) }, func(i int, _ *reply) { answered[i] = true })
 		if err != nil {
 			return err
 		}
@@ -144,8 +144,8 @@ func (s *search) putTo(ctx context.Context, to []*candidate) error {
 // readBack asks the nodes that were put to for the item.
 func (s *search) readBack(ctx context.Context, from []*candidate, res *PutResult) error {
 	item, get := s.best, getQuery(s.lookup.target, nil)
-	err := s.askEach(ctx, from, func(*candidate) query { return get }, func(i int, r *reply) {
-		if it := s.judge(r); it != nil && bep44.Compare(it, item) == bep44.Same {
+	err := s.queryEach(ctx, from, func(*candidate) query { return get }, func(i int, r *reply) {
+		if it := s.verifyValue(r); it != nil && bep44.Compare(it, item) == bep44.Same {
 			res.Holders = append(res.Holders, from[i].Contact)
 			res.Stored++
 		}

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// courtesy remembers two things about addresses: how much was sent to each lately, so that no node has reason to ban
+// rateLimiter remembers two things about addresses: how much was sent to each lately, so that no node has reason to ban
 // us (libtorrent ignores an address that sends more than 5 messages a second over 10 seconds), and which did not
 // answer, so that no lookup waits for them again soon.
-type courtesy struct {
+type rateLimiter struct {
 	interval time.Duration // between two messages to one address; 0 is no limit
 
 	mu   sync.Mutex
@@ -17,7 +17,7 @@ type courtesy struct {
 	// When an address's allowance is full again. An entry of the older map counts if the newer one has none. After a
 	// period without a message every allowance is full, so the maps change places once in each and the older one is cleared.
 	newer, older map[endpoint]time.Time
-	turned       time.Time
+	swapped      time.Time
 }
 
 type failure struct {
@@ -33,24 +33,24 @@ const (
 	laterSilent = 10 * time.Minute
 )
 
-func newCourtesy(perSecond float64) *courtesy {
-	c := &courtesy{dead: make(map[endpoint]failure), newer: make(map[endpoint]time.Time), older: make(map[endpoint]time.Time)}
+func newRateLimiter(perSecond float64) *rateLimiter {
+	c := &rateLimiter{dead: make(map[endpoint]failure), newer: make(map[endpoint]time.Time), older: make(map[endpoint]time.Time)}
 	if perSecond > 0 {
 		c.interval = time.Duration(float64(time.Second) / perSecond)
 	}
 	return c
 }
 
-// take counts one message to addr, or says how long to wait until it may be sent.
-func (c *courtesy) take(addr netip.AddrPort, now time.Time) (wait time.Duration) {
+// reserve counts one message to addr, or says how long to wait until it may be sent.
+func (c *rateLimiter) reserve(addr netip.AddrPort, now time.Time) (wait time.Duration) {
 	if c.interval == 0 {
 		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	to := endpointOf(addr)
-	if now.Sub(c.turned) > allowance*c.interval {
-		c.newer, c.older, c.turned = c.older, c.newer, now
+	if now.Sub(c.swapped) > allowance*c.interval {
+		c.newer, c.older, c.swapped = c.older, c.newer, now
 		clear(c.newer)
 	}
 	full, ok := c.newer[to]
@@ -68,7 +68,7 @@ func (c *courtesy) take(addr netip.AddrPort, now time.Time) (wait time.Duration)
 }
 
 // silent notes that addr did not answer, and whether it is known to have answered before.
-func (c *courtesy) silent(addr netip.AddrPort, answered bool, now time.Time) {
+func (c *rateLimiter) silent(addr netip.AddrPort, answered bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.dead) >= maxTracked {
@@ -93,7 +93,7 @@ func (c *courtesy) silent(addr netip.AddrPort, answered bool, now time.Time) {
 }
 
 // alive notes that addr answered.
-func (c *courtesy) alive(addr netip.AddrPort) {
+func (c *rateLimiter) alive(addr netip.AddrPort) {
 	c.mu.Lock()
 	delete(c.dead, endpointOf(addr))
 	c.mu.Unlock()
@@ -104,7 +104,7 @@ const bannedAfter = 3
 
 // suspectedBans counts the addresses that answered once and were then silent at least three times in a row, lately. Nodes that
 // have left are among them: no silence tells the two apart, but a number that leaps up does.
-func (c *courtesy) suspectedBans(now time.Time) (count int) {
+func (c *rateLimiter) suspectedBans(now time.Time) (count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.dead {
@@ -116,7 +116,7 @@ func (c *courtesy) suspectedBans(now time.Time) (count int) {
 }
 
 // isDead reports whether addr was silent lately.
-func (c *courtesy) isDead(addr netip.AddrPort, now time.Time) bool {
+func (c *rateLimiter) isDead(addr netip.AddrPort, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f, ok := c.dead[endpointOf(addr)]

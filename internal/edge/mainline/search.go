@@ -82,7 +82,7 @@ func (s *search) addAll(contacts []Contact, now time.Time) {
 
 func (s *search) add(c Contact, now time.Time) {
 	if dialable(c.Addr, s.node.config.AllowPrivate) && s.lookup.wants(c) && c.ID != s.node.id {
-		s.lookup.add(candidate{Contact: c, hasID: true}, s.node.outbox.courtesy.isDead(c.Addr, now))
+		s.lookup.add(candidate{Contact: c, hasID: true}, s.node.outbox.limiter.isDead(c.Addr, now))
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *search) ask(now time.Time) (waiting bool) {
 		if s.starved = !outbox.afford(now); s.starved {
 			return false
 		}
-		if w := outbox.courtesy.take(addr, now); w > 0 {
+		if w := outbox.limiter.reserve(addr, now); w > 0 {
 			if wait == 0 || w < wait {
 				wait = w
 			}
@@ -204,7 +204,7 @@ func (s *search) answered(slot int, r *reply, now time.Time) {
 			s.add(c, now)
 			s.lookup.name(c)
 		}
-		n.item = s.judge(r)
+		n.item = s.verifyValue(r)
 		n.hasSeq = r.hasSeq && (r.value == nil) == (n.item == nil)
 	}
 	s.step(now)

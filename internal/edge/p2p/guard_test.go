@@ -105,7 +105,7 @@ func TestOtherWaysAreNotTaken(t *testing.T) {
 // A name that was public when it was looked at leads to loopback when it is
 // dialled: the peer there is not reached, and would have been.
 func TestRebindingIsNoticed(t *testing.T) {
-	there := serveShelf(t, newShelf(), timing{})
+	there := serveMemoryRelay(t, newMemoryRelay(), timing{})
 	dns, strict := dnstest.StartDNS(t), strictHost(t)
 	trusting, err := Start(Options{AllowPrivate: true})
 	if err != nil {

@@ -78,8 +78,8 @@ func TestHostileInitiators(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ours := newShelf()
-			h := serveShelf(t, ours, timing{})
+			ours := newMemoryRelay()
+			h := serveMemoryRelay(t, ours, timing{})
 			s := raw(t, newPeer(t, h.Addrs()[0], timing{}))
 			go io.WriteString(s.raw, c.sends) // it is refused before all is sent
 			got := refusal(t, s)
@@ -96,7 +96,7 @@ func TestHostileInitiators(t *testing.T) {
 }
 
 // serves checks that a host still serves an honest peer.
-func serves(t *testing.T, h *Host, ours *shelf) {
+func serves(t *testing.T, h *Host, ours *memoryRelay) {
 	t.Helper()
 	ours.mu.Lock()
 	ours.have[signed()[9].ID] = signed()[9]
@@ -128,7 +128,7 @@ func TestSlowInitiators(t *testing.T) {
 			t.Parallel()
 			limits := defaultTiming
 			c.change(&limits)
-			s := raw(t, newPeer(t, serveShelf(t, newShelf(), limits).Addrs()[0], timing{}))
+			s := raw(t, newPeer(t, serveMemoryRelay(t, newMemoryRelay(), limits).Addrs()[0], timing{}))
 			if _, err := io.WriteString(s.raw, c.sends); err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestSlowLoris(t *testing.T) {
 	t.Parallel()
 	limits := defaultTiming
 	limits.grace = 300 * time.Millisecond
-	h := serveShelf(t, newShelf(), limits)
+	h := serveMemoryRelay(t, newMemoryRelay(), limits)
 	s := raw(t, newPeer(t, h.Addrs()[0], timing{}))
 	gone := make(chan string, 1)
 	go func() { gone <- refusal(t, s) }()
@@ -169,8 +169,8 @@ func TestSlowLoris(t *testing.T) {
 // Events that are no good do not spoil the good ones beside them.
 func TestBadEventsArePassedOver(t *testing.T) {
 	t.Parallel()
-	ours := newShelf()
-	h := serveShelf(t, ours, timing{})
+	ours := newMemoryRelay()
+	h := serveMemoryRelay(t, ours, timing{})
 	s := raw(t, newPeer(t, h.Addrs()[0], timing{}))
 	good := signed()[0]
 	big := good
@@ -197,8 +197,8 @@ func TestBadEventsArePassedOver(t *testing.T) {
 // That the local relay fails is told, and no good event is dropped in silence.
 func TestRelayFailureEndsTheSession(t *testing.T) {
 	t.Parallel()
-	ours := newShelf()
-	h := serveShelf(t, ours, timing{})
+	ours := newMemoryRelay()
+	h := serveMemoryRelay(t, ours, timing{})
 	p := newPeer(t, h.Addrs()[0], timing{})
 	poison := signed()[0]
 	poison.Content = "poison"
@@ -220,8 +220,8 @@ func TestRelayFailureEndsTheSession(t *testing.T) {
 // theirs.
 func TestManyStreams(t *testing.T) {
 	t.Parallel()
-	ours := newShelf()
-	h := serveShelf(t, ours, timing{})
+	ours := newMemoryRelay()
+	h := serveMemoryRelay(t, ours, timing{})
 	p := newPeer(t, h.Addrs()[0], timing{})
 	opened, refused := 0, 0
 	for range 200 {

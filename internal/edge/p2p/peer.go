@@ -156,7 +156,7 @@ func (p *Peer) transfer(ctx context.Context, do func(*stream) error) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-p.transfers }()
-	s, err := p.take(ctx)
+	s, err := p.acquire(ctx)
 	if err != nil {
 		return err
 	}
@@ -164,13 +164,13 @@ func (p *Peer) transfer(ctx context.Context, do func(*stream) error) error {
 		s.reset()
 		return err
 	}
-	p.keep(s)
+	p.release(s)
 	return nil
 }
 
-// take returns an idle stream, or a new one. HORNETS wants to be opened a
+// acquire returns an idle stream, or a new one. HORNETS wants to be opened a
 // session before anything else: this one is about nothing.
-func (p *Peer) take(ctx context.Context) (*stream, error) {
+func (p *Peer) acquire(ctx context.Context) (*stream, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		s := p.idle[n-1]
@@ -192,7 +192,7 @@ func (p *Peer) take(ctx context.Context) (*stream, error) {
 	return s, nil
 }
 
-func (p *Peer) keep(s *stream) {
+func (p *Peer) release(s *stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shut {
@@ -241,7 +241,7 @@ func (s *stream) fetch(ids []string, take func(nostr.Event) error) error {
 	if err := s.expect(kindHave); err != nil {
 		return err
 	}
-	var j judge
+	var j validator
 	err = s.in.elements(nostr.MaxEventBytes, func(text []byte) error {
 		e, ok, err := j.event(text, func(e *nostr.Event) error {
 			if !want[e.ID] {

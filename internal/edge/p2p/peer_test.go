@@ -98,8 +98,8 @@ func TestHornetsSyncsWithUs(t *testing.T) {
 		t.Run(transport[1:4], func(t *testing.T) {
 			all := signed()
 			hornets := startHornets(t, all[:220]...)
-			ours := newShelf(all[100:]...)
-			addrs := serveShelf(t, ours, timing{}).Addrs()
+			ours := newMemoryRelay(all[100:]...)
+			addrs := serveMemoryRelay(t, ours, timing{}).Addrs()
 			at := addrs[slices.IndexFunc(addrs, func(a string) bool { return strings.Contains(a, transport) })]
 			if err := hornets.Sync(t.Context(), at, nostr.Filter{Kinds: []int{1}}); err != nil {
 				t.Fatal(err)
@@ -115,7 +115,7 @@ func TestHornetsSyncsWithUs(t *testing.T) {
 // whatever it opens itself if it is not served.
 func TestHangUp(t *testing.T) {
 	theirs := make(chan network.Conn, 1)
-	server := serveShelf(t, newShelf(), timing{})
+	server := serveMemoryRelay(t, newMemoryRelay(), timing{})
 	server.node.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { theirs <- c }})
 	p := newPeer(t, server.Addrs()[0], timing{})
 	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})

@@ -38,11 +38,11 @@ type Responder interface {
 	// before; Answer answers a negentropy message of it.
 	Open(filter nostr.Filter)
 	Answer(ctx context.Context, msg []byte) ([]byte, error)
-	// Give passes on those of the events that the relay has and the peer may
+	// Read passes on those of the events that the relay has and the peer may
 	// have.
-	Give(ctx context.Context, ids []negentropy.ID, add func(nostr.Event) error) error
-	// Take writes events, which are verified, to the relay.
-	Take(ctx context.Context, batch []nostr.Event) error
+	Read(ctx context.Context, ids []negentropy.ID, add func(nostr.Event) error) error
+	// Write writes events, which are verified, to the relay.
+	Write(ctx context.Context, batch []nostr.Event) error
 	// Close frees what the session holds.
 	Close()
 }
@@ -71,7 +71,7 @@ func (h *Host) serve(s *stream) {
 		if errors.Is(err, ErrMisbehaving) {
 			level = slog.LevelInfo
 		}
-		log.Log(ctx, level, "dropped a peer", "err", err, "messages", in.messages, "events", in.judge.good, "refused", in.judge.bad)
+		log.Log(ctx, level, "dropped a peer", "err", err, "messages", in.messages, "events", in.validator.good, "refused", in.validator.bad)
 		s.refuse(reason(err))
 		return
 	}
@@ -118,9 +118,9 @@ type incoming struct {
 	*stream
 	Responder // of the session
 
-	judge    judge
-	messages int
-	opened   bool
+	validator validator
+	messages  int
+	opened    bool
 }
 
 // run answers messages in their order until the peer is done.
@@ -143,9 +143,9 @@ func (in *incoming) run(ctx context.Context) error {
 		case kindMsg:
 			err = in.message(ctx)
 		case kindHave:
-			err = in.take(ctx)
+			err = in.receive(ctx)
 		case kindNeed:
-			err = in.give(ctx)
+			err = in.send(ctx)
 		default:
 			err = malformed("unknown kind of message %q", kind)
 		}
@@ -204,20 +204,20 @@ func (s *stream) hex() ([]byte, error) {
 	return msg, s.in.end()
 }
 
-// take takes an upload, a batch at a time.
-func (in *incoming) take(ctx context.Context) error {
+// receive takes an upload, a batch at a time.
+func (in *incoming) receive(ctx context.Context) error {
 	var batch []nostr.Event
 	size := 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		err := in.Take(ctx, batch)
+		err := in.Write(ctx, batch)
 		batch, size = nil, 0
 		return err
 	}
 	err := in.in.elements(nostr.MaxEventBytes, func(text []byte) error {
-		e, ok, err := in.judge.event(text, anything)
+		e, ok, err := in.validator.event(text, anything)
 		if err != nil || !ok {
 			return err
 		}
@@ -234,9 +234,9 @@ func (in *incoming) take(ctx context.Context) error {
 	return in.in.end()
 }
 
-// give answers a request with one list of the events, however many batches of
+// send answers a request with one list of the events, however many batches of
 // ids it takes to find them.
-func (in *incoming) give(ctx context.Context) error {
+func (in *incoming) send(ctx context.Context) error {
 	return in.out.list(kindHave, func(add func(any) error) error {
 		var ids []negentropy.ID
 		count := 0
@@ -244,7 +244,7 @@ func (in *incoming) give(ctx context.Context) error {
 			if len(ids) == 0 {
 				return nil
 			}
-			err := in.Give(ctx, ids, func(e nostr.Event) error { return add(e) })
+			err := in.Read(ctx, ids, func(e nostr.Event) error { return add(e) })
 			ids = ids[:0]
 			return err
 		}

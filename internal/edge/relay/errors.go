@@ -72,7 +72,7 @@ var (
 	// Words by which relays that do not speak NIP-77 say so.
 	noNegentropy = regexp.MustCompile(`(?i)negentropy|neg-|envelope|unrecogni[sz]ed|invalid|could not parse|failed to parse|unsupported|not supported|disabled|unknown`)
 	// How relays end sessions that they have dropped.
-	sessionGone = regexp.MustCompile(`(?i)^(error: )?closed\b|unknown subscription`)
+	sessionEnded = regexp.MustCompile(`(?i)^(error: )?closed\b|unknown subscription`)
 )
 
 // negRefusal reads the reason of a NEG-ERR, or of what a relay sends in its place.
@@ -84,7 +84,7 @@ func negRefusal(text string) *RefusedError {
 	case e.kind != nil || e.Prefix == "restricted":
 	case tooLarge.MatchString(e.Message) && !tooBusy.MatchString(e.Message):
 		e.kind = ErrTooLarge
-	case sessionGone.MatchString(e.Message):
+	case sessionEnded.MatchString(e.Message):
 		e.kind = ErrSessionClosed
 	case tooBusy.MatchString(e.Message):
 	case noNegentropy.MatchString(e.Message):

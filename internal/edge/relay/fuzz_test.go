@@ -23,7 +23,7 @@ func idleConn() (*Conn, *subscription, *NegSession) {
 		auth: authState{arrived: make(chan struct{})},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	s := &subscription{id: "s", conn: c, ctx: c.ctx, queue: make(chan delivery, queueLength), room: semaphore.NewWeighted(queueBytes), ended: make(chan struct{})}
+	s := &subscription{id: "s", conn: c, ctx: c.ctx, queue: make(chan delivery, queueLength), budget: semaphore.NewWeighted(queueBytes), ended: make(chan struct{})}
 	n := &NegSession{id: "n", conn: c, frames: make(chan []byte, 1), ended: make(chan struct{})}
 	c.negSlots <- struct{}{}
 	c.subs["s"], c.negs["n"], c.oks["e"] = s, n, []chan ok{make(chan ok, 1)}

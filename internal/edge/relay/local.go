@@ -25,7 +25,7 @@ type Local struct {
 	url       string
 	ids       *batcher
 	addresses *batcher
-	living    *batcher
+	undeleted *batcher
 }
 
 // NewLocal returns the local relay at url, reached through the pool, which
@@ -34,7 +34,7 @@ func NewLocal(pool *Pool, url string) *Local {
 	l := &Local{pool: pool, url: url}
 	l.ids = &batcher{size: idsPerREQ, ask: l.haveIDs}
 	l.addresses = &batcher{size: addressesPerREQ, ask: l.haveAddresses}
-	l.living = &batcher{size: gonePerREQ, ask: l.haveLiving}
+	l.undeleted = &batcher{size: deletionsPerREQ, ask: l.haveUndeleted}
 	pool.keepTrying(url)
 	return l
 }

@@ -79,7 +79,7 @@ func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) boo
 		return false, err
 	}
 	defer s.close()
-	judge, stored := newJudge(r), true
+	judge, stored := newValidator(r), true
 	wait := time.NewTimer(c.opts.timing.answer)
 	defer wait.Stop()
 	for {
@@ -89,7 +89,7 @@ func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) boo
 		}
 		all, why := judge.read(batch)
 		for i, d := range batch {
-			s.room.Release(int64(len(d.event)))
+			s.budget.Release(int64(len(d.event)))
 			u := Update{Event: all[i], EOSE: d.eose}
 			if d.eose {
 				if !r.live {

@@ -213,7 +213,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 		s.deliver(large)
 		close(more)
 	}()
-	batch := s.take(nil)
+	batch := s.drain(nil)
 	if len(batch) != fit {
 		t.Fatalf("%d large events were queued, want %d", len(batch), fit)
 	}
@@ -222,7 +222,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 		t.Error("taking events made room before they were passed on")
 	case <-time.After(10 * time.Millisecond): // it can only fail to see the fault
 	}
-	s.room.Release(int64(len(large.event)))
+	s.budget.Release(int64(len(large.event)))
 	<-more
 }
 

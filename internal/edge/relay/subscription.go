@@ -11,16 +11,16 @@ import (
 // subscription is a REQ between its sending and its end. The reading
 // goroutine fills the queue, the goroutine of the caller empties it.
 type subscription struct {
-	id    string
-	conn  *Conn
-	ctx   context.Context //nolint:containedctx // ends when the caller or the connection is gone
-	leave context.CancelFunc
-	exit  func() // gives its slots back
-	queue chan delivery
-	room  *semaphore.Weighted // bytes of what is queued or being verified
-	ended chan struct{}       // closed when nothing more will be queued
-	once  sync.Once
-	err   error // why it ended; read after ended is closed
+	id     string
+	conn   *Conn
+	ctx    context.Context //nolint:containedctx // ends when the caller or the connection is gone
+	leave  context.CancelFunc
+	exit   func() // gives its slots back
+	queue  chan delivery
+	budget *semaphore.Weighted // bytes of what is queued or being verified
+	ended  chan struct{}       // closed when nothing more will be queued
+	once   sync.Once
+	err    error // why it ended; read after ended is closed
 }
 
 type delivery struct {
@@ -33,17 +33,17 @@ type delivery struct {
 // timing.stall loses the subscription, not the others their connection.
 func (s *subscription) deliver(d delivery) {
 	size := int64(len(d.event))
-	if s.room.TryAcquire(size) {
+	if s.budget.TryAcquire(size) {
 		select {
 		case s.queue <- d:
 			return
 		default:
-			s.room.Release(size)
+			s.budget.Release(size)
 		}
 	}
 	wait, cancel := context.WithTimeout(s.ctx, s.conn.opts.timing.stall)
 	defer cancel()
-	if s.room.Acquire(wait, size) == nil {
+	if s.budget.Acquire(wait, size) == nil {
 		select {
 		case s.queue <- d:
 			return
@@ -70,7 +70,7 @@ func (s *subscription) end(err error) {
 // verifying many together is cheaper. The caller releases the room that they
 // take.
 func (s *subscription) next(ctx context.Context, wait <-chan time.Time, most int) (batch []delivery, err error) {
-	if batch = s.take(nil); len(batch) > 0 {
+	if batch = s.drain(nil); len(batch) > 0 {
 		return s.gather(batch, most), nil
 	}
 	select {
@@ -84,7 +84,7 @@ func (s *subscription) next(ctx context.Context, wait <-chan time.Time, most int
 		return nil, ErrTimeout
 	}
 	// Nothing is queued after the end, but something may have been before it.
-	if batch = s.take(nil); len(batch) > 0 {
+	if batch = s.drain(nil); len(batch) > 0 {
 		return batch, nil
 	}
 	select {
@@ -99,14 +99,14 @@ func (s *subscription) next(ctx context.Context, wait <-chan time.Time, most int
 func (s *subscription) gather(batch []delivery, most int) []delivery {
 	late := time.NewTimer(gather)
 	defer late.Stop()
-	for batch = s.take(batch); len(batch) < most && !batch[len(batch)-1].eose; batch = s.take(batch) {
+	for batch = s.drain(batch); len(batch) < most && !batch[len(batch)-1].eose; batch = s.drain(batch) {
 		select {
 		case d := <-s.queue:
 			batch = append(batch, d)
 		case <-late.C:
 			return batch
 		case <-s.ended:
-			return s.take(batch)
+			return s.drain(batch)
 		case <-s.ctx.Done():
 			return batch
 		}
@@ -114,8 +114,8 @@ func (s *subscription) gather(batch []delivery, most int) []delivery {
 	return batch
 }
 
-// take adds what is queued to a batch, without waiting.
-func (s *subscription) take(batch []delivery) []delivery {
+// drain adds what is queued to a batch, without waiting.
+func (s *subscription) drain(batch []delivery) []delivery {
 	for len(batch) < queueLength {
 		select {
 		case d := <-s.queue:
@@ -135,9 +135,9 @@ func (c *Conn) open(ctx context.Context, r request) (*subscription, error) {
 	}
 	s := &subscription{
 		id: c.nextID("r"), conn: c, exit: leave,
-		queue: make(chan delivery, queueLength),
-		room:  semaphore.NewWeighted(queueBytes),
-		ended: make(chan struct{}),
+		queue:  make(chan delivery, queueLength),
+		budget: semaphore.NewWeighted(queueBytes),
+		ended:  make(chan struct{}),
 	}
 	s.ctx, s.leave = context.WithCancel(c.ctx)
 	c.mu.Lock()

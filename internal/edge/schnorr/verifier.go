@@ -129,7 +129,7 @@ func (v *Verifier) verifySuspect(r *request, limit *rate.Limiter) error {
 // work verifies batches until nothing waits.
 func (v *Verifier) work() {
 	for {
-		batch := v.take()
+		batch := v.nextBatch()
 		if len(batch) == 0 {
 			return
 		}
@@ -151,8 +151,8 @@ func (v *Verifier) work() {
 	}
 }
 
-// take waits for a batch and returns it, or ends the worker with none.
-func (v *Verifier) take() []*request {
+// nextBatch waits for a batch and returns it, or ends the worker with none.
+func (v *Verifier) nextBatch() []*request {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for 0 < len(v.waiting) && len(v.waiting) < maxBatch {

@@ -31,7 +31,7 @@ func (e evil) Answer(_ context.Context, msg []byte) ([]byte, error) {
 	return e.answer(), nil
 }
 
-func (e evil) Give(_ context.Context, _ []negentropy.ID, add func(nostr.Event) error) error {
+func (e evil) Read(_ context.Context, _ []negentropy.ID, add func(nostr.Event) error) error {
 	for _, ev := range e.give {
 		if err := add(ev); err != nil {
 			return err
@@ -40,7 +40,7 @@ func (e evil) Give(_ context.Context, _ []negentropy.ID, add func(nostr.Event) e
 	return nil
 }
 
-func (evil) Take(context.Context, []nostr.Event) error { return nil }
+func (evil) Write(context.Context, []nostr.Event) error { return nil }
 
 func (evil) Close() {}
 

@@ -69,7 +69,7 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 			home := startHome(t, append(slices.Clone(all[:200]), private))
 			hornets := startHornets(t, append(slices.Clone(all[100:]), deleted, protected))
 			w := attach(t, home, nil)
-			w.gone[deleted.ID] = true
+			w.deleted[deleted.ID] = true
 			if err := hornets.Sync(t.Context(), w.addr(transport), nostr.Filter{}); err != nil {
 				t.Fatal(err)
 			}

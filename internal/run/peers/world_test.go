@@ -144,7 +144,7 @@ type world struct {
 	stage    *syncing.Stage
 	host     *p2p.Host
 	received chan string // ids that ingest was given
-	gone     map[string]bool
+	deleted  map[string]bool
 }
 
 // attach makes a stage that stands beside a relay and listens for peers.
@@ -158,10 +158,10 @@ func attach(t *testing.T, home string, known store) *world {
 	t.Cleanup(env.Close)
 	net, shut := env.Home()
 	t.Cleanup(shut)
-	w := &world{received: make(chan string, 10_000), gone: map[string]bool{}}
+	w := &world{received: make(chan string, 10_000), deleted: map[string]bool{}}
 	w.stage = &syncing.Stage{
 		Relays: known, Net: net, Local: home, Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Gone: func(_ context.Context, e *nostr.Event) (bool, error) { return w.gone[e.ID], nil },
+		Deleted: func(_ context.Context, e *nostr.Event) (bool, error) { return w.deleted[e.ID], nil },
 		Publish: func(_ context.Context, out ...contract.Output) error {
 			for _, o := range out {
 				w.received <- o.ID

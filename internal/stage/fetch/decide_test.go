@@ -31,15 +31,15 @@ func TestCandidatesAreBounded(t *testing.T) {
 	for i := range 1000 {
 		linked = append(linked, strconv.Itoa(i))
 	}
-	if got := candidates(events.NoteMissing{}, contract.Author{}, linked, ""); len(got) != maxKnown {
-		t.Errorf("%d relays, want %d", len(got), maxKnown)
+	if got := candidates(events.NoteMissing{}, contract.Author{}, linked, ""); len(got) != maxCandidates {
+		t.Errorf("%d relays, want %d", len(got), maxCandidates)
 	}
 }
 
-func TestRelaysAreAskedInTurn(t *testing.T) {
+func TestRequestsAreHedged(t *testing.T) {
 	start := time.Unix(1000, 0)
 	at := start.Add
-	turn := newTurns("lacks it")
+	turn := newHedger("lacks it")
 	var urls []string
 	for i := range 20 {
 		urls = append(urls, strconv.Itoa(i))
@@ -72,7 +72,7 @@ func TestRelaysAreAskedInTurn(t *testing.T) {
 }
 
 func TestRelaysOfASearchAreBounded(t *testing.T) {
-	turn := newTurns()
+	turn := newHedger()
 	for i := range 1000 {
 		turn.add("x"+strconv.Itoa(i), "x0")
 	}

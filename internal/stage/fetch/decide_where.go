@@ -11,8 +11,8 @@ import (
 const (
 	// maxRelays bounds the relays that are asked for one note, and maxKnown
 	// those of them that are known without looking further.
-	maxRelays = 32
-	maxKnown  = 24
+	maxRelays     = 32
+	maxCandidates = 24
 	// maxMentioned bounds the users at whose relays a note is looked for
 	// because the note that refers to it mentions them, and maxTheirs the
 	// relays of each.
@@ -31,7 +31,7 @@ func candidates(n events.NoteMissing, author contract.Author, linked []string, l
 	var out []string
 	add := func(urls []string) {
 		for _, url := range urls {
-			if url != local && len(out) < maxKnown && !slices.Contains(out, url) {
+			if url != local && len(out) < maxCandidates && !slices.Contains(out, url) {
 				out = append(out, url)
 			}
 		}

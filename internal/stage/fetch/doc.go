@@ -3,7 +3,7 @@
 // writes it to the local relay.
 //
 // Likely relays are asked first, several at a time, and one that is silent
-// soon loses its place to the next (decide_turns.go). A search belongs to
+// soon loses its place to the next (decide_hedge.go). A search belongs to
 // nobody: all who want the same note share it, and it goes on when they have
 // given up (search.go). What was looked for in vain is held to be lost for a
 // while (decide_lost.go).

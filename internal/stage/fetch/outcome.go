@@ -37,7 +37,7 @@ func (f *search) lost(ctx context.Context) bool {
 		return true
 	}
 	s.mu.Lock()
-	if len(f.turns.queue) > 0 {
+	if len(f.hedger.queue) > 0 {
 		s.mu.Unlock()
 		return false
 	}
@@ -80,7 +80,7 @@ func (e *silentError) Unwrap() error { return e.error }
 // soFar tells someone who cannot wait any longer how the search stands.
 func (f *search) soFar(cause error) error {
 	f.stage.mu.Lock()
-	err := fmt.Errorf("%w: no answer yet from %s", cause, strings.Join(append(f.turns.silent(), f.turns.queue...), ", "))
+	err := fmt.Errorf("%w: no answer yet from %s", cause, strings.Join(append(f.hedger.silent(), f.hedger.queue...), ", "))
 	err = errors.Join(append([]error{err}, f.errs...)...)
 	f.stage.mu.Unlock()
 	return &silentError{err, f.askedRelays()}
@@ -89,7 +89,7 @@ func (f *search) soFar(cause error) error {
 func (f *search) askedRelays() (urls []string) {
 	f.stage.mu.Lock()
 	defer f.stage.mu.Unlock()
-	for url := range f.turns.known {
+	for url := range f.hedger.seen {
 		urls = append(urls, url)
 	}
 	slices.Sort(urls)
@@ -98,7 +98,7 @@ func (f *search) askedRelays() (urls []string) {
 
 // land writes an event to the local relay. why is set if it must not be
 // there.
-func (s *Stage) land(ctx context.Context, found word) (why string, err error) {
+func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
 	if why := reconcile.MayCopy(found.event, s.Now().Unix()); why != "" {
 		return found.url + " has it, but it must not be copied: " + why, nil
 	}

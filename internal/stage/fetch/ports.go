@@ -47,13 +47,13 @@ type Stage struct {
 	Now                      func() time.Time
 	Log                      *slog.Logger
 
-	begin    sync.Once
-	life     context.Context //nolint:containedctx // of the searches, which outlive those who asked for them
-	stop     context.CancelFunc
-	work     sync.WaitGroup
-	mu       sync.Mutex
-	searches map[string]*search // by key of the note
-	running  int                // searches, those included that are past their answer
+	begin     sync.Once
+	searchCtx context.Context //nolint:containedctx // of the searches, which outlive those who asked for them
+	stop      context.CancelFunc
+	work      sync.WaitGroup
+	mu        sync.Mutex
+	searches  map[string]*search // by key of the note
+	running   int                // searches, those included that are past their answer
 }
 
 // Close ends the searches that run and returns when they have ended. Call it
@@ -66,7 +66,7 @@ func (s *Stage) Close() {
 
 func (s *Stage) start() {
 	s.begin.Do(func() {
-		s.life, s.stop = context.WithCancel(context.Background())
+		s.searchCtx, s.stop = context.WithCancel(context.Background())
 		s.searches = map[string]*search{}
 	})
 }

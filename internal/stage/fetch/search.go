@@ -33,20 +33,20 @@ type search struct {
 	more     chan struct{} // holds an element when others have queued relays
 
 	// Guarded by Stage.mu.
-	turns turns
-	asked int
-	errs  []error // of those who could not be asked
+	hedger hedger
+	asked  int
+	errs   []error // of those who could not be asked
 
 	// Of the goroutine only.
-	words   chan word
+	replies chan reply
 	sources int  // that are still looking for relays
 	further bool // the further sources have been started
-	best    *word
+	best    *reply
 	ended   bool // done is closed
 }
 
-// word is what a relay or a source says.
-type word struct {
+// reply is what a relay or a source says.
+type reply struct {
 	url    string       // of a relay; "" for a source
 	event  *nostr.Event // of a relay, nil if it has none
 	relays []string     // of a source
@@ -60,7 +60,7 @@ func (s *Stage) join(ctx context.Context, n events.NoteMissing, first []string, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.searches[n.Key()]; f != nil {
-		if f.turns.add(first...)+f.turns.add(n.Relays...) > 0 {
+		if f.hedger.add(first...)+f.hedger.add(n.Relays...) > 0 {
 			select {
 			case f.more <- struct{}{}:
 			default:
@@ -68,7 +68,7 @@ func (s *Stage) join(ctx context.Context, n events.NoteMissing, first []string, 
 		}
 		return f, nil
 	}
-	if s.life.Err() != nil {
+	if s.searchCtx.Err() != nil {
 		return nil, errors.New("fetcher is stopping")
 	}
 	if s.running >= maxSearches {
@@ -76,10 +76,10 @@ func (s *Stage) join(ctx context.Context, n events.NoteMissing, first []string, 
 	}
 	f := &search{
 		stage: s, need: n, onlyHints: onlyHints,
-		done: make(chan struct{}), more: make(chan struct{}, 1), turns: newTurns(not...),
-		words: make(chan word, maxRelays+3), // each relay and source says one
+		done: make(chan struct{}), more: make(chan struct{}, 1), hedger: newHedger(not...),
+		replies: make(chan reply, maxRelays+3), // each relay and source says one
 	}
-	f.turns.add(first...)
+	f.hedger.add(first...)
 	s.searches[n.Key()] = f
 	s.running++
 	s.work.Go(func() { f.run(ctx) })
@@ -92,24 +92,24 @@ func (f *search) run(caller context.Context) {
 	s := f.stage
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), searchTimeout)
 	defer cancel()
-	defer context.AfterFunc(s.life, cancel)()
+	defer context.AfterFunc(s.searchCtx, cancel)()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.running--
 	}()
 	if !f.onlyHints {
-		f.look(ctx, f.known)
+		f.look(ctx, f.knownRelays)
 	}
 	for begun := s.Now(); ; {
 		now := s.Now()
 		s.mu.Lock()
-		ask := f.turns.next(now)
+		ask := f.hedger.next(now)
 		f.asked += len(ask)
-		idle, open, wait := f.turns.idle(now), len(f.turns.open), f.turns.wait(now)
+		idle, open, wait := f.hedger.idle(now), len(f.hedger.open), f.hedger.wait(now)
 		s.mu.Unlock()
 		for _, url := range ask {
-			s.work.Go(func() { f.words <- f.ask(ctx, url) })
+			s.work.Go(func() { f.replies <- f.ask(ctx, url) })
 		}
 		switch {
 		case f.best != nil && !f.ended && (f.need.EventID != "" || (idle && (f.sources == 0 || f.further))):
@@ -142,8 +142,8 @@ func (f *search) listen(ctx context.Context, wait time.Duration) bool {
 		hedged = timer.C
 	}
 	select {
-	case w := <-f.words:
-		f.take(ctx, w)
+	case w := <-f.replies:
+		f.handle(ctx, w)
 	case <-f.more:
 	case <-hedged:
 	case <-ctx.Done():
@@ -152,14 +152,14 @@ func (f *search) listen(ctx context.Context, wait time.Duration) bool {
 	return true
 }
 
-func (f *search) take(ctx context.Context, w word) {
+func (f *search) handle(ctx context.Context, w reply) {
 	s := f.stage
 	s.mu.Lock()
 	if w.url == "" {
 		f.sources--
-		f.turns.add(w.relays...)
+		f.hedger.add(w.relays...)
 	}
-	f.turns.answered(w.url)
+	f.hedger.answered(w.url)
 	if w.err != nil {
 		f.errs = append(f.errs, w.err)
 	}
@@ -176,7 +176,7 @@ func (f *search) take(ctx context.Context, w word) {
 }
 
 // ask asks one relay.
-func (f *search) ask(ctx context.Context, url string) (w word) {
+func (f *search) ask(ctx context.Context, url string) (w reply) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	w.url = url
@@ -202,6 +202,6 @@ func (f *search) look(ctx context.Context, source func(context.Context) ([]strin
 	f.sources++
 	f.stage.work.Go(func() {
 		relays, err := source(ctx)
-		f.words <- word{relays: relays, err: err}
+		f.replies <- reply{relays: relays, err: err}
 	})
 }

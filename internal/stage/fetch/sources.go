@@ -8,8 +8,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// known returns the relays that are known without asking anyone.
-func (f *search) known(ctx context.Context) ([]string, error) {
+// knownRelays returns the relays that are known without asking anyone.
+func (f *search) knownRelays(ctx context.Context) ([]string, error) {
 	s, n := f.stage, f.need
 	var author contract.Author
 	var linked []string

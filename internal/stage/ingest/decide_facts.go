@@ -59,10 +59,10 @@ func learnList(a contract.Author, via string, l contract.List) (contract.Author,
 	return a, true
 }
 
-// known is what is remembered of an author to leave KV alone: while it covers
+// cachedAuthor is what is remembered of an author to leave KV alone: while it covers
 // what an event says of them, the event neither changes their value there nor
 // makes a look-up due.
-type known struct {
+type cachedAuthor struct {
 	key   keyClaim
 	until int64 // Unix seconds
 }
@@ -70,16 +70,16 @@ type known struct {
 // remember returns what is known of an author for whom author.seen has been
 // published at now if that was due; it is published once in resolveEvery
 // seconds.
-func remember(a contract.Author, now, resolveEvery int64) known {
+func remember(a contract.Author, now, resolveEvery int64) cachedAuthor {
 	until := now + resolveEvery
 	if a.NextResolve > now {
 		until = a.NextResolve
 	}
-	return known{keyClaim{a.DHTKey, source{by: a.DHTKeyBy, at: a.DHTKeyAt}}, min(until, a.LastSeen+writeSeenEvery)}
+	return cachedAuthor{keyClaim{a.DHTKey, source{by: a.DHTKeyBy, at: a.DHTKeyAt}}, min(until, a.LastSeen+writeSeenEvery)}
 }
 
 // covers reports whether a claim at now changes nothing.
-func (k known) covers(pubkey string, c keyClaim, now int64) bool {
+func (k cachedAuthor) covers(pubkey string, c keyClaim, now int64) bool {
 	was := contract.Author{DHTKey: k.key.key, DHTKeyBy: k.key.by, DHTKeyAt: k.key.at}
 	is := learnKey(pubkey, was, c)
 	return now < k.until && is.DHTKey == was.DHTKey && is.DHTKeyBy == was.DHTKeyBy && is.DHTKeyAt == was.DHTKeyAt

@@ -20,10 +20,10 @@ const retryAfter = 2 * time.Second
 // Stage is the handler of ingest and its ports. Make it with [New].
 type Stage struct {
 	Ports
-	known    *recent[string, known]
-	followed *recent[string, string] // list ids by source and author
-	seen     *recent[string, struct{}]
-	quota    quota
+	cached       *recent[string, cachedAuthor]
+	followed     *recent[string, string] // list ids by source and author
+	seen         *recent[string, struct{}]
+	missingLimit rateLimit
 }
 
 // Ports are what ingest needs of the world.
@@ -57,9 +57,9 @@ type Ports struct {
 // New returns a stage, whose Handle may be called many times at once.
 func New(p Ports) *Stage {
 	return &Stage{
-		Ports: p,
-		known: newRecent[string, known](knownAuthors), followed: newRecent[string, string](knownAuthors), seen: newRecent[string, struct{}](seenEvents),
-		quota: quota{perMinute: p.Policy.MissingPerMinute},
+		Ports:  p,
+		cached: newRecent[string, cachedAuthor](maxCachedAuthors), followed: newRecent[string, string](maxCachedAuthors), seen: newRecent[string, struct{}](seenEvents),
+		missingLimit: rateLimit{perMinute: p.Policy.MissingPerMinute},
 	}
 }
 
@@ -67,9 +67,9 @@ const (
 	// seenEvents is how many ids are remembered at least; twice as many are
 	// 35 MiB.
 	seenEvents = 1 << 17
-	// knownAuthors is how many authors and lists are remembered at least; twice
+	// maxCachedAuthors is how many authors and lists are remembered at least; twice
 	// as many are 25 MiB each.
-	knownAuthors = 1 << 16
+	maxCachedAuthors = 1 << 16
 )
 
 // Handle takes one message of the intake stream.
@@ -237,7 +237,7 @@ func (s *Stage) keep(ctx context.Context, target string, put contract.Record) er
 // see writes what is known of an author and returns the wake-ups that follow.
 func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyClaim) ([]contract.Output, error) {
 	now := s.Now().Unix()
-	if k, found := s.known.get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
+	if k, found := s.cached.get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
 		return nil, nil
 	}
 	var before contract.List
@@ -273,7 +273,7 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 			ID: fmt.Sprintf("seen:%s:%s:%d:%d", pubkey, author.DHTKey, author.DHTKeyAt, author.NextResolve),
 		})
 	}
-	s.known.put(pubkey, remember(author, now, int64(s.ResolveEvery/time.Second)))
+	s.cached.put(pubkey, remember(author, now, int64(s.ResolveEvery/time.Second)))
 	return out, nil
 }
 
@@ -320,7 +320,7 @@ func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMis
 		return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)
 	}
 	var out []contract.Output
-	for _, ref := range missing[:s.quota.take(pubkey, len(missing), s.Now().Unix()/60)] {
+	for _, ref := range missing[:s.missingLimit.allow(pubkey, len(missing), s.Now().Unix()/60)] {
 		if ref.DHTKey == "" {
 			ref.DHTKey = keys[ref.AuthorPubkey]
 		}

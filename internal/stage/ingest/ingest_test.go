@@ -61,9 +61,9 @@ func newBench(t *testing.T, p Policy) *bench {
 	return b
 }
 
-// take handles an event at the n-th attempt, and returns the subjects of what
+// handle handles an event at the n-th attempt, and returns the subjects of what
 // it leads to.
-func (b *bench) take(e nostr.Event, attempt int) (subjects []string, v contract.Verdict) {
+func (b *bench) handle(e nostr.Event, attempt int) (subjects []string, v contract.Verdict) {
 	out, v := b.Handle(b.t.Context(), contract.Message{Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt})
 	for _, o := range out {
 		subjects = append(subjects, o.Subject)
@@ -82,20 +82,20 @@ func TestADuplicateCostsNoVerification(t *testing.T) {
 	e := textNote(alice, "a")
 	forged := e
 	forged.Sig = strings.Repeat("1", 128)
-	if _, v := b.take(forged, 1); !v.IsReject() {
+	if _, v := b.handle(forged, 1); !v.IsReject() {
 		t.Errorf("forged: %v", v)
 	}
-	first, v := b.take(e, 1)
+	first, v := b.handle(e, 1)
 	if !v.IsDone() || len(first) != 1 {
 		t.Fatalf("after a forged one of the same id: %v, %v", first, v)
 	}
 	for _, again := range []nostr.Event{e, forged} {
-		if out, v := b.take(again, 1); !v.IsDone() || len(out) != 0 || b.verified != 2 {
+		if out, v := b.handle(again, 1); !v.IsDone() || len(out) != 0 || b.verified != 2 {
 			t.Errorf("a duplicate: %v, %v, verified %d times", out, v, b.verified)
 		}
 	}
 	// Its outputs may not have been stored.
-	if out, v := b.take(e, 2); !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(first) {
+	if out, v := b.handle(e, 2); !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(first) {
 		t.Errorf("second attempt: %v, %v, want %v again", out, v, first)
 	}
 }
@@ -104,7 +104,7 @@ func TestAKnownAuthorCostsNoKV(t *testing.T) {
 	b := newBench(t, Policy{})
 	seen := func(text string, attempt int, want bool) {
 		t.Helper()
-		out, _ := b.take(textNote(alice, text), attempt)
+		out, _ := b.handle(textNote(alice, text), attempt)
 		if got := len(out) == 1 && out[0] == contract.AuthorSeenSubject(alice); got != want || len(out) > 1 {
 			t.Errorf("%s: %v, want author.seen %v", text, out, want)
 		}
@@ -140,7 +140,7 @@ func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
 		}
 		e.ID = e.Hash()
 		asked := links.asked
-		if _, v := b.take(e, 1); !v.IsDone() {
+		if _, v := b.handle(e, 1); !v.IsDone() {
 			t.Fatalf("%s: %v", why, v.Reason())
 		}
 		if got := links.asked - asked; got != want {
@@ -174,16 +174,16 @@ func TestARetryEndsWhatANewerRecordOvertook(t *testing.T) {
 	e := dhtList(item, item.SignedBuffer())
 	e.Sig = strings.Repeat("0", 128)
 	e.ID = e.Hash()
-	if out, v := b.take(e, 1); !v.IsReject() || len(out) != 0 || len(links.values) != 0 {
+	if out, v := b.handle(e, 1); !v.IsReject() || len(out) != 0 || len(links.values) != 0 {
 		t.Errorf("an older record: %v, %v, links %v", out, v, links.values)
 	}
-	out, v := b.take(e, 2)
+	out, v := b.handle(e, 2)
 	if !v.IsReject() || !slices.Contains(out, contract.RelayDiscoveredSubject(nostr.RelayKey("wss://one.example"))) || len(links.values) != 1 {
 		t.Errorf("an older record, which may have been kept before: %v, %v, links %v", out, v.Reason(), links.values)
 	}
 }
 
-func TestKnownCoversWhatChangesNothing(t *testing.T) {
+func TestCachedAuthorCoversEventsThatChangeNothing(t *testing.T) {
 	const now = 1000
 	k := remember(contract.Author{DHTKey: dhtA, DHTKeyBy: alice, DHTKeyAt: 5, LastSeen: now, NextResolve: now + 60}, now, 3600)
 	claim := func(key, by string, at int64) keyClaim { return keyClaim{key, source{by: by, at: at}} }
@@ -210,17 +210,17 @@ func TestKnownCoversWhatChangesNothing(t *testing.T) {
 
 func TestOthersHaveNoEffect(t *testing.T) {
 	b := newBench(t, Policy{Ours: func(pubkey string) bool { return pubkey == alice }})
-	if out, v := b.take(textNote(bob, "b", nostr.Tag{"e", id1}), 1); !v.IsDone() || len(out) != 0 || b.verified != 0 || b.authors.asked != 0 {
+	if out, v := b.handle(textNote(bob, "b", nostr.Tag{"e", id1}), 1); !v.IsDone() || len(out) != 0 || b.verified != 0 || b.authors.asked != 0 {
 		t.Errorf("bob: %v, %v", out, v)
 	}
 	// The key of a stranger replied to is used, but the stranger stays one.
-	out, v := b.take(textNote(alice, "a", nostr.Tag{"e", id1}, nostr.Tag{"p", bob}, nostr.Tag{"dht_key", dhtB}), 1)
+	out, v := b.handle(textNote(alice, "a", nostr.Tag{"e", id1}, nostr.Tag{"p", bob}, nostr.Tag{"dht_key", dhtB}), 1)
 	if want := []string{contract.AuthorSeenSubject(alice), contract.NoteMissingSubject(id1)}; !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(want) || len(b.authors.values) != 1 {
 		t.Errorf("alice: %v, %v, want %v", out, v, want)
 	}
 }
 
-func TestMissingKindsAndQuota(t *testing.T) {
+func TestMissingKindsAndRateLimit(t *testing.T) {
 	b := newBench(t, Policy{MissingKinds: []int{1}, MissingPerMinute: 3})
 	refs := func(author string, kind, n int, text string) (missing int) {
 		e := textNote(author, text)
@@ -229,7 +229,7 @@ func TestMissingKindsAndQuota(t *testing.T) {
 			e.Tags = append(e.Tags, nostr.Tag{"e", fmt.Sprintf("%064x", i)})
 		}
 		e.ID = e.Hash()
-		out, _ := b.take(e, 1)
+		out, _ := b.handle(e, 1)
 		for _, subject := range out {
 			if strings.HasPrefix(subject, events.SubjectNoteMissing) {
 				missing++
@@ -265,7 +265,7 @@ func (laterError) RetryAfter() time.Duration { return time.Hour }
 func TestAnEventThatWasNotLookedAtComesAgain(t *testing.T) {
 	b := newBench(t, Policy{})
 	b.Verify = func(string, *nostr.Event) error { return laterError{errors.New("busy")} }
-	_, v := b.take(textNote(alice, "a"), 1)
+	_, v := b.handle(textNote(alice, "a"), 1)
 	if after, retry := v.RetryAfter(); !retry || after != time.Hour {
 		t.Errorf("verdict %v after %v", v, after)
 	}

@@ -42,12 +42,12 @@ func attempts(r contract.Relay, now int64) int {
 	return maxAttempts
 }
 
-// judge returns what is known of a relay after a sync at now (Unix seconds),
+// decideHealth returns what is known of a relay after a sync at now (Unix seconds),
 // and the number of its first wait if it must be left alone for a while, else
 // 0. latency is how long its first answer took, 0 if there was none. A sync
 // that failed while the relay was to be left alone already was under way with
 // the one that failed first, or is that one, and counts no more.
-func judge(r contract.Relay, f fault, why string, latency time.Duration, now int64) (next contract.Relay, wait int) {
+func decideHealth(r contract.Relay, f fault, why string, latency time.Duration, now int64) (next contract.Relay, wait int) {
 	if ms := latency.Milliseconds(); latency > 0 {
 		if r.LatencyMS > 0 {
 			ms = (3*r.LatencyMS + ms) / 4

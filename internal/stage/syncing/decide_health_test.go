@@ -16,26 +16,26 @@ func TestTheCircuitOpensHalfOpensAndCloses(t *testing.T) {
 			t.Errorf("after %d failures it is tried %d times", i, n)
 		}
 		r.RetryAt = 100
-		if r, wait = judge(r, failed, "no answer", 0, 100); wait != want || r.Failures != i+1 || r.Fault != "no answer" || r.RetryAt != 0 {
+		if r, wait = decideHealth(r, failed, "no answer", 0, 100); wait != want || r.Failures != i+1 || r.Fault != "no answer" || r.RetryAt != 0 {
 			t.Errorf("after %d failures: wait %d, want %d; %+v", i+1, wait, want, r)
 		}
 	}
 	if r.RetryAt = 101; attempts(r, 100) != 0 {
 		t.Error("an open circuit is tried")
 	}
-	if again, wait := judge(r, failed, "no answer", 0, 100); wait != 0 || again.Failures != r.Failures || again.RetryAt != r.RetryAt {
+	if again, wait := decideHealth(r, failed, "no answer", 0, 100); wait != 0 || again.Failures != r.Failures || again.RetryAt != r.RetryAt {
 		t.Errorf("a failure that is judged again while the circuit is open changes %+v to %+v, wait %d", r, again, wait)
 	}
 	if !suspect(r, contract.Sync{}) || suspect(contract.Relay{}, contract.Sync{}) {
 		t.Error("who failed is suspect, and nobody else")
 	}
-	if r, wait = judge(r, noFault, "", 80*time.Millisecond, 100); wait != 0 || r.Failures != 0 || r.Fault != "" || r.RetryAt != 0 || r.LatencyMS != 80 {
+	if r, wait = decideHealth(r, noFault, "", 80*time.Millisecond, 100); wait != 0 || r.Failures != 0 || r.Fault != "" || r.RetryAt != 0 || r.LatencyMS != 80 {
 		t.Errorf("after a success: wait %d, %+v", wait, r)
 	}
-	if r, _ = judge(r, noFault, "", 120*time.Millisecond, 100); r.LatencyMS != 90 {
+	if r, _ = decideHealth(r, noFault, "", 120*time.Millisecond, 100); r.LatencyMS != 90 {
 		t.Errorf("latency %d is not smoothed", r.LatencyMS)
 	}
-	if _, wait = judge(r, refused, "restricted: members only", 0, 100); wait < 30 {
+	if _, wait = decideHealth(r, refused, "restricted: members only", 0, 100); wait < 30 {
 		t.Errorf("who does not serve us is left alone for wait %d", wait)
 	}
 	if !suspect(contract.Relay{}, contract.Sync{Last: events.SyncFinished{Millis: slow.Milliseconds() + 1}}) {

@@ -14,7 +14,7 @@ func keepFor(why string) time.Duration {
 	switch {
 	case why == fromTheFuture:
 		return time.Hour
-	case prefix == "invalid", prefix == "replaced", prefix == "pow", why == gone,
+	case prefix == "invalid", prefix == "replaced", prefix == "pow", why == deletedByAuthor,
 		strings.HasPrefix(why, "protected"), strings.HasPrefix(why, "expired"), why == "ephemeral", why == "private":
 		return 30 * day
 	case prefix == "blocked", prefix == "restricted", prefix == "auth-required":
@@ -25,6 +25,6 @@ func keepFor(why string) time.Duration {
 
 const (
 	fromTheFuture = "from the future" // the rule's name, see reconcile.MayCopy
-	// gone is the reason for an event that its author wants to be gone.
-	gone = "deleted by its author (NIP-09, NIP-62)"
+	// deletedByAuthor is the reason for an event that its author wants to be gone.
+	deletedByAuthor = "deleted by its author (NIP-09, NIP-62)"
 )

@@ -43,13 +43,13 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 
 func TestRememberCountsFailuresInARow(t *testing.T) {
 	s := remember(contract.Sync{}, events.SyncFinished{URL: "u", OK: true}, 9, 10)
-	s.Turn = &contract.SyncTurn{Begun: 15}
+	s.Progress = &contract.SyncProgress{Begun: 15}
 	s = remember(s, events.SyncFinished{URL: "u"}, 15, 20)
 	s = remember(s, events.SyncFinished{URL: "u"}, 15, 30)
-	if s.Failures != 2 || s.LastOK != 10 || s.LastTry != 30 || s.Through != 9 || s.Turn == nil {
+	if s.Failures != 2 || s.LastOK != 10 || s.LastTry != 30 || s.Through != 9 || s.Progress == nil {
 		t.Errorf("%+v", s)
 	}
-	if s = remember(s, events.SyncFinished{URL: "u", OK: true}, 15, 40); s.Failures != 0 || s.LastOK != 40 || s.Through != 15 || s.Turn != nil {
+	if s = remember(s, events.SyncFinished{URL: "u", OK: true}, 15, 40); s.Failures != 0 || s.LastOK != 40 || s.Through != 15 || s.Progress != nil {
 		t.Errorf("%+v", s)
 	}
 }
@@ -57,7 +57,7 @@ func TestRememberCountsFailuresInARow(t *testing.T) {
 func TestRefusalsAreKeptAsLongAsTheyAreTrue(t *testing.T) {
 	const day = 24 * time.Hour
 	for why, want := range map[string]time.Duration{
-		"from the future": time.Hour, gone: 30 * day, "protected (NIP-70)": 30 * day, "expired (NIP-40)": 30 * day, "ephemeral": 30 * day,
+		"from the future": time.Hour, deletedByAuthor: 30 * day, "protected (NIP-70)": 30 * day, "expired (NIP-40)": 30 * day, "ephemeral": 30 * day,
 		"invalid: spam": 30 * day, "replaced: have newer": 30 * day, "pow: 20 bits needed": 30 * day, "Invalid: created_at too early": 30 * day,
 		"blocked: not here": day, "restricted: members only": day, "auth-required: who are you?": day,
 		"accepted, but not kept": 7 * day, "": 7 * day, "no": 7 * day,

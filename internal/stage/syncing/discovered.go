@@ -18,7 +18,7 @@ func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error
 		if url == s.Local {
 			continue
 		}
-		if err := s.know(ctx, url, contract.ViaManual); err != nil {
+		if err := s.addRelay(ctx, url, contract.ViaManual); err != nil {
 			return err
 		}
 		if err := s.Publish(ctx, s.due(url, cause)...); err != nil {
@@ -28,8 +28,8 @@ func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error
 	return nil
 }
 
-// know writes down that there is a relay.
-func (s *Stage) know(ctx context.Context, url, via string) error {
+// addRelay writes down that there is a relay.
+func (s *Stage) addRelay(ctx context.Context, url, via string) error {
 	now := s.Now().Unix()
 	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if found {
@@ -62,7 +62,7 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]con
 	if p.URL == s.Local {
 		return nil, contract.Done()
 	}
-	if err := s.know(ctx, p.URL, p.Via); err != nil {
+	if err := s.addRelay(ctx, p.URL, p.Via); err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	return s.due(p.URL, m.Cause), contract.Done()

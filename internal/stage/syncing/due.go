@@ -21,13 +21,13 @@ const (
 	// relay's next turn: a dead relay is no dead letter.
 	maxAttempts = 3
 	// localAttempts is the same while it is the local relay that fails, and no
-	// turn of another would go better: they take more than an hour.
+	// syncRelay of another would go better: they take more than an hour.
 	localAttempts = 10
 	// maxDuration bounds one sync, so that a relay that trickles cannot hold
 	// a worker's slot for ever. What was complete by then stays so.
 	maxDuration = 30 * time.Minute
-	// maxTurn is how old an unfinished sync may be to be gone on with.
-	maxTurn = 24 * time.Hour
+	// maxResumeAge is how old an unfinished sync may be to be gone on with.
+	maxResumeAge = 24 * time.Hour
 )
 
 // HandleDue takes sync.due.<relay key>: make the local relay complete with
@@ -42,12 +42,12 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	if nostr.RelayKey(p.URL) != key {
 		return nil, contract.Reject("url: does not belong to the key of the subject")
 	}
-	if ok, err := s.turns.take(ctx, key); err != nil {
+	if ok, err := s.flights.acquire(ctx, key); err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	} else if !ok {
 		return nil, contract.Done()
 	}
-	defer s.turns.release(key)
+	defer s.flights.release(key)
 	list, authors, err := s.jobs(ctx, p.URL)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -71,14 +71,14 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	case allowed == 0:
 		return nil, contract.Done() // its next turn will tell
 	case !suspect(health, last):
-	case s.lane.enter():
-		defer s.lane.leave()
+	case s.slowRelays.acquire():
+		defer s.slowRelays.release()
 	case m.Attempt < allowed:
 		return nil, contract.Retry(retryAfter, "too many slow relays are being synced")
 	default:
 		return nil, contract.Done()
 	}
-	result, syncErr, err := s.turn(ctx, p.URL, list, last)
+	result, syncErr, err := s.syncRelay(ctx, p.URL, list, last)
 	result.Authors = authors
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -118,18 +118,18 @@ func outcomeID(m contract.Message, r events.SyncFinished) string {
 	return "sync:" + m.Cause + ":" + nostr.RelayKey(r.URL)
 }
 
-// turn syncs a relay, and writes down what that came to. syncErr is why the
+// syncRelay syncs a relay, and writes down what that came to. syncErr is why the
 // sync failed, err that it could not be written.
-func (s *Stage) turn(ctx context.Context, url string, list []job, last contract.Sync) (_ events.SyncFinished, syncErr, err error) {
+func (s *Stage) syncRelay(ctx context.Context, url string, list []job, last contract.Sync) (_ events.SyncFinished, syncErr, err error) {
 	key, start := nostr.RelayKey(url), s.Now()
 	begun := start.Unix()
-	if last.Turn != nil && last.Turn.Begun > begun-int64(maxTurn.Seconds()) {
-		begun = last.Turn.Begun
+	if last.Progress != nil && last.Progress.Begun > begun-int64(maxResumeAge.Seconds()) {
+		begun = last.Progress.Begun
 	} else {
-		last.Turn = nil
+		last.Progress = nil
 	}
 	timing := &latency{}
-	result, done, syncErr := s.sync(ctx, url, list, begun, last.Turn, timing)
+	result, done, syncErr := s.sync(ctx, url, list, begun, last.Progress, timing)
 	result.Millis = s.Now().Sub(start).Milliseconds()
 	result.OK = syncErr == nil
 	if syncErr != nil {
@@ -171,7 +171,7 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 		if !found {
 			old = contract.Relay{URL: url, Via: contract.ViaManual, FirstSeen: now}
 		}
-		next, wait := judge(old, f, why, latency, now)
+		next, wait := decideHealth(old, f, why, latency, now)
 		if wait > 0 {
 			next.RetryAt = now + int64(stage.Backoff(wait, firstWait, longWait, jitter).Seconds())
 		}
@@ -187,7 +187,7 @@ func remember(old contract.Sync, r events.SyncFinished, begun, now int64) contra
 	next := old
 	next.URL, next.LastTry, next.Last, next.Failures = r.URL, now, r, old.Failures+1
 	if r.OK {
-		next.LastOK, next.Failures, next.Through, next.Turn = now, 0, begun, nil
+		next.LastOK, next.Failures, next.Through, next.Progress = now, 0, begun, nil
 	}
 	return next
 }
@@ -196,9 +196,9 @@ func remember(old contract.Sync, r events.SyncFinished, begun, now int64) contra
 var errNotDone = fmt.Errorf("not done in %s, goes on at the next turn", maxDuration)
 
 // sync works through the jobs, but for those that are complete since the
-// turn has begun. What was stored before an error stays stored; the figures say
+// syncRelay has begun. What was stored before an error stays stored; the figures say
 // how much, and done says how many jobs became complete.
-func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *contract.SyncTurn, timing *latency) (result events.SyncFinished, done int, err error) {
+func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *contract.SyncProgress, timing *latency) (result events.SyncFinished, done int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
 	result = events.SyncFinished{URL: url}
@@ -232,12 +232,12 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 // progress writes down that a job is complete since the turn has begun.
 func (s *Stage) progress(ctx context.Context, url string, begun int64, j job) error {
 	_, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
-		turn := contract.SyncTurn{Begun: begun}
-		if old.Turn != nil && old.Turn.Begun == begun {
-			turn.Done = slices.Clone(old.Turn.Done)
+		turn := contract.SyncProgress{Begun: begun}
+		if old.Progress != nil && old.Progress.Begun == begun {
+			turn.Done = slices.Clone(old.Progress.Done)
 		}
 		turn.Done = append(turn.Done, j.key())
-		old.URL, old.Turn = url, &turn
+		old.URL, old.Progress = url, &turn
 		return old, true
 	})
 	return err

@@ -83,7 +83,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		case none:
 			return nil, contract.Done() // a sync that succeeds asks again
 		}
-		leave, ok := s.live.take(key, authors, s.MaxLive, end)
+		leave, ok := s.live.acquire(key, authors, s.MaxLive, end)
 		if !ok {
 			if m.Attempt < maxAttempts {
 				return nil, contract.Retry(retryAfter, "this worker holds as many live subscriptions as it may")

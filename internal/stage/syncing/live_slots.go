@@ -5,25 +5,25 @@ import (
 	"sync"
 )
 
-// places are the live subscriptions that this process holds, by relay key.
-type places struct {
+// liveSlots are the live subscriptions that this process holds, by relay key.
+type liveSlots struct {
 	mu   sync.Mutex
-	held map[string]*place
+	held map[string]*liveSlot
 }
 
-type place struct {
+type liveSlot struct {
 	authors int
 	end     context.CancelCauseFunc
 }
 
-// take takes a place for a relay where so many authors write. When all are
+// acquire takes a place for a relay where so many authors write. When all are
 // taken, the relay with the fewest authors must go, if it has fewer; else ok is
 // false. leave gives the place back.
-func (p *places) take(key string, authors, most int, end context.CancelCauseFunc) (leave func(), ok bool) {
+func (p *liveSlots) acquire(key string, authors, most int, end context.CancelCauseFunc) (leave func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held == nil {
-		p.held = map[string]*place{}
+		p.held = map[string]*liveSlot{}
 	}
 	out := key // an older subscription with the same relay
 	if p.held[key] == nil && len(p.held) >= most {
@@ -40,7 +40,7 @@ func (p *places) take(key string, authors, most int, end context.CancelCauseFunc
 		delete(p.held, out)
 		x.end(errOutranked)
 	}
-	mine := &place{authors, end}
+	mine := &liveSlot{authors, end}
 	p.held[key] = mine
 	return func() {
 		p.mu.Lock()
@@ -52,7 +52,7 @@ func (p *places) take(key string, authors, most int, end context.CancelCauseFunc
 }
 
 // count is how many are taken.
-func (p *places) count() int {
+func (p *liveSlots) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.held)

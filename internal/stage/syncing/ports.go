@@ -63,9 +63,9 @@ type Stage struct {
 	Refused Refused
 	Net     Relays
 
-	// Gone reports whether the local relay holds its author's word that an
+	// Deleted reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62).
-	Gone func(ctx context.Context, e *nostr.Event) (bool, error)
+	Deleted func(ctx context.Context, e *nostr.Event) (bool, error)
 	// Rules returns what is synced with a relay. It may change at any time.
 	Rules func(url string) []Rule
 	// Local is the URL of the relay that is to be made complete.
@@ -90,10 +90,10 @@ type Stage struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	turns  turns
-	lane   lane
-	live   places
-	recent recent
+	flights    singleFlight
+	slowRelays slowSlots
+	live       liveSlots
+	recent     recent
 }
 
 // Live is how many live subscriptions this process holds.

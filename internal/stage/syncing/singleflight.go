@@ -5,32 +5,32 @@ import (
 	"sync"
 )
 
-// turns lets one sync of a relay run in this process at a time, and one wait.
+// singleFlight lets one sync of a relay run in this process at a time, and one wait.
 // Without it every author who is announced while a relay is synced would start
 // another sync of the whole relay, until all slots of the worker do the same.
 //
 // Of several that wait only the newest stays, and makes up for the others: the
 // stream keeps only the newest message of a relay, so that one must stay
 // unacknowledged until the work is done.
-type turns struct {
+type singleFlight struct {
 	mu sync.Mutex
-	of map[string]*turn
+	of map[string]*flight
 }
 
-// turn is a sync that runs; next is how the one that waits learns that it may
+// flight is a sync that runs; next is how the one that waits learns that it may
 // run (true) or is not needed any more (false).
-type turn struct{ next chan bool }
+type flight struct{ next chan bool }
 
-// take waits for the turn of a key. It returns false if a newer caller waits
+// acquire waits for the turn of a key. It returns false if a newer caller waits
 // in this one's place; else the turn must be released.
-func (t *turns) take(ctx context.Context, key string) (bool, error) {
+func (t *singleFlight) acquire(ctx context.Context, key string) (bool, error) {
 	t.mu.Lock()
 	if t.of == nil {
-		t.of = map[string]*turn{}
+		t.of = map[string]*flight{}
 	}
 	running := t.of[key]
 	if running == nil {
-		t.of[key] = &turn{}
+		t.of[key] = &flight{}
 		t.mu.Unlock()
 		return true, nil
 	}
@@ -51,19 +51,19 @@ func (t *turns) take(ctx context.Context, key string) (bool, error) {
 	if running.next == mine {
 		running.next = nil
 	} else if <-mine { // given in the same moment
-		t.pass(key)
+		t.handOver(key)
 	}
 	return false, context.Cause(ctx)
 }
 
 // release ends a turn.
-func (t *turns) release(key string) {
+func (t *singleFlight) release(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.pass(key)
+	t.handOver(key)
 }
 
-func (t *turns) pass(key string) {
+func (t *singleFlight) handOver(key string) {
 	running := t.of[key]
 	if running.next == nil {
 		delete(t.of, key)

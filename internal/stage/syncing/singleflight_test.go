@@ -9,11 +9,11 @@ import (
 
 func TestOneSyncRunsAndTheNewestOfThoseThatComeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s turns
+		var s singleFlight
 		take := func(ctx context.Context) chan error {
 			result := make(chan error, 1)
 			go func() {
-				ok, err := s.take(ctx, "relay")
+				ok, err := s.acquire(ctx, "relay")
 				if err == nil && !ok {
 					err = errNotNeeded
 				}
@@ -27,7 +27,7 @@ func TestOneSyncRunsAndTheNewestOfThoseThatComeWaits(t *testing.T) {
 		if err := <-first; err != nil {
 			t.Fatalf("the first must wait: %v", err)
 		}
-		if ok, err := s.take(t.Context(), "another relay"); !ok || err != nil {
+		if ok, err := s.acquire(t.Context(), "another relay"); !ok || err != nil {
 			t.Errorf("another relay: %t, %v", ok, err)
 		}
 		second := take(t.Context())

@@ -61,12 +61,12 @@ type localRelay struct {
 // carry a list, or refer to what is missing, and once the local relay has it no
 // sync looks at it again.
 func (r localRelay) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
-	buried, err := r.stage.Gone(ctx, &e)
+	buried, err := r.stage.Deleted(ctx, &e)
 	switch {
 	case err != nil:
 		return "", err
 	case buried:
-		return gone, nil
+		return deletedByAuthor, nil
 	}
 	if received, ok := stage.Received(e); ok {
 		if err := r.stage.Publish(ctx, received); err != nil {

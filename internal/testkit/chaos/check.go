@@ -19,14 +19,14 @@ import (
 
 // verdict is what did not hold, in words.
 type verdict struct {
-	Lost       []string // accepted, and not where it must be
-	Duplicated []string // took effect twice
-	Back       []string // records that went back
-	Dead       []string // dead letters without reason
+	Lost        []string // accepted, and not where it must be
+	Duplicated  []string // took effect twice
+	Back        []string // records that went back
+	DeadLetters []string // dead letters without reason
 }
 
 func (v *verdict) ok() bool {
-	return len(v.Lost)+len(v.Duplicated)+len(v.Back)+len(v.Dead) == 0
+	return len(v.Lost)+len(v.Duplicated)+len(v.Back)+len(v.DeadLetters) == 0
 }
 
 // check looks at everything once more after it has arrived: what was there
@@ -34,7 +34,7 @@ func (v *verdict) ok() bool {
 func (f *fleet) check(ctx context.Context, l *ledger, w *witness) (v verdict, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err = errors.Join(f.checkHome(ctx, l, &v), f.checkDHT(ctx, l, &v), f.checkDead(ctx, l, &v), f.checkFound(ctx, &v))
+	err = errors.Join(f.checkHome(ctx, l, &v), f.checkDHT(ctx, l, &v), f.checkDeadLetters(ctx, l, &v), f.checkFound(ctx, &v))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v.Back = append(v.Back, w.wrong...)
@@ -113,7 +113,7 @@ func (f *fleet) checkDHT(ctx context.Context, l *ledger, v *verdict) error {
 
 // checkDead: every forgery became one dead letter, and nothing else did but
 // lists that came after newer ones.
-func (f *fleet) checkDead(ctx context.Context, l *ledger, v *verdict) error {
+func (f *fleet) checkDeadLetters(ctx context.Context, l *ledger, v *verdict) error {
 	count := map[string]int{}
 	err := readAll(ctx, f.js, contract.StreamDLQ, contract.DLQSubject("*"), func(data []byte) error {
 		letter, err := nostr.Decode[contract.DeadLetter](data)
@@ -126,7 +126,7 @@ func (f *fleet) checkDead(ctx context.Context, l *ledger, v *verdict) error {
 			count[e.ID]++
 		case err == nil && l.outdated[e.ID]:
 		default:
-			v.Dead = append(v.Dead, fmt.Sprintf("%s after %d attempts: %s", letter.Subject, letter.Attempts, letter.Reason))
+			v.DeadLetters = append(v.DeadLetters, fmt.Sprintf("%s after %d attempts: %s", letter.Subject, letter.Attempts, letter.Reason))
 		}
 		return nil
 	})

@@ -86,7 +86,7 @@ func (r *report) print() error {
 		{"lost", r.verdict.Lost},
 		{"duplicated in effect", r.verdict.Duplicated},
 		{"went back", r.verdict.Back},
-		{"dead letters without reason", r.verdict.Dead},
+		{"dead letters without reason", r.verdict.DeadLetters},
 	} {
 		word := "ok"
 		if len(g.wrong) > 0 {

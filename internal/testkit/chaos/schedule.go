@@ -66,7 +66,7 @@ func schedule(seed uint64, duration time.Duration, isolated bool, allowed []stri
 	var round []fault
 	for at := calm; ; at += slot {
 		if len(round) == 0 {
-			if round = oneRound(random, isolated, allowed); len(round) == 0 {
+			if round = oneCycle(random, isolated, allowed); len(round) == 0 {
 				return nil
 			}
 		}
@@ -86,9 +86,9 @@ func schedule(seed uint64, duration time.Duration, isolated bool, allowed []stri
 	}
 }
 
-// oneRound has every group of every kind once, the first group of each kind
+// oneCycle has every group of every kind once, the first group of each kind
 // before the second of any.
-func oneRound(random *rand.Rand, isolated bool, allowed []string) (round []fault) {
+func oneCycle(random *rand.Rand, isolated bool, allowed []string) (round []fault) {
 	left := map[string][]string{}
 	for _, k := range kinds {
 		if (isolated || !k.isolated) && (len(allowed) == 0 || slices.Contains(allowed, k.name)) {

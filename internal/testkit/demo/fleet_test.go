@@ -97,10 +97,10 @@ func (f *fleet) close() {
 	}
 }
 
-// TestFleetSurvivesTheDeathOfEveryWorker goes through the demo, in which all
+// TestFleetSurvivesKillingEveryWorker goes through the demo, in which all
 // processes are killed at once, and then lets users sign lists and write
 // replies while each of the eight workers in turn is killed and started again.
-func TestFleetSurvivesTheDeathOfEveryWorker(t *testing.T) {
+func TestFleetSurvivesKillingEveryWorker(t *testing.T) {
 	bin := os.Getenv("RELAYMESH_BIN")
 	if bin == "" {
 		t.Skip("needs built binaries in RELAYMESH_BIN: run make test-e2e")
@@ -138,7 +138,7 @@ func TestFleetSurvivesTheDeathOfEveryWorker(t *testing.T) {
 	}
 	show(step{"every worker in turn is killed while users sign lists and write replies", func(ctx context.Context, w *world, _ map[string]any) error {
 		group, ctx := errgroup.WithContext(ctx)
-		group.Go(func() error { return killInTurn(ctx, w.pipe.(*fleet).workers) })
+		group.Go(func() error { return killOneByOne(ctx, w.pipe.(*fleet).workers) })
 		group.Go(func() error {
 			pace := time.NewTicker(30 * time.Millisecond) // as long as the killing takes
 			defer pace.Stop()
@@ -207,9 +207,9 @@ func newUser(w *world) (u user, err error) {
 	return u, key.SignEvent(&u.reply)
 }
 
-// killInTurn kills and restarts every worker, the two of a stage one after the
+// killOneByOne kills and restarts every worker, the two of a stage one after the
 // other, so that one of them may take over what the other was doing.
-func killInTurn(ctx context.Context, workers []*process.Process) error {
+func killOneByOne(ctx context.Context, workers []*process.Process) error {
 	for _, worker := range workers {
 		worker.Kill()
 		if err := worker.Start(); err != nil {

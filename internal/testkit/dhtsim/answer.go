@@ -78,7 +78,7 @@ func (n *Net) get(s uint32, at netip.AddrPort, a *krpc.MsgArgs, r *krpc.Return) 
 	r.Nodes = compact(n.world.table(s, r.ID, a.Target))
 	token := n.token(s, a.Target)
 	r.Token = &token
-	it := n.items[place{at, a.Target}]
+	it := n.items[storageKey{at, a.Target}]
 	if it == nil {
 		return
 	}
@@ -99,13 +99,13 @@ func (n *Net) put(s uint32, at netip.AddrPort, a *krpc.MsgArgs, packet []byte) *
 	}
 	put := bep44.Item{Seq: *a.Seq, Value: args.A.V}
 	var stored *bep44.Item
-	if it := n.items[place{at, target}]; it != nil {
+	if it := n.items[storageKey{at, target}]; it != nil {
 		stored = &bep44.Item{Seq: it.seq, Value: it.value}
 	}
 	if err := bep44.Replace(stored, &put, nil); err != nil {
 		return &krpc.Error{Code: int(bep44.CodeSeqTooLow), Msg: err.Error()}
 	}
-	n.items[place{at, target}] = &item{key: a.K, sig: a.Sig, seq: *a.Seq, value: args.A.V}
+	n.items[storageKey{at, target}] = &item{key: a.K, sig: a.Sig, seq: *a.Seq, value: args.A.V}
 	return nil
 }
 

@@ -25,13 +25,13 @@ type Net struct {
 
 	mu    sync.Mutex
 	world world
-	items map[place]*item
+	items map[storageKey]*item
 	heard map[uint32]*window
 	stats Stats
 }
 
-// place is where an item is stored: at which address, for which target.
-type place struct {
+// storageKey is where an item is stored: at which address, for which target.
+type storageKey struct {
 	at     netip.AddrPort
 	target [20]byte
 }
@@ -65,7 +65,7 @@ func Start(ctx context.Context, size int, port uint16, stale float64) (*Net, err
 	}
 	n := &Net{
 		world: world{size: uint32(size), base: port, stale: stale},
-		items: make(map[place]*item), heard: make(map[uint32]*window),
+		items: make(map[storageKey]*item), heard: make(map[uint32]*window),
 	}
 	for i := range uint16(portCount) {
 		conn, err := listen(ctx, port+i)
@@ -148,7 +148,7 @@ func (n *Net) Holders(target [20]byte, k int) (holders int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, node := range n.world.nearest(target, k) {
-		if n.items[place{node.addr, target}] != nil {
+		if n.items[storageKey{node.addr, target}] != nil {
 			holders++
 		}
 	}

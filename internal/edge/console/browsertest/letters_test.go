@@ -13,33 +13,33 @@ import (
 )
 
 type deadLetter struct {
-	Seq     uint64           `json:"seq"`
-	Subject string           `json:"subject"`
-	Reason  string           `json:"reason"`
-	History []contract.Death `json:"history"`
+	Seq     uint64             `json:"seq"`
+	Subject string             `json:"subject"`
+	Reason  string             `json:"reason"`
+	History []contract.Failure `json:"history"`
 }
 
-func letters(t *testing.T) []deadLetter {
+func deadLetters(t *testing.T) []deadLetter {
 	return ask[struct {
 		Letters []deadLetter `json:"letters"`
 	}](t, theWorld, "/letters").Letters
 }
 
-// bury makes a dead letter of a message that nobody can process, and returns
+// addDeadLetter makes a dead letter of a message that nobody can process, and returns
 // its number.
-func bury(t *testing.T, mark string) uint64 {
+func addDeadLetter(t *testing.T, mark string) uint64 {
 	t.Helper()
 	if err := theWorld.send(t.Context(), events.SubjectEventReceived, []byte(`{"content": "`+mark+`"}`)); err != nil {
 		t.Fatal(err)
 	}
-	return buried(t, mark)
+	return findDeadLetter(t, mark)
 }
 
-// buried waits for the dead letter of a message.
-func buried(t *testing.T, mark string) (seq uint64) {
+// findDeadLetter waits for the dead letter of a message.
+func findDeadLetter(t *testing.T, mark string) (seq uint64) {
 	t.Helper()
 	if err := until(t.Context(), func() error {
-		for _, l := range letters(t) {
+		for _, l := range deadLetters(t) {
 			full := ask[struct {
 				Data []byte `json:"data"`
 			}](t, theWorld, fmt.Sprint("/letters/", l.Seq))
@@ -68,7 +68,7 @@ func (p *page) logIn() {
 func TestADeadLetterIsRetriedAndDroppedAfterAQuestion(t *testing.T) {
 	for _, h := range []how{{}, {noScript: true}} {
 		mark := fmt.Sprintf("retry me %t", h.noScript)
-		seq := bury(t, mark)
+		seq := addDeadLetter(t, mark)
 		p := open(t, fmt.Sprint("/letters/", seq), h)
 		if strings.Contains(p.visible(), "Retry…") {
 			t.Error("without the token the page offers to retry")
@@ -85,7 +85,7 @@ func TestADeadLetterIsRetriedAndDroppedAfterAQuestion(t *testing.T) {
 		if !strings.Contains(p.visible(), fmt.Sprintf("Dead letter %d was retried", seq)) {
 			t.Errorf("it does not say what was done: %s", p.visible())
 		}
-		again := buried(t, mark)
+		again := findDeadLetter(t, mark)
 		if again == seq {
 			t.Fatal("the letter is still there")
 		}
@@ -97,7 +97,7 @@ func TestADeadLetterIsRetriedAndDroppedAfterAQuestion(t *testing.T) {
 		p.do(chromedp.WaitVisible(chromedp.CSS("button.danger")))
 		p.click("main button.danger")
 		p.do(chromedp.WaitVisible(chromedp.CSS(".notice.good")))
-		for _, l := range letters(t) {
+		for _, l := range deadLetters(t) {
 			if l.Seq == again {
 				t.Error("it was not dropped")
 			}

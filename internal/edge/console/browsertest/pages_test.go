@@ -40,7 +40,7 @@ func (p *page) everyPage(look func(path string)) {
 		look(path)
 	}
 	p.logIn()
-	letter := fmt.Sprint("/letters/", letters(p.T)[0].Seq)
+	letter := fmt.Sprint("/letters/", deadLetters(p.T)[0].Seq)
 	for _, page := range []struct{ path, shows string }{
 		{"/letters", "Retry…"}, {letter, "Drop…"}, {letter + "/retry", "Retry dead letter"}, {letter + "/drop", "Drop dead letter"},
 	} {

@@ -12,12 +12,12 @@ import (
 // ones count.
 const tolerated = 100
 
-// judge decides which of a peer's events are taken.
-type judge struct{ good, bad int }
+// validator decides which of a peer's events are taken.
+type validator struct{ good, bad int }
 
 // event parses and verifies an event. ok is false for one that is passed over;
 // an error ends the session.
-func (j *judge) event(text []byte, wanted func(*nostr.Event) error) (e nostr.Event, ok bool, err error) {
+func (j *validator) event(text []byte, wanted func(*nostr.Event) error) (e nostr.Event, ok bool, err error) {
 	if text == nil {
 		err = fmt.Errorf("event: more than %d bytes", nostr.MaxEventBytes)
 	} else if e, err = nostr.ParseEvent(text); err == nil {

@@ -37,13 +37,13 @@ var signed = sync.OnceValue(func() []nostr.Event {
 	return out
 })
 
-// shelf is a relay in memory.
-type shelf struct {
+// memoryRelay is a relay in memory.
+type memoryRelay struct {
 	mu   sync.Mutex
 	have map[string]nostr.Event
 }
 
-func (s *shelf) ids() (out []string) {
+func (s *memoryRelay) ids() (out []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range s.have {
@@ -53,13 +53,13 @@ func (s *shelf) ids() (out []string) {
 	return out
 }
 
-// shelfSession answers for a shelf.
-type shelfSession struct {
-	*shelf
+// memorySession answers for a shelf.
+type memorySession struct {
+	*memoryRelay
 	neg *negentropy.Reconciler
 }
 
-func (s *shelfSession) Open(f nostr.Filter) {
+func (s *memorySession) Open(f nostr.Filter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var items []negentropy.Item
@@ -71,11 +71,11 @@ func (s *shelfSession) Open(f nostr.Filter) {
 	s.neg = negentropy.NewReconciler(negentropy.NewVector(items), negentropy.Options{})
 }
 
-func (s *shelfSession) Answer(_ context.Context, msg []byte) ([]byte, error) {
+func (s *memorySession) Answer(_ context.Context, msg []byte) ([]byte, error) {
 	return s.neg.Respond(msg)
 }
 
-func (s *shelfSession) Give(_ context.Context, ids []negentropy.ID, add func(nostr.Event) error) error {
+func (s *memorySession) Read(_ context.Context, ids []negentropy.ID, add func(nostr.Event) error) error {
 	for _, id := range ids {
 		s.mu.Lock()
 		e, ok := s.have[id.String()]
@@ -89,7 +89,7 @@ func (s *shelfSession) Give(_ context.Context, ids []negentropy.ID, add func(nos
 	return nil
 }
 
-func (s *shelfSession) Take(_ context.Context, batch []nostr.Event) error {
+func (s *memorySession) Write(_ context.Context, batch []nostr.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range batch {
@@ -101,14 +101,14 @@ func (s *shelfSession) Take(_ context.Context, batch []nostr.Event) error {
 	return nil
 }
 
-func (s *shelfSession) Close() {}
+func (s *memorySession) Close() {}
 
-// serveShelf starts a host that serves a shelf on loopback.
-func serveShelf(t *testing.T, s *shelf, limits timing) *Host {
+// serveMemoryRelay starts a host that serves a shelf on loopback.
+func serveMemoryRelay(t *testing.T, s *memoryRelay, limits timing) *Host {
 	t.Helper()
 	h, err := Start(Options{
 		Listen: "127.0.0.1:0", AllowPrivate: true, timing: limits, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Serve: func(context.Context, string) (Responder, error) { return &shelfSession{shelf: s}, nil },
+		Serve: func(context.Context, string) (Responder, error) { return &memorySession{memoryRelay: s}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +117,8 @@ func serveShelf(t *testing.T, s *shelf, limits timing) *Host {
 	return h
 }
 
-func newShelf(list ...nostr.Event) *shelf {
-	s := &shelf{have: map[string]nostr.Event{}}
+func newMemoryRelay(list ...nostr.Event) *memoryRelay {
+	s := &memoryRelay{have: map[string]nostr.Event{}}
 	for _, e := range list {
 		s.have[e.ID] = e
 	}

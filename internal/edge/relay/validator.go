@@ -8,9 +8,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// judge decides which events of a request are passed on, and when a relay has
+// validator decides which events of a request are passed on, and when a relay has
 // sent too much that it should not have.
-type judge struct {
+type validator struct {
 	request
 	most      int // how many events were asked for, or -1
 	good, bad int
@@ -19,8 +19,8 @@ type judge struct {
 // tolerated is how many bad events are dropped before the good ones count.
 const tolerated = 100
 
-func newJudge(r request) *judge {
-	j := &judge{request: r}
+func newValidator(r request) *validator {
+	j := &validator{request: r}
 	for _, f := range r.filters {
 		switch {
 		case f.Limit > 0:
@@ -37,7 +37,7 @@ func newJudge(r request) *judge {
 
 // read decodes and verifies what came, all signatures at once; why[i] is what
 // is wrong with the i-th, if anything is.
-func (j *judge) read(batch []delivery) (all []nostr.Event, why []error) {
+func (j *validator) read(batch []delivery) (all []nostr.Event, why []error) {
 	all, why = make([]nostr.Event, len(batch)), make([]error, len(batch))
 	var open []*nostr.Event
 	var at []int
@@ -57,7 +57,7 @@ func (j *judge) read(batch []delivery) (all []nostr.Event, why []error) {
 
 // admit says whether an event is passed on; why is what [judge.read] found
 // wrong with it. An error ends the request.
-func (j *judge) admit(e *nostr.Event, why error) (bool, error) {
+func (j *validator) admit(e *nostr.Event, why error) (bool, error) {
 	if why == nil && slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) }) {
 		if j.good++; j.most >= 0 && j.good > j.most+tolerated {
 			return false, fmt.Errorf("%w: it sent %d events where %d were asked for", ErrMisbehaving, j.good, j.most)

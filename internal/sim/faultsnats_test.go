@@ -13,7 +13,7 @@ import (
 // badJS is JetStream as a process sees it in bad weather.
 type badJS struct {
 	jetstream.JetStream
-	*life
+	*incarnation
 	ledger *ledger
 }
 
@@ -43,7 +43,7 @@ func (j badJS) Publish(ctx context.Context, subject string, data []byte, opts ..
 
 func (j badJS) KeyValue(ctx context.Context, name string) (jetstream.KeyValue, error) {
 	kv, err := j.JetStream.KeyValue(ctx, name)
-	return badKV{kv, j.life, name, j.ledger}, err
+	return badKV{kv, j.incarnation, name, j.ledger}, err
 }
 
 func (j badJS) Stream(ctx context.Context, name string) (s jetstream.Stream, err error) {
@@ -51,12 +51,12 @@ func (j badJS) Stream(ctx context.Context, name string) (s jetstream.Stream, err
 		s, err = j.JetStream.Stream(ctx, name)
 		return err
 	})
-	return badStream{s, j.life}, err
+	return badStream{s, j.incarnation}, err
 }
 
 func (j badJS) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
 	c, err := j.JetStream.Consumer(ctx, stream, name)
-	return badConsumer{c, j.life}, err
+	return badConsumer{c, j.incarnation}, err
 }
 
 func (j badJS) CreateConsumer(ctx context.Context, stream string, c jetstream.ConsumerConfig) (consumer jetstream.Consumer, err error) {
@@ -70,7 +70,7 @@ func (j badJS) CreateConsumer(ctx context.Context, stream string, c jetstream.Co
 // badKV is a bucket.
 type badKV struct {
 	jetstream.KeyValue
-	*life
+	*incarnation
 	name   string
 	ledger *ledger
 }
@@ -150,7 +150,7 @@ func (b badKV) wrote(key string, rev uint64, value []byte, err error) {
 // badStream is a stream.
 type badStream struct {
 	jetstream.Stream
-	*life
+	*incarnation
 }
 
 func (s badStream) GetLastMsgForSubject(ctx context.Context, subject string) (m *jetstream.RawStreamMsg, err error) {
@@ -168,19 +168,19 @@ func (s badStream) DeleteMsg(ctx context.Context, seq uint64) error {
 // badConsumer is a consumer.
 type badConsumer struct {
 	jetstream.Consumer
-	*life
+	*incarnation
 }
 
 func (c badConsumer) Messages(opts ...jetstream.PullMessagesOpt) (jetstream.MessagesContext, error) {
 	it, err := c.Consumer.Messages(opts...)
-	return &badMessages{MessagesContext: it, life: c.life}, err
+	return &badMessages{MessagesContext: it, incarnation: c.incarnation}, err
 }
 
 // badMessages delivers late, twice, in another order or not at all. A message
 // that is not delivered comes again after its AckWait.
 type badMessages struct {
 	jetstream.MessagesContext
-	*life
+	*incarnation
 	held []jetstream.Msg
 }
 
@@ -198,7 +198,7 @@ func (b *badMessages) Next(opts ...jetstream.NextOpt) (jetstream.Msg, error) {
 		if b.dead() {
 			return nil, errDead
 		}
-		msg = badMsg{msg, b.life}
+		msg = badMsg{msg, b.incarnation}
 		point := "deliver " + msg.Subject()
 		switch b.pick(point, lost, twice, swapped, late, crashBefore) {
 		case lost:
@@ -209,7 +209,7 @@ func (b *badMessages) Next(opts ...jetstream.NextOpt) (jetstream.Msg, error) {
 			next, err := b.MessagesContext.Next(jetstream.NextMaxWait(2 * time.Second))
 			if err == nil {
 				b.held = append(b.held, msg)
-				msg = badMsg{next, b.life}
+				msg = badMsg{next, b.incarnation}
 			}
 		case late:
 			if err := b.sleep(b.span(point, 5*time.Second)); err != nil {
@@ -226,7 +226,7 @@ func (b *badMessages) Next(opts ...jetstream.NextOpt) (jetstream.Msg, error) {
 // badMsg is a message whose acknowledgement may be lost.
 type badMsg struct {
 	jetstream.Msg
-	*life
+	*incarnation
 }
 
 func (m badMsg) answer(send func() error) error {

@@ -28,27 +28,27 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// town is a world whose processes live in bad weather: they crash, are started
+// cluster is a world whose processes live in bad weather: they crash, are started
 // again, and lose what they do or are told.
-type town struct {
+type cluster struct {
 	*world
-	weather *weather
-	mesh    *mesh
-	ledger  *ledger
-	door    *door
-	procs   []*process
+	injector *faultInjector
+	mesh     *mesh
+	ledger   *ledger
+	dialer   *serverDialer
+	procs    []*process
 
 	resolveEvery, lostFor time.Duration
 }
 
-// door is where processes connect: to the server that runs just now.
-type door struct {
+// dialer is where processes connect: to the server that runs just now.
+type serverDialer struct {
 	mu     sync.Mutex
 	server *natsd.Server
 	conns  []net.Conn
 }
 
-func (d *door) InProcessConn() (net.Conn, error) {
+func (d *serverDialer) InProcessConn() (net.Conn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.server == nil {
@@ -59,7 +59,7 @@ func (d *door) InProcessConn() (net.Conn, error) {
 	return conn, err
 }
 
-func (d *door) open(s *natsd.Server) {
+func (d *serverDialer) open(s *natsd.Server) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.server = s
@@ -68,7 +68,7 @@ func (d *door) open(s *natsd.Server) {
 // shut cuts all connections and lets nobody in. It returns when the server has
 // nothing left to do: nats-server sleeps under a lock when it is shut down, and
 // fake time does not pass while a request waits for that lock.
-func (d *door) shut() {
+func (d *serverDialer) shut() {
 	d.mu.Lock()
 	for _, conn := range d.conns {
 		_ = conn.Close() // which may have ended long ago
@@ -78,56 +78,56 @@ func (d *door) shut() {
 	synctest.Wait()
 }
 
-func newTown(t *testing.T, seed uint64) *town {
+func newCluster(t *testing.T, seed uint64) *cluster {
 	t.Helper()
-	weather := newWeather(seed)
-	y := &town{
-		world: newWorld(t), weather: weather, mesh: newMesh(weather), ledger: newLedger(), door: &door{},
+	weather := newFaultInjector(seed)
+	y := &cluster{
+		world: newWorld(t), injector: weather, mesh: newMesh(weather), ledger: newLedger(), dialer: &serverDialer{},
 		resolveEvery: 15 * time.Minute, lostFor: 6 * time.Minute,
 	}
 	y.log = slog.New(slog.DiscardHandler)
-	y.door.open(y.server)
+	y.dialer.open(y.server)
 	return y
 }
 
 // restartServer stops the server and starts it on the same store.
-func (y *town) restartServer(after time.Duration) {
+func (y *cluster) restartServer(after time.Duration) {
 	y.Helper()
-	y.weather.did("server", "restart")
+	y.injector.did("server", "restart")
 	y.js.Conn().Close()
-	y.door.shut()
+	y.dialer.shut()
 	y.server.Close()
 	time.Sleep(after)
 	y.server = natstest.StartOn(y.T, y.dir)
-	y.door.open(y.server)
+	y.dialer.open(y.server)
 	y.js = natstest.Connect(y.T, y.server)
 }
 
 // process is a worker process over its lives.
 type process struct {
-	stage, name string
-	stop        context.CancelFunc
-	done        chan error
-	cycle       chan struct{} // asks for a graceful restart
-	lives       int
+	stage, name  string
+	stop         context.CancelFunc
+	done         chan error
+	cycle        chan struct{} // asks for a graceful restart
+	incarnations int
 }
 
 // start runs a process until the town ends it.
-func (y *town) start(stageName, name string) {
+func (y *cluster) start(stageName, name string) {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &process{stage: stageName, name: name, stop: stop, done: make(chan error, 1), cycle: make(chan struct{})}
 	y.procs = append(y.procs, p)
 	go func() {
 		defer close(p.done)
 		for ctx.Err() == nil {
-			p.lives++
+			p.incarnations++
 			err := y.live(ctx, p)
 			if err != nil {
 				p.done <- err
 				return
 			}
 			select {
-			case <-time.After(y.weather.span("start "+name, 10*time.Second)):
+			case <-time.After(y.injector.span("start "+name, 10*time.Second)):
 			case <-ctx.Done():
 			}
 		}
@@ -136,11 +136,11 @@ func (y *town) start(stageName, name string) {
 
 // live runs a process once, until it crashes or is stopped. An error is one
 // that no process may end with.
-func (y *town) live(ctx context.Context, p *process) error {
+func (y *cluster) live(ctx context.Context, p *process) error {
 	alive, kill := context.WithCancel(context.Background())
 	defer kill()
-	l := &life{weather: y.weather, name: p.name, ctx: alive, kill: kill}
-	nc, err := nats.Connect("", append(bus.ConnectOptions(p.stage, y.log), nats.InProcessServer(y.door), nats.UserInfo(p.stage, p.stage))...)
+	l := &incarnation{faultInjector: y.injector, name: p.name, ctx: alive, kill: kill}
+	nc, err := nats.Connect("", append(bus.ConnectOptions(p.stage, y.log), nats.InProcessServer(y.dialer), nats.UserInfo(p.stage, p.stage))...)
 	if err != nil {
 		return nil // as while the server is down
 	}
@@ -165,7 +165,7 @@ func (y *town) live(ctx context.Context, p *process) error {
 	go func() { ended <- b.Run(running) }()
 	select {
 	case <-alive.Done():
-		y.weather.did("process "+p.name, "crashed")
+		y.injector.did("process "+p.name, "crashed")
 		nc.Close()
 		leaving()
 		stop()
@@ -197,7 +197,7 @@ func bucket[T any](js jetstream.JetStream, log *slog.Logger, name string, errs *
 
 // staff gives a process the handlers of its stage. leaving is called when it is
 // to stop, and left when it has.
-func (y *town) staff(b *bus.Bus, js badJS, l *life, stageName string) (leaving, left func(), err error) {
+func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) (leaving, left func(), err error) {
 	var errs []error
 	net := badRelays{y.relays, l, y.ledger}
 	links := bucket[contract.Link](js, y.log, contract.BucketLinks, &errs)
@@ -217,7 +217,7 @@ func (y *town) staff(b *bus.Bus, js badJS, l *life, stageName string) (leaving, 
 			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
 			Records: bucket[contract.Record](js, y.log, contract.BucketRecords, &errs),
 			Relays:  bucket[contract.Relay](js, y.log, contract.BucketRelays, &errs),
-			Network: meshSeat{y.mesh, l}, Probe: net.probe, Publish: b.Publish,
+			Network: meshClient{y.mesh, l}, Probe: net.probe, Publish: b.Publish,
 			RefreshEvery: y.refreshEvery, ResolveEvery: y.resolveEvery, Now: l.now, Log: y.log,
 		}
 		work[contract.ConsumerPublish], work[contract.ConsumerRefresh], work[contract.ConsumerResolve] = s.HandlePublish, s.HandleRefresh, s.HandleResolve
@@ -228,14 +228,14 @@ func (y *town) staff(b *bus.Bus, js badJS, l *life, stageName string) (leaving, 
 		errs = append(errs, err)
 		s := &syncing.Stage{
 			Links: links, Refused: refused,
-			Relays: bucket[contract.Relay](js, y.log, contract.BucketRelays, &errs),
-			Syncs:  bucket[contract.Sync](js, y.log, contract.BucketSyncs, &errs),
-			Gone:   net.gone, Net: net, Local: home, Publish: b.Publish, SyncEvery: y.syncEvery, MaxLive: y.maxLive,
+			Relays:  bucket[contract.Relay](js, y.log, contract.BucketRelays, &errs),
+			Syncs:   bucket[contract.Sync](js, y.log, contract.BucketSyncs, &errs),
+			Deleted: net.deleted, Net: net, Local: home, Publish: b.Publish, SyncEvery: y.syncEvery, MaxLive: y.maxLive,
 			Stopping: stopping, Rules: y.rules, Now: l.now, Log: y.log,
 		}
 		work[contract.ConsumerDiscovered], work[contract.ConsumerSync], work[contract.ConsumerLive] = s.HandleDiscovered, s.HandleDue, s.HandleLive
 	case contract.StageFetcher:
-		directory := &dht.Stage{Network: meshSeat{y.mesh, l}}
+		directory := &dht.Stage{Network: meshClient{y.mesh, l}}
 		s := &fetch.Stage{
 			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
 			Lost: bucket[contract.Lost](js, y.log, contract.BucketLost, &errs),
@@ -254,7 +254,7 @@ func (y *town) staff(b *bus.Bus, js badJS, l *life, stageName string) (leaving, 
 }
 
 // end stops all processes, which must end well, and in time.
-func (y *town) end() {
+func (y *cluster) end() {
 	y.Helper()
 	for _, p := range y.procs {
 		p.stop()

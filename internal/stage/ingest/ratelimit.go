@@ -2,8 +2,8 @@ package ingest
 
 import "sync"
 
-// quota counts what authors have used of Policy.MissingPerMinute.
-type quota struct {
+// rateLimit counts what authors have used of Policy.MissingPerMinute.
+type rateLimit struct {
 	perMinute int
 
 	mu     sync.Mutex
@@ -11,9 +11,9 @@ type quota struct {
 	used   map[string]int
 }
 
-// take uses up to n of an author's quota in a minute, counted from any start,
+// allow uses up to n of an author's quota in a minute, counted from any start,
 // and returns how many are granted.
-func (q *quota) take(pubkey string, n int, minute int64) int {
+func (q *rateLimit) allow(pubkey string, n int, minute int64) int {
 	if q.perMinute == 0 || pubkey == "" || n == 0 {
 		return n
 	}

@@ -16,7 +16,7 @@ import (
 // badRelays are the relays as a process sees them in bad weather.
 type badRelays struct {
 	*relays
-	*life
+	*incarnation
 	ledger *ledger
 }
 
@@ -184,9 +184,9 @@ func (r badRelays) missing(ctx context.Context, refs []events.NoteMissing) (miss
 	return missing, err
 }
 
-func (r badRelays) gone(ctx context.Context, e *nostr.Event) (gone bool, err error) {
+func (r badRelays) deleted(ctx context.Context, e *nostr.Event) (gone bool, err error) {
 	err = r.asks("gone "+e.ID, func() error {
-		gone, err = r.relays.gone(ctx, e)
+		gone, err = r.relays.deleted(ctx, e)
 		return err
 	})
 	return gone, err

@@ -17,10 +17,10 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// plot is what happens in a run besides the weather: who lives in the world,
+// scenario is what happens in a run besides the weather: who lives in the world,
 // what they do and when, and what must be true in the end.
-type plot struct {
-	*town
+type scenario struct {
+	*cluster
 	rng *rand.Rand
 
 	authors []*writer
@@ -56,11 +56,11 @@ type writer struct {
 	last int64    // its version
 }
 
-// badWeather is the longest time that things go wrong.
-const badWeather = 6 * time.Minute
+// faultyTime is the longest time that things go wrong.
+const faultyTime = 6 * time.Minute
 
-func newPlot(y *town, seed uint64) *plot {
-	p := &plot{town: y, rng: rand.New(rand.NewPCG(seed, 2)), expected: expected{
+func newScenario(y *cluster, seed uint64) *scenario {
+	p := &scenario{cluster: y, rng: rand.New(rand.NewPCG(seed, 2)), expected: expected{
 		here: map[string]string{}, never: map[string]string{}, kept: map[string]bep44.Item{}, reasons: map[string]int{}, asked: map[string]bool{},
 	}}
 	p.relaysOfTheWorld()
@@ -74,33 +74,33 @@ func newPlot(y *town, seed uint64) *plot {
 	return p
 }
 
-func (p *plot) one(of ...int) int     { return of[p.rng.IntN(len(of))] }
-func (p *plot) often(x float64) bool  { return p.rng.Float64() < x }
-func (p *plot) moment() time.Duration { return time.Duration(p.rng.Int64N(int64(badWeather))) }
-func (p *plot) later(at time.Duration, name string, do func()) {
+func (p *scenario) one(of ...int) int     { return of[p.rng.IntN(len(of))] }
+func (p *scenario) often(x float64) bool  { return p.rng.Float64() < x }
+func (p *scenario) moment() time.Duration { return time.Duration(p.rng.Int64N(int64(faultyTime))) }
+func (p *scenario) later(at time.Duration, name string, do func()) {
 	p.acts = append(p.acts, act{at, name, do})
 	slices.SortStableFunc(p.acts, func(a, b act) int { return cmp.Compare(a.at, b.at) })
 }
 
-func (p *plot) text() string {
+func (p *scenario) text() string {
 	p.serial++
 	return fmt.Sprint("text ", p.serial)
 }
 
-func (p *plot) relaysOfTheWorld() {
+func (p *scenario) relaysOfTheWorld() {
 	for i := range 2 + p.rng.IntN(2) {
 		url := relayURL(i)
 		p.urls = append(p.urls, url)
 		plain, page := p.often(0.3), p.one(0, 0, 2, 5)
 		takes := time.Duration(p.one(0, 0, 200, 1500)) * time.Millisecond
-		p.relays.set(url, func(x *remote) { x.plain, x.page, x.takes = plain, page, takes })
+		p.relays.set(url, func(x *remote) { x.plain, x.page, x.latency = plain, page, takes })
 	}
 	p.maxLive = p.one(0, 0, 1, 5)
 	p.syncEvery = time.Duration(p.one(5, 5, 10)) * time.Minute
 }
 
 // local makes the local relay, which refuses some events for good.
-func (p *plot) local() {
+func (p *scenario) local() {
 	p.relays.set(home, func(x *remote) {
 		x.refuse = func(e nostr.Event) string {
 			if e.Tag("unwanted") != nil {
@@ -111,7 +111,7 @@ func (p *plot) local() {
 	})
 }
 
-func (p *plot) some(from []string) (list []string) {
+func (p *scenario) some(from []string) (list []string) {
 	for _, i := range p.rng.Perm(len(from))[:1+p.rng.IntN(len(from))] {
 		list = append(list, from[i])
 	}
@@ -120,12 +120,12 @@ func (p *plot) some(from []string) (list []string) {
 }
 
 // post puts an event at a relay.
-func (p *plot) post(url string, e nostr.Event) {
+func (p *scenario) post(url string, e nostr.Event) {
 	p.relays.set(url, func(x *remote) { x.events = append(x.events, e) })
 }
 
 // author makes an author, with a past and a future.
-func (p *plot) author(i int) {
+func (p *scenario) author(i int) {
 	a := &writer{key: user(p.T, fmt.Sprint("author ", i)), says: []string{"dht", "nip65", "hint", "tag"}[p.rng.IntN(4)]}
 	p.authors = append(p.authors, a)
 	a.urls = p.some(p.urls)
@@ -141,7 +141,7 @@ func (p *plot) author(i int) {
 		}
 	}
 	if p.often(0.3) { // afterwards, in good weather
-		p.later(badWeather+time.Minute, "late note", func() {
+		p.later(faultyTime+time.Minute, "late note", func() {
 			p.publish(a.urls[0], sign(p.T, a.key, nostr.Event{Kind: 1, Content: p.text()}))
 		})
 	}
@@ -150,7 +150,7 @@ func (p *plot) author(i int) {
 
 // publish puts an event at a relay where its author writes, so that it must
 // come to the local relay, unless some rule forbids that.
-func (p *plot) publish(url string, e nostr.Event) {
+func (p *scenario) publish(url string, e nostr.Event) {
 	p.post(url, e)
 	if p.never[e.ID] == "" {
 		p.here[e.ID] = "on " + url
@@ -158,7 +158,7 @@ func (p *plot) publish(url string, e nostr.Event) {
 }
 
 // special signs an event, now and then one that must not be copied.
-func (p *plot) special(a *writer, e nostr.Event) nostr.Event {
+func (p *scenario) special(a *writer, e nostr.Event) nostr.Event {
 	why := ""
 	switch p.rng.IntN(12) {
 	case 0:
@@ -183,11 +183,11 @@ func (p *plot) special(a *writer, e nostr.Event) nostr.Event {
 }
 
 // announce has an author's relays made known, more than once.
-func (p *plot) announce(a *writer) {
+func (p *scenario) announce(a *writer) {
 	base := time.Now().Unix()
 	versions := 1 + p.rng.IntN(3)
 	a.last = base + int64(versions)
-	at, apart := time.Duration(p.rng.Int64N(int64(time.Minute))), badWeather/4
+	at, apart := time.Duration(p.rng.Int64N(int64(time.Minute))), faultyTime/4
 	if p.often(0.4) { // all at about the same time
 		apart = time.Second
 	}
@@ -212,7 +212,7 @@ func (p *plot) announce(a *writer) {
 	}
 }
 
-func (p *plot) say(a *writer, at time.Duration, version int64, urls []string) {
+func (p *scenario) say(a *writer, at time.Duration, version int64, urls []string) {
 	l := list(p.T, a.key, version, urls...)
 	switch a.says {
 	case "dht":
@@ -235,7 +235,7 @@ func (p *plot) say(a *writer, at time.Duration, version int64, urls []string) {
 }
 
 // accepts notes that an item must be on the DHT, unless a newer one must.
-func (p *plot) accepts(l run.SignedList) {
+func (p *scenario) accepts(l run.SignedList) {
 	target := stage.TargetHex(l.Item)
 	p.reasons["seq: "] += 0 // whichever is handled last
 	if l.Item.Seq > p.kept[target].Seq {
@@ -244,14 +244,14 @@ func (p *plot) accepts(l run.SignedList) {
 }
 
 // other puts an item by another device of its owner, of which nobody is told.
-func (p *plot) other(l run.SignedList) {
+func (p *scenario) other(l run.SignedList) {
 	p.reasons["seq: "] += 0
 	p.mesh.owner(l.Item)
 	p.kept[stage.TargetHex(l.Item)] = l.Item
 }
 
 // missing has notes refer to others that are elsewhere.
-func (p *plot) missing() {
+func (p *scenario) missing() {
 	for i := range p.rng.IntN(4) {
 		stranger := user(p.T, fmt.Sprint("stranger ", i))
 		a := p.authors[p.rng.IntN(len(p.authors))]
@@ -268,12 +268,12 @@ func (p *plot) missing() {
 		p.later(p.moment(), "reply", refer)
 		// Who looks for a note while nothing works gives it up for a time. It
 		// is looked for again as soon as anything refers to it after that.
-		p.later(badWeather+p.lostFor+clockError+time.Minute, "another reply", refer)
+		p.later(faultyTime+p.lostFor+clockError+time.Minute, "another reply", refer)
 	}
 }
 
 // nonsense sends what can never work.
-func (p *plot) nonsense() {
+func (p *scenario) nonsense() {
 	for range p.rng.IntN(3) {
 		p.reasons["JSON"]++
 		p.later(p.moment(), "nonsense", func() { p.send(events.SubjectEventReceived, []byte("{"+p.text())) })
@@ -288,12 +288,12 @@ func (p *plot) nonsense() {
 }
 
 // outages are what is down for a while, or started again.
-func (p *plot) outages() {
+func (p *scenario) outages() {
 	for _, url := range append([]string{home}, p.urls...) {
 		if p.often(0.2) {
 			from := p.moment()
 			p.later(from, "down: "+url, func() { p.relays.set(url, func(x *remote) { x.down = true }) })
-			p.later(min(from+p.moment()/3, badWeather), "up: "+url, func() { p.relays.set(url, func(x *remote) { x.down = false }) })
+			p.later(min(from+p.moment()/3, faultyTime), "up: "+url, func() { p.relays.set(url, func(x *remote) { x.down = false }) })
 		}
 	}
 	for range p.one(0, 0, 1) {

@@ -34,11 +34,11 @@ const (
 	crashAfter  fault = "crash right after it"
 )
 
-// weather is all that goes wrong in one run. Whether something goes wrong at a
+// faultInjector is all that goes wrong in one run. Whether something goes wrong at a
 // point is drawn by the seed, the name of the point and how often that point
 // was passed before: what happens elsewhere, or in which order goroutines run,
 // changes no draw.
-type weather struct {
+type faultInjector struct {
 	seed  uint64
 	rates map[fault]float64
 
@@ -49,8 +49,8 @@ type weather struct {
 	count map[fault]int
 }
 
-func newWeather(seed uint64) *weather {
-	w := &weather{seed: seed, rates: map[fault]float64{}, drawn: map[string]uint64{}, count: map[fault]int{}}
+func newFaultInjector(seed uint64) *faultInjector {
+	w := &faultInjector{seed: seed, rates: map[fault]float64{}, drawn: map[string]uint64{}, count: map[fault]int{}}
 	rng := rand.New(rand.NewPCG(seed, 1))
 	often := []float64{0, 0, 0.01, 0.05, 0.15}
 	for _, f := range []fault{fails, happens, late, twice, lost, swapped, cut, stalls, lies} {
@@ -63,15 +63,15 @@ func newWeather(seed uint64) *weather {
 	return w
 }
 
-// clears makes the bad weather end at a time.
-func (w *weather) clears(at time.Time) {
+// endAt makes the bad weather end at a time.
+func (w *faultInjector) endAt(at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.until = at
 }
 
 // pick draws what goes wrong at a point, of the faults that are possible there.
-func (w *weather) pick(point string, possible ...fault) fault {
+func (w *faultInjector) pick(point string, possible ...fault) fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	u := w.draw(point)
@@ -90,14 +90,14 @@ func (w *weather) pick(point string, possible ...fault) fault {
 }
 
 // span draws a time from 10 ms up to most.
-func (w *weather) span(point string, most time.Duration) time.Duration {
+func (w *faultInjector) span(point string, most time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return 10*time.Millisecond + time.Duration(w.draw(point+" span")*float64(most))
 }
 
 // draw returns the next number of a point, from 0 to 1; mu is held.
-func (w *weather) draw(point string) float64 {
+func (w *faultInjector) draw(point string) float64 {
 	n := w.drawn[point]
 	w.drawn[point]++
 	h := fnv.New64a()
@@ -110,19 +110,19 @@ func (w *weather) draw(point string) float64 {
 }
 
 // did adds an effect to the trace.
-func (w *weather) did(point, what string) {
+func (w *faultInjector) did(point, what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.note(point, what)
 }
 
-func (w *weather) note(point, what string) {
+func (w *faultInjector) note(point, what string) {
 	w.trace = append(w.trace, fmt.Sprintf("%s %s\t%s", time.Now().UTC().Format("15:04:05.000"), point, what))
 }
 
-// story is the trace: in order of time, and its hash by point, in which the
+// report is the trace: in order of time, and its hash by point, in which the
 // order of different points and the times do not count.
-func (w *weather) story() (text string, hash uint64) {
+func (w *faultInjector) report() (text string, hash uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	byPoint := map[string][]string{}
@@ -143,20 +143,20 @@ var (
 	errCut      = fmt.Errorf("%w: the connection was cut", reconcile.ErrInterrupted)
 )
 
-// life is one process from its start to its end. When it is dead nothing that
+// incarnation is one process from its start to its end. When it is dead nothing that
 // its goroutines still do has any effect.
-type life struct {
-	*weather
+type incarnation struct {
+	*faultInjector
 	name string
 	ctx  context.Context // ends with the process
 	kill context.CancelFunc
 }
 
-func (l *life) dead() bool { return l.ctx.Err() != nil }
+func (l *incarnation) dead() bool { return l.ctx.Err() != nil }
 
 // effect does something with an effect on the world, or lets it go wrong. It
 // may be done twice.
-func (l *life) effect(point string, do func() error, more ...fault) error {
+func (l *incarnation) effect(point string, do func() error, more ...fault) error {
 	if l.dead() {
 		return errDead
 	}
@@ -190,7 +190,7 @@ func (l *life) effect(point string, do func() error, more ...fault) error {
 }
 
 // asks asks somebody something, or lets it go wrong.
-func (l *life) asks(point string, do func() error) error {
+func (l *incarnation) asks(point string, do func() error) error {
 	if l.dead() {
 		return errDead
 	}
@@ -208,7 +208,7 @@ func (l *life) asks(point string, do func() error) error {
 	return do()
 }
 
-func (l *life) sleep(d time.Duration) error {
+func (l *incarnation) sleep(d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
@@ -221,8 +221,8 @@ func (l *life) sleep(d time.Duration) error {
 const clockError = 4 * time.Minute
 
 // now is the process's clock, which may be wrong by some minutes while the
-// weather is bad.
-func (l *life) now() time.Time {
+// faultInjector is bad.
+func (l *incarnation) now() time.Time {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()

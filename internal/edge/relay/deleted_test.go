@@ -11,7 +11,7 @@ import (
 
 // What its author deleted, or all that is older than a request to vanish, and
 // nothing else.
-func TestGone(t *testing.T) {
+func TestDeleted(t *testing.T) {
 	l := NewLocal(newPool(t), startHome(t))
 	sk, other, vanished := newKey(t), newKey(t), newKey(t)
 	deleted, kept := note(t, sk, 1, 100, "deleted"), note(t, sk, 1, 100, "kept")
@@ -37,12 +37,12 @@ func TestGone(t *testing.T) {
 	var got []string
 	var all sync.WaitGroup
 	ask := []nostr.Event{deleted, kept, byAnother, oldList, newList, before, after, elsewhere, deletion}
-	for i := range 2 * gonePerREQ {
+	for i := range 2 * deletionsPerREQ {
 		ask = append(ask, note(t, sk, 1, 100, strconv.Itoa(i)))
 	}
 	for _, e := range ask {
 		all.Go(func() {
-			gone, err := l.Gone(testContext(t), &e)
+			gone, err := l.Deleted(testContext(t), &e)
 			if err != nil {
 				t.Error(err)
 			}
@@ -64,7 +64,7 @@ func TestGone(t *testing.T) {
 	if err := l.Publish(testContext(t), note(t, newKey(t), 62, 200, "", nostr.Tag{"relay", l.URL() + "/"})); err != nil {
 		t.Fatal(err)
 	}
-	if gone, err := l.Gone(testContext(t), &mine); gone || err != nil {
+	if gone, err := l.Deleted(testContext(t), &mine); gone || err != nil {
 		t.Errorf("another author's: %t, %v", gone, err)
 	}
 }

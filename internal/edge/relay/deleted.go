@@ -13,22 +13,22 @@ const (
 	kindDeletion = 5  // NIP-09
 	kindVanish   = 62 // NIP-62
 
-	// gonePerREQ is how many events one REQ asks about: each takes an id, an
+	// deletionsPerREQ is how many events one REQ asks about: each takes an id, an
 	// author and perhaps an address.
-	gonePerREQ = 50
+	deletionsPerREQ = 50
 )
 
-// Gone reports whether the relay holds its author's word that the event is to
+// Deleted reports whether the relay holds its author's word that the event is to
 // be gone: a deletion (NIP-09) that names it, or a request to vanish (NIP-62)
 // from this relay or all. Such an event must not be written there again, which
 // not every relay sees to by itself. Calls that come within a few milliseconds
 // share a REQ.
-func (l *Local) Gone(ctx context.Context, e *nostr.Event) (bool, error) {
+func (l *Local) Deleted(ctx context.Context, e *nostr.Event) (bool, error) {
 	if e.Kind == kindDeletion || e.Kind == kindVanish {
 		return false, nil
 	}
 	key := strings.Join([]string{e.ID, e.PubKey, strconv.FormatInt(e.CreatedAt, 10), addressOf(e)}, " ")
-	gone, err := l.living.missing(ctx, []string{key})
+	gone, err := l.undeleted.missing(ctx, []string{key})
 	return len(gone) > 0, err
 }
 
@@ -40,8 +40,8 @@ func addressOf(e *nostr.Event) string {
 	return withoutD(nostr.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)}).String()
 }
 
-// haveLiving asks which of the events, as the keys of Gone, are not to be gone.
-func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool, error) {
+// haveUndeleted asks which of the events, as the keys of Gone, are not to be gone.
+func (l *Local) haveUndeleted(ctx context.Context, keys []string) (map[string]bool, error) {
 	asked := make([]nostr.Event, len(keys))
 	addresses := make([]string, len(keys))
 	var authors, ids, named []string
@@ -69,7 +69,7 @@ func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool,
 	gone := map[string]bool{}
 	err := l.each(ctx, filters, func(word *nostr.Event) {
 		for i := range asked {
-			if l.buries(word, &asked[i], addresses[i]) {
+			if l.deletes(word, &asked[i], addresses[i]) {
 				gone[keys[i]] = true
 			}
 		}
@@ -84,9 +84,9 @@ func (l *Local) haveLiving(ctx context.Context, keys []string) (map[string]bool,
 	return living, nil
 }
 
-// buries reports whether a deletion or a request to vanish is about an event,
+// deletes reports whether a deletion or a request to vanish is about an event,
 // which has an address or "".
-func (l *Local) buries(word, e *nostr.Event, address string) bool {
+func (l *Local) deletes(word, e *nostr.Event, address string) bool {
 	if word.PubKey != e.PubKey {
 		return false
 	}

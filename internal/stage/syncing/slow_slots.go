@@ -6,25 +6,25 @@ import "sync"
 // It leaves most of a worker's places to the others, however many relays hang.
 const slowRelays = 4
 
-// lane is the places for slow relays.
-type lane struct {
-	mu    sync.Mutex
-	taken int
+// slowSlots is the places for slow relays.
+type slowSlots struct {
+	mu   sync.Mutex
+	used int
 }
 
-// enter takes a place, without waiting.
-func (l *lane) enter() bool {
+// acquire takes a place, without waiting.
+func (l *slowSlots) acquire() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.taken >= slowRelays {
+	if l.used >= slowRelays {
 		return false
 	}
-	l.taken++
+	l.used++
 	return true
 }
 
-func (l *lane) leave() {
+func (l *slowSlots) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.taken--
+	l.used--
 }

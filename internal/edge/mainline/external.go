@@ -6,18 +6,18 @@ import (
 	"sync"
 )
 
-const mirrorSize = 64
+const maxExternalAddrs = 64
 
-// mirror remembers the addresses under which nodes that we asked see us ("ip"
+// externalAddrs remembers the addresses under which nodes that we asked see us ("ip"
 // of BEP 42): the last few, each of which may be a lie.
-type mirror struct {
+type externalAddrs struct {
 	mu   sync.Mutex
-	last [mirrorSize]netip.AddrPort
+	last [maxExternalAddrs]netip.AddrPort
 	next int
 }
 
 // add takes a compact IPv4 address; anything else is passed over.
-func (m *mirror) add(compact []byte) {
+func (m *externalAddrs) add(compact []byte) {
 	if len(compact) != 4+2 {
 		return
 	}
@@ -32,7 +32,7 @@ func (m *mirror) add(compact []byte) {
 // see this node. Behind a NAT it is not [Node.Addr]; if each sees another
 // port, nobody can reach the node unasked.
 func (n *Node) SeenAs() map[netip.AddrPort]int {
-	m := &n.guard.mirror
+	m := &n.guard.external
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seen := map[netip.AddrPort]int{}

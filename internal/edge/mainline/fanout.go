@@ -5,31 +5,31 @@ import (
 	"time"
 )
 
-// round is one query to each of several nodes.
-type round struct {
-	take    func(slot int, r *reply) // is called with the outbox's lock held
+// fanout is one query to each of several nodes.
+type fanout struct {
+	handle  func(slot int, r *reply) // is called with the outbox's lock held
 	missing int
 	done    chan struct{} // closed when all have answered
 }
 
-func (r *round) answered(slot int, reply *reply, _ time.Time) {
+func (r *fanout) answered(slot int, reply *reply, _ time.Time) {
 	if r.missing == 0 {
 		return
 	}
-	r.take(slot, reply)
+	r.handle(slot, reply)
 	if r.missing--; r.missing == 0 {
 		close(r.done)
 	}
 }
 
-// askEach sends one query to each node and hands the replies to take. It returns when all have answered or had the time to;
-// take is not called any more then.
-func (s *search) askEach(ctx context.Context, to []*candidate, q func(*candidate) query, take func(slot int, r *reply)) error {
+// queryEach sends one query to each node and hands the replies to take. It returns when all have answered or had the time to;
+// handle is not called any more then.
+func (s *search) queryEach(ctx context.Context, to []*candidate, q func(*candidate) query, take func(slot int, r *reply)) error {
 	if len(to) == 0 {
 		return nil
 	}
 	outbox := s.node.outbox
-	r := &round{take: take, missing: len(to), done: make(chan struct{})}
+	r := &fanout{handle: take, missing: len(to), done: make(chan struct{})}
 	defer func() {
 		outbox.mu.Lock()
 		r.missing = 0
