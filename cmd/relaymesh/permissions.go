@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -38,7 +37,7 @@ func (c *permissionsCmd) Run(o *output) error {
 	}
 	p, _ := contract.PermissionsOf(c.Name) // kong has checked the name
 	if c.JSON {
-		return json.NewEncoder(o.out).Encode(p)
+		return o.json(p)
 	}
 	fmt.Fprintf(o.out, "# All that %s needs, by relaymesh nats-permissions %s\n", c.Name, c.Name)
 	if c.Name == contract.RoleRelay {
