@@ -57,15 +57,16 @@ func layer(path string) string {
 }
 
 // shared are the rooms without I/O that stages and edges have in common.
-var shared = []string{"pkg", "internal/backoff", "internal/contract", "internal/recent", "internal/reconcile"}
+var shared = []string{"pkg", "internal/backoff", "internal/contract", "internal/pager", "internal/recent", "internal/reconcile"}
 
 // mayImport says which rooms a room may use, besides itself.
 var mayImport = map[string][]string{
 	"pkg":                {},
 	"internal/backoff":   {},
 	"internal/contract":  {"pkg"},
+	"internal/pager":     {"pkg"},
 	"internal/recent":    {},
-	"internal/reconcile": {"pkg", "internal/backoff"},
+	"internal/reconcile": {"pkg", "internal/backoff", "internal/pager"},
 	"internal/stage":     shared,
 	"internal/edge":      shared,
 	"internal/config":    {"pkg", "internal/contract"},
