@@ -47,9 +47,14 @@ func list(t *testing.T, args ...string) []pkg {
 	}
 }
 
-// layer is where a package stands: the first two elements of its path.
+// layer is where a package stands: the first two elements of its path. The
+// demo's binary is none of the product's.
 func layer(path string) string {
-	parts := strings.SplitN(strings.TrimPrefix(path, module), "/", 3)
+	path = strings.TrimPrefix(path, module)
+	if path == "cmd/relaymesh-demo" {
+		return path
+	}
+	parts := strings.SplitN(path, "/", 3)
 	if parts[0] == "internal" && len(parts) > 1 {
 		return "internal/" + parts[1]
 	}
@@ -76,7 +81,8 @@ var mayImport = map[string][]string{
 	"internal/testkit":   {"pkg", "internal/contract", "internal/edge", "internal/run"},
 	"internal/docs":      {},
 	"bench":              {"pkg", "internal/contract", "internal/edge", "internal/testkit"},
-	"cmd":                {"pkg", "internal/contract", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/testkit"},
+	"cmd":                {"pkg", "internal/contract", "internal/edge", "internal/config", "internal/obs", "internal/run"},
+	"cmd/relaymesh-demo": {"internal/run", "internal/testkit"},
 }
 
 func TestLayersImportOnlyWhatTheyMay(t *testing.T) {
@@ -171,8 +177,22 @@ func TestDecisionsArePure(t *testing.T) {
 	}
 }
 
-// The workers are small: an embedded server, a relay, or another negentropy
-// does not belong into them.
+// No binary that is released links a relay of others, or what is made for
+// tests.
+func TestReleasedBinariesLinkNoTestParts(t *testing.T) {
+	for _, name := range []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher"} {
+		for _, p := range list(t, "-deps", "./cmd/"+name) {
+			for _, prefix := range []string{"github.com/fiatjaf/khatru", "github.com/fiatjaf/eventstore", module + "internal/testkit"} {
+				if strings.HasPrefix(p.ImportPath, prefix) {
+					t.Errorf("cmd/%s links %s", name, p.ImportPath)
+				}
+			}
+		}
+	}
+}
+
+// The workers are small: an embedded server or another negentropy does not
+// belong into them.
 func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
 	for _, worker := range []string{"ingest", "dhtworker", "syncworker", "fetcher"} {
 		for _, p := range list(t, "-deps", "./cmd/"+worker) {
@@ -180,7 +200,6 @@ func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
 			switch {
 			case strings.Contains(path, "negentropy") && !strings.HasPrefix(path, module+"pkg/negentropy"),
 				strings.HasPrefix(path, "github.com/nats-io/nats-server/"),
-				strings.HasPrefix(path, "github.com/fiatjaf/khatru"),
 				strings.HasPrefix(path, "github.com/libp2p/") && worker != "syncworker":
 				t.Errorf("cmd/%s links %s", worker, path)
 			}
