@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -34,11 +35,6 @@ type Follow struct {
 const (
 	// reportEvery is how often a Tail without gaps says so.
 	reportEvery = 5 * time.Second
-	// A connection that lived this long was a success.
-	steadyAfter = time.Minute
-	// maxTailBackoff bounds the wait between connections of a Tail, which is
-	// shorter than a pool's: a tail is wanted all the time.
-	maxTailBackoff = time.Minute
 	// tailStall is how long a handler may block before its subscription is
 	// given up, to be made again. A tail has its connection to itself, and
 	// relays close after 60 s without a pong.
@@ -63,7 +59,7 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 	if err != nil {
 		return err
 	}
-	for failures := 0; ; {
+	for state := (health.State{}); ; {
 		began := time.Now()
 		err := followOnce(ctx, url, o, f)
 		if ctx.Err() != nil {
@@ -72,11 +68,12 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 		if h := (handlerError{}); errors.As(err, &h) {
 			return h.error
 		}
-		if time.Since(began) > steadyAfter {
-			failures = 0
+		if health.Tail.Steady(time.Since(began)) {
+			state = health.State{}
 		}
-		failures++
-		wait := rand.N(min(backoff(failures), maxTailBackoff))
+		now := time.Now()
+		state = health.Tail.Next(state, health.Failed, now, rand.Float64())
+		wait := state.LeftAloneUntil.Sub(now)
 		o.Log.WarnContext(ctx, "tail interrupted", "relay", url, "err", err, "wait", wait)
 		select {
 		case <-ctx.Done():
