@@ -22,7 +22,7 @@ func main() {
 }
 
 func run() error {
-	opts := conformance.Options{Compat: os.Getenv("COMPAT") == "1"}
+	opts := conformance.Options{ReferenceOverflow: os.Getenv("COMPAT") == "1"}
 	if limit := os.Getenv("FRAMESIZELIMIT"); limit != "" {
 		var err error
 		if opts.FrameLimit, err = strconv.Atoi(limit); err != nil {

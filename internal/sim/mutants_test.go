@@ -138,7 +138,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a relay that failed is left alone for hours", file: "internal/stage/syncing/decide_health.go",
-		old: "firstWait  = 10 * time.Minute", bug: "firstWait  = 6 * time.Hour", caught: lacks,
+		old: "First: 10 * time.Minute", bug: "First: 6 * time.Hour", caught: lacks,
 	},
 	// fetch
 	{

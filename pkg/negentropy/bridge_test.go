@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/relaymesh/relaymesh/pkg/negentropy/internal/reference"
 	"pgregory.net/rapid"
 )
 
@@ -49,7 +48,11 @@ func carry(t testingT, b *Bridge, a, z responder) error {
 
 // serve makes a responder of a set, which checks what it is sent.
 func serve(t testingT, items []Item, frame, accepts int) responder {
-	r := NewReconciler(NewVector(slices.Clone(items)), Options{FrameLimit: frame})
+	return serveWith(t, items, Options{FrameLimit: frame}, accepts)
+}
+
+func serveWith(t testingT, items []Item, opts Options, accepts int) responder {
+	r := NewReconciler(NewVector(slices.Clone(items)), opts)
 	return func(msg []byte) ([]byte, error) {
 		if len(msg) > accepts {
 			t.Errorf("message of %d bytes to a peer that takes %d", len(msg), accepts)
@@ -68,15 +71,15 @@ func checkFound(t testingT, f *found, a, b []Item) {
 	}
 }
 
-func checkBridge(t testingT, a, b []Item, sa, sb SideOptions) *Bridge {
+func checkBridge(t testingT, a, b []Item, sa, sb SideOptions, lossy bool) *Bridge {
 	t.Helper()
 	var f found
 	opts := f.options()
 	opts.A, opts.B = sa, sb
 	bridge := NewBridge(opts)
 	err := carry(t, bridge,
-		serve(t, a, sa.Answers, messageLimit(sa.Accepts)),
-		serve(t, b, sb.Answers, messageLimit(sb.Accepts)))
+		serveWith(t, a, Options{FrameLimit: sa.Answers, ReferenceOverflow: lossy}, messageLimit(sa.Accepts)),
+		serveWith(t, b, Options{FrameLimit: sb.Answers, ReferenceOverflow: lossy}, messageLimit(sb.Accepts)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +102,10 @@ func checkBridge(t testingT, a, b []Item, sa, sb SideOptions) *Bridge {
 // Peers that lose differences when their answer overflows cannot lose them to a
 // bridge: it drops the fingerprint in question and asks again.
 func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
-	reference.Overflow.Store(true)
-	defer reference.Overflow.Store(false)
 	a, b := readItems(t, "testdata/loss-a.txt.gz"), readItems(t, "testdata/loss-b.txt.gz")
 	for _, answers := range [][2]int{{61_172, 65_640}, {65_640, 61_172}, {4096, 4096}, {4096, 60_000}} {
 		for _, accepts := range []int{4096, 60_000, 1 << 20} {
-			checkBridge(t, a, b, SideOptions{Answers: answers[0], Accepts: accepts}, SideOptions{Answers: answers[1]})
+			checkBridge(t, a, b, SideOptions{Answers: answers[0], Accepts: accepts}, SideOptions{Answers: answers[1]}, true)
 		}
 	}
 }
@@ -112,8 +113,7 @@ func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
 func TestBridgeFindsEveryDifference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSets(t, 3000)
-		reference.Overflow.Store(rapid.Bool().Draw(t, "peers that lose differences"))
-		defer reference.Overflow.Store(false)
+		lossy := rapid.Bool().Draw(t, "peers that lose differences")
 		frame := rapid.OneOf(rapid.Just(0), rapid.Just(MinFrameLimit), rapid.IntRange(MinFrameLimit, 70_000))
 		side := rapid.Custom(func(t *rapid.T) SideOptions {
 			return SideOptions{Answers: frame.Draw(t, "answers"), Accepts: frame.Draw(t, "accepts")}
@@ -125,7 +125,7 @@ func TestBridgeFindsEveryDifference(t *testing.T) {
 		case 1:
 			sideB.Store = NewVector(slices.Clone(b))
 		}
-		checkBridge(t, a, b, sideA, sideB)
+		checkBridge(t, a, b, sideA, sideB, lossy)
 	})
 }
 
@@ -165,7 +165,7 @@ func TestBridgeFloor(t *testing.T) {
 		"newer on one":    {common, common[:9990]},
 		"many on another": {common[:9000], append(randomItems(900, 2), common...)},
 	} {
-		bridge := checkBridge(t, sets[0], sets[1], SideOptions{}, SideOptions{})
+		bridge := checkBridge(t, sets[0], sets[1], SideOptions{}, SideOptions{}, false)
 		floor, ok := bridge.Floor()
 		below := slices.IndexFunc(common, func(i Item) bool { return i.Timestamp > floor })
 		if !ok || below < 1 || below > len(common)/15 {

@@ -34,6 +34,11 @@ type Options struct {
 	// has, and that only the peer has, before Reconcile returns. Under frame
 	// limits an id may be reported again in a later round. Either may be nil.
 	Have, Need func(ID)
+
+	// ReferenceOverflow repeats, byte for byte, a message of the reference
+	// implementation that overflows its frame limit, by which differences can be
+	// lost. It is for comparisons with that implementation.
+	ReferenceOverflow bool
 }
 
 // overflowSize returns the size beyond which a message overflows.

@@ -3,8 +3,6 @@ package negentropy
 import (
 	"fmt"
 	"slices"
-
-	"github.com/relaymesh/relaymesh/pkg/negentropy/internal/reference"
 )
 
 // Reconciler is one side of a session. An initiator starts with Initiate and
@@ -26,12 +24,11 @@ type Reconciler struct {
 	diff     difference
 
 	hasher hasher
-	compat bool // overflow like the reference, and lose differences
 }
 
 // NewReconciler starts a session over a store, which must not change meanwhile.
 func NewReconciler(store Store, opts Options) *Reconciler {
-	return &Reconciler{store: store, hasher: newHasher(), opts: opts, overflowSize: opts.overflowSize(), compat: reference.Overflow.Load()}
+	return &Reconciler{store: store, hasher: newHasher(), opts: opts, overflowSize: opts.overflowSize()}
 }
 
 // Initiate returns an initiator's first message.
@@ -130,7 +127,7 @@ func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound) (fu
 	switch {
 	case len(r.out.buf) <= r.overflowSize:
 		return false, nil
-	case r.compat:
+	case r.opts.ReferenceOverflow:
 		r.out.rewind(settled)
 		r.close(upper)
 	default:

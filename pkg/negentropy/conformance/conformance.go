@@ -21,7 +21,6 @@ import (
 	"strings"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
-	"github.com/relaymesh/relaymesh/pkg/negentropy/internal/reference"
 )
 
 // Options configure one process of the suite.
@@ -29,18 +28,16 @@ type Options struct {
 	// FrameLimit is the frame size limit in bytes; 0 means none.
 	FrameLimit int
 
-	// Compat repeats the reference implementation's overflow, which loses
-	// differences, so that the suite's byte comparison passes. It acts on the whole
-	// process and is for tests alone.
-	Compat bool
+	// ReferenceOverflow is that of [negentropy.Options]: with it the suite's byte
+	// comparison passes.
+	ReferenceOverflow bool
 }
 
 // Run answers lines until in ends. It fails on a line that it does not
 // understand, on a malformed message, and on a message of its own beyond the
 // frame limit.
 func Run(in io.Reader, out io.Writer, opts Options) error {
-	reference.Overflow.Store(opts.Compat)
-	h := harness{limit: opts.FrameLimit, out: bufio.NewWriter(out)}
+	h := harness{opts: opts, out: bufio.NewWriter(out)}
 	lines := bufio.NewReader(in) // a message of an unlimited session is megabytes long
 	for n := 1; ; n++ {
 		line, err := lines.ReadString('\n')
@@ -62,7 +59,7 @@ func Run(in io.Reader, out io.Writer, opts Options) error {
 }
 
 type harness struct {
-	limit      int
+	opts       Options
 	items      []negentropy.Item
 	reconciler *negentropy.Reconciler // after seal
 	initiator  bool
@@ -76,9 +73,10 @@ func (h *harness) line(line string) error {
 		return h.item(rest)
 	case command == "seal" && h.reconciler == nil:
 		h.reconciler = negentropy.NewReconciler(negentropy.NewVector(h.items), negentropy.Options{
-			FrameLimit: h.limit,
-			Have:       func(id negentropy.ID) { fmt.Fprintf(h.out, "have,%s\n", id) },
-			Need:       func(id negentropy.ID) { fmt.Fprintf(h.out, "need,%s\n", id) },
+			FrameLimit:        h.opts.FrameLimit,
+			Have:              func(id negentropy.ID) { fmt.Fprintf(h.out, "have,%s\n", id) },
+			Need:              func(id negentropy.ID) { fmt.Fprintf(h.out, "need,%s\n", id) },
+			ReferenceOverflow: h.opts.ReferenceOverflow,
 		})
 		return nil
 	case command == "initiate" && h.reconciler != nil:
@@ -129,8 +127,8 @@ func (h *harness) message(text string) error {
 }
 
 func (h *harness) send(msg []byte) error {
-	if h.limit > 0 && len(msg) > h.limit {
-		return fmt.Errorf("own message of %d bytes is beyond the frame limit of %d", len(msg), h.limit)
+	if h.opts.FrameLimit > 0 && len(msg) > h.opts.FrameLimit {
+		return fmt.Errorf("own message of %d bytes is beyond the frame limit of %d", len(msg), h.opts.FrameLimit)
 	}
 	fmt.Fprintf(h.out, "msg,%x\n", msg)
 	return nil
