@@ -100,7 +100,10 @@ const AdvisoryMaxDeliveries = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
 const dedupeWindow = 10 * time.Minute
 
-// Streams lists the streams of relaymesh in flow order.
+// Streams lists the streams of relaymesh in flow order. A new subject belongs to
+// one of them; it also wants a consumer in [Consumers] if a stage handles it, and
+// the permission of its publisher in stageAccess. A public one is a constant in
+// pkg/events, its payload a type there.
 func Streams() []Stream {
 	return []Stream{
 		{

@@ -49,6 +49,9 @@ type Console struct {
 
 // New makes a console over a NATS connection, which stays the caller's. It
 // asks NATS for nothing until somebody looks.
+//
+// A new page is a line here: its path, the name of its template, and a function
+// that reads its data, which are also its JSON.
 func New(js jetstream.JetStream, o Options) *Console {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// rateLimiter remembers two things about addresses: how much was sent to each lately, so that no node has reason to ban
-// us (libtorrent ignores an address that sends more than 5 messages a second over 10 seconds), and which did not
-// answer, so that no lookup waits for them again soon.
+// rateLimiter keeps the DHT rate of each address; the outbox keeps that of all packets together. It remembers two things
+// about addresses: how much was sent to each lately, so that no node has reason to ban us (libtorrent ignores an address
+// that sends more than 5 messages a second over 10 seconds), and which did not answer, so that no lookup waits for them
+// again soon.
 type rateLimiter struct {
 	interval time.Duration // between two messages to one address; 0 is no limit
 
 	mu   sync.Mutex
 	dead map[endpoint]failure
 	// When an address's allowance is full again. An entry of the older map counts if the newer one has none. After a
-	// period without a message every allowance is full, so the maps change places once in each and the older one is cleared.
+	// period without a message every allowance is full, so the maps are swapped once in each and the older one is cleared.
 	newer, older map[endpoint]time.Time
 	swapped      time.Time
 }
