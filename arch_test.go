@@ -56,7 +56,7 @@ func layer(path string) string {
 	return parts[0]
 }
 
-// mayImport says which rooms a room may use, besides itself.
+// mayImport says which layers a layer may use, besides itself.
 var mayImport = map[string][]string{
 	"pkg":                {},
 	"internal/contract":  {"pkg"},
@@ -81,7 +81,7 @@ func TestLayersImportOnlyWhatTheyMay(t *testing.T) {
 		}
 		allowed, known := mayImport[from]
 		if !known {
-			t.Errorf("%s: a room that the rules do not know; add it to mayImport and docs/architecture.md", p.ImportPath)
+			t.Errorf("%s: a layer that the rules do not know; add it to mayImport and docs/architecture.md", p.ImportPath)
 			continue
 		}
 		for _, imported := range p.Imports {

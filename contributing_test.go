@@ -259,3 +259,35 @@ func TestSnippetsOfPublicPackagesAreTheirExamples(t *testing.T) {
 		}
 	}
 }
+
+// The layout of docs/architecture.md has every layer.
+func TestTheLayoutHasEveryLayer(t *testing.T) {
+	layout := section(t, "docs/architecture.md", "## Layout")
+	for layer := range mayImport {
+		if !strings.Contains(layout, filepath.Base(layer)+"/") {
+			t.Errorf("docs/architecture.md does not show %s", layer)
+		}
+	}
+}
+
+// Every planted bug of the simulation is in the table of docs/reliability.md,
+// with the file that it is planted in.
+func TestTheTableOfPlantedBugsIsTheSimulations(t *testing.T) {
+	source, err := os.ReadFile("internal/sim/mutants_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, row := range rows(section(t, "docs/reliability.md", "### Planted bugs")) {
+		documented[row[0]] = "internal/" + strings.Trim(row[1], "`")
+	}
+	planted := regexp.MustCompile(`name: "([^"]+)", file: "([^"]+)"`).FindAllStringSubmatch(string(source), -1)
+	for _, m := range planted {
+		if documented[m[1]] != m[2] {
+			t.Errorf("the table lacks %q in %s", m[1], m[2])
+		}
+	}
+	if len(planted) == 0 || len(planted) != len(documented) {
+		t.Errorf("%d bugs are planted, %d documented", len(planted), len(documented))
+	}
+}

@@ -173,7 +173,7 @@ func Streams() []Stream {
 			MaxBytes: 1 << 30, Why: "anyone can have invalid messages put here, and must not stop the pipeline by that",
 		},
 		{
-			Name: StreamAdvisories, Doc: "the server's word that a message was delivered too often",
+			Name: StreamAdvisories, Doc: "the server's advisories that a message was delivered too often",
 			Subjects: []string{AdvisoryMaxDeliveries + ".>"},
 			MaxAge:   7 * 24 * time.Hour, Dedupe: dedupeWindow,
 			MaxBytes: 64 << 20, Why: "300,000 messages that their workers did not survive",

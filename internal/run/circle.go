@@ -86,7 +86,7 @@ func (c *webOfTrust) load(ctx context.Context) error {
 		ring = next
 	}
 	if len(members) >= maxWebOfTrust {
-		c.log.WarnContext(ctx, "the circle of authors is cut short, lower --follow-depth", "authors", len(members))
+		c.log.WarnContext(ctx, "the web of trust is cut short, lower --follow-depth", "authors", len(members))
 	}
 	c.members.Store(&members)
 	return nil
@@ -97,7 +97,7 @@ func (c *webOfTrust) await(ctx context.Context) error {
 	for {
 		err := c.load(ctx)
 		if err == nil {
-			c.log.InfoContext(ctx, "cares for the authors of the circle only", "authors", len(*c.members.Load()))
+			c.log.InfoContext(ctx, "only events of the web of trust are processed", "authors", len(*c.members.Load()))
 			return nil
 		}
 		c.log.WarnContext(ctx, "ingest waits for the follow lists", "err", err)
