@@ -115,7 +115,7 @@ func TestSearchFindsAnAuthor(t *testing.T) {
 	p := open(t, "/", how{})
 	p.do(chromedp.SendKeys(chromedp.CSS("input[name=q]"), npub+kb.Enter))
 	p.do(chromedp.WaitVisible(chromedp.CSS("h1 .query")))
-	for _, want := range []string{npub, theWorld.others[0], "the author's own word", "next look-up of the list", "of 12 nodes"} {
+	for _, want := range []string{npub, theWorld.others[0], "the author's own event", "next look-up of the list", "of 12 nodes"} {
 		if !strings.Contains(p.text(), want) {
 			t.Errorf("the page does not say %q: %s", want, p.text())
 		}
