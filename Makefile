@@ -24,7 +24,8 @@ up: build ## Run the whole pipeline on this machine, with a relay of its own and
 	bin/relaymesh up --data .data --admin 127.0.0.1:9464
 
 demo: build ## Show in a small world on loopback what relaymesh promises
-	bin/relaymesh demo --events $(EVENTS)
+	$(GO) build -o bin/ ./cmd/relaymesh-demo
+	bin/relaymesh-demo --events $(EVENTS)
 
 # Without vet everywhere, since make lint runs it (make test-k8s in deploy/k8s),
 # and without -trimpath but in what is released: what one target has compiled,
@@ -111,7 +112,7 @@ race: go-version # Run the tests under the race detector
 lint: go-version ## Check format, style and structure, which include the import rules of arch_test.go
 	@$(TOOL) gofumpt -l *.go bench cmd deploy internal pkg tools | awk '{print "not formatted, run gofumpt -w:", $$0} END {exit NR > 0}'
 	$(TOOL) golangci-lint run ./...
-	$(GO) test -vet=off -run 'Layers|Stages|Public|Decisions|Workers|EveryPackage' .
+	$(GO) test -vet=off -run 'Layers|Stages|Public|Decisions|Binaries|Workers|EveryPackage' .
 
 # As package:target. Ten minutes are shared out among all, and two workers each.
 FUZZ      = $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' pkg internal | sed 's|/[^/]*:func |:|' | sort)

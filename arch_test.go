@@ -47,30 +47,41 @@ func list(t *testing.T, args ...string) []pkg {
 	}
 }
 
-// layer is where a package stands: the first two elements of its path.
+// layer is where a package stands: the first two elements of its path. The
+// demo's binary is none of the product's.
 func layer(path string) string {
-	parts := strings.SplitN(strings.TrimPrefix(path, module), "/", 3)
+	path = strings.TrimPrefix(path, module)
+	if path == "cmd/relaymesh-demo" {
+		return path
+	}
+	parts := strings.SplitN(path, "/", 3)
 	if parts[0] == "internal" && len(parts) > 1 {
 		return "internal/" + parts[1]
 	}
 	return parts[0]
 }
 
+// shared are the layers without I/O that stages and edges have in common.
+var shared = []string{"pkg", "internal/backoff", "internal/contract", "internal/recent", "internal/reconcile"}
+
 // mayImport says which layers a layer may use, besides itself.
 var mayImport = map[string][]string{
 	"pkg":                {},
+	"internal/backoff":   {},
 	"internal/contract":  {"pkg"},
-	"internal/reconcile": {"pkg"},
-	"internal/stage":     {"pkg", "internal/contract", "internal/reconcile"},
-	"internal/edge":      {"pkg", "internal/contract", "internal/reconcile"},
+	"internal/recent":    {},
+	"internal/reconcile": {"pkg", "internal/backoff"},
+	"internal/stage":     shared,
+	"internal/edge":      shared,
 	"internal/config":    {"pkg", "internal/contract"},
 	"internal/obs":       {"pkg", "internal/contract"},
-	"internal/run":       {"pkg", "internal/contract", "internal/reconcile", "internal/stage", "internal/edge", "internal/config", "internal/obs"},
-	"internal/sim":       {"pkg", "internal/contract", "internal/reconcile", "internal/stage", "internal/edge", "internal/run", "internal/testkit"},
+	"internal/run":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/config", "internal/obs"}),
+	"internal/sim":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/run", "internal/testkit"}),
 	"internal/testkit":   {"pkg", "internal/contract", "internal/edge", "internal/run"},
 	"internal/docs":      {},
 	"bench":              {"pkg", "internal/contract", "internal/edge", "internal/testkit"},
-	"cmd":                {"pkg", "internal/contract", "internal/edge", "internal/config", "internal/obs", "internal/run", "internal/testkit"},
+	"cmd":                {"pkg", "internal/contract", "internal/edge", "internal/config", "internal/obs", "internal/run"},
+	"cmd/relaymesh-demo": {"internal/run", "internal/testkit"},
 }
 
 func TestLayersImportOnlyWhatTheyMay(t *testing.T) {
@@ -124,9 +135,6 @@ func TestPublicPackagesUseTheStandardLibraryOnly(t *testing.T) {
 	}
 }
 
-// pure are the packages beside pkg that a decision may use.
-var pure = []string{module + "internal/stage", module + "internal/contract", module + "internal/reconcile"}
-
 // A decision is a function of state, input and time: its file may not reach
 // the network, the disk or the clock.
 func TestDecisionsArePure(t *testing.T) {
@@ -146,8 +154,7 @@ func TestDecisionsArePure(t *testing.T) {
 			switch {
 			case imported == "net", imported == "net/http", imported == "os", imported == "context", imported == "log/slog":
 				t.Errorf("%s imports %s", path, imported)
-			case strings.Contains(imported, ".") && !strings.HasPrefix(imported, module+"pkg/") &&
-				!slices.Contains(pure, imported):
+			case strings.Contains(imported, ".") && imported != module+"internal/stage" && !slices.Contains(shared, layer(imported)):
 				t.Errorf("%s imports %s", path, imported)
 			}
 		}
@@ -169,8 +176,22 @@ func TestDecisionsArePure(t *testing.T) {
 	}
 }
 
-// The workers are small: an embedded server, a relay, or another negentropy
-// does not belong into them.
+// No binary that is released links a relay of others, or what is made for
+// tests.
+func TestReleasedBinariesLinkNoTestParts(t *testing.T) {
+	for _, name := range []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher"} {
+		for _, p := range list(t, "-deps", "./cmd/"+name) {
+			for _, prefix := range []string{"github.com/fiatjaf/khatru", "github.com/fiatjaf/eventstore", module + "internal/testkit"} {
+				if strings.HasPrefix(p.ImportPath, prefix) {
+					t.Errorf("cmd/%s links %s", name, p.ImportPath)
+				}
+			}
+		}
+	}
+}
+
+// The workers are small: an embedded server or another negentropy does not
+// belong into them.
 func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
 	for _, worker := range []string{"ingest", "dhtworker", "syncworker", "fetcher"} {
 		for _, p := range list(t, "-deps", "./cmd/"+worker) {
@@ -178,7 +199,6 @@ func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
 			switch {
 			case strings.Contains(path, "negentropy") && !strings.HasPrefix(path, module+"pkg/negentropy"),
 				strings.HasPrefix(path, "github.com/nats-io/nats-server/"),
-				strings.HasPrefix(path, "github.com/fiatjaf/khatru"),
 				strings.HasPrefix(path, "github.com/libp2p/") && worker != "syncworker":
 				t.Errorf("cmd/%s links %s", worker, path)
 			}

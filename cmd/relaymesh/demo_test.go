@@ -1,15 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/testkit/demo"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The demo proves nothing unless it fails when something is missing: each
@@ -22,12 +20,8 @@ func TestDemoFailsWithoutAnyOneStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines []byte
-	for _, e := range made {
-		lines = append(append(lines, nostr.Encode(e)...), '\n')
-	}
-	path := filepath.Join(t.TempDir(), "events.jsonl")
-	if err := os.WriteFile(path, lines, 0o600); err != nil {
+	self, err := os.Executable()
+	if err != nil {
 		t.Fatal(err)
 	}
 	for stage, step := range map[string]string{
@@ -38,11 +32,14 @@ func TestDemoFailsWithoutAnyOneStage(t *testing.T) {
 	} {
 		t.Run(stage, func(t *testing.T) {
 			t.Parallel()
-			code, stdout, stderr := relaymesh(t, "demo", "--json", "--events", path, "--without", stage, "--step-timeout", "5s")
-			report := decode[demo.Report](t, stdout)
-			last := report.Steps[len(report.Steps)-1]
-			if code != run.ExitFailed || report.OK || last.OK || last.Name != step {
-				t.Errorf("exit code %d, last step %+v, want %q to fail\n%s", code, last, step, stderr)
+			report, err := demo.Run(t.Context(), demo.Options{
+				Events: made, Program: self, StepTimeout: 5 * time.Second, Without: []string{stage}, Log: t.Output(),
+			})
+			if !errors.Is(err, demo.ErrNotHeld) {
+				t.Fatalf("after %d steps: %v", len(report.Steps), err)
+			}
+			if last := report.Steps[len(report.Steps)-1]; report.OK || last.OK || last.Name != step {
+				t.Errorf("last step %+v, want %q to fail", last, step)
 			}
 		})
 	}

@@ -23,7 +23,6 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Up        upCmd        `cmd:"" help:"Run the whole pipeline in this process, with an embedded NATS server."`
-	Demo      demoCmd      `cmd:"" help:"Build a small world on loopback and show in it what relaymesh promises."`
 	Sync      syncCmd      `cmd:"" help:"Sync two relays with each other, once; no pipeline needed."`
 	Resolve   resolveCmd   `cmd:"" help:"Read a relay list from the DHT."`
 	Fetch     fetchCmd     `cmd:"" help:"Find a note, and if asked its thread, wherever it may be."`

@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// How a relay or a relay list became known, in falling order of weight.
+// How a relay or a relay list became known. [Sources] is their order.
 const (
 	ViaNIP65     = "nip65"     // a signed kind 10002
 	ViaDHT       = "dht"       // a signed BEP 44 record
@@ -13,6 +13,12 @@ const (
 	ViaDirectory = "directory" // a public list of relays
 	ViaHint      = "hint"      // a third party's word
 )
+
+// Sources returns how relays and lists become known, in falling order of weight;
+// an author's own lists come first.
+func Sources() []string {
+	return []string{ViaNIP65, ViaDHT, ViaNIP78, ViaManual, ViaDirectory, ViaHint}
+}
 
 // RecordDue asks for a keyspace slice to be refreshed.
 type RecordDue struct {

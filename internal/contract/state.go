@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"slices"
+
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -19,11 +21,24 @@ type Author struct {
 	LastSeen    int64 `json:"last_seen"`
 	NextResolve int64 `json:"next_resolve"`
 
-	// Lists are the author's relay lists by source ([ViaNIP65], [ViaDHT]).
+	// Lists are the author's relay lists by source ([ViaNIP65], [ViaDHT], [ViaNIP78]).
 	Lists map[string]List `json:"lists,omitempty"`
 	// Records are the targets of the author's records in bucket records, at
 	// most [MaxRecords], and when each was first taken.
 	Records map[string]int64 `json:"records,omitempty"`
+}
+
+// WriteRelays returns the relays that the author's own lists say they write to,
+// by the weight of the [Sources], each once.
+func (a Author) WriteRelays() (urls []string) {
+	for _, via := range Sources() {
+		for _, url := range a.Lists[via].Write {
+			if !slices.Contains(urls, url) {
+				urls = append(urls, url)
+			}
+		}
+	}
+	return urls
 }
 
 // MaxRecords is how many BEP 44 records are kept alive for one author: enough

@@ -10,15 +10,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
 	// maxRetries is how often in a row the same is tried again after an
-	// interruption; the waits between grow from firstWait, threefold.
-	maxRetries = 5
-	firstWait  = 100 * time.Millisecond
+	// interruption: for 13 seconds.
+	maxRetries = 7
 	// firstRetries is the same for a side that has never answered.
 	firstRetries = 2
 	// A relay that keeps us waiting longer than this for its answers is
@@ -27,6 +27,8 @@ const (
 	patience = 5 * time.Minute
 	pace     = 2 * time.Second
 )
+
+var betweenRetries = backoff.Backoff{First: 100 * time.Millisecond, Most: 10 * time.Second}
 
 // session is one side of a sync, with its session while there is one.
 type session struct {
@@ -57,7 +59,6 @@ func (l *session) fail(err error) error {
 // again tries something until it does not end with ErrInterrupted, a few times
 // at most.
 func (l *session) again(ctx context.Context, try func() error) error {
-	wait := firstWait
 	for n := 0; ; n++ {
 		err := try()
 		if !errors.Is(err, ErrInterrupted) {
@@ -67,10 +68,9 @@ func (l *session) again(ctx context.Context, try func() error) error {
 		if n == maxRetries || n == firstRetries && !l.alive.Load() {
 			return l.fail(err)
 		}
-		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
+		if err := sleep(ctx, betweenRetries.Wait(n+1, rand.Float64())); err != nil {
 			return err
 		}
-		wait *= 3
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -191,7 +193,7 @@ func (r *run) forbidden(to negentropy.Side, e *nostr.Event) string {
 // publish writes an event, again after interruptions and refusals that pass.
 func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (refused string, err error) {
 	const attempts = 5
-	wait := time.Second
+	waits := backoff.Backoff{First: time.Second, Most: 10 * time.Second}
 	for n := 1; ; n++ {
 		err = to.again(ctx, func() error {
 			var err error
@@ -201,10 +203,9 @@ func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (refused 
 		if err != nil || !Passing(refused) || n == attempts {
 			return refused, err
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := sleep(ctx, waits.Wait(n, rand.Float64())); err != nil {
 			return "", err
 		}
-		wait *= 2
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -82,14 +81,8 @@ func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[
 	if err != nil {
 		return err
 	}
-	var urls []string
-	for _, via := range []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78} {
-		for _, url := range author.Lists[via].Write {
-			if len(urls) < dagPeers && !slices.Contains(urls, url) {
-				urls = append(urls, url)
-			}
-		}
-	}
+	urls := author.WriteRelays()
+	urls = urls[:min(len(urls), dagPeers)]
 	errs := []error{fmt.Errorf("%s: none of the %d relays of %s gave it", w.Root, len(urls), w.PubKey)}
 	for _, url := range urls {
 		path, err := e.downloadDAG(ctx, host, url, w.Root)

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,76 +99,51 @@ type network struct {
 	early func(bep44.Item)
 }
 
-const (
-	freshK    = 16 // nodes that a new item is put on
-	keptK     = 8  // nodes that it is kept on; mainline's default
-	renewedK  = 4  // nodes that dht.Half renews
-	nodesKept = 12 // nodes that are remembered of each item
-)
-
-func (n network) Put(ctx context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (dht.Placement, error) {
-	last, err := mainline.ParseCompact(nodes)
-	if err != nil { // what cannot be read is as good as none
-		last = nil
-	}
+func (n network) Put(ctx context.Context, item bep44.Item, last []dht.Node, how dht.How) (dht.Found, error) {
+	holders, renewed := how.Nodes()
 	ctx, span := span(ctx, "dht put", attribute.String("dht.target", stage.TargetHex(item)), attribute.Int64("dht.seq", item.Seq), attribute.Int("dht.how", int(how)))
-	result, err := n.put(ctx, item, last, how)
+	result, err := n.put(ctx, item, contacts(last), holders, renewed)
 	span.SetAttributes(attribute.Int("dht.holders", len(result.Holders)))
 	bus.End(span, err)
 	if err != nil && !errors.Is(err, mainline.ErrNotStored) {
-		return dht.Placement{}, err
+		return dht.Found{}, err
 	}
-	before := last[:min(held, len(last))]
-	if how == dht.Half { // the nearest are sent it every time
-		before = before[min(renewedK, len(before)):]
-	}
-	return placement(result, before), nil
+	had := len(result.Holders) - result.Stored
+	return dht.Found{
+		Had: nodes(result.Holders[:had]), Got: nodes(result.Holders[had:]), Closest: nodes(result.Closest),
+		Newer: result.Superseded, Equivocal: result.Equivocal,
+	}, nil
 }
 
-func (n network) put(ctx context.Context, item bep44.Item, last []mainline.Contact, how dht.How) (mainline.PutResult, error) {
-	switch how {
-	case dht.Fresh:
-		return n.node.Put(ctx, item, mainline.PutOptions{K: freshK, Seeds: last, Renew: true})
-	case dht.Renew:
-		return n.node.Put(ctx, item, mainline.PutOptions{K: keptK, Seeds: last, Renew: true})
+// put sends an item to those of the nearest nodes that lack it, and to the
+// renewed nearest whether they lack it or not.
+func (n network) put(ctx context.Context, item bep44.Item, last []mainline.Contact, holders, renewed int) (mainline.PutResult, error) {
+	if renewed == holders {
+		return n.node.Put(ctx, item, mainline.PutOptions{K: holders, Seeds: last, Renew: true})
 	}
 	result, err := n.node.Refresh(ctx, item, last)
-	if err != nil || how == dht.Look || result.Superseded != nil {
+	if err != nil || renewed == 0 || result.Superseded != nil {
 		return result, err
 	}
-	nearest, err := n.node.Put(ctx, item, mainline.PutOptions{K: renewedK, Seeds: result.Closest, Renew: true})
+	nearest, err := n.node.Put(ctx, item, mainline.PutOptions{K: renewed, Seeds: result.Closest, Renew: true})
 	result.Superseded = nearest.Superseded
 	return result, err
 }
 
-// placement is a put's result as the stage keeps it: of the nearest nodes the
-// holders first. before are the holders after the put before.
-func placement(result mainline.PutResult, before []mainline.Contact) dht.Placement {
-	var holders, others []mainline.Contact
-	for _, c := range result.Closest {
-		if slices.Contains(result.Holders, c) {
-			holders = append(holders, c)
-		} else {
-			others = append(others, c)
-		}
+func nodes(contacts []mainline.Contact) []dht.Node {
+	list := make([]dht.Node, len(contacts))
+	for i := range contacts {
+		list[i] = dht.Node(mainline.AppendCompact(nil, contacts[i:i+1]))
 	}
-	nodes := slices.Concat(holders, others)
-	nodes = nodes[:min(nodesKept, len(nodes))]
-	p := dht.Placement{
-		Holders: len(result.Holders), Nodes: mainline.AppendCompact(nil, nodes), Held: min(len(holders), len(nodes)),
-		Newer: result.Superseded, Equivocal: result.Equivocal,
+	return list
+}
+
+func contacts(nodes []dht.Node) (list []mainline.Contact) {
+	for _, n := range nodes {
+		one, _ := mainline.ParseCompact(n[:]) // fails by the length only
+		list = append(list, one...)
 	}
-	had := result.Holders[:len(result.Holders)-result.Stored] // by this put
-	asked := result.Closest[:min(keptK, len(result.Closest))]
-	for _, c := range before {
-		switch {
-		case slices.Contains(had, c):
-			p.Kept++
-		case slices.Contains(asked, c):
-			p.Forgot++
-		}
-	}
-	return p
+	return list
 }
 
 func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {

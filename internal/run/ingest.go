@@ -3,11 +3,13 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
@@ -45,18 +47,19 @@ func Ingest(ctx context.Context, e *Env) error {
 	if len(e.Config.Follows) > 0 && local == nil {
 		return errors.New("--follows: needs --relay, whose follow lists it reads")
 	}
-	ours, err := newWebOfTrust(e.Config.Policy, local.Query, e.Log)
+	ours, err := newWebOfTrust(e.Config.Policy)
 	if err != nil {
 		return err
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	if ours != nil {
-		if err := ours.await(ctx); err != nil {
+		ours.Query, ours.Log = local.Query, e.Log
+		if err := ours.Await(ctx); err != nil {
 			return nil //nolint:nilerr // only when stopped
 		}
-		p.Policy.Ours = ours.has
-		group.Go(func() error { ours.refresh(ctx); return nil })
+		p.Policy.Ours = ours.Has
+		group.Go(func() error { ours.Refresh(ctx); return nil })
 	}
 	b.Handle(consumer(contract.ConsumerIngest), ingest.New(p).Handle)
 	group.Go(func() error { return b.Run(ctx) })
@@ -69,6 +72,31 @@ func Ingest(ctx context.Context, e *Env) error {
 		})
 	}
 	return group.Wait()
+}
+
+// newWebOfTrust reads the public keys of the configuration. It returns nil if the
+// relay cares for everyone.
+func newWebOfTrust(p config.Policy) (*ingest.WebOfTrust, error) {
+	if len(p.Authors)+len(p.Follows) == 0 {
+		return nil, nil //nolint:nilnil // as said above
+	}
+	authors, err := publicKeys("--authors", p.Authors)
+	if err != nil {
+		return nil, err
+	}
+	seeds, err := publicKeys("--follows", p.Follows)
+	return &ingest.WebOfTrust{Authors: authors, Seeds: seeds, Depth: p.FollowDepth}, err
+}
+
+func publicKeys(flag string, list []string) (pubkeys []string, err error) {
+	for _, text := range list {
+		pubkey, err := schnorr.ParsePublicKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", flag, err)
+		}
+		pubkeys = append(pubkeys, pubkey)
+	}
+	return pubkeys, nil
 }
 
 // missing asks the local relay which of the references it lacks. It gathers

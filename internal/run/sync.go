@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/edge/jsonl"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
@@ -94,16 +95,16 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 			asking.Go(func() { sides[i] = remote(ctx, pool, name) })
 			continue
 		}
-		lines, err := newSpool(s.Out)
+		lines, err := jsonl.New(s.Out)
 		if err != nil {
 			return result, err
 		}
-		defer func() { err = errors.Join(err, lines.close()) }()
+		defer func() { err = errors.Join(err, lines.Close()) }()
 		sides[i] = reconcile.Side{Relay: lines, Name: "standard input"}
 		if only := [2]bool{s.Down, s.Up}[i] && !(s.Down && s.Up); only {
 			continue // it is only written to
 		}
-		if result.Unreadable, err = lines.load(ctx, s.In); err != nil {
+		if result.Unreadable, err = lines.Load(ctx, s.In); err != nil {
 			return result, err
 		}
 	}

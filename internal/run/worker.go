@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
@@ -170,23 +171,22 @@ func Signals() (context.Context, context.CancelFunc) {
 // again runs f until ctx ends, with growing and jittered waits between
 // failures.
 func again(ctx context.Context, log *slog.Logger, f func(context.Context) error) {
-	const least, most = time.Second, time.Minute
-	wait := least
-	for ctx.Err() == nil {
+	waits := backoff.Backoff{First: time.Second, Most: time.Minute}
+	for failures := 0; ctx.Err() == nil; {
 		begun := time.Now()
 		err := f(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(begun) > most {
-			wait = least
+		if time.Since(begun) > waits.Most {
+			failures = 0
 		}
-		pause := wait/2 + rand.N(wait)
+		failures++
+		pause := waits.Wait(failures, rand.Float64())
 		log.WarnContext(ctx, "interrupted, will start again", "err", err, "wait", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, most)
 	}
 }

@@ -223,68 +223,50 @@ func (m meshClient) read(nodes []int, key [32]byte, salt []byte) (newest *bep44.
 
 var errSilence = errors.New("no node answers")
 
-func (m meshClient) Put(_ context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (p dht.Placement, err error) {
+func (m meshClient) Put(_ context.Context, item bep44.Item, _ []dht.Node, how dht.How) (found dht.Found, err error) {
 	point := "put " + stage.TargetHex(item)
 	if err := m.asks(point, item.Verify); err != nil {
-		return p, err
+		return found, err
 	}
-	k := keptK
-	if how == dht.Fresh {
-		k = freshK
-	}
+	holders, renewed := how.Nodes()
 	near := m.mesh.closest(item.Target(), freshK)
 	newest, has, answered := m.read(near, item.Key, item.Salt)
 	if answered == 0 {
-		return p, errSilence
+		return found, errSilence
 	}
 	if newest != nil && newest.Seq > item.Seq {
-		return dht.Placement{Newer: newest}, nil
+		return dht.Found{Newer: newest}, nil
 	}
-	for j := range held {
-		i := int(nodes[26*j])
-		switch _, still := has[i]; {
-		case how == dht.Half && j < 4:
-		case still:
-			p.Kept++
-		case slices.Contains(near[:keptK], i):
-			p.Forgot++
+	var got []int
+	for rank, i := range near[:holders] {
+		node := dht.Node{byte(i)}
+		found.Closest = append(found.Closest, node)
+		held := has[i] == item.Seq
+		if held {
+			found.Had = append(found.Had, node)
 		}
-	}
-	var holders, others []int
-	for rank, i := range near[:k] {
-		seq, there := has[i]
-		holds := there && seq == item.Seq
-		if !holds || how == dht.Fresh || how == dht.Renew || how == dht.Half && rank < 4 {
-			if m.dead() {
-				return p, errDead
-			}
-			holds = m.mesh.put(i, item) || holds
+		if held && rank >= renewed {
+			continue
 		}
-		if holds {
-			holders = append(holders, i)
-		} else {
-			others = append(others, i)
+		if m.dead() {
+			return found, errDead
+		}
+		if m.mesh.put(i, item) && !held {
+			got = append(got, i)
 		}
 	}
 	if how == dht.Fresh { // it is read back
-		_, back, _ := m.read(holders, item.Key, item.Salt)
-		holders = slices.DeleteFunc(holders, func(i int) bool {
-			if back[i] == item.Seq {
-				return false
-			}
-			others = append(others, i)
-			return true
-		})
+		_, back, _ := m.read(got, item.Key, item.Salt)
+		got = slices.DeleteFunc(got, func(i int) bool { return back[i] != item.Seq })
 	}
-	p.Holders, p.Held = len(holders), min(len(holders), 12)
-	for _, i := range slices.Concat(holders, others)[:min(12, k)] {
-		p.Nodes = append(p.Nodes, append([]byte{byte(i)}, make([]byte, 25)...)...)
+	for _, i := range got {
+		found.Got = append(found.Got, dht.Node{byte(i)})
 	}
 	if m.pick(point+" done", crashAfter) == crashAfter {
 		m.kill()
-		return dht.Placement{}, errDead
+		return dht.Found{}, errDead
 	}
-	return p, nil
+	return found, nil
 }
 
 func (m meshClient) Get(_ context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error) {

@@ -62,7 +62,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a retried message has no handler", file: "internal/edge/bus/handler.go",
-		old: "return w.handler(ctx, m)", bug: "return nil, events.Done()", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
+		old: "return w.handler(ctx, m)", bug: "return nil, contract.Done()", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "a message that needed a second attempt is not acknowledged", file: "internal/edge/bus/verdict.go",
@@ -97,11 +97,11 @@ var mutations = []mutation{
 	// dht
 	{
 		name: "a put that failed counts as done", file: "internal/stage/dht/publish.go",
-		old: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, contract.Retry(retryAfter, err.Error())", bug: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, events.Done()", caught: notStored,
+		old: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, contract.Retry(retryAfter, err.Error())", bug: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, contract.Done()", caught: notStored,
 	},
 	{
 		name: "a refresh puts another seq", file: "internal/stage/dht/publish.go",
-		old: "placement, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tplacement, err := s.Network.Put(", caught: notStored, long: true,
+		old: "found, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tfound, err := s.Network.Put(", caught: notStored, long: true,
 	},
 	{
 		name: "records are never refreshed", file: "internal/stage/dht/decide_record.go",
@@ -138,7 +138,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a relay that failed is left alone for hours", file: "internal/stage/syncing/decide_health.go",
-		old: "firstWait  = 10 * time.Minute", bug: "firstWait  = 6 * time.Hour", caught: lacks,
+		old: "First: 10 * time.Minute", bug: "First: 6 * time.Hour", caught: lacks,
 	},
 	// fetch
 	{

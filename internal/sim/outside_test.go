@@ -59,72 +59,71 @@ func (n *network) set(change func(n *network)) {
 	change(n)
 }
 
-func (n *network) Put(ctx context.Context, item bep44.Item, nodes []byte, held int, how dht.How) (dht.Placement, error) {
+func (n *network) Put(ctx context.Context, item bep44.Item, _ []dht.Node, how dht.How) (dht.Found, error) {
 	n.mu.Lock()
 	takes := n.latency
 	n.mu.Unlock()
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
-		return dht.Placement{}, context.Cause(ctx)
+		return dht.Found{}, context.Cause(ctx)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	target := stage.TargetHex(item)
 	n.puts = append(n.puts, dhtPut{target, item.Seq, time.Now(), how, !n.down})
 	if n.down {
-		return dht.Placement{}, errors.New("no node answers")
+		return dht.Found{}, errors.New("no node answers")
 	}
 	if err := item.Verify(); err != nil {
-		return dht.Placement{}, err
+		return dht.Found{}, err
 	}
 	old, stored := n.items[target]
 	if stored && old.Seq > item.Seq {
 		n.puts[len(n.puts)-1].stored = false
-		return dht.Placement{Newer: &old}, nil
+		return dht.Found{Newer: &old}, nil
 	}
 	if !stored || old.Seq < item.Seq {
 		n.copies[target] = &[16]time.Time{}
 	}
 	n.items[target] = item
-	p := n.apply(target, nodes, held, how)
-	p.Equivocal = n.other[target]
-	return p, nil
+	found := n.apply(target, how)
+	found.Equivocal = n.other[target]
+	return found, nil
 }
 
 // apply puts an item to the nodes that how names, and tells how it stands.
-func (n *network) apply(target string, nodes []byte, held int, how dht.How) (p dht.Placement) {
+func (n *network) apply(target string, how dht.How) (found dht.Found) {
 	if count, scripted := n.holders[target]; scripted {
-		return dht.Placement{Holders: count, Held: count, Nodes: bytes.Repeat([]byte{1}, 26*count)}
+		for i := range count {
+			found.Had = append(found.Had, dht.Node{byte(i)})
+		}
+		found.Closest = found.Had
+		return found
 	}
-	copies, k := n.copies[target], 8
+	copies := n.copies[target]
 	kept := func(at time.Time) bool { return !at.IsZero() && (!n.forgets || time.Since(at) < 2*time.Hour) }
-	has := func(i int) bool { return kept(copies[i]) }
 	if *copies != ([16]time.Time{}) && !slices.ContainsFunc(copies[:], kept) {
 		n.lost[target]++
 	}
-	for i := range held {
-		switch rank := int(nodes[26*i]); {
-		case how == dht.Half && i < 4, rank >= k:
-		case has(rank):
-			p.Kept++
-		default:
-			p.Forgot++
+	holders, renewed := how.Nodes()
+	for i := range copies {
+		node, has := dht.Node{byte(i)}, kept(copies[i])
+		if i < 12 || i < holders {
+			found.Closest = append(found.Closest, node)
 		}
-	}
-	if how == dht.Fresh {
-		k = 16
-	}
-	for i := range k {
-		if !has(i) || how == dht.Fresh || how == dht.Renew || how == dht.Half && i < 4 {
+		switch {
+		case i >= holders:
+		case has:
+			found.Had = append(found.Had, node)
+		default:
+			found.Got = append(found.Got, node)
+		}
+		if i < renewed || i < holders && !has {
 			copies[i] = time.Now()
 		}
 	}
-	p.Holders, p.Held = k, min(k, 12)
-	for i := range 12 {
-		p.Nodes = append(p.Nodes, append([]byte{byte(i)}, make([]byte, 25)...)...)
-	}
-	return p
+	return found
 }
 
 func (n *network) Get(_ context.Context, key [32]byte, salt []byte) (bep44.Item, int, bool, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
@@ -19,7 +20,6 @@ import (
 // the relays. Nothing is dropped on the way, and waiting counts as no attempt.
 
 const (
-	leastLook, mostLook = 250 * time.Millisecond, 5 * time.Second
 	// lookEvery is how old the figures may be by which publishers keep to a
 	// bound that the server does not keep.
 	lookEvery = time.Second
@@ -29,6 +29,9 @@ const (
 	afterFull = 5 * time.Minute
 	tellEvery = time.Minute
 )
+
+// betweenLooks is how long who publishes to a full queue waits to try again.
+var betweenLooks = backoff.Backoff{First: 250 * time.Millisecond, Most: 5 * time.Second}
 
 var (
 	errFull     = errors.New("the queue is full")
@@ -135,13 +138,13 @@ func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, 
 	defer b.blocked(ctx, stream, err)()
 	var pause <-chan time.Time
 	turn := b.levels.retrySlot(stream)
-	for wait := leastLook; ; {
+	for looks := 1; ; {
 		select {
 		case turn <- struct{}{}:
 			defer func(turn chan struct{}) { <-turn }(turn)
 			turn = nil
 		case <-pause:
-			wait = min(2*wait, mostLook)
+			looks++
 		case <-enough:
 			return err
 		case <-b.stopping:
@@ -152,7 +155,7 @@ func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, 
 		if err = attempt(); !full(err) {
 			return err
 		}
-		pause = time.After(wait/2 + rand.N(wait))
+		pause = time.After(betweenLooks.Wait(looks, rand.Float64()))
 	}
 }
 

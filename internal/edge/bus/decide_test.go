@@ -36,11 +36,11 @@ func TestDecide(t *testing.T) {
 			t.Errorf("%s: fate %d, wait %s, reason %q; want %d, %s, %q", c.name, f, wait, reason, c.fate, c.wait, c.reason)
 		}
 	}
-	if _, low, _ := decide(retry(10*time.Second), 1, 0); low != 8*time.Second {
-		t.Errorf("least wait %s, want 20 %% less", low)
+	if _, low, _ := decide(retry(10*time.Second), 1, 0); low != 7500*time.Millisecond {
+		t.Errorf("least wait %s, want a quarter less", low)
 	}
-	if _, high, _ := decide(retry(10*time.Second), 1, 0.999999); high.Round(time.Millisecond) != 12*time.Second {
-		t.Errorf("longest wait %s, want 20 %% more", high)
+	if _, high, _ := decide(retry(10*time.Second), 1, 0.999999); high.Round(time.Millisecond) != 12500*time.Millisecond {
+		t.Errorf("longest wait %s, want a quarter more", high)
 	}
 }
 

@@ -131,7 +131,7 @@ func TestRetriesWaitLongerEachTime(t *testing.T) {
 		for i := 1; i < len(got); i++ {
 			gap := got[i].at - got[i-1].at
 			// Schedules count in whole seconds.
-			if low, high := want*8/10-time.Second, want*12/10+2*time.Second; gap < low || gap > high {
+			if low, high := want*3/4-time.Second, want*5/4+2*time.Second; gap < low || gap > high {
 				w.Errorf("wait %d is %s, want %s to %s", i, gap, low, high)
 			}
 			want *= 2

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
@@ -44,21 +45,11 @@ func decide(v contract.Verdict, attempt int, jitter float64) (f outcome, wait ti
 	case attempt >= contract.MaxAttempts:
 		return toDLQ, 0, fmt.Sprintf("gave up after %d attempts: %s", attempt, v.Reason())
 	}
-	wait = backoff(after, attempt)
-	wait += time.Duration((jitter - 0.5) * 0.4 * float64(wait))
+	wait = backoff.Backoff{First: max(after, shortestWait), Most: longestWait}.Wait(attempt, jitter)
 	if wait > longestNak {
 		return scheduledRetry, wait, v.Reason()
 	}
 	return delayedNak, wait, v.Reason()
-}
-
-// backoff doubles the first wait with each attempt, up to an hour.
-func backoff(after time.Duration, attempt int) time.Duration {
-	wait := max(after, shortestWait)
-	for i := 1; i < attempt && wait < longestWait; i++ {
-		wait *= 2
-	}
-	return min(wait, longestWait)
 }
 
 // settle carries out the verdict on a message whose outputs are stored, or

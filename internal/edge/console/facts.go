@@ -37,7 +37,7 @@ type Evidence struct {
 
 // Sources lists the sources, the weightiest first.
 func (e Evidence) Sources() []string {
-	weight := []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78, contract.ViaManual, contract.ViaDirectory, contract.ViaHint}
+	weight := contract.Sources()
 	return slices.SortedFunc(maps.Keys(e.Via), func(a, b string) int { return slices.Index(weight, a) - slices.Index(weight, b) })
 }
 

@@ -9,11 +9,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/backoff"
 )
 
-// tries bounds how often a lost race is run again. With the jitter between
-// them, dozens of workers on one key all get through.
+// tries bounds how often a lost race is run again. The waits between are random
+// from zero on, so that dozens of workers on one key all get through.
 const tries = 64
+
+var betweenTries = backoff.Backoff{First: time.Millisecond, Most: 64 * time.Millisecond}
 
 // requestWait bounds one request to the server. nats.go does that only for a
 // context without any deadline, and a sync's is half an hour away: so long an
@@ -131,7 +135,7 @@ func (b *Bucket[T]) compareAndSet(ctx context.Context, key string, attempt func(
 		if !errors.Is(err, jetstream.ErrKeyExists) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 			return b.failed(key, err)
 		}
-		wait := rand.N(time.Millisecond << min(try, 6))
+		wait := rand.N(betweenTries.After(try + 1))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

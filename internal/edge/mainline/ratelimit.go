@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/relaymesh/relaymesh/internal/recent"
 )
 
 // rateLimiter keeps the DHT rate of each address; the outbox keeps that of all packets together. It remembers two things
@@ -15,10 +17,9 @@ type rateLimiter struct {
 
 	mu   sync.Mutex
 	dead map[endpoint]failure
-	// When an address's allowance is full again. An entry of the older map counts if the newer one has none. After a
-	// period without a message every allowance is full, so the maps are swapped once in each and the older one is cleared.
-	newer, older map[endpoint]time.Time
-	swapped      time.Time
+	// full is when an address's allowance is full again: after a period without a message, so entries age once in each.
+	full recent.Map[endpoint, time.Time]
+	aged time.Time
 }
 
 type failure struct {
@@ -35,7 +36,7 @@ const (
 )
 
 func newRateLimiter(perSecond float64) *rateLimiter {
-	c := &rateLimiter{dead: make(map[endpoint]failure), newer: make(map[endpoint]time.Time), older: make(map[endpoint]time.Time)}
+	c := &rateLimiter{dead: make(map[endpoint]failure), full: recent.Map[endpoint, time.Time]{Size: maxTracked}}
 	if perSecond > 0 {
 		c.interval = time.Duration(float64(time.Second) / perSecond)
 	}
@@ -50,21 +51,18 @@ func (c *rateLimiter) reserve(addr netip.AddrPort, now time.Time) (wait time.Dur
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	to := endpointOf(addr)
-	if now.Sub(c.swapped) > allowance*c.interval {
-		c.newer, c.older, c.swapped = c.older, c.newer, now
-		clear(c.newer)
+	if now.Sub(c.aged) > allowance*c.interval {
+		c.full.Age()
+		c.aged = now
 	}
-	full, ok := c.newer[to]
-	if !ok {
-		full = c.older[to]
-	}
+	full, _ := c.full.Get(to)
 	if full.Before(now) {
 		full = now
 	}
 	if wait = full.Sub(now) - (allowance-1)*c.interval; wait > 0 {
 		return wait
 	}
-	c.newer[to] = full.Add(c.interval)
+	c.full.Put(to, full.Add(c.interval))
 	return 0
 }
 

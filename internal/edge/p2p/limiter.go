@@ -3,6 +3,8 @@ package p2p
 import (
 	"sync"
 	"time"
+
+	"github.com/relaymesh/relaymesh/internal/recent"
 )
 
 // Incoming sessions at a time: altogether, of one network address, and of one
@@ -18,7 +20,7 @@ const (
 	// whose peers did so offencesAddr times: ids cost nothing.
 	barTime      = time.Minute
 	offencesAddr = 8
-	// maxOffenders bounds how many are remembered.
+	// maxOffenders is how many are remembered at least.
 	maxOffenders = 10_000
 )
 
@@ -26,8 +28,8 @@ const (
 type limiter struct {
 	mu       sync.Mutex
 	all      int
-	each     map[string]int // by address and by peer
-	offences map[string]offences
+	each     map[string]int               // by address and by peer
+	offences recent.Map[string, offences] // by address and by peer
 }
 
 type offences struct {
@@ -36,7 +38,7 @@ type offences struct {
 }
 
 func newLimiter() limiter {
-	return limiter{each: map[string]int{}, offences: map[string]offences{}}
+	return limiter{each: map[string]int{}, offences: recent.Map[string, offences]{Size: maxOffenders}}
 }
 
 // enter counts a session, or says why there is to be none.
@@ -57,7 +59,7 @@ func (l *limiter) enter(addr, id string, now time.Time) (why string) {
 
 // recent counts the offences of late; mu is held.
 func (l *limiter) recent(key string, now time.Time) int {
-	o := l.offences[key]
+	o, _ := l.offences.Get(key)
 	if now.Sub(o.last) > barTime {
 		return 0
 	}
@@ -74,24 +76,7 @@ func (l *limiter) leave(addr, id string, offence bool, now time.Time) {
 			delete(l.each, key)
 		}
 		if offence {
-			l.forget(now)
-			l.offences[key] = offences{l.recent(key, now) + 1, now}
+			l.offences.Put(key, offences{l.recent(key, now) + 1, now})
 		}
-	}
-}
-
-// forget makes room for another offender: of the old ones, and if there are
-// none, of all. mu is held.
-func (l *limiter) forget(now time.Time) {
-	if len(l.offences) < maxOffenders {
-		return
-	}
-	for key := range l.offences {
-		if l.recent(key, now) == 0 {
-			delete(l.offences, key)
-		}
-	}
-	if len(l.offences) >= maxOffenders {
-		clear(l.offences)
 	}
 }

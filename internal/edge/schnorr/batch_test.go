@@ -222,19 +222,17 @@ func TestVerifyAllNamesTheField(t *testing.T) {
 }
 
 func TestKeyCacheStaysSmall(t *testing.T) {
-	var c keyCache
-	first := c.lift([32]byte(mustHex(t, generatorX)))
-	for i := range 3 * keyCacheSize {
-		// Most of these are cached under any x: what counts is how many.
-		c.mu.Lock()
-		c.add([32]byte{byte(i), byte(i >> 8), byte(i >> 16)}, first)
-		c.mu.Unlock()
+	x := [32]byte(mustHex(t, generatorX))
+	first := authors.lift(x)
+	if again := authors.lift(x); first == nil || again != first {
+		t.Errorf("two points for the same key: %p, %p", first, again)
 	}
-	if n := len(c.young) + len(c.old); n > 2*keyCacheSize {
-		t.Errorf("%d keys are held", n)
+	for i := range 2 * authors.points.Size {
+		// Most of these are cached under any x: only their number counts.
+		authors.points.Put([32]byte{byte(i), byte(i >> 8), byte(i >> 16)}, first)
 	}
-	if again := c.lift([32]byte(mustHex(t, generatorX))); *again != *first {
-		t.Error("another point for the same key")
+	if again := authors.lift(x); again == first || *again != *first {
+		t.Errorf("a key that was not used for long has the point %p, at first %p", again, first)
 	}
 }
 

@@ -21,8 +21,6 @@ const (
 	// safe until the next refresh: with four copies and an hour, 0.04 % of
 	// records would be lost to churn.
 	minHolders = 4
-	// allHolders is how many nodes a record is kept on: the closest (BEP 44).
-	allHolders = 8
 	// soon is when a record with fewer holders is tried again, for up to
 	// maxSoon passes in a row; then it waits for its turn like the others,
 	// since a network that small has no more nodes to offer.
@@ -30,7 +28,7 @@ const (
 	maxSoon = 3
 )
 
-// The values of events.Record.Trust. Below 0 it counts the passes until the
+// The values of contract.Record.Trust. Below 0 it counts the passes until the
 // nodes may prove themselves again.
 const (
 	untrusted = 0
@@ -59,7 +57,7 @@ func decideHow(r contract.Record, every time.Duration) How {
 }
 
 // decideTrust returns a record's trust after a refresh.
-func decideTrust(trust int, p Placement) int {
+func decideTrust(trust int, p placement) int {
 	switch {
 	case trust < untrusted:
 		return trust + 1
@@ -75,7 +73,7 @@ func decideTrust(trust int, p Placement) int {
 // decideEvery returns how long a record that stands so waits for its turn. If
 // all of the closest nodes kept it for a whole interval by themselves, they are
 // nodes that stay: 0.01 % of such records would be lost in twice that time.
-func decideEvery(trust int, p Placement, every time.Duration) time.Duration {
+func decideEvery(trust int, p placement, every time.Duration) time.Duration {
 	switch {
 	case every > lifetime && trust < trusted:
 		return strictEvery
@@ -89,7 +87,7 @@ func decideEvery(trust int, p Placement, every time.Duration) time.Duration {
 // decidePlaced returns the record after a put that found it standing so. put is
 // the record that was put; stored is what is kept now, which may have become
 // newer meanwhile: then nothing changes.
-func decidePlaced(stored, put contract.Record, p Placement, how How, now int64, every time.Duration) (next contract.Record, write bool) {
+func decidePlaced(stored, put contract.Record, p placement, how How, now int64, every time.Duration) (next contract.Record, write bool) {
 	if stored.Seq != put.Seq || stored.Sig != put.Sig {
 		return stored, false
 	}

@@ -24,7 +24,7 @@ func record(t *testing.T, seq int64, value string) (bep44.Item, contract.Record)
 func TestPlacedRecordWaitsOneInterval(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	r.Failures = 2
-	next, write := decidePlaced(r, r, Placement{Holders: 8, Nodes: []byte("nodes")}, Renew, 1000, time.Hour)
+	next, write := decidePlaced(r, r, placement{Holders: 8, Nodes: []byte("nodes")}, Renew, 1000, time.Hour)
 	if !write || next.NextDue != 1000+3600 || next.VerifiedAt != 1000 || next.Failures != 0 || string(next.Nodes) != "nodes" {
 		t.Errorf("write %t, %+v", write, next)
 	}
@@ -33,7 +33,7 @@ func TestPlacedRecordWaitsOneInterval(t *testing.T) {
 func TestWeakRecordComesBackSoonButNotForEver(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	for pass := 1; pass <= maxSoon+1; pass++ {
-		r, _ = decidePlaced(r, r, Placement{Holders: 1}, Renew, 0, time.Hour)
+		r, _ = decidePlaced(r, r, placement{Holders: 1}, Renew, 0, time.Hour)
 		want := int64(soon / time.Second)
 		if pass > maxSoon {
 			want = 3600
@@ -47,7 +47,7 @@ func TestWeakRecordComesBackSoonButNotForEver(t *testing.T) {
 func TestAPutThatWasOvertakenChangesNothing(t *testing.T) {
 	_, put := record(t, 1, "1:a")
 	_, stored := record(t, 2, "1:b")
-	if next, write := decidePlaced(stored, put, Placement{Holders: 1}, Renew, 1000, time.Hour); write || next.VerifiedAt != 0 {
+	if next, write := decidePlaced(stored, put, placement{Holders: 1}, Renew, 1000, time.Hour); write || next.VerifiedAt != 0 {
 		t.Errorf("write %t, %+v", write, next)
 	}
 }
@@ -56,7 +56,7 @@ func TestAHigherSeqOnTheNetworkBecomesTheRecord(t *testing.T) {
 	_, r := record(t, 1, "1:a")
 	newer, _ := record(t, 5, "1:b")
 	r.VerifiedAt, r.Held = 900, 8
-	next, write := decidePlaced(r, r, Placement{Newer: &newer}, Renew, 1000, time.Hour)
+	next, write := decidePlaced(r, r, placement{Newer: &newer}, Renew, 1000, time.Hour)
 	if !write || next.Seq != 5 || string(next.Value) != "1:b" || !next.Superseded || next.PubKey != "author" || next.NextDue != 1000 ||
 		next.VerifiedAt != 0 || next.Held != 0 {
 		t.Errorf("write %t, %+v", write, next)
@@ -118,7 +118,7 @@ func TestTrustIsEarnedByKeepingAndLostByForgetting(t *testing.T) {
 		{banished, 0, 4, banished + 1},
 		{-1, 0, 0, 0},
 	} {
-		if got := decideTrust(tc.trust, Placement{Kept: tc.kept, Forgot: tc.forgot}); got != tc.want {
+		if got := decideTrust(tc.trust, placement{Kept: tc.kept, Forgot: tc.forgot}); got != tc.want {
 			t.Errorf("trust %d, %d kept, %d forgot: %d, want %d", tc.trust, tc.kept, tc.forgot, got, tc.want)
 		}
 	}
@@ -138,7 +138,7 @@ func TestTheIntervalGrowsWithTrust(t *testing.T) {
 		{trusted, 8, 8 * time.Hour, 12 * time.Hour},
 		{trusted, 8, 24 * time.Hour, 24 * time.Hour},
 	} {
-		if got := decideEvery(tc.trust, Placement{Kept: tc.kept}, tc.every); got != tc.want {
+		if got := decideEvery(tc.trust, placement{Kept: tc.kept}, tc.every); got != tc.want {
 			t.Errorf("trust %d, %d kept, every %s: %s, want %s", tc.trust, tc.kept, tc.every, got, tc.want)
 		}
 	}

@@ -30,7 +30,7 @@ func (n slots) Get(_ context.Context, _ [32]byte, salt []byte) (bep44.Item, int,
 	return bep44.Item{}, 0, false, nil
 }
 
-func (slots) Put(context.Context, bep44.Item, []byte, int, How) (Placement, error) {
+func (slots) Put(context.Context, bep44.Item, []Node, How) (Found, error) {
 	panic("a search puts nothing")
 }
 

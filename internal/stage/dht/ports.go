@@ -13,33 +13,35 @@ import (
 // Network is the DHT. Its methods verify whatever they return and are bounded
 // in time by themselves. Errors are worth a retry.
 type Network interface {
-	// Put stores the item among the nodes closest to its target, and never
-	// over a valid item of a higher seq. nodes and held are those of the last
-	// Placement, and may be empty.
-	Put(ctx context.Context, item bep44.Item, nodes []byte, held int, how How) (Placement, error)
+	// Put stores the item among the nodes closest to its target as how says, and
+	// never over a valid item of a higher seq. last are nodes that it was put to
+	// before, and may be empty.
+	Put(ctx context.Context, item bep44.Item, last []Node, how How) (Found, error)
 	// Get returns the valid item of the highest seq; found is false if nodes
 	// near the target answered and none had one.
 	Get(ctx context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error)
 }
 
-// How is to which nodes an item is put.
-type How int
+// Node is a DHT node: its id, IPv4 address and port as BEP 5 writes them, in
+// network order.
+type Node [26]byte
 
-// Of the closest nodes, sixteen for Fresh and eight for the others:
-const (
-	Fresh How = iota // all, and it is read back: for new and changed items; who has put it there before may stop
-	Look             // those that lack it
-	Half             // those that lack it, and the four nearest
-	Renew            // all
-)
-
-// Placement is how an item stands on the network.
-type Placement struct {
-	Holders   int         // nodes that gave it back
-	Nodes     []byte      // the closest nodes, holders first; see events.Record
-	Held      int         // how many of Nodes are holders
+// Found is what a put found and did.
+type Found struct {
+	Had       []Node      // of the closest nodes those that held the item before
+	Got       []Node      // those that hold it by this put
+	Closest   []Node      // the closest nodes that answer, nearest first; perhaps some more than are to hold it
 	Newer     *bep44.Item // a valid item of a higher seq; then nothing was put
 	Equivocal bool        // some nodes hold another value of the same seq
+}
+
+// placement is how an item stands on the network.
+type placement struct {
+	Holders   int         // nodes that gave it back
+	Nodes     []byte      // the closest nodes, holders first; see contract.Record
+	Held      int         // how many of Nodes are holders
+	Newer     *bep44.Item // see Found
+	Equivocal bool        // see Found
 
 	// Kept and Forgot count the holders before, without those that a Half put
 	// renewed, which still answer among the closest: with the item, without it.

@@ -154,24 +154,26 @@ func (s *Stage) place(ctx context.Context, target string, r contract.Record, how
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("record %s: %w", target, err)
 		}
-		placement, err := s.Network.Put(ctx, item, r.Nodes, r.Held, how)
+		last := parseNodes(r.Nodes)
+		found, err := s.Network.Put(ctx, item, last, how)
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("couldn't put record %s: %w", target, err)
 		}
-		if placement.Equivocal {
+		placed := decidePlacement(found, last[:min(r.Held, len(last))], how)
+		if placed.Equivocal {
 			s.Log.WarnContext(ctx, "the owner signed two values with one seq; they should sign again with a higher one",
 				"target", target, "pubkey", r.PubKey, "seq", r.Seq)
 		}
 		stored, err := s.Records.Update(ctx, contract.RecordKey(target), func(old contract.Record, _ bool) (contract.Record, bool) {
-			return decidePlaced(old, r, placement, how, now, s.RefreshEvery)
+			return decidePlaced(old, r, placed, how, now, s.RefreshEvery)
 		})
 		if err != nil {
 			return events.RecordPublished{}, fmt.Errorf("couldn't write record %s: %w", target, err)
 		}
-		if placement.Newer == nil && stored.Seq <= r.Seq {
+		if placed.Newer == nil && stored.Seq <= r.Seq {
 			return events.RecordPublished{
 				PubKey: r.PubKey, DHTKey: r.DHTKey, Target: target, Seq: r.Seq,
-				Holders: placement.Holders, Superseded: r.Superseded, Equivocal: placement.Equivocal,
+				Holders: placed.Holders, Superseded: r.Superseded, Equivocal: placed.Equivocal,
 			}, nil
 		}
 		r, how = stored, Fresh

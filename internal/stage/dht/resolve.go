@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
@@ -223,6 +224,7 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 		return false, nil
 	}
 	doc, probeErr := s.Probe(ctx, url)
+	waits := backoff.Backoff{First: firstProbeWait, Most: s.ResolveEvery}
 	_, err = s.Relays.Update(ctx, key, func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
 			old = contract.Relay{URL: url, Via: contract.ViaDHT, FirstSeen: now}
@@ -230,7 +232,7 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 		if probeErr != nil {
 			old.Error = probeErr.Error()
 			old.ProbeFailures++
-			old.NextProbe = now + int64(stage.Backoff(old.ProbeFailures, firstProbeWait, s.ResolveEvery, rand.Float64()).Seconds())
+			old.NextProbe = now + int64(waits.Wait(old.ProbeFailures, rand.Float64()).Seconds())
 			return old, true
 		}
 		old.ProbeFailures, old.NextProbe = 0, 0

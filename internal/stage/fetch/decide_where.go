@@ -37,9 +37,7 @@ func candidates(n events.NoteMissing, author contract.Author, linked []string, l
 		}
 	}
 	add(firstHints(n))
-	for _, via := range []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78} {
-		add(author.Lists[via].Write)
-	}
+	add(author.WriteRelays())
 	add(n.Relays)
 	slices.Sort(linked)
 	add(linked)
@@ -61,12 +59,9 @@ func mentioned(by *nostr.Event) []string {
 // inboxes returns where notes that mention a user are sent (NIP-65): the
 // relays that they read, and if none are known, those that they write to.
 func inboxes(user contract.Author) []string {
-	list := user.Lists[contract.ViaNIP65]
-	urls := list.Read
-	for _, via := range []string{contract.ViaNIP65, contract.ViaDHT, contract.ViaNIP78} {
-		if len(urls) == 0 {
-			urls = user.Lists[via].Write
-		}
+	urls := user.Lists[contract.ViaNIP65].Read
+	if len(urls) == 0 {
+		urls = user.WriteRelays()
 	}
 	return urls[:min(len(urls), maxTheirs)]
 }

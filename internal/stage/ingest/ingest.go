@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -20,9 +21,9 @@ const retryAfter = 2 * time.Second
 // Stage is the handler of ingest and its ports. Make it with [New].
 type Stage struct {
 	Ports
-	cached       *recent[string, cachedAuthor]
-	followed     *recent[string, string] // list ids by source and author
-	seen         *recent[string, struct{}]
+	cached       *recent.Map[string, cachedAuthor]
+	followed     *recent.Map[string, string] // list ids by source and author
+	seen         *Seen
 	missingLimit rateLimit
 }
 
@@ -58,7 +59,7 @@ type Ports struct {
 func New(p Ports) *Stage {
 	return &Stage{
 		Ports:  p,
-		cached: newRecent[string, cachedAuthor](maxCachedAuthors), followed: newRecent[string, string](maxCachedAuthors), seen: newRecent[string, struct{}](seenEvents),
+		cached: &recent.Map[string, cachedAuthor]{Size: maxCachedAuthors}, followed: &recent.Map[string, string]{Size: maxCachedAuthors}, seen: NewSeen(),
 		missingLimit: rateLimit{perMinute: p.Policy.MissingPerMinute},
 	}
 }
@@ -115,7 +116,7 @@ func bad(err error) error { return inputError{err} }
 // its outputs may fail to be published after that.
 func (s *Stage) event(ctx context.Context, m contract.Message) ([]contract.Output, error) {
 	id, _ := nostr.PeekID(m.Data)
-	if _, seen := s.seen.get(id); seen && m.Attempt <= 1 {
+	if _, seen := s.seen.Get(id); seen && m.Attempt <= 1 {
 		return nil, nil
 	}
 	e, err := nostr.ParseEvent(m.Data)
@@ -147,7 +148,7 @@ func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) 
 	if err != nil {
 		return out, err
 	}
-	s.seen.put(e.ID, struct{}{})
+	s.seen.Put(e.ID, struct{}{})
 	if f.dag != "" {
 		out = append(out, contract.Output{
 			Subject: events.SubjectDAGWanted,
@@ -237,7 +238,7 @@ func (s *Stage) keep(ctx context.Context, target string, put contract.Record) er
 // see writes what is known of an author and returns the wake-ups that follow.
 func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyClaim) ([]contract.Output, error) {
 	now := s.Now().Unix()
-	if k, found := s.cached.get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
+	if k, found := s.cached.Get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
 		return nil, nil
 	}
 	var before contract.List
@@ -273,7 +274,7 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 			ID: fmt.Sprintf("seen:%s:%s:%d:%d", pubkey, author.DHTKey, author.DHTKeyAt, author.NextResolve),
 		})
 	}
-	s.cached.put(pubkey, remember(author, now, int64(s.ResolveEvery/time.Second)))
+	s.cached.Put(pubkey, remember(author, now, int64(s.ResolveEvery/time.Second)))
 	return out, nil
 }
 
@@ -284,8 +285,8 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 // are like.
 func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, list contract.List, again bool) (out []contract.Output, err error) {
 	key := f.via + "." + pubkey
-	if id, found := s.followed.get(key); found && id == before.ID && !again && slices.Equal(before.Write, list.Write) && slices.Equal(before.Read, list.Read) {
-		s.followed.put(key, list.ID)
+	if id, found := s.followed.Get(key); found && id == before.ID && !again && slices.Equal(before.Write, list.Write) && slices.Equal(before.Read, list.Read) {
+		s.followed.Put(key, list.ID)
 		return nil, nil
 	}
 	// Also for an older list: a worker may have died over it halfway.
@@ -305,7 +306,7 @@ func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, l
 			out = append(out, discovered(only, pubkey, f.via, list.ID)...)
 		}
 	}
-	s.followed.put(key, list.ID)
+	s.followed.Put(key, list.ID)
 	return out, nil
 }
 

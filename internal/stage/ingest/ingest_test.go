@@ -270,22 +270,3 @@ func TestAnEventThatWasNotLookedAtComesAgain(t *testing.T) {
 		t.Errorf("verdict %v after %v", v, after)
 	}
 }
-
-func TestRecentForgetsTheOldest(t *testing.T) {
-	r := newRecent[int, int](10)
-	for i := range 35 {
-		r.put(i, i)
-		r.get(3) // in use
-	}
-	if len(r.young)+len(r.old) > 20 {
-		t.Errorf("%d are remembered", len(r.young)+len(r.old))
-	}
-	for _, i := range []int{3, 34, 26} {
-		if v, ok := r.get(i); !ok || v != i {
-			t.Errorf("%d is forgotten", i)
-		}
-	}
-	if _, ok := r.get(5); ok {
-		t.Error("5 is not forgotten")
-	}
-}

@@ -55,7 +55,7 @@ func (l *Lines) Read(ctx context.Context, in io.Reader, skip int) (LinesRead, er
 	}()
 
 	done, stored := LinesRead{Lines: skip}, LinesRead{Lines: skip}
-	seen := newRecent[string, struct{}](seenEvents)
+	seen := NewSeen()
 	for {
 		batch := nextLines(ctx, read)
 		if len(batch) == 0 {
@@ -141,13 +141,13 @@ func readLine(r *bufio.Reader) (text []byte, err error) {
 	}
 }
 
-func (l *Lines) batch(ctx context.Context, batch []line, seen *recent[string, struct{}], count *LinesRead) error {
+func (l *Lines) batch(ctx context.Context, batch []line, seen *Seen, count *LinesRead) error {
 	parsed := make([]nostr.Event, 0, len(batch))
 	var from []line
 	for _, in := range batch {
 		in.text = bytes.TrimSpace(in.text)
 		id, _ := nostr.PeekID(in.text)
-		if _, known := seen.get(id); known {
+		if _, known := seen.Get(id); known {
 			count.Duplicates++
 			continue
 		}
@@ -167,7 +167,7 @@ func (l *Lines) batch(ctx context.Context, batch []line, seen *recent[string, st
 		open[i] = &parsed[i]
 	}
 	for i, err := range l.Verify(open) {
-		_, twice := seen.get(open[i].ID)
+		_, twice := seen.Get(open[i].ID)
 		switch {
 		case err != nil:
 			count.Bad++
@@ -178,7 +178,7 @@ func (l *Lines) batch(ctx context.Context, batch []line, seen *recent[string, st
 			if err := l.Put(ctx, from[i].text); err != nil {
 				return err
 			}
-			seen.put(open[i].ID, struct{}{})
+			seen.Put(open[i].ID, struct{}{})
 			count.Events++
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -37,10 +38,10 @@ type Tail struct {
 
 // Seen remembers ids of events, the last 130,000 at least. It may be used
 // concurrently.
-type Seen struct{ ids *recent[string, struct{}] }
+type Seen = recent.Map[string, struct{}]
 
 // NewSeen returns an empty one.
-func NewSeen() *Seen { return &Seen{newRecent[string, struct{}](seenEvents)} }
+func NewSeen() *Seen { return &Seen{Size: seenEvents} }
 
 // Run tails until ctx ends or KV or NATS fail. It may be called again then.
 func (t *Tail) Run(ctx context.Context) error {
@@ -94,7 +95,7 @@ func (t *Tail) handle(publishing group, e nostr.Event) error {
 	if publishing.ctx.Err() != nil {
 		return publishing.Wait()
 	}
-	if _, seen := t.Seen.ids.get(e.ID); seen || nostr.Ephemeral(e.Kind) {
+	if _, seen := t.Seen.Get(e.ID); seen || nostr.Ephemeral(e.Kind) {
 		return nil
 	}
 	received, ok := stage.Received(e)
@@ -105,7 +106,7 @@ func (t *Tail) handle(publishing group, e nostr.Event) error {
 	publishing.Go(func() error {
 		err := t.Publish(publishing.ctx, received)
 		if err == nil {
-			t.Seen.ids.put(e.ID, struct{}{})
+			t.Seen.Put(e.ID, struct{}{})
 		}
 		return err
 	})

@@ -3,6 +3,7 @@ package syncing
 import (
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
@@ -11,12 +12,13 @@ const (
 	// before it is left alone for a while: the circuit opens. It is as many as
 	// one turn tries.
 	opensAfter = maxAttempts
-	firstWait  = 10 * time.Minute
-	longWait   = 6 * time.Hour
 	// slow is how long a sync may take before the next one with that relay
 	// counts as slow.
 	slow = time.Minute
 )
+
+// circuit is how long a relay is left alone.
+var circuit = backoff.Backoff{First: 10 * time.Minute, Most: 6 * time.Hour}
 
 // fault is what a sync has to say about a relay.
 type fault int

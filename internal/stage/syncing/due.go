@@ -173,7 +173,7 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 		}
 		next, wait := decideHealth(old, f, why, latency, now)
 		if wait > 0 {
-			next.RetryAt = now + int64(stage.Backoff(wait, firstWait, longWait, jitter).Seconds())
+			next.RetryAt = now + int64(circuit.Wait(wait, jitter).Seconds())
 		}
 		return next, next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
 	})

@@ -160,9 +160,11 @@ func (s *Stage) subscribe(ctx context.Context, url string, filters []nostr.Filte
 				return err
 			case u.EOSE:
 				caughtUp()
-			case s.recent.add(u.Event.ID):
-				// While all places are taken the relay is not read.
-				group.Go(func() error { return s.receive(wctx, url, u.Event) })
+			default:
+				if _, known := s.recent.LoadOrStore(u.Event.ID, struct{}{}); !known {
+					// While all places are taken the relay is not read.
+					group.Go(func() error { return s.receive(wctx, url, u.Event) })
+				}
 			}
 		}
 		return errors.New("the relay ended the subscription")
@@ -181,7 +183,7 @@ func (s *Stage) receive(ctx context.Context, url string, e nostr.Event) error {
 	}
 	refused, err := localRelay{relayAt{s.Net, s.Local, nil}, s}.Publish(ctx, e)
 	if err != nil {
-		s.recent.forget(e.ID)
+		s.recent.Delete(e.ID)
 		return fmt.Errorf("couldn't write to the local relay: %w", err)
 	}
 	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !reconcile.Passing(refused) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -93,7 +94,9 @@ type Stage struct {
 	flights    singleFlight
 	slowRelays slowSlots
 	live       liveSlots
-	recent     recent
+	// recent are the ids that came last over all live subscriptions: an author's
+	// note comes from every relay where they write, at about the same time.
+	recent recent.Map[string, struct{}]
 }
 
 // Live is how many live subscriptions this process holds.

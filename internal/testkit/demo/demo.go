@@ -1,7 +1,9 @@
 package demo
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,6 +19,8 @@ type Options struct {
 	// Events fill the relays; they must verify. Without them the demo signs
 	// some of its own.
 	Events []nostr.Event
+	// Program is the path of the relaymesh that is shown.
+	Program string
 	// StepTimeout is when a step has failed.
 	StepTimeout time.Duration
 	// Without lists stages that are left out.
@@ -61,8 +65,12 @@ func (s Step) String() string {
 	return b.String()
 }
 
-// Run builds the world and goes through the steps until one fails. The error
-// is one of building the world, not of what it shows.
+// ErrNotHeld says that a comparison did not hold: the last of the report's
+// steps.
+var ErrNotHeld = errors.New("a comparison did not hold")
+
+// Run builds the world and goes through the steps until one fails. The error is
+// [ErrNotHeld], one of building the world, or the context's.
 func Run(ctx context.Context, o Options) (Report, error) {
 	if len(o.Events) == 0 {
 		made, err := MakeEvents(500, time.Now().Unix())
@@ -102,7 +110,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		}
 		if !record(done) {
 			w.explain()
-			return report, ctx.Err()
+			return report, cmp.Or(ctx.Err(), ErrNotHeld)
 		}
 	}
 	return report, nil

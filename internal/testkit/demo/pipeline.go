@@ -2,9 +2,7 @@ package demo
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -26,12 +24,7 @@ type up struct {
 	relayURL, natsURL string
 }
 
-// newUp starts this very program with other arguments.
 func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("couldn't find the own program: %w", err)
-	}
 	natsAddr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -46,7 +39,7 @@ func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
 	for _, stage := range o.Without {
 		args = append(args, "--without", stage)
 	}
-	u := &up{process.Process{Program: self, Args: args, Log: w.log}, "ws://" + relayAddr, "nats://" + natsAddr}
+	u := &up{process.Process{Program: o.Program, Args: args, Log: w.log}, "ws://" + relayAddr, "nats://" + natsAddr}
 	return u, u.Start()
 }
 

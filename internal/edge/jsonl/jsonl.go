@@ -1,4 +1,5 @@
-package run
+// Package jsonl makes a side of a sync of JSON lines: events, one a line.
+package jsonl
 
 import (
 	"bufio"
@@ -20,10 +21,10 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// spool makes a side of a sync of JSON lines: it has the events that were read
-// from one stream, and writes what it is given to another. The events lie in a
-// file that has no name; about 150 bytes of each are held.
-type spool struct {
+// Relay has the events that were read from one stream, and writes what it is
+// given to another. The events lie in a file that has no name; about 150 bytes
+// of each are held. Its methods may be called at once, but for Close.
+type Relay struct {
 	out io.Writer
 
 	mu      sync.Mutex
@@ -39,20 +40,21 @@ type entry struct {
 	size              int
 }
 
-func newSpool(out io.Writer) (*spool, error) {
+// New returns an empty relay that writes to out. The caller closes it.
+func New(out io.Writer) (*Relay, error) {
 	file, err := os.CreateTemp("", "relaymesh-sync-")
 	if err != nil {
 		return nil, err
 	}
-	return &spool{out: out, file: file, entries: map[string]entry{}}, os.Remove(file.Name())
+	return &Relay{out: out, file: file, entries: map[string]entry{}}, os.Remove(file.Name())
 }
 
-// close frees the file.
-func (s *spool) close() error { return s.file.Close() }
+// Close frees the file.
+func (s *Relay) Close() error { return s.file.Close() }
 
-// load reads events, one a line, and returns how many lines are none: not JSON,
+// Load reads events, one a line, and returns how many lines are none: not JSON,
 // or of a wrong id or signature.
-func (s *spool) load(ctx context.Context, in io.Reader) (unreadable int, err error) {
+func (s *Relay) Load(ctx context.Context, in io.Reader) (unreadable int, err error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 2*nostr.MaxEventBytes)
 	for lines.Scan() && ctx.Err() == nil {
@@ -79,7 +81,7 @@ func (s *spool) load(ctx context.Context, in io.Reader) (unreadable int, err err
 }
 
 // add keeps an event.
-func (s *spool) add(e *nostr.Event) error {
+func (s *Relay) add(e *nostr.Event) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -99,12 +101,12 @@ func (s *spool) add(e *nostr.Event) error {
 }
 
 // Open says that lines speak no NIP-77, so they are listed.
-func (s *spool) Open(context.Context, nostr.Filter, []byte) (reconcile.Session, []byte, error) {
+func (s *Relay) Open(context.Context, nostr.Filter, []byte) (reconcile.Session, []byte, error) {
 	return nil, nil, reconcile.ErrNoNegentropy
 }
 
 // Query yields what matches, newest first.
-func (s *spool) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+func (s *Relay) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
 		for n, id := range s.candidates(filter) {
 			e, err := s.read(id)
@@ -126,7 +128,7 @@ func (s *spool) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.
 }
 
 // candidates returns the ids that may match, newest first.
-func (s *spool) candidates(filter nostr.Filter) []string {
+func (s *Relay) candidates(filter nostr.Filter) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(filter.IDs) > 0 {
@@ -148,7 +150,7 @@ func (s *spool) candidates(filter nostr.Filter) []string {
 	return s.order[first:]
 }
 
-func (s *spool) read(id string) (e nostr.Event, err error) {
+func (s *Relay) read(id string) (e nostr.Event, err error) {
 	s.mu.Lock()
 	at := s.entries[id]
 	s.mu.Unlock()
@@ -159,8 +161,8 @@ func (s *spool) read(id string) (e nostr.Event, err error) {
 	return e, json.Unmarshal(text, &e)
 }
 
-// Publish writes an event as a line.
-func (s *spool) Publish(_ context.Context, e nostr.Event) (refused string, err error) {
+// Publish writes an event as a line. It refuses none.
+func (s *Relay) Publish(_ context.Context, e nostr.Event) (refused string, err error) {
 	if err := s.add(&e); err != nil {
 		return "", err
 	}
