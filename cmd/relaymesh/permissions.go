@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type permissionsCmd struct {
@@ -96,15 +97,12 @@ func (c *permissionsCmd) imported() (list []shared) {
 // printShared prints a list that is JSON in a server's configuration, too.
 func (c *permissionsCmd) printShared(w io.Writer, verb string, list []shared) error {
 	if c.JSON {
-		return json.NewEncoder(w).Encode(map[string][]shared{verb: list})
+		_, err := fmt.Fprintf(w, "%s\n", nostr.Encode(map[string][]shared{verb: list}))
+		return err
 	}
 	fmt.Fprintf(w, "# What the account of the %s %s, by relaymesh nats-permissions %s\n%s: [\n", c.Name, verb, c.Name, verb)
 	for _, s := range list {
-		line, err := json.Marshal(s)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "  %s\n", line)
+		fmt.Fprintf(w, "  %s\n", nostr.Encode(s))
 	}
 	fmt.Fprintln(w, "]")
 	return nil
