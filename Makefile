@@ -143,7 +143,7 @@ sim: go-version ## Run the whole pipeline in SEEDS random worlds where everythin
 	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
 
 MUTANTS ?= .
-sim-mutants: go-version # Plant 28 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
+sim-mutants: go-version # Plant 33 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
 	$(GO) test -vet=off -count=1 -v -timeout 2h -run TestMutants ./internal/sim '-mutants=$(MUTANTS)'
 
 interop-dht: go-version # Publish and read with bittorrent-dht and libtorrent, both ways (installs them, 4 minutes)

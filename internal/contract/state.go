@@ -21,7 +21,8 @@ type Author struct {
 	LastSeen    int64 `json:"last_seen"`
 	NextResolve int64 `json:"next_resolve"`
 
-	// Lists are the author's relay lists by source ([ViaNIP65], [ViaDHT], [ViaNIP78]).
+	// Lists are the author's own relay lists by source ([ViaNIP65], [ViaDHT],
+	// [ViaNIP78]): no list that only others attribute to the author, see [List.Key].
 	Lists map[string]List `json:"lists,omitempty"`
 	// Records are the targets of the author's records in bucket records, at
 	// most [MaxRecords], and when each was first taken.
@@ -47,11 +48,15 @@ const MaxRecords = 8
 
 // List is one relay list of an author. Version orders the lists of one source:
 // created_at for NIP-65, seq for BEP 44; a lower one never replaces a higher.
+// For BEP 44 that holds within one Key.
 type List struct {
-	Version int64    `json:"version"`
-	ID      string   `json:"id,omitempty"` // event id, for ties (the lower wins)
-	Write   []string `json:"write,omitempty"`
-	Read    []string `json:"read,omitempty"`
+	Version int64 `json:"version"`
+	// Key is the DHT key, in hex, that signed a list of [ViaDHT]. Lists of
+	// earlier versions of relaymesh have none, whoever signed them.
+	Key   string   `json:"key,omitempty"`
+	ID    string   `json:"id,omitempty"` // event id, for ties (the lower wins)
+	Write []string `json:"write,omitempty"`
+	Read  []string `json:"read,omitempty"`
 }
 
 // Record is the value of bucket records: a BEP 44 item to be kept alive.
@@ -123,6 +128,8 @@ type Hornets struct {
 type Link struct {
 	URL string           `json:"url"`
 	Via map[string]int64 `json:"via"`
+	// Key is the [List.Key] of the list that is the evidence of [ViaDHT].
+	Key string `json:"key,omitempty"`
 }
 
 // Sync is the value of bucket syncs, under the relay key.

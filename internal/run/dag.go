@@ -80,7 +80,7 @@ func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[
 	if err != nil {
 		return err
 	}
-	urls := fetch.DAGRelays(author)
+	urls := fetch.DAGRelays(stage.OwnLists(w.PubKey, author))
 	errs := []error{fmt.Errorf("%s: none of the %d relays of %s gave it", w.Root, len(urls), w.PubKey)}
 	for _, url := range urls {
 		path, err := e.downloadDAG(ctx, host, url, w.Root)

@@ -68,7 +68,7 @@ var crashes = []crash{
 		key := user(w.T, run)
 		l := list(w.T, key, 100, "wss://one."+host(run), "wss://two."+host(run))
 		w.dht.set(func(n *network) { n.items[stage.TargetHex(l.Item)] = l.Item })
-		put(w, contract.BucketAuthors, key.PublicKey(), contract.Author{DHTKey: hexOf(l.Item.Key[:])})
+		put(w, contract.BucketAuthors, key.PublicKey(), contract.Author{DHTKey: hexOf(l.Item.Key[:]), DHTKeyBy: key.PublicKey()})
 		w.send(contract.AuthorSeenSubject(key.PublicKey()), []byte("{}"))
 		return func() string {
 			a := get[contract.Author](w, contract.BucketAuthors, key.PublicKey())

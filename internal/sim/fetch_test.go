@@ -32,6 +32,34 @@ func (w *world) told(subject string, n events.NoteMissing) (last *events.Missing
 	return last, count
 }
 
+// Whoever refers to a note may say under which DHT key its author is; the author
+// knows better.
+func TestTheAuthorsOwnDHTKeyComesBeforeWhatOthersSay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fetcher(nil)
+		stored, said := strings.Repeat("11", 32), strings.Repeat("22", 32)
+		for name, by := range map[string]string{"the author's": user(w.T, "the author's").PublicKey(), "a stranger's": user(w.T, "mallory").PublicKey()} {
+			author := user(w.T, name)
+			put(w, contract.BucketAuthors, author.PublicKey(), contract.Author{
+				DHTKey: stored, DHTKeyBy: by,
+				// As earlier versions took it from whatever the key led to.
+				Lists: map[string]contract.List{contract.ViaDHT: {Version: 1, ID: strings.Repeat("3", 128), Write: []string{strangersRelay}}},
+			})
+			before := [2]int{w.dht.getsOf(stored), w.dht.getsOf(said)}
+			e := note(w.T, author, "nowhere")
+			w.missing(events.NoteMissing{EventID: e.ID, AuthorPubkey: author.PublicKey(), DHTKey: said})
+			time.Sleep(time.Minute)
+			own := w.dht.getsOf(stored) > before[0]
+			if others := w.dht.getsOf(said) > before[1]; own != (by == author.PublicKey()) || others == own {
+				w.Errorf("%s word: looked up under the stored key %t, under what the reference says %t", name, own, others)
+			}
+			if n := w.relays.seen(strangersRelay).asked[e.ID]; n > 0 {
+				w.Errorf("%s word: a relay was asked for a list that nobody knows to be the author's", name)
+			}
+		}
+	})
+}
+
 func TestANoteIsLookedForWhereItIsLikeliestAndWrittenToTheLocalRelay(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fetcher(nil)

@@ -179,10 +179,13 @@ func (w *world) rarities(url string) {
 	put(w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(item)), record)
 	put(w, contract.BucketAuthors, pubkey, contract.Author{
 		DHTKey: record.DHTKey, DHTKeyBy: pubkey, DHTKeyAt: now, FirstSeen: now, LastSeen: now, NextResolve: now + 3600,
-		Lists:   map[string]contract.List{contract.ViaDHT: {Version: 7}},
+		Lists:   map[string]contract.List{contract.ViaDHT: {Version: 7, Key: record.DHTKey, ID: record.Sig}},
 		Records: map[string]int64{stage.TargetHex(item): now},
 	})
 	other := relayURL(4)
+	put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(other), pubkey), contract.Link{
+		URL: other, Via: map[string]int64{contract.ViaDHT: 7, contract.ViaNIP65: now}, Key: record.DHTKey,
+	})
 	put(w, contract.BucketRelays, nostr.RelayKey(other), contract.Relay{
 		URL: other, Via: contract.ViaDirectory, FirstSeen: now, Software: "hornets", Error: "no connection", ProbeFailures: 1, NextProbe: now + 60,
 		Hornets:  &contract.Hornets{PubKey: pubkey, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}},

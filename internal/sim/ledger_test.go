@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,17 +98,20 @@ func (l *ledger) published(subject string) int {
 	return l.queued[subject]
 }
 
-// wentBack lists what was replaced in KV by something older.
+// wentBack lists what was replaced in KV by something older, or by what is
+// another's.
 func (l *ledger) wentBack() (list []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for at, writes := range l.writes {
 		writes = slices.DeleteFunc(slices.Clone(writes), func(w written) bool { return w.value == nil })
 		slices.SortFunc(writes, func(a, b written) int { return cmp.Compare(a.rev, b.rev) })
-		for i := 1; i < len(writes); i++ {
-			if why := older(at, writes[i-1].value, writes[i].value); why != "" {
-				list = append(list, fmt.Sprintf("%s of revision %d goes back: %s", at, writes[i].rev, why))
+		before := []byte("{}")
+		for _, w := range writes {
+			if why := older(at, before, w.value); why != "" {
+				list = append(list, fmt.Sprintf("%s of revision %d goes back: %s", at, w.rev, why))
 			}
+			before = w.value
 		}
 	}
 	slices.Sort(list)
@@ -130,15 +134,41 @@ func older(at string, before, after []byte) string {
 		if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {
 			return "it is no author"
 		}
-		for via, list := range a.Lists {
-			if b.Lists[via].Version < list.Version {
-				return fmt.Sprintf("list via %s of version %d after %d", via, b.Lists[via].Version, list.Version)
-			}
+		if why := olderLists(strings.TrimPrefix(at, contract.BucketAuthors+"/"), a, b); why != "" {
+			return why
 		}
 		for target := range a.Records {
 			if _, still := b.Records[target]; !still {
 				return "it has lost a record"
 			}
+		}
+	}
+	return ""
+}
+
+// olderLists says in what an author's lists are older than before, or not
+// theirs. Versions of one signing identity only grow. Lists of two DHT keys have
+// no order: the author's word about the key decides, and a later word than the
+// one before.
+func olderLists(pubkey string, a, b contract.Author) string {
+	wasOwn, isOwn := a.DHTKeyBy == pubkey, b.DHTKeyBy == pubkey
+	moved := a.DHTKey != b.DHTKey || isOwn && !wasOwn
+	switch {
+	case moved && wasOwn && (!isOwn || b.DHTKeyAt <= a.DHTKeyAt):
+		return fmt.Sprintf("DHT key %.8s of %d after %.8s of %d", b.DHTKey, b.DHTKeyAt, a.DHTKey, a.DHTKeyAt)
+	case b.Lists[contract.ViaDHT].Version > 0 && !isOwn:
+		return fmt.Sprintf("a list under the DHT key %.8s, which the author did not name", b.DHTKey)
+	case b.Lists[contract.ViaDHT].Version > 0 && b.Lists[contract.ViaDHT].Key != b.DHTKey:
+		return fmt.Sprintf("a list under the DHT key %.8s of an author who has named %.8s", b.Lists[contract.ViaDHT].Key, b.DHTKey)
+	}
+	for via, list := range a.Lists {
+		if (via != contract.ViaDHT || !moved) && b.Lists[via].Version < list.Version {
+			return fmt.Sprintf("list via %s of version %d after %d", via, b.Lists[via].Version, list.Version)
+		}
+	}
+	for via, list := range b.Lists {
+		if slices.Contains(list.Write, strangersRelay) {
+			return fmt.Sprintf("a list via %s that a stranger wrote", via)
 		}
 	}
 	return ""

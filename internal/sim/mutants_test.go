@@ -79,8 +79,29 @@ var mutations = []mutation{
 		old: "	case bep44.Older:\n		return false, ", bug: "	case bep44.Older:\n		return true, nil\n	case 99:\n		return false, ", caught: goesBack,
 	},
 	{
-		name: "an older list is accepted", file: "internal/stage/ingest/decide_facts.go",
-		old: "if known && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {", bug: "if known && old.ID == l.ID {", caught: goesBack + "|" + unlinked,
+		name: "an older list is accepted", file: "internal/stage/decide_word.go",
+		old: "if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {", bug: "if known && old.ID == l.ID {", caught: goesBack + "|" + unlinked,
+	},
+	// whose word counts
+	{
+		name: "a list of a key that its author has left is accepted", file: "internal/stage/decide_word.go",
+		old: "if via == events.ViaDHT && l.Key != a.DHTKey {", bug: `if via == "-" && l.Key != a.DHTKey {`, caught: goesBack,
+	},
+	{
+		name: "the list of the key before stays", file: "internal/stage/decide_word.go",
+		old: "if !found || OwnKey(pubkey, a) && (", bug: "if !found || list.Key != a.DHTKey || OwnKey(pubkey, a) && (", caught: goesBack,
+	},
+	{
+		name: "the links of the key before stay", file: "internal/stage/links.go",
+		old: "(version <= e.version || via == events.ViaDHT && l.Key != e.key)", bug: "version <= e.version", caught: unlinked,
+	},
+	{
+		name: "a list under a stranger's key is the author's", file: "internal/stage/dht/resolve.go",
+		old: "if own && answer.Found {", bug: "if answer.Found {", caught: goesBack,
+	},
+	{
+		name: "a third party's word stands beside the author's", file: "internal/stage/decide_word.go",
+		old: "return []string{events.ViaClaim, events.ViaHint}", bug: "return nil", caught: unlinked,
 	},
 	{
 		name: "what failed once counts as done", file: "internal/stage/ingest/ingest.go",
@@ -92,7 +113,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "links of an older list stay", file: "internal/stage/links.go",
-		old: "if len(l.Via) > 0 && !outdated(l) {", bug: "if len(l.Via) > 0 || outdated(l) {", caught: unlinked,
+		old: "if len(l.Via) > 0 && len(e.outdated(l)) == 0 {", bug: "if len(l.Via) > 0 {", caught: unlinked,
 	},
 	// dht
 	{

@@ -25,6 +25,7 @@ type scenario struct {
 
 	authors []*writer
 	urls    []string // relays of the world that may hold what is wanted
+	targets []string // of all that is signed for the DHT
 	acts    []act
 	serial  int
 
@@ -54,6 +55,7 @@ type writer struct {
 	old  []string // relays of earlier lists
 	urls []string // relays of their last list
 	last int64    // its version
+	dht  string   // the DHT key that they named last, if any
 }
 
 // faultyTime is the longest time that things go wrong.
@@ -68,6 +70,8 @@ func newScenario(y *cluster, seed uint64) *scenario {
 	for i := range 2 + p.rng.IntN(2) {
 		p.author(i)
 	}
+	slices.Sort(p.targets)
+	p.targets = slices.Compact(p.targets)
 	p.missing()
 	p.nonsense()
 	p.outages()
@@ -146,6 +150,30 @@ func (p *scenario) author(i int) {
 		})
 	}
 	p.announce(a)
+	if a.says != "hint" && p.often(0.5) {
+		p.impostor(a, user(p.T, fmt.Sprint("impostor ", i)))
+	}
+}
+
+// strangersRelay is where no author writes, whatever is said in their names.
+const strangersRelay = "wss://stranger.example.com"
+
+// impostor has a stranger say under which DHT key an author's list is, and
+// where they write. The list there has the highest seq that there can be.
+func (p *scenario) impostor(a *writer, stranger *schnorr.SecretKey) {
+	l := list(p.T, stranger, bep44.MaxSeq, strangersRelay)
+	parent := sign(p.T, a.key, nostr.Event{Kind: 1, Content: p.text()})
+	p.post(home, parent)
+	reply := nostr.Event{Kind: 1, Content: p.text(), Tags: []nostr.Tag{
+		{"e", parent.ID}, {"p", a.key.PublicKey()}, {"dht_key", hexOf(l.Item.Key[:])},
+	}}
+	p.later(p.moment(), "impostor", func() {
+		p.mesh.owner(l.Item)
+		p.sendEvent(sign(p.T, stranger, reply))
+	})
+	for _, at := range []time.Duration{0, faultyTime + 2*time.Minute} {
+		p.later(at, "impostor's hint", func() { p.discover(strangersRelay, a.key) })
+	}
 }
 
 // publish puts an event at a relay where its author writes, so that it must
@@ -187,6 +215,7 @@ func (p *scenario) announce(a *writer) {
 	base := time.Now().Unix()
 	versions := 1 + p.rng.IntN(3)
 	a.last = base + int64(versions)
+	former, moves := user(p.T, "former key of "+a.key.PublicKey()), p.often(0.5)
 	at, apart := time.Duration(p.rng.Int64N(int64(time.Minute))), faultyTime/4
 	if p.often(0.4) { // all at about the same time
 		apart = time.Second
@@ -201,19 +230,30 @@ func (p *scenario) announce(a *writer) {
 		if p.often(0.3) { // in any order
 			when = p.moment()
 		}
-		p.say(a, when, base+int64(v), urls)
+		signer, seq := a.key, base+int64(v)
+		if moves && v < versions && (a.says == "tag" || p.often(0.6)) {
+			signer, seq = former, seq+1<<40 // no lower seq of the key that comes after it is any older
+		}
+		l := listOf(p.T, a.key, signer, base+int64(v), seq, urls...)
+		p.targets = append(p.targets, stage.TargetHex(l.Item))
+		p.say(a, when, base+int64(v), l, urls)
 		if p.often(0.3) {
-			p.say(a, p.moment(), base+int64(v), urls)
+			p.say(a, p.moment(), base+int64(v), l, urls)
 		}
 		at += time.Duration(p.rng.Int64N(int64(apart)))
+	}
+	if a.says == "dht" || a.says == "tag" {
+		l := list(p.T, a.key, 1)
+		a.dht = hexOf(l.Item.Key[:])
 	}
 	if a.says == "dht" && p.often(0.3) {
 		p.later(p.moment(), "other device", func() { p.other(list(p.T, a.key, base+100, a.urls...)) })
 	}
 }
 
-func (p *scenario) say(a *writer, at time.Duration, version int64, urls []string) {
-	l := list(p.T, a.key, version, urls...)
+// say has an author tell a version of their list, of which l is the form for the
+// DHT.
+func (p *scenario) say(a *writer, at time.Duration, version int64, l run.SignedList, urls []string) {
 	switch a.says {
 	case "dht":
 		p.later(at, "list", func() { p.accepts(l); p.sendEvent(l.DHT) })
@@ -226,7 +266,7 @@ func (p *scenario) say(a *writer, at time.Duration, version int64, urls []string
 			}
 		})
 	case "tag":
-		e := nostr.Event{Kind: 1, Content: p.text(), Tags: []nostr.Tag{{"dht_key", hexOf(l.Item.Key[:])}}}
+		e := nostr.Event{Kind: 1, CreatedAt: version, Content: p.text(), Tags: []nostr.Tag{{"dht_key", hexOf(l.Item.Key[:])}}}
 		p.later(at, "tag", func() {
 			p.mesh.owner(l.Item)
 			p.sendEvent(sign(p.T, a.key, e))

@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -58,11 +57,7 @@ func runSeed(t *testing.T, seed uint64) {
 	}()
 	start := time.Now()
 	y.injector.endAt(start.Add(faultyTime))
-	var targets []string
-	for _, a := range p.authors {
-		targets = append(targets, targetOf(t, a))
-	}
-	y.scheduleOnly(targets...)
+	y.scheduleOnly(p.targets...)
 	for _, name := range contract.Stages() {
 		for i := range p.one(1, 1, 1, 2) {
 			y.start(name, fmt.Sprint(name, " ", i+1))
@@ -214,8 +209,12 @@ func (c *checker) forgottenLists() (list []string) {
 			continue
 		}
 		known, _, err := store[contract.Author](c.world, contract.BucketAuthors).Get(context.Background(), pubkey)
-		if err != nil || known.Lists[via].Version < a.last {
-			list = append(list, fmt.Sprintf("author %.8s is known by list %d, want %d (%v)", pubkey, known.Lists[via].Version, a.last, err))
+		have := known.Lists[via]
+		if err != nil || have.Version < a.last || !slices.Equal(slices.Sorted(slices.Values(have.Write)), a.urls) {
+			list = append(list, fmt.Sprintf("author %.8s is known by list %d of %v, want %d of %v (%v)", pubkey, have.Version, have.Write, a.last, a.urls, err))
+		}
+		if a.dht != "" && known.DHTKey != a.dht {
+			list = append(list, fmt.Sprintf("author %.8s is known by the DHT key %.8s, want %.8s", pubkey, known.DHTKey, a.dht))
 		}
 	}
 	return list
@@ -336,7 +335,7 @@ func (c *checker) periodic(name string, rest time.Duration) int {
 	case contract.StreamRelay, contract.BucketLinks: // a list of a later version that names the same relays
 		return lookups * len(c.urls)
 	case contract.StreamRecordDue, contract.BucketRecords:
-		return len(c.authors) * fires(c.refreshEvery)
+		return len(c.targets) * fires(c.refreshEvery)
 	}
 	return 0
 }
@@ -420,7 +419,3 @@ func (c *checker) repeated() (list []string) {
 
 // dedupeWindow is that of the streams.
 const dedupeWindow = 10 * time.Minute
-
-func targetOf(t *testing.T, a *writer) string {
-	return stage.TargetHex(list(t, a.key, 1, relayURL(0)).Item)
-}

@@ -517,6 +517,15 @@ func list(t *testing.T, key *schnorr.SecretKey, seq int64, urls ...string) run.S
 	return l
 }
 
+// listOf signs a list of an author with the DHT key of another user, at a time.
+func listOf(t *testing.T, author, signer *schnorr.SecretKey, at, seq int64, urls ...string) run.SignedList {
+	t.Helper()
+	l := list(t, signer, seq, urls...)
+	l.DHT.CreatedAt = at
+	l.DHT = sign(t, author, l.DHT)
+	return l
+}
+
 func relayURL(i int) string { return fmt.Sprintf("wss://relay%d.example.com", i) }
 
 func hexOf(b []byte) string { return hex.EncodeToString(b) }

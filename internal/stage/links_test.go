@@ -70,20 +70,20 @@ func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		stored, shown map[string]contract.Author
-		follow, want  contract.List
+		follow        map[string]contract.Author
 		before        string
 	}{
-		{"the list before is shown", with(newer), with(older), newer, newer, a},
-		{"no author is shown", nil, nil, newer, newer, a},
-		{"a newer one came meanwhile", with(newer), nil, older, newer, a},
+		{"the list before is shown", with(newer), with(older), with(newer), a},
+		{"no author is shown", nil, nil, with(newer), a},
+		{"a newer one came meanwhile", with(newer), nil, with(older), a},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			links := memory[contract.Link]{now: map[string]contract.Link{
 				contract.LinkKey(nostr.RelayKey(c.before), "alice"): {URL: c.before, Via: map[string]int64{contract.ViaNIP65: 1}},
 			}}
-			got, err := stage.FollowList(t.Context(), memory[contract.Author]{c.stored, c.shown}, links, "alice", contract.ViaNIP65, c.follow)
-			if err != nil || got.ID != c.want.ID {
-				t.Errorf("followed %+v, %v, want %+v", got, err, c.want)
+			got, err := stage.FollowList(t.Context(), memory[contract.Author]{c.stored, c.shown}, links, "alice", contract.ViaNIP65, c.follow["alice"])
+			if err != nil || got.ID != newer.ID {
+				t.Errorf("followed %+v, %v, want %+v", got, err, newer)
 			}
 			want := []string{contract.LinkKey(nostr.RelayKey(b), "alice")}
 			if keys := slices.Collect(maps.Keys(links.now)); !slices.Equal(keys, want) {
@@ -102,12 +102,80 @@ func TestALinkIsNotLeftForACopyThatLags(t *testing.T) {
 		before: map[string]contract.Link{key: {URL: a, Via: map[string]int64{}}},
 	}
 	authors := memory[contract.Author]{}
-	newer := contract.List{Version: 2, ID: "2"}
+	newer := contract.Author{Lists: map[string]contract.List{contract.ViaNIP65: {Version: 2, ID: "2"}}}
 	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer); err == nil {
 		t.Error("followed, although KV does not show the evidence that is to be taken")
 	}
 	links.before = nil
 	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer); err != nil || len(links.now) > 0 {
 		t.Errorf("again: %v, links %v", err, links.now)
+	}
+}
+
+// The lists of two DHT keys name two relays; the one before has the highest seq
+// that there can be, or is of a version that kept no keys.
+func TestLinksOfTheKeyBeforeGoWhateverItsSeq(t *testing.T) {
+	const a, b, c = "wss://a.example.com", "wss://b.example.com", "wss://c.example.com"
+	key := func(url string) string { return contract.LinkKey(nostr.RelayKey(url), "alice") }
+	for _, before := range []string{"key before", ""} {
+		links := memory[contract.Link]{now: map[string]contract.Link{
+			key(a): {URL: a, Via: map[string]int64{contract.ViaDHT: 1 << 53}, Key: before},
+			key(b): {URL: b, Via: map[string]int64{contract.ViaDHT: 1 << 53, contract.ViaNIP65: 7}, Key: before},
+			key(c): {URL: c, Via: map[string]int64{contract.ViaDHT: 1 << 53, contract.ViaClaim: 1, contract.ViaHint: 0}, Key: before},
+		}}
+		author := contract.Author{DHTKey: "key", DHTKeyBy: "alice", DHTKeyAt: 1}
+		with := author
+		with.Lists = map[string]contract.List{contract.ViaDHT: {Version: 1, Key: "key", ID: "1", Write: []string{c}}}
+		for _, now := range []contract.Author{with, author} {
+			// The copy of KV that answers shows the key before.
+			lags := map[string]contract.Author{"alice": {DHTKey: "key before", DHTKeyBy: "alice", Lists: map[string]contract.List{
+				contract.ViaDHT: {Version: 1 << 53, Key: "key before", ID: "0", Write: []string{a}},
+			}}}
+			if _, err := stage.FollowList(t.Context(), memory[contract.Author]{before: lags}, links, "alice", contract.ViaDHT, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, left := links.now[key(a)]; left {
+			t.Errorf("after key %q the link to its relay stays", before)
+		}
+		if l := links.now[key(b)]; len(l.Via) != 1 || l.Via[contract.ViaNIP65] != 7 || l.Key != "" {
+			t.Errorf("after key %q other evidence is %+v", before, l)
+		}
+		if l := links.now[key(c)]; len(l.Via) != 1 || l.Via[contract.ViaDHT] != 1 || l.Key != "key" {
+			t.Errorf("after key %q the link of the list is %+v", before, l)
+		}
+	}
+}
+
+func TestAClaimCountsUntilTheAuthorSpeaks(t *testing.T) {
+	const a, b, c = "wss://a.example.com", "wss://b.example.com", "wss://c.example.com"
+	key := func(url string) string { return contract.LinkKey(nostr.RelayKey(url), "alice") }
+	claimed := contract.Author{DHTKey: "key", DHTKeyBy: "mallory"}
+	spoken := contract.Author{DHTKey: "own", DHTKeyBy: "alice"}
+	listed := claimed
+	listed.Lists = map[string]contract.List{contract.ViaNIP65: {Version: 1, ID: "1"}}
+	for _, tc := range []struct {
+		name       string
+		author, is contract.Author
+		counts     bool
+		want       []string
+	}{
+		{"nobody else spoke", claimed, claimed, true, []string{key(a), key(c)}},
+		{"a list of their own", listed, listed, false, nil},
+		{"a list of their own, meanwhile", claimed, listed, false, nil},
+		{"a key of their own, meanwhile", claimed, spoken, false, []string{key(c)}},
+	} {
+		links := memory[contract.Link]{now: map[string]contract.Link{
+			key(b): {URL: b, Via: map[string]int64{contract.ViaClaim: 1, contract.ViaDHT: 1 << 53}}, // of a version that took it for theirs
+			key(c): {URL: c, Via: map[string]int64{contract.ViaHint: 0}},
+		}}
+		authors := memory[contract.Author]{now: map[string]contract.Author{"alice": tc.is}}
+		counts, err := stage.FollowClaim(t.Context(), authors, links, "alice", tc.author, 2, []string{a})
+		if err != nil || counts != tc.counts {
+			t.Errorf("%s: counts is %t, %v", tc.name, counts, err)
+		}
+		if got := slices.Sorted(maps.Keys(links.now)); !slices.Equal(got, slices.Sorted(slices.Values(tc.want))) {
+			t.Errorf("%s: links are %v, want %v", tc.name, links.now, tc.want)
+		}
 	}
 }

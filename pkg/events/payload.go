@@ -144,15 +144,16 @@ type MissingNoteResponse struct {
 	Thread []MissingNoteResponse `json:"thread,omitempty"`
 }
 
-// ResolveRequest asks for the relay list of an author (PubKey) or of a DHT key
-// (DHTKey, which wins).
+// ResolveRequest asks for the relay list of an author (PubKey), which is that of
+// the DHT key that they named themselves, or of a DHT key (DHTKey, which wins).
 type ResolveRequest struct {
 	PubKey    string `json:"pubkey,omitempty"`
 	DHTKey    string `json:"dht_key,omitempty"`
 	TimeoutMS int64  `json:"timeout_ms,omitempty"`
 }
 
-// ResolveResponse is an author's relay list as read from the DHT.
+// ResolveResponse is a relay list as read from the DHT. It is the author's if
+// PubKey says so.
 type ResolveResponse struct {
 	PubKey  string   `json:"pubkey,omitempty"`
 	Relays  []string `json:"relays"`

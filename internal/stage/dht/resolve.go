@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"sync"
 
@@ -43,31 +43,28 @@ func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contra
 	case !found:
 		return nil, contract.Reject("pubkey: no such author is known")
 	}
-	answer, err := s.lookUp(ctx, author.DHTKey)
+	key := author.DHTKey
+	if !stage.OwnKey(pubkey, author) && len(stage.OwnLists(pubkey, author).Lists) > 0 {
+		key = "" // what others say of the author is nothing beside it
+	}
+	answer, err := s.lookUp(ctx, key)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	var out []contract.Output
-	var silent int
-	if answer.Found {
-		if out, silent, err = s.follow(ctx, pubkey, answer); err != nil {
-			return nil, contract.Retry(retryAfter, err.Error())
-		}
+	out, silent, err := s.follow(ctx, pubkey, author, answer)
+	if err != nil {
+		return nil, ended(err)
 	}
 	if silent > 0 && m.Attempt < probeAttempts {
 		return out, contract.Retry(retryAfter, fmt.Sprintf("%d of %d relays gave no answer", silent, len(answer.Relays)))
 	}
 	now := s.Now().Unix()
-	_, err = s.Authors.Update(ctx, pubkey, func(old contract.Author, found bool) (contract.Author, bool) {
-		// A key that was learned meanwhile has not been looked up.
-		if !found || old.DHTKey != author.DHTKey {
-			return old, false
-		}
-		old.NextResolve = now + int64(s.ResolveEvery.Seconds())
-		return old, true
+	_, err = s.update(ctx, pubkey, author, func(a contract.Author) (contract.Author, bool) {
+		a.NextResolve = now + int64(s.ResolveEvery.Seconds())
+		return a, true
 	})
 	if err != nil {
-		return nil, contract.Retry(retryAfter, err.Error())
+		return nil, ended(err)
 	}
 	if author.DHTKey != "" {
 		cron, err := contract.Cron("author:"+pubkey, s.ResolveEvery)
@@ -79,13 +76,51 @@ func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contra
 		})
 	}
 	return append(out, contract.Output{Subject: events.SubjectRecordResolved, Data: nostr.Encode(events.RecordResolved{
-		PubKey: pubkey, DHTKey: author.DHTKey, Seq: answer.Seq, Relays: answer.Relays, Found: answer.Found, Why: answer.Why,
+		PubKey: pubkey, DHTKey: key, Seq: answer.Seq, Relays: answer.Relays, Found: answer.Found, Why: answer.Why,
 	})}), contract.Done()
+}
+
+// errMoved says that an author has got another DHT key while the one before was
+// looked up, or says now what only others had said.
+var errMoved = errors.New("the author has named another DHT key meanwhile")
+
+// ended is how a look-up ends that could not be written down. There is nothing
+// left to do under a key that its author has left: the new one has a message of
+// its own.
+func ended(err error) contract.Verdict {
+	if errors.Is(err, errMoved) {
+		return contract.Done()
+	}
+	return contract.Retry(retryAfter, err.Error())
+}
+
+// update changes an author whose DHT key is still the one that was looked up.
+func (s *Stage) update(
+	ctx context.Context, pubkey string, looked contract.Author, change func(contract.Author) (contract.Author, bool),
+) (contract.Author, error) {
+	same := func(a contract.Author) bool { return a.DHTKey == looked.DHTKey && a.DHTKeyBy == looked.DHTKeyBy }
+	stored, err := s.Authors.Update(ctx, pubkey, func(old contract.Author, found bool) (contract.Author, bool) {
+		if !found || !same(old) {
+			return old, false
+		}
+		return change(old)
+	})
+	switch {
+	case err != nil:
+		return stored, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
+	case same(stored):
+		return stored, nil
+	case stage.LaterKey(pubkey, looked, stored):
+		return stored, errMoved
+	}
+	return stored, fmt.Errorf("KV does not show the DHT key of author %s any more: a copy lags", pubkey)
 }
 
 // Resolve answers the service relaymesh.list.resolve. Where the network gives
 // an older list of an author than the newest that was seen, as nodes do that
-// missed the last put, it answers with that one.
+// missed the last put, it answers with that one. An author has no list but under
+// the DHT key that they named themselves; whoever asks for a list under another
+// key is told that key's, and not that it is the author's.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 	var author contract.Author
 	if r.PubKey != "" && s.Authors != nil {
@@ -93,11 +128,18 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 		if author, _, err = s.Authors.Get(ctx, r.PubKey); err != nil {
 			return events.ResolveResponse{}, err
 		}
+		own := stage.OwnKey(r.PubKey, author)
+		if !own && author.DHTKey != "" && r.DHTKey == "" {
+			return events.ResolveResponse{PubKey: r.PubKey, Why: "only others name a DHT key of the author, " + author.DHTKey}, nil
+		}
+		if r.DHTKey != "" && (!own || r.DHTKey != author.DHTKey) {
+			r.PubKey, author = "", contract.Author{}
+		}
 		r.DHTKey = cmp.Or(r.DHTKey, author.DHTKey)
 	}
 	answer, err := s.lookUp(ctx, r.DHTKey)
 	answer.PubKey = r.PubKey
-	if list := author.Lists[contract.ViaDHT]; answer.Found && r.DHTKey == author.DHTKey && list.Version > answer.Seq {
+	if list := author.Lists[contract.ViaDHT]; answer.Found && list.Key == r.DHTKey && list.Version > answer.Seq {
 		answer = events.ResolveResponse{
 			PubKey: r.PubKey, DHTKey: r.DHTKey, Target: answer.Target, Seq: list.Version, Relays: list.Write, Found: true,
 		}
@@ -109,7 +151,7 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveResponse, error) {
 	answer := events.ResolveResponse{DHTKey: dhtKey}
 	if dhtKey == "" {
-		answer.Why = "no DHT key of the author is known"
+		answer.Why = "no DHT key of the author is known by their own word"
 		return answer, nil
 	}
 	if !nostr.IsHex(dhtKey, 32) {
@@ -152,37 +194,50 @@ func (s *Stage) Answer(item bep44.Item, holders int) events.ResolveResponse {
 	return answer
 }
 
-// follow writes an author's list down, probes its relays and announces those
-// that answer. silent is how many did not.
-func (s *Stage) follow(ctx context.Context, pubkey string, answer events.ResolveResponse) (out []contract.Output, silent int, err error) {
-	list := contract.List{Version: answer.Seq, ID: answer.DHTSig, Write: answer.Relays}
-	stored, err := s.Authors.Update(ctx, pubkey, func(old contract.Author, _ bool) (contract.Author, bool) {
-		if have, ok := old.Lists[contract.ViaDHT]; ok && have.Version >= list.Version {
-			return old, false
-		}
-		old.Lists = maps.Clone(old.Lists)
-		if old.Lists == nil {
-			old.Lists = map[string]contract.List{}
-		}
-		old.Lists[contract.ViaDHT] = list
-		return old, true
-	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("couldn't write author %s: %w", pubkey, err)
+// follow writes down what a look-up under an author's key has found, probes its
+// relays and announces those that answer. silent is how many did not.
+func (s *Stage) follow(
+	ctx context.Context, pubkey string, author contract.Author, answer events.ResolveResponse,
+) (out []contract.Output, silent int, err error) {
+	if author.DHTKey == "" {
+		return nil, 0, nil
 	}
-	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, contract.ViaDHT, stored.Lists[contract.ViaDHT])
+	own := stage.OwnKey(pubkey, author)
+	list := contract.List{Version: answer.Seq, Key: answer.DHTKey, ID: answer.DHTSig, Write: answer.Relays}
+	stored, err := s.update(ctx, pubkey, author, func(a contract.Author) (contract.Author, bool) {
+		next, newer := stage.OwnLists(pubkey, a), false
+		if own && answer.Found {
+			next, newer = stage.LearnList(next, contract.ViaDHT, list)
+		}
+		return next, newer || len(next.Lists) < len(a.Lists)
+	})
 	if err != nil {
 		return nil, 0, err
 	}
-	if list.Version > answer.Seq {
-		return nil, 0, nil // a newer one came in an event, and ingest announces it
+	if !own {
+		counts, err := stage.FollowClaim(ctx, s.Authors, s.Links, pubkey, stored, list.Version, list.Write)
+		if err != nil || !counts {
+			return nil, 0, err
+		}
+		return s.announce(ctx, pubkey, contract.ViaClaim, list)
 	}
+	followed, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, contract.ViaDHT, stored)
+	// If a newer one came in an event, or a newer key did, ingest announces it.
+	if err != nil || !answer.Found || followed.Key != list.Key || followed.Version > list.Version {
+		return nil, 0, err
+	}
+	return s.announce(ctx, pubkey, contract.ViaDHT, followed)
+}
+
+// announce probes the relays of a list and returns wake-ups for those that
+// answer. silent is how many did not.
+func (s *Stage) announce(ctx context.Context, pubkey, via string, list contract.List) (out []contract.Output, silent int, err error) {
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(probing)
 	for _, url := range list.Write {
 		group.Go(func() error {
-			answered, err := s.probe(ctx, url)
+			answered, err := s.probe(ctx, url, via)
 			if err != nil {
 				return err
 			}
@@ -195,7 +250,7 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 			out = append(out, contract.Output{
 				Subject: contract.RelayDiscoveredSubject(nostr.RelayKey(url)),
 				Data: nostr.Encode(events.RelayDiscovered{
-					URL: url, Authors: []string{pubkey}, Via: contract.ViaDHT, Cause: list.ID,
+					URL: url, Authors: []string{pubkey}, Via: via, Cause: list.ID,
 				}),
 			})
 			return nil
@@ -208,7 +263,7 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 // there was none, to KV. A relay that answered within ResolveEvery is not asked
 // again, and one that did not is left alone for a while, which grows: thousands
 // of lists may name one host.
-func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error) {
+func (s *Stage) probe(ctx context.Context, url, via string) (answered bool, err error) {
 	key, at := nostr.RelayKey(url), s.Now()
 	now := at.Unix()
 	known, _, err := s.Relays.Get(ctx, key)
@@ -228,7 +283,7 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 	}
 	_, err = s.Relays.Update(ctx, key, func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
-			old = contract.Relay{URL: url, Via: contract.ViaDHT, FirstSeen: now}
+			old = contract.Relay{URL: url, Via: via, FirstSeen: now}
 		}
 		next := health.Probe.Within(s.ResolveEvery).Next(health.Stored(old.ProbeFailures, old.NextProbe), event, at, jitter)
 		old.ProbeFailures, old.NextProbe = next.Failures, next.Unix()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -18,6 +19,7 @@ func (f *search) knownRelays(ctx context.Context) ([]string, error) {
 		if author, _, err = s.Authors.Get(ctx, n.AuthorPubkey); err != nil {
 			return firstHints(n), err
 		}
+		author = stage.OwnLists(n.AuthorPubkey, author)
 		err = s.Links.Each(ctx, contract.LinkKey("*", n.AuthorPubkey), func(_ string, l contract.Link) error {
 			linked = append(linked, l.URL)
 			return nil
@@ -29,7 +31,9 @@ func (f *search) knownRelays(ctx context.Context) ([]string, error) {
 	return candidates(n, author, linked, s.Local), nil
 }
 
-// byDHT returns the relays of the author's list on the DHT.
+// byDHT returns the relays of the author's list on the DHT: under the key that
+// they named themselves, else where whoever refers to the note says that it is,
+// else where somebody said before.
 func (f *search) byDHT(ctx context.Context) ([]string, error) {
 	s, n := f.stage, f.need
 	key := n.DHTKey
@@ -38,7 +42,7 @@ func (f *search) byDHT(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if author.DHTKey != "" {
+		if key == "" || stage.OwnKey(n.AuthorPubkey, author) {
 			key = author.DHTKey
 		}
 	}
@@ -69,7 +73,7 @@ func (f *search) byMentions(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return urls, err
 		}
-		urls = append(urls, inboxes(author)...)
+		urls = append(urls, inboxes(stage.OwnLists(user, author))...)
 	}
 	return others(urls, s.Local), nil
 }

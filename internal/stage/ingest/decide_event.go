@@ -99,7 +99,7 @@ func (f *finding) readDHTList(e *nostr.Event, allowPrivate bool) error {
 	if err != nil {
 		return fmt.Errorf("content: %w", err)
 	}
-	f.via, f.list = contract.ViaDHT, &contract.List{Version: item.Seq, ID: e.ID, Write: relays}
+	f.via, f.list = contract.ViaDHT, &contract.List{Version: item.Seq, Key: key, ID: e.ID, Write: relays}
 	f.keys[e.PubKey] = key
 	if !wrapped {
 		f.record, f.target = &contract.Record{PubKey: e.PubKey, Event: e.ID}, stage.TargetHex(item)

@@ -3,7 +3,6 @@ package ingest
 import (
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
@@ -28,35 +27,20 @@ type source struct {
 
 // learnKey puts a claim into an author. The author's own claim replaces
 // anyone's and their own older one; a stranger's only fills a gap, since it
-// could name a key under which the stranger publishes.
+// could name a key under which the stranger publishes. A list of the key before
+// goes: it is not the author's any more, or never was.
 func learnKey(pubkey string, a contract.Author, c keyClaim) contract.Author {
-	own, wasOwn := c.by == pubkey, a.DHTKeyBy == pubkey
+	own, wasOwn := c.by == pubkey, stage.OwnKey(pubkey, a)
 	switch {
-	case c.key == "" || c.key == a.DHTKey && (wasOwn || !own):
+	case c.key == "" || a.DHTKey != "" && !own || wasOwn && c.at <= a.DHTKeyAt:
 		return a
-	case a.DHTKey != "" && !own, wasOwn && c.at <= a.DHTKeyAt:
+	case wasOwn && c.key == a.DHTKey:
+		a.DHTKeyAt = c.at // said again: what was said in between does not count
 		return a
-	}
-	if a.DHTKey != c.key {
-		a.NextResolve = 0 // look there now
 	}
 	a.DHTKey, a.DHTKeyBy, a.DHTKeyAt = c.key, c.by, c.at
-	return a
-}
-
-// learnList puts a list of one source into an author, unless a newer one of
-// that source is known. Ties go to the lower event id (NIP-01).
-func learnList(a contract.Author, via string, l contract.List) (contract.Author, bool) {
-	old, known := a.Lists[via]
-	if known && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {
-		return a, false
-	}
-	a.Lists = maps.Clone(a.Lists)
-	if a.Lists == nil {
-		a.Lists = map[string]contract.List{}
-	}
-	a.Lists[via] = l
-	return a, true
+	a.NextResolve = 0 // look there now
+	return stage.OwnLists(pubkey, a)
 }
 
 // cachedAuthor is what is remembered of an author to leave KV alone: while it covers
@@ -81,9 +65,12 @@ func remember(a contract.Author, now, resolveEvery int64) cachedAuthor {
 // covers reports whether a claim at now changes nothing.
 func (k cachedAuthor) covers(pubkey string, c keyClaim, now int64) bool {
 	was := contract.Author{DHTKey: k.key.key, DHTKeyBy: k.key.by, DHTKeyAt: k.key.at}
-	is := learnKey(pubkey, was, c)
-	return now < k.until && is.DHTKey == was.DHTKey && is.DHTKeyBy == was.DHTKeyBy && is.DHTKeyAt == was.DHTKeyAt
+	return now < k.until && sameKey(was, learnKey(pubkey, was, c))
 }
+
+// sameKey reports whether two states of an author have one DHT key on one word:
+// that it was said again is not worth a write.
+func sameKey(a, b contract.Author) bool { return a.DHTKey == b.DHTKey && a.DHTKeyBy == b.DHTKeyBy }
 
 // writeSeenEvery is how old LastSeen may be, in seconds: not every event is
 // worth a write.

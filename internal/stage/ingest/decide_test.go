@@ -19,7 +19,6 @@ var (
 	bob   = strings.Repeat("b0", 32)
 	carol = strings.Repeat("c4", 32)
 	id1   = strings.Repeat("01", 32)
-	id2   = strings.Repeat("02", 32)
 	dhtA  = strings.Repeat("da", 32)
 	dhtB  = strings.Repeat("db", 32)
 )
@@ -230,6 +229,8 @@ func TestLearnKey(t *testing.T) {
 		"the author's older word":           {[]keyClaim{claim(dhtA, alice, 2), claim(dhtB, alice, 1)}, dhtA},
 		"no word":                           {[]keyClaim{claim(dhtA, alice, 2), claim("", alice, 3)}, dhtA},
 		"a claim confirmed by the author":   {[]keyClaim{claim(dhtA, bob, 1), claim(dhtA, alice, 2), claim(dhtB, bob, 3)}, dhtA},
+		"a word between two others":         {[]keyClaim{claim(dhtA, alice, 1), claim(dhtA, alice, 3), claim(dhtB, alice, 2)}, dhtA},
+		"a key that was left, said late":    {[]keyClaim{claim(dhtB, alice, 2), claim(dhtA, alice, 1), claim(dhtA, bob, 3)}, dhtB},
 	} {
 		a := contract.Author{NextResolve: 100}
 		for _, c := range tc.claims {
@@ -244,26 +245,23 @@ func TestLearnKey(t *testing.T) {
 	}
 }
 
-func TestLearnListNeverGoesBack(t *testing.T) {
-	var a contract.Author
-	for _, tc := range []struct {
-		l    contract.List
-		want bool
-	}{
-		{contract.List{Version: 5, ID: id2}, true},
-		{contract.List{Version: 4, ID: id1}, false},
-		{contract.List{Version: 5, ID: id2}, false},
-		{contract.List{Version: 5, ID: id1}, true}, // NIP-01: the lower id wins a tie
-		{contract.List{Version: 5, ID: id2}, false},
-		{contract.List{Version: 6, ID: id2}, true},
-	} {
-		var took bool
-		if a, took = learnList(a, contract.ViaNIP65, tc.l); took != tc.want {
-			t.Errorf("%+v: taken is %t", tc.l, took)
-		}
+// The list under a key goes with it; what a stranger has said before is looked
+// up again as the author's own.
+func TestANewKeyEndsTheListOfTheOneBefore(t *testing.T) {
+	list := contract.List{Version: bep44.MaxSeq, Key: dhtA, ID: id1, Write: []string{"wss://relay.example.com"}}
+	a := contract.Author{
+		DHTKey: dhtA, DHTKeyBy: alice, DHTKeyAt: 1, NextResolve: 100,
+		Lists: map[string]contract.List{contract.ViaDHT: list, contract.ViaNIP65: {Version: 1}},
 	}
-	if _, took := learnList(a, contract.ViaDHT, contract.List{Version: 1}); !took {
-		t.Error("a list of another source is ordered by that source's versions")
+	if same := learnKey(alice, a, keyClaim{dhtA, source{by: alice, at: 2}}); len(same.Lists) != 2 || same.NextResolve != 100 {
+		t.Errorf("the same key again: %+v", same)
+	}
+	if next := learnKey(alice, a, keyClaim{dhtB, source{by: alice, at: 2}}); len(next.Lists) != 1 || next.NextResolve != 0 || len(a.Lists) != 2 {
+		t.Errorf("another key: %+v", next)
+	}
+	a.DHTKeyBy = bob
+	if next := learnKey(alice, a, keyClaim{dhtA, source{by: alice, at: 1}}); next.DHTKeyBy != alice || next.NextResolve != 0 {
+		t.Errorf("a stranger's key, by the author's word: %+v", next)
 	}
 }
 

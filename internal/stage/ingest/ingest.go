@@ -98,7 +98,7 @@ func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Outp
 		return out, contract.Reject(refused.Error())
 	}
 	if err != nil {
-		return nil, contract.Retry(retryAfter, err.Error())
+		return out, contract.Retry(retryAfter, err.Error())
 	}
 	return out, contract.Done()
 }
@@ -159,7 +159,8 @@ func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) 
 }
 
 // learn writes what was found to KV and then says whom to wake: the order
-// matters, see the package documentation.
+// matters, see the package documentation. With an error it says whom to wake for
+// what has been written.
 func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source) ([]contract.Output, error) {
 	var out []contract.Output
 	var refused error
@@ -182,14 +183,14 @@ func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source
 		if owner != pubkey && s.Policy.ours(owner) {
 			wake, err := s.see(ctx, owner, nil, keyClaim{f.keys[owner], from})
 			if err != nil {
-				return nil, err
+				return out, err
 			}
 			out = append(out, wake...)
 		}
 	}
 	wake, err := s.see(ctx, pubkey, &f, keyClaim{f.keys[pubkey], from})
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	out = append(out, wake...)
 	missing, err := s.wanted(ctx, pubkey, f.refs, f.keys)
@@ -244,11 +245,11 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 	var before contract.List
 	author, err := s.Authors.Update(ctx, pubkey, func(old contract.Author, found bool) (contract.Author, bool) {
 		next := learnKey(pubkey, old, claim)
-		changed := !found || next.DHTKey != old.DHTKey || next.DHTKeyAt != old.DHTKeyAt
+		changed := !found || !sameKey(old, next)
 		if f != nil && f.list != nil {
 			var newer bool
 			before = old.Lists[f.via]
-			next, newer = learnList(next, f.via, *f.list)
+			next, newer = stage.LearnList(next, f.via, *f.list)
 			changed = changed || newer
 		}
 		if !changed && now-old.LastSeen < writeSeenEvery {
@@ -261,7 +262,7 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 	}
 	var out []contract.Output
 	if f != nil && f.list != nil {
-		if out, err = s.follow(ctx, pubkey, f, before, author.Lists[f.via], claim.again); err != nil {
+		if out, err = s.follow(ctx, pubkey, f, before, author, claim.again); err != nil {
 			return nil, err
 		}
 	}
@@ -270,27 +271,30 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 			Subject: contract.AuthorSeenSubject(pubkey),
 			Data:    nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}),
 			// One for each look-up that is due: an author who goes back to a
-			// key within minutes is looked up there again.
-			ID: fmt.Sprintf("seen:%s:%s:%d:%d", pubkey, author.DHTKey, author.DHTKeyAt, author.NextResolve),
+			// key within minutes is looked up there again, and so is one who
+			// says what a stranger has said.
+			ID: fmt.Sprintf("seen:%s:%s:%s:%d:%d", pubkey, author.DHTKey, author.DHTKeyBy, author.DHTKeyAt, author.NextResolve),
 		})
 	}
 	s.cached.Put(pubkey, remember(author, now, int64(s.ResolveEvery/time.Second)))
 	return out, nil
 }
 
-// follow makes the links of an author those of the list that is stored now, and
+// follow makes the links of an author, as stored now, those of their list, and
 // says which relays are to be looked at. before is the list that was stored
 // when the author was read: if that is one that this stage has followed and it
 // names the same relays, there is nothing to do, which is what most new lists
 // are like.
-func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, list contract.List, again bool) (out []contract.Output, err error) {
-	key := f.via + "." + pubkey
+func (s *Stage) follow(
+	ctx context.Context, pubkey string, f *finding, before contract.List, author contract.Author, again bool,
+) (out []contract.Output, err error) {
+	key, list := f.via+"."+pubkey, author.Lists[f.via]
 	if id, found := s.followed.Get(key); found && id == before.ID && !again && slices.Equal(before.Write, list.Write) && slices.Equal(before.Read, list.Read) {
 		s.followed.Put(key, list.ID)
 		return nil, nil
 	}
 	// Also for an older list: a worker may have died over it halfway.
-	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, f.via, list)
+	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, f.via, author)
 	if err != nil {
 		return nil, err
 	}

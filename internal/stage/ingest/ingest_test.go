@@ -100,6 +100,26 @@ func TestADuplicateCostsNoVerification(t *testing.T) {
 	}
 }
 
+// failing is a store that cannot be written.
+type failing[T any] struct{ stage.Store[T] }
+
+func (failing[T]) Update(context.Context, string, func(T, bool) (T, bool)) (value T, err error) {
+	return value, errors.New("no answer")
+}
+
+func TestARecordThatIsKeptIsPutAlthoughItsLinksCannotBeWritten(t *testing.T) {
+	b := newBench(t, Policy{})
+	b.Records, b.Links = &memory[contract.Record]{values: map[string]contract.Record{}}, failing[contract.Link]{}
+	item, _ := signed(t, 7, relayList(t, "wss://relay.example.com"))
+	e := dhtList(item, item.SignedBuffer())
+	e.CreatedAt, e.Sig = 1_600_000_000, strings.Repeat("0", 128)
+	e.ID = e.Hash()
+	out, v := b.handle(e, 1)
+	if _, retry := v.RetryAfter(); !retry || !slices.Equal(out, []string{contract.RelayListSignedSubject(stage.TargetHex(item))}) {
+		t.Errorf("%v and %v, want the record's message and a retry", v, out)
+	}
+}
+
 func TestAKnownAuthorCostsNoKV(t *testing.T) {
 	b := newBench(t, Policy{})
 	seen := func(text string, attempt int, want bool) {

@@ -43,11 +43,15 @@ func (s *Stage) authorSeen(ctx context.Context, m contract.Message) ([]contract.
 		return nil, err
 	}
 	for _, url := range hints {
-		if err := s.hint(ctx, url, p.PubKey); err != nil {
+		counts, err := s.hint(ctx, url, p.PubKey)
+		if err != nil {
 			return nil, err
 		}
+		if counts {
+			out = append(out, discovered([]string{url}, p.PubKey, contract.ViaHint, p.Event)...)
+		}
 	}
-	return append(out, discovered(hints, p.PubKey, contract.ViaHint, p.Event)...), nil
+	return out, nil
 }
 
 // relayListSigned takes the public relaylist.signed. An event proves that key
@@ -124,7 +128,7 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]contract.Ou
 	}
 	p.Authors = slices.DeleteFunc(p.Authors, func(author string) bool { return !s.Policy.ours(author) })
 	for _, author := range p.Authors {
-		if err := s.hint(ctx, url, author); err != nil {
+		if _, err := s.hint(ctx, url, author); err != nil {
 			return nil, err
 		}
 	}
@@ -136,19 +140,26 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]contract.Ou
 	}}, nil
 }
 
-// hint writes bucket links by a producer's claim, which never stands beside the
+// hint writes bucket links by a producer's claim. It does not count beside an
 // author's own list.
-func (s *Stage) hint(ctx context.Context, url, pubkey string) error {
-	_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(url), pubkey), func(old contract.Link, found bool) (contract.Link, bool) {
+func (s *Stage) hint(ctx context.Context, url, pubkey string) (counts bool, err error) {
+	author, _, err := s.Authors.Get(ctx, pubkey)
+	if err != nil {
+		return false, fmt.Errorf("couldn't read author %s: %w", pubkey, err)
+	}
+	if len(stage.OwnLists(pubkey, author).Lists) > 0 {
+		return false, nil
+	}
+	_, err = s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(url), pubkey), func(old contract.Link, found bool) (contract.Link, bool) {
 		if len(old.Via) > 0 {
 			return old, false
 		}
 		return contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}}, true
 	})
 	if err != nil {
-		return fmt.Errorf("couldn't link %s to %s: %w", pubkey, url, err)
+		return false, fmt.Errorf("couldn't link %s to %s: %w", pubkey, url, err)
 	}
-	return nil
+	return true, nil
 }
 
 // noteMissing takes the public note.missing. The producer may be wrong, so the
