@@ -29,7 +29,7 @@ type relays struct {
 
 func newRelays(c config.Config, options relay.Options) relays {
 	home := options
-	home.AllowPrivate = true
+	home.AllowPrivate, home.Local = true, true
 	return relays{
 		world: relay.NewPool(options), home: relay.NewPool(home),
 		homeURL: c.Relay, only: c.Only, options: options,

@@ -134,8 +134,8 @@ func (t *tail) caughtUp(ctx context.Context, through int64) error {
 
 // page walks from until (0 is the end of time) back to t.from.
 func (t *tail) page(ctx context.Context, until int64) error {
-	for p := pager.New(t.filter(until)); ; {
-		for e, err := range t.conn.Query(ctx, p.Filter()) {
+	for p := (pager.Pager{Filter: t.filter(until)}); ; {
+		for e, err := range t.conn.Query(ctx, p.Filter) {
 			if err != nil {
 				return err
 			}
