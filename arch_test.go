@@ -61,10 +61,10 @@ func layer(path string) string {
 	return parts[0]
 }
 
-// shared are the rooms without I/O that stages and edges have in common.
+// shared are the layers without I/O that stages and edges have in common.
 var shared = []string{"pkg", "internal/backoff", "internal/contract", "internal/health", "internal/pager", "internal/recent", "internal/reconcile"}
 
-// mayImport says which rooms a room may use, besides itself.
+// mayImport says which layers a layer may use, besides itself.
 var mayImport = map[string][]string{
 	"pkg":                {},
 	"internal/backoff":   {},
@@ -94,7 +94,7 @@ func TestLayersImportOnlyWhatTheyMay(t *testing.T) {
 		}
 		allowed, known := mayImport[from]
 		if !known {
-			t.Errorf("%s: a room that the rules do not know; add it to mayImport and docs/architecture.md", p.ImportPath)
+			t.Errorf("%s: a layer that the rules do not know; add it to mayImport and docs/architecture.md", p.ImportPath)
 			continue
 		}
 		for _, imported := range p.Imports {

@@ -115,8 +115,8 @@ var stageAccess = map[string]access{
 // needs, and whether there is one of that name. No stage can make or change a stream, a
 // consumer or a bucket.
 //
-// JetStream cannot narrow everything down: a stage that may bury messages of
-// RETRY can read and delete any that wait there.
+// JetStream cannot narrow everything down: a stage that may make dead letters of
+// messages of RETRY can read and delete any that wait there.
 func PermissionsOf(name string) (Permissions, bool) {
 	switch name {
 	case RoleRelay:
@@ -140,7 +140,7 @@ func PermissionsOf(name string) (Permissions, bool) {
 		}
 		at := c.Stream + "." + c.Name
 		allow("$JS.API.CONSUMER.INFO."+at, "$JS.API.CONSUMER.MSG.NEXT."+at, "$JS.ACK."+at+".>")
-		if c.Stream != StreamAdvisories { // to bury what was delivered too often
+		if c.Stream != StreamAdvisories { // to dead-letter what was delivered too often
 			allow("$JS.API.STREAM.INFO."+c.Stream, "$JS.API.DIRECT.GET."+c.Stream, "$JS.API.STREAM.MSG.DELETE."+c.Stream)
 		}
 	}
@@ -233,5 +233,5 @@ func streamOf(pattern string) string {
 			return s.Name
 		}
 	}
-	panic("events: no stream takes " + pattern)
+	panic("contract: no stream takes " + pattern)
 }

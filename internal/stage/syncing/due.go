@@ -188,7 +188,7 @@ func remember(old contract.Sync, r events.SyncFinished, begun, now int64) contra
 }
 
 // errNotDone is why a sync ends that takes longer than [maxDuration].
-var errNotDone = fmt.Errorf("not done in %s, goes on at the next turn", maxDuration)
+var errNotDone = fmt.Errorf("not done in %s, goes on with the next scheduled sync", maxDuration)
 
 // sync works through the jobs, but for those that are complete since the
 // syncRelay has begun. What was stored before an error stays stored; the figures say
