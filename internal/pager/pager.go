@@ -14,23 +14,21 @@ import (
 // is an empty page. Events that share one second beyond a full page cannot be
 // reached by NIP-01.
 type Pager struct {
-	filter  nostr.Filter
-	edge    map[string]struct{} // ids that were listed of the second filter.Until
-	capped  bool
-	stalled int
+	// Filter is the REQ for the next page. At first it selects the events: its
+	// Until is where the walk begins (0 is the end of time), its Since bounds it.
+	Filter nostr.Filter
+	// Capped says that a second may hold more events than a page.
+	Capped bool
+	// Stalled is how many pages in a row were cut and brought nothing new.
+	Stalled int
+
+	edge map[string]struct{} // ids that were listed of the second Filter.Until
 
 	// The page that is being read.
 	count, fresh int
 	oldest       int64
 	atOldest     map[string]struct{} // its ids of the oldest second
 }
-
-// New returns a walk over the events that match a filter, whose Until is where
-// it begins (0 is the end of time) and whose Since bounds it.
-func New(filter nostr.Filter) *Pager { return &Pager{filter: filter} }
-
-// Filter returns the REQ for the next page.
-func (p *Pager) Filter() nostr.Filter { return p.filter }
 
 // Add takes in an event of the page, in any order, and reports whether it is
 // not one that the page before ended with.
@@ -55,30 +53,24 @@ func (p *Pager) Next(cut bool) (oldest int64, more bool) {
 	if p.count == 0 {
 		return 0, false
 	}
-	if p.oldest == p.filter.Until && p.edge != nil {
+	if p.oldest == p.Filter.Until && p.edge != nil {
 		maps.Copy(p.edge, p.atOldest) // the smaller one, or an endless second costs ever more
 		p.atOldest = p.edge
 	}
 	next := p.oldest
 	switch {
 	case p.fresh > 0:
-		p.stalled = 0
+		p.Stalled = 0
 	case cut:
-		p.stalled++
+		p.Stalled++
 	default: // only the overlap: step over its second, and look below
-		p.capped = p.capped || full(p.count, p.filter.Limit)
+		p.Capped = p.Capped || full(p.count, p.Filter.Limit)
 		next--
 	}
-	p.edge, p.filter.Until = p.atOldest, next
+	p.edge, p.Filter.Until = p.atOldest, next
 	p.count, p.fresh = 0, 0
-	return p.oldest, next >= max(p.filter.Since, 1)
+	return p.oldest, next >= max(p.Filter.Since, 1)
 }
-
-// Capped reports whether a second may hold more events than a page.
-func (p *Pager) Capped() bool { return p.capped }
-
-// Stalled returns how many pages in a row were cut and brought nothing new.
-func (p *Pager) Stalled() int { return p.stalled }
 
 // full reports whether a page of one second may have been cut: relays cut at
 // round numbers.

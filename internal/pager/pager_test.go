@@ -36,9 +36,9 @@ func stored(seconds ...int64) (out []nostr.Event) {
 // walk returns how often each event was fresh.
 func walk(t *testing.T, r relay, f nostr.Filter) (seen map[string]int, p *Pager) {
 	t.Helper()
-	seen, p = map[string]int{}, New(f)
+	seen, p = map[string]int{}, &Pager{Filter: f}
 	for range 1000 {
-		page := r.page(p.Filter())
+		page := r.page(p.Filter)
 		for _, e := range page {
 			if p.Add(&e) {
 				seen[e.ID]++
@@ -65,7 +65,7 @@ func TestEveryEventComesOnceWhateverThePages(t *testing.T) {
 				t.Errorf("pages of %d: event %s of second %d came %d times", size, e.ID, e.CreatedAt, seen[e.ID])
 			}
 		}
-		if p.Capped() {
+		if p.Capped {
 			t.Errorf("pages of %d: it takes a second for cut", size)
 		}
 	}
@@ -85,25 +85,25 @@ func TestASecondBeyondAPageIsSteppedOverAndTold(t *testing.T) {
 	seconds := append(slices.Repeat([]int64{7}, 70), 6, 5)
 	for _, c := range []struct{ size, limit int }{{50, 0}, {30, 30}} {
 		seen, p := walk(t, relay{c.size, stored(seconds...)}, nostr.Filter{Limit: c.limit})
-		if len(seen) != c.size+2 || !p.Capped() {
-			t.Errorf("%+v: %d events, capped %t", c, len(seen), p.Capped())
+		if len(seen) != c.size+2 || !p.Capped {
+			t.Errorf("%+v: %d events, capped %t", c, len(seen), p.Capped)
 		}
 	}
 }
 
 func TestACutPageIsAskedForAgain(t *testing.T) {
-	p := New(nostr.Filter{})
+	var p Pager
 	e := nostr.Event{ID: "a", CreatedAt: 5}
 	for n := range 4 {
 		if fresh := p.Add(&e); fresh != (n == 0) {
 			t.Errorf("page %d: fresh %t", n, fresh)
 		}
-		if _, more := p.Next(true); !more || p.Filter().Until != 5 || p.Stalled() != n {
-			t.Errorf("page %d: more %t, until %d, stalled %d", n, more, p.Filter().Until, p.Stalled())
+		if _, more := p.Next(true); !more || p.Filter.Until != 5 || p.Stalled != n {
+			t.Errorf("page %d: more %t, until %d, stalled %d", n, more, p.Filter.Until, p.Stalled)
 		}
 	}
 	p.Add(&nostr.Event{ID: "b", CreatedAt: 5})
-	if p.Next(true); p.Stalled() != 0 {
+	if p.Next(true); p.Stalled != 0 {
 		t.Error("what brings something new is stalled")
 	}
 }

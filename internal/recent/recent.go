@@ -1,7 +1,10 @@
 // Package recent remembers the entries that were used last, in bounded memory.
 package recent
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
 // Map holds at least the Size entries that were used last, and at most twice as
 // many, in two generations: when the young one is full it becomes the old one,
@@ -66,7 +69,7 @@ func (m *Map[K, V]) get(key K) (V, bool) {
 }
 
 func (m *Map[K, V]) put(key K, value V) {
-	if _, known := m.young[key]; !known && (m.young == nil || len(m.young) >= m.size()) {
+	if _, known := m.young[key]; !known && (m.young == nil || len(m.young) >= cmp.Or(m.Size, 8192)) {
 		m.age()
 	}
 	m.young[key] = value
@@ -78,11 +81,4 @@ func (m *Map[K, V]) age() {
 	if clear(m.young); m.young == nil {
 		m.young = map[K]V{}
 	}
-}
-
-func (m *Map[K, V]) size() int {
-	if m.Size == 0 {
-		return 8192
-	}
-	return m.Size
 }

@@ -31,8 +31,8 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 	l.lists++
 	since = w.since
 	var items []negentropy.Item
-	for p := pager.New(filter); ; {
-		cut, err := l.each(ctx, p.Filter(), func(e *nostr.Event) (more bool, err error) {
+	for p := (pager.Pager{Filter: filter}); ; {
+		cut, err := l.each(ctx, p.Filter, func(e *nostr.Event) (more bool, err error) {
 			id, err := negentropy.ParseID(e.ID)
 			if p.Add(e) {
 				items = append(items, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
@@ -43,11 +43,10 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 			return 0, false, err
 		}
 		oldest, more := p.Next(cut)
-		if p.Stalled() > maxRetries {
+		if p.Stalled > maxRetries {
 			return 0, false, l.fail(fmt.Errorf("%w: in every page", ErrInterrupted))
 		}
-		capped = p.Capped()
-		if !more {
+		if capped = p.Capped; !more {
 			break
 		}
 		if len(items) >= maxListed && uint64(oldest) < items[0].Timestamp {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -67,7 +70,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	for _, url := range tails {
 		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.relays.follow(url), Publish: b.Publish, Seen: seen}
 		group.Go(func() error {
-			again(ctx, e.Log.With("relay", url), t.Run)
+			keepTailing(ctx, e.Log.With("relay", url), t.Run)
 			return nil
 		})
 	}
@@ -97,6 +100,28 @@ func publicKeys(flag string, list []string) (pubkeys []string, err error) {
 		pubkeys = append(pubkeys, pubkey)
 	}
 	return pubkeys, nil
+}
+
+// keepTailing runs a tail until ctx ends, again and again.
+func keepTailing(ctx context.Context, log *slog.Logger, tail func(context.Context) error) {
+	for state := (health.State{}); ctx.Err() == nil; {
+		begun := time.Now()
+		err := tail(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		now := time.Now()
+		if health.Tail.Steady(now.Sub(begun)) {
+			state = health.State{}
+		}
+		state = health.Tail.Next(state, health.Failed, now, rand.Float64())
+		wait := state.LeftAloneUntil.Sub(now)
+		log.WarnContext(ctx, "tail interrupted", "err", err, "wait", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // missing asks the local relay which of the references it lacks. It gathers

@@ -1,9 +1,14 @@
 package run
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 )
@@ -21,4 +26,27 @@ func TestWebOfTrustOfEveryoneOrNobody(t *testing.T) {
 			t.Errorf("%s: %v", flag, err)
 		}
 	}
+}
+
+// A tail that ends begins again after ever longer waits, and soon if it lasted.
+func TestATailBeginsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var waits []time.Duration
+		ended := time.Now()
+		keepTailing(ctx, slog.New(slog.DiscardHandler), func(context.Context) error {
+			waits = append(waits, time.Since(ended))
+			switch len(waits) {
+			case 10:
+				time.Sleep(time.Hour)
+			case 11:
+				cancel()
+			}
+			ended = time.Now()
+			return errors.New("closed")
+		})
+		if waits[0] != 0 || waits[1] > 2*time.Second || waits[2] <= waits[1] || waits[9] < 45*time.Second || waits[10] > 2*time.Second {
+			t.Errorf("it waits %s", waits)
+		}
+	})
 }

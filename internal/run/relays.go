@@ -29,7 +29,7 @@ type relays struct {
 
 func newRelays(c config.Config, options relay.Options) relays {
 	home := options
-	home.AllowPrivate = true
+	home.AllowPrivate, home.Local = true, true
 	return relays{
 		world: relay.NewPool(options), home: relay.NewPool(home),
 		homeURL: c.Relay, only: c.Only, options: options,
@@ -118,10 +118,10 @@ func describe(url string, info *relay.Info) (contract.Relay, error) {
 }
 
 // follow tails a relay; see the port of ingest.Tail.
-func (r relays) follow(url string) func(context.Context, func() int64, func(context.Context, nostr.Event) error, func(context.Context, int64) error) error {
+func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error, func(context.Context, int64) error) error {
 	options := r.options
 	options.AllowPrivate = options.AllowPrivate || url == r.homeURL
-	return func(ctx context.Context, since func() int64,
+	return func(ctx context.Context, since int64,
 		handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error,
 	) error {
 		return relay.Tail(ctx, url, options, relay.Follow{Since: since, Handle: handle, CaughtUp: caughtUp})

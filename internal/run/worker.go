@@ -5,18 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
@@ -166,27 +163,4 @@ func Signals() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
-}
-
-// again runs f until ctx ends, with growing and jittered waits between
-// failures.
-func again(ctx context.Context, log *slog.Logger, f func(context.Context) error) {
-	waits := backoff.Backoff{First: time.Second, Most: time.Minute}
-	for failures := 0; ctx.Err() == nil; {
-		begun := time.Now()
-		err := f(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if time.Since(begun) > waits.Most {
-			failures = 0
-		}
-		failures++
-		pause := waits.Wait(failures, rand.Float64())
-		log.WarnContext(ctx, "interrupted, will start again", "err", err, "wait", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-	}
 }

@@ -276,7 +276,7 @@ func (w *world) doIngest(ctx context.Context, js jetstream.JetStream, round int)
 	}
 	t := &ingest.Tail{
 		URL: relayURL(round), Cursors: cursors, Publish: b.Publish, Seen: ingest.NewSeen(),
-		Follow: func(ctx context.Context, _ func() int64, handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error) error {
+		Follow: func(ctx context.Context, _ int64, handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error) error {
 			return errors.Join(handle(ctx, note(w.T, key, "from a tail")), caughtUp(ctx, time.Now().Unix()))
 		},
 	}

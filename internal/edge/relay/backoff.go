@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/health"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // BackoffError says that a relay failed lately and is not dialled before
@@ -35,20 +34,9 @@ func (p *Pool) failed(url string, err error) {
 		return
 	}
 	use := health.Dial
-	if p.local[url] {
+	if p.opts.Local {
 		use = health.Local
 	}
 	f, _ := p.failures.Get(url)
 	p.failures.Put(url, failure{use.Next(f.State, health.Failed, time.Now(), rand.Float64()), err})
-}
-
-// keepTrying makes the wait for a relay short at all times: without the local
-// relay there is nothing to do.
-func (p *Pool) keepTrying(url string) {
-	if normal, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate); err == nil {
-		url = normal
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.local[url] = true
 }

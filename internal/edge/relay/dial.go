@@ -18,6 +18,9 @@ type Options struct {
 	// AllowPrivate permits loopback and private addresses: for tests, and for
 	// the relay that relaymesh stands beside.
 	AllowPrivate bool
+	// Local says that the relays of the pool are such as nothing can be done
+	// without: one that is away is tried again soon.
+	Local bool
 	// Auth signs a NIP-42 event in place, for instance the SignEvent method of
 	// a schnorr.SecretKey; nil is never to authenticate.
 	Auth func(*nostr.Event) error

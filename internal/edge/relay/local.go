@@ -35,7 +35,6 @@ func NewLocal(pool *Pool, url string) *Local {
 	l.ids = &batcher{size: idsPerREQ, ask: l.haveIDs}
 	l.addresses = &batcher{size: addressesPerREQ, ask: l.haveAddresses}
 	l.undeleted = &batcher{size: deletionsPerREQ, ask: l.haveUndeleted}
-	pool.keepTrying(url)
 	return l
 }
 

@@ -34,7 +34,6 @@ type Pool struct {
 	mu       sync.Mutex
 	relays   map[string]*entry
 	failures recent.Map[string, failure]
-	local    map[string]bool
 	allowed  recent.Map[string, int] // subscriptions, where they are fewer than ours
 
 	finder finder
@@ -50,7 +49,7 @@ type entry struct {
 // NewPool returns an empty pool. [Pool.Close] ends it.
 func NewPool(o Options) *Pool {
 	p := &Pool{
-		opts: o.withDefaults(), relays: map[string]*entry{}, local: map[string]bool{},
+		opts: o.withDefaults(), relays: map[string]*entry{},
 		failures: recent.Map[string, failure]{Size: maxRemembered}, allowed: recent.Map[string, int]{Size: maxRemembered},
 	}
 	p.finder.next = map[string]*finding{}

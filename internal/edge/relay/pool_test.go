@@ -132,16 +132,13 @@ func TestPoolBoundsItsMemory(t *testing.T) {
 }
 
 func TestPoolWaitsLessForTheLocalRelay(t *testing.T) {
-	p := newPool(t)
-	const local, other = "ws://127.0.0.1:1", "ws://127.0.0.1:2"
-	p.keepTrying(local)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for url, most := range map[string]time.Duration{local: 3 * time.Second, other: 13 * time.Minute} {
-		p.failures.Put(url, failure{State: health.State{Failures: 100}})
-		p.failed(url, net.ErrClosed)
-		if f, _ := p.failures.Get(url); time.Until(f.LeftAloneUntil) > most || time.Until(f.LeftAloneUntil) < most/3 {
-			t.Errorf("%s is left alone for %s", url, time.Until(f.LeftAloneUntil))
+	for local, most := range map[bool]time.Duration{true: 3 * time.Second, false: 13 * time.Minute} {
+		p := newPool(t)
+		p.opts.Local = local
+		p.failures.Put("x", failure{State: health.State{Failures: 100}})
+		p.failed("x", net.ErrClosed)
+		if f, _ := p.failures.Get("x"); time.Until(f.LeftAloneUntil) > most || time.Until(f.LeftAloneUntil) < most/3 {
+			t.Errorf("local %t: it is left alone for %s", local, time.Until(f.LeftAloneUntil))
 		}
 	}
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -16,10 +14,9 @@ import (
 type Follow struct {
 	// Filter selects the events; its Since, Until and Limit are ignored.
 	Filter nostr.Filter
-	// Since is asked at every connection for the time, Unix seconds, from
-	// which on events are wanted: the cursor minus an overlap, because relays
-	// receive events later than they were made.
-	Since func() int64
+	// Since is the time, Unix seconds, from which on events are wanted: the cursor
+	// minus an overlap, because relays receive events later than they were made.
+	Since int64
 	// Handle takes one event at a time, in the order in which the relay sent
 	// them: stored ones newest first. Some come more than once. While it
 	// blocks the relay is not read. An error ends the Tail.
@@ -41,63 +38,27 @@ const (
 	tailStall = 50 * time.Second
 )
 
-// handlerError marks errors of the caller's own functions, which end a Tail.
-type handlerError struct{ error }
-
-func (e handlerError) Unwrap() error { return e.error }
-
-// Tail follows a relay over its own connection until the context ends or
-// Handle or CaughtUp fails, whose error it returns. It connects again with
-// growing, jittered waits, asks again after every CLOSED, and after each gap
-// pages back to Since, however little the relay gives at once.
+// Tail follows a relay over a connection of its own, until that ends, Handle or
+// CaughtUp fails, or the context ends; the error says why. First, and after each
+// gap, it pages back to Since, however little the relay gives at once.
 func Tail(ctx context.Context, url string, o Options, f Follow) error {
 	if o.timing.stall == 0 {
 		o.timing.stall = tailStall
 	}
-	o = o.withDefaults()
-	url, err := nostr.NormalizeRelayURL(url, o.AllowPrivate)
-	if err != nil {
-		return err
-	}
-	for state := (health.State{}); ; {
-		began := time.Now()
-		err := followOnce(ctx, url, o, f)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if h := (handlerError{}); errors.As(err, &h) {
-			return h.error
-		}
-		if health.Tail.Steady(time.Since(began)) {
-			state = health.State{}
-		}
-		now := time.Now()
-		state = health.Tail.Next(state, health.Failed, now, rand.Float64())
-		wait := state.LeftAloneUntil.Sub(now)
-		o.Log.WarnContext(ctx, "tail interrupted", "relay", url, "err", err, "wait", wait)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-	}
-}
-
-// followOnce is one connection of a Tail; it ends with an error.
-func followOnce(ctx context.Context, url string, o Options, f Follow) error {
 	c, err := Dial(ctx, url, o)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	t := tail{conn: c, follow: f, from: max(0, f.Since())}
+	t := tail{conn: c, follow: f, from: max(0, f.Since)}
 	for {
-		if err := t.catchUp(ctx); err != nil {
-			return err
+		err := t.catchUp(ctx)
+		if err == nil {
+			err = t.live(ctx)
 		}
 		// A subscription that ended for a slow handler lost nothing that the
 		// next backfill will not bring, so the connection may stay.
-		if err := t.live(ctx); !errors.Is(err, ErrSlowConsumer) {
+		if !errors.Is(err, ErrSlowConsumer) {
 			return err
 		}
 	}
@@ -126,16 +87,13 @@ func (t *tail) catchUp(ctx context.Context) error {
 // caughtUp reports that everything up to a time was handled.
 func (t *tail) caughtUp(ctx context.Context, through int64) error {
 	t.from = max(t.from, through-liveOverlap)
-	if err := t.follow.CaughtUp(ctx, through); err != nil {
-		return handlerError{err}
-	}
-	return nil
+	return t.follow.CaughtUp(ctx, through)
 }
 
 // page walks from until (0 is the end of time) back to t.from.
 func (t *tail) page(ctx context.Context, until int64) error {
-	for p := pager.New(t.filter(until)); ; {
-		for e, err := range t.conn.Query(ctx, p.Filter()) {
+	for p := (pager.Pager{Filter: t.filter(until)}); ; {
+		for e, err := range t.conn.Query(ctx, p.Filter) {
 			if err != nil {
 				return err
 			}
@@ -143,7 +101,7 @@ func (t *tail) page(ctx context.Context, until int64) error {
 				continue
 			}
 			if err := t.follow.Handle(ctx, e); err != nil {
-				return handlerError{err}
+				return err
 			}
 		}
 		if _, more := p.Next(false); !more {
@@ -183,7 +141,7 @@ func (t *tail) live(ctx context.Context) error {
 				oldest = u.Event.CreatedAt
 			}
 			if err := t.follow.Handle(ctx, u.Event); err != nil {
-				return handlerError{err}
+				return err
 			}
 		}
 		if !stored && time.Since(reported) > reportEvery {

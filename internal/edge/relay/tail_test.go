@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ func newFollower() *follower {
 func (f *follower) follow(since int64) Follow {
 	return Follow{
 		Filter: filterAll,
-		Since:  func() int64 { return since },
+		Since:  since,
 		Handle: func(_ context.Context, e nostr.Event) error {
 			f.events <- e
 			return nil
@@ -165,48 +164,47 @@ func TestTailFullSecond(t *testing.T) {
 	}
 }
 
-// After a CLOSED and after a lost connection the tail asks again, from where
-// Since then says.
-func TestTailComesBack(t *testing.T) {
-	all := notes(t, 3)
-	asked := make(chan int64, 100)
-	var connections atomic.Int32
-	f := startFake(t, func(p *peer) {
-		mine := connections.Add(1)
-		for req := 0; ; req++ {
-			msg := p.expect("REQ")
-			if msg == nil {
-				return
+// A CLOSED and a lost connection end the tail, with the error.
+func TestTailEndsWithItsConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(p *peer, sub json.RawMessage)
+		want error
+	}{
+		"CLOSED": {func(p *peer, sub json.RawMessage) {
+			p.send("CLOSED", sub, "error: restarting")
+			p.expect("REQ") // until the other side hangs up
+		}, nil},
+		"lost": {func(*peer, json.RawMessage) {}, ErrConnClosed},
+	} {
+		all := notes(t, 1)
+		f := startFake(t, func(p *peer) {
+			for {
+				msg := p.expect("REQ")
+				if msg == nil {
+					return
+				}
+				var filter nostr.Filter
+				if err := json.Unmarshal(msg[1], &filter); err != nil {
+					p.t.Error(err)
+				}
+				if filter.Since > 1000 { // the live subscription
+					c.end(p, msg[0])
+					return
+				}
+				if filter.Until == 0 {
+					p.send("EVENT", msg[0], all[0])
+				}
+				p.send("EOSE", msg[0])
 			}
-			var f nostr.Filter
-			if err := json.Unmarshal(msg[1], &f); err != nil {
-				p.t.Error(err)
-			}
-			if req == 0 {
-				asked <- f.Since
-			}
-			switch {
-			case mine == 1 && f.Since > 1000: // the live subscription
-				p.send("CLOSED", msg[0], "error: restarting")
-				continue
-			case mine == 2:
-				return
-			}
-			p.send("EVENT", msg[0], all[mine%3])
-			p.send("EOSE", msg[0])
+		})
+		follower := newFollower()
+		err := Tail(testContext(t), f.url, testOptions(), follower.follow(100))
+		if no := (*RefusedError)(nil); c.want == nil && !errors.As(err, &no) || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
 		}
-	})
-	follower := newFollower()
-	follow := follower.follow(0)
-	since := int64(100)
-	follow.Since = func() int64 { since++; return since }
-	run(t, f.url, follow)
-	for _, want := range []int64{101, 102, 103} {
-		if got := receive(t, asked); got != want {
-			t.Errorf("asked since %d, want %d", got, want)
+		if !follower.seen()[all[0].ID] {
+			t.Errorf("%s: the event did not come before", name)
 		}
-	}
-	for e := receive(t, follower.events); e.ID != all[0].ID; e = receive(t, follower.events) {
 	}
 }
 

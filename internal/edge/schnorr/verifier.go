@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -30,9 +31,6 @@ const (
 	suspectRate = 50
 	// suspectWait is when a suspect's other events are worth another try.
 	suspectWait = 2 * time.Minute
-	// maxSenders bounds what is remembered. Senders are as many as programs
-	// that may publish.
-	maxSenders = 1000
 )
 
 // Verifier checks signatures for many callers with [VerifyAll]. An event that
@@ -46,9 +44,9 @@ type Verifier struct {
 	mu      sync.Mutex
 	waiting []*request // oldest first
 	workers int
-	last    time.Time     // when a request came
-	full    chan struct{} // tells a worker that waits of a full batch
-	senders map[string]*sender
+	last    time.Time                   // when a request came
+	full    chan struct{}               // tells a worker that waits of a full batch
+	senders recent.Map[string, *sender] // as many as programs that may publish
 }
 
 // request is an event that a caller waits for.
@@ -83,7 +81,7 @@ func (e *SuspectError) RetryAfter() time.Duration { return suspectWait }
 func (v *Verifier) Verify(from string, e *nostr.Event) error {
 	r := &request{event: e, sender: from, done: make(chan struct{})}
 	v.mu.Lock()
-	if s := v.senders[from]; s != nil && s.limit != nil {
+	if s, known := v.senders.Get(from); known && s.limit != nil {
 		limit := s.limit
 		v.mu.Unlock()
 		return v.verifySuspect(r, limit)
@@ -181,14 +179,7 @@ func (v *Verifier) nextBatch() []*request {
 
 // remember counts a verdict for its sender.
 func (v *Verifier) remember(r *request) {
-	s := v.senders[r.sender]
-	if s == nil {
-		if len(v.senders) >= maxSenders || v.senders == nil {
-			v.senders = map[string]*sender{}
-		}
-		s = &sender{}
-		v.senders[r.sender] = s
-	}
+	s, _ := v.senders.LoadOrStore(r.sender, &sender{})
 	if r.err == nil {
 		s.good++
 	} else {

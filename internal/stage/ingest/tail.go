@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,11 +23,10 @@ const overlap = 10 * time.Minute
 type Tail struct {
 	URL     string
 	Cursors stage.Store[contract.Cursor]
-	// Follow hands the relay's events to handle, from what since returns at
-	// each connection (Unix seconds), over reconnects, until ctx ends or
-	// handle or caughtUp fails. caughtUp says through which time nothing is
-	// left out.
-	Follow func(ctx context.Context, since func() int64,
+	// Follow hands the relay's events to handle, from since on (Unix seconds),
+	// until the connection or ctx ends, or handle or caughtUp fails. caughtUp says
+	// through which time nothing is left out.
+	Follow func(ctx context.Context, since int64,
 		handle func(ctx context.Context, e nostr.Event) error,
 		caughtUp func(ctx context.Context, through int64) error) error
 	Publish func(ctx context.Context, out ...contract.Output) error
@@ -43,20 +41,19 @@ type Seen = recent.Map[string, struct{}]
 // NewSeen returns an empty one.
 func NewSeen() *Seen { return &Seen{Size: seenEvents} }
 
-// Run tails until ctx ends or KV or NATS fail. It may be called again then.
+// Run tails until the connection or ctx ends, or KV or NATS fail. It may be
+// called again then.
 func (t *Tail) Run(ctx context.Context) error {
 	key := nostr.RelayKey(t.URL)
 	cursor, _, err := t.Cursors.Get(ctx, key)
 	if err != nil {
 		return fmt.Errorf("couldn't read the cursor of %s: %w", t.URL, err)
 	}
-	var through atomic.Int64
-	through.Store(cursor.Since)
 	publishing := publishers(ctx)
-	defer func() { _ = publishing.Wait() }() // it failed before, or is ended by ctx
+	defer func() { _ = publishing.Wait() }() // the cursor stays behind what failed
 	return t.Follow(
 		ctx,
-		func() int64 { return max(through.Load()-int64(overlap/time.Second), 0) },
+		max(cursor.Since-int64(overlap/time.Second), 0),
 		func(_ context.Context, e nostr.Event) error { return t.handle(publishing, e) },
 		func(ctx context.Context, now int64) error {
 			err := publishing.Wait()
@@ -70,7 +67,6 @@ func (t *Tail) Run(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("couldn't write the cursor of %s: %w", t.URL, err)
 			}
-			through.Store(now)
 			return nil
 		},
 	)

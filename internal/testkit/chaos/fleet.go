@@ -207,9 +207,8 @@ func (f *fleet) connect(ctx context.Context) error {
 	if f.js, err = jetstream.New(f.nc); err != nil {
 		return err
 	}
-	f.pool = relay.NewPool(relay.Options{AllowPrivate: true, Log: quiet})
+	f.pool = relay.NewPool(relay.Options{AllowPrivate: true, Local: true, Log: quiet})
 	for _, url := range append([]string{f.homeURL}, f.farURLs...) {
-		relay.NewLocal(f.pool, url) // one that is away is tried again soon
 		if err := until(ctx, func() error { _, err := f.pool.Conn(ctx, url); return err }); err != nil {
 			return err
 		}
