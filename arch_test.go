@@ -182,15 +182,53 @@ func TestDecisionsArePure(t *testing.T) {
 	}
 }
 
+// released are the binaries that users get.
+var released = []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher"}
+
 // No binary that is released links a relay of others, or what is made for
 // tests.
 func TestReleasedBinariesLinkNoTestParts(t *testing.T) {
-	for _, name := range []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher"} {
+	for _, name := range released {
 		for _, p := range list(t, "-deps", "./cmd/"+name) {
 			for _, prefix := range []string{"github.com/fiatjaf/khatru", "github.com/fiatjaf/eventstore", module + "internal/testkit"} {
 				if strings.HasPrefix(p.ImportPath, prefix) {
 					t.Errorf("cmd/%s links %s", name, p.ImportPath)
 				}
+			}
+		}
+	}
+}
+
+// The libraries that relaymesh is built on are parts of every binary: NIP-19 keys
+// and NIP-11 documents are go-nostr's, the node on the DHT is anacrolix/dht, and
+// the bus is watermill's. So nothing of them is written a second time.
+func TestBinariesAreBuiltOnTheirLibraries(t *testing.T) {
+	for _, name := range released {
+		linked := map[string]bool{}
+		for _, p := range list(t, "-deps", "./cmd/"+name) {
+			linked[p.ImportPath] = true
+		}
+		for _, library := range []string{
+			"github.com/nbd-wtf/go-nostr/nip11", "github.com/nbd-wtf/go-nostr/nip19",
+			"github.com/anacrolix/dht/v2", "github.com/ThreeDotsLabs/watermill/message",
+		} {
+			if !linked[library] {
+				t.Errorf("cmd/%s does not link %s", name, library)
+			}
+		}
+	}
+}
+
+// Events and filters are those of pkg/nostr everywhere; go-nostr's are used only
+// where its decoders are.
+func TestProductHasOneModelOfAnEvent(t *testing.T) {
+	for _, p := range list(t, "./pkg/...", "./internal/...", "./cmd/...") {
+		if layer(p.ImportPath) == "internal/testkit" || p.ImportPath == module+"internal/edge/schnorr" {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if imported == "github.com/nbd-wtf/go-nostr" || strings.HasPrefix(imported, "github.com/mailru/easyjson") {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
 			}
 		}
 	}

@@ -6,8 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
-
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -24,15 +23,11 @@ func (c *client) demandAuth() {
 
 func (c *client) onAuth(m message) {
 	e, err := m.event()
-	if err == nil && !nostr.IsHex(e.ID, 32) {
-		err = errors.New("id is not 64 lower-case hex digits")
+	if err == nil {
+		err = c.checkAuth(e)
 	}
 	if err != nil {
-		c.tell("NOTICE", "invalid: "+err.Error())
-		return
-	}
-	if err := c.checkAuth(e); err != nil {
-		c.tell("OK", e.ID, false, "invalid: "+err.Error())
+		c.reject(e, "invalid: "+err.Error())
 		return
 	}
 	c.authed[e.PubKey] = true
@@ -40,36 +35,27 @@ func (c *client) onAuth(m message) {
 }
 
 // checkAuth says why the event does not prove that the client holds its key.
-func (c *client) checkAuth(e *gonostr.Event) error {
+func (c *client) checkAuth(e *nostr.Event) error {
 	now := c.relay.store.now().Unix()
-	at := int64(e.CreatedAt)
 	switch {
-	case e.Kind != gonostr.KindClientAuthentication:
+	case e.Kind != kindAuth:
 		return errors.New("kind is not 22242")
-	case c.challenge == "" || e.Tags.FindWithValue("challenge", c.challenge) == nil:
+	case c.challenge == "" || firstValue(e, "challenge") != c.challenge:
 		return errors.New("challenge is not the one of this connection")
-	case !c.isThisRelay(e.Tags.Find("relay")):
+	case !c.isThisRelay(firstValue(e, "relay")):
 		return errors.New("relay is another one")
-	case at < now-authWindow || at > now+authWindow:
+	case e.CreatedAt < now-authWindow || e.CreatedAt > now+authWindow:
 		return errors.New("created_at is more than ten minutes off")
 	case len(c.authed) == maxAuthed:
 		return errors.New("too many keys on one connection")
-	case !e.CheckID():
-		return errors.New("id is not the hash of the event")
 	}
-	if ok, err := e.CheckSignature(); err != nil || !ok {
-		return errors.New("sig is not the author's signature of the id")
-	}
-	return nil
+	return schnorr.Verify(e)
 }
 
-// isThisRelay compares the relay tag with the host that the client dialled: an
+// isThisRelay compares the URL of a relay tag with the host that the client dialled: an
 // event made for another relay must not open this one. Headers of proxies play
 // no part, since the client can set them.
-func (c *client) isThisRelay(tag gonostr.Tag) bool {
-	if tag == nil {
-		return false
-	}
-	u, err := url.Parse(tag[1])
+func (c *client) isThisRelay(relay string) bool {
+	u, err := url.Parse(relay)
 	return err == nil && strings.EqualFold(u.Host, c.host)
 }

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // BenchmarkInsert stores events durably, 64 writers at a time.
@@ -16,15 +16,15 @@ func BenchmarkInsert(b *testing.B) {
 	}
 	defer s.Close()
 	// The store does not check signatures, so ids and keys may be made up.
-	all := make([]*gonostr.Event, b.N)
+	all := make([]*nostr.Event, b.N)
 	for i := range all {
 		e := *recorded()[i%len(recorded())]
-		e.Kind, e.Tags, e.CreatedAt = 1, e.Tags[:min(4, len(e.Tags))], gonostr.Timestamp(1_700_000_000+i)
+		e.Kind, e.Tags, e.CreatedAt = 1, e.Tags[:min(4, len(e.Tags))], int64(1_700_000_000+i)
 		e.Content = fmt.Sprintf("%.600s", e.Content)
-		e.ID = e.GetID()
+		e.ID = e.Hash()
 		all[i] = &e
 	}
-	next := make(chan *gonostr.Event, 1024)
+	next := make(chan *nostr.Event, 1024)
 	go func() {
 		for _, e := range all {
 			next <- e
@@ -47,7 +47,7 @@ func BenchmarkQuery(b *testing.B) {
 	s := recordedStore(b)
 	n := 0
 	for b.Loop() {
-		if err := s.Query(b.Context(), gonostr.Filter{Kinds: []int{1, 7}}, func(*gonostr.Event) bool { n++; return true }); err != nil {
+		if err := s.Query(b.Context(), nostr.Filter{Kinds: []int{1, 7}}, func([]byte) bool { n++; return true }); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -58,7 +58,7 @@ func BenchmarkItems(b *testing.B) {
 	s := recordedStore(b)
 	n := 0
 	for b.Loop() {
-		items, err := s.Items(b.Context(), []gonostr.Filter{{Kinds: []int{1, 7}}}, maxRecords)
+		items, err := s.Items(b.Context(), []nostr.Filter{{Kinds: []int{1, 7}}}, maxRecords)
 		if err != nil {
 			b.Fatal(err)
 		}

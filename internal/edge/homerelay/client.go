@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // client is one connection. Its messages are taken one after the other by the
@@ -130,7 +132,7 @@ func (c *client) send(ctx context.Context, msg []byte) bool {
 }
 
 // tell queues a message of these elements, unless the connection has ended.
-func (c *client) tell(elements ...any) { c.send(c.ctx, encode(elements...)) }
+func (c *client) tell(elements ...any) { c.send(c.ctx, nostr.Message(elements...)) }
 
 func (c *client) write() {
 	for {
@@ -140,11 +142,11 @@ func (c *client) write() {
 			return
 		case msg = <-c.out:
 		case u := <-c.feed:
-			c.lag.Add(int64(-u.size))
+			c.lag.Add(int64(-len(u.event)))
 			if u.sub.ctx.Err() != nil {
 				continue
 			}
-			msg = encodeEvent(u.sub.id, u.event)
+			msg = eventMessage(u.sub.id, u.event)
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, writeTimeout)
 		err := c.ws.Write(ctx, websocket.MessageText, msg)

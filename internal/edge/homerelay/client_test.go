@@ -10,17 +10,13 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/mailru/easyjson"
-	gonostr "github.com/nbd-wtf/go-nostr"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-func (c *rawClient) sendEvent(kind string, e *gonostr.Event) {
+func (c *rawClient) sendEvent(kind string, e *nostr.Event) {
 	c.t.Helper()
-	text, err := easyjson.Marshal(e)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.sendf("[%q,%s]", kind, text)
+	c.send(string(nostr.Message(kind, e)))
 }
 
 // A protected event (NIP-70) is taken from its author alone (NIP-42).
@@ -28,10 +24,10 @@ func TestProtectedEvents(t *testing.T) {
 	r := startRelay(t, "")
 	c := dialRaw(t, r.URL())
 	author, now := newSigner(t), time.Now().Unix()
-	private := author.event(1, now, "", gonostr.Tag{"-"})
+	private := author.event(1, now, "", nostr.Tag{"-"})
 	host := strings.TrimPrefix(r.URL(), "ws://")
-	auth := func(by signer, challenge, relay string, at int64) *gonostr.Event {
-		return by.event(22242, at, "", gonostr.Tag{"challenge", challenge}, gonostr.Tag{"relay", relay})
+	auth := func(by signer, challenge, relay string, at int64) *nostr.Event {
+		return by.event(22242, at, "", nostr.Tag{"challenge", challenge}, nostr.Tag{"relay", relay})
 	}
 	// Before the relay has asked, nothing is a proof.
 	c.sendEvent("AUTH", auth(author, "", r.URL(), now))
@@ -41,8 +37,8 @@ func TestProtectedEvents(t *testing.T) {
 	c.expect("OK", private.ID, false, "auth-required: …")
 	forged := auth(author, challenge, r.URL(), now)
 	forged.Sig = private.Sig
-	for want, e := range map[string]*gonostr.Event{
-		"invalid: kind…":       author.event(1, now, "", gonostr.Tag{"challenge", challenge}, gonostr.Tag{"relay", r.URL()}),
+	for want, e := range map[string]*nostr.Event{
+		"invalid: kind…":       author.event(1, now, "", nostr.Tag{"challenge", challenge}, nostr.Tag{"relay", r.URL()}),
 		"invalid: challenge…":  auth(author, challenge+"x", r.URL(), now),
 		"invalid: relay…":      auth(author, challenge, "wss://elsewhere.example", now),
 		"invalid: created_at…": auth(author, challenge, r.URL(), now-authWindow-5),
@@ -64,11 +60,7 @@ func TestProtectedEvents(t *testing.T) {
 	c.sendEvent("EVENT", private)
 	c.expect("OK", private.ID, true)
 	// What another relay wrapped is not spread either.
-	text, err := easyjson.Marshal(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	repost := newSigner(t).event(6, now, string(text))
+	repost := newSigner(t).event(6, now, string(nostr.Encode(private)))
 	c.sendEvent("EVENT", repost)
 	c.expect("OK", repost.ID, false, "blocked: …")
 }
@@ -97,8 +89,8 @@ func TestSubscriptionIsReplaced(t *testing.T) {
 		}
 	}
 	c.expect("EOSE", "a")
-	r.clients.publish(author.event(1, 1, ""), 1)
-	r.clients.publish(author.event(7, 2, ""), 1)
+	r.clients.publish(author.event(1, 1, ""))
+	r.clients.publish(author.event(7, 2, ""))
 	if m := c.expect("EVENT", "a"); m[2].(map[string]any)["kind"] != 7.0 {
 		t.Errorf("a replaced subscription is alive: %v", m)
 	}
@@ -118,18 +110,41 @@ func TestForgedSignatures(t *testing.T) {
 		mauled.Sig = "1" + good.Sig[1:]
 	}
 	key.PubKey = strings.Repeat("f", 64) // no point of the curve
-	key.ID = key.GetID()
-	for _, e := range []*gonostr.Event{&swapped, &mauled, &key} {
+	key.ID = key.Hash()
+	for e, want := range map[*nostr.Event]string{&swapped: "invalid: sig…", &mauled: "invalid: sig…", &key: "invalid: pubkey…"} {
 		c.sendEvent("EVENT", e)
-		c.expect("OK", e.ID, false, "invalid: sig…")
+		c.expect("OK", e.ID, false, want)
 	}
-	if got := idsOf(t, r.store, gonostr.Filter{}); len(got) != 0 {
+	if got := idsOf(t, r.store, nostr.Filter{}); len(got) != 0 {
 		t.Errorf("%d forgeries were stored", len(got))
 	}
 	c.sendEvent("EVENT", good)
 	c.expect("OK", good.ID, true, "")
 	c.sendEvent("EVENT", good)
 	c.expect("OK", good.ID, true, "duplicate: …")
+}
+
+// Further keys play no part and are not spread; and live and stored events have
+// the bytes that their author gave them.
+func TestEventsAreServedByteForByte(t *testing.T) {
+	r := startRelay(t, "")
+	c := dialRaw(t, r.URL())
+	e := newSigner(t).event(1, 1000, "<>&\u2028\u2029 / é")
+	text := nostr.Encode(e)
+	c.send(`["REQ","<live>",{"kinds":[1]}]`)
+	c.expect("EOSE", "<live>")
+	c.sendf(`["EVENT",{"ots":"AE9w","seen_on":["wss://a.example"],%s]`, text[1:])
+	got := map[string]bool{}
+	for range 2 {
+		got[c.text()] = true
+	}
+	if !got[fmt.Sprintf(`["EVENT","<live>",%s]`, text)] || !got[fmt.Sprintf(`["OK",%q,true,""]`, e.ID)] {
+		t.Errorf("the relay sent %v", got)
+	}
+	c.sendf(`["REQ","stored",{"ids":[%q]}]`, e.ID)
+	if got, want := c.text(), fmt.Sprintf(`["EVENT","stored",%s]`, text); got != want {
+		t.Errorf("stored: %s\nwant %s", got, want)
+	}
 }
 
 func TestSubscriptionLimits(t *testing.T) {

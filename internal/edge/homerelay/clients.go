@@ -3,7 +3,7 @@ package homerelay
 import (
 	"sync"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // clients knows the connections, admits them, and passes events on to those
@@ -64,11 +64,12 @@ func (l *clients) remove(c *client) {
 	delete(l.open, c)
 }
 
-// publish offers an event of size bytes to every subscription that it matches.
-func (l *clients) publish(e *gonostr.Event, size int) {
+// publish offers an event to every subscription that it matches.
+func (l *clients) publish(e *nostr.Event) {
+	text := nostr.Encode(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.open {
-		c.offer(e, size)
+		c.offer(e, text)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/mailru/easyjson"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // FuzzMessage sends one message to a live relay. It must answer a question
@@ -32,11 +33,7 @@ func FuzzMessage(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	for _, e := range recorded()[:3] {
-		text, err := easyjson.Marshal(e)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(fmt.Appendf(nil, `["EVENT",%s]`, text))
+		f.Add(nostr.Message("EVENT", e))
 	}
 	var complained atomic.Bool
 	log := slog.New(slog.NewTextHandler(flag{&complained}, nil))

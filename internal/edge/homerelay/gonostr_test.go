@@ -16,6 +16,8 @@ import (
 
 	gonostr "github.com/nbd-wtf/go-nostr"
 	"github.com/nbd-wtf/go-nostr/nip77" //nolint:depguard // an independent peer
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func connect(t *testing.T, r *Relay) *gonostr.Relay {
@@ -31,9 +33,9 @@ func connect(t *testing.T, r *Relay) *gonostr.Relay {
 
 // publishAll sends the events over the wire and returns those that the relay
 // took.
-func publishAll(t *testing.T, client *gonostr.Relay, all []*gonostr.Event) []*gonostr.Event {
+func publishAll(t *testing.T, client *gonostr.Relay, all []*nostr.Event) []*nostr.Event {
 	t.Helper()
-	took := make([]*gonostr.Event, len(all))
+	took := make([]*nostr.Event, len(all))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 64)
 	for i, e := range all {
@@ -42,7 +44,7 @@ func publishAll(t *testing.T, client *gonostr.Relay, all []*gonostr.Event) []*go
 			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
-			if err := client.Publish(ctx, *e); err == nil {
+			if err := client.Publish(ctx, *theirs(e)); err == nil {
 				took[i] = e
 			} else if ctx.Err() != nil {
 				t.Errorf("publish: %v", err)
@@ -50,15 +52,15 @@ func publishAll(t *testing.T, client *gonostr.Relay, all []*gonostr.Event) []*go
 		})
 	}
 	wg.Wait()
-	return slices.DeleteFunc(took, func(e *gonostr.Event) bool { return e == nil })
+	return slices.DeleteFunc(took, func(e *nostr.Event) bool { return e == nil })
 }
 
-func queryByGoNostr(t *testing.T, client *gonostr.Relay, f gonostr.Filter) []string {
+func queryByGoNostr(t *testing.T, client *gonostr.Relay, f nostr.Filter) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	ids := []string{}
-	all, err := client.QuerySync(ctx, f)
+	all, err := client.QuerySync(ctx, theirFilter(f))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,37 +78,37 @@ func TestServesRealEvents(t *testing.T) {
 	r := startRelay(t, path)
 	client := connect(t, r)
 	publishAll(t, client, recorded())
-	var kept []*gonostr.Event
-	byID := map[string]*gonostr.Event{}
+	var kept []*nostr.Event
+	byID := map[string]*nostr.Event{}
 	for _, e := range recorded() {
 		byID[e.ID] = e
 	}
-	for _, id := range queryByGoNostr(t, client, gonostr.Filter{}) {
+	for _, id := range queryByGoNostr(t, client, nostr.Filter{}) {
 		kept = append(kept, byID[id])
 	}
 	if len(kept) < 450 {
 		t.Fatalf("only %d events were kept", len(kept))
 	}
 	at := kept[len(kept)/2].CreatedAt
-	filters := []gonostr.Filter{
+	filters := []nostr.Filter{
 		{},
 		{Kinds: []int{1}},
 		{Kinds: []int{0, 3, 10002}},
 		{Authors: []string{kept[1].PubKey, kept[50].PubKey}},
 		{Authors: []string{kept[1].PubKey}, Kinds: []int{kept[1].Kind}},
 		{IDs: []string{kept[0].ID, kept[10].ID, strings.Repeat("0", 64)}},
-		{Since: &at},
-		{Until: &at},
-		{Since: &at, Until: &at, Kinds: []int{1, 7}},
+		{Since: at},
+		{Until: at},
+		{Since: at, Until: at, Kinds: []int{1, 7}},
 	}
 	for _, e := range kept[:20] {
-		if v := e.Tags.Find("p"); v != nil {
-			filters = append(filters, gonostr.Filter{Tags: gonostr.TagMap{"p": {v[1]}}})
+		if v := e.Tag("p"); len(v) > 1 {
+			filters = append(filters, nostr.Filter{Tags: map[string][]string{"p": {v[1]}}})
 		}
 	}
 	for _, f := range filters {
 		if got, want := queryByGoNostr(t, client, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
-			t.Errorf("%s: got %d events, want %d", f, len(got), len(want))
+			t.Errorf("%+v: got %d events, want %d", f, len(got), len(want))
 		}
 	}
 	if err := r.Close(); err != nil {
@@ -115,7 +117,7 @@ func TestServesRealEvents(t *testing.T) {
 	again := connect(t, startRelay(t, path))
 	for _, f := range filters {
 		if got, want := queryByGoNostr(t, again, f), sorted(naive(kept, f)); !slices.Equal(got, want) {
-			t.Errorf("after a restart %s: got %d events, want %d", f, len(got), len(want))
+			t.Errorf("after a restart %+v: got %d events, want %d", f, len(got), len(want))
 		}
 	}
 }
@@ -124,25 +126,32 @@ func TestServesRealEvents(t *testing.T) {
 // makes the relay and a local store equal.
 func TestGoNostrSync(t *testing.T) {
 	r := startRelay(t, "")
-	var regular []*gonostr.Event
+	var regular []*nostr.Event
 	for _, e := range recorded() {
-		if gonostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
+		if regularKind(e) {
 			regular = append(regular, e)
 		}
 	}
 	third := len(regular) / 3
 	insertAll(t, r.store, regular[third:])
-	local := &memory{events: slices.Clone(regular[:2*third])}
+	local := &memory{}
+	for _, e := range regular[:2*third] {
+		local.events = append(local.events, theirs(e))
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := nip77.NegentropySync(ctx, local, r.URL(), gonostr.Filter{}, nip77.Both); err != nil {
 		t.Fatal(err)
 	}
-	want := sorted(naive(regular, gonostr.Filter{}))
-	if got := sorted(idsOf(t, r.store, gonostr.Filter{})); !slices.Equal(got, want) {
+	want := sorted(naive(regular, nostr.Filter{}))
+	if got := sorted(idsOf(t, r.store, nostr.Filter{})); !slices.Equal(got, want) {
 		t.Errorf("the relay has %d events, want %d", len(got), len(want))
 	}
-	if got := sorted(naive(local.events, gonostr.Filter{})); !slices.Equal(got, want) {
+	got := []string{}
+	for _, e := range local.events {
+		got = append(got, e.ID)
+	}
+	if !slices.Equal(sorted(got), want) {
 		t.Errorf("the client has %d events, want %d", len(got), len(want))
 	}
 }

@@ -12,9 +12,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/mailru/easyjson"
 	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.uber.org/goleak"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestMain(m *testing.M) {
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 // recorded returns the events of go-nostr's testdata, all really signed.
-var recorded = sync.OnceValue(func() []*gonostr.Event {
+var recorded = sync.OnceValue(func() []*nostr.Event {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/nbd-wtf/go-nostr").Output()
 	if err != nil {
 		panic(err)
@@ -35,7 +36,7 @@ var recorded = sync.OnceValue(func() []*gonostr.Event {
 		panic(err)
 	}
 	defer f.Close()
-	var all []*gonostr.Event
+	var all []*nostr.Event
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
@@ -43,14 +44,19 @@ var recorded = sync.OnceValue(func() []*gonostr.Event {
 		if json.Unmarshal(lines.Bytes(), &msg) != nil || len(msg) < 3 || string(msg[0]) != `"EVENT"` {
 			continue
 		}
-		e := &gonostr.Event{}
-		if err := easyjson.Unmarshal(msg[2], e); err != nil {
+		e, err := nostr.ParseEvent(msg[2])
+		if err != nil {
 			panic(err)
 		}
-		all = append(all, e)
+		all = append(all, &e)
 	}
 	return all
 })
+
+// regularKind reports whether an event is kept beside all others (NIP-01).
+func regularKind(e *nostr.Event) bool {
+	return gonostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tag("expiration") == nil
+}
 
 func startRelay(t *testing.T, path string) *Relay {
 	t.Helper()
@@ -92,6 +98,39 @@ func newStore(t *testing.T) *store {
 	return s
 }
 
+// ours and theirs carry events and filters between relaymesh and go-nostr,
+// which signs and matches independently.
+func ours(e *gonostr.Event) *nostr.Event {
+	out := &nostr.Event{
+		ID: e.ID, PubKey: e.PubKey, CreatedAt: int64(e.CreatedAt), Kind: e.Kind, Tags: []nostr.Tag{}, Content: e.Content, Sig: e.Sig,
+	}
+	for _, t := range e.Tags {
+		out.Tags = append(out.Tags, nostr.Tag(t))
+	}
+	return out
+}
+
+func theirs(e *nostr.Event) *gonostr.Event {
+	out := &gonostr.Event{
+		ID: e.ID, PubKey: e.PubKey, CreatedAt: gonostr.Timestamp(e.CreatedAt), Kind: e.Kind, Tags: gonostr.Tags{}, Content: e.Content, Sig: e.Sig,
+	}
+	for _, t := range e.Tags {
+		out.Tags = append(out.Tags, gonostr.Tag(t))
+	}
+	return out
+}
+
+func theirFilter(f nostr.Filter) gonostr.Filter {
+	out := gonostr.Filter{IDs: f.IDs, Authors: f.Authors, Kinds: f.Kinds, Tags: f.Tags, Limit: f.Limit}
+	if since := gonostr.Timestamp(f.Since); since != 0 {
+		out.Since = &since
+	}
+	if until := gonostr.Timestamp(f.Until); until != 0 {
+		out.Until = &until
+	}
+	return out
+}
+
 // signer makes events of one author.
 type signer struct {
 	t   *testing.T
@@ -108,20 +147,21 @@ func (s signer) pubkey() string {
 	return pub
 }
 
-func (s signer) event(kind int, at int64, content string, tags ...gonostr.Tag) *gonostr.Event {
+func (s signer) event(kind int, at int64, content string, tags ...nostr.Tag) *nostr.Event {
 	s.t.Helper()
-	e := &gonostr.Event{Kind: kind, CreatedAt: gonostr.Timestamp(at), Content: content, Tags: tags}
+	e := theirs(&nostr.Event{Kind: kind, CreatedAt: at, Content: content, Tags: tags})
 	if err := e.Sign(s.key); err != nil {
 		s.t.Fatal(err)
 	}
-	return e
+	return ours(e)
 }
 
-func idsOf(t *testing.T, s *store, f gonostr.Filter) []string {
+func idsOf(t *testing.T, s *store, f nostr.Filter) []string {
 	t.Helper()
 	ids := []string{}
-	err := s.Query(t.Context(), f, func(e *gonostr.Event) bool {
-		ids = append(ids, e.ID)
+	err := s.Query(t.Context(), f, func(event []byte) bool {
+		id, _ := nostr.PeekID(event)
+		ids = append(ids, id)
 		return true
 	})
 	if err != nil {
@@ -130,7 +170,7 @@ func idsOf(t *testing.T, s *store, f gonostr.Filter) []string {
 	return ids
 }
 
-func mustInsert(t *testing.T, s *store, all ...*gonostr.Event) {
+func mustInsert(t *testing.T, s *store, all ...*nostr.Event) {
 	t.Helper()
 	for _, e := range all {
 		if err := s.Insert(e); err != nil {
@@ -140,7 +180,7 @@ func mustInsert(t *testing.T, s *store, all ...*gonostr.Event) {
 }
 
 // insertAll stores events in any order, many at a time.
-func insertAll(t *testing.T, s *store, all []*gonostr.Event) {
+func insertAll(t *testing.T, s *store, all []*nostr.Event) {
 	t.Helper()
 	const writers = 64
 	var wg sync.WaitGroup
@@ -157,14 +197,15 @@ func insertAll(t *testing.T, s *store, all []*gonostr.Event) {
 }
 
 // naive filters by looking at every event, newest first, then lowest id.
-func naive(all []*gonostr.Event, f gonostr.Filter) []string {
-	var hits []*gonostr.Event
+func naive(all []*nostr.Event, f nostr.Filter) []string {
+	var hits []*nostr.Event
+	filter := theirFilter(f)
 	for _, e := range all {
-		if f.Matches(e) {
+		if filter.Matches(theirs(e)) {
 			hits = append(hits, e)
 		}
 	}
-	slices.SortFunc(hits, func(a, b *gonostr.Event) int {
+	slices.SortFunc(hits, func(a, b *nostr.Event) int {
 		if a.CreatedAt != b.CreatedAt {
 			return int(b.CreatedAt - a.CreatedAt)
 		}

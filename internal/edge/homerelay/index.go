@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mailru/easyjson"
-	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // entries calls do with every index entry of the record.
@@ -63,11 +63,24 @@ func load(tx *bbolt.Tx, id []byte) (*record, error) {
 	if text == nil {
 		return nil, fmt.Errorf("event %x is in an index but not stored: the store is damaged", id)
 	}
-	e := &gonostr.Event{}
-	if err := easyjson.Unmarshal(bytes.Clone(text), e); err != nil {
+	e := &nostr.Event{}
+	if err := e.UnmarshalJSON(text); err != nil {
 		return nil, fmt.Errorf("event %x cannot be read: %w", id, err)
 	}
 	return newRecord(e)
+}
+
+// loadText reads the JSON of a stored event, as it is served. Earlier versions
+// stored it with the kind first, and with some characters six bytes long.
+func loadText(tx *bbolt.Tx, id []byte) ([]byte, error) {
+	if text := tx.Bucket(byID).Get(id); bytes.HasPrefix(text, []byte(`{"id":`)) {
+		return bytes.Clone(text), nil
+	}
+	r, err := load(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	return nostr.Encode(r.event), nil
 }
 
 func expiryTime(key []byte) int64 { return int64(binary.BigEndian.Uint64(key)) }

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mailru/easyjson"
-	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -39,7 +37,7 @@ func (s *store) Has(id string) (bool, error) {
 // Insert stores an event and returns once it is on disk, or returns one of the
 // refusals above; the caller has verified id and signature. Concurrent calls
 // share a transaction and its fsync.
-func (s *store) Insert(e *gonostr.Event) error {
+func (s *store) Insert(e *nostr.Event) error {
 	r, err := newRecord(e)
 	if err != nil {
 		return err
@@ -47,10 +45,7 @@ func (s *store) Insert(e *gonostr.Event) error {
 	if r.expires != 0 && r.expires <= s.now().Unix() {
 		return errExpired
 	}
-	text, err := easyjson.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("invalid: %w", err)
-	}
+	text := nostr.Encode(e)
 	// An error returned from the function would undo the whole shared
 	// transaction, so a refusal travels beside it. The function may run again.
 	var refusal error
@@ -75,7 +70,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 		return errDuplicate, nil
 	}
 	gone := tx.Bucket(deleted)
-	if r.event.Kind != gonostr.KindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
+	if r.event.Kind != kindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
 		return errDeleted, nil
 	}
 	if addr := r.address(); addr != nil {
@@ -101,7 +96,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 	if err := put(tx, r, text); err != nil {
 		return nil, err
 	}
-	if r.event.Kind == gonostr.KindDeletion {
+	if r.event.Kind == kindDeletion {
 		return nil, s.applyDeletion(tx, r)
 	}
 	return nil, nil
@@ -156,7 +151,7 @@ func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
 		if err != nil {
 			return err
 		}
-		if target.pubkey != r.pubkey || target.event.Kind == gonostr.KindDeletion {
+		if target.pubkey != r.pubkey || target.event.Kind == kindDeletion {
 			continue
 		}
 		if err := remove(tx, target); err != nil {

@@ -10,20 +10,21 @@ import (
 	"testing"
 	"time"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 func TestReplaceableKeepsNewest(t *testing.T) {
 	author, other := newSigner(t), newSigner(t)
 	// Same second: the lowest id wins.
-	tie := []*gonostr.Event{author.event(0, 300, "x"), author.event(0, 300, "y"), author.event(0, 300, "z")}
-	slices.SortFunc(tie, func(a, b *gonostr.Event) int { return strings.Compare(a.ID, b.ID) })
-	all := append([]*gonostr.Event{
+	tie := []*nostr.Event{author.event(0, 300, "x"), author.event(0, 300, "y"), author.event(0, 300, "z")}
+	slices.SortFunc(tie, func(a, b *nostr.Event) int { return strings.Compare(a.ID, b.ID) })
+	all := append([]*nostr.Event{
 		author.event(0, 100, "old"),
 		author.event(10002, 100, ""), author.event(10002, 200, ""),
-		author.event(30023, 100, "", gonostr.Tag{"d", "a"}), author.event(30023, 200, "", gonostr.Tag{"d", "a"}),
-		author.event(30023, 50, "", gonostr.Tag{"d", "b"}),
+		author.event(30023, 100, "", nostr.Tag{"d", "a"}), author.event(30023, 200, "", nostr.Tag{"d", "a"}),
+		author.event(30023, 50, "", nostr.Tag{"d", "b"}),
 		other.event(0, 10, "other's"),
 		author.event(1, 1, "a"), author.event(1, 1, "b"),
 	}, tie...)
@@ -39,7 +40,7 @@ func TestReplaceableKeepsNewest(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got := idsOf(t, s, gonostr.Filter{})
+		got := idsOf(t, s, nostr.Filter{})
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Fatalf("seed %d: kept %d events, want %d", seed, len(got), len(want))
@@ -51,21 +52,21 @@ func TestDeletion(t *testing.T) {
 	author, other := newSigner(t), newSigner(t)
 	note := author.event(1, 100, "regretted")
 	foreign := other.event(1, 100, "stays")
-	article := author.event(30023, 100, "v1", gonostr.Tag{"d", "a"})
-	rewritten := author.event(30023, 300, "v2", gonostr.Tag{"d", "a"})
+	article := author.event(30023, 100, "v1", nostr.Tag{"d", "a"})
+	rewritten := author.event(30023, 300, "v2", nostr.Tag{"d", "a"})
 	list := author.event(10002, 100, "")
 	del := author.event(5, 200, "",
-		gonostr.Tag{"e", note.ID}, gonostr.Tag{"e", foreign.ID}, gonostr.Tag{"e", "nonsense"}, gonostr.Tag{"e"}, gonostr.Tag{},
-		gonostr.Tag{"a", "30023:" + author.pubkey() + ":a"},
-		gonostr.Tag{"a", "10002:" + author.pubkey() + ":"},
-		gonostr.Tag{"a", "10002:" + other.pubkey() + ":"},
-		gonostr.Tag{"a", "x"})
-	undelete := author.event(5, 201, "", gonostr.Tag{"e", del.ID})
+		nostr.Tag{"e", note.ID}, nostr.Tag{"e", foreign.ID}, nostr.Tag{"e", "nonsense"}, nostr.Tag{"e"}, nostr.Tag{},
+		nostr.Tag{"a", "30023:" + author.pubkey() + ":a"},
+		nostr.Tag{"a", "10002:" + author.pubkey() + ":"},
+		nostr.Tag{"a", "10002:" + other.pubkey() + ":"},
+		nostr.Tag{"a", "x"})
+	undelete := author.event(5, 201, "", nostr.Tag{"e", del.ID})
 	want := []string{foreign.ID, rewritten.ID, del.ID, undelete.ID}
 	slices.Sort(want)
 	check := func(t *testing.T, s *store) {
 		t.Helper()
-		got := idsOf(t, s, gonostr.Filter{})
+		got := idsOf(t, s, nostr.Filter{})
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("kept %d events, want the foreign note, the rewritten article and both deletions", len(got))
@@ -75,7 +76,7 @@ func TestDeletion(t *testing.T) {
 		s := newStore(t)
 		mustInsert(t, s, note, foreign, article, list, del, undelete, rewritten)
 		check(t, s)
-		for _, e := range []*gonostr.Event{note, article, list} {
+		for _, e := range []*nostr.Event{note, article, list} {
 			if err := s.Insert(e); err == nil {
 				t.Errorf("a deleted event of kind %d came back", e.Kind)
 			}
@@ -90,7 +91,7 @@ func TestDeletion(t *testing.T) {
 	t.Run("before", func(t *testing.T) {
 		s := newStore(t)
 		mustInsert(t, s, undelete, del, foreign)
-		for _, e := range []*gonostr.Event{note, article, list} {
+		for _, e := range []*nostr.Event{note, article, list} {
 			if err := s.Insert(e); !errors.Is(err, errDeleted) {
 				t.Errorf("kind %d: %v, want it refused as deleted", e.Kind, err)
 			}
@@ -105,22 +106,22 @@ func TestExpiration(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s.now = func() time.Time { return now }
 	author := newSigner(t)
-	brief := author.event(1, 900, "", gonostr.Tag{"expiration", "1010"})
-	lasting := author.event(1, 901, "", gonostr.Tag{"expiration", "soon"})
-	if err := s.Insert(author.event(1, 900, "", gonostr.Tag{"expiration", "1000"})); !errors.Is(err, errExpired) {
+	brief := author.event(1, 900, "", nostr.Tag{"expiration", "1010"})
+	lasting := author.event(1, 901, "", nostr.Tag{"expiration", "soon"})
+	if err := s.Insert(author.event(1, 900, "", nostr.Tag{"expiration", "1000"})); !errors.Is(err, errExpired) {
 		t.Errorf("an expired event: %v", err)
 	}
 	mustInsert(t, s, brief, lasting)
-	filters := []gonostr.Filter{{}, {IDs: []string{brief.ID, lasting.ID}}, {Authors: []string{author.pubkey()}}, {Kinds: []int{1}}}
+	filters := []nostr.Filter{{}, {IDs: []string{brief.ID, lasting.ID}}, {Authors: []string{author.pubkey()}}, {Kinds: []int{1}}}
 	for _, f := range filters {
 		if got := idsOf(t, s, f); len(got) != 2 {
-			t.Errorf("before: %s gives %d events, want 2", f, len(got))
+			t.Errorf("before: %+v gives %d events, want 2", f, len(got))
 		}
 	}
 	now = now.Add(10 * time.Second)
 	for _, f := range filters {
 		if got := idsOf(t, s, f); !slices.Equal(got, []string{lasting.ID}) {
-			t.Errorf("after: %s gives %v, want the lasting event", f, got)
+			t.Errorf("after: %+v gives %v, want the lasting event", f, got)
 		}
 	}
 	// The next write clears it out of every bucket.
@@ -142,7 +143,7 @@ func TestExpiration(t *testing.T) {
 func TestRemoveLeavesNothing(t *testing.T) {
 	s, author := newStore(t), newSigner(t)
 	for v := range 5 {
-		tags := gonostr.Tags{{"d", "same"}, {"t", strconv.Itoa(v)}, {"t", strconv.Itoa(v)}, {"e", "x"}, {"long", "y"}, {"t"}}
+		tags := []nostr.Tag{{"d", "same"}, {"t", strconv.Itoa(v)}, {"t", strconv.Itoa(v)}, {"e", "x"}, {"long", "y"}, {"t"}}
 		mustInsert(t, s, author.event(30000, int64(v), "", tags...))
 	}
 	err := s.db.View(func(tx *bbolt.Tx) error {
@@ -161,12 +162,12 @@ func TestRemoveLeavesNothing(t *testing.T) {
 func TestBadEvents(t *testing.T) {
 	s := newStore(t)
 	good := *newSigner(t).event(1, 1, "")
-	for name, damage := range map[string]func(*gonostr.Event){
-		"short id":      func(e *gonostr.Event) { e.ID = e.ID[:62] },
-		"long id":       func(e *gonostr.Event) { e.ID += "zz" },
-		"no hex":        func(e *gonostr.Event) { e.PubKey = strings.Repeat("z", 64) },
-		"negative time": func(e *gonostr.Event) { e.CreatedAt = -1 },
-		"kind":          func(e *gonostr.Event) { e.Kind = 65536 },
+	for name, damage := range map[string]func(*nostr.Event){
+		"short id":      func(e *nostr.Event) { e.ID = e.ID[:62] },
+		"long id":       func(e *nostr.Event) { e.ID += "zz" },
+		"no hex":        func(e *nostr.Event) { e.PubKey = strings.Repeat("z", 64) },
+		"negative time": func(e *nostr.Event) { e.CreatedAt = -1 },
+		"kind":          func(e *nostr.Event) { e.Kind = 65536 },
 	} {
 		e := good
 		damage(&e)
@@ -174,7 +175,7 @@ func TestBadEvents(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		}
 	}
-	if got := idsOf(t, s, gonostr.Filter{}); len(got) != 0 {
+	if got := idsOf(t, s, nostr.Filter{}); len(got) != 0 {
 		t.Errorf("%d bad events were stored", len(got))
 	}
 }

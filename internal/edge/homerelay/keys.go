@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	gonostr "github.com/nbd-wtf/go-nostr"
-	"github.com/nbd-wtf/go-nostr/nip40"
+	"strconv"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -63,7 +61,7 @@ func (s summary) expiration() int64 { return int64(binary.BigEndian.Uint64(s[2:]
 
 // record is an event with its keys.
 type record struct {
-	event   *gonostr.Event
+	event   *nostr.Event
 	id      [idSize]byte
 	pubkey  [32]byte
 	pos     position
@@ -72,7 +70,7 @@ type record struct {
 }
 
 // newRecord checks what the keys need: the shape of id, pubkey, kind and time.
-func newRecord(e *gonostr.Event) (*record, error) {
+func newRecord(e *nostr.Event) (*record, error) {
 	r := &record{event: e}
 	if !nostr.IsHex(e.ID, idSize) {
 		return nil, errors.New("invalid: id is not 64 lower-case hex digits")
@@ -92,21 +90,40 @@ func newRecord(e *gonostr.Event) (*record, error) {
 	if e.Kind < 0 || e.Kind > math.MaxUint16 {
 		return nil, errors.New("invalid: kind is not in 0..65535")
 	}
-	r.pos = newPosition(int64(e.CreatedAt), r.id)
-	r.expires = max(0, int64(nip40.GetExpiration(e.Tags)))
+	r.pos = newPosition(e.CreatedAt, r.id)
+	r.expires = expiration(e)
 	binary.BigEndian.PutUint16(r.summary[:], uint16(e.Kind))
 	binary.BigEndian.PutUint64(r.summary[2:], uint64(r.expires))
 	return r, nil
+}
+
+// expiration returns when the event expires (NIP-40), in Unix seconds, or 0.
+func expiration(e *nostr.Event) int64 {
+	at, err := strconv.ParseInt(firstValue(e, "expiration"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return max(0, at)
+}
+
+// firstValue returns the value of the first tag of a name that has one, or "".
+func firstValue(e *nostr.Event, name string) string {
+	for _, t := range e.Tags {
+		if len(t) > 1 && t[0] == name {
+			return t[1]
+		}
+	}
+	return ""
 }
 
 // address returns the key under which only one version of the event is kept,
 // or nil for an event that nothing replaces (NIP-01 kinds).
 func (r *record) address() []byte {
 	switch {
-	case gonostr.IsReplaceableKind(r.event.Kind):
+	case nostr.Replaceable(r.event.Kind):
 		return addressKey(r.event.Kind, r.pubkey[:], "")
-	case gonostr.IsAddressableKind(r.event.Kind):
-		return addressKey(r.event.Kind, r.pubkey[:], r.event.Tags.GetD())
+	case nostr.Addressable(r.event.Kind):
+		return addressKey(r.event.Kind, r.pubkey[:], firstValue(r.event, "d"))
 	}
 	return nil
 }

@@ -1,13 +1,13 @@
 package homerelay
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"unicode/utf8"
 
-	"github.com/mailru/easyjson"
-	gonostr "github.com/nbd-wtf/go-nostr"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // message is a client message: a JSON array whose first element is a string.
@@ -40,65 +40,53 @@ func (m message) text(i int) string {
 }
 
 // id returns the id of the subscription or session that the message is about,
-// or "" if it has none that is allowed.
-func (m message) id() string {
-	if id := m.text(1); len(id) <= maxIDLength {
-		return id
+// or "" if it has none.
+func (m message) id() string { return m.text(1) }
+
+// longID is the refusal of an id that is longer than NIP-01 allows, or "".
+func longID(id string) string {
+	if n := utf8.RuneCountInString(id); n > maxIDLength {
+		return fmt.Sprintf("invalid: an id of %d characters, at most %d are allowed", n, maxIDLength)
 	}
 	return ""
 }
 
-// event decodes element 1; it is not verified.
-func (m message) event() (*gonostr.Event, error) {
-	e := &gonostr.Event{}
-	if len(m.elements) != 2 || !isObject(m.elements[1]) {
-		return nil, fmt.Errorf("%s takes one event", m.label)
+// event decodes element 1; it is not checked. An event that cannot be decoded
+// has its id yet, if that is a string: the client waits for an OK of that id.
+func (m message) event() (*nostr.Event, error) {
+	e := &nostr.Event{}
+	if len(m.elements) != 2 {
+		return e, fmt.Errorf("%s takes one event", m.label)
 	}
-	if err := easyjson.Unmarshal(m.elements[1], e); err != nil {
-		return nil, fmt.Errorf("not an event: %w", err)
+	if err := e.UnmarshalJSON(m.elements[1]); err != nil {
+		return e, fmt.Errorf("not an event: %w", err)
+	}
+	if e.ID == "" {
+		return e, errors.New("id is missing")
 	}
 	return e, nil
 }
 
-// decodeFilters decodes from one to maxFilters filters.
-func decodeFilters(texts []json.RawMessage) ([]gonostr.Filter, error) {
+// decodeFilters decodes from one to maxFilters filters; an error is worded as
+// the reason of a CLOSED or NEG-ERR.
+func decodeFilters(texts []json.RawMessage) ([]nostr.Filter, error) {
 	if len(texts) == 0 || len(texts) > maxFilters {
-		return nil, fmt.Errorf("%d filters, want 1 to %d", len(texts), maxFilters)
+		return nil, fmt.Errorf("invalid: %d filters, want 1 to %d", len(texts), maxFilters)
 	}
-	filters := make([]gonostr.Filter, len(texts))
+	filters := make([]nostr.Filter, len(texts))
 	for i, text := range texts {
-		if !isObject(text) {
-			return nil, fmt.Errorf("filter %d is not an object", i+1)
-		}
-		if err := easyjson.Unmarshal(text, &filters[i]); err != nil {
-			return nil, fmt.Errorf("filter %d: %w", i+1, err)
+		err := filters[i].UnmarshalJSON(text)
+		switch {
+		case errors.Is(err, nostr.ErrUnknownKey): // NIP-50's search is one
+			return nil, fmt.Errorf("unsupported: %w", err)
+		case err != nil:
+			return nil, fmt.Errorf("invalid: %w", err)
 		}
 	}
 	return filters, nil
 }
 
-// isObject tells objects from other valid JSON: the decoders take null too.
-func isObject(text json.RawMessage) bool { return bytes.HasPrefix(text, []byte("{")) }
-
-// encode makes a message of strings, numbers and booleans.
-func encode(elements ...any) []byte {
-	msg, err := json.Marshal(elements)
-	if err != nil {
-		panic(err) // none of these can fail
-	}
-	return msg
-}
-
-// encodeEvent makes an EVENT message.
-func encodeEvent(id string, e *gonostr.Event) []byte {
-	event, err := easyjson.Marshal(e)
-	if err != nil {
-		panic(err) // an event is strings and numbers
-	}
-	head := encode("EVENT", id)
-	msg := make([]byte, 0, len(head)+1+len(event))
-	msg = append(msg, head[:len(head)-1]...)
-	msg = append(msg, ',')
-	msg = append(msg, event...)
-	return append(msg, ']')
+// eventMessage makes an EVENT message of an event's JSON.
+func eventMessage(id string, event []byte) []byte {
+	return slices.Concat([]byte(`["EVENT",`), nostr.Encode(id), []byte{','}, event, []byte{']'})
 }

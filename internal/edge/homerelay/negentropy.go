@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // session is a NIP-77 session. One goroutine reads its set and answers its
@@ -29,7 +29,11 @@ type session struct {
 func (c *client) onNegOpen(m message) {
 	id := m.id()
 	if id == "" {
-		c.tell("NOTICE", "invalid: NEG-OPEN takes an id of 1 to 64 bytes")
+		c.tell("NOTICE", "invalid: NEG-OPEN takes an id, a string")
+		return
+	}
+	if why := longID(id); why != "" {
+		c.negErr(id, why)
 		return
 	}
 	c.endSession(id) // an open one of this id is closed (NIP-77)
@@ -47,11 +51,7 @@ func (c *client) onNegOpen(m message) {
 	}
 	filters, err := decodeFilters(texts)
 	if err != nil {
-		c.negErr(id, "invalid: "+err.Error())
-		return
-	}
-	if slices.ContainsFunc(filters, isSearch) {
-		c.negErr(id, noSearch)
+		c.negErr(id, err.Error())
 		return
 	}
 	first, err := hex.DecodeString(m.text(len(m.elements) - 1))
@@ -72,13 +72,13 @@ func (c *client) onNegOpen(m message) {
 		c.negErr(id, fmt.Sprintf("blocked: too many concurrent sessions on this connection, at most %d", maxSessions))
 		return
 	}
-	c.running.Go(func() { c.converse(ctx, s, newSetKey(texts, filters), first) })
+	c.running.Go(func() { c.converse(ctx, s, newSetKey(filters), first) })
 }
 
 func (c *client) onNegMsg(m message) {
 	id := m.id()
 	if id == "" {
-		c.tell("NOTICE", "invalid: NEG-MSG takes an id of 1 to 64 bytes")
+		c.tell("NOTICE", "invalid: NEG-MSG takes an id, a string")
 		return
 	}
 	c.mu.Lock()
@@ -123,7 +123,7 @@ func (c *client) giveUp(ctx context.Context, s *session, reason ...any) {
 	c.mu.Lock()
 	s.over = true
 	c.mu.Unlock()
-	c.send(ctx, encode(append([]any{"NEG-ERR", s.id}, reason...)...))
+	c.send(ctx, nostr.Message(append([]any{"NEG-ERR", s.id}, reason...)...))
 }
 
 // converse answers a session's messages until it ends. The session counts
@@ -156,7 +156,7 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 			c.giveUp(ctx, s, reason)
 			return
 		}
-		if !c.send(ctx, encode("NEG-MSG", s.id, hex.EncodeToString(answer))) {
+		if !c.send(ctx, nostr.Message("NEG-MSG", s.id, hex.EncodeToString(answer))) {
 			return
 		}
 		idle.Reset(c.relay.sessionTimeout)

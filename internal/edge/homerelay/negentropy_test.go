@@ -16,11 +16,11 @@ import (
 
 // reconcile runs go-nostr's negentropy as a client against the relay and
 // returns what only one of the two has.
-func reconcile(t *testing.T, c *relay.Conn, f nostr.Filter, local []*gonostr.Event) (haves, needs []string) {
+func reconcile(t *testing.T, c *relay.Conn, f nostr.Filter, local []*nostr.Event) (haves, needs []string) {
 	t.Helper()
 	vec := vector.New()
 	for _, e := range local {
-		vec.Insert(e.CreatedAt, e.ID)
+		vec.Insert(gonostr.Timestamp(e.CreatedAt), e.ID)
 	}
 	vec.Seal()
 	neg := negentropy.New(vec, 60_000)
@@ -68,10 +68,10 @@ func reconcile(t *testing.T, c *relay.Conn, f nostr.Filter, local []*gonostr.Eve
 // the transfers there are none.
 func TestNegentropySync(t *testing.T) {
 	c := dial(t, startRelay(t, ""))
-	byID := map[string]*gonostr.Event{}
-	var regular []*gonostr.Event
+	byID := map[string]*nostr.Event{}
+	var regular []*nostr.Event
 	for _, e := range recorded() {
-		if gonostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tags.Find("expiration") == nil {
+		if regularKind(e) {
 			regular = append(regular, e)
 			byID[e.ID] = e
 		}
@@ -84,10 +84,10 @@ func TestNegentropySync(t *testing.T) {
 	wg.Wait()
 	local := slices.Clone(regular[:2*third])
 	haves, needs := reconcile(t, c, nostr.Filter{}, local)
-	if got, want := sorted(haves), sorted(naive(regular[:third], gonostr.Filter{})); !slices.Equal(got, want) {
+	if got, want := sorted(haves), sorted(naive(regular[:third], nostr.Filter{})); !slices.Equal(got, want) {
 		t.Errorf("%d events to upload, want %d", len(got), len(want))
 	}
-	if got, want := sorted(needs), sorted(naive(regular[2*third:], gonostr.Filter{})); !slices.Equal(got, want) {
+	if got, want := sorted(needs), sorted(naive(regular[2*third:], nostr.Filter{})); !slices.Equal(got, want) {
 		t.Errorf("%d events to download, want %d", len(got), len(want))
 	}
 	for _, id := range haves {
@@ -103,7 +103,7 @@ func TestNegentropySync(t *testing.T) {
 		t.Errorf("%d and %d differences remain", len(haves), len(needs))
 	}
 	// A filter by authors and kinds is answered from the index alone.
-	f := gonostr.Filter{Authors: []string{regular[0].PubKey, regular[5].PubKey}, Kinds: []int{1, 7}}
+	f := nostr.Filter{Authors: []string{regular[0].PubKey, regular[5].PubKey}, Kinds: []int{1, 7}}
 	haves, needs = reconcile(t, c, nostr.Filter{Authors: f.Authors, Kinds: f.Kinds}, nil)
 	if got, want := sorted(needs), sorted(naive(regular, f)); !slices.Equal(got, want) || len(haves) != 0 {
 		t.Errorf("by author: %d events, want %d", len(got), len(want))

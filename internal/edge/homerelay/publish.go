@@ -1,27 +1,31 @@
 package homerelay
 
 import (
+	"cmp"
 	"errors"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
-	"github.com/nbd-wtf/go-nostr/nip70"
-
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// The kinds that the relay itself acts on.
+const (
+	kindRepost        = 6     // NIP-18
+	kindGenericRepost = 16    // NIP-18
+	kindDeletion      = 5     // NIP-09
+	kindAuth          = 22242 // NIP-42
 )
 
 // onEvent takes an EVENT. Events of a connection are verified and stored in
 // parallel, which lets them share an fsync.
 func (c *client) onEvent(m message) {
 	e, err := m.event()
-	if err == nil && !nostr.IsHex(e.ID, 32) {
-		err = errors.New("id is not 64 lower-case hex digits")
-	}
 	if err != nil {
-		c.tell("NOTICE", "invalid: "+err.Error()) // an OK needs an id
+		c.reject(e, "invalid: "+err.Error())
 		return
 	}
 	if reason := c.refuse(e); reason != "" {
-		c.tell("OK", e.ID, false, reason)
+		c.reject(e, reason)
 		return
 	}
 	if !acquire(c.ctx, c.publishing) {
@@ -31,7 +35,7 @@ func (c *client) onEvent(m message) {
 		return
 	}
 	c.running.Go(func() {
-		ok, reason := c.relay.accept(e, m.size)
+		ok, reason := c.relay.accept(e)
 		// Nobody's slot but the client's own waits for it to read.
 		<-c.relay.inserting
 		c.tell("OK", e.ID, ok, reason)
@@ -39,40 +43,47 @@ func (c *client) onEvent(m message) {
 	})
 }
 
+// reject answers an event that is not taken, without an OK only if there is no id
+// that the client could know it by.
+func (c *client) reject(e *nostr.Event, reason string) {
+	if e.ID == "" {
+		c.tell("NOTICE", reason)
+		return
+	}
+	c.tell("OK", e.ID, false, reason)
+}
+
 // refuse returns why an event is not taken from this client, or "".
-func (c *client) refuse(e *gonostr.Event) string {
+func (c *client) refuse(e *nostr.Event) string {
 	switch {
-	case !nostr.IsHex(e.Sig, 64):
-		return "invalid: sig is not 128 lower-case hex digits"
-	case e.Kind == gonostr.KindClientAuthentication:
+	case e.Kind == kindAuth:
 		return "invalid: kind 22242 belongs in AUTH"
-	case int64(e.CreatedAt) > c.relay.store.now().Unix()+nostr.MaxFuture:
-		return "invalid: created_at is too far in the future"
-	case len(e.Tags) > nostr.MaxTags:
-		return "invalid: too many tags"
-	case nip70.HasEmbeddedProtected(*e):
+	case repeatsProtected(e):
 		return "blocked: it repeats a protected event (NIP-70)"
+	case e.Tag("-") == nil || c.authed[e.PubKey]:
+		return ""
+	case len(c.authed) > 0:
+		return "restricted: a protected event must come from its author (NIP-70)"
 	}
-	for _, tag := range e.Tags {
-		if len(tag) == 0 {
-			return "invalid: empty tag"
-		}
+	c.demandAuth()
+	return "auth-required: a protected event must come from its author (NIP-70)"
+}
+
+// repeatsProtected reports whether an event is a repost of one that its author
+// wants to be in no other place.
+func repeatsProtected(e *nostr.Event) bool {
+	if e.Kind != kindRepost && e.Kind != kindGenericRepost {
+		return false
 	}
-	if nip70.IsProtected(*e) && !c.authed[e.PubKey] {
-		if len(c.authed) > 0 {
-			return "restricted: a protected event must come from its author (NIP-70)"
-		}
-		c.demandAuth()
-		return "auth-required: a protected event must come from its author (NIP-70)"
-	}
-	return ""
+	var inner nostr.Event
+	return inner.UnmarshalJSON([]byte(e.Content)) == nil && inner.Tag("-") != nil
 }
 
 // accept verifies an event, stores it or passes it on, and returns what an OK
 // says of it.
-func (r *Relay) accept(e *gonostr.Event, size int) (ok bool, reason string) {
-	if !e.CheckID() {
-		return false, "invalid: id is not the hash of the event"
+func (r *Relay) accept(e *nostr.Event) (ok bool, reason string) {
+	if err := cmp.Or(e.Check(), e.CheckTime(r.store.now().Unix())); err != nil {
+		return false, "invalid: " + err.Error()
 	}
 	// Most of what a sync offers is there already, and was verified then.
 	known, err := r.store.Has(e.ID)
@@ -83,10 +94,10 @@ func (r *Relay) accept(e *gonostr.Event, size int) (ok bool, reason string) {
 	if known {
 		return true, errDuplicate.Error()
 	}
-	if ok, err := e.CheckSignature(); err != nil || !ok {
-		return false, "invalid: sig is not the author's signature of the id"
+	if err := schnorr.VerifySignature(e); err != nil {
+		return false, "invalid: " + err.Error()
 	}
-	if !gonostr.IsEphemeralKind(e.Kind) {
+	if !nostr.Ephemeral(e.Kind) {
 		switch err := r.store.Insert(e); {
 		case errors.Is(err, errDuplicate):
 			return true, err.Error()
@@ -94,6 +105,6 @@ func (r *Relay) accept(e *gonostr.Event, size int) (ok bool, reason string) {
 			return false, err.Error()
 		}
 	}
-	r.clients.publish(e, size)
+	r.clients.publish(e)
 	return true, ""
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"math"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -18,20 +18,20 @@ const (
 	pageBytes = 1 << 20
 )
 
-// Query calls yield with every stored event that matches, newest first and
-// equal times by lowest id, until yield returns false, the filter's limit is
+// Query calls yield with the JSON of every stored event that matches, newest
+// first and equal times by lowest id, until yield returns false, the filter's limit is
 // reached or the context ends.
 //
 // Memory is bounded by a page and by the number of values in the filter. What
 // is inserted or deleted while a query runs may or may not be seen.
-func (s *store) Query(ctx context.Context, f gonostr.Filter, yield func(*gonostr.Event) bool) error {
+func (s *store) Query(ctx context.Context, f nostr.Filter, yield func(event []byte) bool) error {
 	q, ok := newQuery(f, s.now().Unix())
 	if !ok {
 		return nil
 	}
 	left := q.limit
 	for more := true; more; {
-		var page []*gonostr.Event
+		var page [][]byte
 		err := s.db.View(func(tx *bbolt.Tx) error {
 			var err error
 			page, more, err = q.page(ctx, tx, min(left, pageItems))
@@ -55,20 +55,18 @@ func (s *store) Query(ctx context.Context, f gonostr.Filter, yield func(*gonostr
 }
 
 // page collects at most limit events; more is false at the end.
-func (q *query) page(ctx context.Context, tx *bbolt.Tx, limit int) (page []*gonostr.Event, more bool, err error) {
+func (q *query) page(ctx context.Context, tx *bbolt.Tx, limit int) (page [][]byte, more bool, err error) {
 	size := 0
-	more, err = q.walk(ctx, tx, func(pos position, r *record) (bool, error) {
+	more, err = q.walk(ctx, tx, func(pos position) (bool, error) {
 		if len(page) == limit || size > pageBytes {
 			return false, nil
 		}
-		if r == nil {
-			var err error
-			if r, err = load(tx, pos.id()); err != nil {
-				return false, err
-			}
+		text, err := loadText(tx, pos.id())
+		if err != nil {
+			return false, err
 		}
-		page = append(page, r.event)
-		size += posSize + len(tx.Bucket(byID).Get(pos.id()))
+		page = append(page, text)
+		size += len(text)
 		return true, nil
 	})
 	return page, more, err
@@ -81,7 +79,7 @@ var errTooMany = errors.New("too many records")
 // filters, in no order, and an event that matches several once for each. More
 // than limit of them are errTooMany. Where it can, it reads an index alone, 40
 // bytes an event.
-func (s *store) Items(ctx context.Context, filters []gonostr.Filter, limit int) (items []negentropy.Item, err error) {
+func (s *store) Items(ctx context.Context, filters []nostr.Filter, limit int) (items []negentropy.Item, err error) {
 	for _, f := range filters {
 		q, ok := newQuery(f, s.now().Unix())
 		if !ok {
@@ -89,7 +87,7 @@ func (s *store) Items(ctx context.Context, filters []gonostr.Filter, limit int) 
 		}
 		left := q.limit
 		err := s.db.View(func(tx *bbolt.Tx) error {
-			_, err := q.walk(ctx, tx, func(pos position, _ *record) (bool, error) {
+			_, err := q.walk(ctx, tx, func(pos position) (bool, error) {
 				if left == 0 {
 					return false, nil
 				}
@@ -110,12 +108,9 @@ func (s *store) Items(ctx context.Context, filters []gonostr.Filter, limit int) 
 }
 
 // limitOf is how many events the filter asks for at most.
-func limitOf(f gonostr.Filter) int {
-	switch {
-	case f.LimitZero || f.Limit < 0:
-		return 0
-	case f.Limit == 0:
+func limitOf(f nostr.Filter) int {
+	if f.Limit == 0 {
 		return math.MaxInt
 	}
-	return f.Limit
+	return max(f.Limit, 0)
 }

@@ -1,19 +1,25 @@
 package homerelay
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
+	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // loaded returns a store with the recorded events, and those of them that it
 // kept: what was replaced, deleted or expired is not there.
-func loaded(t *testing.T) (*store, []*gonostr.Event) {
+func loaded(t *testing.T) (*store, []*nostr.Event) {
 	t.Helper()
 	s := newStore(t)
 	var wg sync.WaitGroup
@@ -28,9 +34,9 @@ func loaded(t *testing.T) (*store, []*gonostr.Event) {
 		})
 	}
 	wg.Wait()
-	var kept []*gonostr.Event
+	var kept []*nostr.Event
 	for _, e := range recorded() {
-		if len(idsOf(t, s, gonostr.Filter{IDs: []string{e.ID}})) == 1 {
+		if len(idsOf(t, s, nostr.Filter{IDs: []string{e.ID}})) == 1 {
 			kept = append(kept, e)
 		}
 	}
@@ -42,9 +48,9 @@ func loaded(t *testing.T) (*store, []*gonostr.Event) {
 
 // randomFilter asks for properties of events that exist, so that it mostly
 // matches something.
-func randomFilter(r *rand.Rand, all []*gonostr.Event) gonostr.Filter {
-	pick := func() *gonostr.Event { return all[r.IntN(len(all))] }
-	var f gonostr.Filter
+func randomFilter(r *rand.Rand, all []*nostr.Event) nostr.Filter {
+	pick := func() *nostr.Event { return all[r.IntN(len(all))] }
+	var f nostr.Filter
 	if r.IntN(6) == 0 {
 		for range r.IntN(20) {
 			f.IDs = append(f.IDs, pick().ID)
@@ -68,18 +74,16 @@ func randomFilter(r *rand.Rand, all []*gonostr.Event) gonostr.Filter {
 		tag := e.Tags[r.IntN(len(e.Tags))]
 		if len(tag) >= 2 && len(tag[0]) == 1 {
 			if f.Tags == nil {
-				f.Tags = gonostr.TagMap{}
+				f.Tags = map[string][]string{}
 			}
 			f.Tags[tag[0]] = append(f.Tags[tag[0]], tag[1])
 		}
 	}
 	if r.IntN(3) == 0 {
-		at := pick().CreatedAt
-		f.Since = &at
+		f.Since = pick().CreatedAt
 	}
 	if r.IntN(3) == 0 {
-		at := pick().CreatedAt
-		f.Until = &at
+		f.Until = pick().CreatedAt
 	}
 	if r.IntN(3) == 0 {
 		f.Limit = 1 + r.IntN(30)
@@ -95,7 +99,7 @@ func TestQueryEqualsNaive(t *testing.T) {
 		f := randomFilter(r, kept)
 		want := naive(kept, f)
 		if got := idsOf(t, s, f); !slices.Equal(got, want) {
-			t.Fatalf("filter %s: got %d ids, want %d", f, len(got), len(want))
+			t.Fatalf("filter %+v: got %d ids, want %d", f, len(got), len(want))
 		}
 		if len(want) > 0 {
 			nonEmpty++
@@ -114,7 +118,7 @@ func TestQueryByEachTag(t *testing.T) {
 			if len(tag) < 2 || len(tag[0]) != 1 {
 				continue
 			}
-			f := gonostr.Filter{Tags: gonostr.TagMap{tag[0]: {tag[1]}}}
+			f := nostr.Filter{Tags: map[string][]string{tag[0]: {tag[1]}}}
 			if got, want := idsOf(t, s, f), naive(kept, f); !slices.Equal(got, want) {
 				t.Fatalf("#%s %q: got %v, want %v", tag[0], tag[1], got, want)
 			}
@@ -130,19 +134,19 @@ func TestQueryByEachTag(t *testing.T) {
 func TestQueryPages(t *testing.T) {
 	s := newStore(t)
 	author := newSigner(t)
-	var all []*gonostr.Event
+	var all []*nostr.Event
 	for i := range 3*pageItems + 7 {
-		tags := gonostr.Tags{{"t", strconv.Itoa(i % 3)}, {"t", "all"}}
+		tags := []nostr.Tag{{"t", strconv.Itoa(i % 3)}, {"t", "all"}}
 		all = append(all, author.event(1, int64(1000+i/400), strconv.Itoa(i), tags...))
 	}
 	insertAll(t, s, all)
-	for _, f := range []gonostr.Filter{
+	for _, f := range []nostr.Filter{
 		{},
 		{Authors: []string{author.pubkey()}},
 		{Kinds: []int{1}},
-		{Tags: gonostr.TagMap{"t": {"0", "1", "2", "all"}}},
+		{Tags: map[string][]string{"t": {"0", "1", "2", "all"}}},
 		{Limit: pageItems + 1},
-		{IDs: naive(all, gonostr.Filter{})},
+		{IDs: naive(all, nostr.Filter{})},
 	} {
 		if got, want := idsOf(t, s, f), naive(all, f); !slices.Equal(got, want) {
 			t.Errorf("filter with %d ids: got %d, want %d in order", len(f.IDs), len(got), len(want))
@@ -153,13 +157,13 @@ func TestQueryPages(t *testing.T) {
 func TestItems(t *testing.T) {
 	s, kept := loaded(t)
 	r := rand.New(rand.NewPCG(3, 4))
-	at := map[string]gonostr.Timestamp{}
+	at := map[string]int64{}
 	for _, e := range kept {
 		at[e.ID] = e.CreatedAt
 	}
 	for range 500 {
 		f := randomFilter(r, kept)
-		items, err := s.Items(t.Context(), []gonostr.Filter{f}, len(kept))
+		items, err := s.Items(t.Context(), []nostr.Filter{f}, len(kept))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,36 +175,37 @@ func TestItems(t *testing.T) {
 			}
 		}
 		if want := naive(kept, f); !slices.Equal(got, want) {
-			t.Fatalf("filter %s: %d items, want %d", f, len(got), len(want))
+			t.Fatalf("filter %+v: %d items, want %d", f, len(got), len(want))
 		}
 	}
-	if items, err := s.Items(t.Context(), []gonostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
+	if items, err := s.Items(t.Context(), []nostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
 		t.Errorf("of two filters: %d items and %v, want each event twice", len(items), err)
 	}
-	if _, err := s.Items(t.Context(), []gonostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
+	if _, err := s.Items(t.Context(), []nostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
 		t.Errorf("above the limit: %v", err)
 	}
 }
 
 func TestQueryOddFilters(t *testing.T) {
 	s, kept := loaded(t)
-	negative, distant := gonostr.Timestamp(-5), gonostr.Timestamp(1<<62)
+	const distant = 1 << 62
 	for name, c := range map[string]struct {
-		f    gonostr.Filter
+		f    nostr.Filter
 		want int
 	}{
-		"empty ids":       {gonostr.Filter{IDs: []string{}}, 0},
-		"empty authors":   {gonostr.Filter{Authors: []string{}}, 0},
-		"empty kinds":     {gonostr.Filter{Kinds: []int{}}, 0},
-		"no hex":          {gonostr.Filter{IDs: []string{"zz"}, Authors: []string{"zz"}}, 0},
-		"kind too large":  {gonostr.Filter{Kinds: []int{-1, 1 << 20}}, 0},
-		"long tag name":   {gonostr.Filter{Tags: gonostr.TagMap{"#e": {kept[0].ID}}}, 0},
-		"limit zero":      {gonostr.Filter{LimitZero: true}, 0},
-		"negative until":  {gonostr.Filter{Until: &negative}, 0},
-		"negative since":  {gonostr.Filter{Since: &negative}, len(kept)},
-		"distant until":   {gonostr.Filter{Until: &distant}, len(kept)},
-		"distant since":   {gonostr.Filter{Since: &distant}, 0},
-		"repeated author": {gonostr.Filter{Authors: []string{kept[0].PubKey, kept[0].PubKey}, Limit: 1}, 1},
+		"empty ids":       {nostr.Filter{IDs: []string{}}, 0},
+		"empty authors":   {nostr.Filter{Authors: []string{}}, 0},
+		"empty kinds":     {nostr.Filter{Kinds: []int{}}, 0},
+		"no hex":          {nostr.Filter{IDs: []string{"zz"}, Authors: []string{"zz"}}, 0},
+		"kind too large":  {nostr.Filter{Kinds: []int{-1, 1 << 20}}, 0},
+		"long tag name":   {nostr.Filter{Tags: map[string][]string{"#e": {kept[0].ID}}}, 0},
+		"limit zero":      {nostr.Filter{Limit: nostr.LimitZero}, 0},
+		"negative until":  {nostr.Filter{Until: -5}, 0},
+		"negative since":  {nostr.Filter{Since: -5}, len(kept)},
+		"distant until":   {nostr.Filter{Until: distant}, len(kept)},
+		"distant since":   {nostr.Filter{Since: distant}, 0},
+		"upper case":      {nostr.Filter{Authors: []string{strings.ToUpper(kept[0].PubKey)}}, 0},
+		"repeated author": {nostr.Filter{Authors: []string{kept[0].PubKey, kept[0].PubKey}, Limit: 1}, 1},
 	} {
 		if got := len(idsOf(t, s, c.f)); got != c.want {
 			t.Errorf("%s: %d events, want %d", name, got, c.want)
@@ -211,12 +216,39 @@ func TestQueryOddFilters(t *testing.T) {
 func TestQueryStops(t *testing.T) {
 	s, _ := loaded(t)
 	n := 0
-	err := s.Query(t.Context(), gonostr.Filter{}, func(*gonostr.Event) bool {
+	err := s.Query(t.Context(), nostr.Filter{}, func([]byte) bool {
 		n++
 		return n < 3
 	})
 	if err != nil || n != 3 {
 		t.Errorf("got %d events and %v, want 3 and no error", n, err)
+	}
+}
+
+// Files of earlier versions have events with the kind first and characters as
+// escapes, by which they are not served.
+func TestEarlierStoresAreServedAnew(t *testing.T) {
+	s := newStore(t)
+	e := newSigner(t).event(1, 1000, "<\u2028>", nostr.Tag{"t", "&"})
+	mustInsert(t, s, e)
+	earlier := fmt.Sprintf(`{"kind":1,"id":%q,"pubkey":%q,"created_at":1000,"tags":[["t","\u0026"]],"content":"\u003c\u2028\u003e","sig":%q}`, e.ID, e.PubKey, e.Sig)
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		id, _ := hex.DecodeString(e.ID)
+		return tx.Bucket(byID).Put(id, []byte(earlier))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []nostr.Filter{{}, {IDs: []string{e.ID}}, {Tags: map[string][]string{"t": {"&"}}}} {
+		err := s.Query(t.Context(), f, func(event []byte) bool {
+			if want := nostr.Encode(e); !bytes.Equal(event, want) {
+				t.Errorf("%+v: %s, want %s", f, event, want)
+			}
+			return true
+		})
+		if err != nil || len(idsOf(t, s, f)) != 1 {
+			t.Errorf("%+v: %v", f, err)
+		}
 	}
 }
 

@@ -56,15 +56,22 @@ func (c *rawClient) sendf(format string, args ...any) {
 	c.send(fmt.Sprintf(format, args...))
 }
 
-// next returns the relay's next message.
-func (c *rawClient) next() []any {
+// text returns the relay's next message as it is.
+func (c *rawClient) text() string {
 	c.t.Helper()
 	_, data, err := c.ws.Read(c.ctx)
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return string(data)
+}
+
+// next returns the relay's next message.
+func (c *rawClient) next() []any {
+	c.t.Helper()
+	data := c.text()
 	var m []any
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := json.Unmarshal([]byte(data), &m); err != nil {
 		c.t.Fatalf("the relay sent %q: %v", data, err)
 	}
 	return m

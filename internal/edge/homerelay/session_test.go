@@ -12,8 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
-
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -21,15 +19,15 @@ import (
 
 // insertMany stores n events of a few authors, with many equal times. They are
 // not signed: the store does not look.
-func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*gonostr.Event {
+func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*nostr.Event {
 	t.Helper()
-	var all []*gonostr.Event
+	var all []*nostr.Event
 	for i := range n {
-		e := &gonostr.Event{
-			Kind: []int{1, 4, 9}[r.IntN(3)], CreatedAt: gonostr.Timestamp(1_700_000_000 + r.IntN(1+n/4)), Content: strconv.Itoa(i),
-			PubKey: strings.Repeat(fmt.Sprintf("%02x", r.IntN(5)), 32), Tags: gonostr.Tags{{"t", strconv.Itoa(i % 3)}},
+		e := &nostr.Event{
+			Kind: []int{1, 4, 9}[r.IntN(3)], CreatedAt: int64(1_700_000_000 + r.IntN(1+n/4)), Content: strconv.Itoa(i),
+			PubKey: strings.Repeat(fmt.Sprintf("%02x", r.IntN(5)), 32), Tags: []nostr.Tag{{"t", strconv.Itoa(i % 3)}},
 		}
-		e.ID = e.GetID()
+		e.ID = e.Hash()
 		all = append(all, e)
 	}
 	insertAll(t, s, all)
@@ -38,7 +36,7 @@ func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*gonostr.Event {
 
 // reconcileOurs runs pkg/negentropy over our client, and returns what only one
 // side has, sorted.
-func reconcileOurs(t *testing.T, c *relay.Conn, f nostr.Filter, local []*gonostr.Event, frame int) (haves, needs []string) {
+func reconcileOurs(t *testing.T, c *relay.Conn, f nostr.Filter, local []*nostr.Event, frame int) (haves, needs []string) {
 	t.Helper()
 	var items []negentropy.Item
 	for _, e := range local {
@@ -83,40 +81,38 @@ func TestReconcileRandomSets(t *testing.T) {
 		home := startRelay(t, "")
 		stored := insertMany(t, home.store, r, size)
 		c := dial(t, home)
-		since, until := gonostr.Timestamp(1_700_000_000+size/16), gonostr.Timestamp(1_700_000_000+size/8)
+		since, until := int64(1_700_000_000+size/16), int64(1_700_000_000+size/8)
 		author := strings.Repeat("02", 32)
-		for _, f := range []struct {
-			wire  nostr.Filter
-			local gonostr.Filter
-		}{
-			{nostr.Filter{}, gonostr.Filter{}},
-			{nostr.Filter{Authors: []string{author}}, gonostr.Filter{Authors: []string{author}}},
-			{nostr.Filter{Kinds: []int{1, 9}}, gonostr.Filter{Kinds: []int{1, 9}}},
-			{nostr.Filter{Since: int64(since)}, gonostr.Filter{Since: &since}},
-			{nostr.Filter{Authors: []string{author}, Until: int64(until)}, gonostr.Filter{Authors: []string{author}, Until: &until}},
-			{nostr.Filter{Tags: map[string][]string{"t": {"1"}}}, gonostr.Filter{Tags: gonostr.TagMap{"t": {"1"}}}},
+		for _, f := range []nostr.Filter{
+			{},
+			{Authors: []string{author}},
+			{Kinds: []int{1, 9}},
+			{Since: since},
+			{Authors: []string{author}, Until: until},
+			{Tags: map[string][]string{"t": {"1"}}},
 		} {
-			var local, theirs []*gonostr.Event
+			matches := theirFilter(f).Matches
+			var local, there []*nostr.Event
 			for _, e := range stored {
-				if !f.local.Matches(e) {
+				if !matches(theirs(e)) {
 					continue
 				}
-				if theirs = append(theirs, e); r.IntN(10) > 0 {
+				if there = append(there, e); r.IntN(10) > 0 {
 					local = append(local, e)
 				}
 			}
 			for i := range size / 10 {
-				e := &gonostr.Event{CreatedAt: gonostr.Timestamp(1_700_000_000 + i), Content: "local"}
-				e.ID = e.GetID()
+				e := &nostr.Event{CreatedAt: int64(1_700_000_000 + i), Content: "local"}
+				e.ID = e.Hash()
 				local = append(local, e)
 			}
-			for _, mine := range [][]*gonostr.Event{local, nil} {
-				haves, needs := reconcileOurs(t, c, f.wire, mine, []int{0, 4096, 60_000}[r.IntN(3)])
-				if want := without(mine, theirs); !slices.Equal(haves, want) {
-					t.Errorf("%d events, %v: %d to upload, want %d", size, f.local, len(haves), len(want))
+			for _, mine := range [][]*nostr.Event{local, nil} {
+				haves, needs := reconcileOurs(t, c, f, mine, []int{0, 4096, 60_000}[r.IntN(3)])
+				if want := without(mine, there); !slices.Equal(haves, want) {
+					t.Errorf("%d events, %+v: %d to upload, want %d", size, f, len(haves), len(want))
 				}
-				if want := without(theirs, mine); !slices.Equal(needs, want) {
-					t.Errorf("%d events, %v: %d to download, want %d", size, f.local, len(needs), len(want))
+				if want := without(there, mine); !slices.Equal(needs, want) {
+					t.Errorf("%d events, %+v: %d to download, want %d", size, f, len(needs), len(want))
 				}
 			}
 		}
@@ -124,7 +120,7 @@ func TestReconcileRandomSets(t *testing.T) {
 }
 
 // without returns the sorted ids of a that are not in b.
-func without(a, b []*gonostr.Event) []string {
+func without(a, b []*nostr.Event) []string {
 	in := map[string]bool{}
 	for _, e := range b {
 		in[e.ID] = true

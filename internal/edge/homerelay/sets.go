@@ -3,13 +3,11 @@ package homerelay
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"sync"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
-
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // errBusy is worded so that clients do not take it for a set that is too large.
@@ -42,16 +40,11 @@ type set struct {
 // setKey names a set: the filters, and a hash of their text.
 type setKey struct {
 	hash    [32]byte
-	filters []gonostr.Filter
+	filters []nostr.Filter
 }
 
-func newSetKey(texts []json.RawMessage, filters []gonostr.Filter) setKey {
-	h := sha256.New()
-	for _, t := range texts {
-		h.Write(t)
-		h.Write([]byte{0}) // in no JSON
-	}
-	return setKey{[32]byte(h.Sum(nil)), filters}
+func newSetKey(filters []nostr.Filter) setKey {
+	return setKey{sha256.Sum256(nostr.Encode(filters)), filters}
 }
 
 func newSets(ctx context.Context, s *store) *sets {

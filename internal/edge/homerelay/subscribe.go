@@ -5,24 +5,23 @@ import (
 	"errors"
 	"slices"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // subscription is a REQ; its context ends with its CLOSE or its connection.
 type subscription struct {
 	id       string
-	filters  []gonostr.Filter
+	filters  []nostr.Filter
 	size     int
 	ctx      context.Context //nolint:containedctx // one per REQ
 	cancel   context.CancelFunc
 	answered chan struct{} // closed when its stored events were sent
 }
 
-// update is an event that a subscription is to get.
+// update is an event, as JSON, that a subscription is to get.
 type update struct {
 	sub   *subscription
-	event *gonostr.Event
-	size  int
+	event []byte
 }
 
 // onReq takes a REQ. It counts from before its stored events are read, so that
@@ -30,16 +29,16 @@ type update struct {
 func (c *client) onReq(m message) {
 	id := m.id()
 	if id == "" {
-		c.tell("NOTICE", "invalid: REQ takes an id of 1 to 64 bytes")
+		c.tell("NOTICE", "invalid: REQ takes an id, a string")
+		return
+	}
+	if why := longID(id); why != "" {
+		c.tell("CLOSED", id, why)
 		return
 	}
 	filters, err := decodeFilters(m.elements[2:])
 	if err != nil {
-		c.tell("CLOSED", id, "invalid: "+err.Error())
-		return
-	}
-	if slices.ContainsFunc(filters, isSearch) {
-		c.tell("CLOSED", id, noSearch)
+		c.tell("CLOSED", id, err.Error())
 		return
 	}
 	c.unsubscribe(id) // a REQ with an id in use replaces the other (NIP-01)
@@ -52,10 +51,6 @@ func (c *client) onReq(m message) {
 	}
 	c.running.Go(func() { c.answer(sub) })
 }
-
-const noSearch = "unsupported: this relay has no search (NIP-50)"
-
-func isSearch(f gonostr.Filter) bool { return f.Search != "" }
 
 func (c *client) onClose(m message) { c.unsubscribe(m.id()) }
 
@@ -99,34 +94,34 @@ func (c *client) answer(sub *subscription) {
 	}
 	defer func() { <-c.querying }()
 	for _, f := range sub.filters {
-		err := c.relay.store.Query(sub.ctx, f, func(e *gonostr.Event) bool {
-			return c.send(sub.ctx, encodeEvent(sub.id, e))
+		err := c.relay.store.Query(sub.ctx, f, func(event []byte) bool {
+			return c.send(sub.ctx, eventMessage(sub.id, event))
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {
 			c.relay.log.Error("home relay query failed", "err", err)
-			c.send(sub.ctx, encode("CLOSED", sub.id, "error: store: "+err.Error()))
+			c.send(sub.ctx, nostr.Message("CLOSED", sub.id, "error: store: "+err.Error()))
 			c.forget(sub)
 			return
 		}
 	}
-	c.send(sub.ctx, encode("EOSE", sub.id))
+	c.send(sub.ctx, nostr.Message("EOSE", sub.id))
 }
 
 // offer queues an event for every subscription that it matches. A client that
 // does not keep up is disconnected, so that it knows that it missed something.
-func (c *client) offer(e *gonostr.Event, size int) {
+func (c *client) offer(e *nostr.Event, text []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, sub := range c.subs {
-		if !slices.ContainsFunc(sub.filters, func(f gonostr.Filter) bool { return f.Matches(e) }) {
+		if !slices.ContainsFunc(sub.filters, func(f nostr.Filter) bool { return f.Match(e) }) {
 			continue
 		}
-		if c.lag.Add(int64(size)) > feedBytes {
+		if c.lag.Add(int64(len(text))) > feedBytes {
 			c.cutOff()
 			return
 		}
 		select {
-		case c.feed <- update{sub, e, size}:
+		case c.feed <- update{sub, text}:
 		default:
 			c.cutOff()
 			return

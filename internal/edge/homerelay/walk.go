@@ -7,13 +7,14 @@ import (
 	"math"
 	"slices"
 
-	gonostr "github.com/nbd-wtf/go-nostr"
 	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // query is a filter turned into ranges of one index, merged in time order.
 type query struct {
-	filter   gonostr.Filter
+	filter   nostr.Filter
 	limit    int // at least 1
 	now      int64
 	bucket   []byte
@@ -27,16 +28,10 @@ type query struct {
 }
 
 // newQuery chooses the index. ok is false when nothing can match.
-func newQuery(f gonostr.Filter, now int64) (q *query, ok bool) {
-	q = &query{filter: f, limit: limitOf(f), now: now, next: upTo(math.MaxInt64)}
-	if f.Until != nil {
-		if *f.Until < 0 {
-			return nil, false
-		}
-		q.next = upTo(int64(*f.Until))
-	}
-	if f.Since != nil {
-		q.oldest = int64(*f.Since)
+func newQuery(f nostr.Filter, now int64) (q *query, ok bool) {
+	q = &query{filter: f, limit: limitOf(f), now: now, next: upTo(math.MaxInt64), oldest: f.Since}
+	if f.Until != 0 {
+		q.next = upTo(max(f.Until, 0))
 	}
 	letter, values := rarestTag(f.Tags)
 	switch {
@@ -70,7 +65,7 @@ func newQuery(f gonostr.Filter, now int64) (q *query, ok bool) {
 
 // rarestTag returns the tag with the fewest values: each costs a cursor. A
 // name that is not a single letter is indexed nowhere and matches nothing.
-func rarestTag(tags gonostr.TagMap) (name string, values []string) {
+func rarestTag(tags map[string][]string) (name string, values []string) {
 	first := true
 	for n, v := range tags {
 		if len(n) != 1 {
@@ -88,17 +83,16 @@ func rarestTag(tags gonostr.TagMap) (name string, values []string) {
 func decodeAll(values []string) [][]byte {
 	var out [][]byte
 	for _, v := range values {
-		if b, err := hex.DecodeString(v); err == nil && len(b) == idSize {
+		if b, err := hex.DecodeString(v); err == nil && nostr.IsHex(v, idSize) {
 			out = append(out, b)
 		}
 	}
 	return out
 }
 
-// walk calls visit with each match in time order, and with its event where
-// that had to be read, until visit returns false: it did not take the match,
-// and the next walk begins there. more is false at the end.
-func (q *query) walk(ctx context.Context, tx *bbolt.Tx, visit func(position, *record) (bool, error)) (more bool, err error) {
+// walk calls visit with each match in time order, until visit returns false: it
+// did not take the match, and the next walk begins there. more is false at the end.
+func (q *query) walk(ctx context.Context, tx *bbolt.Tx, visit func(position) (bool, error)) (more bool, err error) {
 	if bytes.Equal(q.bucket, byID) {
 		return q.walkIDs(ctx, tx, visit)
 	}
@@ -111,12 +105,12 @@ func (q *query) walk(ctx context.Context, tx *bbolt.Tx, visit func(position, *re
 		if pos.createdAt() < q.oldest {
 			return false, nil
 		}
-		r, matches, err := q.match(tx, pos, value)
+		matches, err := q.match(tx, pos, value)
 		if err != nil {
 			return false, err
 		}
 		if matches {
-			if taken, err := visit(pos, r); !taken || err != nil {
+			if taken, err := visit(pos); !taken || err != nil {
 				q.next = pos
 				return true, err
 			}
@@ -130,28 +124,28 @@ func (q *query) walk(ctx context.Context, tx *bbolt.Tx, visit func(position, *re
 	return false, nil
 }
 
-// match decides about an index entry, and returns its event if it was read.
-func (q *query) match(tx *bbolt.Tx, pos position, value []byte) (*record, bool, error) {
+// match decides about an index entry.
+func (q *query) match(tx *bbolt.Tx, pos position, value []byte) (bool, error) {
 	sum, err := asSummary(value)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	if !alive(sum, q.now) || (q.kinds != nil && !slices.Contains(q.kinds, sum.kind())) {
-		return nil, false, nil
+		return false, nil
 	}
 	if !q.read {
-		return nil, true, nil
+		return true, nil
 	}
 	r, err := load(tx, pos.id())
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
-	return r, q.filter.Matches(r.event), nil
+	return q.filter.Match(r.event), nil
 }
 
 // walkIDs looks ids up. The first walk finds the positions of all that match,
 // 40 bytes each, so that they can be visited in time order.
-func (q *query) walkIDs(ctx context.Context, tx *bbolt.Tx, visit func(position, *record) (bool, error)) (more bool, err error) {
+func (q *query) walkIDs(ctx context.Context, tx *bbolt.Tx, visit func(position) (bool, error)) (more bool, err error) {
 	if q.ids == nil {
 		q.ids = []position{}
 		for step, id := range q.prefixes {
@@ -165,7 +159,7 @@ func (q *query) walkIDs(ctx context.Context, tx *bbolt.Tx, visit func(position, 
 			if err != nil {
 				return false, err
 			}
-			if alive(r.summary, q.now) && q.filter.Matches(r.event) {
+			if alive(r.summary, q.now) && q.filter.Match(r.event) {
 				q.ids = append(q.ids, r.pos)
 			}
 		}
@@ -175,7 +169,7 @@ func (q *query) walkIDs(ctx context.Context, tx *bbolt.Tx, visit func(position, 
 		if tx.Bucket(byID).Get(q.ids[0].id()) == nil {
 			continue // deleted since the first walk
 		}
-		if taken, err := visit(q.ids[0], nil); !taken || err != nil {
+		if taken, err := visit(q.ids[0]); !taken || err != nil {
 			return true, err
 		}
 	}

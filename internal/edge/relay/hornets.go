@@ -69,7 +69,7 @@ func (i *Info) Hornets() (Hornets, error) {
 	}
 	h := Hornets{PubKey: hex.EncodeToString(pubkey[len(pubkey)-32:]), PeerID: ext.ID, Addrs: ext.Addrs}
 	var updated time.Time
-	lenient(ext.Updated, &updated)
+	_ = json.Unmarshal(ext.Updated, &updated) // what is missing or no time stays zero
 	for _, form := range []struct {
 		packed  []byte
 		updated time.Time

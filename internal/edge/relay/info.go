@@ -3,12 +3,15 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/nbd-wtf/go-nostr/nip11"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -23,26 +26,13 @@ type Info struct {
 	Name, Description, PubKey, Contact, Software, Version string
 
 	SupportedNIPs []int
-	Limitation    Limitation
+	// Limitation is what the relay says it accepts; 0 is unknown.
+	Limitation nip11.RelayLimitationDocument
 	// HornetExtension is the extension of HORNETS relays as it stands; its
 	// signature is checked by [Info.Hornets].
 	HornetExtension json.RawMessage
 	// Raw is the whole document.
 	Raw json.RawMessage
-}
-
-// Limitation is what the relay says it accepts; 0 is unknown.
-type Limitation struct {
-	MaxMessageLength int   // bytes of a message to the relay
-	MaxSubscriptions int   // per connection
-	MaxLimit         int   // events that one filter gets
-	DefaultLimit     int   // events that a filter without limit gets
-	MaxSubidLength   int   // bytes
-	MinCreatedAt     int64 // seconds before now (created_at_lower_limit)
-	MaxCreatedAt     int64 // seconds after now (created_at_upper_limit)
-	AuthRequired     bool
-	PaymentRequired  bool
-	RestrictedWrites bool
 }
 
 // Supports reports whether the relay lists a NIP.
@@ -60,43 +50,29 @@ func (i *Info) NegentropyFrame() int {
 
 // UnmarshalJSON reads the document leniently.
 func (i *Info) UnmarshalJSON(data []byte) error {
-	var doc map[string]json.RawMessage
-	if err := json.Unmarshal(data, &doc); err != nil {
+	var doc struct {
+		nip11.RelayInformationDocument
+
+		HornetExtension json.RawMessage `json:"hornet_extension"`
+	}
+	// A field of another type is left out by encoding/json, which goes on.
+	var odd *json.UnmarshalTypeError
+	if err := json.Unmarshal(data, &doc); err != nil && (!errors.As(err, &odd) || odd.Field == "") {
 		return fmt.Errorf("not a JSON object: %w", err)
 	}
-	*i = Info{HornetExtension: doc["hornet_extension"], Raw: slices.Clone(data)}
-	for name, into := range map[string]*string{
-		"name": &i.Name, "description": &i.Description, "pubkey": &i.PubKey,
-		"contact": &i.Contact, "software": &i.Software, "version": &i.Version,
-	} {
-		lenient(doc[name], into)
+	*i = Info{
+		Name: doc.Name, Description: doc.Description, PubKey: doc.PubKey, Contact: doc.Contact, Software: doc.Software, Version: doc.Version,
+		HornetExtension: doc.HornetExtension, Raw: slices.Clone(data),
 	}
-	var nips []json.RawMessage
-	lenient(doc["supported_nips"], &nips)
-	for _, raw := range nips {
-		if n, err := strconv.Atoi(strings.Trim(string(raw), `"`)); err == nil {
+	if doc.Limitation != nil {
+		i.Limitation = *doc.Limitation
+	}
+	for _, nip := range doc.SupportedNIPs {
+		if n, err := strconv.Atoi(fmt.Sprint(nip)); err == nil {
 			i.SupportedNIPs = append(i.SupportedNIPs, n)
 		}
 	}
-	var limits map[string]json.RawMessage
-	lenient(doc["limitation"], &limits)
-	l := &i.Limitation
-	for name, into := range map[string]any{
-		"max_message_length": &l.MaxMessageLength, "max_subscriptions": &l.MaxSubscriptions,
-		"max_limit": &l.MaxLimit, "default_limit": &l.DefaultLimit, "max_subid_length": &l.MaxSubidLength,
-		"created_at_lower_limit": &l.MinCreatedAt, "created_at_upper_limit": &l.MaxCreatedAt,
-		"auth_required": &l.AuthRequired, "payment_required": &l.PaymentRequired, "restricted_writes": &l.RestrictedWrites,
-	} {
-		lenient(limits[name], into)
-	}
 	return nil
-}
-
-// lenient decodes a field, and leaves it zero where it is missing or odd.
-func lenient[T any](raw json.RawMessage, into T) {
-	if len(raw) > 0 {
-		_ = json.Unmarshal(raw, into) // an odd field is as good as a missing one
-	}
 }
 
 // FetchInfo reads a relay's NIP-11 document from the http(s) address that

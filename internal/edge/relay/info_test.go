@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nbd-wtf/go-nostr/nip11"
 )
 
 func serveInfo(t *testing.T, status int, body string) string {
@@ -23,8 +25,8 @@ func serveInfo(t *testing.T, status int, body string) string {
 
 func TestFetchInfo(t *testing.T) {
 	body := `{"name":"r","pubkey":null,"supported_nips":[1,"11",77,"x",null,1.5],"software":7,"version":"2",
-		"limitation":{"max_message_length":131072,"max_limit":"many","auth_required":true,"created_at_lower_limit":94608000},
-		"hornet_extension":{"libp2p_id":"p"},"icon":["?"]}`
+		"limitation":{"max_message_length":131072,"max_limit":"many","max_subscriptions":1e400,"default_limit":1.5,"auth_required":true,"created_at_lower_limit":94608000},
+		"hornet_extension":{"libp2p_id":"p"},"icon":["?"],"fees":[],"retention":{"kinds":[7]}}`
 	info, err := FetchInfo(testContext(t), serveInfo(t, 200, body), testOptions())
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +34,7 @@ func TestFetchInfo(t *testing.T) {
 	if !slices.Equal(info.SupportedNIPs, []int{1, 11, 77}) || !info.Supports(77) || info.Supports(42) {
 		t.Errorf("NIPs %v", info.SupportedNIPs)
 	}
-	want := Limitation{MaxMessageLength: 131072, AuthRequired: true, MinCreatedAt: 94608000}
+	want := nip11.RelayLimitationDocument{MaxMessageLength: 131072, AuthRequired: true, CreatedAtLowerLimit: 94608000}
 	if info.Name != "r" || info.Version != "2" || info.Software != "" || info.Limitation != want {
 		t.Errorf("got %+v", info)
 	}
@@ -49,7 +51,7 @@ func TestFetchInfo(t *testing.T) {
 
 func TestNegentropyFrame(t *testing.T) {
 	for limit, want := range map[int]int{0: 60_000, 100: 60_000, 131_072: 60_000, 65_536: 32_668, 1 << 30: 60_000} {
-		i := Info{Limitation: Limitation{MaxMessageLength: limit}}
+		i := Info{Limitation: nip11.RelayLimitationDocument{MaxMessageLength: limit}}
 		if got := i.NegentropyFrame(); got != want {
 			t.Errorf("limit %d: frame %d, want %d", limit, got, want)
 		}

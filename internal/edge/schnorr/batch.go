@@ -59,7 +59,7 @@ func verifyClaims(claims []claim) {
 	for i := range claims {
 		c := &claims[i]
 		if len(claims) <= alone {
-			*c.err = verifyEvent(c.event)
+			*c.err = VerifySignature(c.event)
 		} else if *c.err = c.parse(); *c.err == nil {
 			open = append(open, c)
 		}
@@ -114,7 +114,7 @@ var challengeTag = func() []byte {
 func bisect(claims []*claim) {
 	if len(claims) <= leaf {
 		for _, c := range claims {
-			*c.err = verifyEvent(c.event)
+			*c.err = VerifySignature(c.event)
 		}
 		return
 	}

@@ -45,7 +45,7 @@ func TestBIP340Vectors(t *testing.T) {
 		}
 	}
 	for i := range all {
-		if err := verifyEvent(&all[i]); (err == nil) != valid[i] {
+		if err := VerifySignature(&all[i]); (err == nil) != valid[i] {
 			t.Errorf("vector %d alone: %v, want valid %v", i, err, valid[i])
 		}
 		if byEquation(&all[i]) != valid[i] {
@@ -96,7 +96,7 @@ func TestBatchDiffersNeverFromOneByOne(t *testing.T) {
 			}
 		}
 		for i, err := range verdicts(batch) {
-			want := verifyEvent(&batch[i])
+			want := VerifySignature(&batch[i])
 			if (err == nil) != (want == nil) {
 				t.Fatalf("batch of %d: %v, alone: %v\npubkey %s\nid %s\nsig %s", size, err, want, batch[i].PubKey, batch[i].ID, batch[i].Sig)
 			}

@@ -16,11 +16,11 @@ func Verify(e *nostr.Event) error {
 	if err := e.Check(); err != nil {
 		return err
 	}
-	return verifyEvent(e)
+	return VerifySignature(e)
 }
 
-// verifyEvent checks only the signature.
-func verifyEvent(e *nostr.Event) error {
+// VerifySignature is [Verify] of an event that has been checked.
+func VerifySignature(e *nostr.Event) error {
 	ok, err := verify(e.Sig, e.ID, e.PubKey)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 
 	"github.com/btcsuite/btcd/btcec/v2"
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
-	"github.com/btcsuite/btcd/btcutil/bech32"
+	"github.com/nbd-wtf/go-nostr/nip19"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -115,41 +115,31 @@ func ParsePublicKey(s string) (string, error) {
 }
 
 // EncodeNpub writes a public key of 64 hex digits as npub1... (NIP-19).
-func EncodeNpub(pubkey string) (string, error) { return encode("npub", pubkey) }
+func EncodeNpub(pubkey string) (string, error) { return encodeKey(pubkey, nip19.EncodePublicKey) }
 
 // EncodeNsec writes a secret key of 64 hex digits as nsec1... (NIP-19).
-func EncodeNsec(secret string) (string, error) { return encode("nsec", secret) }
+func EncodeNsec(secret string) (string, error) { return encodeKey(secret, nip19.EncodePrivateKey) }
 
-func encode(prefix, key string) (string, error) {
+// encodeKey refuses other text than a key, which go-nostr would write, too.
+func encodeKey(key string, encode func(string) (string, error)) (string, error) {
 	if !nostr.IsHex(key, 32) {
-		return "", fmt.Errorf("%s: want 64 lower-case hex digits", prefix)
+		return "", errors.New("key: want 64 lower-case hex digits")
 	}
-	raw, err := hex.DecodeString(key)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", prefix, err)
-	}
-	bits, err := bech32.ConvertBits(raw, 8, 5, true)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", prefix, err)
-	}
-	return bech32.Encode(prefix, bits)
+	return encode(key)
 }
 
+// decodeKey reads 32 bytes as hex or as a code of the prefix.
 func decodeKey(prefix, s string) ([]byte, error) {
-	if !strings.HasPrefix(strings.ToLower(s), prefix+"1") {
-		raw, err := hex.DecodeString(s)
-		if err != nil || len(raw) != 32 {
-			return nil, fmt.Errorf("want %s1... or 64 hex digits", prefix)
+	if strings.HasPrefix(strings.ToLower(s), prefix+"1") {
+		value, err := decodeCode(s, prefix)
+		if err != nil {
+			return nil, err
 		}
-		return raw, nil
+		s, _ = value.(string)
 	}
-	got, bits, err := bech32.Decode(s)
-	if err != nil || got != prefix {
-		return nil, fmt.Errorf("the checksum of the %s is wrong: a character is missing or mistyped", prefix)
-	}
-	raw, err := bech32.ConvertBits(bits, 5, 8, false)
+	raw, err := hex.DecodeString(s)
 	if err != nil || len(raw) != 32 {
-		return nil, fmt.Errorf("the %s does not hold 32 bytes", prefix)
+		return nil, fmt.Errorf("want %s1... or 64 hex digits", prefix)
 	}
 	return raw, nil
 }

@@ -117,7 +117,7 @@ func (v *Verifier) verifySuspect(r *request, limit *rate.Limiter) error {
 	if !limit.Allow() {
 		return &SuspectError{r.sender}
 	}
-	r.err = verifyEvent(r.event)
+	r.err = VerifySignature(r.event)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.remember(r)
