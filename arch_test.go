@@ -87,6 +87,7 @@ var mayImport = map[string][]string{
 }
 
 func TestLayersImportOnlyWhatTheyMay(t *testing.T) {
+	t.Parallel()
 	for _, p := range list(t, "./...") {
 		from := layer(p.ImportPath)
 		if p.ImportPath+"/" == module {
@@ -110,6 +111,7 @@ func TestLayersImportOnlyWhatTheyMay(t *testing.T) {
 }
 
 func TestStagesDoNotKnowEachOther(t *testing.T) {
+	t.Parallel()
 	for _, p := range list(t, "./internal/stage/...") {
 		for _, imported := range p.Imports {
 			if strings.HasPrefix(imported, module+"internal/stage/") && !strings.HasPrefix(imported, p.ImportPath) {
@@ -122,6 +124,7 @@ func TestStagesDoNotKnowEachOther(t *testing.T) {
 // The public packages are for everyone: a dependency of theirs would become
 // one of every user.
 func TestPublicPackagesUseTheStandardLibraryOnly(t *testing.T) {
+	t.Parallel()
 	for _, p := range list(t, "-deps", "./pkg/...") {
 		if !p.Standard && !p.Module.Main {
 			t.Errorf("pkg depends on %s", p.ImportPath)
@@ -143,6 +146,7 @@ var pure = []string{"internal/backoff", "internal/health", "internal/pager"}
 // A decision is a function of state, input and time: its file may not reach
 // the network, the disk or the clock.
 func TestDecisionsArePure(t *testing.T) {
+	t.Parallel()
 	found := 0
 	err := filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
 		name := filepath.Base(path)
@@ -188,6 +192,7 @@ var released = []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetch
 // No binary that is released links a relay of others, or what is made for
 // tests.
 func TestReleasedBinariesLinkNoTestParts(t *testing.T) {
+	t.Parallel()
 	for _, name := range released {
 		for _, p := range list(t, "-deps", "./cmd/"+name) {
 			for _, prefix := range []string{"github.com/fiatjaf/khatru", "github.com/fiatjaf/eventstore", module + "internal/testkit"} {
@@ -237,6 +242,7 @@ func TestProductHasOneModelOfAnEvent(t *testing.T) {
 // The workers are small: an embedded server or another negentropy does not
 // belong into them.
 func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
+	t.Parallel()
 	for _, worker := range []string{"ingest", "dhtworker", "syncworker", "fetcher"} {
 		for _, p := range list(t, "-deps", "./cmd/"+worker) {
 			path := p.ImportPath
@@ -251,6 +257,7 @@ func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
 }
 
 func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	t.Parallel()
 	for _, p := range list(t, "./...") {
 		if p.Doc == "" && p.ImportPath+"/" != module {
 			t.Errorf("%s has no package documentation", p.ImportPath)

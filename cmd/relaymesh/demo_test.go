@@ -13,6 +13,7 @@ import (
 // The demo proves nothing unless it fails when something is missing: each
 // stage in turn is left out, and the step that needs it must fail.
 func TestDemoFailsWithoutAnyOneStage(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts four small worlds, 10 s each: not in -short")
 	}

@@ -54,6 +54,7 @@ func nip11(t *testing.T, key *schnorr.SecretKey, name, sig string) string {
 }
 
 func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
+	t.Parallel()
 	n := network(t)
 	relays := schnorrKey(t)
 	url := map[string]string{}

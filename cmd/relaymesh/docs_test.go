@@ -37,6 +37,7 @@ func documentation(t *testing.T) []string {
 // The commands that the documentation shows are ones that can be given: no
 // flag is misspelt or gone. make test-docs runs them.
 func TestCommandsInTheDocumentationExist(t *testing.T) {
+	t.Parallel()
 	commands := 0
 	for _, page := range documentation(t) {
 		text, err := os.ReadFile(page)
@@ -73,6 +74,7 @@ func TestCommandsInTheDocumentationExist(t *testing.T) {
 
 // A flag that a sentence names is one of some command.
 func TestFlagsInTheDocumentationExist(t *testing.T) {
+	t.Parallel()
 	flags := map[string]bool{"help": true}
 	visit := func(app *kong.Application) {
 		_ = kong.Visit(app, func(node kong.Visitable, next kong.Next) error {

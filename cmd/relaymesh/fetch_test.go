@@ -56,6 +56,7 @@ func idsIn(t *testing.T, stdout string) (ids []string) {
 }
 
 func TestFetchWithoutAPipeline(t *testing.T) {
+	t.Parallel()
 	url := hometest.Start(t)
 	root, reply, orphan := thread(t, url)
 	for _, e := range []nostr.Event{root, reply, orphan} {
@@ -92,6 +93,7 @@ func TestFetchWithoutAPipeline(t *testing.T) {
 }
 
 func TestFetchUsage(t *testing.T) {
+	t.Parallel()
 	id := strings.Repeat("0", 64)
 	for want, args := range map[string][]string{
 		"want note1":         {"hello"},
@@ -108,6 +110,7 @@ func TestFetchUsage(t *testing.T) {
 }
 
 func TestFetchThroughAPipeline(t *testing.T) {
+	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
 	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: log})
 	if err != nil {

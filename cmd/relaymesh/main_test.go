@@ -52,6 +52,7 @@ func relaymesh(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	for want, args := range map[string][]string{
 		"expected one of":                 {},
 		"unknown flag --nonsense":         {"up", "--nonsense"},
@@ -73,6 +74,7 @@ func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
 }
 
 func TestHelpNamesTheExitCodes(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{}, {"resolve"}, {"publish"}, {"dht", "status"}, {"dht", "verify"}, {"dht", "directory"}, {"sync"}} {
 		if code, stdout, _ := relaymesh(t, append(args, "--help")...); code != 0 || !strings.Contains(stdout, "Exit codes: 0 ok") {
 			t.Errorf("%q: exit code %d, %s", args, code, stdout)
@@ -81,6 +83,7 @@ func TestHelpNamesTheExitCodes(t *testing.T) {
 }
 
 func TestNoServerExitsWith1AndNamesIt(t *testing.T) {
+	t.Parallel()
 	code, _, stderr := relaymesh(t, "status", "--nats", "nats://127.0.0.1:1")
 	if code != run.ExitFailed || !strings.Contains(stderr, "is the server running there?") {
 		t.Errorf("exit code %d, %s", code, stderr)

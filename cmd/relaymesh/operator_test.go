@@ -28,6 +28,7 @@ func here(args ...string) (code int, stdout, stderr string) {
 }
 
 func TestEveryHelpNamesItsExitCodes(t *testing.T) {
+	t.Parallel()
 	var c cli
 	app := kong.Must(&c, kong.Vars{"version": ""}).Model
 	pages := 0
@@ -98,6 +99,7 @@ func TestConfigTellsWhereEachValueComesFrom(t *testing.T) {
 }
 
 func TestConfigNamesTheNearestKey(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(file, []byte("dht-bootstap: [a:1]\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -109,6 +111,7 @@ func TestConfigNamesTheNearestKey(t *testing.T) {
 }
 
 func TestFailuresAreJSONWithJSON(t *testing.T) {
+	t.Parallel()
 	code, _, stderr := here("resolve", "--json", "hello")
 	var got struct {
 		Type string `json:"message_type"`
@@ -161,6 +164,7 @@ func doctor(t *testing.T, args ...string) (code int, failed []string) {
 }
 
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -200,6 +204,7 @@ func TestDoctor(t *testing.T) {
 }
 
 func TestProvisionSaysWhatItWillDo(t *testing.T) {
+	t.Parallel()
 	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -260,6 +265,7 @@ func TestProvisionSaysWhatItWillDo(t *testing.T) {
 }
 
 func TestDoctorWithNothingThere(t *testing.T) {
+	t.Parallel()
 	nothing := "127.0.0.1:1"
 	code, failed := doctor(t, "--timeout", "2s", "--nats", "nats://"+nothing, "--relay", "ws://"+nothing, "--allow-private",
 		"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", nothing)

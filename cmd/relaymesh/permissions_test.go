@@ -21,6 +21,7 @@ import (
 
 // A server takes what the command prints, and knows each user by a key.
 func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)

@@ -21,6 +21,7 @@ func lastLine(text string) string {
 }
 
 func TestAnEarlyAnswerIsPrintedAndCorrected(t *testing.T) {
+	t.Parallel()
 	older := events.ResolveResponse{Seq: 1, Relays: []string{"wss://old.example.com"}, Found: true, Holders: 1}
 	newer := events.ResolveResponse{Seq: 2, Relays: []string{"wss://a.example.com", "wss://b.example.com"}, Found: true, Holders: 8}
 	for _, tc := range []struct {
@@ -53,6 +54,7 @@ func TestAnEarlyAnswerIsPrintedAndCorrected(t *testing.T) {
 
 // Most nodes hold an old list; three have the newer one.
 func TestResolveEndsWithTheNewestList(t *testing.T) {
+	t.Parallel()
 	n := network(t)
 	node, err := n.Client(t.Context())
 	if err != nil {

@@ -119,6 +119,7 @@ const password = "correct-horse-battery-staple"
 
 // Errors about secrets name the file and the flag.
 func TestErrorsShowNoSecret(t *testing.T) {
+	t.Parallel()
 	s := newSecrets(t)
 	s.never("password", []byte(password))
 	nsec := s.nostrKey("nsec", false)
@@ -229,6 +230,7 @@ func askingRelay(t *testing.T) (url string, authenticated chan string) {
 // A pipeline that has all secrets, tells everything that it can, is refused, asked
 // for everything that it serves, and dies with a trace of all goroutines.
 func TestARunningPipelineShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	s := newSecrets(t)
 	relayURL, authenticated := askingRelay(t)
 	seed, _ := s.nkey("seed")

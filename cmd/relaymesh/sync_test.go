@@ -20,6 +20,7 @@ import (
 )
 
 func TestSync(t *testing.T) {
+	t.Parallel()
 	common, onlyA, onlyB := hometest.Notes(40), hometest.Notes(30), hometest.Notes(20)
 	all := slices.Concat(common, onlyA, onlyB)
 	for dir, want := range map[string][2][]nostr.Event{
@@ -43,6 +44,7 @@ func TestSync(t *testing.T) {
 }
 
 func TestSyncOfAFilter(t *testing.T) {
+	t.Parallel()
 	list := hometest.Notes(10)
 	a, b := hometest.Start(t, list...), hometest.Start(t)
 	code, _, stderr := relaymesh(t, "sync", a, b, "--since", strconv.FormatInt(list[3].CreatedAt, 10), "--until", "2023-11-14T22:13:21Z",
@@ -53,6 +55,7 @@ func TestSyncOfAFilter(t *testing.T) {
 }
 
 func TestSyncJSON(t *testing.T) {
+	t.Parallel()
 	protected := hometest.Notes(1, nostr.Tag{"-"})
 	code, stdout, stderr := syncLines(t, slices.Concat(hometest.Notes(5), protected), "-", hometest.Start(t), "--dir", "up", "--json")
 	if code != run.ExitOK || stdout != "" {
@@ -94,6 +97,7 @@ func readLines(t *testing.T, text string) (list []nostr.Event) {
 }
 
 func TestSyncWithLines(t *testing.T) {
+	t.Parallel()
 	common, onlyA, onlyB := hometest.Notes(600), hometest.Notes(30), hometest.Notes(20)
 	url := hometest.Start(t, slices.Concat(common, onlyB)...)
 	code, stdout, stderr := syncLines(t, slices.Concat(common, onlyA), "-", url)
@@ -111,6 +115,7 @@ func TestSyncWithLines(t *testing.T) {
 }
 
 func TestSyncThatIsRefusedInPartExitsWith3(t *testing.T) {
+	t.Parallel()
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		t.Fatal(err)
@@ -131,12 +136,14 @@ func TestSyncThatIsRefusedInPartExitsWith3(t *testing.T) {
 }
 
 func TestSyncThatFailsExitsWith1(t *testing.T) {
+	t.Parallel()
 	if code, _, stderr := relaymesh(t, "sync", "ws://127.0.0.1:1", hometest.Start(t)); code != run.ExitFailed || !strings.Contains(stderr, "ws://127.0.0.1:1: ") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
 
 func TestSyncUsage(t *testing.T) {
+	t.Parallel()
 	for want, args := range map[string][]string{
 		"both sides are":         {"ws://a.example", "ws://a.example/"},
 		"both sides are -":       {"-", "-"},
@@ -159,6 +166,7 @@ func TestSyncUsage(t *testing.T) {
 }
 
 func TestSyncInterruptedExitsWith130(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -86,6 +86,7 @@ func TestSyncBarOnATerminal(t *testing.T) {
 
 // Where no bar can be, it is one JSON object a second.
 func TestProgressOffATerminal(t *testing.T) {
+	t.Parallel()
 	var steps bytes.Buffer
 	p := &progress{to: io.Discard, steps: &steps, begun: time.Now()}
 	for range 100 {

@@ -55,6 +55,7 @@ func network(t *testing.T) *dhtnet.Network {
 // what it knew, and refreshes the record that became due meanwhile, here on a
 // DHT that has forgotten everything.
 func TestUpSurvivesSIGKILL(t *testing.T) {
+	t.Parallel()
 	dir, dht := t.TempDir(), network(t)
 	nsec := filepath.Join(dir, "nsec")
 	key, err := schnorr.NewSecret()

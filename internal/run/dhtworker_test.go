@@ -11,6 +11,7 @@ import (
 )
 
 func TestAnItemIsPutAndKeptOnRealNodes(t *testing.T) {
+	t.Parallel()
 	world, err := dhtnet.Start(t.Context(), 16)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestWebOfTrustOfEveryoneOrNobody(t *testing.T) {
+	t.Parallel()
 	if c, err := newWebOfTrust(config.Policy{}); c != nil || err != nil {
 		t.Errorf("%v, %v", c, err)
 	}

@@ -20,6 +20,7 @@ import (
 
 // The names and labels of metrics are public: dashboards and alerts use them.
 func TestMetricsAreNamedByTheRules(t *testing.T) {
+	t.Parallel()
 	env, err := NewEnv(config.Config{}, natstest.Start(t), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

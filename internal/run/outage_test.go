@@ -101,6 +101,7 @@ func (s *natsServer) flags() config.Config {
 // NATS is away when strfry starts the plugin, and once more later: strfry is
 // answered at once, and nothing is lost or stored twice.
 func TestPluginSurvivesAnOutage(t *testing.T) {
+	t.Parallel()
 	s := startNATS(t)
 	s.server.Close()
 
@@ -145,6 +146,7 @@ func TestPluginSurvivesAnOutage(t *testing.T) {
 // A khatru relay with the hook feeds the pipeline, NATS away or not, and the
 // relay's clients do not notice.
 func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
+	t.Parallel()
 	s := startNATS(t)
 	nc, err := nats.Connect(s.server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1))
 	if err != nil {
@@ -235,6 +237,7 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 }
 
 func TestStdin(t *testing.T) {
+	t.Parallel()
 	s := startNATS(t)
 	all := signed()[:300]
 	var input bytes.Buffer

@@ -50,6 +50,7 @@ func startPlain(t *testing.T, list []nostr.Event) string {
 // instead, in every direction. Three events share each second, and a page of
 // 100 ends within one.
 func TestSyncWithPlainRelay(t *testing.T) {
+	t.Parallel()
 	all := signed()
 	ours, theirs := all[:400], all[250:]
 	for name, way := range map[string]struct {

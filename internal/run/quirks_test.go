@@ -110,6 +110,7 @@ func startBetween(t *testing.T, url string, refuse func(label, id string, filter
 
 // The ways in which relays refuse sessions: what they have is synced all the same.
 func TestSyncWithRelaysThatRefuseSessions(t *testing.T) {
+	t.Parallel()
 	always := func(reply string) func(string, nostr.Filter) (string, bool) {
 		return func(id string, _ nostr.Filter) (string, bool) { return strings.ReplaceAll(reply, "ID", id), true }
 	}
@@ -144,6 +145,7 @@ func TestSyncWithRelaysThatRefuseSessions(t *testing.T) {
 // little more than half, and no limit in a session: 2,100 authors who write there
 // are asked for in parts, and events by at most 100 ids.
 func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
+	t.Parallel()
 	all := signed()[:300]
 	local, remote := hometest.Start(t), hometest.Start(t, all...)
 	var mu sync.Mutex
@@ -201,6 +203,7 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 // A filter of 2,100 authors is asked for in parts in a single sync, too, and what
 // these come to is told as one.
 func TestSyncDividesALargeFilter(t *testing.T) {
+	t.Parallel()
 	all := signed()[:300]
 	a, b := hometest.Start(t, all[:100]...), hometest.Start(t, all...)
 	strict := startBetween(t, b, func(label, _ string, f nostr.Filter) (string, bool) {
@@ -233,6 +236,7 @@ func TestSyncDividesALargeFilter(t *testing.T) {
 
 // What a relay says of its messages is asked for once, and nothing is no limit.
 func TestRelaysSayWhatTheyTake(t *testing.T) {
+	t.Parallel()
 	asked := 0
 	document := `{"limitation":{"max_message_length":20200}}`
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

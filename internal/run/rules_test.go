@@ -13,6 +13,7 @@ import (
 )
 
 func TestTheMostParticularRuleHolds(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(text string) rules {
 		t.Helper()

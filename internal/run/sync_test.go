@@ -56,6 +56,7 @@ func runs(t *testing.T) int {
 // Real relays over real connections that are cut all the time, random sets and
 // directions: afterwards the relays hold exactly what they should.
 func TestSyncSurvivesCutConnections(t *testing.T) {
+	t.Parallel()
 	var cuts atomic.Int64
 	t.Run("seed", func(t *testing.T) {
 		for seed := range runs(t) {
@@ -107,6 +108,7 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 // Many more differences than events that fit into a window of the queue, in
 // both directions at once, without cuts: nothing waits for itself.
 func TestSyncBothWaysAtOnce(t *testing.T) {
+	t.Parallel()
 	all := signed()
 	a, b := hometest.Start(t, all[:300]...), hometest.Start(t, all[300:]...)
 	result, err := Sync{A: a, B: b, Down: true, Up: true}.Run(t.Context())

@@ -91,6 +91,7 @@ func (w *syncworker) sync(url, cause string) events.SyncFinished {
 // A khatru relay with a policy, a real bucket: the second sync offers
 // nothing of what was refused.
 func TestWhatKhatruRefusesIsNotOfferedAgain(t *testing.T) {
+	t.Parallel()
 	local, err := khatrutest.Start(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +137,7 @@ func TestWhatKhatruRefusesIsNotOfferedAgain(t *testing.T) {
 // A real relay, followed live between syncs: what it receives arrives at the
 // local relay, from before the subscription and after.
 func TestARelayIsFollowedLive(t *testing.T) {
+	t.Parallel()
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		t.Fatal(err)

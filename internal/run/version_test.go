@@ -6,6 +6,7 @@ import (
 )
 
 func TestTheVersionTellsTheCommit(t *testing.T) {
+	t.Parallel()
 	build := func(version string, settings ...string) *debug.BuildInfo {
 		info := &debug.BuildInfo{Main: debug.Module{Version: version}}
 		for i := 0; i < len(settings); i += 2 {

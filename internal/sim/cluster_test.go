@@ -86,7 +86,7 @@ func newCluster(t *testing.T, seed uint64) *cluster {
 		resolveEvery: 15 * time.Minute, lostFor: 6 * time.Minute,
 	}
 	y.log = slog.New(slog.DiscardHandler)
-	y.dialer.open(y.server)
+	y.dialer.open(y.Server)
 	return y
 }
 
@@ -94,13 +94,13 @@ func newCluster(t *testing.T, seed uint64) *cluster {
 func (y *cluster) restartServer(after time.Duration) {
 	y.Helper()
 	y.injector.did("server", "restart")
-	y.js.Conn().Close()
+	y.JS.Conn().Close()
 	y.dialer.shut()
-	y.server.Close()
+	y.Server.Close()
 	time.Sleep(after)
-	y.server = natstest.StartOn(y.T, y.dir)
-	y.dialer.open(y.server)
-	y.js = natstest.Connect(y.T, y.server)
+	y.Server = natstest.StartOn(y.T, y.Dir)
+	y.dialer.open(y.Server)
+	y.JS = natstest.Connect(y.T, y.Server)
 }
 
 // process is a worker process over its lives.

@@ -58,7 +58,7 @@ var crashes = []crash{
 	{"dht: put a record", (*world).dhtworker, func(w *world, run string) func() string {
 		l := list(w.T, user(w.T, run), 100, relayURL(1))
 		target := w.keeps(l)
-		w.send(contract.RelayListSignedSubject(target), []byte("{}"))
+		w.Publish(contract.RelayListSignedSubject(target), []byte("{}"))
 		return func() string {
 			r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target))
 			return fmt.Sprint("verified ", r.VerifiedAt > 0, ", nodes ", len(r.Nodes)/26, ", failures ", r.Failures)
@@ -69,7 +69,7 @@ var crashes = []crash{
 		l := list(w.T, key, 100, "wss://one."+host(run), "wss://two."+host(run))
 		w.dht.set(func(n *network) { n.items[stage.TargetHex(l.Item)] = l.Item })
 		put(w, contract.BucketAuthors, key.PublicKey(), contract.Author{DHTKey: hexOf(l.Item.Key[:]), DHTKeyBy: key.PublicKey()})
-		w.send(contract.AuthorSeenSubject(key.PublicKey()), []byte("{}"))
+		w.Publish(contract.AuthorSeenSubject(key.PublicKey()), []byte("{}"))
 		return func() string {
 			a := get[contract.Author](w, contract.BucketAuthors, key.PublicKey())
 			var probed int
@@ -86,7 +86,7 @@ var crashes = []crash{
 	{"syncing: discover", (*world).syncworker, func(w *world, run string) func() string {
 		url := "wss://" + host(run)
 		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), user(w.T, run).PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
-		w.send(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url}))
+		w.Publish(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url}))
 		return func() string {
 			r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(url))
 			return fmt.Sprint("known ", r.URL == url, ", schedule ", w.scheduled(contract.SyncDueSubject(nostr.RelayKey(url))))
@@ -96,7 +96,7 @@ var crashes = []crash{
 		key, url := user(w.T, run), "wss://"+host(run)
 		all := w.holds(url, key, 3, 60)
 		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
-		w.send(contract.SyncDueSubject(nostr.RelayKey(url)), nostr.Encode(contract.SyncDue{URL: url}))
+		w.Publish(contract.SyncDueSubject(nostr.RelayKey(url)), nostr.Encode(contract.SyncDue{URL: url}))
 		return func() string {
 			w.complete(run, all)
 			s := w.sync(url)
@@ -190,11 +190,11 @@ func (w *world) links(pubkey string) (urls []string) {
 // scheduled reports whether a schedule publishes to the subject.
 func (w *world) scheduled(subject string) bool {
 	w.Helper()
-	stream, err := w.js.StreamNameBySubject(context.Background(), subject)
+	stream, err := w.JS.StreamNameBySubject(context.Background(), subject)
 	if err != nil {
 		w.Fatal(err)
 	}
-	s, err := w.js.Stream(context.Background(), stream)
+	s, err := w.JS.Stream(context.Background(), stream)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func host(text string) string { return nostr.RelayKey(text) + ".example.com" }
 // unschedule ends all schedules of a stream.
 func (w *world) unschedule(stream string) {
 	w.Helper()
-	s, err := w.js.Stream(w.Context(), stream)
+	s, err := w.JS.Stream(w.Context(), stream)
 	if err == nil {
 		err = s.Purge(w.Context(), jetstream.WithPurgeSubject(contract.PrefixSchedule+">"))
 	}

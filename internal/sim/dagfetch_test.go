@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -115,8 +114,7 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 	if err := json.Unmarshal(text, &dag); err != nil {
 		t.Fatal(err)
 	}
-	server := natstest.StartOn(t, natstest.Dir(t))
-	w := &world{T: t, js: natstest.Provision(t, server), log: slog.New(slog.DiscardHandler)}
+	w := newWorld(t)
 	alice := user(t, "alice").PublicKey()
 	url, gone := hornets(t, dag)
 	put(w, contract.BucketAuthors, alice, contract.Author{Lists: map[string]contract.List{
@@ -124,7 +122,7 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 	}})
 	dir := t.TempDir()
 	c := config.Config{Relay: "ws://127.0.0.1:1", AllowPrivate: true, Drain: time.Second, DAGDir: dir}
-	workers := natstest.Connect(t, server)
+	workers := natstest.Connect(t, w.Server)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- run.Run(ctx, c, workers, w.log, []string{contract.StageFetcher}, func() {}) }()
@@ -138,9 +136,9 @@ func TestADAGIsFetchedFromTheAuthorsRelay(t *testing.T) {
 	for deadline := time.Now().Add(time.Minute); ; {
 		// A message is passed over while nobody listens, and what is none is
 		// no harm.
-		w.send(events.SubjectDAGWanted, []byte("no JSON"))
-		w.send(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: strings.Repeat("/", 59), PubKey: alice}))
-		w.send(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: dag.Root, PubKey: alice}))
+		w.Publish(events.SubjectDAGWanted, []byte("no JSON"))
+		w.Publish(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: strings.Repeat("/", 59), PubKey: alice}))
+		w.Publish(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: dag.Root, PubKey: alice}))
 		if text, err = os.ReadFile(path); err == nil {
 			break
 		}

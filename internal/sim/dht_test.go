@@ -108,7 +108,7 @@ func TestARecordThatBecameDueWhileEverythingWasDownIsRefreshedSoonAfter(t *testi
 		time.Sleep(90 * time.Minute)
 		x.end(w.T)
 		y.end(w.T)
-		w.restart(5 * time.Hour)
+		w.Restart(5 * time.Hour)
 		w.schedule()
 		back := time.Now()
 		w.ingest(nil)
@@ -184,7 +184,7 @@ func TestAHigherSeqOnTheNetworkIsAdoptedAndNeverPutLowerAgain(t *testing.T) {
 		}
 		w.sendEvent(list(w.T, alice, 5, relayURL(3)).DHT)
 		time.Sleep(2 * time.Hour)
-		if letters := w.deadLetters(); len(letters) != 1 || !hasPrefix(letters[0].Reason, "seq: 5 is lower than 9") {
+		if letters := w.DeadLetters(); len(letters) != 1 || !hasPrefix(letters[0].Reason, "seq: 5 is lower than 9") {
 			w.Errorf("dead letters: %+v", letters)
 		}
 		w.dht.set(func(n *network) {

@@ -17,7 +17,7 @@ import (
 // missing asks for a note, as ingest would.
 func (w *world) missing(n events.NoteMissing) {
 	w.Helper()
-	w.send(contract.NoteMissingSubject(n.Key()), nostr.Encode(n))
+	w.Publish(contract.NoteMissingSubject(n.Key()), nostr.Encode(n))
 }
 
 // told returns the last outcome of a note.
@@ -103,7 +103,7 @@ func TestANoteIsLookedForWhereItIsLikeliestAndWrittenToTheLocalRelay(t *testing.
 			w.Errorf("by address: %+v", r)
 		}
 		// What was found is handed to ingest: it may refer to more.
-		if n := w.stored(contract.StreamIntake); n != 4 {
+		if n := w.Stored(contract.StreamIntake); n != 4 {
 			w.Errorf("%d events are handed to ingest, want 4", n)
 		}
 		w.noDeadLetters()
@@ -200,11 +200,11 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 		}
 		// Only ingest may ask; a message that does not belong to its subject
 		// is a dead letter.
-		w.send(contract.NoteMissingSubject(strings.Repeat("2", 64)), nostr.Encode(events.NoteMissing{EventID: strings.Repeat("3", 64)}))
+		w.Publish(contract.NoteMissingSubject(strings.Repeat("2", 64)), nostr.Encode(events.NoteMissing{EventID: strings.Repeat("3", 64)}))
 		time.Sleep(time.Minute)
-		w.send(contract.NoteMissingSubject("x"), []byte("no JSON"))
+		w.Publish(contract.NoteMissingSubject("x"), []byte("no JSON"))
 		time.Sleep(time.Minute)
-		letters := w.deadLetters()
+		letters := w.DeadLetters()
 		if len(letters) != 2 || !hasPrefix(letters[0].Reason, "event_id: ") || letters[0].Stage != contract.StageFetcher {
 			w.Errorf("dead letters %+v", letters)
 		}
@@ -240,7 +240,7 @@ func TestTheFetchServiceAnswersWithinTheCallersDeadline(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
-		nc := w.js.Conn()
+		nc := w.JS.Conn()
 		go func() {
 			ended <- run.Serve(ctx, nc, "relaymesh-note-fetch", events.ServiceNoteFetch,
 				func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, w.fetchStage(nil).Answer)

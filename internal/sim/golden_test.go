@@ -131,11 +131,11 @@ func upgrade(t *testing.T, dir string, outside goldenWorld) {
 	}
 	w.relays.set(home, func(x *remote) { x.refuse = refuseGolden })
 
-	made, err := bus.Provision(t.Context(), w.js, bus.ProvisionOptions{})
+	made, err := bus.Provision(t.Context(), w.JS, bus.ProvisionOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := bus.Plan(t.Context(), w.js, bus.ProvisionOptions{}); err != nil || len(again) != 0 {
+	if again, err := bus.Plan(t.Context(), w.JS, bus.ProvisionOptions{}); err != nil || len(again) != 0 {
 		t.Errorf("after the migration there is still to do: %v, %v", again, err)
 	}
 	for _, want := range migrations[filepath.Base(dir)] {
@@ -145,7 +145,7 @@ func upgrade(t *testing.T, dir string, outside goldenWorld) {
 	}
 	w.scheduleOnly(outside.Records...)
 	for name, count := range kept {
-		if n := w.stored(name); n < count {
+		if n := w.Stored(name); n < count {
 			t.Errorf("stream %s had %d messages, the migration left %d", name, count, n)
 		}
 	}
@@ -190,23 +190,23 @@ func upgrade(t *testing.T, dir string, outside goldenWorld) {
 		}
 	}
 	for _, c := range contract.Consumers() {
-		if info, err := w.js.Consumer(t.Context(), c.Stream, c.Name); err != nil {
+		if info, err := w.JS.Consumer(t.Context(), c.Stream, c.Name); err != nil {
 			t.Error(err)
 		} else if n := info.CachedInfo().NumPending; n > 0 && c.Stream != contract.StreamRecordDue && c.Stream != contract.StreamSyncDue {
 			t.Errorf("%d messages of %s wait for %s", n, c.Stream, c.Name)
 		}
 	}
 	if after.deadLetters != outside.DeadLetters {
-		t.Errorf("%d dead letters became %d, want %d: %+v", before.deadLetters, after.deadLetters, outside.DeadLetters, w.deadLetters())
+		t.Errorf("%d dead letters became %d, want %d: %+v", before.deadLetters, after.deadLetters, outside.DeadLetters, w.DeadLetters())
 	}
 }
 
 // bareWorld is a world with nothing provisioned.
 func bareWorld(t *testing.T) *world {
-	w := newWorldAround(t)
-	w.server = natstest.StartOn(t, w.dir)
-	w.js = natstest.Connect(t, w.server)
-	return w
+	w := &natstest.World{T: t, Dir: natstest.Dir(t)}
+	w.Server = natstest.StartOn(t, w.Dir)
+	w.JS = natstest.Connect(t, w.Server)
+	return newWorldOn(w)
 }
 
 // load stores what a version has left, and returns how many messages each
@@ -217,7 +217,7 @@ func (w *world) load(dir string) map[string]int {
 	var assets goldenAssets
 	readJSON(w.T, filepath.Join(dir, "assets.json"), &assets)
 	for _, c := range assets.Streams {
-		if _, err := w.js.CreateStream(ctx, c); err != nil {
+		if _, err := w.JS.CreateStream(ctx, c); err != nil {
 			w.Fatalf("stream %s: %v", c.Name, err)
 		}
 	}
@@ -237,7 +237,7 @@ func (w *world) load(dir string) map[string]int {
 		if m.Data == nil {
 			data = []byte(m.Text)
 		}
-		if _, err := w.js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: data}, jetstream.WithExpectStream(m.Stream)); err != nil {
+		if _, err := w.JS.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: data}, jetstream.WithExpectStream(m.Stream)); err != nil {
 			w.Fatalf("%s: %v", m.Subject, err)
 		}
 	}
@@ -245,13 +245,13 @@ func (w *world) load(dir string) map[string]int {
 		w.Fatal(err)
 	}
 	for _, c := range assets.Consumers {
-		if _, err := w.js.CreateConsumer(ctx, c.Stream, c.Config); err != nil {
+		if _, err := w.JS.CreateConsumer(ctx, c.Stream, c.Config); err != nil {
 			w.Fatalf("consumer %s of %s: %v", c.Config.Name, c.Stream, err)
 		}
 	}
 	kept := map[string]int{}
 	for _, c := range assets.Streams {
-		kept[c.Name] = w.stored(c.Name)
+		kept[c.Name] = w.Stored(c.Name)
 	}
 	return kept
 }
@@ -266,7 +266,7 @@ type knowledge struct {
 // decodeAll reads every value as what it is.
 func (w *world) decodeAll() knowledge {
 	w.Helper()
-	k := knowledge{map[string]contract.Record{}, map[string]contract.Author{}, len(w.deadLetters())}
+	k := knowledge{map[string]contract.Record{}, map[string]contract.Author{}, len(w.DeadLetters())}
 	each(w, contract.BucketAuthors, func(key string, v contract.Author) { k.authors[key] = v })
 	each(w, contract.BucketRecords, func(key string, v contract.Record) {
 		target := key[strings.IndexByte(key, '.')+1:]

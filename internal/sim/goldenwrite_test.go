@@ -81,13 +81,13 @@ func (w *world) live() goldenWorld {
 	w.sendEvent(nip65(t, alice, time.Now().Unix(), one), nip65(t, bob, time.Now().Unix(), dead), reply)
 	w.sendEvent(refer("refers to what nobody has", nostr.Event{ID: strings.Repeat("0", 64)}, two))
 	w.sendEvent(note(t, alice, "names a DAG", nostr.Tag{"scionic_root", dagRoot}))
-	w.send(events.SubjectRelayListSigned, signedList(t, alice, 1, []string{one, two}, nil))
+	w.Publish(events.SubjectRelayListSigned, signedList(t, alice, 1, []string{one, two}, nil))
 	newer := list(t, carol, 5, two)
 	w.dht.set(func(n *network) {
 		target := stage.TargetHex(newer.Item)
 		n.items[target], n.copies[target] = newer.Item, &[16]time.Time{}
 	})
-	w.send(events.SubjectRelayListSigned, signedList(t, carol, 1, []string{one}, nil))
+	w.Publish(events.SubjectRelayListSigned, signedList(t, carol, 1, []string{one}, nil))
 	bad := note(t, bob, "bad")
 	bad.Sig = reply.Sig
 	w.sendEvent(bad)
@@ -126,8 +126,8 @@ func (w *world) live() goldenWorld {
 	write(one, daves)
 	atHome(wanted, daves)
 	w.sendEvent(nip65(t, dave, time.Now().Unix(), one), refer("refers to what is wanted", wanted, two))
-	w.send(events.SubjectRelayListSigned, signedList(t, dave, 1, []string{one}, nil))
-	w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: carol.PublicKey(), DHTKey: hexOf(newer.Item.Key[:])}))
+	w.Publish(events.SubjectRelayListSigned, signedList(t, dave, 1, []string{one}, nil))
+	w.Publish(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: carol.PublicKey(), DHTKey: hexOf(newer.Item.Key[:])}))
 	time.Sleep(time.Minute)
 	first.end(t)
 
@@ -136,11 +136,11 @@ func (w *world) live() goldenWorld {
 	write(two, erins, asked)
 	atHome(erins, asked)
 	w.sendEvent(nip65(t, erin, time.Now().Unix(), two))
-	w.send(events.SubjectRelayListSigned, signedList(t, erin, 1, []string{two}, nil))
-	w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: erin.PublicKey(), Relays: []string{two}}))
-	w.send(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: two, Authors: []string{erin.PublicKey()}, Via: contract.ViaManual}))
-	w.send(events.SubjectNoteMissing, nostr.Encode(events.NoteMissing{EventID: asked.ID, Relays: []string{two}}))
-	outside.DeadLetters = w.stored(contract.StreamDLQ)
+	w.Publish(events.SubjectRelayListSigned, signedList(t, erin, 1, []string{two}, nil))
+	w.Publish(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: erin.PublicKey(), Relays: []string{two}}))
+	w.Publish(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: two, Authors: []string{erin.PublicKey()}, Via: contract.ViaManual}))
+	w.Publish(events.SubjectNoteMissing, nostr.Encode(events.NoteMissing{EventID: asked.ID, Relays: []string{two}}))
+	outside.DeadLetters = w.Stored(contract.StreamDLQ)
 	w.retryOne()
 	w.rarities(two)
 
@@ -196,18 +196,18 @@ func (w *world) rarities(url string) {
 	s.Live, s.Progress = now, &contract.SyncProgress{Begun: now, Done: []string{strings.Repeat("a", 16)}}
 	put(w, contract.BucketSyncs, nostr.RelayKey(url), s)
 
-	w.send(events.SubjectRecordPublished, nostr.Encode(events.RecordPublished{PubKey: pubkey, DHTKey: record.DHTKey, Target: stage.TargetHex(item), Seq: 7, Holders: 8}))
-	w.send(events.SubjectRecordResolved, nostr.Encode(events.RecordResolved{PubKey: pubkey, Why: "not found"}))
-	w.send(events.SubjectSyncFinished, nostr.Encode(events.SyncFinished{URL: url, OK: true, Authors: 1}))
-	w.send(events.SubjectNoteFound, nostr.Encode(events.MissingNoteResponse{Found: true, RelayURL: url, Timestamp: now, EventID: record.Event}))
-	w.send(events.SubjectNoteLost, nostr.Encode(events.MissingNoteResponse{Timestamp: now, EventID: record.Event, Why: "none of 1 relays has it"}))
-	w.send(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: dagRoot, PubKey: pubkey, Event: record.Event}))
+	w.Publish(events.SubjectRecordPublished, nostr.Encode(events.RecordPublished{PubKey: pubkey, DHTKey: record.DHTKey, Target: stage.TargetHex(item), Seq: 7, Holders: 8}))
+	w.Publish(events.SubjectRecordResolved, nostr.Encode(events.RecordResolved{PubKey: pubkey, Why: "not found"}))
+	w.Publish(events.SubjectSyncFinished, nostr.Encode(events.SyncFinished{URL: url, OK: true, Authors: 1}))
+	w.Publish(events.SubjectNoteFound, nostr.Encode(events.MissingNoteResponse{Found: true, RelayURL: url, Timestamp: now, EventID: record.Event}))
+	w.Publish(events.SubjectNoteLost, nostr.Encode(events.MissingNoteResponse{Timestamp: now, EventID: record.Event, Why: "none of 1 relays has it"}))
+	w.Publish(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: dagRoot, PubKey: pubkey, Event: record.Event}))
 }
 
 // retryOne hands one of the dead letters back, which nobody takes yet.
 func (w *world) retryOne() {
 	w.Helper()
-	letters, err := bus.OpenDLQ(context.Background(), w.js)
+	letters, err := bus.OpenDLQ(context.Background(), w.JS)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func (w *world) dump(dir string, outside goldenWorld) {
 	var lines bytes.Buffer
 	enc := json.NewEncoder(&lines)
 	enc.SetEscapeHTML(false)
-	streams := w.js.ListStreams(ctx)
+	streams := w.JS.ListStreams(ctx)
 	var names []string
 	for s := range streams.Info() {
 		names = append(names, s.Config.Name)
@@ -245,7 +245,7 @@ func (w *world) dump(dir string, outside goldenWorld) {
 		kept[contract.Slice(target)] = true
 	}
 	for _, name := range names {
-		s, err := w.js.Stream(ctx, name)
+		s, err := w.JS.Stream(ctx, name)
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -240,12 +240,12 @@ func TestEveryBadInputIsADeadLetterThatNamesTheFieldAndNothingStops(t *testing.T
 		bad := append(badEvents(w.T, mallory), badPayloads(w.T, mallory)...)
 		w.ingest(nil)
 		for i, b := range bad {
-			w.send(b.subject, b.data)
+			w.Publish(b.subject, b.data)
 			w.sendEvent(note(w.T, user(w.T, fmt.Sprint("good ", i)), "good"))
 		}
 		time.Sleep(time.Minute)
 		reasons := map[string][]string{}
-		for _, l := range w.deadLetters() {
+		for _, l := range w.DeadLetters() {
 			key := l.Subject + string(l.Data)
 			reasons[key] = append(reasons[key], l.Reason)
 			if l.Stage != contract.StageIngest || l.Attempts != 1 {
@@ -259,10 +259,10 @@ func TestEveryBadInputIsADeadLetterThatNamesTheFieldAndNothingStops(t *testing.T
 			}
 			get[contract.Author](w, contract.BucketAuthors, user(w.T, fmt.Sprint("good ", i)).PublicKey())
 		}
-		if n := len(w.deadLetters()); n != len(bad) {
+		if n := len(w.DeadLetters()); n != len(bad) {
 			w.Errorf("%d dead letters of %d bad messages", n, len(bad))
 		}
-		if n := w.stored(contract.StreamIntake); n != 0 {
+		if n := w.Stored(contract.StreamIntake); n != 0 {
 			w.Errorf("%d messages are left", n)
 		}
 		if list := keys[contract.Author](w, contract.BucketAuthors, mallory.PublicKey()); len(list) > 0 {
@@ -286,20 +286,20 @@ func TestARecordNeverGoesBackAndTheReasonNamesSeq(t *testing.T) {
 			url    string
 			reason string
 		}{{99, relayURL(2), "seq: 99 is lower than 100"}, {100, relayURL(2), "seq: 100 was signed before for another value"}} {
-			before := len(w.deadLetters())
+			before := len(w.DeadLetters())
 			w.sendEvent(list(w.T, alice, bad.seq, bad.url).DHT)
-			w.send(events.SubjectRelayListSigned, signedList(w.T, alice, bad.seq, []string{bad.url}, nil))
+			w.Publish(events.SubjectRelayListSigned, signedList(w.T, alice, bad.seq, []string{bad.url}, nil))
 			time.Sleep(time.Minute)
-			letters := w.deadLetters()[before:]
+			letters := w.DeadLetters()[before:]
 			if len(letters) != 2 || !hasPrefix(letters[0].Reason, bad.reason) || !hasPrefix(letters[1].Reason, bad.reason) {
 				w.Errorf("seq %d: dead letters %+v, want two that begin with %q", bad.seq, letters, bad.reason)
 			}
 		}
-		w.send(events.SubjectRelayListSigned, signedList(w.T, alice, 100, []string{relayURL(1)}, nil)) // what is known already
+		w.Publish(events.SubjectRelayListSigned, signedList(w.T, alice, 100, []string{relayURL(1)}, nil)) // what is known already
 		time.Sleep(time.Minute)
 		r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(first.Item)))
-		if r.Seq != 100 || string(r.Value) != string(first.Item.Value) || len(w.deadLetters()) != 4 {
-			w.Errorf("kept %+v, %d dead letters", r, len(w.deadLetters()))
+		if r.Seq != 100 || string(r.Value) != string(first.Item.Value) || len(w.DeadLetters()) != 4 {
+			w.Errorf("kept %+v, %d dead letters", r, len(w.DeadLetters()))
 		}
 		w.sendEvent(list(w.T, alice, 101, relayURL(2)).DHT)
 		time.Sleep(time.Minute)
@@ -315,7 +315,7 @@ func TestAnEventOfSeveralMiBIsRefusedAtThePublisher(t *testing.T) {
 	inWorld(t, func(w *world) {
 		e := sign(w.T, user(w.T, "alice"), nostr.Event{Kind: 1, Content: strings.Repeat("a", 512<<10)})
 		e.Content = strings.Repeat("a", 3<<20)
-		_, err := w.js.Publish(context.Background(), events.SubjectEventReceived, nostr.Encode(e))
+		_, err := w.JS.Publish(context.Background(), events.SubjectEventReceived, nostr.Encode(e))
 		if !errors.Is(err, nats.ErrMaxPayload) {
 			w.Errorf("got %v, want %v", err, nats.ErrMaxPayload)
 		}
@@ -334,11 +334,11 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 			return append([]byte(`{"a_field_of_tomorrow":{"x":[1]},`), nostr.Encode(v)[1:]...)
 		}
 		alice, bob, carol, dave, erin := user(w.T, "alice"), user(w.T, "bob"), user(w.T, "carol"), user(w.T, "dave"), user(w.T, "erin")
-		w.send(events.SubjectEventReceived, with(note(w.T, alice, "note")))
-		w.send(events.SubjectAuthorSeen, with(events.AuthorSeen{PubKey: bob.PublicKey()}))
-		w.send(events.SubjectRelayListSigned, with(json.RawMessage(signedList(w.T, carol, 1, []string{relayURL(1)}, nil))))
-		w.send(events.SubjectRelayDiscovered, with(events.RelayDiscovered{URL: relayURL(2), Authors: []string{dave.PublicKey()}}))
-		w.send(events.SubjectNoteMissing, with(events.NoteMissing{EventID: erin.PublicKey()}))
+		w.Publish(events.SubjectEventReceived, with(note(w.T, alice, "note")))
+		w.Publish(events.SubjectAuthorSeen, with(events.AuthorSeen{PubKey: bob.PublicKey()}))
+		w.Publish(events.SubjectRelayListSigned, with(json.RawMessage(signedList(w.T, carol, 1, []string{relayURL(1)}, nil))))
+		w.Publish(events.SubjectRelayDiscovered, with(events.RelayDiscovered{URL: relayURL(2), Authors: []string{dave.PublicKey()}}))
+		w.Publish(events.SubjectNoteMissing, with(events.NoteMissing{EventID: erin.PublicKey()}))
 		time.Sleep(time.Minute)
 		w.noDeadLetters()
 		authors := keys[contract.Author](w, contract.BucketAuthors, ">")
@@ -348,7 +348,7 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 			}
 		}
 		get[contract.Link](w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(relayURL(2)), dave.PublicKey()))
-		if n := w.stored(contract.StreamNote); n != 1 {
+		if n := w.Stored(contract.StreamNote); n != 1 {
 			w.Errorf("%d notes are asked for, want 1", n)
 		}
 	})
@@ -386,7 +386,7 @@ func TestFactsAreInKVBeforeTheWakeUpIsOut(t *testing.T) {
 			l := list(w.T, user(w.T, fmt.Sprint("user ", i)), 100, relayURL(i), relayURL(i+1))
 			w.sendEvent(l.DHT, l.NIP65)
 		}
-		w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: user(w.T, "x").PublicKey(), Relays: []string{relayURL(50)}}))
+		w.Publish(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: user(w.T, "x").PublicKey(), Relays: []string{relayURL(50)}}))
 		time.Sleep(time.Minute)
 		if seen.count("author") < 21 || seen.count("record") != 20 || seen.count("link") != 81 {
 			w.Errorf("wake-ups: %v", seen.n)
@@ -490,7 +490,7 @@ func TestAnEventThatComesTwiceIsHandledOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		alice := user(w.T, "alice")
 		l := list(w.T, alice, 100, relayURL(1))
-		source, err := bus.New(natstest.Connect(w.T, w.server), bus.Options{Stage: "test"})
+		source, err := bus.New(natstest.Connect(w.T, w.Server), bus.Options{Stage: "test"})
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -515,7 +515,7 @@ func TestAnEventThatComesTwiceIsHandledOnce(t *testing.T) {
 		before := wakeUps()
 		w.sendEvent(l.DHT, l.NIP65, l.DHT)
 		time.Sleep(time.Minute)
-		if after := wakeUps(); after != before || w.stored(contract.StreamIntake) != 0 {
+		if after := wakeUps(); after != before || w.Stored(contract.StreamIntake) != 0 {
 			w.Errorf("wake-ups of authors, records and relays %v, before %v", after, before)
 		}
 		w.noDeadLetters()
@@ -538,13 +538,13 @@ func TestMissingReferencesAreAskedOnceAndSurviveAFailingLocalRelay(t *testing.T)
 		w.relays.set(home, func(x *remote) { x.down = true })
 		w.sendEvent(reply("while the local relay is down"))
 		time.Sleep(2 * time.Hour)
-		if n := w.stored(contract.StreamNote); n != 0 {
+		if n := w.Stored(contract.StreamNote); n != 0 {
 			w.Errorf("%d notes are said to be missing, and nobody was asked", n)
 		}
 		w.noDeadLetters()
 		w.relays.set(home, func(x *remote) { x.down = false })
 		time.Sleep(time.Hour + 15*time.Minute) // waits grow up to an hour
-		missing := messages[events.NoteMissing](w, contract.StreamNote, "")
+		missing := natstest.Messages[events.NoteMissing](w.World, contract.StreamNote, "")
 		var got []string
 		for _, m := range missing {
 			got = append(got, m.EventID+m.Address)
@@ -576,11 +576,11 @@ func TestOnlyADirectorySaysOfItselfHowARelayWasFound(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
 		for i, via := range []string{contract.ViaDirectory, contract.ViaDHT, contract.ViaManual, ""} {
-			w.send(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: relayURL(i), Via: via}))
+			w.Publish(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: relayURL(i), Via: via}))
 		}
 		time.Sleep(time.Minute)
 		found := map[string]string{}
-		for _, d := range messages[events.RelayDiscovered](w, contract.StreamRelay, "") {
+		for _, d := range natstest.Messages[events.RelayDiscovered](w.World, contract.StreamRelay, "") {
 			found[d.URL] = d.Via
 		}
 		for i, want := range []string{contract.ViaDirectory, contract.ViaHint, contract.ViaHint, contract.ViaHint} {

@@ -21,7 +21,7 @@ func TestARelayIsNotGivenUpForLinksThatKVDoesNotShowYet(t *testing.T) {
 		key := nostr.RelayKey(url)
 		notes := w.holds(url, alice, 3, 60)
 		due := []string{contract.PrefixSchedule + contract.SyncDueSubject(key)}
-		w.send(contract.RelayDiscoveredSubject(key), nostr.Encode(events.RelayDiscovered{URL: url}))
+		w.Publish(contract.RelayDiscoveredSubject(key), nostr.Encode(events.RelayDiscovered{URL: url}))
 		time.Sleep(4 * time.Second)
 		if list := w.schedules(contract.StreamSyncDue); !slices.Equal(list, due) {
 			w.Errorf("scheduled while the links are not there yet: %v", list)
@@ -44,7 +44,7 @@ func TestALiveSubscriptionWaitsForTheSyncThatAskedForIt(t *testing.T) {
 		key := nostr.RelayKey(url)
 		put(w, contract.BucketLinks, contract.LinkKey(key, alice.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		put(w, contract.BucketSyncs, key, contract.Sync{URL: url, Failures: 1})
-		w.send(contract.LiveDueSubject(key), nostr.Encode(contract.LiveDue{URL: url}))
+		w.Publish(contract.LiveDueSubject(key), nostr.Encode(contract.LiveDue{URL: url}))
 		time.Sleep(4 * time.Second)
 		if n := w.subscribers(url); n != 0 {
 			w.Errorf("%d subscriptions with a relay whose last sync failed", n)
@@ -76,7 +76,7 @@ func TestARecordThatComesWhileAnOlderIsPutIsPutAfterIt(t *testing.T) {
 		alice := user(w.T, "alice")
 		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
 		target := w.keeps(old)
-		w.send(contract.RelayListSignedSubject(target), nostr.Encode(events.RelayListSigned{Seq: 99}))
+		w.Publish(contract.RelayListSignedSubject(target), nostr.Encode(events.RelayListSigned{Seq: 99}))
 		time.Sleep(time.Second)
 		w.keeps(l)
 		time.Sleep(time.Minute)
@@ -97,8 +97,8 @@ func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
 		alice := user(w.T, "alice")
 		old, l := list(w.T, alice, 99, relayURL(1)), list(w.T, alice, 100, relayURL(1))
 		target := w.keeps(old)
-		w.send(contract.RelayListSignedSubject(target), nostr.Encode(events.RelayListSigned{Seq: 100}))
-		w.send(contract.AuthorSeenSubject(alice.PublicKey()), nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey()}))
+		w.Publish(contract.RelayListSignedSubject(target), nostr.Encode(events.RelayListSigned{Seq: 100}))
+		w.Publish(contract.AuthorSeenSubject(alice.PublicKey()), nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey()}))
 		time.Sleep(4 * time.Second)
 		if n := len(w.dht.putsOf(target)); n != 0 {
 			w.Errorf("a record that is older than the message says was put %d times", n)
@@ -110,7 +110,7 @@ func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
 			w.Errorf("the record was put %d times, want once", n)
 		}
 		key := hexOf(l.Item.Key[:])
-		w.send(contract.AuthorSeenSubject(alice.PublicKey()), nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key}))
+		w.Publish(contract.AuthorSeenSubject(alice.PublicKey()), nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key}))
 		time.Sleep(4 * time.Second)
 		put(w, contract.BucketAuthors, alice.PublicKey(), contract.Author{DHTKey: key})
 		time.Sleep(time.Minute)
@@ -118,9 +118,9 @@ func TestAWakeUpWaitsForTheRecordAndTheAuthorThatItIsAbout(t *testing.T) {
 			w.Errorf("the author was looked up %d times under the key that the message names, want once", n)
 		}
 		w.noDeadLetters()
-		w.send(contract.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))
+		w.Publish(contract.AuthorSeenSubject(user(w.T, "bob").PublicKey()), []byte("{}"))
 		time.Sleep(5 * time.Minute)
-		if n := len(w.deadLetters()); n != 1 {
+		if n := len(w.DeadLetters()); n != 1 {
 			w.Errorf("%d dead letters about an author who never appears, want 1", n)
 		}
 	})

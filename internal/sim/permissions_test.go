@@ -88,7 +88,7 @@ func (w *world) everything(stageName, user string, round int) (denied []string) 
 		denied = append(denied, err.Error())
 		stop(err)
 	}
-	js := natstest.ConnectAs(w.T, w.server, stageName, user, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	js := natstest.ConnectAs(w.T, w.Server, stageName, user, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		if errors.Is(err, nats.ErrPermissionViolation) {
 			deny(err)
 		}
@@ -172,7 +172,7 @@ func behave(h contract.Handler) contract.Handler {
 // what the server gives up on.
 func (w *world) verdicts(stageName string, round int) {
 	for _, c := range contract.Consumers() { // what the run before has left
-		stream, err := w.js.Stream(context.Background(), c.Stream)
+		stream, err := w.JS.Stream(context.Background(), c.Stream)
 		if err == nil && c.Stage == stageName {
 			err = stream.Purge(context.Background())
 		}
@@ -190,12 +190,12 @@ func (w *world) verdicts(stageName string, round int) {
 			if c.Stream == contract.StreamRetry {
 				msg.Header.Set("Relaymesh-Subject", strings.Replace(work(stageName).Filters[0], "*", "x", 1))
 			}
-			ack, err := w.js.PublishMsg(context.Background(), msg)
+			ack, err := w.JS.PublishMsg(context.Background(), msg)
 			if err != nil {
 				w.Fatalf("publish %s: %v", msg.Subject, err)
 			}
 			if fate == "stuck" {
-				w.send(contract.AdvisoryMaxDeliveries+"."+c.Stream+"."+c.Name, nostr.Encode(map[string]any{
+				w.Publish(contract.AdvisoryMaxDeliveries+"."+c.Stream+"."+c.Name, nostr.Encode(map[string]any{
 					"stream": c.Stream, "consumer": c.Name, "stream_seq": ack.Sequence, "deliveries": contract.MaxDeliver,
 				}))
 			}
@@ -226,11 +226,11 @@ func (w *world) list(ctx context.Context, js jetstream.JetStream, user string) {
 	for _, b := range contract.Buckets() {
 		key := "a." + strings.Repeat("0", 40)
 		if slices.Contains(full.Publish, "$JS.API.CONSUMER.CREATE.KV_"+b.Name+".*.$KV."+b.Name+".>") {
-			stream, err := w.js.Stream(context.Background(), "KV_"+b.Name)
+			stream, err := w.JS.Stream(context.Background(), "KV_"+b.Name)
 			if err != nil {
 				w.Fatal(err)
 			}
-			w.send("$KV."+b.Name+"."+key, []byte("{}"))
+			w.Publish("$KV."+b.Name+"."+key, []byte("{}"))
 			bucket, err := kv.Open[json.RawMessage](ctx, vanishing{js, func() { _ = stream.Purge(context.Background()) }}, b.Name)
 			if err != nil {
 				return
@@ -291,9 +291,9 @@ func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 		DHTKey: dhtKey, Seq: 1, Value: l.Item.Value, Sig: hexOf(l.Item.Sig[:]), PubKey: pubkey,
 	})
 	put(w, contract.BucketAuthors, pubkey, contract.Author{DHTKey: dhtKey, DHTKeyBy: pubkey})
-	w.send(contract.RelayListSignedSubject(hexOf(target[:])), []byte("{}"))
-	w.send(contract.RecordDueSubject(contract.Slice(hexOf(target[:]))), nostr.Encode(contract.RecordDue{Slice: contract.Slice(hexOf(target[:]))}))
-	w.send(contract.AuthorSeenSubject(pubkey), nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: dhtKey}))
+	w.Publish(contract.RelayListSignedSubject(hexOf(target[:])), []byte("{}"))
+	w.Publish(contract.RecordDueSubject(contract.Slice(hexOf(target[:]))), nostr.Encode(contract.RecordDue{Slice: contract.Slice(hexOf(target[:]))}))
+	w.Publish(contract.AuthorSeenSubject(pubkey), nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: dhtKey}))
 	serve(w, ctx, js, contract.NameListResolve, events.ServiceListResolve)
 }
 
@@ -310,7 +310,7 @@ func (w *world) doSync(_ context.Context, _ jetstream.JetStream, round int) {
 		}
 	})
 	put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
-	w.send(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url, Via: contract.ViaNIP65}))
+	w.Publish(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url, Via: contract.ViaNIP65}))
 }
 
 func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) {
@@ -318,7 +318,7 @@ func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) 
 	found := note(w.T, key, "here")
 	w.relays.set(url, func(x *remote) { x.events = append(x.events, found) })
 	for _, id := range []string{found.ID, strings.Repeat("cd", 30) + fmt.Sprintf("%04x", round)} {
-		w.send(contract.NoteMissingSubject(id), nostr.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
+		w.Publish(contract.NoteMissingSubject(id), nostr.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
 	}
 	_, _ = run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
 	if _, err := js.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, contract.StageFetcher, make(chan *nats.Msg, 1)); err != nil {
@@ -339,7 +339,7 @@ func serve(w *world, ctx context.Context, js jetstream.JetStream, name, subject 
 	time.Sleep(time.Second) // until it is known
 	call, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	_, _ = run.Request[struct{}](call, w.js.Conn(), subject, struct{}{})
+	_, _ = run.Request[struct{}](call, w.JS.Conn(), subject, struct{}{})
 	stop()
 	<-ended
 }

@@ -144,7 +144,7 @@ func TestAKilledWorkerRepeatsAtMostWhatItHadInHand(t *testing.T) {
 				w.Fatalf("%s: %d records had been put when the worker was killed", tc.name, n)
 			}
 			if !tc.replica {
-				w.restart(10 * time.Minute)
+				w.Restart(10 * time.Minute)
 				w.scheduleOnly(filled...)
 				w.dhtworker(nil)
 			}

@@ -316,7 +316,7 @@ func (p *scenario) missing() {
 func (p *scenario) nonsense() {
 	for range p.rng.IntN(3) {
 		p.reasons["JSON"]++
-		p.later(p.moment(), "nonsense", func() { p.send(events.SubjectEventReceived, []byte("{"+p.text())) })
+		p.later(p.moment(), "nonsense", func() { p.Publish(events.SubjectEventReceived, []byte("{"+p.text())) })
 	}
 	if p.often(0.3) {
 		e := sign(p.T, p.authors[0].key, nostr.Event{Kind: 1, Content: p.text()})

@@ -133,7 +133,7 @@ func (c *checker) mistold() (list []string) {
 
 // told returns when notes were told to be found.
 func (c *checker) told() map[string][]time.Time {
-	s, err := c.js.Stream(context.Background(), contract.StreamOutcome)
+	s, err := c.JS.Stream(context.Background(), contract.StreamOutcome)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func (c *checker) waiting() map[string]int {
 		if !s.Queue || s.Name == contract.StreamLive {
 			continue
 		}
-		if n[s.Name] = c.stored(s.Name); n[s.Name] > 0 && s.Schedules && s.Name != contract.StreamRetry {
+		if n[s.Name] = c.Stored(s.Name); n[s.Name] > 0 && s.Schedules && s.Name != contract.StreamRetry {
 			n[s.Name] -= len(c.schedules(s.Name))
 		}
 	}
@@ -385,7 +385,7 @@ func (c *checker) always() {
 // that must be and are not.
 func (c *checker) unexplained() (list []string) {
 	count := map[string]int{}
-	for _, l := range c.deadLetters() {
+	for _, l := range c.DeadLetters() {
 		explained := false
 		for why := range c.reasons {
 			if strings.Contains(l.Reason, why) {

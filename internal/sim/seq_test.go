@@ -26,7 +26,7 @@ func TestReplicasThatRaceEndWithTheHighestSeq(t *testing.T) {
 		var all sync.WaitGroup
 		for _, seq := range []int64{7, 3, 18, 20, 1, 19, 11, 20, 2, 16} {
 			l := list(w.T, alice, seq, relayURL(int(seq)))
-			all.Go(func() { w.send(events.SubjectEventReceived, nostr.Encode(l.DHT)) })
+			all.Go(func() { w.Publish(events.SubjectEventReceived, nostr.Encode(l.DHT)) })
 			time.Sleep(time.Second) // while those before are being put
 		}
 		all.Wait()
@@ -78,7 +78,7 @@ func TestAnOlderSeqOnTheNetworkNeverWins(t *testing.T) {
 			}
 		})
 		rolledBack()
-		w.send(contract.AuthorSeenSubject(alice.PublicKey()), []byte("{}")) // a look-up
+		w.Publish(contract.AuthorSeenSubject(alice.PublicKey()), []byte("{}")) // a look-up
 		time.Sleep(time.Minute)
 		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != 9 || r.Superseded {
 			w.Errorf("the record is %+v", r)

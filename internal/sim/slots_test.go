@@ -50,11 +50,11 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		var targets []string
 		for i := range 100 { // keys and salts
 			data, target := saltedList(w.T, alice, byte(i%10), strconv.Itoa(i/10), 1)
-			w.send(events.SubjectRelayListSigned, data)
+			w.Publish(events.SubjectRelayListSigned, data)
 			targets = append(targets, target)
 		}
 		bobs, other := saltedList(w.T, user(w.T, "bob"), 200, "", 1)
-		w.send(events.SubjectRelayListSigned, bobs)
+		w.Publish(events.SubjectRelayListSigned, bobs)
 		time.Sleep(time.Minute)
 		records := func() []string {
 			return slices.Sorted(maps.Keys(get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()).Records))
@@ -71,7 +71,7 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		if got := keys[contract.Record](w, contract.BucketRecords, ">"); !slices.Equal(got, want) {
 			w.Errorf("bucket holds %v, want %v", got, want)
 		}
-		letters := w.deadLetters()
+		letters := w.DeadLetters()
 		for _, l := range letters {
 			if !hasPrefix(l.Reason, "dht_key: 8 records are kept for the author") {
 				w.Errorf("dead letter: %s", l.Reason)
@@ -84,10 +84,10 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		// The eight go on as before.
 		i := slices.Index(targets, kept[7])
 		newer, _ := saltedList(w.T, alice, byte(i%10), strconv.Itoa(i/10), 2)
-		w.send(events.SubjectRelayListSigned, newer)
+		w.Publish(events.SubjectRelayListSigned, newer)
 		time.Sleep(time.Minute)
-		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(kept[7])); r.Seq != 2 || len(w.deadLetters()) != 92 {
-			w.Errorf("the eighth has seq %d, %d dead letters", r.Seq, len(w.deadLetters()))
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(kept[7])); r.Seq != 2 || len(w.DeadLetters()) != 92 {
+			w.Errorf("the eighth has seq %d, %d dead letters", r.Seq, len(w.DeadLetters()))
 		}
 
 		// An operator deletes one.
@@ -97,7 +97,7 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		another, target := saltedList(w.T, alice, 99, "", 1)
-		w.send(events.SubjectRelayListSigned, another)
+		w.Publish(events.SubjectRelayListSigned, another)
 		time.Sleep(time.Minute)
 		get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target))
 		want = slices.Concat(kept[1:], []string{target})

@@ -21,7 +21,7 @@ func (w *world) discover(url string, authors ...*schnorr.SecretKey) {
 	for _, key := range authors {
 		d.Authors = append(d.Authors, key.PublicKey())
 	}
-	w.send(events.SubjectRelayDiscovered, nostr.Encode(d))
+	w.Publish(events.SubjectRelayDiscovered, nostr.Encode(d))
 }
 
 // holds gives a relay n more notes of the author, step seconds apart, the

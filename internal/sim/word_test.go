@@ -85,7 +85,7 @@ func TestAStrangersListNeverStandsUnderAnAuthorsName(t *testing.T) {
 		w.stands("a list of her own", alice, 100, relayURL(1))
 		w.claims(mallory, alice, key)
 		w.discover(strangersRelay, alice)
-		w.send(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key, Relays: []string{strangersRelay}}))
+		w.Publish(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key, Relays: []string{strangersRelay}}))
 		w.stands("claims and hints beside it", alice, 100, relayURL(1))
 		time.Sleep(2 * resolveEvery)
 		w.stands("two look-ups later", alice, 100, relayURL(1))
@@ -199,7 +199,7 @@ func TestAListThatAnEarlierVersionTookForTheAuthorsGoes(t *testing.T) {
 				contract.Link{URL: strangersRelay, Via: map[string]int64{contract.ViaDHT: bep44.MaxSeq}})
 			return author
 		}
-		lookUp := func(author *schnorr.SecretKey) { w.send(contract.AuthorSeenSubject(author.PublicKey()), []byte("{}")) }
+		lookUp := func(author *schnorr.SecretKey) { w.Publish(contract.AuthorSeenSubject(author.PublicKey()), []byte("{}")) }
 
 		only := poisoned("only claimed", mallory.PublicKey(), hexOf(his.Item.Key[:]))
 		lookUp(only)

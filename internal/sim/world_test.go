@@ -20,7 +20,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -49,10 +48,8 @@ const (
 // world is a provisioned server in fake time, the DHT and the relays around
 // it, and any number of workers.
 type world struct {
-	*testing.T
-	dir    string
-	server *natsd.Server
-	js     jetstream.JetStream
+	*natstest.World
+
 	log    *slog.Logger
 	dht    *network
 	relays *relays
@@ -90,34 +87,31 @@ func inWorld(t *testing.T, test func(w *world)) {
 // any.
 func newWorld(t *testing.T, more ...*server.User) *world {
 	t.Helper()
-	w := newWorldAround(t)
-	w.server = natstest.StartOn(t, w.dir, more...)
-	w.js = natstest.Provision(t, w.server)
-	return w
+	return newWorldOn(natstest.NewWorld(t, more...))
 }
 
-// newWorldAround is a world without a server.
-func newWorldAround(t *testing.T) *world {
-	w := &world{T: t, dir: natstest.Dir(t), dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery}
-	w.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	return w
+// newWorldOn is a world on a server, which may come later.
+func newWorldOn(server *natstest.World) *world {
+	return &world{
+		World: server, dht: newNetwork(), relays: newRelays(), refreshEvery: time.Hour, syncEvery: syncEvery,
+		log: slog.New(slog.NewTextHandler(server.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+	}
 }
 
-// restart stops the server and starts it on the same directory after a while,
-// provisioned again. The workers must have been stopped before.
-func (w *world) restart(after time.Duration) {
+// Restart is that of the server, which is provisioned again. The workers must
+// have been stopped before.
+func (w *world) Restart(after time.Duration) {
 	w.Helper()
-	w.js.Conn().Close()
-	w.server.Close()
-	time.Sleep(after)
-	w.server = natstest.StartOn(w.T, w.dir)
-	w.js = natstest.Provision(w.T, w.server)
+	w.World.Restart(after)
+	if _, err := bus.Provision(context.Background(), w.JS, bus.ProvisionOptions{}); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // schedule sets the refresh schedules, as every start does.
 func (w *world) schedule() {
 	w.Helper()
-	if _, err := bus.Provision(w.Context(), w.js, bus.ProvisionOptions{RefreshEvery: w.refreshEvery}); err != nil {
+	if _, err := bus.Provision(w.Context(), w.JS, bus.ProvisionOptions{RefreshEvery: w.refreshEvery}); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -130,7 +124,7 @@ func (w *world) scheduleOnly(targets ...string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	b, err := bus.New(w.js, bus.Options{Stage: "test"})
+	b, err := bus.New(w.JS, bus.Options{Stage: "test"})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -146,7 +140,7 @@ func (w *world) scheduleOnly(targets ...string) {
 // store opens a bucket as the port of a stage.
 func store[T any](w *world, name string) stage.Store[T] {
 	w.Helper()
-	s, err := run.OpenStore[T](context.Background(), w.js, name, w.log)
+	s, err := run.OpenStore[T](context.Background(), w.JS, name, w.log)
 	if err != nil {
 		w.failed(err)
 	}
@@ -156,7 +150,7 @@ func store[T any](w *world, name string) stage.Store[T] {
 // refused opens the bucket of refusals.
 func (w *world) refused() run.Store[contract.Refused] {
 	w.Helper()
-	s, err := run.OpenStore[contract.Refused](context.Background(), w.js, contract.BucketRefused, w.log)
+	s, err := run.OpenStore[contract.Refused](context.Background(), w.JS, contract.BucketRefused, w.log)
 	if err != nil {
 		w.failed(err)
 	}
@@ -225,9 +219,9 @@ type handlers map[string]contract.Handler
 // publishes passes f, which may be nil.
 func (w *world) work(stageName string, f *faults, setup func(b *bus.Bus) handlers) *worker {
 	w.Helper()
-	js, operator := w.connect(stageName), w.js
-	w.js = js // so that setup opens the buckets as the worker does
-	defer func() { w.js = operator }()
+	js, operator := w.connect(stageName), w.JS
+	w.JS = js // so that setup opens the buckets as the worker does
+	defer func() { w.JS = operator }()
 	b, err := bus.New(faultyJS{js, f}, bus.Options{Stage: stageName, Log: w.log, Drain: 10 * time.Second})
 	if err != nil {
 		w.Fatal(err)
@@ -254,7 +248,7 @@ func (w *world) connect(stageName string) jetstream.JetStream {
 	if w.other != nil {
 		return w.other.connect(stageName)
 	}
-	return natstest.ConnectAs(w.T, w.server, stageName, stageName)
+	return natstest.ConnectAs(w.T, w.Server, stageName, stageName)
 }
 
 func consumer(name string) contract.Consumer {
@@ -347,40 +341,20 @@ func (w *world) fetcher(f *faults) *worker {
 	})
 }
 
-// send publishes a message as a relay would, without a Nats-Msg-Id.
-func (w *world) send(subject string, data []byte) {
-	w.Helper()
-	if _, err := w.js.Publish(context.Background(), subject, data); err != nil {
-		w.Fatalf("publish %s: %v", subject, err)
-	}
-}
-
 func (w *world) sendEvent(list ...nostr.Event) {
 	w.Helper()
 	for _, e := range list {
-		w.send(events.SubjectEventReceived, nostr.Encode(e))
+		w.Publish(events.SubjectEventReceived, nostr.Encode(e))
 	}
 }
-
-// stored counts the messages in a stream.
-func (w *world) stored(stream string) int { return int(w.state(stream).Msgs) }
 
 // ever counts the messages that a stream has taken, handled ones included.
-func (w *world) ever(stream string) int { return int(w.state(stream).LastSeq) }
-
-func (w *world) state(stream string) jetstream.StreamState {
-	w.Helper()
-	s, err := w.js.Stream(context.Background(), stream)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return s.CachedInfo().State
-}
+func (w *world) ever(stream string) int { return int(w.State(stream).LastSeq) }
 
 // schedules returns the subjects of the schedules in a stream.
 func (w *world) schedules(stream string) (list []string) {
 	w.Helper()
-	s, err := w.js.Stream(context.Background(), stream)
+	s, err := w.JS.Stream(context.Background(), stream)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -391,46 +365,17 @@ func (w *world) schedules(stream string) (list []string) {
 	return slices.Sorted(maps.Keys(info.State.Subjects))
 }
 
-// deadLetters returns the dead letters, oldest first.
-func (w *world) deadLetters() []contract.DeadLetter {
-	return messages[contract.DeadLetter](w, contract.StreamDLQ, "")
-}
-
 // outcomes returns what was told on an outcome subject within the last hour,
 // oldest first. After a longer time [world.ever] counts them: the server
 // judges age by real time, and in a bubble drops too much.
 func outcomes[T any](w *world, subject string) []T {
-	return messages[T](w, contract.StreamOutcome, subject)
-}
-
-func messages[T any](w *world, stream, subject string) (list []T) {
-	w.Helper()
-	s, err := w.js.Stream(context.Background(), stream)
-	if err != nil {
-		w.Fatal(err)
-	}
-	state := s.CachedInfo().State
-	for seq := state.FirstSeq; state.Msgs > 0 && seq <= state.LastSeq; seq++ {
-		msg, err := s.GetMsg(context.Background(), seq)
-		if err != nil {
-			w.Fatal(err)
-		}
-		if subject != "" && msg.Subject != subject {
-			continue
-		}
-		v, err := nostr.Decode[T](msg.Data)
-		if err != nil {
-			w.Fatal(err)
-		}
-		list = append(list, v)
-	}
-	return list
+	return natstest.Messages[T](w.World, contract.StreamOutcome, subject)
 }
 
 // noDeadLetters fails the test if there is a dead letter.
 func (w *world) noDeadLetters() {
 	w.Helper()
-	for _, l := range w.deadLetters() {
+	for _, l := range w.DeadLetters() {
 		w.Errorf("dead letter: %s: %s", l.Subject, l.Reason)
 	}
 }
@@ -439,7 +384,7 @@ func (w *world) noDeadLetters() {
 // it is published.
 func (w *world) watch(see func(m *nats.Msg), subjects ...string) {
 	w.Helper()
-	nc := natstest.Connect(w.T, w.server).Conn()
+	nc := natstest.Connect(w.T, w.Server).Conn()
 	for _, subject := range subjects {
 		if _, err := nc.Subscribe(subject, see); err != nil {
 			w.Fatal(err)

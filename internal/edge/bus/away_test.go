@@ -47,7 +47,7 @@ func (d dialer) InProcessConn() (net.Conn, error) { return d.server.Load().InPro
 func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var current atomic.Pointer[natsd.Server]
-		current.Store(w.server)
+		current.Store(w.Server)
 		b, _ := w.fetcherOver(dialer{&current}, 0, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
 		var done tally
 		b.Handle(consumer(w.T, contract.ConsumerFetch), done.handler(3*time.Second))
@@ -62,11 +62,11 @@ func TestARestartOfTheServerInMidFlightLosesNothing(t *testing.T) {
 		}
 		for range 3 {
 			time.Sleep(4 * time.Second)
-			w.restart(2 * time.Second)
-			current.Store(w.server)
+			w.Restart(2 * time.Second)
+			current.Store(w.Server)
 		}
 		time.Sleep(5 * time.Minute)
-		if got, left := done.keys(), w.stored(contract.StreamNote); got != sent || left != 0 {
+		if got, left := done.keys(), w.Stored(contract.StreamNote); got != sent || left != 0 {
 			w.Errorf("%d handled, %d left, want all %d", got, left, sent)
 		}
 		stop()
@@ -112,7 +112,7 @@ func (c severedConn) Write(p []byte) (int, error) {
 // A partition, or a machine that is gone, closes no connection.
 func TestAServerThatIsCutOffIsNoticedInHalfAMinute(t *testing.T) {
 	inWorld(t, func(w *world) {
-		line := &severed{InProcessConnProvider: w.server}
+		line := &severed{InProcessConnProvider: w.Server}
 		var lost atomic.Int32
 		b, _ := w.fetcherOver(line, 0, append(
 			bus.ConnectOptions("fetcher", slog.New(slog.DiscardHandler)),
@@ -162,7 +162,7 @@ func TestAStopDoesNotWaitForAServerThatIsAway(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				line := &severed{InProcessConnProvider: w.server}
+				line := &severed{InProcessConnProvider: w.Server}
 				b, nc := w.fetcherOver(line, 10*time.Second, nats.MaxReconnects(-1))
 				b.Handle(consumer(w.T, contract.ConsumerFetch), func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 					time.Sleep(3 * time.Second)
@@ -176,8 +176,8 @@ func TestAStopDoesNotWaitForAServerThatIsAway(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				if line.cut.Store(c.cut); !c.cut {
-					w.js.Conn().Close()
-					w.server.Close()
+					w.JS.Conn().Close()
+					w.Server.Close()
 				}
 				time.Sleep(time.Second)
 				stopped := time.Now()
@@ -190,8 +190,8 @@ func TestAStopDoesNotWaitForAServerThatIsAway(t *testing.T) {
 				}
 				nc.Close()
 				if !c.cut {
-					w.server = natstest.StartOn(w.T, w.dir)
-					w.js = natstest.Connect(w.T, w.server)
+					w.Server = natstest.StartOn(w.T, w.Dir)
+					w.JS = natstest.Connect(w.T, w.Server)
 				}
 				next := w.record()
 				w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: next.then(contract.Done())})

@@ -83,7 +83,7 @@ func TestAFullQueueSlowsDownAndLosesNothing(t *testing.T) {
 						w.Fatalf("the queue holds %d bytes in %d messages", bytes, n)
 					}
 				}
-				if n := w.stored(e.stream); n < 8 {
+				if n := w.Stored(e.stream); n < 8 {
 					w.Fatalf("only %d messages got in: was it full?", n)
 				}
 				if text := gathered(t, metrics); !strings.Contains(text, e.stream) {
@@ -98,7 +98,7 @@ func TestAFullQueueSlowsDownAndLosesNothing(t *testing.T) {
 				w.metrics = nil
 				w.work(e.stage, handlers{e.consumer: made})
 				time.Sleep(hours)
-				for _, l := range w.deadLetters() {
+				for _, l := range w.DeadLetters() {
 					w.Errorf("after hours: dead letter %s: %s", l.Subject, l.Reason)
 				}
 
@@ -119,8 +119,8 @@ func TestAFullQueueSlowsDownAndLosesNothing(t *testing.T) {
 				if len(got) != load {
 					w.Errorf("%d of %d arrived", len(got), load)
 				}
-				if w.stored(contract.StreamRetry) != 0 || w.stored(e.stream) != 0 {
-					w.Errorf("%d left to be retried, %d in the queue", w.stored(contract.StreamRetry), w.stored(e.stream))
+				if w.Stored(contract.StreamRetry) != 0 || w.Stored(e.stream) != 0 {
+					w.Errorf("%d left to be retried, %d in the queue", w.Stored(contract.StreamRetry), w.Stored(e.stream))
 				}
 			})
 		})
@@ -170,7 +170,7 @@ func TestACycleOfFullQueuesGoesOn(t *testing.T) {
 		if !maps.Equal(got, want) {
 			w.Errorf("%d of %d arrived", len(got), len(want))
 		}
-		for _, l := range w.deadLetters() {
+		for _, l := range w.DeadLetters() {
 			w.Errorf("dead letter %s: %s", l.Subject, l.Reason)
 		}
 	})
@@ -191,7 +191,7 @@ func TestRetriesHaveABoundToo(t *testing.T) {
 		if bytes > smallQueueBytes+30*1500 || n == 0 {
 			w.Errorf("%d bytes wait in %d messages", bytes, n)
 		}
-		if left := w.stored(contract.StreamNote); int(left)+n != 4*load {
+		if left := w.Stored(contract.StreamNote); int(left)+n != 4*load {
 			w.Errorf("%d wait in their queue and %d for a retry, want %d in all", left, n, 4*load)
 		}
 	})
@@ -200,20 +200,20 @@ func TestRetriesHaveABoundToo(t *testing.T) {
 // limit has the server bound a stream by so many bytes.
 func (w *world) limit(stream string, bytes int64) {
 	w.Helper()
-	s, err := w.js.Stream(context.Background(), stream)
+	s, err := w.JS.Stream(context.Background(), stream)
 	if err != nil {
 		w.Fatal(err)
 	}
 	c := s.CachedInfo().Config
 	c.MaxBytes = bytes
-	if _, err := w.js.UpdateStream(context.Background(), c); err != nil {
+	if _, err := w.JS.UpdateStream(context.Background(), c); err != nil {
 		w.Fatal(err)
 	}
 }
 
 func (w *world) size(stream string) (bytes, messages int) {
 	w.Helper()
-	s, err := w.js.Stream(context.Background(), stream)
+	s, err := w.JS.Stream(context.Background(), stream)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestMetricsTellHowFullStreamsAre(t *testing.T) {
 			w.publish(contract.RelayListSignedSubject(strconv.Itoa(i)), strings.Repeat("x", 2000))
 		}
 		metrics := prometheus.NewRegistry()
-		if _, err := bus.New(w.js, bus.Options{Stage: contract.StageDHTWorker, Registerer: metrics}); err != nil {
+		if _, err := bus.New(w.JS, bus.Options{Stage: contract.StageDHTWorker, Registerer: metrics}); err != nil {
 			w.Fatal(err)
 		}
 		families, err := metrics.Gather()
@@ -285,7 +285,7 @@ func TestAFullQueueIsNoReasonToGiveUp(t *testing.T) {
 		}})
 		w.publish(contract.NoteMissingSubject("a"), strings.Repeat("y", 1500))
 		time.Sleep(30 * time.Minute)
-		if n := w.stored(contract.StreamNote) + w.stored(contract.StreamRetry); n != 1 {
+		if n := w.Stored(contract.StreamNote) + w.Stored(contract.StreamRetry); n != 1 {
 			w.Errorf("%d messages wait, want the one", n)
 		}
 	})

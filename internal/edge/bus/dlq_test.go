@@ -15,7 +15,7 @@ import (
 
 func (w *world) selectedDeadLetters(which bus.DeadLetterFilter) (list []bus.DeadLetter) {
 	w.Helper()
-	l, err := bus.OpenDLQ(w.Context(), w.js)
+	l, err := bus.OpenDLQ(w.Context(), w.JS)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestARetriedDeadLetterGoesBackToItsStageAndKeepsItsHistory(t *testing.T) {
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Reject("no such note"))})
 		w.publish(contract.NoteMissingSubject("a"), "note a")
 		synctest.Wait()
-		l, err := bus.OpenDLQ(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.JS)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestEachEndsAlthoughDeadLettersComeBack(t *testing.T) {
 		w.publish(contract.NoteMissingSubject("a"), "note a")
 		w.publish(contract.NoteMissingSubject("b"), "note b")
 		synctest.Wait()
-		l, err := bus.OpenDLQ(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.JS)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func TestHistorySurvivesALongWait(t *testing.T) {
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.verdicts(func() contract.Verdict { return verdict })})
 		w.publish(contract.NoteMissingSubject("a"), "x")
 		synctest.Wait()
-		l, err := bus.OpenDLQ(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.JS)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestDeadLettersAreSelected(t *testing.T) {
 		put(contract.StageFetcher, "bad timing", 0)                               // 2
 		put(contract.StageFetcher, "relay is gone", 9)                            // 3
 		w.publish(contract.DLQSubject(contract.StageIngest), "not a dead letter") // 4
-		l, err := bus.OpenDLQ(w.Context(), w.js)
+		l, err := bus.OpenDLQ(w.Context(), w.JS)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestDeadLettersAreSelected(t *testing.T) {
 				w.Errorf("second drop: %v", err)
 			}
 		}
-		if n := w.stored(contract.StreamDLQ); n != 3 {
+		if n := w.Stored(contract.StreamDLQ); n != 3 {
 			w.Errorf("%d dead letters left, want 3", n)
 		}
 	})

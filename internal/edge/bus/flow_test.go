@@ -26,7 +26,7 @@ func TestOutputsAreStoredBeforeTheMessageIsDone(t *testing.T) {
 		if len(got) != 1 || got[0].Subject != contract.NoteMissingSubject("a") || string(got[0].Data) != "{}" || got[0].Attempt != 1 || got[0].Cause != "NOTE:1" {
 			w.Errorf("handler was given %+v", got)
 		}
-		if note, outcome := w.stored(contract.StreamNote), w.stored(contract.StreamOutcome); note != 0 || outcome != 2 {
+		if note, outcome := w.Stored(contract.StreamNote), w.Stored(contract.StreamOutcome); note != 0 || outcome != 2 {
 			w.Errorf("%d messages left in NOTE, %d outputs, want 0 and 2", note, outcome)
 		}
 	})
@@ -48,7 +48,7 @@ func TestAMessageWhoseOutputsAreNotStoredIsRetried(t *testing.T) {
 		if got := seen.all(); len(got) != 3 || got[2].Attempt != 3 {
 			w.Errorf("handled %d times, want 3: %+v", len(got), got)
 		}
-		if note, outcome := w.stored(contract.StreamNote), w.stored(contract.StreamOutcome); note != 0 || outcome != 1 {
+		if note, outcome := w.Stored(contract.StreamNote), w.Stored(contract.StreamOutcome); note != 0 || outcome != 1 {
 			w.Errorf("%d messages left in NOTE, %d outputs, want 0 and 1", note, outcome)
 		}
 	})
@@ -70,7 +70,7 @@ func TestAHandlerThatRunsTwicePublishesOnce(t *testing.T) {
 		if n := len(seen.all()); n != 3 {
 			w.Errorf("handled %d times, want 3", n)
 		}
-		if n := w.stored(contract.StreamOutcome); n != 1 {
+		if n := w.Stored(contract.StreamOutcome); n != 1 {
 			w.Errorf("%d outputs stored, want 1", n)
 		}
 	})
@@ -89,14 +89,14 @@ func TestAPanicIsARetryWithItsText(t *testing.T) {
 		last := nats.NewMsg("retry.fetcher.always")
 		last.Header.Set("Relaymesh-Subject", contract.NoteMissingSubject("always"))
 		last.Header.Set("Relaymesh-Attempt", "19")
-		if _, err := w.js.PublishMsg(context.Background(), last); err != nil {
+		if _, err := w.JS.PublishMsg(context.Background(), last); err != nil {
 			w.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		if got := seen.all(); len(got) != 2 || got[1].Attempt != 2 {
 			w.Errorf("handled %+v, want a second attempt", got)
 		}
-		dead := w.deadLetters()
+		dead := w.DeadLetters()
 		if len(dead) != 1 || dead[0].Subject != contract.NoteMissingSubject("always") || dead[0].Reason != "gave up after 20 attempts: panic: nil map" {
 			w.Errorf("dead letters %+v", dead)
 		}
@@ -113,14 +113,14 @@ func TestStrangeHeadersHarmNobody(t *testing.T) {
 		msg.Header.Set("Relaymesh-Attempt", "19")
 		msg.Header.Set("Relaymesh-Cause", "forged")
 		msg.Header.Set("Relaymesh-Correlation", strings.Repeat("x", 1000))
-		if _, err := w.js.PublishMsg(context.Background(), msg); err != nil {
+		if _, err := w.JS.PublishMsg(context.Background(), msg); err != nil {
 			w.Fatal(err)
 		}
 		for _, attempt := range []string{"", "-1", "999999999999999999999", "x"} {
 			msg := nats.NewMsg("retry.ingest.k" + token(attempt))
 			msg.Header.Set("Relaymesh-Subject", events.SubjectAuthorSeen)
 			msg.Header.Set("Relaymesh-Attempt", attempt)
-			if _, err := w.js.PublishMsg(context.Background(), msg); err != nil {
+			if _, err := w.JS.PublishMsg(context.Background(), msg); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -135,7 +135,7 @@ func TestStrangeHeadersHarmNobody(t *testing.T) {
 		if n := len(seen.all()); n != 5 {
 			w.Errorf("handled %d messages, want 5", n)
 		}
-		dead := w.deadLetters()
+		dead := w.DeadLetters()
 		if len(dead) != 1 || dead[0].Subject != "retry.ingest.bare" || string(dead[0].Data) != "who am I" {
 			w.Errorf("dead letters %+v, want the message that names no subject", dead)
 		}
@@ -160,7 +160,7 @@ func TestCorrelationIsPassedOn(t *testing.T) {
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: echo(events.SubjectNoteFound)})
 		w.publish(events.SubjectEventReceived, "{}")
 		time.Sleep(time.Second)
-		s, err := w.js.Stream(context.Background(), contract.StreamOutcome)
+		s, err := w.JS.Stream(context.Background(), contract.StreamOutcome)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestCorrelationIsPassedOn(t *testing.T) {
 
 func TestPublishOfASource(t *testing.T) {
 	inWorld(t, func(w *world) {
-		b, err := bus.New(w.js, bus.Options{Stage: "cli"})
+		b, err := bus.New(w.JS, bus.Options{Stage: "cli"})
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -186,14 +186,14 @@ func TestPublishOfASource(t *testing.T) {
 				w.Fatal(err)
 			}
 		}
-		if n := w.stored(contract.StreamIntake); n != 1 {
+		if n := w.Stored(contract.StreamIntake); n != 1 {
 			w.Errorf("%d messages stored, want the same content once", n)
 		}
 		time.Sleep(11 * time.Minute)
 		if err := b.Publish(context.Background(), out); err != nil {
 			w.Fatal(err)
 		}
-		if n := w.stored(contract.StreamIntake); n != 2 {
+		if n := w.Stored(contract.StreamIntake); n != 2 {
 			w.Errorf("%d messages stored, want another after the deduplication window", n)
 		}
 		if err := b.Publish(context.Background(), contract.Output{Subject: "nobody.stores.this"}); err == nil {

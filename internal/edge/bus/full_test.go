@@ -25,14 +25,14 @@ import (
 // bounded starts the server again with storage for so many bytes in all.
 func (w *world) bounded(bytes int64) {
 	w.Helper()
-	w.js.Conn().Close()
-	w.server.Close()
+	w.JS.Conn().Close()
+	w.Server.Close()
 	var err error
-	if w.server, err = natsd.Start(natsd.Config{Dir: w.dir, SyncInterval: 1000 * time.Hour, MaxStore: bytes}); err != nil {
+	if w.Server, err = natsd.Start(natsd.Config{Dir: w.Dir, SyncInterval: 1000 * time.Hour, MaxStore: bytes}); err != nil {
 		w.Fatal(err)
 	}
-	w.Cleanup(w.server.Close)
-	w.js = natstest.Connect(w.T, w.server)
+	w.Cleanup(w.Server.Close)
+	w.JS = natstest.Connect(w.T, w.Server)
 }
 
 // fill has a bucket grow until the server has no storage left; the function that
@@ -41,7 +41,7 @@ func (w *world) fill() (drop func()) {
 	w.Helper()
 	ctx := context.Background()
 	for i := 0; ; i++ {
-		_, err := w.js.Publish(ctx, fmt.Sprintf("$KV.%s.%d", contract.BucketLinks, i), make([]byte, 10_000))
+		_, err := w.JS.Publish(ctx, fmt.Sprintf("$KV.%s.%d", contract.BucketLinks, i), make([]byte, 10_000))
 		if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
 			w.Logf("full: %v", err)
 			break
@@ -50,7 +50,7 @@ func (w *world) fill() (drop func()) {
 		}
 	}
 	return func() {
-		s, err := w.js.Stream(ctx, "KV_"+contract.BucketLinks)
+		s, err := w.JS.Stream(ctx, "KV_"+contract.BucketLinks)
 		if err == nil {
 			err = s.Purge(ctx)
 		}
@@ -100,7 +100,7 @@ func TestAFullServerLosesNothing(t *testing.T) {
 							out[0].Subject = events.SubjectEventReceived
 						}
 					case "put":
-						b, err := kv.Open[int](ctx, w.js, contract.BucketLost)
+						b, err := kv.Open[int](ctx, w.JS, contract.BucketLost)
 						if err == nil {
 							_, err = b.Update(ctx, string(m.Data), func(int, bool) (int, bool) { return 1, true })
 						}
@@ -115,7 +115,7 @@ func TestAFullServerLosesNothing(t *testing.T) {
 				}
 				x := w.work(c.stage, handlers{c.consumer: handler})
 				time.Sleep(hours)
-				for _, l := range w.deadLetters() {
+				for _, l := range w.DeadLetters() {
 					w.Errorf("after %s without storage: dead letter %s: %s", hours, l.Subject, l.Reason)
 				}
 				stopped := time.Now()
@@ -127,7 +127,7 @@ func TestAFullServerLosesNothing(t *testing.T) {
 				time.Sleep(time.Minute)
 				drop()
 				time.Sleep(2 * time.Hour)
-				dead := w.deadLetters()
+				dead := w.DeadLetters()
 				for _, l := range dead {
 					if l.Reason != "broken" {
 						w.Errorf("with storage again: dead letter %s: %s", l.Subject, l.Reason)
@@ -140,10 +140,10 @@ func TestAFullServerLosesNothing(t *testing.T) {
 				}
 				left := 0
 				for _, s := range []string{contract.StreamNote, contract.StreamRetry} {
-					left += int(w.stored(s))
+					left += int(w.Stored(s))
 				}
 				if c.stage == contract.StageIngest {
-					left += int(w.stored(contract.StreamIntake))
+					left += int(w.Stored(contract.StreamIntake))
 				}
 				if left > 0 {
 					w.Errorf("%d messages are left", left)

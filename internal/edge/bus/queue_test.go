@@ -18,7 +18,7 @@ import (
 // source publishes as a stage would, without handling anything.
 func (w *world) source() *bus.Bus {
 	w.Helper()
-	b, err := bus.New(w.js, bus.Options{Stage: contract.StageIngest})
+	b, err := bus.New(w.JS, bus.Options{Stage: contract.StageIngest})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 		if len(got) < 2 || len(got) > 3 || got[0] != "4" || !slices.Contains(got, "in flight 2") {
 			w.Errorf("handled %q, want the newest before and the newest since", got)
 		}
-		if n := w.stored(contract.StreamAuthor); n != 0 {
+		if n := w.Stored(contract.StreamAuthor); n != 0 {
 			w.Errorf("%d messages left", n)
 		}
 	})
@@ -108,7 +108,7 @@ func TestAnOutputMayNameItsID(t *testing.T) {
 		if err := b.Publish(context.Background(), contract.Output{Subject: events.SubjectEventReceived, Data: []byte("from the tail"), ID: "event 1"}); err != nil {
 			w.Fatal(err)
 		}
-		if n := w.stored(contract.StreamIntake); n != 1 {
+		if n := w.Stored(contract.StreamIntake); n != 1 {
 			w.Errorf("%d messages stored, want 1", n)
 		}
 	})
@@ -131,7 +131,7 @@ func (c *conflicting) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstrea
 func TestAMessageThatAnotherIsPublishingIsTriedUntilItIsStored(t *testing.T) {
 	inWorld(t, func(w *world) {
 		for tries, want := range map[int]bool{3: true, 1_000_000: false} {
-			b, err := bus.New(&conflicting{w.js, tries}, bus.Options{Stage: contract.StageIngest})
+			b, err := bus.New(&conflicting{w.JS, tries}, bus.Options{Stage: contract.StageIngest})
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -140,7 +140,7 @@ func TestAMessageThatAnotherIsPublishingIsTriedUntilItIsStored(t *testing.T) {
 				w.Errorf("%d conflicts: %v", tries, err)
 			}
 		}
-		if n := w.stored(contract.StreamIntake); n != 1 {
+		if n := w.Stored(contract.StreamIntake); n != 1 {
 			w.Errorf("%d messages are stored, want 1", n)
 		}
 	})
@@ -149,22 +149,22 @@ func TestAMessageThatAnotherIsPublishingIsTriedUntilItIsStored(t *testing.T) {
 // A stream without a leader answers nothing at all.
 func TestPublishingWaitsForAStream(t *testing.T) {
 	inWorld(t, func(w *world) {
-		s, err := w.js.Stream(context.Background(), contract.StreamOutcome)
+		s, err := w.JS.Stream(context.Background(), contract.StreamOutcome)
 		if err != nil {
 			w.Fatal(err)
 		}
 		c := s.CachedInfo().Config
-		if err := w.js.DeleteStream(context.Background(), c.Name); err != nil {
+		if err := w.JS.DeleteStream(context.Background(), c.Name); err != nil {
 			w.Fatal(err)
 		}
 		elected := time.AfterFunc(8*time.Second, func() {
-			if _, err := w.js.CreateStream(context.Background(), c); err != nil {
+			if _, err := w.JS.CreateStream(context.Background(), c); err != nil {
 				w.Error(err)
 			}
 		})
 		defer elected.Stop()
 		w.send(w.source(), events.SubjectNoteFound, "{}")
-		if n := w.stored(contract.StreamOutcome); n != 1 {
+		if n := w.Stored(contract.StreamOutcome); n != 1 {
 			w.Errorf("%d messages are stored, want 1", n)
 		}
 	})

@@ -55,7 +55,7 @@ func TestHeartbeatsKeepALongHandlerSingle(t *testing.T) {
 		w.work(contract.StageFetcher, long)
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Hour)
-		if n, left := len(seen.all()), w.stored(contract.StreamNote); n != 1 || left != 0 {
+		if n, left := len(seen.all()), w.Stored(contract.StreamNote); n != 1 || left != 0 {
 			w.Errorf("handled %d times, %d left, want once and none", n, left)
 		}
 	})
@@ -139,7 +139,7 @@ func TestRetriesWaitLongerEachTime(t *testing.T) {
 				w.Errorf("attempt %d was given %+v", i+1, m)
 			}
 		}
-		if n := w.stored(contract.StreamNote) + w.stored(contract.StreamRetry); n != 0 {
+		if n := w.Stored(contract.StreamNote) + w.Stored(contract.StreamRetry); n != 0 {
 			w.Errorf("%d messages left behind", n)
 		}
 	})
@@ -151,14 +151,14 @@ func TestALongWaitOccupiesNoSlotOfTheConsumer(t *testing.T) {
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Retry(30*time.Minute, "relay asks for patience"))})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
-		c, err := w.js.Consumer(context.Background(), contract.StreamNote, contract.ConsumerFetch)
+		c, err := w.JS.Consumer(context.Background(), contract.StreamNote, contract.ConsumerFetch)
 		if err != nil {
 			w.Fatal(err)
 		}
-		if pending := c.CachedInfo().NumAckPending; pending != 0 || w.stored(contract.StreamNote) != 0 {
-			w.Errorf("%d waiting acks, %d messages in NOTE, want none", pending, w.stored(contract.StreamNote))
+		if pending := c.CachedInfo().NumAckPending; pending != 0 || w.Stored(contract.StreamNote) != 0 {
+			w.Errorf("%d waiting acks, %d messages in NOTE, want none", pending, w.Stored(contract.StreamNote))
 		}
-		if n := w.stored(contract.StreamRetry); n != 1 {
+		if n := w.Stored(contract.StreamRetry); n != 1 {
 			w.Errorf("%d messages wait in RETRY, want 1", n)
 		}
 		time.Sleep(40 * time.Minute)
@@ -176,7 +176,7 @@ func TestAScheduledRetrySurvivesARestart(t *testing.T) {
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
 		x.end(w.T)
-		w.restart(time.Hour)
+		w.Restart(time.Hour)
 		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: seen.then(contract.Done())})
 		time.Sleep(time.Minute)
 		if got := seen.all(); len(got) != 2 || got[1].Attempt != 2 || got[1].Cause != got[0].Cause {
@@ -201,7 +201,7 @@ func TestRejectAndTooManyAttemptsBecomeDeadLetters(t *testing.T) {
 		if n := len(seen.all()); n != contract.MaxAttempts {
 			w.Errorf("handled %d times, want %d", n, contract.MaxAttempts)
 		}
-		dead := w.deadLetters()
+		dead := w.DeadLetters()
 		if len(dead) != 2 {
 			w.Fatalf("dead letters %+v, want two", dead)
 		}
@@ -213,7 +213,7 @@ func TestRejectAndTooManyAttemptsBecomeDeadLetters(t *testing.T) {
 			l.Reason != "gave up after 20 attempts: relay is down" || l.Attempts != contract.MaxAttempts {
 			w.Errorf("dead letter after too many attempts: %+v", l)
 		}
-		if n := w.stored(contract.StreamNote) + w.stored(contract.StreamRetry); n != 0 {
+		if n := w.Stored(contract.StreamNote) + w.Stored(contract.StreamRetry); n != 0 {
 			w.Errorf("%d messages left behind", n)
 		}
 	})
@@ -222,7 +222,7 @@ func TestRejectAndTooManyAttemptsBecomeDeadLetters(t *testing.T) {
 func TestAMessageThatKillsItsWorkersBecomesADeadLetter(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.publish(contract.NoteMissingSubject("poison"), "p")
-		c, err := w.js.Consumer(context.Background(), contract.StreamNote, contract.ConsumerFetch)
+		c, err := w.JS.Consumer(context.Background(), contract.StreamNote, contract.ConsumerFetch)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func TestAMessageThatKillsItsWorkersBecomesADeadLetter(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		if n := w.stored(contract.StreamAdvisories); n != 0 {
+		if n := w.Stored(contract.StreamAdvisories); n != 0 {
 			w.Errorf("%d advisories although nobody asked for the message again", n)
 		}
 		seen := w.record()
@@ -241,12 +241,12 @@ func TestAMessageThatKillsItsWorkersBecomesADeadLetter(t *testing.T) {
 		if n := len(seen.all()); n != 0 {
 			w.Errorf("handled %d times, want never again", n)
 		}
-		dead := w.deadLetters()
+		dead := w.DeadLetters()
 		if len(dead) != 1 || dead[0].Subject != contract.NoteMissingSubject("poison") || string(dead[0].Data) != "p" ||
 			dead[0].Attempts != contract.MaxDeliver || !strings.Contains(dead[0].Reason, "60 times") {
 			w.Errorf("dead letters %+v", dead)
 		}
-		if n := w.stored(contract.StreamNote); n != 0 {
+		if n := w.Stored(contract.StreamNote); n != 0 {
 			w.Errorf("%d messages left in NOTE, want the dead one removed", n)
 		}
 	})
@@ -258,11 +258,11 @@ func TestADeadLetterOfTheLargestMessageFits(t *testing.T) {
 		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: w.record().then(contract.Reject("too large"))})
 		w.publish(events.SubjectEventReceived, strings.Repeat("x", 1<<20-100))
 		time.Sleep(time.Minute)
-		dead := w.deadLetters()
+		dead := w.DeadLetters()
 		if len(dead) != 1 || len(dead[0].Data) < 1<<19 || !strings.Contains(dead[0].Reason, "too large (kept the first") {
 			w.Fatalf("%d dead letters", len(dead))
 		}
-		if n := w.stored(contract.StreamIntake); n != 0 {
+		if n := w.Stored(contract.StreamIntake); n != 0 {
 			w.Errorf("%d messages left", n)
 		}
 	})
@@ -275,7 +275,7 @@ func TestAnOutputThatCanNeverBePublishedIsADeadLetterAtOnce(t *testing.T) {
 		}})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
-		if dead := w.deadLetters(); len(dead) != 1 || !strings.Contains(dead[0].Reason, "maximum payload") {
+		if dead := w.DeadLetters(); len(dead) != 1 || !strings.Contains(dead[0].Reason, "maximum payload") {
 			w.Errorf("dead letters %+v", dead)
 		}
 	})

@@ -27,7 +27,7 @@ func perSecond(list []call, from, to time.Duration) (perKey map[string]int, most
 func TestEverySliceIsDueOncePerIntervalAndSpreadAlsoAfterAnOutage(t *testing.T) {
 	inWorld(t, func(w *world) {
 		provision := func() {
-			if _, err := bus.Provision(context.Background(), w.js, bus.ProvisionOptions{RefreshEvery: time.Hour}); err != nil {
+			if _, err := bus.Provision(context.Background(), w.JS, bus.ProvisionOptions{RefreshEvery: time.Hour}); err != nil {
 				w.Fatal(err)
 			}
 		}
@@ -58,7 +58,7 @@ func TestEverySliceIsDueOncePerIntervalAndSpreadAlsoAfterAnOutage(t *testing.T) 
 
 		// Everything down for three hours; then provisioned again, as every
 		// start does.
-		w.restart(3 * time.Hour)
+		w.Restart(3 * time.Hour)
 		provision()
 		x = work()
 		back := time.Since(w.start)
@@ -83,7 +83,7 @@ func TestASlowWorkerSeesOneDueMessagePerKey(t *testing.T) {
 			w.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if n := w.stored(contract.StreamSyncDue); n != 2 {
+		if n := w.Stored(contract.StreamSyncDue); n != 2 {
 			w.Errorf("%d messages after ten minutes without a worker, want the schedule and one due", n)
 		}
 		seen := w.record()
@@ -114,7 +114,7 @@ func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 		}, contract.ConsumerSync: seen.then(contract.Done())})
 		b := w.source()
 		sequence := func() uint64 {
-			s, err := w.js.Stream(context.Background(), contract.StreamSyncDue)
+			s, err := w.JS.Stream(context.Background(), contract.StreamSyncDue)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -152,8 +152,8 @@ func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 			}
 		}
 		time.Sleep(3 * time.Hour)
-		if n := len(seen.all()); n != before || w.stored(contract.StreamSyncDue) != 0 {
-			w.Errorf("due %d times without a schedule, %d messages are left", n-before, w.stored(contract.StreamSyncDue))
+		if n := len(seen.all()); n != before || w.Stored(contract.StreamSyncDue) != 0 {
+			w.Errorf("due %d times without a schedule, %d messages are left", n-before, w.Stored(contract.StreamSyncDue))
 		}
 	})
 }

@@ -67,7 +67,7 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 			time.Sleep(time.Duration(50+13*i) * time.Millisecond)
 			x.end(w.T)
 			time.Sleep(time.Millisecond) // the server takes acks one by one
-			if got, left := done.keys(), int(w.stored(contract.StreamNote)); got+left != sent {
+			if got, left := done.keys(), int(w.Stored(contract.StreamNote)); got+left != sent {
 				w.Errorf("stop %d: %d handled + %d left, want %d", i, got, left, sent)
 			}
 		}
@@ -78,7 +78,7 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 		time.Sleep(20 * time.Second) // less than AckWait: nothing was lost on its way
 		x.end(w.T)
 		time.Sleep(time.Millisecond)
-		if got, left := done.keys(), w.stored(contract.StreamNote); got != sent || left != 0 {
+		if got, left := done.keys(), w.Stored(contract.StreamNote); got != sent || left != 0 {
 			w.Errorf("%d handled, %d left, want all %d", got, left, sent)
 		}
 		if twice := done.twice(); len(twice) > 0 {
@@ -101,11 +101,11 @@ func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
 					if j == i {
 						x.stop()
 					}
-					if _, err := w.js.PublishAsync(contract.NoteMissingSubject(strconv.Itoa(i*each+j)), nil); err != nil {
+					if _, err := w.JS.PublishAsync(contract.NoteMissingSubject(strconv.Itoa(i*each+j)), nil); err != nil {
 						w.Error(err)
 					}
 				}
-				<-w.js.PublishAsyncComplete()
+				<-w.JS.PublishAsyncComplete()
 			})
 			x.end(w.T)
 			sender.Wait()
@@ -191,13 +191,13 @@ func TestAStopDoesNotWaitForAHandlerThatIgnoresItsContext(t *testing.T) {
 func TestABusWithoutItsConsumerFails(t *testing.T) {
 	inWorld(t, func(w *world) {
 		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: w.record().then(contract.Done())})
-		if err := w.js.DeleteConsumer(context.Background(), contract.StreamNote, contract.ConsumerFetch); err != nil {
+		if err := w.JS.DeleteConsumer(context.Background(), contract.StreamNote, contract.ConsumerFetch); err != nil {
 			w.Fatal(err)
 		}
 		if err := <-x.done; err == nil || !strings.Contains(err.Error(), "NOTE/fetch") {
 			w.Errorf("its consumer was deleted, and it ended with %v", err)
 		}
-		b, err := bus.New(w.js, bus.Options{Stage: contract.StageFetcher})
+		b, err := bus.New(w.JS, bus.Options{Stage: contract.StageFetcher})
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -222,7 +222,7 @@ func TestMetrics(t *testing.T) {
 	inWorld(t, func(w *world) {
 		registry := prometheus.NewRegistry()
 		for _, stage := range []string{contract.StageFetcher, contract.StageIngest} {
-			b, err := bus.New(w.js, bus.Options{Stage: stage, Registerer: registry})
+			b, err := bus.New(w.JS, bus.Options{Stage: stage, Registerer: registry})
 			if err != nil {
 				w.Fatal(err)
 			}

@@ -56,7 +56,7 @@ func attr(s tracetest.SpanStub, key string) attribute.Value {
 func (w *world) publishTraced(subject, data, key, traceparent string) {
 	w.Helper()
 	msg := &nats.Msg{Subject: subject, Data: []byte(data), Header: nats.Header{key: {traceparent}, "tracestate": {"x=y"}}}
-	if _, err := w.js.PublishMsg(context.Background(), msg); err != nil {
+	if _, err := w.JS.PublishMsg(context.Background(), msg); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,19 +13,15 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
-	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// world is a server with everything provisioned, in fake time.
+// world is a server in fake time, on which workers run.
 type world struct {
-	*testing.T
-	dir    string
-	server *natsd.Server
-	js     jetstream.JetStream
-	start  time.Time
-	mu     sync.Mutex
+	*natstest.World
+
+	start time.Time
+	mu    sync.Mutex // of what a test counts
 	// Of the workers that start from now on; may be nil.
 	traces  trace.TracerProvider
 	metrics prometheus.Registerer
@@ -34,22 +29,7 @@ type world struct {
 
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, dir: natstest.Dir(t), start: time.Now()}
-		w.server = natstest.StartOn(t, w.dir)
-		w.js = natstest.Provision(t, w.server)
-		test(w)
-	})
-}
-
-// restart stops the server and starts it on the same directory after a while.
-func (w *world) restart(after time.Duration) {
-	w.Helper()
-	w.js.Conn().Close()
-	w.server.Close()
-	time.Sleep(after)
-	w.server = natstest.StartOn(w.T, w.dir)
-	w.js = natstest.Connect(w.T, w.server)
+	natstest.InWorld(t, func(w *natstest.World) { test(&world{World: w, start: time.Now()}) })
 }
 
 // worker is one running bus, with its own connection.
@@ -66,7 +46,7 @@ type handlers map[string]contract.Handler
 // work runs a worker until the test ends or stops it.
 func (w *world) work(stage string, hs handlers) *worker {
 	w.Helper()
-	js := natstest.Connect(w.T, w.server)
+	js := natstest.Connect(w.T, w.Server)
 	b, err := bus.New(js, bus.Options{Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second, Traces: w.traces, Registerer: w.metrics})
 	if err != nil {
 		w.Fatal(err)
@@ -112,41 +92,7 @@ func consumer(t *testing.T, name string) contract.Consumer {
 
 func (w *world) publish(subject, data string) {
 	w.Helper()
-	if _, err := w.js.Publish(context.Background(), subject, []byte(data)); err != nil {
-		w.Fatalf("publish %s: %v", subject, err)
-	}
-}
-
-// stored returns the messages in a stream.
-func (w *world) stored(stream string) uint64 {
-	w.Helper()
-	s, err := w.js.Stream(context.Background(), stream)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return s.CachedInfo().State.Msgs
-}
-
-// deadLetters returns what lies in the dead-dead stream, oldest first.
-func (w *world) deadLetters() []contract.DeadLetter {
-	w.Helper()
-	s, err := w.js.Stream(context.Background(), contract.StreamDLQ)
-	if err != nil {
-		w.Fatal(err)
-	}
-	var list []contract.DeadLetter
-	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
-		msg, err := s.GetMsg(context.Background(), seq)
-		if err != nil {
-			w.Fatal(err)
-		}
-		dead, err := nostr.Decode[contract.DeadLetter](msg.Data)
-		if err != nil {
-			w.Fatal(err)
-		}
-		list = append(list, dead)
-	}
-	return list
+	w.Publish(subject, []byte(data))
 }
 
 // calls records what a handler was given, and when since the test began.

@@ -26,7 +26,7 @@ func (w *world) addDeadLetters(stages ...string) {
 
 func (w *world) deadLetterCount() uint64 {
 	w.Helper()
-	stream, err := w.js.Stream(w.Context(), contract.StreamDLQ)
+	stream, err := w.JS.Stream(w.Context(), contract.StreamDLQ)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestDeadLettersComeNewestFirstInPages(t *testing.T) {
 		stages = append(stages, contract.Stages()[i%2])
 	}
 	w.addDeadLetters(stages...)
-	stream, err := w.js.Stream(t.Context(), contract.StreamDLQ)
+	stream, err := w.JS.Stream(t.Context(), contract.StreamDLQ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 // retried checks that a message is back at its stage, with its history.
 func (w *world) retried(stage string) {
 	w.Helper()
-	stream, err := w.js.Stream(w.Context(), contract.StreamRetry)
+	stream, err := w.JS.Stream(w.Context(), contract.StreamRetry)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 // put writes a value of a bucket.
 func (w *world) put(bucket, key string, value any) {
 	w.Helper()
-	store, err := w.js.KeyValue(w.Context(), bucket)
+	store, err := w.JS.KeyValue(w.Context(), bucket)
 	if err == nil {
 		_, err = store.Put(w.Context(), key, nostr.Encode(value))
 	}
@@ -36,7 +36,7 @@ func (w *world) due(subject, cron string) {
 	m := &nats.Msg{Subject: contract.PrefixSchedule + subject, Data: []byte("{}"), Header: nats.Header{
 		"Nats-Schedule": {cron}, "Nats-Schedule-Target": {subject},
 	}}
-	if _, err := w.js.PublishMsg(w.Context(), m); err != nil {
+	if _, err := w.JS.PublishMsg(w.Context(), m); err != nil {
 		w.Fatal(err)
 	}
 }

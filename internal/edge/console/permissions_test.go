@@ -36,19 +36,18 @@ func TestOnePermissionLessFails(t *testing.T) {
 	none := full
 	none.Subscribe = nil
 	users = append(users, natstest.User("without its inbox", none))
-	s := natstest.StartOn(t, natstest.Dir(t), users...)
-	js := natstest.Provision(t, s)
+	server := natstest.NewWorld(t, users...)
 	for i, user := range users {
 		ctx, stop := context.WithCancel(t.Context())
 		denied := make(chan string, 1000)
-		as := natstest.ConnectAs(t, s, contract.RoleConsole, user.Username, nats.CustomInboxPrefix(contract.InboxPrefix(contract.RoleConsole)),
+		as := natstest.ConnectAs(t, server.Server, contract.RoleConsole, user.Username, nats.CustomInboxPrefix(contract.InboxPrefix(contract.RoleConsole)),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 				if errors.Is(err, nats.ErrPermissionViolation) {
 					denied <- err.Error()
 					stop()
 				}
 			}))
-		w := &world{T: t, js: js, console: New(as, Options{Token: []byte(testToken)})}
+		w := &world{World: server, console: New(as, Options{Token: []byte(testToken)})}
 		w.console.within = 3 * time.Second // a denied question has no answer
 		w.everything(func(r *http.Request) { *r = *r.WithContext(ctx) })
 		if err := as.Conn().Flush(); err != nil {
@@ -73,7 +72,7 @@ func (w *world) everything(until func(*http.Request)) {
 		w.send(strings.Replace(c.Filters[0], "*", strconv.FormatInt(now, 10), 1), now)
 	}
 	w.addDeadLetters(contract.StageIngest, contract.StageFetcher)
-	stream, err := w.js.Stream(w.Context(), contract.StreamDLQ)
+	stream, err := w.JS.Stream(w.Context(), contract.StreamDLQ)
 	if err != nil {
 		w.Fatal(err)
 	}

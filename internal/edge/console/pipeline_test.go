@@ -35,14 +35,14 @@ func TestThePipelineTellsWhatWaitsAndWhatWentWrong(t *testing.T) {
 		m := &nats.Msg{Subject: contract.PrefixSchedule + contract.SyncDueSubject(key), Data: []byte("{}"), Header: nats.Header{
 			"Nats-Schedule": {"0 0 3 1 1 *"}, "Nats-Schedule-Target": {contract.SyncDueSubject(key)},
 		}}
-		if _, err := w.js.PublishMsg(t.Context(), m); err != nil {
+		if _, err := w.JS.PublishMsg(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 		parked := &nats.Msg{Subject: contract.PrefixSchedule + "retry.fetcher." + key, Data: []byte("{}"), Header: nats.Header{
 			"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}, "Nats-Schedule-Target": {"retry.fetcher." + key},
 			"Relaymesh-Subject": {"note.missing.x"}, "Relaymesh-Reason": {"nobody answered at " + url},
 		}}
-		if _, err := w.js.PublishMsg(t.Context(), parked); err != nil {
+		if _, err := w.JS.PublishMsg(t.Context(), parked); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestRatesAreOfNATSOwnCounters(t *testing.T) {
 	for range 8 {
 		w.send(events.SubjectEventReceived, time.Now().String())
 	}
-	consumer, err := w.js.Consumer(t.Context(), contract.StreamIntake, contract.ConsumerIngest)
+	consumer, err := w.JS.Consumer(t.Context(), contract.StreamIntake, contract.ConsumerIngest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
@@ -21,8 +20,8 @@ func TestMain(m *testing.M) { natstest.Main(m) }
 
 // world is a NATS server with a console that has its own permissions only.
 type world struct {
-	*testing.T
-	js      jetstream.JetStream // the operator's
+	*natstest.World
+
 	console *Console
 
 	mu     sync.Mutex
@@ -32,9 +31,8 @@ type world struct {
 const testToken = "a token that nobody has guessed"
 
 func newWorld(t *testing.T) *world {
-	server := natstest.StartOn(t, natstest.Dir(t))
-	w := &world{T: t, js: natstest.Provision(t, server)}
-	js := natstest.ConnectAs(t, server, contract.RoleConsole, contract.RoleConsole,
+	w := &world{World: natstest.NewWorld(t)}
+	js := natstest.ConnectAs(t, w.Server, contract.RoleConsole, contract.RoleConsole,
 		nats.CustomInboxPrefix(contract.InboxPrefix(contract.RoleConsole)), nats.ErrorHandler(w.deny))
 	w.console = New(js, Options{Token: []byte(testToken), Hosts: []string{"console.example.com"}})
 	t.Cleanup(func() {
@@ -56,9 +54,7 @@ func (w *world) deny(_ *nats.Conn, _ *nats.Subscription, err error) {
 // send publishes as somebody with all permissions.
 func (w *world) send(subject string, payload any) {
 	w.Helper()
-	if _, err := w.js.Publish(w.Context(), subject, nostr.Encode(payload)); err != nil {
-		w.Fatalf("publish %s: %v", subject, err)
-	}
+	w.Publish(subject, nostr.Encode(payload))
 }
 
 // do asks the console as a browser on the same machine does, unless the

@@ -25,20 +25,19 @@ type counter struct {
 
 // world is a server with a bucket of counters, in fake time.
 type world struct {
-	*testing.T
-	js jetstream.JetStream
-	b  *kv.Bucket[counter]
+	*natstest.World
+
+	b *kv.Bucket[counter]
 }
 
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		js := natstest.Start(t)
-		b, err := kv.Open[counter](t.Context(), js, contract.BucketSyncs)
+	natstest.InWorld(t, func(w *natstest.World) {
+		b, err := kv.Open[counter](w.Context(), w.JS, contract.BucketSyncs)
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
-		test(&world{t, js, b})
+		test(&world{w, b})
 	})
 }
 
@@ -129,7 +128,7 @@ func (muteBucket) Create(ctx context.Context, _ string, _ []byte, _ ...jetstream
 // Those of a sync are for half an hour.
 func TestALostAnswerIsNotWaitedForAsLongAsTheContextLasts(t *testing.T) {
 	inWorld(t, func(w *world) {
-		b, err := kv.Open[counter](w.Context(), mute{w.js}, contract.BucketSyncs)
+		b, err := kv.Open[counter](w.Context(), mute{w.JS}, contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -199,7 +198,7 @@ func TestRemove(t *testing.T) {
 			w.Fatal(err)
 		}
 		time.Sleep(2 * time.Hour)
-		stream, err := w.js.Stream(ctx, "KV_"+contract.BucketSyncs)
+		stream, err := w.JS.Stream(ctx, "KV_"+contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -211,7 +210,7 @@ func TestRemove(t *testing.T) {
 
 func TestAValueThatDoesNotDecodeIsNamed(t *testing.T) {
 	inWorld(t, func(w *world) {
-		raw, err := w.js.KeyValue(w.Context(), contract.BucketSyncs)
+		raw, err := w.JS.KeyValue(w.Context(), contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -299,7 +298,7 @@ func (w *world) leftNothing(ended error) {
 	if !errors.Is(ended, context.Canceled) {
 		w.Errorf("list with a context that ended: %v", ended)
 	}
-	stream, err := w.js.Stream(w.Context(), "KV_"+contract.BucketSyncs)
+	stream, err := w.JS.Stream(w.Context(), "KV_"+contract.BucketSyncs)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -347,7 +346,7 @@ func TestAListThatNobodyWaitsForLeavesNothingBehind(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
-		b, err := kv.Open[counter](ctx, hasty{w.js, cancel}, contract.BucketSyncs)
+		b, err := kv.Open[counter](ctx, hasty{w.JS, cancel}, contract.BucketSyncs)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -425,7 +424,7 @@ func TestPagesHoldEveryKeyOnce(t *testing.T) {
 		if _, err := w.b.Remove(ctx, keys[3], func(counter) bool { return true }); err != nil {
 			w.Fatal(err)
 		}
-		if _, err := w.js.Publish(ctx, "$KV."+contract.BucketSyncs+".3f.bad", []byte("{")); err != nil {
+		if _, err := w.JS.Publish(ctx, "$KV."+contract.BucketSyncs+".3f.bad", []byte("{")); err != nil {
 			w.Fatal(err)
 		}
 		if _, err := w.b.Update(ctx, keys[0], add(100)); err != nil {

@@ -102,6 +102,7 @@ func itemEntries(it *bep44.Item) string {
 }
 
 func TestNothingThatDoesNotVerifyIsReturned(t *testing.T) {
+	t.Parallel()
 	honestItem := signed(t, 1, 5, "real")
 	forgedSeq, forgedValue := *honestItem, *honestItem
 	forgedSeq.Seq = 9
@@ -128,6 +129,7 @@ func TestNothingThatDoesNotVerifyIsReturned(t *testing.T) {
 }
 
 func TestHigherSeqReplacesAnEarlierAnswer(t *testing.T) {
+	t.Parallel()
 	older, newer := signed(t, 1, 1, "old"), signed(t, 1, 2, "new")
 	node := startNode(t, true)
 	answers := make(chan heard, 1) // the newer item comes only after the older one was taken
@@ -150,6 +152,7 @@ func TestHigherSeqReplacesAnEarlierAnswer(t *testing.T) {
 }
 
 func TestRepliesFromElsewhereOrWithAnotherIDAreIgnored(t *testing.T) {
+	t.Parallel()
 	it := signed(t, 1, 5, "x")
 	node := startNode(t, true)
 	other := startPeer(t, 1, func(*peer, heard) {})
@@ -167,6 +170,7 @@ func TestRepliesFromElsewhereOrWithAnotherIDAreIgnored(t *testing.T) {
 }
 
 func TestAnAnswerFullOfNodesIsCutAndForbiddenOnesAreNotAsked(t *testing.T) {
+	t.Parallel()
 	node := startNode(t, true)
 	var nodes []byte
 	for i := range 100 {
@@ -187,6 +191,7 @@ func TestAnAnswerFullOfNodesIsCutAndForbiddenOnesAreNotAsked(t *testing.T) {
 }
 
 func TestAcknowledgementAloneIsNotStored(t *testing.T) {
+	t.Parallel()
 	it := signed(t, 1, 5, "x")
 	node := startNode(t, true)
 	liar := startPeer(t, 1, func(p *peer, q heard) { p.reply(q, "5:token1:t") }) // also to the put
@@ -197,6 +202,7 @@ func TestAcknowledgementAloneIsNotStored(t *testing.T) {
 }
 
 func TestNewerItemThatAppearsWhilePuttingIsReported(t *testing.T) {
+	t.Parallel()
 	older, newer := signed(t, 1, 1, "old"), signed(t, 1, 2, "new")
 	node := startNode(t, true)
 	put := false
@@ -217,6 +223,7 @@ func TestNewerItemThatAppearsWhilePuttingIsReported(t *testing.T) {
 }
 
 func TestNodeThatGivesNoPublicAddressesTalksToNone(t *testing.T) {
+	t.Parallel()
 	n, err := Start(t.Context(), Config{Addr: "127.0.0.1:0", ReadOnly: true, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -233,6 +240,7 @@ func TestNodeThatGivesNoPublicAddressesTalksToNone(t *testing.T) {
 // A node that answers and stores must survive whatever one packet holds: as a query, and as the reply to its own. The
 // default is quick; MAINLINE_HOSTILE_PACKETS=1000000 takes about a minute.
 func TestNodeSurvivesHostilePackets(t *testing.T) {
+	t.Parallel()
 	packets := 10_000
 	if s := os.Getenv("MAINLINE_HOSTILE_PACKETS"); s != "" {
 		var err error

@@ -9,6 +9,7 @@ import (
 
 // The vectors of BEP 42: address, last byte, and the id's first three bytes, of which 21 bits count.
 func TestIDsFitTheirAddresses(t *testing.T) {
+	t.Parallel()
 	for _, v := range []struct {
 		ip   string
 		rand byte
@@ -26,6 +27,7 @@ func TestIDsFitTheirAddresses(t *testing.T) {
 }
 
 func TestTheNextIDFitsTheAddressThatMostNodesSee(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "nodes.json")
 	config := Config{Addr: "127.0.0.1:0", AllowPrivate: true, ReadOnly: true, NodesFile: path}
 	n, err := Start(t.Context(), config)

@@ -69,6 +69,7 @@ var badPackets = map[string]string{
 }
 
 func TestGuardLetsRealPacketsThrough(t *testing.T) {
+	t.Parallel()
 	for _, p := range goodPackets {
 		if _, err := parsePacket([]byte(p)); err != nil {
 			t.Errorf("%q: %v", p, err)
@@ -78,6 +79,7 @@ func TestGuardLetsRealPacketsThrough(t *testing.T) {
 }
 
 func TestGuardRefuses(t *testing.T) {
+	t.Parallel()
 	for what, p := range badPackets {
 		if got, err := parsePacket([]byte(p)); err == nil {
 			t.Errorf("%s: accepted as %c", what, got.kind)
@@ -123,6 +125,7 @@ func FuzzParsePacket(f *testing.F) {
 
 // The same property for packets that are made of the right keys with random values, which byte mutations rarely reach.
 func TestRandomPacketsThatPassAreHarmless(t *testing.T) {
+	t.Parallel()
 	passed := 0
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 50_000 {

@@ -10,6 +10,7 @@ import (
 
 // Whatever some nodes claim, a refresh puts the item where it is missing, and adopts only what verifies.
 func TestRefreshIsNotStoppedByLiars(t *testing.T) {
+	t.Parallel()
 	ours := signed(t, 1, 5, "ours")
 	older, newer, foreign := signed(t, 1, 4, "older"), signed(t, 1, 6, "newer"), signed(t, 2, 9, "foreign")
 	forged := *newer
@@ -71,6 +72,7 @@ func TestRefreshIsNotStoppedByLiars(t *testing.T) {
 
 // A node that answers under another id each time is one node.
 func TestANodeThatChangesItsIDIsAskedOnce(t *testing.T) {
+	t.Parallel()
 	node := startNode(t, true)
 	var mu sync.Mutex
 	asked := 0

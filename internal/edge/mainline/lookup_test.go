@@ -88,6 +88,7 @@ func (w *world) run(l *lookup) {
 }
 
 func TestLookupFindsTheNearestLiveNodes(t *testing.T) {
+	t.Parallel()
 	for _, deadShare := range []float64{0, 0.3} {
 		w := newWorld(1000, deadShare)
 		for trial := range 5 {
@@ -118,6 +119,7 @@ func TestLookupFindsTheNearestLiveNodes(t *testing.T) {
 // After an outage of our own network nearly all nodes count as silent. A lookup
 // that passes over them ends far from its target, and must notice.
 func TestALookupThatPassesOverTooManyAsksThemAfterAll(t *testing.T) {
+	t.Parallel()
 	w := newWorld(1000, 0)
 	target := [20]byte{50, 7}
 	l := newLookup(target, 8, 4, noNeighbours)
@@ -149,6 +151,7 @@ func contact(last byte, addr string) Contact {
 }
 
 func TestOneNodePerAddressAndTwoPerNetwork(t *testing.T) {
+	t.Parallel()
 	l := newLookup([20]byte{}, 8, 8, noNeighbours)
 	for i, addr := range []string{"1.1.1.1:2000", "1.1.1.1:2001", "1.1.1.2:2000", "1.1.1.3:2000", "1.1.2.1:2000"} {
 		l.add(candidate{Contact: contact(byte(i+1), addr), hasID: true}, false)
@@ -164,6 +167,7 @@ func TestOneNodePerAddressAndTwoPerNetwork(t *testing.T) {
 }
 
 func TestRefreshAsksNobodyThatOnlyOneNodeNames(t *testing.T) {
+	t.Parallel()
 	l := newLookup([20]byte{}, 8, 8, noNeighbours)
 	l.add(candidate{Contact: contact(9, "9.1.1.1:2000"), hasID: true}, false)
 	l.corroborate(2)
@@ -190,6 +194,7 @@ func TestRefreshAsksNobodyThatOnlyOneNodeNames(t *testing.T) {
 }
 
 func TestNodeCountsUnderTheIDThatItAnswersWith(t *testing.T) {
+	t.Parallel()
 	l := newLookup([20]byte{}, 1, 4, noNeighbours)
 	l.add(candidate{Contact: contact(1, "1.1.1.1:2000"), hasID: true}, false) // a stranger's lie
 	l.add(candidate{Contact: contact(2, "2.1.1.1:2000"), hasID: true}, false)
@@ -204,6 +209,7 @@ func TestNodeCountsUnderTheIDThatItAnswersWith(t *testing.T) {
 }
 
 func TestSilentNodesAreTheLastResort(t *testing.T) {
+	t.Parallel()
 	l := newLookup([20]byte{}, 8, 4, noNeighbours)
 	l.add(candidate{Contact: contact(1, "1.1.1.1:2000"), hasID: true}, true)
 	l.add(candidate{Contact: contact(2, "2.1.1.1:2000"), hasID: true}, false)
@@ -235,6 +241,7 @@ func TestSilentNodesAreTheLastResort(t *testing.T) {
 }
 
 func TestLateReplyStillCounts(t *testing.T) {
+	t.Parallel()
 	l := newLookup([20]byte{}, 2, 1, noNeighbours)
 	l.add(candidate{Contact: contact(1, "1.1.1.1:2000"), hasID: true}, false)
 	l.add(candidate{Contact: contact(2, "2.1.1.1:2000"), hasID: true}, false)
@@ -259,6 +266,7 @@ func TestLateReplyStillCounts(t *testing.T) {
 }
 
 func TestLookupIsBounded(t *testing.T) {
+	t.Parallel()
 	l := newLookup([20]byte{}, 8, 4, func(*candidate, []*candidate) bool { return false })
 	now := time.Now()
 	next := uint32(1 << 24)

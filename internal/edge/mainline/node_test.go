@@ -75,6 +75,7 @@ func mustGet(t testing.TB, node *mainline.Node, like bep44.Item) mainline.GetRes
 }
 
 func TestItemComesBackBitForBitThroughAnotherNode(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 40)
 	publisher, reader := startClient(t, network), startClient(t, network)
 	for _, salt := range []string{"", "nostr"} {
@@ -98,6 +99,7 @@ func TestItemComesBackBitForBitThroughAnotherNode(t *testing.T) {
 }
 
 func TestHigherSeqOnTheNetworkIsNeverPutOver(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 24)
 	node := startClient(t, network)
 	older, newer := sign(t, "owner", "", 1, "a"), sign(t, "owner", "", 2, "b")
@@ -118,6 +120,7 @@ func TestHigherSeqOnTheNetworkIsNeverPutOver(t *testing.T) {
 }
 
 func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 24)
 	node := startClient(t, network)
 	first, second := sign(t, "owner", "", 1, "a"), sign(t, "owner", "", 1, "b")
@@ -132,6 +135,7 @@ func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
 }
 
 func TestRacingPuttersEndWithTheHigherSeq(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 24)
 	a, b := startClient(t, network), startClient(t, network)
 	for round := range 5 {
@@ -153,6 +157,7 @@ func TestRacingPuttersEndWithTheHigherSeq(t *testing.T) {
 }
 
 func TestNetworkWithDeadNodesStillAnswers(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 40)
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
@@ -187,6 +192,7 @@ func closeAll(t *testing.T, network *dhtnet.Network, contacts []mainline.Contact
 }
 
 func TestRefreshPutsOnlyWhereTheItemIsMissing(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 40)
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
@@ -204,6 +210,7 @@ func TestRefreshPutsOnlyWhereTheItemIsMissing(t *testing.T) {
 }
 
 func TestRenewPutsToHoldersAsWell(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 24)
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
@@ -215,6 +222,7 @@ func TestRenewPutsToHoldersAsWell(t *testing.T) {
 }
 
 func TestRefreshReadsBackWhenFewHoldersAreLeft(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 40)
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
@@ -228,6 +236,7 @@ func TestRefreshReadsBackWhenFewHoldersAreLeft(t *testing.T) {
 
 // All holders are replaced several times over, and the record lives on.
 func TestRecordSurvivesChurn(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 60)
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
@@ -263,6 +272,7 @@ func TestRecordSurvivesChurn(t *testing.T) {
 }
 
 func TestNotFoundIsNotNoAnswer(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 24)
 	it := sign(t, "nobody", "", 1, "a")
 	if got := mustGet(t, startClient(t, network), it); got.Item != nil || got.Answered == 0 || len(got.Closest) == 0 {
@@ -282,6 +292,7 @@ func TestNotFoundIsNotNoAnswer(t *testing.T) {
 }
 
 func TestEarlyAnswerIsCorrected(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 24)
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 3, "a")
@@ -295,6 +306,7 @@ func TestEarlyAnswerIsCorrected(t *testing.T) {
 }
 
 func TestCancelledGetReturnsAtOnce(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 8)
 	node := startClient(t, network)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -305,6 +317,7 @@ func TestCancelledGetReturnsAtOnce(t *testing.T) {
 }
 
 func TestUnverifiedItemIsNotPut(t *testing.T) {
+	t.Parallel()
 	network := startNetwork(t, 8)
 	node := startClient(t, network)
 	it := sign(t, "owner", "", 1, "a")
@@ -318,6 +331,7 @@ func TestUnverifiedItemIsNotPut(t *testing.T) {
 }
 
 func TestNodesTellHowTheySeeUs(t *testing.T) {
+	t.Parallel()
 	client := startClient(t, startNetwork(t, 8))
 	if _, err := client.Get(t.Context(), client.ID(), nil, mainline.GetOptions{}); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ type ignore struct{}
 func (ignore) answered(int, *reply, time.Time) {}
 
 func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	newOutbox := func() *outbox {
 		return &outbox{guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
@@ -61,6 +62,7 @@ func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testi
 // Everybody was silent for longer than anybody takes to answer: no node is
 // held to be dead for a query of that time, nor for the one just before it.
 func TestAnOutageOfOurOwnNetworkIsNoNodesFault(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	for what, c := range map[string]struct {
 		silence time.Duration

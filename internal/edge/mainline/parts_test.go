@@ -12,6 +12,7 @@ import (
 )
 
 func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
+	t.Parallel()
 	c := newRateLimiter(3)
 	a, b := netip.MustParseAddrPort("1.1.1.1:1"), netip.MustParseAddrPort("1.1.1.2:1")
 	now := time.Now()
@@ -47,6 +48,7 @@ func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
 }
 
 func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
+	t.Parallel()
 	c := newRateLimiter(3)
 	a, now := netip.MustParseAddrPort("1.1.1.1:1"), time.Now()
 	c.silent(a, false, now)
@@ -72,6 +74,7 @@ func TestSilentAddressesAreForgivenAfterAWhile(t *testing.T) {
 }
 
 func TestRoutingTableIsSpreadAndTheNearestComeFirst(t *testing.T) {
+	t.Parallel()
 	k := newRoutingTable(false)
 	now := time.Now()
 	w := newWorld(20_000, 0)
@@ -104,6 +107,7 @@ func TestRoutingTableIsSpreadAndTheNearestComeFirst(t *testing.T) {
 // Ids are free: who answers under ever other ones from an address, or from all
 // its ports, is one node, where it was last.
 func TestRoutingTableHasOneNodeOfAnAddress(t *testing.T) {
+	t.Parallel()
 	k, now := newRoutingTable(false), time.Now()
 	honest := contact(0x42, "8.8.8.8:6881")
 	k.add(honest, now)
@@ -131,6 +135,7 @@ func TestRoutingTableHasOneNodeOfAnAddress(t *testing.T) {
 }
 
 func TestCompactContacts(t *testing.T) {
+	t.Parallel()
 	want := newWorld(3, 0).nodes
 	b := AppendCompact(nil, want)
 	got, err := ParseCompact(b)
@@ -143,6 +148,7 @@ func TestCompactContacts(t *testing.T) {
 }
 
 func TestRoundTripEstimate(t *testing.T) {
+	t.Parallel()
 	var r roundTrip
 	if r.timeout() != maxPatience {
 		t.Error("impatient before any answer")
@@ -162,6 +168,7 @@ func TestRoundTripEstimate(t *testing.T) {
 }
 
 func TestIDAndNodesOutliveARestart(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "nodes.json")
 	config := Config{Addr: "127.0.0.1:0", AllowPrivate: true, NodesFile: path}
 	first, err := Start(t.Context(), config)
@@ -209,6 +216,7 @@ func TestIDAndNodesOutliveARestart(t *testing.T) {
 }
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	for _, host := range []string{"router.example", "router.example:x", "router.example:0", "router.example:70000"} {
 		if n, err := Start(t.Context(), Config{Addr: "127.0.0.1:0", Bootstrap: []string{host}}); err == nil {
 			n.Close()

@@ -80,6 +80,7 @@ func runs() int {
 // the seed, and as the responder; by QUIC and by TCP. Afterwards both hold
 // exactly what they should.
 func TestSyncSurvivesCutConnections(t *testing.T) {
+	t.Parallel()
 	var cuts atomic.Int64
 	t.Run("seed", func(t *testing.T) {
 		for seed := range runs() {

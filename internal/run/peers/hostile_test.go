@@ -66,6 +66,7 @@ func fork() []byte {
 // A hostile HORNETS relay gets nowhere, within bounds, and a sync beside it is
 // complete.
 func TestHostilePeersGetNowhere(t *testing.T) {
+	t.Parallel()
 	all := signed()
 	forgery := all[0]
 	forgery.Content = "forged"

@@ -24,6 +24,7 @@ import (
 // A relay and a HORNETS relay, which is just a side of the bridge: all
 // directions, both transports.
 func TestSyncWithHornets(t *testing.T) {
+	t.Parallel()
 	all := signed()
 	for _, transport := range []string{"udp", "tcp"} {
 		for name, dir := range map[string]struct{ down, up bool }{"none": {}, "down": {down: true}, "up": {up: true}, "both": {true, true}} {
@@ -56,6 +57,7 @@ func TestSyncWithHornets(t *testing.T) {
 // A HORNETS relay that comes to us is answered from our relay. Ingest sees what
 // it brings, and our rules hold.
 func TestHornetsSyncsWithOurRelay(t *testing.T) {
+	t.Parallel()
 	all := signed()
 	key, err := schnorr.NewSecret()
 	if err != nil {
@@ -89,6 +91,7 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 
 // Two of relaymesh, one of which listens.
 func TestSyncWithOurselves(t *testing.T) {
+	t.Parallel()
 	all := signed()
 	home, other := hometest.Start(t, all[:200]...), hometest.Start(t, all[100:]...)
 	w := attach(t, other, nil)
@@ -114,6 +117,7 @@ func syncBy(t *testing.T, w *world, url string) reconcile.Result {
 
 // The stage chooses: NIP-77 where it is spoken, then libp2p, then pages.
 func TestChoiceOfTransport(t *testing.T) {
+	t.Parallel()
 	all := signed()
 	for name, c := range map[string]struct {
 		nips          []int
@@ -159,6 +163,7 @@ func TestChoiceOfTransport(t *testing.T) {
 // A relay is not hung up on while a session with it is open, however long ago
 // it was opened.
 func TestOpenSessionsAreNotSwept(t *testing.T) {
+	t.Parallel()
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
 	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
@@ -191,6 +196,7 @@ func TestOpenSessionsAreNotSwept(t *testing.T) {
 
 // A relay that --only leaves out is not reached by libp2p either.
 func TestOnlyHoldsForPeers(t *testing.T) {
+	t.Parallel()
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
 	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
@@ -201,6 +207,7 @@ func TestOnlyHoldsForPeers(t *testing.T) {
 }
 
 func TestKeyFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a", "key")
 	first, err := readKey(config.P2P{KeyFile: path})
 	if err != nil || len(first) != 64 {
@@ -227,6 +234,7 @@ func TestKeyFile(t *testing.T) {
 }
 
 func TestMeaning(t *testing.T) {
+	t.Parallel()
 	for err, want := range map[error]error{
 		p2p.ErrInterrupted: reconcile.ErrInterrupted, p2p.ErrMisbehaving: reconcile.ErrMisbehaving,
 		&p2p.RefusedError{Message: "blocked: too many events"}: reconcile.ErrTooLarge, os.ErrClosed: os.ErrClosed,
