@@ -15,6 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -58,7 +59,7 @@ func TestFetchWithoutAPipeline(t *testing.T) {
 	url := startHome(t)
 	root, reply, orphan := thread(t, url)
 	for _, e := range []nostr.Event{root, reply, orphan} {
-		if err := dialHome(t, url).Publish(t.Context(), e); err != nil {
+		if err := reconcile.Write(t.Context(), dialHome(t, url), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,7 +129,7 @@ func TestFetchThroughAPipeline(t *testing.T) {
 	far, home := startHome(t), startHome(t)
 	root, reply, _ := thread(t, far)
 	for _, e := range []nostr.Event{root, reply} {
-		if err := dialHome(t, far).Publish(t.Context(), e); err != nil {
+		if err := reconcile.Write(t.Context(), dialHome(t, far), e); err != nil {
 			t.Fatal(err)
 		}
 	}

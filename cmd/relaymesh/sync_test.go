@@ -18,6 +18,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -34,7 +35,7 @@ func startHome(t *testing.T, list ...nostr.Event) string {
 	t.Cleanup(func() { r.Close() })
 	c := dialHome(t, r.URL())
 	for _, e := range list {
-		if err := c.Publish(t.Context(), e); err != nil {
+		if err := reconcile.Write(t.Context(), c, e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
@@ -202,7 +203,7 @@ func withEvents(t testing.TB, list []nostr.Event) string {
 	}
 	defer c.Close()
 	for _, e := range list {
-		if err := c.Publish(context.Background(), e); err != nil {
+		if err := reconcile.Write(context.Background(), c, e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -151,7 +151,7 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 	}
 	if r.opts.Refused != nil && r.opts.Refused(to, id) {
 		first()
-		refusal := Refusal{ID: id, To: to, Cause: ByEarlier, Why: "refused in an earlier sync"}
+		refusal := Refusal{id, to, Reason{Cause: ByEarlier, Text: "refused in an earlier sync"}}
 		f.leave(refusal)
 		return r.refuse(refusal)
 	}
@@ -160,7 +160,7 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 			return nil // reported again, after a session was opened anew
 		}
 		f.suspect(to, id)
-		refusal := Refusal{ID: id, To: to, Cause: ByRelay, Why: "accepted, but not kept"}
+		refusal := Refusal{id, to, Reason{Cause: ByRelay, Code: NotKept}}
 		f.leave(refusal)
 		return r.refuseForGood(refusal)
 	}

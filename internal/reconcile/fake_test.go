@@ -159,24 +159,24 @@ func (f *fake) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.E
 	}
 }
 
-func (f *fake) Publish(ctx context.Context, e nostr.Event) (string, error) {
+func (f *fake) Publish(ctx context.Context, e nostr.Event) (reply Reply, err error) {
 	if f.write != nil {
 		if err := f.write(ctx); err != nil {
-			return "", err
+			return reply, err
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuse != nil {
 		if why := f.refuse(&e); why != "" {
-			return why, nil
+			return ParseReply(false, why), nil
 		}
 	}
 	if f.drops == nil || !f.drops(&e) {
 		f.events[e.ID] = e
 	}
 	// A cut may come after the event was taken.
-	return "", f.interrupted(nil)
+	return Reply{Outcome: Stored}, f.interrupted(nil)
 }
 
 func (f *fake) ids() []string {

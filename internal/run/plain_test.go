@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -51,7 +52,7 @@ func startPlain(t *testing.T, list []nostr.Event) string {
 	defer c.Close()
 	group, ctx := errgroup.WithContext(t.Context())
 	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
+		group.Go(func() error { return reconcile.Write(ctx, c, e) })
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)

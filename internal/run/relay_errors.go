@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -45,20 +44,10 @@ func (s side) Open(ctx context.Context, filter nostr.Filter, first []byte) (reco
 	if err != nil {
 		bus.End(span, err)
 	}
-	refused := (*relay.RefusedError)(nil)
-	switch {
-	case err == nil:
-		return &negSession{NegSession: session, span: span}, answer, nil
-	case errors.Is(err, relay.ErrTooLarge):
-		return nil, nil, fmt.Errorf("%w: %w", reconcile.ErrTooLarge, err)
-	case errors.Is(err, relay.ErrSessionClosed):
-		return nil, nil, passing(err)
-	case errors.Is(err, relay.ErrNoNegentropy), errors.Is(err, relay.ErrTimeout), errors.As(err, &refused):
-		// Some say so in other words, or not at all. If the relay refuses more
-		// than sessions, listing it will tell.
-		return nil, nil, fmt.Errorf("%w: %w", reconcile.ErrNoNegentropy, err)
+	if err != nil {
+		return nil, nil, reconcile.OpenError(err)
 	}
-	return nil, nil, passing(err)
+	return &negSession{NegSession: session, span: span}, answer, nil
 }
 
 // Query yields the stored events that match.
@@ -71,7 +60,7 @@ func (s side) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Ev
 		}
 		list := func(ctx context.Context) iter.Seq2[nostr.Event, error] { return c.Query(ctx, filter) }
 		for e, err := range traced(ctx, "relay query", list, atRelay(s.url)) {
-			if !yield(e, passing(err)) {
+			if !yield(e, err) {
 				return
 			}
 		}
@@ -79,16 +68,12 @@ func (s side) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Ev
 }
 
 // Publish writes an event and waits for the OK.
-func (s side) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
+func (s side) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
 	c, err := s.conn(ctx)
 	if err != nil {
-		return "", err
+		return reply, err
 	}
-	err = c.Publish(ctx, e)
-	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
-		return no.Message, nil
-	}
-	return "", passing(err)
+	return c.Publish(ctx, e)
 }
 
 type negSession struct {
@@ -109,26 +94,7 @@ func (s *negSession) Close() {
 func (s *negSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
 	s.messages.Add(1)
 	answer, err := s.NegSession.Exchange(ctx, msg)
-	if errors.Is(err, relay.ErrTooLarge) {
-		return nil, fmt.Errorf("%w: %w", reconcile.ErrTooLarge, err)
-	}
-	return answer, passing(err)
-}
-
-// passing marks what a new connection or session may put right, and what
-// nothing will that we do.
-func passing(err error) error {
-	no := (*relay.RefusedError)(nil)
-	switch {
-	case errors.Is(err, relay.ErrMisbehaving):
-		return err
-	case errors.Is(err, relay.ErrAuthRequired), errors.As(err, &no) && no.Prefix == "restricted":
-		return fmt.Errorf("%w: %w", syncing.ErrRefused, err)
-	}
-	if errors.Is(err, relay.ErrConnClosed) || errors.Is(err, relay.ErrSessionClosed) {
-		return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err)
-	}
-	return err
+	return answer, err
 }
 
 // sides are the relays as the sides of syncs.
@@ -167,7 +133,7 @@ func (s sides) Subscribe(ctx context.Context, url string, filters ...nostr.Filte
 			return
 		}
 		for u, err := range c.Subscribe(ctx, filters...) {
-			if !yield(syncing.Update(u), passing(err)) {
+			if !yield(syncing.Update(u), err) {
 				return
 			}
 		}
@@ -175,10 +141,10 @@ func (s sides) Subscribe(ctx context.Context, url string, filters ...nostr.Filte
 }
 
 // Publish writes an event to a relay and waits for the OK.
-func (s sides) Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
+func (s sides) Publish(ctx context.Context, url string, e nostr.Event) (reply reconcile.Reply, err error) {
 	at, err := s.at(url)
 	if err != nil {
-		return "", err
+		return reply, err
 	}
 	return at.Publish(ctx, e)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -72,18 +73,15 @@ func (r relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) 
 	return e, err
 }
 
-func (r relays) Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
+func (r relays) Publish(ctx context.Context, url string, e nostr.Event) (reply reconcile.Reply, err error) {
 	pool, err := r.pool(url)
 	if err != nil {
-		return "", err
+		return reply, err
 	}
 	ctx, span := span(ctx, "relay publish", atRelay(url), attribute.String(bus.AttrEvent, e.ID))
-	err = pool.Publish(ctx, url, e)
+	reply, err = pool.Publish(ctx, url, e)
 	bus.End(span, err)
-	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
-		return no.Message, nil
-	}
-	return "", err
+	return reply, err
 }
 
 // probe fetches a relay's NIP-11 document.

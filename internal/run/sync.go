@@ -139,7 +139,7 @@ func (s *SyncResult) add(r reconcile.Result, names [2]string) {
 			s.NotOurs++
 		}
 		if len(s.Refusals) < maxRefusals {
-			s.Refusals = append(s.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Why})
+			s.Refusals = append(s.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Reason.String()})
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -40,13 +41,13 @@ func (e *Env) observeSyncs() func(context.Context, events.SyncFinished, time.Dur
 }
 
 // observeLive returns what counts the events that arrive live.
-func (e *Env) observeLive() func(refused string) {
+func (e *Env) observeLive() func(reconcile.Reply) {
 	events := promauto.With(e.Metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "relaymesh_live_events_total", Help: "Events that arrived live and were offered to the local relay.",
 	}, []string{"outcome"})
-	return func(refused string) {
+	return func(reply reconcile.Reply) {
 		outcome := "stored"
-		if refused != "" {
+		if !reply.Kept() {
 			outcome = "refused"
 		}
 		events.WithLabelValues(outcome).Inc()

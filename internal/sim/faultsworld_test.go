@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -93,21 +94,21 @@ func (r badRelays) Find(ctx context.Context, url, id string) (*nostr.Event, erro
 	return nil, nil
 }
 
-func (r badRelays) Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
+func (r badRelays) Publish(ctx context.Context, url string, e nostr.Event) (reply reconcile.Reply, err error) {
 	point := "EVENT " + url + " " + e.ID
 	switch r.pick(point+" ", stalls, lies) {
 	case stalls:
 		pause(ctx, answerTime)
-		return "", errors.New("no answer in time")
+		return reply, reconcile.ErrTimeout
 	case lies:
-		return "rate-limited: slow down", nil
+		return reconcile.ParseReply(false, "rate-limited: slow down"), nil
 	}
 	err = r.effect(point, func() error {
 		r.ledger.offered(url, e)
-		refused, err = r.relays.Publish(ctx, url, e)
+		reply, err = r.relays.Publish(ctx, url, e)
 		return err
 	})
-	return refused, interrupted(err)
+	return reply, interrupted(err)
 }
 
 func (r badRelays) Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[syncing.Update, error] {
@@ -139,7 +140,7 @@ func (r badRelays) Negentropy(ctx context.Context, url string, f nostr.Filter, f
 	point := "NEG-OPEN " + url
 	if r.pick(point+" ", stalls) == stalls {
 		pause(ctx, answerTime)
-		return nil, nil, fmt.Errorf("%w: no answer in time", syncing.ErrNoNegentropy)
+		return nil, nil, fmt.Errorf("%w: no answer in time", reconcile.ErrNoNegentropy)
 	}
 	err = r.asks(point, func() error {
 		s, answer, err = r.relays.Negentropy(ctx, url, f, first)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
@@ -276,7 +277,7 @@ func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nost
 		return nil, x, errDown
 	}
 	if x.restricted {
-		return nil, x, fmt.Errorf("%w: members only", syncing.ErrRefused)
+		return nil, x, fmt.Errorf("%w: members only", reconcile.ErrRefused)
 	}
 	var list []nostr.Event
 	for _, e := range x.events {
@@ -329,23 +330,23 @@ func (r *relays) Find(ctx context.Context, url, id string) (*nostr.Event, error)
 	return nil, nil
 }
 
-func (r *relays) Publish(_ context.Context, url string, e nostr.Event) (string, error) {
+func (r *relays) Publish(_ context.Context, url string, e nostr.Event) (reply reconcile.Reply, err error) {
 	x := r.relay(url)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if x.down {
-		return "", errDown
+		return reply, errDown
 	}
 	if x.refuse != nil {
 		if why := x.refuse(e); why != "" {
-			return why, nil
+			return reconcile.ParseReply(false, why), nil
 		}
 	}
 	if !slices.ContainsFunc(x.events, func(have nostr.Event) bool { return have.ID == e.ID }) {
 		x.events = append(x.events, e)
 		x.signal()
 	}
-	return "", nil
+	return reconcile.Reply{Outcome: reconcile.Stored}, nil
 }
 
 // Subscribe yields what is there and what comes, until the relay is down or
@@ -402,7 +403,7 @@ func (r *relays) Negentropy(ctx context.Context, url string, f nostr.Filter, fir
 	plain := x.plain
 	r.mu.Unlock()
 	if plain {
-		return nil, nil, syncing.ErrNoNegentropy
+		return nil, nil, reconcile.ErrNoNegentropy
 	}
 	var items []negentropy.Item
 	for _, e := range list {

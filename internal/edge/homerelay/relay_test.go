@@ -21,6 +21,7 @@ import (
 	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	port "github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -49,7 +50,7 @@ func plain(t *testing.T, e *gonostr.Event) (out nostr.Event) {
 
 func mustPublish(t *testing.T, c *relay.Conn, e *gonostr.Event) {
 	t.Helper()
-	if err := c.Publish(t.Context(), plain(t, e)); err != nil {
+	if err := port.Write(t.Context(), c, plain(t, e)); err != nil {
 		t.Errorf("publish kind %d: %v", e.Kind, err)
 	}
 }
@@ -198,9 +199,8 @@ func TestRefusals(t *testing.T) {
 		"invalid: the event has exp":   author.event(1, now, "", gonostr.Tag{"expiration", "10"}),
 		"replaced: a newer version is": author.event(10002, now-1, ""),
 	} {
-		var refused *relay.RefusedError
-		if err := c.Publish(t.Context(), plain(t, e)); !errors.As(err, &refused) || !strings.HasPrefix(refused.Message, want) {
-			t.Errorf("want %q, got %v", want, err)
+		if reply, err := c.Publish(t.Context(), plain(t, e)); err != nil || reply.Kept() || !strings.HasPrefix(reply.Reason.Text, want) {
+			t.Errorf("want %q, got %+v, %v", want, reply, err)
 		}
 	}
 	// A duplicate is no failure, and a stranger's deletion does not hurt.
@@ -282,7 +282,7 @@ func TestKillSafe(t *testing.T) {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				e := author.event(1, int64(1000+i), strconv.Itoa(w), gonostr.Tag{"t", "x"})
-				if c.Publish(ctx, plain(t, e)) != nil {
+				if port.Write(ctx, c, plain(t, e)) != nil {
 					return
 				}
 				mu.Lock()

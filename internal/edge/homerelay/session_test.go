@@ -15,6 +15,7 @@ import (
 	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	port "github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -269,7 +270,7 @@ func TestSessionLimits(t *testing.T) {
 	}
 	// Our client knows what that means, and what the refusal above does not.
 	_, _, err := dial(t, r).OpenNegentropy(t.Context(), nostr.Filter{Kinds: []int{1}}, []byte{0x61})
-	if !errors.Is(err, relay.ErrTooLarge) {
+	if !errors.Is(err, port.ErrTooLarge) {
 		t.Errorf("our client says %v", err)
 	}
 }

@@ -162,16 +162,18 @@ func (s *Relay) read(id string) (e nostr.Event, err error) {
 }
 
 // Publish writes an event as a line. It refuses none.
-func (s *Relay) Publish(_ context.Context, e nostr.Event) (refused string, err error) {
+func (s *Relay) Publish(_ context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
 	if err := s.add(&e); err != nil {
-		return "", err
+		return reply, err
 	}
 	line, err := json.Marshal(e)
 	if err != nil {
-		return "", err
+		return reply, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err = s.out.Write(append(line, '\n'))
-	return "", err
+	if _, err = s.out.Write(append(line, '\n')); err != nil {
+		return reply, err
+	}
+	return reconcile.Reply{Outcome: reconcile.Stored}, nil
 }

@@ -39,8 +39,9 @@ var signed = sync.OnceValue(func() []nostr.Event {
 
 // memoryRelay is a relay in memory.
 type memoryRelay struct {
-	mu   sync.Mutex
-	have map[string]nostr.Event
+	poison map[string]error // by id: how the relay fails at a write
+	mu     sync.Mutex
+	have   map[string]nostr.Event
 }
 
 func (s *memoryRelay) ids() (out []string) {
@@ -93,8 +94,8 @@ func (s *memorySession) Write(_ context.Context, batch []nostr.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range batch {
-		if e.Content == "poison" {
-			return &RefusedError{"the relay is gone"}
+		if err := s.poison[e.ID]; err != nil {
+			return err
 		}
 		s.have[e.ID] = e
 	}

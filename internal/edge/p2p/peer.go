@@ -9,6 +9,7 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -120,9 +121,9 @@ func (s *stream) expect(want string) error {
 		if err != nil {
 			return err
 		}
-		return &RefusedError{clip(why)}
+		return reconcile.NewSessionRefusal(why)
 	case kind != want:
-		return malformed("a %q where a %s is due", clip(kind), want)
+		return malformed("a %q where a %s is due", reconcile.Clip(kind), want)
 	}
 	return nil
 }

@@ -79,8 +79,8 @@ func TestPeerOfHornets(t *testing.T) {
 			var writing sync.WaitGroup
 			for _, e := range all[200:] {
 				writing.Go(func() {
-					if refused, err := p.Publish(t.Context(), e); refused != "" || err != nil {
-						t.Errorf("%q, %v", refused, err)
+					if reply, err := p.Publish(t.Context(), e); !reply.Kept() || err != nil {
+						t.Errorf("%v, %v", reply, err)
 					}
 				})
 			}

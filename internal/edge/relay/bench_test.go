@@ -7,6 +7,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -40,7 +41,7 @@ func BenchmarkConn(b *testing.B) {
 		b.SetParallelism(50)
 		b.RunParallel(func(p *testing.PB) {
 			for p.Next() {
-				if err := c.Publish(b.Context(), <-all); err != nil {
+				if err := reconcile.Write(b.Context(), c, <-all); err != nil {
 					b.Error(err)
 				}
 			}
@@ -51,7 +52,7 @@ func BenchmarkConn(b *testing.B) {
 	if err := schnorr.Sign(&first, sk); err != nil {
 		b.Fatal(err)
 	}
-	if err := c.Publish(b.Context(), first); err != nil {
+	if err := reconcile.Write(b.Context(), c, first); err != nil {
 		b.Fatal(err)
 	}
 	for name, trusted := range map[string]bool{"query": false, "query trusted": true} {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -62,7 +63,7 @@ func (l *Local) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[no
 }
 
 // Publish is [Pool.Publish] at the local relay.
-func (l *Local) Publish(ctx context.Context, e nostr.Event) error {
+func (l *Local) Publish(ctx context.Context, e nostr.Event) (reconcile.Reply, error) {
 	return l.pool.Publish(ctx, l.url, e)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -17,29 +18,29 @@ func TestNegentropyRefusals(t *testing.T) {
 		answer func(p *peer, id any)
 		want   error
 	}{
-		{"strfry's limit", func(p *peer, id any) { p.send("NEG-ERR", id, "blocked: too many query results", 1_000_000) }, ErrTooLarge},
+		{"strfry's limit", func(p *peer, id any) { p.send("NEG-ERR", id, "blocked: too many query results", 1_000_000) }, reconcile.ErrTooLarge},
 		{"limit in prose", func(p *peer, id any) {
 			p.send("NEG-ERR", id, "blocked: too many records (2431002 > 1000000)")
-		}, ErrTooLarge},
-		{"limit by name", func(p *peer, id any) { p.send("NEG-ERR", id, "error: max_sync_events exceeded") }, ErrTooLarge},
-		{"khatru's label", func(p *peer, id any) { p.send("NEG-ERROR", id, "blocked: too large") }, ErrTooLarge},
+		}, reconcile.ErrTooLarge},
+		{"limit by name", func(p *peer, id any) { p.send("NEG-ERR", id, "error: max_sync_events exceeded") }, reconcile.ErrTooLarge},
+		{"khatru's label", func(p *peer, id any) { p.send("NEG-ERROR", id, "blocked: too large") }, reconcile.ErrTooLarge},
 		{"khatru's unescaped reason", func(p *peer, id any) {
 			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: unexpected "x" too large"]`))
-		}, ErrTooLarge},
+		}, reconcile.ErrTooLarge},
 		{"unbalanced reason", func(p *peer, id any) {
 			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: one " too large"]`))
-		}, ErrTooLarge},
-		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, ErrNoNegentropy},
-		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, ErrNoNegentropy},
-		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, ErrNoNegentropy},
-		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, ErrNoNegentropy},
-		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, ErrNoNegentropy},
-		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, ErrNoNegentropy},
-		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, ErrSessionClosed},
-		{"auth", func(p *peer, id any) { p.send("NEG-ERR", id, "auth-required: kind 4") }, ErrAuthRequired},
+		}, reconcile.ErrTooLarge},
+		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, reconcile.ErrNoNegentropy},
+		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, reconcile.ErrNoNegentropy},
+		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, reconcile.ErrNoNegentropy},
+		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, reconcile.ErrNoNegentropy},
+		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, reconcile.ErrNoNegentropy},
+		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, reconcile.ErrNoNegentropy},
+		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, reconcile.ErrInterrupted},
+		{"auth", func(p *peer, id any) { p.send("NEG-ERR", id, "auth-required: kind 4") }, reconcile.ErrRefused},
 		{"two answers", func(p *peer, id any) {
 			p.send("NEG-MSG", id, "6x")
-		}, ErrMisbehaving},
+		}, reconcile.ErrMisbehaving},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := startFake(t, func(p *peer) {
@@ -63,9 +64,9 @@ func TestNegentropyOtherRefusals(t *testing.T) {
 		"blocked: you are not on the list", "restricted: too many things", "PROTOCOL-ERROR",
 		"error: too many concurrent NEG requests", "blocked: too many open subscriptions",
 	} {
-		err := negRefusal(text)
-		if err.kind != nil {
-			t.Errorf("%q is taken for %v", text, err.kind)
+		err := reconcile.NewSessionRefusal(text)
+		if err.Means != nil && err.Means != reconcile.ErrRefused {
+			t.Errorf("%q is taken for %v", text, err.Means)
 		}
 	}
 }
@@ -135,7 +136,7 @@ func TestNegentropyMessages(t *testing.T) {
 	if got := <-frames; got[0] != `{"kinds":[1]}` || got[1] != "6100" {
 		t.Errorf("NEG-OPEN with %v", got)
 	}
-	if _, err := s.Exchange(testContext(t), []byte{0x61, 1}); !errors.Is(err, ErrSessionClosed) {
+	if _, err := s.Exchange(testContext(t), []byte{0x61, 1}); !errors.Is(err, reconcile.ErrInterrupted) {
 		t.Errorf("got %v", err)
 	}
 	for range 2 {
@@ -214,7 +215,7 @@ func TestNegentropyRealRelay(t *testing.T) {
 	c := dial(t, startHome(t))
 	all := notes(t, 5)
 	for _, e := range all {
-		if err := c.Publish(testContext(t), e); err != nil {
+		if err := reconcile.Write(testContext(t), c, e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -194,17 +195,17 @@ func (p *Pool) request(ctx context.Context, url string, r request, yield func(Up
 
 // Publish is [Conn.Publish] on the relay's connection. A connection that ended
 // meanwhile is replaced once.
-func (p *Pool) Publish(ctx context.Context, url string, e nostr.Event) error {
+func (p *Pool) Publish(ctx context.Context, url string, e nostr.Event) (reply reconcile.Reply, err error) {
 	for attempt := 0; ; attempt++ {
 		c, err := p.Conn(ctx, url)
 		if err != nil {
-			return err
+			return reply, err
 		}
-		err = c.Publish(ctx, e)
+		reply, err = c.Publish(ctx, e)
 		if errors.Is(err, ErrConnClosed) && attempt == 0 {
 			continue
 		}
-		return err
+		return reply, err
 	}
 }
 

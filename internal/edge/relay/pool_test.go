@@ -66,7 +66,7 @@ func TestPoolReplacesLostConnection(t *testing.T) {
 		t.Errorf("%d connections, want one for each query", n)
 	}
 	g := startFake(t, func(p *peer) { p.next() })
-	if err := p.Publish(testContext(t), g.url, all[0]); !errors.Is(err, ErrConnClosed) {
+	if _, err := p.Publish(testContext(t), g.url, all[0]); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("a relay that always hangs up: %v", err)
 	}
 	receive(t, g.dials)
@@ -89,7 +89,7 @@ func TestPoolRemembersFailures(t *testing.T) {
 		t.Fatalf("first attempt: %v", err)
 	}
 	var late *BackoffError
-	if err := p.Publish(testContext(t), url, nostr.Event{}); !errors.As(err, &late) || time.Until(late.Until) > time.Second {
+	if _, err := p.Publish(testContext(t), url, nostr.Event{}); !errors.As(err, &late) || time.Until(late.Until) > time.Second {
 		t.Errorf("second attempt: %v", err)
 	}
 	for _, err := range p.Query(testContext(t), url, filterAll) {

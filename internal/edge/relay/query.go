@@ -6,6 +6,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -18,8 +19,8 @@ type Update struct {
 
 // Query yields the stored events that match any of the filters, in the relay's
 // order, and ends at EOSE. A failure is yielded once, as the last item: a
-// [*RefusedError] for CLOSED, ErrTimeout, ErrConnClosed, ErrSlowConsumer,
-// ErrMisbehaving, or the context's error. On auth-required it authenticates
+// [*reconcile.RefusedError] for CLOSED, reconcile.ErrTimeout, ErrConnClosed, ErrSlowConsumer,
+// reconcile.ErrMisbehaving, or the context's error. On auth-required it authenticates
 // once, if there is a key, and asks again.
 //
 // A filter without ids or a limit lets the relay decide how much it sends; the
@@ -56,7 +57,7 @@ func (c *Conn) request(ctx context.Context, r request, yield func(Update, error)
 	retried := false
 	for {
 		delivered, err := c.ask(ctx, r, yield)
-		if isAuthRequired(err) && !delivered && !retried && c.opts.Auth != nil {
+		if reconcile.WantsAuth(err) && !delivered && !retried && c.opts.Auth != nil {
 			retried = true
 			if authErr := c.authenticate(ctx); authErr == nil {
 				continue

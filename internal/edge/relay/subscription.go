@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // subscription is a REQ between its sending and its end. The reading
@@ -81,7 +83,7 @@ func (s *subscription) next(ctx context.Context, wait <-chan time.Time, most int
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-wait:
-		return nil, ErrTimeout
+		return nil, reconcile.ErrTimeout
 	}
 	// Nothing is queued after the end, but something may have been before it.
 	if batch = s.drain(nil); len(batch) > 0 {

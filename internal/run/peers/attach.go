@@ -92,7 +92,7 @@ type incoming struct {
 func (i incoming) Answer(ctx context.Context, msg []byte) ([]byte, error) {
 	answer, err := i.Responder.Answer(ctx, msg)
 	if errors.Is(err, reconcile.ErrTooLarge) {
-		return nil, errors.Join(&p2p.RefusedError{Message: "blocked: too many events; ask for less time at once"}, err)
+		return nil, &p2p.ToldError{Words: "blocked: too many events; ask for less time at once", Err: err}
 	}
 	return answer, err
 }

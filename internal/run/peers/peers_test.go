@@ -1,8 +1,6 @@
 package peers
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -222,19 +219,5 @@ func TestKeyFile(t *testing.T) {
 	}
 	if key, err := readKey(config.P2P{}); key != "" || err != nil {
 		t.Errorf("%q, %v", key, err)
-	}
-}
-
-func TestMeaning(t *testing.T) {
-	for err, want := range map[error]error{
-		p2p.ErrInterrupted: reconcile.ErrInterrupted, p2p.ErrMisbehaving: reconcile.ErrMisbehaving,
-		&p2p.RefusedError{Message: "blocked: too many events"}: reconcile.ErrTooLarge, os.ErrClosed: os.ErrClosed,
-	} {
-		if got := meaning(fmt.Errorf("why: %w", err)); !errors.Is(got, want) || !errors.Is(got, err) {
-			t.Errorf("%v: %v", err, got)
-		}
-	}
-	if err := meaning(nil); err != nil {
-		t.Error(err)
 	}
 }

@@ -34,7 +34,7 @@ func (a at) Query(ctx context.Context, f nostr.Filter) iter.Seq2[nostr.Event, er
 	return a.w.stage.Net.Query(ctx, a.url, f)
 }
 
-func (a at) Publish(ctx context.Context, e nostr.Event) (string, error) {
+func (a at) Publish(ctx context.Context, e nostr.Event) (reconcile.Reply, error) {
 	return a.w.stage.Net.Publish(ctx, a.url, e)
 }
 

@@ -88,8 +88,7 @@ func (r *relays) open(ctx context.Context, doc contract.Relay, filter nostr.Filt
 	if err == nil {
 		return heldSession{session, sync.OnceFunc(func() { r.release(e, false) })}, answer, nil
 	}
-	refused := (*p2p.RefusedError)(nil)
-	failed := ctx.Err() == nil && !errors.Is(err, reconcile.ErrTooLarge) && (errors.Is(err, reconcile.ErrInterrupted) || errors.As(err, &refused))
+	failed := ctx.Err() == nil && !errors.Is(err, reconcile.ErrTooLarge) && (errors.Is(err, reconcile.ErrInterrupted) || reconcile.RefusalOf(err) != nil)
 	r.release(e, failed)
 	if failed {
 		r.log.DebugContext(ctx, "not reached by libp2p", "relay", doc.URL, "err", err)
@@ -193,7 +192,7 @@ func (r *relays) Query(ctx context.Context, url string, filter nostr.Filter) ite
 }
 
 // Publish writes an event to a relay.
-func (r *relays) Publish(ctx context.Context, url string, ev nostr.Event) (refused string, err error) {
+func (r *relays) Publish(ctx context.Context, url string, ev nostr.Event) (reconcile.Reply, error) {
 	if e := r.use(url); e != nil {
 		defer r.release(e, false)
 		return e.side.Publish(ctx, ev)

@@ -24,9 +24,9 @@ type side struct{ *p2p.Peer }
 func (s side) Open(ctx context.Context, filter nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
 	session, answer, err := s.Peer.Open(ctx, filter, first)
 	if err != nil {
-		return nil, nil, meaning(err)
+		return nil, nil, err
 	}
-	return negSession{session}, answer, nil
+	return session, answer, nil
 }
 
 // Query yields what the peer has of the ids of the filter, without which it
@@ -34,7 +34,7 @@ func (s side) Open(ctx context.Context, filter nostr.Filter, first []byte) (reco
 func (s side) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
 		if len(filter.IDs) == 0 {
-			yield(nostr.Event{}, p2p.ErrNoListing)
+			yield(nostr.Event{}, fmt.Errorf("%w: this protocol cannot list events, only compare them and fetch them by id", errors.ErrUnsupported))
 			return
 		}
 		for ids := range slices.Chunk(filter.IDs, idsPerRequest) {
@@ -42,7 +42,7 @@ func (s side) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Ev
 				if err == nil && !filter.Match(&e) {
 					continue
 				}
-				if !yield(e, meaning(err)) || err != nil {
+				if !yield(e, err) || err != nil {
 					return
 				}
 			}
@@ -51,30 +51,8 @@ func (s side) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Ev
 }
 
 // Publish writes an event and waits until the peer has worked on it.
-func (s side) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
-	refused, err = s.Peer.Publish(ctx, e)
-	return refused, meaning(err)
-}
-
-type negSession struct{ *p2p.Session }
-
-// Exchange sends a message and returns the answer.
-func (s negSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
-	answer, err := s.Session.Exchange(ctx, msg)
-	return answer, meaning(err)
-}
-
-// meaning says what an error means to a sync.
-func meaning(err error) error {
-	switch {
-	case errors.Is(err, p2p.ErrMisbehaving):
-		return fmt.Errorf("%w: %w", reconcile.ErrMisbehaving, err)
-	case errors.Is(err, p2p.ErrTooLarge):
-		return fmt.Errorf("%w: %w", reconcile.ErrTooLarge, err)
-	case errors.Is(err, p2p.ErrInterrupted):
-		return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err)
-	}
-	return err
+func (s side) Publish(ctx context.Context, e nostr.Event) (reconcile.Reply, error) {
+	return s.Peer.Publish(ctx, e)
 }
 
 // Dial makes a side of a sync of a multiaddr that the operator gave; it may be

@@ -21,6 +21,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
@@ -63,7 +64,7 @@ func startHome(t *testing.T, list []nostr.Event) string {
 	defer c.Close()
 	group, ctx := errgroup.WithContext(t.Context())
 	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
+		group.Go(func() error { return reconcile.Write(ctx, c, e) })
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -20,9 +21,8 @@ type Relays interface {
 	// has none. It may ask for several callers at once.
 	Find(ctx context.Context, url, id string) (*nostr.Event, error)
 	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish waits for the relay's OK. refused is its reason if it said no;
-	// that it has the event already is success.
-	Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error)
+	// Publish writes an event and waits for the relay's answer.
+	Publish(ctx context.Context, url string, e nostr.Event) (reconcile.Reply, error)
 }
 
 // Stage is the handler of fetcher and its ports. All exported fields are set

@@ -89,7 +89,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		if m.Attempt < localAttempts {
 			return nil, contract.Retry(retryAfter, result.Why)
 		}
-	case m.Attempt < allowed && !errors.Is(syncErr, ErrRefused):
+	case m.Attempt < allowed && !final(syncErr):
 		return nil, contract.Retry(retryAfter, result.Why)
 	}
 	out := []contract.Output{
@@ -152,6 +152,11 @@ func (s *Stage) syncRelay(ctx context.Context, url string, list []job, last cont
 	return result, syncErr, err
 }
 
+// final reports whether trying again soon is of no use.
+func final(syncErr error) bool {
+	return errors.Is(syncErr, reconcile.ErrRefused) || errors.Is(syncErr, reconcile.ErrMisbehaving)
+}
+
 // localFault reports whether it is the local relay that made a sync fail.
 func localFault(syncErr error) bool {
 	side, known := reconcile.FaultOf(syncErr)
@@ -162,7 +167,7 @@ func localFault(syncErr error) bool {
 func (s *Stage) note(ctx context.Context, url string, syncErr error, latency time.Duration) error {
 	f, why := noFault, ""
 	if syncErr != nil {
-		if f, why = failed, syncErr.Error(); errors.Is(syncErr, ErrRefused) {
+		if f, why = failed, syncErr.Error(); errors.Is(syncErr, reconcile.ErrRefused) {
 			f = refused
 		}
 	}

@@ -181,15 +181,15 @@ func (s *Stage) receive(ctx context.Context, url string, e nostr.Event) error {
 	if reconcile.MayCopy(&e, s.Now().Unix()) != "" {
 		return nil
 	}
-	refused, err := localRelay{relayAt{s.Net, s.Local, nil}, s}.Publish(ctx, e)
+	reply, err := localRelay{relayAt{s.Net, s.Local, nil}, s}.Publish(ctx, e)
 	if err != nil {
 		s.recent.Delete(e.ID)
 		return fmt.Errorf("couldn't write to the local relay: %w", err)
 	}
-	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !reconcile.Passing(refused) {
-		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Why: refused})
+	if id, err := negentropy.ParseID(e.ID); err == nil && !reply.Kept() && !reply.Reason.Passes() {
+		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Reason: reply.Reason})
 	}
-	s.arrived(refused)
+	s.arrived(reply)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package syncing
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"log/slog"
 	"time"
@@ -15,14 +14,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// ErrNoNegentropy says that a relay does not speak NIP-77, whatever its NIP-11
-// document claims.
-var ErrNoNegentropy = reconcile.ErrNoNegentropy
-
-// ErrRefused says that a relay does not serve us, for instance because we are
-// not its member (restricted, auth-required): trying again soon is of no use.
-var ErrRefused = errors.New("relay does not serve us")
-
 // Relays are the relays of the world and the local one, by URL. What errors mean
 // says [reconcile.Relay].
 type Relays interface {
@@ -30,9 +21,8 @@ type Relays interface {
 	// relay has sent them all; id and signature are verified, the match is
 	// checked. An error ends it and is worth a retry.
 	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish writes an event and waits for the relay's OK. refused is the
-	// relay's reason if it said no; that it has the event already is success.
-	Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error)
+	// Publish writes an event and waits for the relay's answer.
+	Publish(ctx context.Context, url string, e nostr.Event) (reconcile.Reply, error)
 	// Subscribe yields the stored events that match any of the filters, a mark
 	// that all were sent, and then what the relay receives, until an error. While
 	// the loop blocks the relay is not read, until it gives the subscription up.
@@ -78,8 +68,8 @@ type Stage struct {
 	// quickest answer took (0 if there was none). May be nil.
 	Observe func(ctx context.Context, r events.SyncFinished, latency time.Duration)
 	// Arrived is told of every event that came live and was offered to the local
-	// relay, with its refusal or "". May be nil.
-	Arrived func(refused string)
+	// relay, with its answer. May be nil.
+	Arrived func(reply reconcile.Reply)
 
 	// MaxLive bounds the live subscriptions that this process holds; the relays
 	// where most authors write have them.
@@ -102,9 +92,9 @@ type Stage struct {
 // Live is how many live subscriptions this process holds.
 func (s *Stage) Live() int { return s.live.count() }
 
-func (s *Stage) arrived(refused string) {
+func (s *Stage) arrived(reply reconcile.Reply) {
 	if s.Arrived != nil {
-		s.Arrived(refused)
+		s.Arrived(reply)
 	}
 }
 

@@ -60,17 +60,17 @@ type localRelay struct {
 // Publish writes an event to the local relay. Ingest comes first: the event may
 // carry a list, or refer to what is missing, and once the local relay has it no
 // sync looks at it again.
-func (r localRelay) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
+func (r localRelay) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
 	buried, err := r.stage.Deleted(ctx, &e)
 	switch {
 	case err != nil:
-		return "", err
+		return reply, err
 	case buried:
-		return deletedByAuthor, nil
+		return reconcile.Refuse(reconcile.Reason{Cause: reconcile.ByRules, Code: reconcile.DeletedByAuthor}), nil
 	}
 	if received, ok := stage.Received(e); ok {
 		if err := r.stage.Publish(ctx, received); err != nil {
-			return "", err
+			return reply, err
 		}
 	}
 	return r.relayAt.Publish(ctx, e)
@@ -112,6 +112,6 @@ func (r relayAt) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr
 	return r.net.Query(ctx, r.url, filter)
 }
 
-func (r relayAt) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
+func (r relayAt) Publish(ctx context.Context, e nostr.Event) (reconcile.Reply, error) {
 	return r.net.Publish(ctx, r.url, e)
 }

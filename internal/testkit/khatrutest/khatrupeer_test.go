@@ -8,6 +8,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -39,7 +40,7 @@ func TestPeer(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // a duplicate is no failure
-			if err := c.Publish(t.Context(), e); err != nil {
+			if err := reconcile.Write(t.Context(), c, e); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -64,7 +65,7 @@ func serve(t *testing.T, list []nostr.Event) *relay.Conn {
 	t.Cleanup(c.Close)
 	group, ctx := errgroup.WithContext(t.Context())
 	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
+		group.Go(func() error { return reconcile.Write(ctx, c, e) })
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
