@@ -56,7 +56,7 @@ func (c *doctorCmd) key() (*schnorr.SecretKey, error) {
 // sync opens a NIP-77 session over what nobody has written.
 func (c *doctorCmd) sync(ctx context.Context, conn *relay.Conn, e examination) {
 	first := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{}).Initiate()
-	session, _, err := conn.OpenNegentropy(ctx, nostr.Filter{Kinds: []int{65535}}, first)
+	session, _, err := conn.Open(ctx, nostr.Filter{Kinds: []int{65535}}, first)
 	switch {
 	case errors.Is(err, reconcile.ErrNoNegentropy):
 		e.advise("nip-77", err.Error(), "syncs work, but list the relay's events: turn negentropy on in the relay if it has it")

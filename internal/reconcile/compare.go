@@ -71,7 +71,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 	var limits [2]negentropy.SideOptions
 	for s, l := range r.sessions {
 		l.start(w)
-		limits[s] = l.limits(filter)
+		limits[s] = l.options(filter)
 	}
 	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
 		A: limits[0], B: limits[1],

@@ -127,16 +127,3 @@ func FaultOf(err error) (side negentropy.Side, ok bool) {
 	}
 	return negentropy.Side(at.side), true
 }
-
-// OpenError says what it means that a session could not be opened. Some refuse
-// in other words, or do not answer at all; if the relay refuses more than
-// sessions, listing it will tell.
-func OpenError(err error) error {
-	if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrInterrupted) || errors.Is(err, ErrNoNegentropy) {
-		return err
-	}
-	if RefusalOf(err) != nil || errors.Is(err, ErrTimeout) {
-		return fmt.Errorf("%w: %w", ErrNoNegentropy, err)
-	}
-	return err
-}

@@ -134,7 +134,14 @@ func (s *fakeSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) 
 
 func (s *fakeSession) Close() {}
 
-func (f *fake) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+func (f *fake) Subscribe(context.Context, ...nostr.Filter) iter.Seq2[Update, error] {
+	return func(yield func(Update, error) bool) { yield(Update{}, errors.ErrUnsupported) }
+}
+
+func (f *fake) Limits(context.Context) Limits { return Limits{} }
+
+func (f *fake) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	filter := filters[0]
 	if f.query != nil {
 		return f.query(ctx, filter)
 	}

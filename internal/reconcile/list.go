@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -45,7 +46,10 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 	since = w.since
 	for {
 		page, cut, err := li.page(ctx)
-		if err != nil {
+		switch {
+		case errors.Is(err, errors.ErrUnsupported) && l.no77 != nil:
+			return 0, false, fmt.Errorf("%w; %w", err, l.no77)
+		case err != nil:
 			return 0, false, err
 		}
 		oldest, more := li.add(page, cut)

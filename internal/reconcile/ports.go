@@ -2,40 +2,79 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Relay is what a sync needs of a relay. All methods may be called at once.
-// Their errors end the sync, except those above and [ErrInterrupted], after
-// which the same is tried again a few times.
+// Relay is a relay, whatever the way to it: every transport is one, and so is
+// every decorator of one (see [Through]). All methods may be called at once, for
+// as long as the relay is of use: a connection that ends is made anew. Errors are
+// those of this package and a context's; after [ErrInterrupted] the same may be
+// tried again. What a transport cannot do is [errors.ErrUnsupported].
 type Relay interface {
-	// Open opens a NIP-77 session with a bridge's first message and returns
-	// the answer, which is empty if the relay agrees. Sets are compared as they
-	// are when the session is opened.
+	// Open opens a NIP-77 session with a bridge's first message and returns the
+	// answer, which is empty if the relay agrees. Sets are compared as they are
+	// when the session is opened. The filter must have no limit.
 	Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error)
-	// Query yields the stored events that match, newest first, until the relay
-	// has sent them all; id and signature are verified, the match is checked.
-	Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish writes an event and waits for the relay's answer. It may be called
-	// again with the same event.
+	// Query yields the stored events that match any of the filters, newest first
+	// for each, until the relay has sent them all; id and signature are verified,
+	// the match is checked. An error is the last item.
+	Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error]
+	// Publish writes an event and waits for the relay's answer. After an error it
+	// is not known whether the relay has the event; it may be written again.
 	Publish(ctx context.Context, e nostr.Event) (Reply, error)
+	// Subscribe is Query that goes on, behind a mark, with what the relay receives
+	// from then on, until an error. While the loop blocks the relay is not read,
+	// until it gives the subscription up.
+	Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[Update, error]
+	// Limits returns what the relay says of itself; it may have to be asked.
+	Limits(ctx context.Context) Limits
+}
+
+// Relays are the relays of the world and the local one, by URL.
+type Relays interface {
+	// At returns the relay at a URL, without a connection yet. The error says
+	// that it must not be talked to, or that what is known of it cannot be read.
+	At(ctx context.Context, url string) (Relay, error)
 }
 
 // Session is an open NIP-77 session. Exchange sends a message and returns the
-// answer; Close may be called at any time.
+// answer, which is empty if nothing remains; Close may be called at any time,
+// and again.
 type Session interface {
 	Exchange(ctx context.Context, msg []byte) ([]byte, error)
 	Close()
 }
+
+// Update is one item of a live subscription: an event, or the mark that all
+// stored ones have been delivered.
+type Update struct {
+	Event nostr.Event
+	EOSE  bool
+}
+
+// Limits are the largest negentropy messages, in bytes before hex, that a relay
+// takes and makes; 0 is unknown (60,000).
+type Limits struct{ Accepts, Answers int }
 
 // Side is one of the two relays of a sync.
 type Side struct {
 	Relay
 
 	Name string // for errors, e.g. the URL
-	// Accepts and Answers are the largest negentropy messages, in bytes before
-	// hex, that the relay takes and makes; 0 is unknown (60,000).
-	Accepts, Answers int
+}
+
+// Write publishes an event for a caller to whom a refusal is as bad as any other
+// error: it is a [*RefusedError].
+func Write(ctx context.Context, to Relay, e nostr.Event) error {
+	reply, err := to.Publish(ctx, e)
+	switch {
+	case err != nil || reply.Kept():
+		return err
+	case reply.Outcome == Unanswered:
+		return errors.New("no answer")
+	}
+	return NewRefusal(reply.Reason)
 }

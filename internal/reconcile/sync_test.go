@@ -155,7 +155,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("want %d refused: %+v, %d remembered", refused, r.Figures, len(remembered))
 	}
 	for _, x := range r.Refusals {
-		if x.Reason.Text != "blocked: not here" || x.Cause != ByRelay || x.To != negentropy.SideB || x.ID.String() >= "4" {
+		if x.Text != "blocked: not here" || x.Cause != ByRelay || x.To != negentropy.SideB || x.ID.String() >= "4" {
 			t.Errorf("%+v", x)
 		}
 	}

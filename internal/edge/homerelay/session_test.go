@@ -54,7 +54,7 @@ func reconcileOurs(t *testing.T, c *relay.Conn, f nostr.Filter, local []*gonostr
 		Have:       func(id negentropy.ID) { haves = append(haves, id.String()) },
 		Need:       func(id negentropy.ID) { needs = append(needs, id.String()) },
 	})
-	s, answer, err := c.OpenNegentropy(t.Context(), f, rec.Initiate())
+	s, answer, err := c.Open(t.Context(), f, rec.Initiate())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestSessionLimits(t *testing.T) {
 		t.Errorf("got %v, want the limit as fourth element", m)
 	}
 	// Our client knows what that means, and what the refusal above does not.
-	_, _, err := dial(t, r).OpenNegentropy(t.Context(), nostr.Filter{Kinds: []int{1}}, []byte{0x61})
+	_, _, err := dial(t, r).Open(t.Context(), nostr.Filter{Kinds: []int{1}}, []byte{0x61})
 	if !errors.Is(err, port.ErrTooLarge) {
 		t.Errorf("our client says %v", err)
 	}

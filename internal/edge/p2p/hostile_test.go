@@ -267,7 +267,7 @@ func TestHostileResponders(t *testing.T) {
 			h := serveRaw(t, func(s *stream) { io.WriteString(s.raw, c.answers) })
 			p := newPeer(t, h.Addrs()[0], timing{})
 			var err error
-			for _, failed := range p.Fetch(t.Context(), []string{event.ID}) {
+			for _, failed := range p.Query(t.Context(), nostr.Filter{IDs: []string{event.ID}}) {
 				err = failed
 			}
 			if !errors.Is(err, reconcile.ErrMisbehaving) || !strings.Contains(err.Error(), c.want) {
@@ -334,7 +334,7 @@ func TestFetchBrokenOff(t *testing.T) {
 	p := newPeer(t, hornets.Addr("udp"), timing{})
 	for range 3 {
 		n := 0
-		for _, err := range p.Fetch(t.Context(), idsOf(signed())) {
+		for _, err := range p.Query(t.Context(), nostr.Filter{IDs: idsOf(signed())}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +362,7 @@ func TestTransfersAskNothing(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for range p.Fetch(t.Context(), []string{signed()[0].ID}) {
+		for range p.Query(t.Context(), nostr.Filter{IDs: []string{signed()[0].ID}}) {
 			continue
 		}
 	}()

@@ -107,14 +107,15 @@ func (s *memorySession) Close() {}
 // serveMemoryRelay starts a host that serves a shelf on loopback.
 func serveMemoryRelay(t *testing.T, s *memoryRelay, limits timing) *Host {
 	t.Helper()
-	h, err := Start(Options{
-		Listen: "127.0.0.1:0", AllowPrivate: true, timing: limits, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Serve: func(context.Context, string) (Responder, error) { return &memorySession{memoryRelay: s}, nil },
-	})
+	h, err := Start(Options{AllowPrivate: true, timing: limits, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
+	answer := func(context.Context, string) (Responder, error) { return &memorySession{memoryRelay: s}, nil }
+	if err := h.Serve("127.0.0.1:0", answer); err != nil {
+		t.Fatal(err)
+	}
 	return h
 }
 
@@ -178,8 +179,11 @@ func refusal(t *testing.T, s *stream) string {
 // serveRaw starts a host that answers every stream by a function.
 func serveRaw(t *testing.T, answer func(*stream)) *Host {
 	t.Helper()
-	h, err := Start(Options{Listen: "127.0.0.1:0"})
+	h, err := Start(Options{})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Serve("127.0.0.1:0", nil); err != nil {
 		t.Fatal(err)
 	}
 	var running sync.WaitGroup

@@ -66,7 +66,7 @@ func TestPeerOfHornets(t *testing.T) {
 			}
 
 			var got []nostr.Event
-			for e, err := range p.Fetch(t.Context(), append(need, all[250].ID)) {
+			for e, err := range p.Query(t.Context(), nostr.Filter{IDs: append(need, all[250].ID)}) {
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -122,7 +122,7 @@ func (s *stream) refuse(why string) {
 }
 
 func (h *Host) answer(ctx context.Context, in *incoming, id string) error {
-	responder, err := h.opts.Serve(ctx, id)
+	responder, err := h.responder(ctx, id)
 	if err != nil {
 		return ours(err)
 	}

@@ -59,13 +59,13 @@ func BenchmarkConn(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			for left := b.N; left > 0; {
 				r := request{filters: []nostr.Filter{{Kinds: []int{1}, Limit: min(left, 5000)}}, trusted: trusted}
-				c.request(b.Context(), r, func(_ Update, err error) bool {
-					if err != nil {
-						b.Fatal(err)
-					}
+				err := c.request(b.Context(), r, func(reconcile.Update) bool {
 					left--
 					return true
 				})
+				if err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

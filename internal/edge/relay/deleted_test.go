@@ -62,7 +62,7 @@ func TestDeleted(t *testing.T) {
 		t.Errorf("gone are %v, want %v", got, want)
 	}
 	mine := note(t, newKey(t), 1, 100, "")
-	if err := reconcile.Write(testContext(t), l, note(t, newKey(t), 62, 200, "", nostr.Tag{"relay", l.URL() + "/"})); err != nil {
+	if err := reconcile.Write(testContext(t), l, note(t, newKey(t), 62, 200, "", nostr.Tag{"relay", l.url + "/"})); err != nil {
 		t.Fatal(err)
 	}
 	if gone, err := l.Deleted(testContext(t), &mine); gone || err != nil {

@@ -29,7 +29,7 @@ type NegSession struct {
 	resent bool
 }
 
-// OpenNegentropy opens a session about the events that match the filter and
+// Open opens a session about the events that match the filter and
 // returns the relay's first answer; an empty answer says that nothing remains.
 // Neither side's events flow in the session: use [Conn.Query] and
 // [Conn.Publish].
@@ -39,7 +39,7 @@ type NegSession struct {
 // all: reconcile.ErrTimeout), reconcile.ErrTooLarge when the filter must be split by time,
 // ErrAuthRequired, or another [*reconcile.RefusedError]. The filter's limit must be 0:
 // relays differ in what it means here.
-func (c *Conn) OpenNegentropy(ctx context.Context, filter nostr.Filter, initial []byte) (*NegSession, []byte, error) {
+func (c *Conn) Open(ctx context.Context, filter nostr.Filter, initial []byte) (reconcile.Session, []byte, error) {
 	filter.Limit = 0
 	s, answer, err := c.openNeg(ctx, filter, initial)
 	if reconcile.WantsAuth(err) && c.opts.Auth != nil {

@@ -49,7 +49,7 @@ func TestNegentropyRefusals(t *testing.T) {
 				}
 				p.drain()
 			})
-			_, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+			_, _, err := dial(t, f.url).Open(testContext(t), filterAll, []byte{0x61})
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -65,7 +65,7 @@ func TestNegentropyOtherRefusals(t *testing.T) {
 		"error: too many concurrent NEG requests", "blocked: too many open subscriptions",
 	} {
 		err := reconcile.NewSessionRefusal(text)
-		if err.Means != nil && err.Means != reconcile.ErrRefused {
+		if err.Means != nil && !errors.Is(err, reconcile.ErrRefused) {
 			t.Errorf("%q is taken for %v", text, err.Means)
 		}
 	}
@@ -93,7 +93,7 @@ func TestNegentropyNoise(t *testing.T) {
 		p.send("NEG-MSG", open[0], "")
 		p.drain()
 	})
-	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), nostr.Filter{Limit: 5}, []byte{0x61})
+	s, answer, err := dial(t, f.url).Open(testContext(t), nostr.Filter{Limit: 5}, []byte{0x61})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestNegentropyMessages(t *testing.T) {
 		p.send("NEG-ERROR", open[0], "CLOSED")
 		p.drain()
 	})
-	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), nostr.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
+	s, answer, err := dial(t, f.url).Open(testContext(t), nostr.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestNegentropySessionNotNoted(t *testing.T) {
 		}
 		p.drain()
 	})
-	s, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+	s, _, err := dial(t, f.url).Open(testContext(t), filterAll, []byte{0x61})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,9 +180,9 @@ func TestNegentropySlots(t *testing.T) {
 		}
 	})
 	c := dial(t, f.url)
-	var sessions []*NegSession
+	var sessions []reconcile.Session
 	for range maxNegSessions {
-		s, _, err := c.OpenNegentropy(testContext(t), filterAll, nil)
+		s, _, err := c.Open(testContext(t), filterAll, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func TestNegentropySlots(t *testing.T) {
 	}
 	opened := make(chan error)
 	go func() {
-		s, _, err := c.OpenNegentropy(testContext(t), filterAll, nil)
+		s, _, err := c.Open(testContext(t), filterAll, nil)
 		if err == nil {
 			defer s.Close()
 		}
@@ -221,7 +221,7 @@ func TestNegentropyRealRelay(t *testing.T) {
 	}
 	// Version, bound at infinity, fingerprint mode, a fingerprint that is wrong.
 	question := append([]byte{0x61, 0, 0, 1}, bytes.Repeat([]byte{7}, 16)...)
-	s, answer, err := c.OpenNegentropy(testContext(t), filterAll, question)
+	s, answer, err := c.Open(testContext(t), filterAll, question)
 	if err != nil {
 		t.Fatal(err)
 	}

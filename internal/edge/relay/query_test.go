@@ -116,7 +116,7 @@ func TestNoAnswer(t *testing.T) {
 	if err := reconcile.Write(testContext(t), c, notes(t, 1)[0]); !errors.Is(err, reconcile.ErrTimeout) {
 		t.Errorf("publish: %v", err)
 	}
-	if _, _, err := c.OpenNegentropy(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, reconcile.ErrTimeout) {
+	if _, _, err := c.Open(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, reconcile.ErrTimeout) {
 		t.Errorf("negentropy: %v", err)
 	}
 	if c.Err() != nil {
@@ -132,7 +132,7 @@ func TestConnectionLost(t *testing.T) {
 	if err := reconcile.Write(testContext(t), dial(t, f.url), notes(t, 1)[0]); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("publish: %v", err)
 	}
-	if _, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, ErrConnClosed) {
+	if _, _, err := dial(t, f.url).Open(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("negentropy: %v", err)
 	}
 }
@@ -317,7 +317,7 @@ func TestAuth(t *testing.T) {
 			t.Errorf("publish: %v", err)
 		}
 		c := dial(t, f.url, key)
-		s, answer, err := c.OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+		s, answer, err := c.Open(testContext(t), filterAll, []byte{0x61})
 		if err != nil || len(answer) != 1 {
 			t.Errorf("negentropy: %x, %v", answer, err)
 		} else {
@@ -354,7 +354,7 @@ func TestAuth(t *testing.T) {
 		if err := reconcile.Write(testContext(t), c, e); !reconcile.WantsAuth(err) {
 			t.Errorf("%s: publish: %v", name, err)
 		}
-		if _, _, err := c.OpenNegentropy(testContext(t), filterAll, nil); !reconcile.WantsAuth(err) {
+		if _, _, err := c.Open(testContext(t), filterAll, nil); !reconcile.WantsAuth(err) {
 			t.Errorf("%s: negentropy: %v", name, err)
 		}
 	}

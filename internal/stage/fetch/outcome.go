@@ -105,7 +105,11 @@ func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
 	if s.Local == "" || found.url == s.Local {
 		return "", nil
 	}
-	reply, err := s.Net.Publish(ctx, s.Local, *found.event)
+	local, err := s.Net.At(ctx, s.Local)
+	var reply reconcile.Reply
+	if err == nil {
+		reply, err = local.Publish(ctx, *found.event)
+	}
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -17,12 +16,11 @@ import (
 // Relays are the relays of the world and the local one, by URL. What they give
 // is verified and is what was asked for.
 type Relays interface {
+	reconcile.Relays
+
 	// Find returns the event with that id, or nil if the relay answers that it
 	// has none. It may ask for several callers at once.
 	Find(ctx context.Context, url, id string) (*nostr.Event, error)
-	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish writes an event and waits for the relay's answer.
-	Publish(ctx context.Context, url string, e nostr.Event) (reconcile.Reply, error)
 }
 
 // Stage is the handler of fetcher and its ports. All exported fields are set

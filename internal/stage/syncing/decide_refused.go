@@ -43,7 +43,7 @@ func refusedBy(r reconcile.Refusal, now int64) contract.Refused {
 	if r.Cause == reconcile.ByRules {
 		by = byRules
 	}
-	return contract.Refused{Local: r.To == side(true), Why: reconcile.Clip(r.Reason.String()), By: by, At: now}
+	return contract.Refused{Local: r.To == side(true), Why: reconcile.Clip(r.String()), By: by, At: now}
 }
 
 // stillRefused decides whether a value is to be gone by at now. Values of before

@@ -216,7 +216,10 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 	if err != nil {
 		return result, done, err
 	}
-	local, remote := s.sides(ctx, url, timing)
+	local, remote, err := s.sides(ctx, url, timing)
+	if err != nil {
+		return result, done, err
+	}
 	for _, j := range list {
 		if turn != nil && slices.Contains(turn.Done, j.key()) {
 			continue

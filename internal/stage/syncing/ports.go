@@ -2,7 +2,6 @@ package syncing
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"time"
 
@@ -14,37 +13,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Relays are the relays of the world and the local one, by URL. What errors mean
-// says [reconcile.Relay].
-type Relays interface {
-	// Query yields the stored events that match, newest first, until the
-	// relay has sent them all; id and signature are verified, the match is
-	// checked. An error ends it and is worth a retry.
-	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish writes an event and waits for the relay's answer.
-	Publish(ctx context.Context, url string, e nostr.Event) (reconcile.Reply, error)
-	// Subscribe yields the stored events that match any of the filters, a mark
-	// that all were sent, and then what the relay receives, until an error. While
-	// the loop blocks the relay is not read, until it gives the subscription up.
-	Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[Update, error]
-	// Negentropy opens a NIP-77 session with the initiator's first message
-	// and returns the answer. The error is ErrNoNegentropy if the relay
-	// refuses such sessions.
-	Negentropy(ctx context.Context, url string, filter nostr.Filter, first []byte) (Session, []byte, error)
-	// Accepts returns the largest negentropy message that the relay says it
-	// takes, in bytes before hex, and 0 if it says nothing.
-	Accepts(ctx context.Context, url string) int
-}
-
-// Update is one item of a live subscription: an event, or the mark.
-type Update struct {
-	Event nostr.Event
-	EOSE  bool
-}
-
-// Session is an open NIP-77 session.
-type Session = reconcile.Session
-
 // Stage is the handlers of syncworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.
 type Stage struct {
@@ -52,7 +20,7 @@ type Stage struct {
 	Links   stage.Store[contract.Link]
 	Syncs   stage.Store[contract.Sync]
 	Refused Refused
-	Net     Relays
+	Net     reconcile.Relays
 
 	// Deleted reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62).

@@ -235,7 +235,7 @@ func (w *load) forgery(ctx context.Context) error {
 func (w *load) send(ctx context.Context, url string, e nostr.Event) error {
 	for retries := 0; ; retries++ {
 		one, cancel := context.WithTimeout(ctx, attempt)
-		reply, err := w.fleet.pool.Publish(one, url, e)
+		reply, err := w.fleet.pool.At(url).Publish(one, e)
 		cancel()
 		switch {
 		case err == nil && reply.Kept():

@@ -110,7 +110,7 @@ func (w *world) fill(ctx context.Context, list []nostr.Event) error {
 
 // send publishes an event; refused is the relay's reason if it did not take it.
 func (w *world) send(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
-	reply, err := w.pool.Publish(ctx, url, e)
+	reply, err := w.pool.At(url).Publish(ctx, e)
 	if err != nil || reply.Kept() {
 		return "", err
 	}

@@ -63,7 +63,7 @@ func TestPeer(t *testing.T) {
 	rec := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{
 		Need: func(id negentropy.ID) { needs = append(needs, id.String()) },
 	})
-	s, answer, err := c.OpenNegentropy(t.Context(), nostr.Filter{}, rec.Initiate())
+	s, answer, err := c.Open(t.Context(), nostr.Filter{}, rec.Initiate())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func setUp(ctx context.Context, dir string) (*world, error) {
 		w.others = append(w.others, r.URL())
 	}
 	for i, e := range list {
-		if _, err := w.pool.Publish(ctx, w.others[i%len(w.others)], e); err != nil { // one may have a newer version
+		if _, err := w.pool.At(w.others[i%len(w.others)]).Publish(ctx, e); err != nil { // one may have a newer version
 			return nil, err
 		}
 	}
@@ -123,7 +123,7 @@ func (w *world) fill(ctx context.Context, list []nostr.Event, now int64) (err er
 		if i == 0 {
 			w.list = signed
 		}
-		if _, err := w.pool.Publish(ctx, w.home, signed.DHT); err != nil {
+		if _, err := w.pool.At(w.home).Publish(ctx, signed.DHT); err != nil {
 			return err
 		}
 	}
