@@ -1,4 +1,5 @@
-# Every target says what it does behind ##; make help lists them.
+# Every target says behind ## what it does if make help lists it, at most ten,
+# and else behind #. CONTRIBUTING.md has them all.
 
 GO       ?= go
 TOOL     := $(GO) tool -modfile=tools/go.mod
@@ -9,8 +10,8 @@ export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 
-help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: # Say what can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2} END {print "All targets: CONTRIBUTING.md"}' $(MAKEFILE_LIST)
 
 go-version:
 	@$(GO) version >/dev/null 2>&1 || { echo "relaymesh needs Go 1.26 or newer: https://go.dev/doc/install"; exit 1; }
@@ -34,38 +35,38 @@ demo: build ## Show in a small world on loopback what relaymesh promises
 test: go-version ## Run the tests
 	$(GO) test -vet=off -p 4 ./...
 
-test-e2e: build ## Run the demo's scenario with worker processes that are killed in turn
+test-e2e: build # Run the demo's scenario with worker processes that are killed one after the other
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -timeout 15m -run Fleet ./internal/testkit/demo
 
-chaos: build ## Break a fleet of processes under load for DURATION (10m): kill, stop, fill disks, cut and disturb the network (all of it as root on Linux)
+chaos: build # Break a fleet of processes under load for DURATION (10m): kill, stop, fill disks, cut and disturb the network (all of it as root on Linux)
 	$(GO) build -o bin/ ./internal/testkit/chaos
 	@[ "$$(id -u)" != 0 ] || { command -v ip && command -v nft; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iproute2 nftables; } || true
 	bin/chaos --bin bin --duration $(DURATION) --seed $(or $(SEED),0)
 DURATION ?= 10m
 
-test-permissions: go-version ## Run each stage and the console once without each of their NATS permissions, which must fail
+test-permissions: go-version # Run each stage and the console once without each of their NATS permissions, which must fail
 	RELAYMESH_PERMISSIONS=1 $(GO) test -vet=off -count=1 -run OnePermissionLess ./internal/sim ./internal/edge/console
 
-test-docs: build ## Run every command that README.md and docs/ show, in a small world on loopback
+test-docs: build # Run every command that README.md and docs/ show, in a small world on loopback
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -tags docs -vet=off -count=1 ./internal/docs
 
-test-backpressure: go-version ## Stop whoever takes from each queue in turn while work goes on, and leave the server no room: nothing is lost, and the bounds hold (two minutes)
+test-backpressure: go-version # Stop the consumers of each queue, one after the other, while work goes on, and fill the server's storage: nothing is lost, and the bounds hold (two minutes)
 	RELAYMESH_BACKPRESSURE=1 $(GO) test -vet=off -count=1 -run 'FullQueue|FullServer|Cycle|RetriesHaveABound' ./internal/edge/bus
 
-test-images: go-version ## Check what makes the OCI images and SPDX lists
+test-images: go-version # Check what makes the OCI images and SPDX lists
 	cd tools/dist && $(GO) test -count=1 .
 
-test-manifests: go-version ## Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
+test-manifests: go-version # Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
 	cd deploy/k8s && $(GO) test -mod=mod -vet=off -count=1 . # the main module may need more than go.mod says here
 
 CONSOLE_TEST = $(GO) -C internal/edge/console/browsertest test -mod=mod -vet=off -count=1
 AXE          = $(CURDIR)/.cache/axe/node_modules/axe-core/axe.min.js
 CHROMIUM    := $(or $(shell command -v chromium),/usr/bin/chromium)
 
-test-console: build $(CHROMIUM) $(AXE) ## Look at the console in Chromium (installed from Debian if it is missing), and check it with axe
+test-console: build $(CHROMIUM) $(AXE) # Look at the console in Chromium (installed from Debian if it is missing), and check it with axe
 	RELAYMESH_BIN=$(CURDIR)/bin RELAYMESH_AXE=$(AXE) $(CONSOLE_TEST) .
 
-screenshots: build $(CHROMIUM) ## Take the pictures of the console that the documentation shows
+screenshots: build $(CHROMIUM) # Take the pictures of the console that the documentation shows
 	RELAYMESH_BIN=$(CURDIR)/bin RELAYMESH_SCREENSHOTS=$(CURDIR)/docs/img $(CONSOLE_TEST) -run Screenshots .
 
 $(CHROMIUM):
@@ -76,7 +77,7 @@ $(AXE):
 
 KUBERNETES := $(CURDIR)/.cache/kubernetes
 
-test-k8s: $(KUBERNETES)/kubectl $(KUBERNETES)/etcd ## Check the manifests, and roll them out on a Kubernetes without containers (builds it once: 14 CPU minutes; then 3)
+test-k8s: $(KUBERNETES)/kubectl $(KUBERNETES)/etcd # Check the manifests, and roll them out on a Kubernetes without containers (builds it once: 14 CPU minutes; then 3)
 	cd deploy/k8s && RELAYMESH_KUBERNETES=$(KUBERNETES) $(GO) test -mod=mod -count=1 -v -timeout 20m .
 
 $(KUBERNETES)/kubectl: tools/kubernetes/go.mod
@@ -93,7 +94,7 @@ debian = { apt-get download -qq $(1) || { apt-get update -qq && apt-get download
 
 PROMTOOL := $(firstword $(shell command -v promtool) $(CURDIR)/.cache/prometheus/usr/bin/promtool)
 
-test-alerts: $(PROMTOOL) ## Test the alert rules (Debian's prometheus package is unpacked into .cache, not installed)
+test-alerts: $(PROMTOOL) # Test the alert rules (Debian's prometheus package is unpacked into .cache, not installed)
 	cd deploy/prometheus && $(PROMTOOL) check rules alerts.yaml && $(PROMTOOL) test rules alerts_test.yaml
 
 $(CURDIR)/.cache/prometheus/usr/bin/promtool:
@@ -104,11 +105,11 @@ $(CURDIR)/.cache/prometheus/usr/bin/promtool:
 # run timers of one testing/synctest bubble. Short: fewer cut connections, and
 # not the demo's worlds of processes, which make test and make demo run. What
 # takes longest comes first.
-race: go-version ## Run the tests under the race detector
+race: go-version # Run the tests under the race detector
 	CGO_ENABLED=1 $(GO) test -p 2 -cpu 1 -vet=off -short -race ./internal/sim ./...
 
 # Vet is among the linters. All modules are to have one format.
-lint: go-version ## Check format, style and structure
+lint: go-version ## Check format, style and structure, which include the import rules of arch_test.go
 	@$(TOOL) gofumpt -l *.go bench cmd deploy internal pkg tools | awk '{print "not formatted, run gofumpt -w:", $$0} END {exit NR > 0}'
 	$(TOOL) golangci-lint run ./...
 	$(GO) test -vet=off -run 'Layers|Stages|Public|Decisions|Binaries|Workers|EveryPackage' .
@@ -117,12 +118,12 @@ lint: go-version ## Check format, style and structure
 FUZZ      = $(shell grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' pkg internal | sed 's|/[^/]*:func |:|' | sort)
 FUZZTIME ?= $(shell echo $$((600 / $(words $(FUZZ)))))s
 
-fuzz: go-version ## Fuzz every parser that touches the network, ten minutes in all (or FUZZTIME=1m each)
+fuzz: go-version # Fuzz every parser that touches the network, ten minutes in all (or FUZZTIME=1m each)
 	@failed=; for f in $(FUZZ); do echo "== $$f, $(FUZZTIME)"; \
 	  $(GO) test -vet=off -run '^$$' -fuzz "^$${f#*:}\$$" -parallel 2 -fuzzminimizetime 1x -fuzztime $(FUZZTIME) ./$${f%:*} || failed="$$failed $$f"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed; commit what is in testdata/fuzz"; exit 1; }
 
-test-interop: go-version ## Work with other implementations, both ways: of negentropy in Go, JavaScript and Rust, of Scionic DAGs (installs npm packages)
+test-interop: go-version # Work with other implementations, both ways: of negentropy in Go, JavaScript and Rust, of Scionic DAGs (installs npm packages)
 	cd bench/negentropy && $(GO) test ./...
 	internal/edge/homerelay/interop/install.sh .cache/interop-nip77
 	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -vet=off -count=1 -timeout 5m ./internal/edge/homerelay/interop
@@ -130,10 +131,10 @@ test-interop: go-version ## Work with other implementations, both ways: of negen
 	cd bench/scionic && $(GO) test ./...
 	$(GO) test -vet=off -count=1 -tags scionic -run DAG ./internal/sim
 
-test-signatures: go-version ## Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
+test-signatures: go-version # Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
 	RELAYMESH_SIGNATURES=100000 $(GO) test -count=1 -v -timeout 20m -run Differs ./internal/edge/schnorr
 
-test-sync-cuts: go-version ## Cut the connections of 400 seeded syncs, 200 by websocket and 200 by libp2p (10 minutes)
+test-sync-cuts: go-version # Cut the connections of 400 seeded syncs, 200 by websocket and 200 by libp2p (10 minutes)
 	RELAYMESH_SYNC_RUNS=200 $(GO) test -count=1 -timeout 30m -v -run 'CutConnections$$' ./internal/run ./internal/run/peers
 
 # Seeds are run in a Go runtime that does the same in every run.
@@ -142,38 +143,38 @@ sim: go-version ## Run the whole pipeline in SEEDS random worlds where everythin
 	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
 
 MUTANTS ?= .
-sim-mutants: go-version ## Plant 28 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
+sim-mutants: go-version # Plant 28 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
 	$(GO) test -vet=off -count=1 -v -timeout 2h -run TestMutants ./internal/sim '-mutants=$(MUTANTS)'
 
-interop-dht: go-version ## Publish and read with bittorrent-dht and libtorrent, both ways (installs them, 4 minutes)
+interop-dht: go-version # Publish and read with bittorrent-dht and libtorrent, both ways (installs them, 4 minutes)
 	internal/edge/mainline/interop/install.sh .cache/interop
 	MAINLINE_INTEROP=$(CURDIR)/.cache/interop $(GO) test -count=1 -timeout 15m ./internal/edge/mainline/interop
 
-harness: go-version ## Build the program for the negentropy conformance suite
+harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
 bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-dht ## Run all benchmarks
 
-bench-negentropy: go-version ## Compare pkg/negentropy with the other Go implementations (5 minutes)
+bench-negentropy: go-version # Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
 
-bench-sync: go-version ## Sync two khatru relays of 200,000 events, beside go-nostr; and 50 relays, one of which stalls (a minute)
+bench-sync: go-version # Sync two khatru relays of 200,000 events, beside go-nostr; and 50 relays, one of which stalls (a minute)
 	cd bench/sync && $(GO) run .
 
-bench-fetch: go-version ## Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
+bench-fetch: go-version # Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
 	cd bench/fetch && $(GO) run .
 
-bench-ingest: go-version ## Verify signatures beside go-nostr and libsecp256k1, and measure the ingest process (a C compiler; 5 minutes)
+bench-ingest: go-version # Verify signatures beside go-nostr and libsecp256k1, and measure the ingest process (a C compiler; 5 minutes)
 	cd bench/ingest && $(GO) run .
 
-bench-dht: go-version ## Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
+bench-dht: go-version # Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
 	$(GO) run ./bench/dht
 
-golden: go-version ## Write what VERSION, the one to come, leaves in JetStream, for later ones to read; not for one that is released
+golden: go-version # Write what VERSION, the one to come, leaves in JetStream, for later ones to read; not for one that is released
 	RELAYMESH_GOLDEN=v$(VERSION) $(GO) test -count=1 -run WriteGolden ./internal/sim
 
-vectors: go-version ## Have go-nostr make the test vectors of pkg/negentropy again
+vectors: go-version # Have go-nostr make the test vectors of pkg/negentropy again
 	cd bench/negentropy && $(GO) run . -vectors > ../../pkg/negentropy/testdata/vectors.txt
 
 VERSION ?= $(or $(shell git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//'),0.0.0)
@@ -182,18 +183,18 @@ ARCHES  := amd64 arm64
 # The same commit gives the same bytes: no paths, no times but the commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 
-binaries: go-version ## Build all binaries for each architecture into dist/
+binaries: go-version # Build all binaries for each architecture into dist/
 	@mkdir -p dist
 	for arch in $(ARCHES); do for name in $(BINARIES); do \
 	  GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w -X github.com/relaymesh/relaymesh/internal/run.release=$(VERSION)' -o dist/$$name-linux-$$arch ./cmd/$$name || exit 1; done; done
 
-deb: binaries ## Make the Debian packages in dist/
+deb: binaries # Make the Debian packages in dist/
 	rm -f dist/*.deb
 	$(GO) run ./cmd/relaymesh man | gzip -9n > dist/relaymesh.1.gz
 	GOBIN=$(CURDIR)/.cache/bin $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 	for arch in $(ARCHES); do GOARCH=$$arch VERSION=$(VERSION) .cache/bin/nfpm package --config deploy/deb/nfpm.yaml --packager deb --target dist/ || exit 1; done
 
-images: binaries ## Make OCI images of all binaries in dist/images, without a container engine
+images: binaries # Make OCI images of all binaries in dist/images, without a container engine
 	rm -rf dist/images
 	for name in $(BINARIES); do (cd tools/dist && $(GO) run . image ../../dist/images/$$name $$name $(foreach a,$(ARCHES),../../dist/$$name-linux-$a)) || exit 1; done
 
@@ -202,7 +203,7 @@ dist: binaries deb images ## Make all that is released: binaries, packages, imag
 	for file in dist/*-linux-*; do (cd tools/dist && $(GO) run . sbom ../../$$file) > $$file.spdx.json || exit 1; done
 	cd dist && sha256sum *-linux-* *.deb images/*/index.json > SHA256SUMS
 
-test-dist: dist ## Check what is released: the same bytes when made again, architectures, images, SPDX lists (2 CPU minutes)
+test-dist: dist # Check what is released: the same bytes when made again, architectures, images, SPDX lists (2 CPU minutes)
 	rm -rf .cache/dist && mv dist .cache/dist
 	$(MAKE) dist
 	diff -r .cache/dist dist
@@ -210,7 +211,7 @@ test-dist: dist ## Check what is released: the same bytes when made again, archi
 
 QEMU := $(firstword $(shell command -v qemu-aarch64-static) $(CURDIR)/.cache/qemu/usr/bin/qemu-aarch64-static)
 
-test-deb: deb $(QEMU) ## Install, run, upgrade and purge the package on a fresh Debian (root, debootstrap, systemd-container; 2 minutes)
+test-deb: deb $(QEMU) # Install, run, upgrade and purge the package on a fresh Debian (root, debootstrap, systemd-container; 2 minutes)
 	$(QEMU) dist/relaymesh-linux-arm64 --version
 	deploy/deb/test/run.sh dist/relaymesh_*_$(shell dpkg --print-architecture).deb
 
@@ -218,17 +219,22 @@ $(CURDIR)/.cache/qemu/usr/bin/qemu-aarch64-static:
 	mkdir -p .cache/qemu
 	cd .cache/qemu && $(call debian,qemu-user-static)
 
-man: build ## Write the manual page bin/relaymesh.1
+man: build # Write the manual page bin/relaymesh.1
 	bin/relaymesh man > bin/relaymesh.1
 
-docs: go-version ## Write the generated pages of docs/
+docs: go-version # Write the generated pages of docs/
 	$(GO) test ./internal/contract -update
 
-ci: ## What the gate runs
+check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some ten minutes on two cores, of them eight the tests)
+
+# Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
+check-slow: test-signatures test-sync-cuts interop-dht test-k8s test-dist test-deb fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+
+ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run
 
-clean: ## Remove what was built
+clean: # Remove what was built
 	rm -rf bin dist
 
-# All that help lists.
-.PHONY: go-version $(shell awk -F: '/^[a-z0-9-]+:.*## / {print $$1}' $(firstword $(MAKEFILE_LIST)))
+# All whose names are no files.
+.PHONY: $(shell awk -F: '/^[a-z0-9-]+:/ {print $$1}' $(firstword $(MAKEFILE_LIST)))

@@ -151,7 +151,7 @@ func (b *bench) start(ctx context.Context, file string) (*mainline.Node, error) 
 // learn lets a client get to know the network.
 func learn(ctx context.Context, node *mainline.Node) error {
 	var group errgroup.Group
-	group.SetLimit(32) // more would wait for their turn at the few nodes that are known at first
+	group.SetLimit(32) // more would wait for the few nodes known at first
 	for i := range 256 {
 		group.Go(func() error {
 			_, err := node.Get(ctx, [20]byte{byte(i), 0x80}, nil, mainline.GetOptions{})

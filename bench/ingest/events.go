@@ -57,7 +57,7 @@ func (s signer) sign(e *nostr.Event, author string) error {
 }
 
 // replay returns n new events, each like one of the recorded but for its author
-// and, so that its id is new in every round, its time.
+// and, so that its id is new in every repetition, its time.
 func replay(like []nostr.Event, n int, keys signer) ([]nostr.Event, error) {
 	out := make([]nostr.Event, n)
 	for i := range out {

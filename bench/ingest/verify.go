@@ -17,7 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// repetitions is how often everything is measured, in turn; medians count.
+// repetitions is how often everything is measured, all ways alternating; medians count.
 const repetitions = 7
 
 // sets are what is verified: real events of 274 authors, and those of 16.

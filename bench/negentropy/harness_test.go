@@ -96,7 +96,7 @@ func TestCompatBytes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if size(answer) > limit-1300 { // no room for another split
+			if size(answer) > limit-1300 { // no space for another split
 				full++
 			}
 			if got = bob.ask("msg," + msg); got != answer {

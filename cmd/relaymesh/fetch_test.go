@@ -17,6 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -56,10 +57,10 @@ func idsIn(t *testing.T, stdout string) (ids []string) {
 }
 
 func TestFetchWithoutAPipeline(t *testing.T) {
-	url := startHome(t)
+	url := hometest.Start(t)
 	root, reply, orphan := thread(t, url)
 	for _, e := range []nostr.Event{root, reply, orphan} {
-		if err := reconcile.Write(t.Context(), dialHome(t, url), e); err != nil {
+		if err := reconcile.Write(t.Context(), hometest.Dial(t, url), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,10 +127,10 @@ func TestFetchThroughAPipeline(t *testing.T) {
 	if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	far, home := startHome(t), startHome(t)
+	far, home := hometest.Start(t), hometest.Start(t)
 	root, reply, _ := thread(t, far)
 	for _, e := range []nostr.Event{root, reply} {
-		if err := reconcile.Write(t.Context(), dialHome(t, far), e); err != nil {
+		if err := reconcile.Write(t.Context(), hometest.Dial(t, far), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,7 +161,7 @@ func TestFetchThroughAPipeline(t *testing.T) {
 		t.Errorf("printed %s", stdout)
 	}
 	slices.Sort(want)
-	if got := idsAt(t, home); !slices.Equal(got, want) {
+	if got := hometest.IDsAt(t, home); !slices.Equal(got, want) {
 		t.Errorf("the pipeline's relay has %v, want what was found", got)
 	}
 }

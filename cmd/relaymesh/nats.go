@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -19,7 +18,7 @@ import (
 
 // natsAccess is who may connect to the embedded server.
 type natsAccess struct {
-	NATSUsers string `name:"nats-users" env:"RELAYMESH_NATS_USERS" placeholder:"FILE" help:"Who may connect to the embedded NATS server: on each line a public nkey (U…) and a role (operator, relay, console or a stage). Without it, everyone who reaches the port may do everything."`
+	NATSUsers string `name:"nats-users" env:"RELAYMESH_NATS_USERS" placeholder:"FILE" help:"Who may connect to the embedded NATS server: on each line a public nkey (U…) and a role (operator, relay, console or a stage). Users of the role relay have an account of their own. Without it, everyone who reaches the port may do everything."`
 	NATSOpen  bool   `name:"nats-open" env:"RELAYMESH_NATS_OPEN" help:"Let the embedded NATS server listen beyond loopback without --nats-users, where the network keeps others away."`
 }
 
@@ -129,7 +128,7 @@ func (c *provisionCmd) Run(ctx context.Context, o *output) (err error) {
 		lines = append(lines, say(change))
 	}
 	if c.JSON {
-		return errors.Join(err, json.NewEncoder(o.out).Encode(provisioned{c.DryRun, lines}))
+		return errors.Join(err, o.json(provisioned{c.DryRun, lines}))
 	}
 	for _, line := range lines {
 		fmt.Fprintln(o.out, line)

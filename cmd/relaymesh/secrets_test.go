@@ -255,7 +255,7 @@ func TestARunningPipelineShowsNoSecret(t *testing.T) {
 		}
 		return err
 	})
-	for _, page := range []string{"/", "/metrics", "/livez", "/readyz", "/letters", "/relays", "/authors", "/login", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/nonsense"} {
+	for _, page := range []string{"/", "/metrics", "/livez", "/readyz", "/dlq", "/relays", "/authors", "/login", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/nonsense"} {
 		_, body := fetch(t, "http://"+admin+page)
 		s.check(page, body)
 	}

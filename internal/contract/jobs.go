@@ -11,7 +11,7 @@ const (
 	ViaNIP78     = "nip78"     // a signed kind 30078 with r and dht tags
 	ViaManual    = "manual"    // the operator
 	ViaDirectory = "directory" // a public list of relays
-	ViaHint      = "hint"      // a third party's word
+	ViaHint      = "hint"      // a third party's claim
 )
 
 // Sources returns how relays and lists become known, in falling order of weight;

@@ -11,7 +11,7 @@ import (
 // Author is the value of bucket authors, under the pubkey.
 type Author struct {
 	// DHTKey is the ed25519 key of the author's BEP 44 record, in hex.
-	// DHTKeyBy is the pubkey that said so: the author's own word replaces
+	// DHTKeyBy is the pubkey that said so: the author's own claim replaces
 	// anyone's, a stranger's only fills a gap. DHTKeyAt is when it was said.
 	DHTKey   string `json:"dht_key,omitempty"`
 	DHTKeyBy string `json:"dht_key_by,omitempty"`

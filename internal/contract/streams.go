@@ -100,7 +100,10 @@ const AdvisoryMaxDeliveries = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
 const dedupeWindow = 10 * time.Minute
 
-// Streams lists the streams of relaymesh in flow order.
+// Streams lists the streams of relaymesh in flow order. A new subject belongs to
+// one of them; it also wants a consumer in [Consumers] if a stage handles it, and
+// the permission of its publisher in stageAccess. A public one is a constant in
+// pkg/events, its payload a type there.
 func Streams() []Stream {
 	return []Stream{
 		{
@@ -170,7 +173,7 @@ func Streams() []Stream {
 			MaxBytes: 1 << 30, Why: "anyone can have invalid messages put here, and must not stop the pipeline by that",
 		},
 		{
-			Name: StreamAdvisories, Doc: "the server's word that a message was delivered too often",
+			Name: StreamAdvisories, Doc: "the server's advisories that a message was delivered too often",
 			Subjects: []string{AdvisoryMaxDeliveries + ".>"},
 			MaxAge:   7 * 24 * time.Hour, Dedupe: dedupeWindow,
 			MaxBytes: 64 << 20, Why: "300,000 messages that their workers did not survive",

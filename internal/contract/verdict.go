@@ -16,7 +16,7 @@ type Message struct {
 	// Cause identifies the message: it stays the same when it is delivered
 	// again and differs between two messages of equal content.
 	Cause string
-	// Sender is who published it, by its own word ([Output]); "" if it does
+	// Sender is who published it, as it claims ([Output]); "" if it does
 	// not say.
 	Sender string
 }

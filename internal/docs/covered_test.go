@@ -28,6 +28,12 @@ var elsewhere = []struct {
 	{"nft ", "changes the machine's firewall", "nothing", nil},
 	{"nats account backup", "is a program of others, whose flags are not ours", "nothing", nil},
 	{"go test ./internal/sim -run TestSeeds", "repeats a seed that failed", "make test", goTest},
+	{"go test ./internal/edge/mainline -run ", "is a test", "make test", goTest},
+	{"go test -vet=off ./internal/edge/mainline", "is a test", "make test", nil},
+	{"go test ./internal/contract -update", "changes what git has", "make test", nil},
+	{"go test ./pkg/negentropy -run ", "is a test", "make test", goTest},
+	{"go tool pprof cpu.prof", "reads what a script has just made", "nothing", nil},
+	{"git grep -in", "is not about the program", "contributing_test.go", nil},
 	{"go build -tags scionic ./cmd/fetcher", "takes a minute", "make test-interop", builds},
 }
 

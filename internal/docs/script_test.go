@@ -57,7 +57,7 @@ func natsCommand() {
 // The scripts know three commands of their own, whose last argument begins with
 // a $ that stands alone, and after it what a page shows, word by word:
 //
-//	$ COMMAND               runs it; what places says is put in
+//	$ COMMAND               runs it; placeholders are expanded
 //	until $ COMMAND         runs it again until it succeeds
 //	daemon TEXT $ COMMAND   leaves it running once it has printed the text;
 //	                        the end of the script stops it, which must succeed

@@ -23,7 +23,8 @@ import (
 )
 
 // Sources are the commands of the ingest binary that take in events from
-// elsewhere than NATS, and its default, the stage itself.
+// elsewhere than NATS, and its default, the stage itself. A new source is a
+// command here that hands its events to the outbox of [source.open].
 func Sources() []kong.Option {
 	return []kong.Option{
 		kong.DynamicCommand(runCommand, "Run the stage: take in what NATS and the tailed relays bring. The default.", "", &struct{}{}, `default:"1"`),

@@ -28,7 +28,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// cluster is a world whose processes live in bad weather: they crash, are started
+// cluster is a world whose processes meet faults: they crash, are started
 // again, and lose what they do or are told.
 type cluster struct {
 	*world
@@ -80,9 +80,9 @@ func (d *serverDialer) shut() {
 
 func newCluster(t *testing.T, seed uint64) *cluster {
 	t.Helper()
-	weather := newFaultInjector(seed)
+	injector := newFaultInjector(seed)
 	y := &cluster{
-		world: newWorld(t), injector: weather, mesh: newMesh(weather), ledger: newLedger(), dialer: &serverDialer{},
+		world: newWorld(t), injector: injector, mesh: newMesh(injector), ledger: newLedger(), dialer: &serverDialer{},
 		resolveEvery: 15 * time.Minute, lostFor: 6 * time.Minute,
 	}
 	y.log = slog.New(slog.DiscardHandler)
@@ -188,7 +188,7 @@ func (y *cluster) live(ctx context.Context, p *process) error {
 	return nil
 }
 
-// bucket opens a bucket through bad weather.
+// bucket opens a bucket that meets faults.
 func bucket[T any](js jetstream.JetStream, log *slog.Logger, name string, errs *[]error) stage.Store[T] {
 	s, err := run.OpenStore[T](context.Background(), js, name, log)
 	*errs = append(*errs, err)

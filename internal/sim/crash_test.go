@@ -79,7 +79,7 @@ var crashes = []crash{
 				}
 			}
 			scheduled := w.scheduled(contract.AuthorSeenSubject(key.PublicKey()))
-			w.unschedule(contract.StreamAuthor) // or its turn would come while another author is looked up
+			w.unschedule(contract.StreamAuthor) // or it would be due while another author is looked up
 			return fmt.Sprint("next look-up set ", a.NextResolve > 0, ", probed ", probed, ", links ", len(w.links(key.PublicKey())), ", schedule ", scheduled)
 		}
 	}},

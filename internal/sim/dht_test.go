@@ -44,7 +44,7 @@ func TestEachRecordIsRefreshedOncePerIntervalByAnyNumberOfReplicas(t *testing.T)
 		w.dhtworker(nil)
 		targets := w.signedRecords(24)
 		w.scheduleOnly(targets...)
-		time.Sleep(2 * time.Hour) // from the first put into its slice's turn
+		time.Sleep(2 * time.Hour) // from the first put until its slice is due
 		told := tally{}
 		w.watch(func(*nats.Msg) { told.add("") }, events.SubjectRecordPublished)
 		start := time.Now()

@@ -6,5 +6,6 @@
 // TestSeeds runs whole pipelines in random worlds while everything goes wrong
 // that can, and holds what is promised against the world afterwards; see
 // docs/reliability.md. What goes wrong where is drawn from the seed by name
-// (weather), what happens in the world is drawn before it begins (plot).
+// (faultInjector), what happens in the world is drawn before it begins
+// (scenario).
 package sim

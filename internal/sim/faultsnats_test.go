@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// badJS is JetStream as a process sees it in bad weather.
+// badJS is JetStream as a process sees it while faults are injected.
 type badJS struct {
 	jetstream.JetStream
 	*incarnation

@@ -13,7 +13,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// badRelays are the relays as a process sees them in bad weather.
+// badRelays are the relays as a process sees them while faults are injected.
 type badRelays struct {
 	*relays
 	*incarnation

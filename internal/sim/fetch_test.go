@@ -20,7 +20,7 @@ func (w *world) missing(n events.NoteMissing) {
 	w.send(contract.NoteMissingSubject(n.Key()), nostr.Encode(n))
 }
 
-// told returns the last word on a note.
+// told returns the last outcome of a note.
 func (w *world) told(subject string, n events.NoteMissing) (last *events.MissingNoteResponse, count int) {
 	w.Helper()
 	for _, r := range outcomes[events.MissingNoteResponse](w, subject) {

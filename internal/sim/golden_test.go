@@ -63,7 +63,7 @@ type goldenWorld struct {
 	AtHome      []string                 `json:"at_home"` // ids that the local relay must have in the end
 	Refused     []string                 `json:"refused"` // ids that it must not have
 	Records     []string                 `json:"records"` // targets that must be on the DHT
-	DeadLetters int                      `json:"letters"` // dead letters that there must be; one that is retried dies again
+	DeadLetters int                      `json:"letters"` // dead letters that there must be; one that is retried becomes one again
 }
 
 // migrations are, of versions whose streams and buckets were others, some of

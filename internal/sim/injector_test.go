@@ -63,7 +63,7 @@ func newFaultInjector(seed uint64) *faultInjector {
 	return w
 }
 
-// endAt makes the bad weather end at a time.
+// endAt makes the faults end at a time.
 func (w *faultInjector) endAt(at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -24,7 +24,7 @@ const (
 )
 
 // mesh is a DHT of a few nodes. Some lie whenever they are asked, and all of
-// them do in bad weather.
+// them do while faults are injected.
 type mesh struct {
 	*faultInjector
 	mu    sync.Mutex
@@ -85,7 +85,7 @@ func (m *mesh) holders(item bep44.Item, k int) (n int) {
 	return n
 }
 
-// owner puts an item as its owner does from another device, in good weather.
+// owner puts an item as its owner does from another device, without faults.
 func (m *mesh) owner(item bep44.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -150,7 +150,7 @@ func (m *mesh) answer(i int, target string) (item *bep44.Item, ok bool) {
 	return &said, true
 }
 
-// draw is weather's; the mesh draws under its own lock.
+// draw is the injector's; the mesh draws under its own lock.
 func (m *mesh) draw(point string) float64 {
 	m.faultInjector.mu.Lock()
 	defer m.faultInjector.mu.Unlock()

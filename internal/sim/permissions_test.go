@@ -171,7 +171,7 @@ func behave(h contract.Handler) contract.Handler {
 // verdicts sends to each consumer what waits long, what can never work, and
 // what the server gives up on.
 func (w *world) verdicts(stageName string, round int) {
-	for _, c := range contract.Consumers() { // what the round before has left
+	for _, c := range contract.Consumers() { // what the run before has left
 		stream, err := w.js.Stream(context.Background(), c.Stream)
 		if err == nil && c.Stage == stageName {
 			err = stream.Purge(context.Background())

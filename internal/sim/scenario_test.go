@@ -17,7 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// scenario is what happens in a run besides the weather: who lives in the world,
+// scenario is what happens in a run besides the faults: who lives in the world,
 // what they do and when, and what must be true in the end.
 type scenario struct {
 	*cluster
@@ -31,7 +31,7 @@ type scenario struct {
 	expected
 }
 
-// expected is what must be true when the weather has cleared.
+// expected is what must be true when the faults have ended.
 type expected struct {
 	here    map[string]string     // events that the local relay must hold, and why
 	never   map[string]string     // events that it must not
@@ -140,7 +140,7 @@ func (p *scenario) author(i int) {
 			})
 		}
 	}
-	if p.often(0.3) { // afterwards, in good weather
+	if p.often(0.3) { // afterwards, without faults
 		p.later(faultyTime+time.Minute, "late note", func() {
 			p.publish(a.urls[0], sign(p.T, a.key, nostr.Event{Kind: 1, Content: p.text()}))
 		})

@@ -26,7 +26,7 @@ var (
 	stride    = flag.Uint64("stride", 1, "from one seed to the next")
 )
 
-// Random worlds in random weather: see the package documentation.
+// Random worlds with random faults: see the package documentation.
 func TestSeeds(t *testing.T) {
 	first, count := *firstSeed, *seeds
 	if *oneSeed != 0 {
@@ -91,10 +91,10 @@ type checker struct {
 	*scenario
 }
 
-// within is how long after bad weather everything must hold, by what waits
+// within is how long after the faults everything must hold, by what waits
 // there are: a message that failed all the time waits as long again as it has
 // failed, and a half more for growth and jitter; a relay that failed is left
-// alone for up to 25 minutes and then waits for its turn; a note is given up
+// alone for up to 25 minutes and then waits for its schedule; a note is given up
 // for a while; a list is looked up again after resolveEvery.
 func (c *checker) within() time.Duration {
 	return 3*faultyTime + 25*time.Minute + c.syncEvery + c.lostFor + c.resolveEvery
@@ -104,13 +104,13 @@ func (c *checker) within() time.Duration {
 // event refers to what is missing.
 func (c *checker) soon() time.Duration { return c.lostFor + clockError + 30*time.Second }
 
-// early checks what must hold soon after the bad weather: lists are on the DHT,
+// early checks what must hold soon after the faults: lists are on the DHT,
 // and notes have been asked for.
 func (c *checker) early() {
 	c.Helper()
 	for target, item := range c.kept {
 		if c.mesh.holders(item, freshK) == 0 {
-			c.Errorf("no node holds seq %d of %s soon after the weather has cleared", item.Seq, target)
+			c.Errorf("no node holds seq %d of %s soon after the faults have ended", item.Seq, target)
 		}
 	}
 	for _, why := range c.mistold() {
@@ -171,7 +171,7 @@ func (c *checker) settle() {
 		}
 		if time.Since(begun) > c.within() {
 			for _, p := range problems {
-				c.Errorf("%s after the weather has cleared: %s", time.Since(begun), p)
+				c.Errorf("%s after the faults have ended: %s", time.Since(begun), p)
 			}
 			return
 		}
@@ -221,14 +221,14 @@ func (c *checker) forgottenLists() (list []string) {
 	return list
 }
 
-// unsynced lists the relays whose last good sync was in bad weather, when it
+// unsynced lists the relays whose last good sync was during the faults, when it
 // may have failed to write down what it learned.
 func (c *checker) unsynced() (list []string) {
 	for _, a := range c.authors {
 		for _, url := range a.urls {
 			s, _, err := store[contract.Sync](c.world, contract.BucketSyncs).Get(context.Background(), nostr.RelayKey(url))
 			if cleared := c.injector.until; err != nil || s.LastOK <= cleared.Unix() {
-				list = append(list, fmt.Sprintf("the last good sync of %s was at %s, before the weather cleared (%v)", url, time.Unix(s.LastOK, 0).UTC().Format(time.TimeOnly), err))
+				list = append(list, fmt.Sprintf("the last good sync of %s was at %s, before the faults ended (%v)", url, time.Unix(s.LastOK, 0).UTC().Format(time.TimeOnly), err))
 			}
 		}
 	}
@@ -274,7 +274,7 @@ func (c *checker) waiting() map[string]int {
 }
 
 // rest checks that nothing goes on when there is nothing to do, for as long as
-// it takes every relay to have its turn.
+// it takes every relay to have its scheduled sync.
 func (c *checker) rest() {
 	c.Helper()
 	if c.Failed() {
@@ -303,7 +303,7 @@ func (c *checker) rest() {
 		}
 	}
 	problems := c.problems()
-	for range 10 { // a relay may have its turn just now
+	for range 10 { // a relay may be synced just now
 		if len(problems) > 0 {
 			time.Sleep(7 * time.Second)
 			problems = c.problems()
@@ -317,18 +317,18 @@ func (c *checker) rest() {
 // periodic is how many messages a stream takes, or writes a bucket, in a time
 // in which there is nothing to do but what is done at regular times.
 func (c *checker) periodic(name string, rest time.Duration) int {
-	turns := func(every time.Duration) int { return int(rest/every) + 1 }
-	syncs := len(c.urls) * turns(c.syncEvery)
-	lookups := len(c.authors) * turns(c.resolveEvery)
+	fires := func(every time.Duration) int { return int(rest/every) + 1 }
+	syncs := len(c.urls) * fires(c.syncEvery)
+	lookups := len(c.authors) * fires(c.resolveEvery)
 	switch name {
 	case contract.StreamSyncDue:
 		return syncs + lookups*len(c.urls)
 	case contract.StreamOutcome:
-		return syncs + lookups*(1+len(c.urls)) + len(c.kept)*turns(c.refreshEvery)
+		return syncs + lookups*(1+len(c.urls)) + len(c.kept)*fires(c.refreshEvery)
 	case contract.StreamLive:
 		return syncs + lookups*len(c.urls) // turned away, since one is held
 	case contract.BucketSyncs:
-		return 2*syncs + lookups*len(c.urls) + len(c.urls)*turns(5*time.Minute)
+		return 2*syncs + lookups*len(c.urls) + len(c.urls)*fires(5*time.Minute)
 	case contract.StreamAuthor, contract.BucketAuthors:
 		return lookups
 	case contract.BucketRelays: // probes, and how fast they are
@@ -336,7 +336,7 @@ func (c *checker) periodic(name string, rest time.Duration) int {
 	case contract.StreamRelay, contract.BucketLinks: // a list of a later version that names the same relays
 		return lookups * len(c.urls)
 	case contract.StreamRecordDue, contract.BucketRecords:
-		return len(c.authors) * turns(c.refreshEvery)
+		return len(c.authors) * fires(c.refreshEvery)
 	}
 	return 0
 }

@@ -159,8 +159,8 @@ func TestADeadRelayIsTriedThreeTimesPerScheduleAndIsNoDeadLetter(t *testing.T) {
 		if n := within(tries, start, start.Add(7*time.Minute)); n != 3 {
 			w.Errorf("tried %d times at first, want 3", n)
 		}
-		// Then once in 10, 20, 40, 80, 160 minutes, a quarter more or less, at
-		// the next turn.
+		// Then once in 10, 20, 40, 80, 160 minutes, a quarter more or less, with
+		// the next scheduled sync.
 		if n := len(tries); n < 3+3 || n > 3+6 {
 			w.Errorf("tried %d times in six hours, want less and less often", n)
 		}
@@ -171,7 +171,7 @@ func TestADeadRelayIsTriedThreeTimesPerScheduleAndIsNoDeadLetter(t *testing.T) {
 			w.Errorf("%d failures make the relay %+v", len(tries), r)
 		}
 		if n := w.ever(contract.StreamOutcome); n != len(tries)-2 {
-			w.Errorf("told of %d syncs, want one for each turn", n)
+			w.Errorf("told of %d syncs, want one for each scheduled sync that tried", n)
 		}
 		w.noDeadLetters()
 		w.relays.set(url, func(x *remote) { x.down, x.latency = false, time.Second })
@@ -279,7 +279,7 @@ func TestARelayWithoutNegentropyIsReadByPagesToTheEnd(t *testing.T) {
 	})
 }
 
-// Relays that hang take a few of a worker's places, not all: the others are
+// Relays that hang take a few of a worker's slots, not all: the others are
 // synced as if they were not there.
 func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -308,12 +308,12 @@ func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 			lists = append(lists, w.holds(relayURL(i), alice, 5, 60))
 		}
 		time.Sleep(16 * time.Minute)
-		w.complete("at their next turns", lists...)
+		w.complete("at their next scheduled syncs", lists...)
 		w.noDeadLetters()
 	})
 }
 
-// A relay that does not serve us is not asked time and again in one turn.
+// A relay that does not serve us is not asked time and again in one scheduled sync.
 func TestARelayThatRefusesUsIsLeftAlone(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
@@ -402,7 +402,7 @@ func TestASyncGoesOnWhereItsWorkerDied(t *testing.T) {
 	})
 }
 
-// A relay that takes longer than a turn may last has not failed, as long as
+// A relay that takes longer than a sync may last has not failed, as long as
 // something of it gets done: it goes on at once.
 func TestALongSyncIsNoFailure(t *testing.T) {
 	inWorld(t, func(w *world) {

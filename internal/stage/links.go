@@ -43,8 +43,10 @@ func FollowReaders(ctx context.Context, links Store[contract.Link], pubkey, via 
 
 var errLags = errors.New("KV shows the link and does not: a copy lags, or another worker was faster")
 
-// setLinks adds the links that a list asks for, and takes the evidence back
-// from relays that it leaves out. A link with no evidence left is removed.
+// setLinks writes bucket links by a list; ingest's hint does so by a claim, and
+// nothing else does. It adds the links that the list asks for, and takes the
+// evidence back from relays that it leaves out. A link with no evidence left is
+// removed.
 //
 // It reads back what the bucket holds rather than the list before, so that a
 // worker that died halfway leaves nothing behind.

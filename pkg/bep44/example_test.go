@@ -15,7 +15,7 @@ func Example() {
 		return
 	}
 	item := bep44.Item{Seq: 1720000000, Value: value}
-	if err := item.Sign(testKey()); err != nil {
+	if err := item.Sign(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))); err != nil { // take a real one
 		fmt.Println(err)
 		return
 	}
@@ -24,7 +24,7 @@ func Example() {
 	fmt.Println(item.Verify())
 	// Output:
 	// 3:seqi1720000000e1:v47:["wss://relay.example.com","wss://nos.example"]
-	// fd81a6db64d6faf7f702c07971a82c25c1dc3c90
+	// 8c30c97e7fd5460ce3b962db4cd75879eecd8abd
 	// <nil>
 }
 

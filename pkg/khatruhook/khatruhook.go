@@ -23,7 +23,8 @@ import (
 
 // OnEventSaved returns a function for khatru's hook of that name. E is the
 // relay's type of an event, whose JSON is the event as on the wire. An event
-// that is too long or that the outbox has no room for is dropped, of which the outbox tells.
+// that is too long or exceeds the limits of the outbox is dropped, and
+// [outbox.Options].Dropped tells of it.
 func OnEventSaved[E json.Marshaler](out *outbox.Outbox) func(ctx context.Context, event E) {
 	return func(_ context.Context, event E) {
 		if text, err := event.MarshalJSON(); err == nil { // an event that came as JSON goes as JSON

@@ -53,13 +53,13 @@ func TestBridgeMemory(t *testing.T) {
 				t.Errorf("%d items: the buffer of side %s has %d bytes, want the %d it was made with", n, Side(s), got, queueBytes)
 			}
 			if got := max(cap(p.queue.runs), cap(p.asked)); got > queueRuns {
-				t.Errorf("%d items: side %s has room for %d runs, want the %d it was made with", n, Side(s), got, queueRuns)
+				t.Errorf("%d items: side %s has space for %d runs, want the %d it was made with", n, Side(s), got, queueRuns)
 			}
 		}
 	}
 }
 
-// What a queue lets go of to make room is freed, whatever was asked last.
+// What a queue lets go of to make space is freed, whatever was asked last.
 func TestBridgeFreesWhatItReplaces(t *testing.T) {
 	for seed := range uint64(2) {
 		const n, alone = 30_000, 5000

@@ -7,7 +7,7 @@
 //   - [Vector] is a sealed set, [Tree] a live one; [Range] shows a part of either.
 //   - [Bridge] reconciles two responders with each other, without a set of its own.
 //
-// # A round
+// # A round trip
 //
 // Items are ordered by timestamp, then id. A message covers that order from the
 // first item to the last with ranges, and says one thing of each: skip (settled),
@@ -37,7 +37,7 @@
 //
 // A side may limit the size of its messages. When a message is full, it ends with
 // one fingerprint for all that is left, up to infinity, and the rest is settled in
-// further rounds. The reference implementation and its ports go wrong here. If the
+// later messages. The reference implementation and its ports go wrong here. If the
 // split of a range does not fit any more, they drop it, but let the closing
 // fingerprint cover only what comes after that range, although on the wire it
 // stands for the range too. The other side usually disagrees, and nothing is lost.

@@ -13,39 +13,13 @@ func note(timestamp uint64, text string) negentropy.Item {
 	return negentropy.Item{Timestamp: timestamp, ID: sha256.Sum256([]byte(text))}
 }
 
-func ExampleReconciler() {
-	alice := negentropy.NewVector([]negentropy.Item{note(1, "hello"), note(2, "world")})
-	bob := negentropy.NewVector([]negentropy.Item{note(1, "hello"), note(3, "bob was here")})
-
-	initiator := negentropy.NewReconciler(alice, negentropy.Options{
-		FrameLimit: 60_000,
-		Have:       func(id negentropy.ID) { fmt.Printf("only alice has %.8s\n", id) },
-		Need:       func(id negentropy.ID) { fmt.Printf("only bob has %.8s\n", id) },
-	})
-	responder := negentropy.NewReconciler(bob, negentropy.Options{FrameLimit: 60_000})
-
-	msg, done := initiator.Initiate(), false
-	for !done {
-		answer, err := responder.Respond(msg) // over a network, the other side does this
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		if msg, done, err = initiator.Reconcile(answer); err != nil {
-			fmt.Println(err)
-			return
-		}
-	}
-	// Output:
-	// only alice has 486ea462
-	// only bob has fd962c8f
-}
-
-// Two relays are reconciled by a third party that holds none of their events.
-func ExampleBridge() {
+// Two relays reconcile each other, by one who holds none of their events.
+func Example() {
+	hello := negentropy.Item{Timestamp: 1, ID: sha256.Sum256([]byte("hello"))} // of an event: created_at and id
+	world := negentropy.Item{Timestamp: 2, ID: sha256.Sum256([]byte("world"))}
 	relays := []*negentropy.Reconciler{
-		negentropy.NewReconciler(negentropy.NewVector([]negentropy.Item{note(1, "hello"), note(2, "world")}), negentropy.Options{}),
-		negentropy.NewReconciler(negentropy.NewVector([]negentropy.Item{note(1, "hello")}), negentropy.Options{}),
+		negentropy.NewReconciler(negentropy.NewVector([]negentropy.Item{hello, world}), negentropy.Options{}),
+		negentropy.NewReconciler(negentropy.NewVector([]negentropy.Item{hello}), negentropy.Options{}),
 	}
 	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
 		OnlyA: func(id negentropy.ID) { fmt.Printf("only A has %.8s\n", id) },
@@ -72,6 +46,34 @@ func ExampleBridge() {
 	// Output:
 	// only A has 486ea462
 	// proved to be equal: false
+}
+
+func ExampleReconciler() {
+	alice := negentropy.NewVector([]negentropy.Item{note(1, "hello"), note(2, "world")})
+	bob := negentropy.NewVector([]negentropy.Item{note(1, "hello"), note(3, "bob was here")})
+
+	initiator := negentropy.NewReconciler(alice, negentropy.Options{
+		FrameLimit: 60_000,
+		Have:       func(id negentropy.ID) { fmt.Printf("only alice has %.8s\n", id) },
+		Need:       func(id negentropy.ID) { fmt.Printf("only bob has %.8s\n", id) },
+	})
+	responder := negentropy.NewReconciler(bob, negentropy.Options{FrameLimit: 60_000})
+
+	msg, done := initiator.Initiate(), false
+	for !done {
+		answer, err := responder.Respond(msg) // over a network, the other side does this
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if msg, done, err = initiator.Reconcile(answer); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	// Output:
+	// only alice has 486ea462
+	// only bob has fd962c8f
 }
 
 // One side of a bridge may be a local set, for example the ids of a relay that

@@ -6,10 +6,10 @@ import (
 )
 
 // MinFrameLimit is the least frame limit of the protocol. A message of this size
-// always has room for the answer to at least one range.
+// always has space for the answer to at least one range.
 const MinFrameLimit = 4096
 
-// frameReserve is what a message leaves free below its frame limit: room for one
+// frameReserve is what a message leaves free below its frame limit: space for one
 // more id, a skip and the fingerprint of the rest (NIP-77's reference reserves as
 // much, so that messages are cut at the same place).
 const frameReserve = 200
@@ -32,7 +32,7 @@ type Options struct {
 
 	// Have and Need are called by an initiator for each id that only its own side
 	// has, and that only the peer has, before Reconcile returns. Under frame
-	// limits an id may be reported again in a later round. Either may be nil.
+	// limits an id may be reported again in a later message. Either may be nil.
 	Have, Need func(ID)
 
 	// ReferenceOverflow repeats, byte for byte, a message of the reference

@@ -67,7 +67,7 @@ func (c *cursor) next() {
 	c.q, c.ok = question{statement: said, depth: c.q.depth}, err == nil
 }
 
-// What a queue has room for from the start: the answers to two messages, in as
+// What a queue has space for from the start: the answers to two messages, in as
 // many pieces as they come in. It is what a bridge of large sets uses, so that a
 // bridge takes the same memory whatever it reconciles.
 const (
@@ -112,16 +112,16 @@ func (q *queue) keep(data []byte) []byte {
 	return q.buf[start:]
 }
 
-// compact drops what has been taken from buf, and makes room for n bytes.
+// compact drops what has been taken from buf, and makes space for n bytes.
 func (q *queue) compact(n int) {
 	for i := range q.runs {
 		n += len(q.runs[i].data)
 	}
-	room := queueBytes
-	if n > room*7/8 {
-		room = 2 * n // with so little to spare, the next few bytes would compact again
+	space := queueBytes
+	if n > space*7/8 {
+		space = 2 * n // with so little to spare, the next few bytes would compact again
 	}
-	q.buf = make([]byte, 0, room)
+	q.buf = make([]byte, 0, space)
 	for i := range q.runs {
 		q.runs[i].data = q.keep(q.runs[i].data)
 	}

@@ -197,7 +197,7 @@ func TestNothingLostOrInvented(t *testing.T) {
 	})
 }
 
-// A session allocates its buffers and no more, whatever the number of rounds.
+// A session allocates its buffers and no more, whatever the number of messages.
 func TestAllocations(t *testing.T) {
 	h := newHasher()
 	if testing.AllocsPerRun(10, func() { h.hash.AppendBinary(h.state[:0]) }) > 0 {

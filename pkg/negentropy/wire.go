@@ -164,7 +164,7 @@ func (w *writer) reset() {
 	w.last = 0
 }
 
-// grow makes room for n bytes. A buffer at least doubles, where append would add a
+// grow makes space for n bytes. A buffer at least doubles, where append would add a
 // quarter and copy a message of megabytes many times.
 func (w *writer) grow(n int) {
 	if cap(w.buf)-len(w.buf) < n {

@@ -11,7 +11,7 @@
 //		return err
 //	}, outbox.Options{Sender: "wss://relay.example.com"})
 //
-// Events longer than [events.MaxEventBytes], which ingest would refuse, are not
+// Events longer than [nostr.MaxEventBytes], which ingest would refuse, are not
 // taken. The bus must take messages of that size and their headers; NATS takes
 // 1 MiB unless max_payload says otherwise.
 //

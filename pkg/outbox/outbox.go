@@ -27,8 +27,8 @@ type Options struct {
 	MaxBytes  int
 	// Sender names who publishes, see [events.HeaderSender].
 	Sender string
-	// Dropped is told how many events found no room, or were too long, since it
-	// was told last, at most every ten seconds. It must not block.
+	// Dropped is told how many events exceeded the limits, or were too long, since
+	// it was told last, at most every ten seconds. It must not block.
 	Dropped func(events int)
 	// Failed is told why publishing fails, at most every ten seconds.
 	Failed func(err error)
@@ -86,8 +86,8 @@ func New(publish func(ctx context.Context, m Message) error, o Options) *Outbox 
 }
 
 // Put takes a Nostr event, as JSON, which must not be changed afterwards. It
-// never blocks; false means that there was no room, or that the event is longer
-// than [nostr.MaxEventBytes] or Options.MaxBytes, and it is dropped.
+// never blocks; false means that the event is dropped: it would exceed the limits
+// of Options, or it is longer than [nostr.MaxEventBytes] or Options.MaxBytes.
 func (b *Outbox) Put(event []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,7 +100,7 @@ func (b *Outbox) Put(event []byte) bool {
 	return true
 }
 
-// PutWait is [Outbox.Put] that waits for room until ctx ends, and returns an
+// PutWait is [Outbox.Put] that waits for space until ctx ends, and returns an
 // error at once for an event that is too long.
 func (b *Outbox) PutWait(ctx context.Context, event []byte) error {
 	if longest := b.longest(); len(event) > longest {

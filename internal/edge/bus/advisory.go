@@ -15,7 +15,7 @@ import (
 // afterLookupFailure is the first wait when a message could not be read.
 const afterLookupFailure = 10 * time.Second
 
-// maxDeliveries is the server's word that it has given up on a message (the
+// maxDeliveries is the server's advisory that it has given up on a message (the
 // fields of io.nats.jetstream.advisory.v1.max_deliver that matter here).
 type maxDeliveries struct {
 	Stream     string `json:"stream"`
@@ -24,9 +24,9 @@ type maxDeliveries struct {
 	Deliveries int    `json:"deliveries"`
 }
 
-// deadLetterUnanswered makes a dead letter of a message that was delivered too often without
-// any verdict, most likely because it kills its worker. JetStream would keep
-// it for ever, and never deliver it again.
+// deadLetterUnanswered makes a dead letter of a message that was delivered too
+// often without any verdict, most likely because it kills its worker. JetStream
+// would keep it for ever, and never deliver it again.
 func (b *Bus) deadLetterUnanswered(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	advisory, err := nostr.Decode[maxDeliveries](m.Data)
 	if err != nil {
@@ -41,7 +41,7 @@ func (b *Bus) deadLetterUnanswered(ctx context.Context, m contract.Message) ([]c
 	}
 	raw, err := stream.GetMsg(ctx, advisory.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, contract.Done() // settled or replaced meanwhile, or buried before
+		return nil, contract.Done() // settled or replaced meanwhile, or a dead letter already
 	}
 	if err != nil {
 		return nil, contract.Retry(afterLookupFailure, err.Error())

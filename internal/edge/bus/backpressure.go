@@ -38,15 +38,15 @@ var (
 	errStopping = errors.New("shutting down while a queue is full")
 )
 
-// blocksWhenFull reports whether a stage waits for room as long as it takes. Not all may:
-// what syncworker and fetcher find goes back to ingest, and if everyone in that
-// circle waited for the next one, all would for ever. They put their message off
-// instead, which makes room.
+// blocksWhenFull reports whether a stage waits for as long as a queue is full. Not
+// all may: the events of syncworker and fetcher go back to ingest, and if every
+// stage of that cycle waited for the next, all would wait for ever. They put
+// their message off instead, which drains the queue.
 func blocksWhenFull(stage string) bool {
 	return stage == contract.StageIngest || stage == contract.StageDHTWorker
 }
 
-// full reports whether a stream, or the server, has no room left.
+// full reports whether a stream, or the server, accepts no more.
 func full(err error) bool {
 	const (
 		storeFailed     = 10077 // here: maximum bytes or messages exceeded
@@ -65,8 +65,8 @@ func full(err error) bool {
 	return outOfResources(err)
 }
 
-// outOfResources reports whether the server, or our account there, has no room left
-// for anything.
+// outOfResources reports whether the server, or our account there, has neither
+// memory nor storage left.
 func outOfResources(err error) bool {
 	const (
 		accountResources      = 10002
@@ -85,8 +85,9 @@ func outOfResources(err error) bool {
 	return false
 }
 
-// publishWithBackpressure publishes by try once the stream of the subject has room. Of those
-// who wait for the same stream one tries now and then, and the next after it.
+// publishWithBackpressure publishes by try as soon as the stream of the subject is
+// below its limit. Of the callers that wait for one stream, one tries now and
+// then, and after it the next.
 func (b *Bus) publishWithBackpressure(ctx context.Context, subject string, try func(context.Context) error) error {
 	stream, pattern, _ := streamOf(subject)
 	attempt := func() error {
@@ -116,8 +117,8 @@ func (b *Bus) publishWithBackpressure(ctx context.Context, subject string, try f
 	return b.wait(ctx, stream.Name, enough, err, attempt)
 }
 
-// storeWithBackpressure stores what becomes of a message, a retry or a dead letter, as soon
-// as the server has room. Until then the message stays in flight, whatever the
+// storeWithBackpressure stores the retry or the dead letter of a message as soon as
+// the server has storage. Until then the message stays in flight, whatever the
 // stage: given back it would come again, and after MaxDeliver times never more.
 func (b *Bus) storeWithBackpressure(ctx context.Context, stream string, store func(context.Context) error) error {
 	attempt := func() error {
@@ -132,17 +133,17 @@ func (b *Bus) storeWithBackpressure(ctx context.Context, stream string, store fu
 	return b.wait(ctx, stream, nil, err, attempt)
 }
 
-// wait tries again, in turn with the others who wait for the same stream, until
-// an attempt fails for another reason than err, or succeeds.
+// wait tries again, one caller per stream at a time, until an attempt succeeds or
+// fails for another reason than err.
 func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, err error, attempt func() error) error {
 	defer b.blocked(ctx, stream, err)()
 	var pause <-chan time.Time
-	turn := b.levels.retrySlot(stream)
+	slot := b.levels.retrySlot(stream)
 	for looks := 1; ; {
 		select {
-		case turn <- struct{}{}:
-			defer func(turn chan struct{}) { <-turn }(turn)
-			turn = nil
+		case slot <- struct{}{}:
+			defer func(slot chan struct{}) { <-slot }(slot)
+			slot = nil
 		case <-pause:
 			looks++
 		case <-enough:
@@ -159,23 +160,23 @@ func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, 
 	}
 }
 
-// blocked tells that somebody waits for room in a stream, until what it returns
-// is called.
+// blocked counts, and logs now and then, that a caller waits for a full stream,
+// until the returned function is called.
 func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func()) {
 	waiting := b.metrics.blocked.WithLabelValues(b.options.Stage, stream)
 	waiting.Inc()
 	switch {
 	case !b.levels.tell(stream, time.Now()):
 	case outOfResources(err):
-		b.log.ErrorContext(ctx, "NATS has no room left, work waits for it: give it more disk (max_file_store), or the account a higher limit", "stream", stream, "err", err)
+		b.log.ErrorContext(ctx, "NATS has no storage left, work waits: give it more disk (max_file_store), or the account a higher limit", "stream", stream, "err", err)
 	default:
-		b.log.WarnContext(ctx, "a queue is full, publishing waits for room", "stream", stream, "err", err)
+		b.log.WarnContext(ctx, "a queue is full, publishing waits", "stream", stream, "err", err)
 	}
 	return waiting.Dec
 }
 
-// levels are how full streams were when this process looked last, and whose turn
-// it is to try.
+// levels are how full streams were when this process looked last, and the retry
+// slot of each.
 type levels struct {
 	mu         sync.Mutex
 	at, told   map[string]time.Time
@@ -187,7 +188,7 @@ func newLevels() *levels {
 	return &levels{at: map[string]time.Time{}, told: map[string]time.Time{}, full: map[string]bool{}, retrySlots: map[string]chan struct{}{}}
 }
 
-// retrySlot is what those hold who wait for room in a stream, one after the other.
+// retrySlot is held by the one caller at a time that retries on a full stream.
 func (l *levels) retrySlot(stream string) chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -272,8 +273,8 @@ func (b *Bus) isFull(ctx context.Context, s contract.Stream) (bool, error) {
 	return false, nil
 }
 
-// putOff has a message come back that was handled, but whose outputs found no
-// room. That was no attempt.
+// putOff has a message come back that was handled, but whose outputs met a full
+// queue. That was no attempt.
 func (b *Bus) putOff(ctx context.Context, d *delivery) {
 	d.Attempt--
 	wait := afterFull + rand.N(afterFull)/2

@@ -89,11 +89,11 @@ func TestAFullQueueSlowsDownAndLosesNothing(t *testing.T) {
 				if text := gathered(t, metrics); !strings.Contains(text, e.stream) {
 					w.Errorf("nobody is told to wait:\n%s", text)
 				}
-				// A shutdown does not wait for room.
+				// A shutdown does not wait for a free queue.
 				stopped := time.Now()
 				x.end(t)
 				if took := time.Since(stopped); took > 2*time.Second {
-					w.Errorf("a worker that waits for room takes %s to stop", took)
+					w.Errorf("a worker that waits for a free queue takes %s to stop", took)
 				}
 				w.metrics = nil
 				w.work(e.stage, handlers{e.consumer: made})

@@ -22,7 +22,7 @@ const envelope = 16 << 10
 // message is stored, makes a second attempt at the same dead letter harmless;
 // before is the headerHistory that it came with.
 func (b *Bus) deadLetter(ctx context.Context, m contract.Message, id, before, reason string) error {
-	letter := contract.DeadLetter{
+	dead := contract.DeadLetter{
 		Stage:    b.options.Stage,
 		Subject:  m.Subject,
 		Data:     m.Data,
@@ -31,22 +31,22 @@ func (b *Bus) deadLetter(ctx context.Context, m contract.Message, id, before, re
 		Time:     time.Now().Unix(),
 	}
 	if before != "" {
-		letter.History, _ = nostr.Decode[[]contract.Failure]([]byte(before)) // what cannot be read is lost, the message is not
+		dead.History, _ = nostr.Decode[[]contract.Failure]([]byte(before)) // what cannot be read is lost, the message is not
 	}
 	// Base64 makes four bytes of three: the largest messages do not fit.
 	if fits := int(b.js.Conn().MaxPayload()-envelope) / 4 * 3; len(m.Data) > fits {
-		letter.Data, letter.Size = m.Data[:fits], len(m.Data)
-		letter.Reason += fmt.Sprintf(" (kept the first %d of %d bytes)", fits, len(m.Data))
+		dead.Data, dead.Size = m.Data[:fits], len(m.Data)
+		dead.Reason += fmt.Sprintf(" (kept the first %d of %d bytes)", fits, len(m.Data))
 	}
 	subject := contract.DLQSubject(b.options.Stage)
 	err := b.storeWithBackpressure(ctx, contract.StreamDLQ, func(ctx context.Context) error {
-		_, err := b.js.Publish(ctx, subject, nostr.Encode(letter), jetstream.WithMsgID(id))
+		_, err := b.js.Publish(ctx, subject, nostr.Encode(dead), jetstream.WithMsgID(id))
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", subject, err)
 	}
-	b.log.WarnContext(ctx, "dead letter", "subject", m.Subject, "reason", letter.Reason, "attempts", m.Attempt, "cause", m.Cause)
+	b.log.WarnContext(ctx, "dead letter", "subject", m.Subject, "reason", dead.Reason, "attempts", m.Attempt, "cause", m.Cause)
 	b.metrics.deadLetters.WithLabelValues(b.options.Stage).Inc()
 	return nil
 }

@@ -97,58 +97,58 @@ func (l *DLQ) Each(ctx context.Context, which DeadLetterFilter) iter.Seq2[DeadLe
 	}
 }
 
-// give yields a letter if it is selected.
+// give yields a dead letter if it is selected.
 func (w DeadLetterFilter) give(raw *jetstream.RawStreamMsg, yield func(DeadLetter, error) bool) bool {
-	letter, err := nostr.Decode[contract.DeadLetter](raw.Data)
+	dead, err := nostr.Decode[contract.DeadLetter](raw.Data)
 	if err != nil {
 		return yield(DeadLetter{Seq: raw.Sequence}, fmt.Errorf("dead letter %d: %w", raw.Sequence, err))
 	}
-	if w.Stage != "" && letter.Stage != w.Stage ||
-		letter.Time < w.Since.Unix() && !w.Since.IsZero() ||
-		!strings.Contains(strings.ToLower(letter.Reason), strings.ToLower(w.Reason)) {
+	if w.Stage != "" && dead.Stage != w.Stage ||
+		dead.Time < w.Since.Unix() && !w.Since.IsZero() ||
+		!strings.Contains(strings.ToLower(dead.Reason), strings.ToLower(w.Reason)) {
 		return true
 	}
-	return yield(DeadLetter{raw.Sequence, letter}, nil)
+	return yield(DeadLetter{raw.Sequence, dead}, nil)
 }
 
-// Retry hands a letter's message back to its stage and removes the letter.
+// Retry hands a dead letter's message back to its stage and removes the dead letter.
 // Attempts are counted anew, but from 2: a stage may take a first attempt at
 // what it has handled before for done, and the outputs of that may never have
 // been published. The message keeps its history: if it ends as a
 // dead letter again, that tells this end, too. After an error it may have been
 // handed back and be retried again, which harms nothing.
-func (l *DLQ) Retry(ctx context.Context, letter DeadLetter) error {
-	if letter.Size > 0 {
-		return fmt.Errorf("dead letter %d: %w", letter.Seq, ErrCut)
+func (l *DLQ) Retry(ctx context.Context, dead DeadLetter) error {
+	if dead.Size > 0 {
+		return fmt.Errorf("dead letter %d: %w", dead.Seq, ErrCut)
 	}
-	history := slices.Concat(letter.History, []contract.Failure{{Reason: letter.Reason, Attempts: letter.Attempts, Time: letter.Time}})
+	history := slices.Concat(dead.History, []contract.Failure{{Reason: dead.Reason, Attempts: dead.Attempts, Time: dead.Time}})
 	history = history[max(0, len(history)-contract.MaxHistory):]
-	cause := messageID(contract.StreamDLQ, letter.Seq)
-	// Without a Nats-Msg-Id: a letter may be retried twice in ten minutes.
+	cause := messageID(contract.StreamDLQ, dead.Seq)
+	// Without a Nats-Msg-Id: a dead letter may be retried twice in ten minutes.
 	msg := &nats.Msg{
-		Subject: contract.RetrySubject(letter.Stage, contract.Message{Subject: letter.Subject, Data: letter.Data}),
-		Data:    letter.Data,
+		Subject: contract.RetrySubject(dead.Stage, contract.Message{Subject: dead.Subject, Data: dead.Data}),
+		Data:    dead.Data,
 		Header: nats.Header{
-			headerSubject: {letter.Subject},
+			headerSubject: {dead.Subject},
 			headerAttempt: {"1"},
 			headerCause:   {cause}, headerCorrelation: {cause},
 			headerHistory: {string(nostr.Encode(history))},
 		},
 	}
 	if _, err := l.js.PublishMsg(ctx, msg); err != nil {
-		return fmt.Errorf("dead letter %d: publish %s: %w", letter.Seq, msg.Subject, err)
+		return fmt.Errorf("dead letter %d: publish %s: %w", dead.Seq, msg.Subject, err)
 	}
-	return l.Drop(ctx, letter)
+	return l.Drop(ctx, dead)
 }
 
-// Drop removes a letter for good.
-func (l *DLQ) Drop(ctx context.Context, letter DeadLetter) error {
-	err := l.stream.DeleteMsg(ctx, letter.Seq)
+// Drop removes a dead letter for good.
+func (l *DLQ) Drop(ctx context.Context, dead DeadLetter) error {
+	err := l.stream.DeleteMsg(ctx, dead.Seq)
 	if err == nil {
 		return nil
 	}
-	if _, gone := l.stream.GetMsg(ctx, letter.Seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
+	if _, gone := l.stream.GetMsg(ctx, dead.Seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
 		return nil // somebody else did it
 	}
-	return fmt.Errorf("dead letter %d: remove: %w", letter.Seq, err)
+	return fmt.Errorf("dead letter %d: remove: %w", dead.Seq, err)
 }

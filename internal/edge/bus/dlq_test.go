@@ -19,11 +19,11 @@ func (w *world) selectedDeadLetters(which bus.DeadLetterFilter) (list []bus.Dead
 	if err != nil {
 		w.Fatal(err)
 	}
-	for letter, err := range l.Each(w.Context(), which) {
+	for dead, err := range l.Each(w.Context(), which) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		list = append(list, letter)
+		list = append(list, dead)
 	}
 	return list
 }
@@ -81,8 +81,8 @@ func TestEachEndsAlthoughDeadLettersComeBack(t *testing.T) {
 		}
 		for _, which := range []bus.DeadLetterFilter{{}, {Stage: contract.StageFetcher}} {
 			retried := 0
-			for letter, err := range l.Each(w.Context(), which) {
-				if err := errors.Join(err, l.Retry(w.Context(), letter)); err != nil {
+			for dead, err := range l.Each(w.Context(), which) {
+				if err := errors.Join(err, l.Retry(w.Context(), dead)); err != nil {
 					w.Fatal(err)
 				}
 				synctest.Wait() // it is a dead letter again
@@ -91,7 +91,7 @@ func TestEachEndsAlthoughDeadLettersComeBack(t *testing.T) {
 				}
 			}
 			if left := len(w.selectedDeadLetters(which)); retried != 2 || left != 2 {
-				w.Errorf("%+v: retried %d letters, %d are there, want 2", which, retried, left)
+				w.Errorf("%+v: retried %d dead letters, %d are there, want 2", which, retried, left)
 			}
 		}
 	})
@@ -130,10 +130,10 @@ func TestDeadLettersAreSelected(t *testing.T) {
 			w.publish(contract.DLQSubject(stage), string(nostr.Encode(contract.DeadLetter{Stage: stage, Reason: reason, Time: time.Now().Unix(), Size: size})))
 			time.Sleep(time.Hour)
 		}
-		put(contract.StageIngest, "Bad signature", 0)                        // 1
-		put(contract.StageFetcher, "bad timing", 0)                          // 2
-		put(contract.StageFetcher, "relay is gone", 9)                       // 3
-		w.publish(contract.DLQSubject(contract.StageIngest), "not a letter") // 4
+		put(contract.StageIngest, "Bad signature", 0)                             // 1
+		put(contract.StageFetcher, "bad timing", 0)                               // 2
+		put(contract.StageFetcher, "relay is gone", 9)                            // 3
+		w.publish(contract.DLQSubject(contract.StageIngest), "not a dead letter") // 4
 		l, err := bus.OpenDLQ(w.Context(), w.js)
 		if err != nil {
 			w.Fatal(err)
@@ -150,11 +150,11 @@ func TestDeadLettersAreSelected(t *testing.T) {
 			{bus.DeadLetterFilter{Seqs: []uint64{3, 1}, Stage: contract.StageIngest}, []uint64{1}},
 		} {
 			var got []uint64
-			for letter, err := range l.Each(w.Context(), try.which) {
+			for dead, err := range l.Each(w.Context(), try.which) {
 				switch {
 				case err == nil:
-					got = append(got, letter.Seq)
-				case letter.Seq != 4:
+					got = append(got, dead.Seq)
+				case dead.Seq != 4:
 					w.Errorf("%+v: %v", try.which, err)
 				}
 			}
@@ -164,22 +164,22 @@ func TestDeadLettersAreSelected(t *testing.T) {
 		}
 		for _, err := range l.Each(w.Context(), bus.DeadLetterFilter{Seqs: []uint64{99}}) {
 			if err == nil || !strings.Contains(err.Error(), "dead letter 99") {
-				w.Errorf("a letter that is not there: %v", err)
+				w.Errorf("a dead letter that is not there: %v", err)
 			}
 		}
-		for letter, err := range l.Each(w.Context(), bus.DeadLetterFilter{Seqs: []uint64{3}}) {
-			if err := errors.Join(err, l.Retry(w.Context(), letter)); !errors.Is(err, bus.ErrCut) {
-				w.Errorf("retry of a cut letter: %v", err)
+		for dead, err := range l.Each(w.Context(), bus.DeadLetterFilter{Seqs: []uint64{3}}) {
+			if err := errors.Join(err, l.Retry(w.Context(), dead)); !errors.Is(err, bus.ErrCut) {
+				w.Errorf("retry of a cut dead letter: %v", err)
 			}
-			if err := l.Drop(w.Context(), letter); err != nil {
+			if err := l.Drop(w.Context(), dead); err != nil {
 				w.Error(err)
 			}
-			if err := l.Drop(w.Context(), letter); err != nil {
+			if err := l.Drop(w.Context(), dead); err != nil {
 				w.Errorf("second drop: %v", err)
 			}
 		}
 		if n := w.stored(contract.StreamDLQ); n != 3 {
-			w.Errorf("%d letters left, want 3", n)
+			w.Errorf("%d dead letters left, want 3", n)
 		}
 	})
 }

@@ -1,7 +1,7 @@
 // Package bus connects the stages to NATS JetStream.
 //
 // A stage's handler is a function of a message that returns what to publish
-// and one verdict (package events). The bus pulls messages, runs the handler
+// and one verdict (package contract). The bus pulls messages, runs the handler
 // through a watermill router, publishes the outputs and waits until JetStream
 // has them, and only then carries out the verdict:
 //

@@ -96,9 +96,9 @@ func TestAPanicIsARetryWithItsText(t *testing.T) {
 		if got := seen.all(); len(got) != 2 || got[1].Attempt != 2 {
 			w.Errorf("handled %+v, want a second attempt", got)
 		}
-		letters := w.deadLetters()
-		if len(letters) != 1 || letters[0].Subject != contract.NoteMissingSubject("always") || letters[0].Reason != "gave up after 20 attempts: panic: nil map" {
-			w.Errorf("dead letters %+v", letters)
+		dead := w.deadLetters()
+		if len(dead) != 1 || dead[0].Subject != contract.NoteMissingSubject("always") || dead[0].Reason != "gave up after 20 attempts: panic: nil map" {
+			w.Errorf("dead letters %+v", dead)
 		}
 	})
 }
@@ -135,9 +135,9 @@ func TestStrangeHeadersHarmNobody(t *testing.T) {
 		if n := len(seen.all()); n != 5 {
 			w.Errorf("handled %d messages, want 5", n)
 		}
-		letters := w.deadLetters()
-		if len(letters) != 1 || letters[0].Subject != "retry.ingest.bare" || string(letters[0].Data) != "who am I" {
-			w.Errorf("dead letters %+v, want the message that names no subject", letters)
+		dead := w.deadLetters()
+		if len(dead) != 1 || dead[0].Subject != "retry.ingest.bare" || string(dead[0].Data) != "who am I" {
+			w.Errorf("dead letters %+v, want the message that names no subject", dead)
 		}
 	})
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// bounded starts the server again with room for so many bytes in all.
+// bounded starts the server again with storage for so many bytes in all.
 func (w *world) bounded(bytes int64) {
 	w.Helper()
 	w.js.Conn().Close()
@@ -35,7 +35,8 @@ func (w *world) bounded(bytes int64) {
 	w.js = natstest.Connect(w.T, w.server)
 }
 
-// fill has a bucket grow until the server has no room left, and drop makes some.
+// fill has a bucket grow until the server has no storage left; the function that
+// it returns frees some.
 func (w *world) fill() (drop func()) {
 	w.Helper()
 	ctx := context.Background()
@@ -59,7 +60,7 @@ func (w *world) fill() (drop func()) {
 	}
 }
 
-// The server has no room left for hours, in streams and buckets: work waits, and
+// The server has no storage left for hours, in streams and buckets: work waits, and
 // nothing of it is given up or lost.
 func TestAFullServerLosesNothing(t *testing.T) {
 	type work struct {
@@ -115,27 +116,27 @@ func TestAFullServerLosesNothing(t *testing.T) {
 				x := w.work(c.stage, handlers{c.consumer: handler})
 				time.Sleep(hours)
 				for _, l := range w.deadLetters() {
-					w.Errorf("after %s without room: dead letter %s: %s", hours, l.Subject, l.Reason)
+					w.Errorf("after %s without storage: dead letter %s: %s", hours, l.Subject, l.Reason)
 				}
 				stopped := time.Now()
 				x.end(t)
 				if took := time.Since(stopped); took > 2*time.Second {
-					w.Errorf("a worker that waits for room takes %s to stop", took)
+					w.Errorf("a worker that waits for storage takes %s to stop", took)
 				}
 				w.work(c.stage, handlers{c.consumer: handler})
 				time.Sleep(time.Minute)
 				drop()
 				time.Sleep(2 * time.Hour)
-				letters := w.deadLetters()
-				for _, l := range letters {
+				dead := w.deadLetters()
+				for _, l := range dead {
 					if l.Reason != "broken" {
-						w.Errorf("with room again: dead letter %s: %s", l.Subject, l.Reason)
+						w.Errorf("with storage again: dead letter %s: %s", l.Subject, l.Reason)
 					}
 				}
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				if c.does != "reject" && len(done) != n || c.does == "reject" && len(letters) != n {
-					w.Errorf("%d of %d done, %d dead letters", len(done), n, len(letters))
+				if c.does != "reject" && len(done) != n || c.does == "reject" && len(dead) != n {
+					w.Errorf("%d of %d done, %d dead letters", len(done), n, len(dead))
 				}
 				left := 0
 				for _, s := range []string{contract.StreamNote, contract.StreamRetry} {

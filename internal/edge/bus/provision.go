@@ -51,7 +51,7 @@ func (c Change) say(verb string) string {
 }
 
 // Provision makes or migrates the streams, consumers, buckets and schedules of
-// package events, and returns what it changed: nothing on the second run. It
+// package contract, and returns what it changed: nothing on the second run. It
 // keeps settings that the contract does not name, such as placement, and never
 // deletes anything. If one change is not allowed in place it makes none. After
 // another error those that it returns were made, and it may be run again.

@@ -201,15 +201,15 @@ func TestRejectAndTooManyAttemptsBecomeDeadLetters(t *testing.T) {
 		if n := len(seen.all()); n != contract.MaxAttempts {
 			w.Errorf("handled %d times, want %d", n, contract.MaxAttempts)
 		}
-		letters := w.deadLetters()
-		if len(letters) != 2 {
-			w.Fatalf("dead letters %+v, want two", letters)
+		dead := w.deadLetters()
+		if len(dead) != 2 {
+			w.Fatalf("dead letters %+v, want two", dead)
 		}
-		if l := letters[0]; l.Stage != contract.StageFetcher || l.Subject != contract.NoteMissingSubject("bad") || string(l.Data) != "x" ||
+		if l := dead[0]; l.Stage != contract.StageFetcher || l.Subject != contract.NoteMissingSubject("bad") || string(l.Data) != "x" ||
 			l.Reason != "event_id: not 64 hex digits" || l.Attempts != 1 || l.Time != w.start.Unix() {
 			w.Errorf("dead letter of a reject: %+v", l)
 		}
-		if l := letters[1]; l.Subject != contract.NoteMissingSubject("stubborn") || string(l.Data) != "y" ||
+		if l := dead[1]; l.Subject != contract.NoteMissingSubject("stubborn") || string(l.Data) != "y" ||
 			l.Reason != "gave up after 20 attempts: relay is down" || l.Attempts != contract.MaxAttempts {
 			w.Errorf("dead letter after too many attempts: %+v", l)
 		}
@@ -241,10 +241,10 @@ func TestAMessageThatKillsItsWorkersBecomesADeadLetter(t *testing.T) {
 		if n := len(seen.all()); n != 0 {
 			w.Errorf("handled %d times, want never again", n)
 		}
-		letters := w.deadLetters()
-		if len(letters) != 1 || letters[0].Subject != contract.NoteMissingSubject("poison") || string(letters[0].Data) != "p" ||
-			letters[0].Attempts != contract.MaxDeliver || !strings.Contains(letters[0].Reason, "60 times") {
-			w.Errorf("dead letters %+v", letters)
+		dead := w.deadLetters()
+		if len(dead) != 1 || dead[0].Subject != contract.NoteMissingSubject("poison") || string(dead[0].Data) != "p" ||
+			dead[0].Attempts != contract.MaxDeliver || !strings.Contains(dead[0].Reason, "60 times") {
+			w.Errorf("dead letters %+v", dead)
 		}
 		if n := w.stored(contract.StreamNote); n != 0 {
 			w.Errorf("%d messages left in NOTE, want the dead one removed", n)
@@ -258,9 +258,9 @@ func TestADeadLetterOfTheLargestMessageFits(t *testing.T) {
 		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: w.record().then(contract.Reject("too large"))})
 		w.publish(events.SubjectEventReceived, strings.Repeat("x", 1<<20-100))
 		time.Sleep(time.Minute)
-		letters := w.deadLetters()
-		if len(letters) != 1 || len(letters[0].Data) < 1<<19 || !strings.Contains(letters[0].Reason, "too large (kept the first") {
-			w.Fatalf("%d dead letters", len(letters))
+		dead := w.deadLetters()
+		if len(dead) != 1 || len(dead[0].Data) < 1<<19 || !strings.Contains(dead[0].Reason, "too large (kept the first") {
+			w.Fatalf("%d dead letters", len(dead))
 		}
 		if n := w.stored(contract.StreamIntake); n != 0 {
 			w.Errorf("%d messages left", n)
@@ -275,8 +275,8 @@ func TestAnOutputThatCanNeverBePublishedIsADeadLetterAtOnce(t *testing.T) {
 		}})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
-		if letters := w.deadLetters(); len(letters) != 1 || !strings.Contains(letters[0].Reason, "maximum payload") {
-			w.Errorf("dead letters %+v", letters)
+		if dead := w.deadLetters(); len(dead) != 1 || !strings.Contains(dead[0].Reason, "maximum payload") {
+			w.Errorf("dead letters %+v", dead)
 		}
 	})
 }

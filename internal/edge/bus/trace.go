@@ -22,8 +22,8 @@ const (
 	AttrStage   = "relaymesh.stage"
 	AttrAttempt = "relaymesh.attempt"
 	AttrVerdict = "relaymesh.verdict" // done, retry or reject
-	AttrReason  = "relaymesh.reason"  // why it was not done, by our own word or a peer's
-	AttrSender  = "relaymesh.sender"  // by its own word
+	AttrReason  = "relaymesh.reason"  // why it was not done, by our own decision or a peer's
+	AttrSender  = "relaymesh.sender"  // as it claims
 	AttrRelay   = "relaymesh.relay"   // URL
 	AttrEvent   = "nostr.event.id"
 

@@ -127,7 +127,7 @@ func (w *world) stored(stream string) uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-// deadLetters returns what lies in the dead-letter stream, oldest first.
+// deadLetters returns what lies in the dead-dead stream, oldest first.
 func (w *world) deadLetters() []contract.DeadLetter {
 	w.Helper()
 	s, err := w.js.Stream(context.Background(), contract.StreamDLQ)
@@ -140,11 +140,11 @@ func (w *world) deadLetters() []contract.DeadLetter {
 		if err != nil {
 			w.Fatal(err)
 		}
-		letter, err := nostr.Decode[contract.DeadLetter](msg.Data)
+		dead, err := nostr.Decode[contract.DeadLetter](msg.Data)
 		if err != nil {
 			w.Fatal(err)
 		}
-		list = append(list, letter)
+		list = append(list, dead)
 	}
 	return list
 }

@@ -49,6 +49,9 @@ type Console struct {
 
 // New makes a console over a NATS connection, which stays the caller's. It
 // asks NATS for nothing until somebody looks.
+//
+// A new page is a line here: its path, the name of its template, and a function
+// that reads its data, which are also its JSON.
 func New(js jetstream.JetStream, o Options) *Console {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -62,10 +65,10 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("GET /relays", c.page("relays", c.relays))
 	mux.HandleFunc("GET /records", c.page("records", c.records))
 	mux.HandleFunc("GET /search", c.page("search", c.search))
-	mux.HandleFunc("GET /letters", c.page("letters", c.deadLetters))
-	mux.HandleFunc("GET /letters/{seq}", c.page("letter", c.deadLetter))
-	mux.HandleFunc("GET /letters/{seq}/{do}", c.page("confirm", c.confirm))
-	mux.HandleFunc("POST /letters/{seq}/{do}", c.act)
+	mux.HandleFunc("GET /dlq", c.page("deadletters", c.deadLetters))
+	mux.HandleFunc("GET /dlq/{seq}", c.page("deadletter", c.deadLetter))
+	mux.HandleFunc("GET /dlq/{seq}/{do}", c.page("confirm", c.confirm))
+	mux.HandleFunc("POST /dlq/{seq}/{do}", c.act)
 	mux.Handle("GET /assets/", assets())
 	mux.HandleFunc("GET /login", c.page("login", c.login))
 	mux.HandleFunc("POST /login", c.begin)

@@ -70,8 +70,8 @@ func parseCron(cron string) (t cronSpec, ok bool) {
 	return t, len(t.seconds) > 0 && fields[3] == "*" && fields[4] == "*" && fields[5] == "*"
 }
 
-// after returns the first turn that is not before a time, in Unix seconds; 0 if
-// there is none.
+// after returns the first time of the cron expression that is not before from, in
+// Unix seconds; 0 if there is none.
 func (t cronSpec) after(from time.Time) int64 {
 	from = from.UTC()
 	const aDay = 24 * 60

@@ -54,7 +54,7 @@ func (l DeadLetter) Ends() []contract.Failure {
 type deadLettersView struct {
 	pager
 
-	DeadLetters []DeadLetter `json:"letters"`
+	DeadLetters []DeadLetter `json:"dead_letters"`
 	Stage       string       `json:"stage,omitempty"`
 	Stages      []string     `json:"-"`
 	Done        *done        `json:"-"` // what was done just now
@@ -135,12 +135,12 @@ func between(ctx context.Context, js jetstream.JetStream, subject string, low, b
 			if low = m.Sequence + 1; m.Sequence >= before {
 				return list, bad, nil
 			}
-			letter, err := nostr.Decode[contract.DeadLetter](m.Data)
+			dead, err := nostr.Decode[contract.DeadLetter](m.Data)
 			if err != nil {
 				bad = append(bad, fmt.Sprintf("dead letter %d: %v", m.Sequence, err))
 				continue
 			}
-			list = append(list, newDeadLetter(m.Sequence, letter))
+			list = append(list, newDeadLetter(m.Sequence, dead))
 		}
 	}
 	return list, bad, nil
@@ -152,25 +152,25 @@ func (c *Console) readDeadLetter(r *http.Request) (*bus.DLQ, bus.DeadLetter, err
 	if err != nil {
 		return nil, bus.DeadLetter{}, errNoPage
 	}
-	letters, err := bus.OpenDLQ(r.Context(), c.js)
+	dlq, err := bus.OpenDLQ(r.Context(), c.js)
 	if err != nil {
 		return nil, bus.DeadLetter{}, need(err)
 	}
-	for letter, err := range letters.Each(r.Context(), bus.DeadLetterFilter{Seqs: []uint64{seq}}) {
+	for dead, err := range dlq.Each(r.Context(), bus.DeadLetterFilter{Seqs: []uint64{seq}}) {
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break
 		}
-		return letters, letter, err
+		return dlq, dead, err
 	}
 	return nil, bus.DeadLetter{}, &pageError{http.StatusNotFound, fmt.Sprintf("there is no dead letter %d: it was retried, dropped, or is older than 30 days", seq)}
 }
 
 func (c *Console) deadLetter(r *http.Request) (any, error) {
-	_, letter, err := c.readDeadLetter(r)
+	_, dead, err := c.readDeadLetter(r)
 	if err != nil {
 		return nil, err
 	}
-	return newDeadLetter(letter.Seq, letter.DeadLetter), nil
+	return newDeadLetter(dead.Seq, dead.DeadLetter), nil
 }
 
 // confirmView asks whether to do something with a dead letter.
@@ -185,11 +185,11 @@ func (c *Console) confirm(r *http.Request) (any, error) {
 	if err := c.mayAct(r); err != nil {
 		return nil, err
 	}
-	_, letter, err := c.readDeadLetter(r)
+	_, dead, err := c.readDeadLetter(r)
 	if err != nil {
 		return nil, err
 	}
-	return confirmView{newDeadLetter(letter.Seq, letter.DeadLetter), r.PathValue("do")}, nil
+	return confirmView{newDeadLetter(dead.Seq, dead.DeadLetter), r.PathValue("do")}, nil
 }
 
 // done is what the JSON of an action says.
@@ -210,7 +210,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request) {
 	case wantsJSON(r):
 		c.show(w, r, http.StatusOK, "", d)
 	default:
-		http.Redirect(w, r, fmt.Sprintf("/letters?%s=%d", d.Done, d.Seq), http.StatusSeeOther)
+		http.Redirect(w, r, fmt.Sprintf("/dlq?%s=%d", d.Done, d.Seq), http.StatusSeeOther)
 	}
 }
 
@@ -218,21 +218,21 @@ func (c *Console) doAct(r *http.Request) (d done, err error) {
 	if err := c.mayAct(r); err != nil {
 		return d, err
 	}
-	letters, letter, err := c.readDeadLetter(r)
+	dlq, dead, err := c.readDeadLetter(r)
 	if err != nil {
 		return d, err
 	}
-	do, name := letters.Drop, "dropped"
+	do, name := dlq.Drop, "dropped"
 	if r.PathValue("do") == doRetry {
-		do, name = letters.Retry, "retried"
+		do, name = dlq.Retry, "retried"
 	}
-	if err := do(r.Context(), letter); errors.Is(err, bus.ErrCut) {
+	if err := do(r.Context(), dead); errors.Is(err, bus.ErrCut) {
 		return d, &pageError{http.StatusConflict, err.Error()}
 	} else if err != nil {
 		return d, err
 	}
-	c.log.InfoContext(r.Context(), "console: a dead letter was settled", "path", r.URL.Path, "stage", letter.Stage, "subject", letter.Subject, "addr", r.RemoteAddr)
-	return done{letter.Seq, name}, nil
+	c.log.InfoContext(r.Context(), "console: a dead letter was settled", "path", r.URL.Path, "stage", dead.Stage, "subject", dead.Subject, "addr", r.RemoteAddr)
+	return done{dead.Seq, name}, nil
 }
 
 // What may be done with a dead letter.

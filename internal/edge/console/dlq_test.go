@@ -69,32 +69,32 @@ func TestDeadLettersComeNewestFirstInPages(t *testing.T) {
 		}
 	}
 	var seqs []uint64
-	for path, pages := "/letters", 0; path != ""; pages++ {
+	for path, pages := "/dlq", 0; path != ""; pages++ {
 		v := ask[deadLettersView](w, path)
 		if len(v.DeadLetters) > perPage || pages > 3 {
-			t.Fatalf("%s has %d letters", path, len(v.DeadLetters))
+			t.Fatalf("%s has %d dead letters", path, len(v.DeadLetters))
 		}
 		for _, l := range v.DeadLetters {
 			seqs = append(seqs, l.Seq)
 		}
 		if path = ""; v.Next > 0 {
-			path = fmt.Sprint("/letters?from=", v.Next)
+			path = fmt.Sprint("/dlq?from=", v.Next)
 		}
 	}
 	if len(seqs) != 190 || seqs[0] != 230 || seqs[189] != 1 {
-		t.Errorf("%d letters, the first %d", len(seqs), seqs[0])
+		t.Errorf("%d dead letters, the first %d", len(seqs), seqs[0])
 	}
 	for i := 1; i < len(seqs); i++ {
 		if seqs[i] >= seqs[i-1] {
 			t.Fatalf("%d comes after %d", seqs[i], seqs[i-1])
 		}
 	}
-	for _, l := range ask[deadLettersView](w, "/letters?stage=dhtworker").DeadLetters {
+	for _, l := range ask[deadLettersView](w, "/dlq?stage=dhtworker").DeadLetters {
 		if l.Stage != contract.StageDHTWorker {
-			t.Errorf("letter %d is of %s", l.Seq, l.Stage)
+			t.Errorf("dead letter %d is of %s", l.Seq, l.Stage)
 		}
 	}
-	if rec := w.do(http.MethodGet, "/letters?stage=nonsense", ""); rec.Code != http.StatusBadRequest {
+	if rec := w.do(http.MethodGet, "/dlq?stage=nonsense", ""); rec.Code != http.StatusBadRequest {
 		t.Errorf("an unknown stage: %d", rec.Code)
 	}
 }
@@ -119,7 +119,7 @@ func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 		"from another host": {http.StatusForbidden, []func(*http.Request){w.logIn(), header("Origin", "http://evil.example.com")}},
 	} {
 		for _, do := range []string{doRetry, doDrop} {
-			if rec := w.do(http.MethodPost, "/letters/1/"+do, "", try.options...); rec.Code != try.want {
+			if rec := w.do(http.MethodPost, "/dlq/1/"+do, "", try.options...); rec.Code != try.want {
 				t.Errorf("%s %s: %d, want %d", do, name, rec.Code, try.want)
 			}
 		}
@@ -130,13 +130,13 @@ func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 	if rec := w.do(http.MethodPost, "/login", "token=nonsense", sameOrigin); rec.Code != http.StatusUnauthorized || len(rec.Result().Cookies()) > 0 {
 		t.Errorf("log in with a wrong token: %d", rec.Code)
 	}
-	if page := w.page("/letters"); strings.Contains(page, "/retry") || !strings.Contains(page, "/login") {
+	if page := w.page("/dlq"); strings.Contains(page, "/retry") || !strings.Contains(page, "/login") {
 		t.Error("without the token the page offers to retry")
 	}
 
 	browser := w.logIn()
-	confirm := w.do(http.MethodGet, "/letters/1/retry", "", browser).Body.String()
-	for _, want := range []string{`action="/letters/1/retry" method="post"`, "Retry it", "reason 0", "before", "&lt;script&gt;"} {
+	confirm := w.do(http.MethodGet, "/dlq/1/retry", "", browser).Body.String()
+	for _, want := range []string{`action="/dlq/1/retry" method="post"`, "Retry it", "reason 0", "before", "&lt;script&gt;"} {
 		if !strings.Contains(confirm, want) {
 			t.Errorf("the page that asks does not say %q", want)
 		}
@@ -144,21 +144,21 @@ func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 	if n := w.deadLetterCount(); n != 3 {
 		t.Fatal("asking has already done it")
 	}
-	rec := w.do(http.MethodPost, "/letters/1/retry", "", browser, sameOrigin)
-	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "/letters?retried=1" {
+	rec := w.do(http.MethodPost, "/dlq/1/retry", "", browser, sameOrigin)
+	if rec.Code != http.StatusSeeOther || rec.Header().Get("Location") != "/dlq?retried=1" {
 		t.Errorf("retry: %d, %s", rec.Code, rec.Header())
 	}
 	w.retried(contract.StageIngest)
-	if page := w.page("/letters?retried=1"); !strings.Contains(page, "Dead letter 1 was retried") {
+	if page := w.page("/dlq?retried=1"); !strings.Contains(page, "Dead letter 1 was retried") {
 		t.Error("the page does not say what was done")
 	}
-	if rec := w.do(http.MethodPost, "/letters/2/drop", "", bearer, header("Accept", "application/json")); rec.Code != http.StatusOK || rec.Body.String() != "{\"seq\":2,\"done\":\"dropped\"}\n" {
+	if rec := w.do(http.MethodPost, "/dlq/2/drop", "", bearer, header("Accept", "application/json")); rec.Code != http.StatusOK || rec.Body.String() != "{\"seq\":2,\"done\":\"dropped\"}\n" {
 		t.Errorf("drop: %d, %s", rec.Code, rec.Body)
 	}
 	if n := w.deadLetterCount(); n != 1 {
 		t.Errorf("%d dead letters are left, want 1", n)
 	}
-	for path, want := range map[string]int{"/letters/2/drop": http.StatusNotFound, "/letters/3/eat": http.StatusNotFound, "/letters/x/drop": http.StatusNotFound} {
+	for path, want := range map[string]int{"/dlq/2/drop": http.StatusNotFound, "/dlq/3/eat": http.StatusNotFound, "/dlq/x/drop": http.StatusNotFound} {
 		if rec := w.do(http.MethodPost, path, "", bearer); rec.Code != want {
 			t.Errorf("%s: %d, want %d", path, rec.Code, want)
 		}
@@ -183,14 +183,14 @@ func TestWithoutATokenNobodyMayActEver(t *testing.T) {
 	w.addDeadLetters(contract.StageIngest)
 	w.console = New(w.console.js, Options{})
 	for _, token := range []string{"", testToken} {
-		if rec := w.do(http.MethodPost, "/letters/1/drop", "", header("Authorization", "Bearer "+token)); rec.Code != http.StatusForbidden {
+		if rec := w.do(http.MethodPost, "/dlq/1/drop", "", header("Authorization", "Bearer "+token)); rec.Code != http.StatusForbidden {
 			t.Errorf("drop with the token %q: %d", token, rec.Code)
 		}
 		if rec := w.do(http.MethodPost, "/login", "token="+token, sameOrigin); rec.Code != http.StatusUnauthorized {
 			t.Errorf("log in with the token %q: %d", token, rec.Code)
 		}
 	}
-	if page := w.page("/letters"); !strings.Contains(page, "--console-token-file") || w.deadLetterCount() != 1 {
+	if page := w.page("/dlq"); !strings.Contains(page, "--console-token-file") || w.deadLetterCount() != 1 {
 		t.Error("the page does not say how to get there")
 	}
 }
@@ -199,7 +199,7 @@ func TestWithoutATokenNobodyMayActEver(t *testing.T) {
 func TestACutDeadLetterIsNotRetried(t *testing.T) {
 	w := newWorld(t)
 	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Data: []byte("x"), Size: 1 << 20, Reason: "long"})
-	rec := w.do(http.MethodPost, "/letters/1/retry", "", header("Authorization", "Bearer "+testToken))
+	rec := w.do(http.MethodPost, "/dlq/1/retry", "", header("Authorization", "Bearer "+testToken))
 	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), bus.ErrCut.Error()) || w.deadLetterCount() != 1 {
 		t.Errorf("retry: %d, %s", rec.Code, rec.Body)
 	}
@@ -216,7 +216,7 @@ func TestPagesAreGuarded(t *testing.T) {
 			t.Errorf("host %q: %d, want %d", host, rec.Code, want)
 		}
 	}
-	for _, path := range []string{"/", "/letters/77", "/nonsense", "/assets/console.css"} {
+	for _, path := range []string{"/", "/dlq/77", "/nonsense", "/assets/console.css"} {
 		h := w.do(http.MethodGet, path, "").Header()
 		if csp := h.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") ||
 			h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "same-origin" || h.Get("X-Frame-Options") != "DENY" {

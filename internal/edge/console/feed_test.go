@@ -34,7 +34,7 @@ func TestOneReadsForAllWhoWatch(t *testing.T) {
 		}
 		time.Sleep(20*every + every/2)
 		if n := reads.Load(); n != 21 {
-			t.Errorf("%d readings in 20 turns, want 21", n)
+			t.Errorf("%d readings in 20 intervals, want 21", n)
 		}
 		for _, leave := range leaves {
 			leave()

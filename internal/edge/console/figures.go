@@ -14,7 +14,7 @@ type Pipeline struct {
 	// averages; 0 if there was none.
 	Over     float64           `json:"over_seconds"`
 	Stages   []Stage           `json:"stages"`
-	Known    map[string]uint64 `json:"known"`    // values by bucket
+	Buckets  map[string]uint64 `json:"buckets"`  // values by bucket
 	Outcomes map[string]uint64 `json:"outcomes"` // of the last hour, by subject
 
 	counters map[string]counters // by consumer, for the rates of the next reading

@@ -22,7 +22,7 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request) {
 		c.show(w, r, http.StatusUnauthorized, "login", "that is not the token")
 		return
 	}
-	http.Redirect(w, r, "/letters", http.StatusSeeOther)
+	http.Redirect(w, r, "/dlq", http.StatusSeeOther)
 }
 
 // end forgets the browser.

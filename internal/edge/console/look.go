@@ -67,12 +67,12 @@ func lastOf(ctx context.Context, js jetstream.JetStream, stream, subject string)
 		return nil, nil //nolint:nilnil // an empty stream is no error
 	}
 	if stream == contract.StreamDLQ {
-		letter, err := nostr.Decode[contract.DeadLetter](m.Data)
+		dead, err := nostr.Decode[contract.DeadLetter](m.Data)
 		if err != nil {
 			return nil, nil //nolint:nilerr,nilnil // what nobody can read is shown with the dead letters
 		}
 		seq, _ := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
-		return &Problem{Time: letter.Time, Subject: letter.Subject, Reason: letter.Reason, DeadLetter: seq}, nil
+		return &Problem{Time: dead.Time, Subject: dead.Subject, Reason: dead.Reason, DeadLetter: seq}, nil
 	}
 	return retried(m.Header)
 }

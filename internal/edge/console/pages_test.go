@@ -165,7 +165,7 @@ func TestSearchFindsAnAuthorByEveryName(t *testing.T) {
 		}
 	}
 	page := w.page("/search?q=" + pubkey)
-	for _, want := range []string{npub(pubkey), "the author's own word", goodURL, "nip65", "in 59 min", "9 of 12 nodes"} {
+	for _, want := range []string{npub(pubkey), "the author's own event", goodURL, "nip65", "in 59 min", "9 of 12 nodes"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -229,8 +229,8 @@ func TestCronSpecs(t *testing.T) {
 		{"5 10 14 * * *", "2026-11-22 14:10:06", "2026-11-23 14:10:05"},
 		{"3,13,23,33,43,53 * * * * *", "2026-11-22 14:10:54", "2026-11-22 14:11:03"},
 	} {
-		turn, ok := parseCron(try.cron)
-		if got := turn.after(at(try.from)); !ok || got != at(try.want).Unix() {
+		cron, ok := parseCron(try.cron)
+		if got := cron.after(at(try.from)); !ok || got != at(try.want).Unix() {
 			t.Errorf("%s from %s: %s, %t, want %s", try.cron, try.from, time.Unix(got, 0).UTC(), ok, try.want)
 		}
 	}
@@ -241,7 +241,7 @@ func TestCronSpecs(t *testing.T) {
 	}
 	if every, err := contract.Cron("key", 6*time.Hour); err != nil {
 		t.Error(err)
-	} else if turn, ok := parseCron(every); !ok || turn.after(time.Now()) == 0 {
+	} else if cron, ok := parseCron(every); !ok || cron.after(time.Now()) == 0 {
 		t.Errorf("%q is not understood", every)
 	}
 }
@@ -264,7 +264,7 @@ func TestTextIsMadeFitToBeShown(t *testing.T) {
 func TestEveryPageIsJSONForThoseWhoAsk(t *testing.T) {
 	w := newWorld(t)
 	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Subject: "event.received", Reason: "bad"})
-	for _, path := range []string{"/", "/relays", "/records", "/search", "/search?q=" + goodURL, "/letters", "/letters/1"} {
+	for _, path := range []string{"/", "/relays", "/records", "/search", "/search?q=" + goodURL, "/dlq", "/dlq/1"} {
 		rec := w.do(http.MethodGet, path, "", header("Accept", "application/json"))
 		var v map[string]any
 		if err := json.Unmarshal(rec.Body.Bytes(), &v); err != nil || rec.Code != http.StatusOK || len(v) == 0 || !strings.Contains(rec.Header().Get("Vary"), "Accept") {
@@ -274,8 +274,8 @@ func TestEveryPageIsJSONForThoseWhoAsk(t *testing.T) {
 			t.Errorf("%s is cut off", path)
 		}
 	}
-	rec := w.do(http.MethodGet, "/letters/99", "", header("Accept", "application/json"))
+	rec := w.do(http.MethodGet, "/dlq/99", "", header("Accept", "application/json"))
 	if rec.Code != http.StatusNotFound || !strings.Contains(rec.Body.String(), `"error":"there is no dead letter 99`) {
-		t.Errorf("a letter that is not there: %d, %s", rec.Code, rec.Body)
+		t.Errorf("a dead letter that is not there: %d, %s", rec.Code, rec.Body)
 	}
 }

@@ -79,9 +79,9 @@ func (w *world) everything(until func(*http.Request)) {
 	}
 	last := stream.CachedInfo().State.LastSeq
 	bearer := header("Authorization", "Bearer "+testToken)
-	for _, path := range []string{"/", "/relays", "/records", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL, "/search?q=" + wanted, "/letters"} {
+	for _, path := range []string{"/", "/relays", "/records", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL, "/search?q=" + wanted, "/dlq"} {
 		w.do(http.MethodGet, path, "", until)
 	}
-	w.do(http.MethodPost, "/letters/"+strconv.FormatUint(last, 10)+"/retry", "", bearer, until)
-	w.do(http.MethodPost, "/letters/"+strconv.FormatUint(last-1, 10)+"/drop", "", bearer, until)
+	w.do(http.MethodPost, "/dlq/"+strconv.FormatUint(last, 10)+"/retry", "", bearer, until)
+	w.do(http.MethodPost, "/dlq/"+strconv.FormatUint(last-1, 10)+"/drop", "", bearer, until)
 }

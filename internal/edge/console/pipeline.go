@@ -38,8 +38,8 @@ func (v pipelineView) In(consumer string) *float64 {
 // X is where the column of a stage has its middle, in percent.
 func (pipelineView) X(stage int) int { return 30 + 20*stage }
 
-// Buckets are those whose size people want to know.
-func (pipelineView) Buckets() []string {
+// Shown are the buckets whose size people want to know.
+func (pipelineView) Shown() []string {
 	return []string{contract.BucketAuthors, contract.BucketRecords, contract.BucketRelays, contract.BucketLinks}
 }
 

@@ -194,9 +194,9 @@ func (r *reading) problem(ctx context.Context, stage string) error {
 
 // pipeline puts the answers together.
 func (r *reading) pipeline(at time.Time) *Pipeline {
-	p := &Pipeline{At: at, Known: map[string]uint64{}, Outcomes: map[string]uint64{}, counters: map[string]counters{}}
+	p := &Pipeline{At: at, Buckets: map[string]uint64{}, Outcomes: map[string]uint64{}, counters: map[string]counters{}}
 	for _, b := range buckets() {
-		p.Known[b.Name] = r.streams["KV_"+b.Name].State.Msgs
+		p.Buckets[b.Name] = r.streams["KV_"+b.Name].State.Msgs
 	}
 	for subject, count := range r.streams[contract.StreamOutcome].State.Subjects {
 		p.Outcomes[subject] = count

@@ -74,8 +74,8 @@ func (c *Console) records(r *http.Request) (any, error) {
 	return recordsView{pagerOf(page), rows, slice}, err
 }
 
-// recordRows tells of records, and when the turn of each comes that is not
-// before it is due.
+// recordRows tells of records, and of each the next cron time of its slice that is
+// not before the record is due.
 func (c *Console) recordRows(ctx context.Context, entries []kv.Entry[contract.Record]) ([]Record, error) {
 	var due []string
 	seen := map[string]bool{}

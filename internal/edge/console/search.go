@@ -151,12 +151,12 @@ func targetOf(dhtKey string) string {
 
 // deadLettersAbout looks among the newest dead letters for those that name it.
 func (c *Console) deadLettersAbout(ctx context.Context, q query) ([]DeadLetter, error) {
-	letters, _, err := newest(ctx, c.js, "", 0, maxDeadLetters)
+	list, _, err := newest(ctx, c.js, "", 0, maxDeadLetters)
 	if err != nil {
 		return nil, err
 	}
 	var about []DeadLetter
-	for _, l := range letters {
+	for _, l := range list {
 		if len(about) < maxFacts && q.names(l.Subject+"\n"+l.Body()) {
 			about = append(about, l)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// ErrForbidden says that an address may not be dialled on a stranger's word.
+// ErrForbidden says that an address may not be dialled on a stranger's claim.
 var ErrForbidden = errors.New("leads into a private or reserved network, or to a port of another service (--allow-private permits both)")
 
 // Guard says what may be dialled. The zero value permits the public internet

@@ -83,10 +83,7 @@ func (s *Relay) Load(ctx context.Context, in io.Reader) (unreadable int, err err
 
 // add keeps an event.
 func (s *Relay) add(e *nostr.Event) error {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
+	text := nostr.Encode(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, have := s.entries[e.ID]; have {
@@ -189,13 +186,9 @@ func (s *Relay) Publish(_ context.Context, e nostr.Event) (reply reconcile.Reply
 	if err := s.add(&e); err != nil {
 		return reply, err
 	}
-	line, err := json.Marshal(e)
-	if err != nil {
-		return reply, err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err = s.out.Write(append(line, '\n')); err != nil {
+	if _, err = s.out.Write(append(nostr.Encode(e), '\n')); err != nil {
 		return reply, err
 	}
 	return reconcile.Reply{Outcome: reconcile.Stored}, nil

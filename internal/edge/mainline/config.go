@@ -9,7 +9,8 @@ import (
 )
 
 // Config is how a node takes part in the DHT. The zero value is a read-write node on a random port that knows nobody;
-// production sets ReadOnly.
+// production sets ReadOnly. A new DHT rate is a field here, with its default in setDefaults, and is kept by rateLimiter
+// (per address) or outbox (all together).
 type Config struct {
 	Addr      string   // UDP address to listen on, IPv4 only; ":0" if empty
 	Bootstrap []string // host:port of nodes to start from when no others are known

@@ -15,7 +15,7 @@ type GetOptions struct {
 	K      int       // how many of the nearest live nodes must have answered; 8 if 0
 	Alpha  int       // how many are asked at a time; 3 if 0
 	Seeds  []Contact // nodes to start from, for example the last holders
-	Seq    *int64    // nodes need not send an item whose seq is not higher; they are holders by their word
+	Seq    *int64    // nodes need not send an item whose seq is not higher; they are holders by their own claim
 	Enough int       // stop as soon as so many nodes returned the highest item; 0 is a complete lookup
 	// OnItem, if set, is called during the lookup with every valid item that is newer than those before it, so that
 	// a first answer can be shown early and corrected. It must not block.

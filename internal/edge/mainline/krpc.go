@@ -47,7 +47,7 @@ var (
 	}
 )
 
-// parsePacket validates a packet strictly. What it lets through neither kills the library nor makes it log.
+// parsePacket validates a KRPC message strictly. What it lets through neither kills the library nor makes it log.
 func parsePacket(b []byte) (packet, error) {
 	if len(b) > maxPacket {
 		return packet{}, errTooLong

@@ -64,7 +64,7 @@ const (
 )
 
 // post queues q for a node; flush sends it. The reply comes to by with the slot, or never: to an address that is not dialable,
-// nothing is sent. The caller holds mu and has the leave of courtesy and budget.
+// nothing is sent. The caller holds mu and has the leave of rate limiter and budget.
 func (o *outbox) post(q query, to Contact, slot int, by asker, now time.Time) {
 	if !dialable(to.Addr, o.guard.allowPrivate) {
 		return

@@ -51,7 +51,7 @@ func (n *Node) Put(ctx context.Context, item bep44.Item, opts PutOptions) (PutRe
 
 // Refresh keeps an item alive that was put before. It is Put, but cheaper when little has changed: it starts from last,
 // the Closest of the put or refresh before, and asks with the item's seq, so that a node that still has it answers without
-// the value and counts as a holder by its word. Only nodes that lack the item are sent it. While at least half of the K
+// the value and counts as a holder by its own claim. Only nodes that lack the item are sent it. While at least half of the K
 // nearest hold it without that, it is not read back: those that took it now count as holders from the next refresh on.
 // The signature is not verified again: it was before the first put, and nodes refuse what does not verify.
 func (n *Node) Refresh(ctx context.Context, item bep44.Item, last []Contact) (PutResult, error) {

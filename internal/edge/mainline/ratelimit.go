@@ -8,9 +8,10 @@ import (
 	"github.com/relaymesh/relaymesh/internal/recent"
 )
 
-// rateLimiter remembers two things about addresses: how much was sent to each lately, so that no node has reason to ban
-// us (libtorrent ignores an address that sends more than 5 messages a second over 10 seconds), and which did not
-// answer, so that no lookup waits for them again soon.
+// rateLimiter keeps the DHT rate of each address; the outbox keeps that of all packets together. It remembers two things
+// about addresses: how much was sent to each lately, so that no node has reason to ban us (libtorrent ignores an address
+// that sends more than 5 messages a second over 10 seconds), and which did not answer, so that no lookup waits for them
+// again soon.
 type rateLimiter struct {
 	interval time.Duration // between two messages to one address; 0 is no limit
 

@@ -8,7 +8,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
-// search runs one lookup against the network and judges what nodes return. While it runs, its fields belong to who holds the
+// search runs one lookup against the network and verifies the items that nodes return. While it runs, its fields belong to who holds the
 // outbox's lock; afterwards, to who ran it.
 type search struct {
 	node   *Node

@@ -63,7 +63,7 @@ func anyID(t *testing.T) string {
 	return id.String()
 }
 
-// Nobody's word leads where it must not, by TCP or QUIC, by address or by name.
+// Nobody's claim leads where it must not, by TCP or QUIC, by address or by name.
 func TestForbiddenAddressesAreNotDialled(t *testing.T) {
 	dns, strict := dnstest.StartDNS(t), strictHost(t)
 	for _, addr := range dnstest.Addrs() {

@@ -54,7 +54,7 @@ func (s *memoryRelay) ids() (out []string) {
 	return out
 }
 
-// memorySession answers for a shelf.
+// memorySession answers for a memory relay.
 type memorySession struct {
 	*memoryRelay
 	neg *negentropy.Reconciler
@@ -104,7 +104,7 @@ func (s *memorySession) Write(_ context.Context, batch []nostr.Event) error {
 
 func (s *memorySession) Close() {}
 
-// serveMemoryRelay starts a host that serves a shelf on loopback.
+// serveMemoryRelay starts a host that serves a memory relay on loopback.
 func serveMemoryRelay(t *testing.T, s *memoryRelay, limits timing) *Host {
 	t.Helper()
 	h, err := Start(Options{AllowPrivate: true, timing: limits, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})

@@ -17,9 +17,6 @@ import (
 // error it is unknown whether the relay has the event, and publishing it again
 // is harmless.
 func (c *Conn) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
-	if e.Tags == nil {
-		e.Tags = []nostr.Tag{} // relays refuse null
-	}
 	if err := c.acquire(ctx, c.pubSlots); err != nil {
 		return reply, err
 	}
@@ -40,16 +37,12 @@ func (c *Conn) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Repl
 
 // submit sends an EVENT or AUTH message and waits for its OK.
 func (c *Conn) submit(ctx context.Context, label string, e nostr.Event) (reply reconcile.Reply, err error) {
-	msg, err := message(label, e)
-	if err != nil {
-		return reply, err
-	}
 	answer := make(chan reconcile.Reply, 1)
 	c.mu.Lock()
 	c.oks[e.ID] = append(c.oks[e.ID], answer)
 	c.mu.Unlock()
 	defer c.stopWaiting(e.ID, answer)
-	if err := c.send(ctx, msg); err != nil {
+	if err := c.send(ctx, nostr.Message(label, e)); err != nil {
 		return reply, err
 	}
 	wait := time.NewTimer(c.opts.timing.answer)

@@ -11,6 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -85,7 +86,7 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 			if err := host.Serve("127.0.0.1:0", func(context.Context, string) (p2p.Responder, error) { return c, nil }); err != nil {
 				t.Fatal(err)
 			}
-			home, honest := startHome(t, all[:50]), startHornets(t, all[20:70])
+			home, honest := hometest.Start(t, all[:50]...), startHornets(t, all[20:70])
 			var beside sync.WaitGroup
 			defer beside.Wait()
 			beside.Go(func() {

@@ -13,6 +13,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -29,20 +30,20 @@ func TestSyncWithHornets(t *testing.T) {
 			t.Run(transport+" "+name, func(t *testing.T) {
 				t.Parallel()
 				inA, inB := all[:200], all[100:]
-				home, hornets := startHome(t, inA), startHornets(t, inB)
+				home, hornets := hometest.Start(t, inA...), startHornets(t, inB)
 				result, err := run.Sync{A: home, B: hornets.Addr(transport), Down: dir.down, Up: dir.up, Libp2p: Start}.Run(t.Context())
 				if err != nil || !result.Complete || result.OnlyA != 100 || result.OnlyB != 100 {
 					t.Fatalf("%v; %+v", err, result)
 				}
-				wantA, wantB := idsOf(inA), idsOf(inB)
+				wantA, wantB := hometest.IDsOf(inA...), hometest.IDsOf(inB...)
 				if dir.down {
-					wantA = idsOf(all)
+					wantA = hometest.IDsOf(all...)
 				}
 				if dir.up {
-					wantB = idsOf(all)
+					wantB = hometest.IDsOf(all...)
 				}
-				if !slices.Equal(idsAt(t, home), wantA) || !slices.Equal(hornets.IDs(), wantB) {
-					t.Errorf("the relay holds %d events, the HORNETS relay %d", len(idsAt(t, home)), len(hornets.IDs()))
+				if !slices.Equal(hometest.IDsAt(t, home), wantA) || !slices.Equal(hornets.IDs(), wantB) {
+					t.Errorf("the relay holds %d events, the HORNETS relay %d", len(hometest.IDsAt(t, home)), len(hornets.IDs()))
 				}
 			})
 		}
@@ -63,17 +64,17 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			home := startHome(t, append(slices.Clone(all[:200]), private))
+			home := hometest.Start(t, append(slices.Clone(all[:200]), private)...)
 			hornets := startHornets(t, append(slices.Clone(all[100:]), deleted, protected))
 			w := attach(t, home, nil)
 			w.deleted[deleted.ID] = true
 			if err := hornets.Sync(t.Context(), w.addr(transport), nostr.Filter{}); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := idsAt(t, home), idsOf(all, []nostr.Event{private}); !slices.Equal(got, want) {
+			if got, want := hometest.IDsAt(t, home), hometest.IDsOf(append(slices.Clone(all), private)...); !slices.Equal(got, want) {
 				t.Errorf("our relay holds %d events, want %d", len(got), len(want))
 			}
-			if got, want := hornets.IDs(), idsOf(all, []nostr.Event{deleted, protected}); !slices.Equal(got, want) {
+			if got, want := hornets.IDs(), hometest.IDsOf(append(slices.Clone(all), deleted, protected)...); !slices.Equal(got, want) {
 				t.Errorf("the HORNETS relay holds %d events, want %d", len(got), len(want))
 			}
 			if n := len(w.received); n != 100 {
@@ -86,13 +87,13 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 // Two of relaymesh, one of which listens.
 func TestSyncWithOurselves(t *testing.T) {
 	all := signed()
-	home, other := startHome(t, all[:200]), startHome(t, all[100:])
+	home, other := hometest.Start(t, all[:200]...), hometest.Start(t, all[100:]...)
 	w := attach(t, other, nil)
 	result, err := run.Sync{A: home, B: w.addr("udp"), Down: true, Up: true, Libp2p: Start}.Run(t.Context())
 	if err != nil || !result.Complete || result.Left != 0 {
 		t.Fatalf("%v; %+v", err, result)
 	}
-	if !slices.Equal(idsAt(t, home), idsOf(all)) || !slices.Equal(idsAt(t, other), idsOf(all)) {
+	if !slices.Equal(hometest.IDsAt(t, home), hometest.IDsOf(all...)) || !slices.Equal(hometest.IDsAt(t, other), hometest.IDsOf(all...)) {
 		t.Error("they differ")
 	}
 }
@@ -126,7 +127,7 @@ func TestChoiceOfTransport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			home := startHome(t, all[:100])
+			home := hometest.Start(t, all[:100]...)
 			hornets := startHornets(t, all[50:150])
 			url := startPlain(t, all[50:150], c.speaks77)
 			doc := contract.Relay{URL: url, NIPs: c.nips}
@@ -138,8 +139,8 @@ func TestChoiceOfTransport(t *testing.T) {
 			}
 			w := attach(t, home, store{nostr.RelayKey(url): doc})
 			syncBy(t, w, url)
-			if !slices.Equal(idsAt(t, home), idsOf(all[:150])) {
-				t.Errorf("we hold %d events", len(idsAt(t, home)))
+			if !slices.Equal(hometest.IDsAt(t, home), hometest.IDsOf(all[:150]...)) {
+				t.Errorf("we hold %d events", len(hometest.IDsAt(t, home)))
 			}
 			want := 0
 			if c.byPeer {
@@ -157,7 +158,7 @@ func TestChoiceOfTransport(t *testing.T) {
 func TestOpenSessionsAreNotSwept(t *testing.T) {
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
-	w := attach(t, startHome(t, nil), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
+	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
 	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
 	session, _, err := w.relay(t, url).Open(t.Context(), nostr.Filter{}, set.Initiate())
 	if err != nil {
@@ -189,7 +190,7 @@ func TestOpenSessionsAreNotSwept(t *testing.T) {
 func TestOnlyHoldsForPeers(t *testing.T) {
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
-	w := attach(t, startHome(t, nil), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}}, "ws://127.0.0.1:2")
+	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}}, "ws://127.0.0.1:2")
 	if _, err := w.stage.Net.At(t.Context(), url); err == nil {
 		t.Error("it may be talked to")
 	}

@@ -3,22 +3,20 @@ package peers
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-const (
-	// idleTime is after which a peer is hung up on.
-	idleTime = 5 * time.Minute
-	// retryAfter is how long a peer that was not reached is left alone.
-	retryAfter = 10 * time.Minute
-)
+// idleTime is after which a peer is hung up on.
+const idleTime = 5 * time.Minute
 
 // via is a relay that says where it is on libp2p. NIP-77 comes first, where it is
 // claimed; who is reached by neither is listed over its websocket.
@@ -112,7 +110,7 @@ func (s heldSession) Close() {
 type entry struct {
 	peer   *p2p.Peer
 	relay  reconcile.Relay // the peer
-	failed bool
+	health health.State
 	using  int
 	last   time.Time // when it was used, or failed
 }
@@ -133,7 +131,7 @@ func (n *node) meet(doc contract.Relay) *entry {
 		e = &entry{peer: peer, relay: reconcile.Classified(peer)}
 		n.peers[doc.URL] = e
 	}
-	if e.failed {
+	if e.health.LeftAlone(time.Now()) {
 		return nil
 	}
 	e.using++
@@ -155,7 +153,7 @@ func (n *node) inUse(url string) *entry {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	e := n.peers[url]
-	if e == nil || e.failed {
+	if e == nil || e.health.LeftAlone(time.Now()) {
 		return nil
 	}
 	e.using++
@@ -168,14 +166,15 @@ func (n *node) release(e *entry, failed bool) {
 	defer n.mu.Unlock()
 	e.using--
 	e.last = time.Now()
-	e.failed = e.failed || failed
+	if failed {
+		e.health = health.Libp2p.Next(e.health, health.Failed, e.last, rand.Float64())
+	}
 }
 
 // sweep drops what was not used for long; mu is held.
 func (n *node) sweep() {
 	for url, e := range n.peers {
-		idle := time.Since(e.last)
-		if e.using == 0 && !e.last.IsZero() && (e.failed && idle > retryAfter || !e.failed && idle > idleTime) {
+		if e.using == 0 && !e.last.IsZero() && time.Since(e.last) > idleTime && !e.health.LeftAlone(time.Now()) {
 			delete(n.peers, url)
 			e.peer.Close()
 		}

@@ -22,7 +22,7 @@ const (
 	// records would be lost to churn.
 	minHolders = 4
 	// soon is when a record with fewer holders is tried again, for up to
-	// maxSoon passes in a row; then it waits for its turn like the others,
+	// maxSoon passes in a row; then it waits for its next scheduled refresh,
 	// since a network that small has no more nodes to offer.
 	soon    = 15 * time.Minute
 	maxSoon = 3
@@ -70,7 +70,7 @@ func decideTrust(trust int, p placement) int {
 	}
 }
 
-// decideEvery returns how long a record that stands so waits for its turn. If
+// decideEvery returns how long a record with such a placement waits for its refresh. If
 // all of the closest nodes kept it for a whole interval by themselves, they are
 // nodes that stay: 0.01 % of such records would be lost in twice that time.
 func decideEvery(trust int, p placement, every time.Duration) time.Duration {
@@ -117,8 +117,8 @@ func decidePlaced(stored, put contract.Record, p placement, how How, now int64, 
 }
 
 // due reports whether a record is to be refreshed in a pass at now. The slack
-// keeps a pass that comes a little early from skipping a whole turn. A record
-// whose turn is farther off than it can be was written under another setting.
+// keeps a pass that comes a little early from skipping a whole interval. A record
+// whose refresh is farther off than it can be was written under another setting.
 func due(r contract.Record, now int64, every time.Duration) bool {
 	longest := every
 	if every > lifetime {

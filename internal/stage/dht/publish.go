@@ -115,12 +115,12 @@ func (s *Stage) dueTargets(ctx context.Context, slice string, now int64) (target
 var errWeak = errors.New("too few holders")
 
 // weak reports whether a record that was r and now stands so is worth another
-// try before its next turn.
+// try before its next refresh.
 func weak(placed events.RecordPublished, r contract.Record) bool {
 	return placed.Holders < minHolders && r.Failures < maxSoon
 }
 
-// refresh takes a record's turn, unless another worker did meanwhile.
+// refresh refreshes a record, unless another worker did so meanwhile.
 func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
 	r, found, err := s.Records.Get(ctx, contract.RecordKey(target))
 	if err != nil || !found || !due(r, now, s.RefreshEvery) {
@@ -141,12 +141,12 @@ func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
 }
 
 // place puts a record and writes down how it stands. Where the network holds a
-// newer item of the same owner, that one becomes the record and is put in its
-// turn: whoever keeps it alive now may stop. So is one that came to KV meanwhile:
+// newer item of the same owner, that one becomes the record and is put as
+// well: whoever keeps it alive now may stop. So is one that came to KV meanwhile:
 // its own message may have been replaced by a later one about the older record.
 //
-// now is when the pass began. The next turn counts from there, not from when
-// this record's turn came: else the late ones of a long pass would not be due
+// now is when the pass began. The next refresh counts from there, not from when
+// this record was reached: else the late ones of a long pass would not be due
 // yet in the next, and would expire before the one after it.
 func (s *Stage) place(ctx context.Context, target string, r contract.Record, how How, now int64) (events.RecordPublished, error) {
 	for range 2 {

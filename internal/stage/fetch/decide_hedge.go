@@ -8,14 +8,14 @@ import (
 const (
 	// asking is how many relays are asked for one note at a time.
 	asking = 6
-	// hedge is how long a relay may be silent before it loses its place to the
-	// next one; it may still answer.
+	// hedge is the silence after which the next relay is asked as well; the first
+	// may still answer.
 	hedge = 150 * time.Millisecond
 )
 
 // hedger decides which relay is asked when. The likeliest come first, asking at
-// a time; one that has answered, or has been silent for hedge, makes place for
-// the next.
+// a time; one that has answered, or has been silent for hedge, frees its slot
+// for the next.
 type hedger struct {
 	seen  map[string]bool      // every relay that has ever come up
 	left  int                  // how many more may come up
@@ -47,7 +47,7 @@ func (t *hedger) add(urls ...string) (added int) {
 
 // next returns the relays to ask now, which are then open.
 func (t *hedger) next(now time.Time) (ask []string) {
-	for places := asking - t.fresh(now); places > 0 && len(t.queue) > 0; places-- {
+	for slots := asking - t.fresh(now); slots > 0 && len(t.queue) > 0; slots-- {
 		ask = append(ask, t.queue[0])
 		t.open[t.queue[0]] = now
 		t.queue = t.queue[1:]
@@ -58,7 +58,7 @@ func (t *hedger) next(now time.Time) (ask []string) {
 // answered closes an open relay, whatever it said.
 func (t *hedger) answered(url string) { delete(t.open, url) }
 
-// fresh counts the relays that hold a place: asked less than hedge ago.
+// fresh counts the relays that hold a slot: asked less than hedge ago.
 func (t *hedger) fresh(now time.Time) (n int) {
 	for _, since := range t.open {
 		if now.Sub(since) < hedge {
@@ -71,7 +71,7 @@ func (t *hedger) fresh(now time.Time) (n int) {
 // idle reports whether no answer is to be expected soon.
 func (t *hedger) idle(now time.Time) bool { return len(t.queue) == 0 && t.fresh(now) == 0 }
 
-// wait returns after which time a relay will lose its place; 0 if none has one.
+// wait returns after which time a relay will free its slot; 0 if none has one.
 func (t *hedger) wait(now time.Time) (wait time.Duration) {
 	for _, since := range t.open {
 		if left := hedge - now.Sub(since); left > 0 && (wait == 0 || left < wait) {

@@ -133,7 +133,7 @@ func (f *search) run(caller context.Context) {
 	}
 }
 
-// listen takes the next word; false is the end of the time for the search.
+// listen takes the next reply; false is the end of the time for the search.
 func (f *search) listen(ctx context.Context, wait time.Duration) bool {
 	var hedged <-chan time.Time
 	if wait > 0 {

@@ -17,8 +17,8 @@ type keyClaim struct {
 	source
 }
 
-// source is whose word something is ("" for a producer on the bus) and when it
-// was given, in Unix seconds; again says that it has been handled before, with
+// source is who claims something ("" for a producer on the bus) and when the claim
+// was made, in Unix seconds; again says that it has been handled before, with
 // what success is not known.
 type source struct {
 	by    string
@@ -26,7 +26,7 @@ type source struct {
 	again bool
 }
 
-// learnKey puts a claim into an author. The author's own word replaces
+// learnKey puts a claim into an author. The author's own claim replaces
 // anyone's and their own older one; a stranger's only fills a gap, since it
 // could name a key under which the stranger publishes.
 func learnKey(pubkey string, a contract.Author, c keyClaim) contract.Author {

@@ -78,7 +78,7 @@ func (w *WebOfTrust) Await(ctx context.Context) error {
 	for {
 		err := w.load(ctx)
 		if err == nil {
-			w.Log.InfoContext(ctx, "cares for the authors of the web of trust only", "authors", len(*w.members.Load()))
+			w.Log.InfoContext(ctx, "only events of the web of trust are processed", "authors", len(*w.members.Load()))
 			return nil
 		}
 		w.Log.WarnContext(ctx, "ingest waits for the follow lists", "err", err)

@@ -311,7 +311,7 @@ func (s *Stage) follow(ctx context.Context, pubkey string, f *finding, before, l
 }
 
 // wanted returns a wake-up for each reference of pubkey's that the local relay
-// lacks, up to the author's quota.
+// lacks, up to the author's rate limit.
 func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMissing, keys map[string]string) ([]contract.Output, error) {
 	if len(refs) == 0 {
 		return nil, nil

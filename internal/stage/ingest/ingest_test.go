@@ -245,7 +245,7 @@ func TestMissingKindsAndRateLimit(t *testing.T) {
 		text, why string
 	}{
 		{alice, 6, 2, 0, 0, "repost", "a kind that is left out"},
-		{alice, 1, 2, 0, 2, "one", "within the quota"},
+		{alice, 1, 2, 0, 2, "one", "within the rate limit"},
 		{alice, 1, 2, 0, 1, "two", "what is left of it"},
 		{alice, 1, 2, 0, 0, "three", "nothing is left"},
 		{bob, 1, 2, 0, 2, "four", "of another author"},

@@ -136,7 +136,8 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]contract.Ou
 	}}, nil
 }
 
-// hint links an author to a relay on a producer's word.
+// hint writes bucket links by a producer's claim, which never stands beside the
+// author's own list.
 func (s *Stage) hint(ctx context.Context, url, pubkey string) error {
 	_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(url), pubkey), func(old contract.Link, found bool) (contract.Link, bool) {
 		if len(old.Via) > 0 {

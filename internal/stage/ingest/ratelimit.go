@@ -11,7 +11,7 @@ type rateLimit struct {
 	used   map[string]int
 }
 
-// allow uses up to n of an author's quota in a minute, counted from any start,
+// allow uses up to n of an author's rate limit in a minute, counted from any start,
 // and returns how many are granted.
 func (q *rateLimit) allow(pubkey string, n int, minute int64) int {
 	if q.perMinute == 0 || pubkey == "" || n == 0 {

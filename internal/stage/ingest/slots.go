@@ -56,7 +56,7 @@ func (s *Stage) withoutRecord(ctx context.Context, targets map[string]int64) (go
 	return gone, nil
 }
 
-// claim adds a target at now, if there is room for it without those that are
+// claim adds a target at now, if a slot is free for it without those that are
 // gone and were not claimed again meanwhile.
 func claim(a contract.Author, target string, gone map[string]int64, now int64) (contract.Author, bool) {
 	kept := maps.Clone(a.Records)

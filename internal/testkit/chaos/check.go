@@ -111,7 +111,7 @@ func (f *fleet) checkDHT(ctx context.Context, l *ledger, v *verdict) error {
 	return nil
 }
 
-// checkDead: every forgery became one dead letter, and nothing else did but
+// checkDeadLetters: every forgery became one dead letter, and nothing else did but
 // lists that came after newer ones.
 func (f *fleet) checkDeadLetters(ctx context.Context, l *ledger, v *verdict) error {
 	count := map[string]int{}

@@ -88,8 +88,8 @@ func (w *load) introduce(ctx context.Context) error {
 // run keeps up a rate of events a second until ctx ends. What is on its way
 // then still arrives: see [load.wait].
 func (w *load) run(ctx context.Context, rate float64) {
-	const perTurn = 9 // events that one turn of the loop signs
-	tick := time.NewTicker(time.Duration(perTurn / rate * float64(time.Second)))
+	const perTick = 9 // events that are signed at each tick
+	tick := time.NewTicker(time.Duration(perTick / rate * float64(time.Second)))
 	defer tick.Stop()
 	sending := context.WithoutCancel(ctx)
 	for i := 0; ; i++ {

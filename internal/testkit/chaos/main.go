@@ -60,7 +60,7 @@ func (o *options) Run(ctx context.Context) error {
 
 func main() {
 	var cli struct {
-		Run   options  `cmd:"" default:"withargs" help:"Break everything in turn under load, and check that nothing is lost."`
+		Run   options  `cmd:"" default:"withargs" help:"Break one thing after the other under load, and check that nothing is lost."`
 		NATS  natsCmd  `cmd:"" name:"nats" hidden:"" help:"One node of the NATS cluster."`
 		Relay relayCmd `cmd:"" hidden:"" help:"One relay."`
 		DHT   dhtCmd   `cmd:"" name:"dht" hidden:"" help:"All nodes of the DHT."`

@@ -154,7 +154,7 @@ func (p *part) fill() error {
 	}
 }
 
-// empty makes room again.
+// empty frees the disk again.
 func (p *part) empty() error { return os.Remove(p.filler()) }
 
 func (p *part) filler() string { return filepath.Join(p.dir, "filler") }

@@ -139,7 +139,7 @@ func (r *report) settle(ctx context.Context, w *load, seen *witness) error {
 }
 
 // welcomeBack does what docs/operating.md tells operators to do about a relay
-// that works again: its entry is deleted, so that the next turn tries it instead
+// that works again: its entry is deleted, so that the next scheduled sync tries it instead
 // of leaving it alone for ten minutes.
 func (r *report) welcomeBack(ctx context.Context) error {
 	return until(ctx, func() error {

@@ -63,32 +63,32 @@ const (
 // kind likewise. allowed picks kinds; nil is all that the machine can do.
 func schedule(seed uint64, duration time.Duration, isolated bool, allowed []string) (plan []fault) {
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same every time
-	var round []fault
+	var cycle []fault
 	for at := calm; ; at += slot {
-		if len(round) == 0 {
-			if round = oneCycle(random, isolated, allowed); len(round) == 0 {
+		if len(cycle) == 0 {
+			if cycle = oneCycle(random, isolated, allowed); len(cycle) == 0 {
 				return nil
 			}
 		}
 		// Whoever is too long for the rest lets a shorter one go first.
-		i := slices.IndexFunc(round, func(f fault) bool { return at+f.Lasts+calm <= duration })
+		i := slices.IndexFunc(cycle, func(f fault) bool { return at+f.Lasts+calm <= duration })
 		if at+calm > duration {
 			return plan
 		}
 		if i < 0 {
-			round = nil
+			cycle = nil
 			continue
 		}
-		next := round[i]
+		next := cycle[i]
 		next.At = at
 		plan = append(plan, next)
-		round = slices.Delete(round, i, i+1)
+		cycle = slices.Delete(cycle, i, i+1)
 	}
 }
 
 // oneCycle has every group of every kind once, the first group of each kind
 // before the second of any.
-func oneCycle(random *rand.Rand, isolated bool, allowed []string) (round []fault) {
+func oneCycle(random *rand.Rand, isolated bool, allowed []string) (cycle []fault) {
 	left := map[string][]string{}
 	for _, k := range kinds {
 		if (isolated || !k.isolated) && (len(allowed) == 0 || slices.Contains(allowed, k.name)) {
@@ -97,7 +97,7 @@ func oneCycle(random *rand.Rand, isolated bool, allowed []string) (round []fault
 		}
 	}
 	for len(left) > 0 {
-		var turn []fault
+		var once []fault
 		for _, k := range kinds {
 			groups := left[k.name]
 			if len(groups) == 0 {
@@ -108,11 +108,11 @@ func oneCycle(random *rand.Rand, isolated bool, allowed []string) (round []fault
 			if k.most > k.least {
 				lasts += time.Duration(random.Int64N(int64(k.most - k.least)))
 			}
-			turn = append(turn, fault{Kind: k.name, Group: groups[0], Number: random.IntN(1 << 16), Lasts: lasts.Round(100 * time.Millisecond)})
+			once = append(once, fault{Kind: k.name, Group: groups[0], Number: random.IntN(1 << 16), Lasts: lasts.Round(100 * time.Millisecond)})
 			left[k.name] = groups[1:]
 		}
-		random.Shuffle(len(turn), func(i, j int) { turn[i], turn[j] = turn[j], turn[i] })
-		round = append(round, turn...)
+		random.Shuffle(len(once), func(i, j int) { once[i], once[j] = once[j], once[i] })
+		cycle = append(cycle, once...)
 	}
-	return round
+	return cycle
 }

@@ -2,7 +2,7 @@ package dnstest
 
 import "net/netip"
 
-// Forbidden are addresses that a stranger's word must not lead to, with what
+// Forbidden are addresses that a stranger's claim must not lead to, with what
 // they are.
 var Forbidden = map[string]string{
 	"0.0.0.0": "this host", "0.1.2.3": "this network", "127.0.0.1": "loopback", "127.255.255.254": "loopback",

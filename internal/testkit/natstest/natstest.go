@@ -39,14 +39,14 @@ func Main(m *testing.M) {
 var dirs atomic.Int64
 
 // Dir is a new directory for a server, until the test ends; in memory where
-// Linux has files there, and room for them, as few containers have. In fake time
+// Linux has files there, and space for them, as few containers have. In fake time
 // a server writes a day's state in a moment, and half of a test's time would go
 // to the disk.
 func Dir(tb testing.TB) string {
 	tb.Helper()
-	const memory, room = "/dev/shm", 1 << 30
+	const memory, space = "/dev/shm", 1 << 30
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(memory, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < room { //nolint:gosec // a size
+	if err := syscall.Statfs(memory, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < space { //nolint:gosec // a size
 		return tb.TempDir()
 	}
 	// No random name: simulations count what they draw.
@@ -106,9 +106,10 @@ func users() []*server.User {
 	return list
 }
 
-// User is a user for [natsd.Config] whose password is its name.
+// User is a user for [natsd.Config] whose password is its name, in the account
+// of the role of that name.
 func User(name string, p contract.Permissions) *server.User {
-	return &server.User{Username: name, Password: name, Permissions: natsd.Permissions(p)}
+	return &server.User{Username: name, Password: name, Permissions: natsd.Permissions(p), Account: natsd.AccountOf(name)}
 }
 
 // Provision makes streams, consumers and buckets and returns a connection.

@@ -57,7 +57,7 @@ func TestFiguresComeLive(t *testing.T) {
 	p := open(t, "/", how{})
 	p.wait("document.getElementById('asof').textContent === 'live'")
 	eval[bool](p, "window.theSamePage = true")
-	authors := "[...document.querySelectorAll('.known dt')].find(e => e.textContent === 'authors').nextElementSibling.textContent.replace(/\\D/g, '')"
+	authors := "[...document.querySelectorAll('.buckets dt')].find(e => e.textContent === 'authors').nextElementSibling.textContent.replace(/\\D/g, '')"
 	before := eval[string](p, authors)
 	trickle(t)
 	p.wait("Number(" + authors + ") > " + before)

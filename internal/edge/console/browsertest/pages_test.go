@@ -17,16 +17,16 @@ import (
 // paths are all pages that need no token.
 func paths(t *testing.T) []string {
 	t.Helper()
-	letters := ask[struct {
-		Letters []struct {
+	dead := ask[struct {
+		DeadLetters []struct {
 			Seq uint64 `json:"seq"`
-		} `json:"letters"`
-	}](t, theWorld, "/letters").Letters
-	if len(letters) == 0 {
+		} `json:"dead_letters"`
+	}](t, theWorld, "/dlq").DeadLetters
+	if len(dead) == 0 {
 		t.Fatal("there are no dead letters")
 	}
 	return []string{
-		"/", "/relays", "/records", "/letters", fmt.Sprint("/letters/", letters[0].Seq), "/login", "/search?q=" + theWorld.alice.PublicKey(),
+		"/", "/relays", "/records", "/dlq", fmt.Sprint("/dlq/", dead[0].Seq), "/login", "/search?q=" + theWorld.alice.PublicKey(),
 		"/search?q=" + theWorld.others[0], "/search", "/search" + refusedQuery,
 	}
 }
@@ -40,9 +40,9 @@ func (p *page) everyPage(look func(path string)) {
 		look(path)
 	}
 	p.logIn()
-	letter := fmt.Sprint("/letters/", deadLetters(p.T)[0].Seq)
+	dead := fmt.Sprint("/dlq/", deadLetters(p.T)[0].Seq)
 	for _, page := range []struct{ path, shows string }{
-		{"/letters", "Retry…"}, {letter, "Drop…"}, {letter + "/retry", "Retry dead letter"}, {letter + "/drop", "Drop dead letter"},
+		{"/dlq", "Retry…"}, {dead, "Drop…"}, {dead + "/retry", "Retry dead letter"}, {dead + "/drop", "Drop dead letter"},
 	} {
 		p.visit(page.path)
 		if !strings.Contains(p.visible(), page.shows) {
@@ -89,7 +89,7 @@ func TestPagesAreAccessible(t *testing.T) {
 // Everything can be reached by the keyboard, in the order in which it stands,
 // and one sees where one is.
 func TestTheKeyboardReachesEverything(t *testing.T) {
-	p := open(t, "/letters", how{})
+	p := open(t, "/dlq", how{})
 	var got []string
 	for range 12 {
 		p.do(chromedp.KeyEvent(kb.Tab))
@@ -102,7 +102,7 @@ func TestTheKeyboardReachesEverything(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("tab goes through %q, want %q", got, want)
 	}
-	p.visit("/letters")
+	p.visit("/dlq")
 	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
 	p.wait("document.activeElement.id === 'main'")
 }
@@ -115,7 +115,7 @@ func TestSearchFindsAnAuthor(t *testing.T) {
 	p := open(t, "/", how{})
 	p.do(chromedp.SendKeys(chromedp.CSS("input[name=q]"), npub+kb.Enter))
 	p.do(chromedp.WaitVisible(chromedp.CSS("h1 .query")))
-	for _, want := range []string{npub, theWorld.others[0], "the author's own word", "next look-up of the list", "of 12 nodes"} {
+	for _, want := range []string{npub, theWorld.others[0], "the author's own event", "next look-up of the list", "of 12 nodes"} {
 		if !strings.Contains(p.text(), want) {
 			t.Errorf("the page does not say %q: %s", want, p.text())
 		}
@@ -125,7 +125,7 @@ func TestSearchFindsAnAuthor(t *testing.T) {
 func TestPagesAreUsefulWithoutJavaScript(t *testing.T) {
 	p := open(t, "/", how{noScript: true})
 	for path, want := range map[string]string{
-		"/": "author.seen", "/relays": theWorld.others[0], "/records": "nodes", "/letters": "event.received", "/search?q=" + theWorld.alice.PublicKey(): "npub1",
+		"/": "author.seen", "/relays": theWorld.others[0], "/records": "nodes", "/dlq": "event.received", "/search?q=" + theWorld.alice.PublicKey(): "npub1",
 	} {
 		p.visit(path)
 		text := p.visible()
@@ -145,7 +145,7 @@ func TestTheServerSaysWhatPagesMayDo(t *testing.T) {
 	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 		t.Errorf("the policy is %q", csp)
 	}
-	p := open(t, "/letters", how{quiet: true})
+	p := open(t, "/dlq", how{quiet: true})
 	eval[bool](p, "(() => { const s = document.createElement('script'); s.textContent = 'window.owned = true'; document.body.append(s); return true })()")
 	if eval[bool](p, "window.owned === true") {
 		t.Error("an inline script has run")

@@ -37,10 +37,10 @@ func TestScreenshots(t *testing.T) {
 		{"console-narrow", "/", how{width: 400, height: 860}, true},
 		{"console-relays", "/relays", how{width: 1360, height: 520}, false},
 		{"console-search", author, how{width: 1360, height: 700}, false},
-		{"console-letters", "/letters", how{width: 1360, height: 420}, false},
+		{"console-dlq", "/dlq", how{width: 1360, height: 420}, false},
 	} {
 		p := open(t, shot.path, shot.how)
-		if shot.path == "/letters" {
+		if shot.path == "/dlq" {
 			p.logIn()
 		}
 		if shot.live {

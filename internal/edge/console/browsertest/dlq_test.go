@@ -21,8 +21,8 @@ type deadLetter struct {
 
 func deadLetters(t *testing.T) []deadLetter {
 	return ask[struct {
-		Letters []deadLetter `json:"letters"`
-	}](t, theWorld, "/letters").Letters
+		DeadLetters []deadLetter `json:"dead_letters"`
+	}](t, theWorld, "/dlq").DeadLetters
 }
 
 // addDeadLetter makes a dead letter of a message that nobody can process, and returns
@@ -42,7 +42,7 @@ func findDeadLetter(t *testing.T, mark string) (seq uint64) {
 		for _, l := range deadLetters(t) {
 			full := ask[struct {
 				Data []byte `json:"data"`
-			}](t, theWorld, fmt.Sprint("/letters/", l.Seq))
+			}](t, theWorld, fmt.Sprint("/dlq/", l.Seq))
 			if strings.Contains(string(full.Data), mark) {
 				seq = l.Seq
 				return nil
@@ -63,19 +63,19 @@ func (p *page) logIn() {
 	p.do(chromedp.WaitVisible(chromedp.CSS(`form[action="/logout"]`)))
 }
 
-// One that is retried goes through its stage again, and its new letter tells
+// One that is retried goes through its stage again, and its new dead letter tells
 // how it ended before; with and without JavaScript.
 func TestADeadLetterIsRetriedAndDroppedAfterAQuestion(t *testing.T) {
 	for _, h := range []how{{}, {noScript: true}} {
 		mark := fmt.Sprintf("retry me %t", h.noScript)
 		seq := addDeadLetter(t, mark)
-		p := open(t, fmt.Sprint("/letters/", seq), h)
+		p := open(t, fmt.Sprint("/dlq/", seq), h)
 		if strings.Contains(p.visible(), "Retry…") {
 			t.Error("without the token the page offers to retry")
 		}
 		p.logIn()
-		p.visit("/letters")
-		p.click(fmt.Sprintf(`a[href="/letters/%d/retry"]`, seq))
+		p.visit("/dlq")
+		p.click(fmt.Sprintf(`a[href="/dlq/%d/retry"]`, seq))
 		p.do(chromedp.WaitVisible(chromedp.CSS(`form[method="post"] button.primary`)))
 		if !strings.Contains(p.visible(), fmt.Sprintf("Retry dead letter %d?", seq)) {
 			t.Errorf("it does not ask: %s", p.visible())
@@ -87,9 +87,9 @@ func TestADeadLetterIsRetriedAndDroppedAfterAQuestion(t *testing.T) {
 		}
 		again := findDeadLetter(t, mark)
 		if again == seq {
-			t.Fatal("the letter is still there")
+			t.Fatal("the dead letter is still there")
 		}
-		p.visit(fmt.Sprint("/letters/", again))
+		p.visit(fmt.Sprint("/dlq/", again))
 		if !strings.Contains(p.visible(), "How it ended") || strings.Count(p.visible(), "attempt") < 2 {
 			t.Errorf("its history is lost: %s", p.visible())
 		}
