@@ -79,10 +79,10 @@ var mayImport = map[string][]string{
 	"internal/obs":       {"pkg", "internal/contract"},
 	"internal/run":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/config", "internal/obs"}),
 	"internal/sim":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/run", "internal/testkit"}),
-	"internal/testkit":   {"pkg", "internal/contract", "internal/edge", "internal/run"},
+	"internal/testkit":   {"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/run"},
 	"internal/docs":      {},
 	"bench":              {"pkg", "internal/contract", "internal/edge", "internal/testkit"},
-	"cmd":                {"pkg", "internal/contract", "internal/edge", "internal/config", "internal/obs", "internal/run"},
+	"cmd":                {"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/config", "internal/obs", "internal/run"},
 	"cmd/relaymesh-demo": {"internal/run", "internal/testkit"},
 }
 

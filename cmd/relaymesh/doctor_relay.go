@@ -10,6 +10,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -55,9 +56,9 @@ func (c *doctorCmd) key() (*schnorr.SecretKey, error) {
 // sync opens a NIP-77 session over what nobody has written.
 func (c *doctorCmd) sync(ctx context.Context, conn *relay.Conn, e examination) {
 	first := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{}).Initiate()
-	session, _, err := conn.OpenNegentropy(ctx, nostr.Filter{Kinds: []int{65535}}, first)
+	session, _, err := conn.Open(ctx, nostr.Filter{Kinds: []int{65535}}, first)
 	switch {
-	case errors.Is(err, relay.ErrNoNegentropy):
+	case errors.Is(err, reconcile.ErrNoNegentropy):
 		e.advise("nip-77", err.Error(), "syncs work, but list the relay's events: turn negentropy on in the relay if it has it")
 	case err != nil:
 		e.fail("nip-77", err.Error(), "see the relay's log; if it asks for authentication, give --nsec-file")
@@ -72,10 +73,10 @@ func (c *doctorCmd) write(ctx context.Context, conn *relay.Conn, key *schnorr.Se
 	event := nostr.Event{CreatedAt: time.Now().Unix(), Kind: 20_000, Tags: []nostr.Tag{}, Content: "relaymesh doctor"}
 	err := schnorr.Sign(&event, key)
 	if err == nil {
-		err = conn.Publish(ctx, event)
+		err = reconcile.Write(ctx, conn, event)
 	}
-	if refused := (*relay.RefusedError)(nil); errors.As(err, &refused) {
-		e.fail("write", fmt.Sprintf("refused: %s", refused.Message), "let relaymesh write events of anyone's to the relay: by its address, or by the key of --nsec-file")
+	if refused := reconcile.RefusalOf(err); refused != nil {
+		e.fail("write", fmt.Sprintf("refused: %s", refused.Reason), "let relaymesh write events of anyone's to the relay: by its address, or by the key of --nsec-file")
 		return
 	}
 	if err != nil {

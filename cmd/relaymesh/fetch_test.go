@@ -15,6 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -60,7 +61,7 @@ func TestFetchWithoutAPipeline(t *testing.T) {
 	url := hometest.Start(t)
 	root, reply, orphan := thread(t, url)
 	for _, e := range []nostr.Event{root, reply, orphan} {
-		if err := hometest.Dial(t, url).Publish(t.Context(), e); err != nil {
+		if err := reconcile.Write(t.Context(), hometest.Dial(t, url), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,7 +133,7 @@ func TestFetchThroughAPipeline(t *testing.T) {
 	far, home := hometest.Start(t), hometest.Start(t)
 	root, reply, _ := thread(t, far)
 	for _, e := range []nostr.Event{root, reply} {
-		if err := hometest.Dial(t, far).Publish(t.Context(), e); err != nil {
+		if err := reconcile.Write(t.Context(), hometest.Dial(t, far), e); err != nil {
 			t.Fatal(err)
 		}
 	}

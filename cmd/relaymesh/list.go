@@ -14,6 +14,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -228,7 +229,7 @@ func (c *publishCmd) send(ctx context.Context, o *output, list ...nostr.Event) (
 		}
 		defer conn.Close()
 		for _, e := range list {
-			if err := conn.Publish(ctx, e); err != nil {
+			if err := reconcile.Write(ctx, conn, e); err != nil {
 				return fmt.Errorf("couldn't send kind %d to %s: %w", e.Kind, c.Relay, err)
 			}
 		}

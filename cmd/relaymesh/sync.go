@@ -49,7 +49,7 @@ var errPartly = errors.New("not everything could be done")
 func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 	job = run.Sync{
 		Down: c.Dir == "down" || c.Dir == "both", Up: c.Dir == "up" || c.Dir == "both",
-		UploadPrivate: c.UploadPrivate, Peer: peers.Dial, In: os.Stdin, Out: o.out, Log: obs.NewLogger(o.err, "error"),
+		UploadPrivate: c.UploadPrivate, Libp2p: peers.Start, In: os.Stdin, Out: o.out, Log: obs.NewLogger(o.err, "error"),
 	}
 	for name, url := range map[*string]string{&job.A: c.A, &job.B: c.B} {
 		if *name = url; url == run.Lines {

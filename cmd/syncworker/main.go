@@ -11,5 +11,5 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.", []run.Option{run.WithLibp2p(peers.Attach), run.WithTraces(otlp.Start)}))
+	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.", []run.Option{run.WithLibp2p(peers.Start), run.WithTraces(otlp.Start)}))
 }

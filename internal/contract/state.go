@@ -162,7 +162,9 @@ type Refused struct {
 	// other one.
 	Local bool   `json:"local,omitempty"`
 	Why   string `json:"why"`
-	At    int64  `json:"at"`
+	// By is who says so: "rules" (ours) or "relay". Values of before have none.
+	By string `json:"by,omitempty"`
+	At int64  `json:"at"`
 }
 
 // Cursor is the value of bucket cursors, under the relay key: how far the tail

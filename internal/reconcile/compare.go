@@ -71,7 +71,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 	var limits [2]negentropy.SideOptions
 	for s, l := range r.sessions {
 		l.start(w)
-		limits[s] = l.limits(filter)
+		limits[s] = l.options(filter)
 	}
 	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
 		A: limits[0], B: limits[1],
@@ -151,7 +151,7 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 	}
 	if r.opts.Refused != nil && r.opts.Refused(to, id) {
 		first()
-		refusal := Refusal{ID: id, To: to, Cause: ByEarlier, Why: "refused in an earlier sync"}
+		refusal := Refusal{id, to, Reason{Cause: ByEarlier, Text: "refused in an earlier sync"}}
 		f.leave(refusal)
 		return r.refuse(refusal)
 	}
@@ -160,7 +160,7 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 			return nil // reported again, after a session was opened anew
 		}
 		f.suspect(to, id)
-		refusal := Refusal{ID: id, To: to, Cause: ByRelay, Why: "accepted, but not kept"}
+		refusal := Refusal{id, to, Reason{Cause: ByRelay, Code: NotKept}}
 		f.leave(refusal)
 		return r.refuseForGood(refusal)
 	}

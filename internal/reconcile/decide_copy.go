@@ -1,34 +1,44 @@
 package reconcile
 
 import (
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const kindAuth = 22242 // NIP-42: never leaves the connection it was made for
 
+// private are the kinds that are meant for the relays of their recipients
+// alone: direct messages (NIP-04), seals and gift wraps (NIP-59, NIP-17).
+var private = []int{4, 13, 14, 15, 1059, 1060}
+
 // MayCopy decides whether an event that one relay holds may be written to
 // another at now (Unix seconds). It returns the rule that forbids it, or "".
-func MayCopy(e *nostr.Event, now int64) (why string) {
+func MayCopy(e *nostr.Event, now int64) (rule Code) {
 	switch {
 	case nostr.Ephemeral(e.Kind) || e.Kind == kindAuth:
-		return "ephemeral"
+		return Ephemeral
 	case e.CreatedAt > now+nostr.MaxFuture:
-		return "from the future"
+		return FromTheFuture
 	case e.Tag("-") != nil:
-		return "protected (NIP-70)"
+		return Protected
 	case expired(e, now):
-		return "expired (NIP-40)"
+		return Expired
 	}
 	return ""
 }
 
-// Passing decides whether a relay's reason to refuse an event is about the
-// moment and not the event.
-func Passing(reason string) bool {
-	return strings.HasPrefix(reason, "rate-limited:") || strings.HasPrefix(reason, "error:")
+// mayUpload is [MayCopy] to a relay that is not ours. Deletions (NIP-09) travel
+// like any event: they are what makes both sides forget.
+func mayUpload(e *nostr.Event, now int64, privateToo bool) (rule Code) {
+	if rule := MayCopy(e, now); rule != "" {
+		return rule
+	}
+	if !privateToo && slices.Contains(private, e.Kind) {
+		return Private
+	}
+	return ""
 }
 
 func expired(e *nostr.Event, now int64) bool {

@@ -9,7 +9,7 @@ import (
 func TestMayCopy(t *testing.T) {
 	for _, tc := range []struct {
 		e   nostr.Event
-		why string
+		why Code
 	}{
 		{nostr.Event{Kind: 1, CreatedAt: 1000, Tags: []nostr.Tag{{"expiration", "1001"}}}, ""},
 		{nostr.Event{Kind: 1, Tags: []nostr.Tag{{"expiration"}}}, ""},
@@ -22,17 +22,6 @@ func TestMayCopy(t *testing.T) {
 	} {
 		if why := MayCopy(&tc.e, 1000); why != tc.why {
 			t.Errorf("%+v: %q, want %q", tc.e, why, tc.why)
-		}
-	}
-}
-
-func TestPassing(t *testing.T) {
-	for reason, want := range map[string]bool{
-		"rate-limited: slow down": true, "error: disk": true, "": false,
-		"blocked: error: no": false, "invalid: bad": false, "duplicate: have it": false,
-	} {
-		if Passing(reason) != want {
-			t.Errorf("%q", reason)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestReasonsAreBounded(t *testing.T) {
 	k := newVerdicts()
 	for n := range 10 * maxReasons {
 		id := negentropy.ID{byte(n), byte(n >> 8)}
-		if err := k.refuse(Refusal{ID: id, To: negentropy.SideB, Cause: Cause(n % 3), Why: fmt.Sprint("no: ", n)}, int32(n)); err != nil {
+		if err := k.refuse(Refusal{id, negentropy.SideB, Reason{Cause: Cause(n % 3), Text: fmt.Sprint("no: ", n)}}, int32(n)); err != nil {
 			t.Fatal(err)
 		}
 		if r, round, ok := k.refused(negentropy.SideB, id); !ok || round != int32(n) || r.Cause != Cause(n%3) {

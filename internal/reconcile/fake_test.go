@@ -134,7 +134,14 @@ func (s *fakeSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) 
 
 func (s *fakeSession) Close() {}
 
-func (f *fake) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+func (f *fake) Subscribe(context.Context, ...nostr.Filter) iter.Seq2[Update, error] {
+	return func(yield func(Update, error) bool) { yield(Update{}, errors.ErrUnsupported) }
+}
+
+func (f *fake) Limits(context.Context) Limits { return Limits{} }
+
+func (f *fake) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	filter := filters[0]
 	if f.query != nil {
 		return f.query(ctx, filter)
 	}
@@ -159,24 +166,24 @@ func (f *fake) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.E
 	}
 }
 
-func (f *fake) Publish(ctx context.Context, e nostr.Event) (string, error) {
+func (f *fake) Publish(ctx context.Context, e nostr.Event) (reply Reply, err error) {
 	if f.write != nil {
 		if err := f.write(ctx); err != nil {
-			return "", err
+			return reply, err
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.refuse != nil {
 		if why := f.refuse(&e); why != "" {
-			return why, nil
+			return ParseReply(false, why), nil
 		}
 	}
 	if f.drops == nil || !f.drops(&e) {
 		f.events[e.ID] = e
 	}
 	// A cut may come after the event was taken.
-	return "", f.interrupted(nil)
+	return Reply{Outcome: Stored}, f.interrupted(nil)
 }
 
 func (f *fake) ids() []string {

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/relaymesh/relaymesh/internal/pager"
@@ -39,7 +40,10 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 			}
 			return true, err
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, errors.ErrUnsupported) && l.no77 != nil:
+			return 0, false, fmt.Errorf("%w; %w", err, l.no77)
+		case err != nil:
 			return 0, false, err
 		}
 		oldest, more := p.Next(cut)

@@ -111,25 +111,12 @@ func (f Figures) Plus(g Figures) Figures {
 	return f
 }
 
-// Refusal is an event that one side lacks and cannot be given.
+// Refusal is an event that one side lacks and cannot be given, and why.
 type Refusal struct {
 	ID negentropy.ID
 	To negentropy.Side // which lacks it
-	// Cause says who refused it, and Why in what words.
-	Cause Cause
-	Why   string
+	Reason
 }
-
-// Cause is who kept an event away from a side.
-type Cause int
-
-// The causes of a Refusal.
-const (
-	ByRelay   Cause = iota // the side refuses it, or accepts and does not keep it
-	BySource               // the other side lists it and does not deliver it as asked
-	ByRules                // it must not be spread: protected, expired, private, ...
-	ByEarlier              // Options.Refused knew
-)
 
 // maxRefused is how many refusals a Result lists.
 const maxRefused = 1000

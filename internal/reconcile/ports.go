@@ -3,83 +3,78 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 
-	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// What a relay's refusal of a session, or the end of one, amounts to.
-var (
-	// ErrNoNegentropy: the relay does not speak NIP-77, whatever it claims, or
-	// not about this filter. It is listed by paged REQs instead.
-	ErrNoNegentropy = errors.New("relay does not speak NIP-77")
-	// ErrTooLarge: the relay reconciles no set as large as this one. The window
-	// of time is cut in two.
-	ErrTooLarge = errors.New("set too large for one negentropy session")
-	// ErrInterrupted: a session or the connection ended; trying again, on a new
-	// one, may help.
-	ErrInterrupted = errors.New("interrupted")
-)
-
-// What ends a sync.
-var (
-	// ErrMisbehaving: a relay breaks the protocol or a bound.
-	ErrMisbehaving = errors.New("relay misbehaves")
-	// ErrUnproved: the relays still differ after as many passes as are made.
-	ErrUnproved = errors.New("relays still differ")
-)
-
-// Relay is what a sync needs of a relay. All methods may be called at once.
-// Their errors end the sync, except those above and [ErrInterrupted], after
-// which the same is tried again a few times.
+// Relay is a relay, whatever the way to it: every transport is one, and so is
+// every decorator of one (see [Through]). All methods may be called at once, for
+// as long as the relay is of use: a connection that ends is made anew. Errors are
+// those of this package and a context's; after [ErrInterrupted] the same may be
+// tried again. What a transport cannot do is [errors.ErrUnsupported].
 type Relay interface {
-	// Open opens a NIP-77 session with a bridge's first message and returns
-	// the answer, which is empty if the relay agrees. Sets are compared as they
-	// are when the session is opened.
+	// Open opens a NIP-77 session with a bridge's first message and returns the
+	// answer, which is empty if the relay agrees. Sets are compared as they are
+	// when the session is opened. The filter must have no limit.
 	Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error)
-	// Query yields the stored events that match, newest first, until the relay
-	// has sent them all; id and signature are verified, the match is checked.
-	Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish writes an event and waits for the relay's OK. refused is the
-	// relay's reason if it said no; that it has the event already is success.
-	Publish(ctx context.Context, e nostr.Event) (refused string, err error)
+	// Query yields the stored events that match any of the filters, newest first
+	// for each, until the relay has sent them all; id and signature are verified,
+	// the match is checked. An error is the last item.
+	Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error]
+	// Publish writes an event and waits for the relay's answer. After an error it
+	// is not known whether the relay has the event; it may be written again.
+	Publish(ctx context.Context, e nostr.Event) (Reply, error)
+	// Subscribe is Query that goes on, behind a mark, with what the relay receives
+	// from then on, until an error. While the loop blocks the relay is not read,
+	// until it gives the subscription up.
+	Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[Update, error]
+	// Limits returns what the relay says of itself; it may have to be asked.
+	Limits(ctx context.Context) Limits
+}
+
+// Relays are the relays of the world and the local one, by URL.
+type Relays interface {
+	// At returns the relay at a URL, without a connection yet. The error says
+	// that it must not be talked to, or that what is known of it cannot be read.
+	At(ctx context.Context, url string) (Relay, error)
 }
 
 // Session is an open NIP-77 session. Exchange sends a message and returns the
-// answer; Close may be called at any time.
+// answer, which is empty if nothing remains; Close may be called at any time,
+// and again.
 type Session interface {
 	Exchange(ctx context.Context, msg []byte) ([]byte, error)
 	Close()
 }
+
+// Update is one item of a live subscription: an event, or the mark that all
+// stored ones have been delivered.
+type Update struct {
+	Event nostr.Event
+	EOSE  bool
+}
+
+// Limits are the largest negentropy messages, in bytes before hex, that a relay
+// takes and makes; 0 is unknown (60,000).
+type Limits struct{ Accepts, Answers int }
 
 // Side is one of the two relays of a sync.
 type Side struct {
 	Relay
 
 	Name string // for errors, e.g. the URL
-	// Accepts and Answers are the largest negentropy messages, in bytes before
-	// hex, that the relay takes and makes; 0 is unknown (60,000).
-	Accepts, Answers int
 }
 
-// sideError says which side an error is about.
-type sideError struct {
-	side int
-	name string
-	err  error
-}
-
-func (e *sideError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err) }
-func (e *sideError) Unwrap() error { return e.err }
-
-// FaultOf returns the side that an error of [Sync] is about; ok is false for an
-// error that is about neither.
-func FaultOf(err error) (side negentropy.Side, ok bool) {
-	at := (*sideError)(nil)
-	if !errors.As(err, &at) {
-		return 0, false
+// Write publishes an event for a caller to whom a refusal is as bad as any other
+// error: it is a [*RefusedError].
+func Write(ctx context.Context, to Relay, e nostr.Event) error {
+	reply, err := to.Publish(ctx, e)
+	switch {
+	case err != nil || reply.Kept():
+		return err
+	case reply.Outcome == Unanswered:
+		return errors.New("no answer")
 	}
-	return negentropy.Side(at.side), true
+	return NewRefusal(reply.Reason)
 }

@@ -20,8 +20,8 @@ import (
 func TestMessagesLeaveRoomForTheFilter(t *testing.T) {
 	filter := nostr.Filter{Authors: slices.Repeat([]string{strings.Repeat("a", 64)}, 500)}
 	for accepts, most := range map[int]int{0: 131_072, 60_000: 131_072, 32_668: 65_536} {
-		l := &session{Side: Side{Accepts: accepts}}
-		if open := len(nostr.Encode(filter)) + 2*l.limits(filter).Accepts + 100; open > most {
+		l := &session{takes: Limits{Accepts: accepts}}
+		if open := len(nostr.Encode(filter)) + 2*l.options(filter).Accepts + 100; open > most {
 			t.Errorf("NEG-OPEN may have %d characters, at most %d are taken", open, most)
 		}
 	}

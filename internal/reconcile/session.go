@@ -39,7 +39,10 @@ type session struct {
 	alive   atomic.Bool // it has answered before, so an interruption may pass
 	written atomic.Bool // it was written to since it was listed last
 
-	listed bool // compared by listing it, not by sessions
+	takes Limits // what it says of itself
+
+	listed bool  // compared by listing it, not by sessions
+	no77   error // why, if it refused sessions
 	list   negentropy.Store
 	local  *negentropy.Reconciler // answers for it
 	lists  int                    // how often it was listed
@@ -155,16 +158,16 @@ func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte)
 	return answer, nil
 }
 
-// limits are the bridge's word for what the side takes and makes. Any message
+// options are the bridge's word for what the side takes and makes. Any message
 // may have to open a session anew, so it leaves room for the filter beside it:
 // strfry hangs up on more than 128 KiB.
-func (l *session) limits(filter nostr.Filter) negentropy.SideOptions {
-	accepts := l.Accepts
+func (l *session) options(filter nostr.Filter) negentropy.SideOptions {
+	accepts := l.takes.Accepts
 	if accepts == 0 {
 		accepts = negentropy.DefaultMessageLimit
 	}
 	accepts -= len(nostr.Encode(filter)) / 2 // a message is sent in hex
-	return negentropy.SideOptions{Accepts: max(accepts, negentropy.MinFrameLimit), Answers: l.Answers}
+	return negentropy.SideOptions{Accepts: max(accepts, negentropy.MinFrameLimit), Answers: l.takes.Answers}
 }
 
 // start readies a listed side to answer about a window.

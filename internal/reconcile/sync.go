@@ -56,6 +56,11 @@ func Sync(ctx context.Context, a, b Side, filter nostr.Filter, o Options) (Resul
 		return Result{}, errors.New("filter: a limit has no meaning in a sync")
 	}
 	r := newRun(a, b, filter, o)
+	var asking sync.WaitGroup
+	for _, l := range r.sessions {
+		asking.Go(func() { l.takes = l.Limits(ctx) })
+	}
+	asking.Wait()
 	group, gctx := errgroup.WithContext(ctx)
 	for to := range r.sessions {
 		if !o.Direction.writes(negentropy.Side(to)) {
@@ -135,7 +140,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			if newer, older, ok := w.split(r.opts.Now().Unix()); ok && errors.Is(err, ErrTooLarge) {
 				return append(rest, older, newer), nil
 			}
-			r.sessions[at.side].listed = true
+			r.sessions[at.side].listed, r.sessions[at.side].no77 = true, at.err
 			continue
 		}
 		if err != nil {

@@ -155,7 +155,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("want %d refused: %+v, %d remembered", refused, r.Figures, len(remembered))
 	}
 	for _, x := range r.Refusals {
-		if x.Why != "blocked: not here" || x.Cause != ByRelay || x.To != negentropy.SideB || x.ID.String() >= "4" {
+		if x.Text != "blocked: not here" || x.Cause != ByRelay || x.To != negentropy.SideB || x.ID.String() >= "4" {
 			t.Errorf("%+v", x)
 		}
 	}
@@ -197,7 +197,7 @@ func TestAcceptedButNotKept(t *testing.T) {
 	o, remembered := options(Up), make(chan Refusal, 100)
 	o.Remember = func(r Refusal) { remembered <- r }
 	r := mustSync(t, a, b, o)
-	if want := 100 - len(b.events); want == 0 || r.Left != want || r.Refusals[0].Why != "accepted, but not kept" || len(remembered) != want {
+	if want := 100 - len(b.events); want == 0 || r.Left != want || r.Refusals[0].Code != NotKept || len(remembered) != want {
 		t.Errorf("want %d left: %+v, %d remembered", want, r, len(remembered))
 	}
 }

@@ -71,7 +71,7 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 		}
 	}
 	for _, id := range want {
-		if err := r.refuse(Refusal{ID: id, To: to, Cause: BySource, Why: from.Name + " lists it and does not deliver it"}); err != nil {
+		if err := r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: from.Name + " lists it and does not deliver it"}}); err != nil {
 			return err
 		}
 	}
@@ -156,24 +156,25 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	}
 	if !r.filter.Match(&e) {
 		// Some relays drop parts of a filter in sessions, so their set is larger.
-		return r.refuse(Refusal{ID: id, To: to, Cause: BySource, Why: r.sessions[to.Other()].Name + " lists it, but it does not match the filter"})
+		return r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: r.sessions[to.Other()].Name + " lists it, but it does not match the filter"}})
 	}
-	if why := r.forbidden(to, &e); why != "" {
-		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRules, Why: why})
+	if rule := r.forbidden(to, &e); rule != "" {
+		return r.refuseForGood(Refusal{id, to, Reason{Cause: ByRules, Code: rule}})
 	}
 	if r.opts.BeforeWrite != nil {
 		if err := r.opts.BeforeWrite(ctx, to, e); err != nil {
 			return err
 		}
 	}
-	refused, err := r.publish(ctx, r.sessions[to], e)
+	reply, err := r.publish(ctx, r.sessions[to], e)
 	switch {
 	case err != nil:
 		return err
-	case Passing(refused):
-		return r.refuse(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
-	case refused != "":
-		return r.refuseForGood(Refusal{ID: id, To: to, Cause: ByRelay, Why: refused})
+	case reply.Kept():
+	case reply.Reason.Passes():
+		return r.refuse(Refusal{id, to, reply.Reason})
+	default:
+		return r.refuseForGood(Refusal{id, to, reply.Reason})
 	}
 	r.sessions[to].written.Store(true)
 	r.verdicts.confirm(to, id, r.pass.number)
@@ -182,8 +183,8 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	return nil
 }
 
-// forbidden says why our rules keep an event from a side.
-func (r *run) forbidden(to negentropy.Side, e *nostr.Event) string {
+// forbidden returns the rule of ours that keeps an event from a side, or "".
+func (r *run) forbidden(to negentropy.Side, e *nostr.Event) Code {
 	if to == negentropy.SideA {
 		return MayCopy(e, r.opts.Now().Unix())
 	}
@@ -191,20 +192,20 @@ func (r *run) forbidden(to negentropy.Side, e *nostr.Event) string {
 }
 
 // publish writes an event, again after interruptions and refusals that pass.
-func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (refused string, err error) {
+func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (reply Reply, err error) {
 	const attempts = 5
 	waits := backoff.Backoff{First: time.Second, Most: 10 * time.Second}
 	for n := 1; ; n++ {
 		err = to.again(ctx, func() error {
 			var err error
-			refused, err = to.Publish(ctx, e)
+			reply, err = to.Publish(ctx, e)
 			return err
 		})
-		if err != nil || !Passing(refused) || n == attempts {
-			return refused, err
+		if err != nil || reply.Kept() || !reply.Reason.Passes() || n == attempts {
+			return reply, err
 		}
 		if err := sleep(ctx, waits.Wait(n, rand.Float64())); err != nil {
-			return "", err
+			return reply, err
 		}
 	}
 }

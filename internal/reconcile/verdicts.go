@@ -24,8 +24,8 @@ const (
 // 40 bytes.
 type verdicts struct {
 	mu        sync.Mutex
-	reasons   []reason
-	index     map[reason]uint16
+	reasons   []Reason
+	index     map[Reason]uint16
 	refusals  [2]map[negentropy.ID]verdict // by the side that lacks it
 	confirmed [2]map[negentropy.ID]int32   // by the side that has it now: the round
 }
@@ -35,13 +35,8 @@ type verdict struct {
 	reason uint16 // its index
 }
 
-type reason struct {
-	cause Cause
-	why   string
-}
-
 func newVerdicts() *verdicts {
-	k := &verdicts{index: map[reason]uint16{}}
+	k := &verdicts{index: map[Reason]uint16{}}
 	for s := range k.refusals {
 		k.refusals[s] = map[negentropy.ID]verdict{}
 		k.confirmed[s] = map[negentropy.ID]int32{}
@@ -55,17 +50,17 @@ func (k *verdicts) refuse(r Refusal, round int32) error {
 	defer k.mu.Unlock()
 	of := k.refusals[r.To]
 	if _, again := of[r.ID]; !again && len(of) >= maxVerdicts {
-		return fmt.Errorf("more than %d events cannot be transferred, the last because: %s", maxVerdicts, r.Why)
+		return fmt.Errorf("more than %d events cannot be transferred, the last because: %s", maxVerdicts, r.Reason)
 	}
-	of[r.ID] = verdict{round, k.reasonIndex(reason{r.Cause, r.Why})}
+	of[r.ID] = verdict{round, k.reasonIndex(r.Reason)}
 	return nil
 }
 
 // reasonIndex returns the index of a reason; mu is held.
-func (k *verdicts) reasonIndex(r reason) uint16 {
+func (k *verdicts) reasonIndex(r Reason) uint16 {
 	i, ok := k.index[r]
 	if !ok && len(k.reasons) >= maxReasons {
-		r.why = "other reasons"
+		r.Code, r.Text = "", "other reasons"
 		i, ok = k.index[r]
 	}
 	if !ok {
@@ -84,8 +79,7 @@ func (k *verdicts) refused(to negentropy.Side, id negentropy.ID) (r Refusal, rou
 	if !ok {
 		return Refusal{}, 0, false
 	}
-	why := k.reasons[v.reason]
-	return Refusal{ID: id, To: to, Cause: why.cause, Why: why.why}, v.pass, true
+	return Refusal{id, to, k.reasons[v.reason]}, v.pass, true
 }
 
 // confirm notes that a side has confirmed an event.

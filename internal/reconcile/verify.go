@@ -49,8 +49,8 @@ func (r *run) proved(ctx context.Context, w window, f *findings) (older window, 
 // keeps reports whether a side has all of the items.
 func (r *run) keeps(ctx context.Context, l *session, items []negentropy.Item) (bool, error) {
 	most := idsPerProof
-	if l.Accepts > 0 {
-		most = max(1, min(most, 2*l.Accepts/idBytes-10))
+	if l.takes.Accepts > 0 {
+		most = max(1, min(most, 2*l.takes.Accepts/idBytes-10))
 	}
 	ask := r.proves
 	if l.listed {
@@ -74,7 +74,7 @@ func (r *run) keeps(ctx context.Context, l *session, items []negentropy.Item) (b
 func (r *run) proves(ctx context.Context, l *session, filter nostr.Filter, items []negentropy.Item) (bool, error) {
 	defer l.hangUp()
 	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
-		A: l.limits(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(slices.Clone(items))},
+		A: l.options(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(slices.Clone(items))},
 		MaxMessages: 10 + len(items), MaxDifferences: len(items),
 	})
 	for {

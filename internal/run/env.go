@@ -29,7 +29,7 @@ type Env struct {
 	Metrics *prometheus.Registry
 
 	relays  relays
-	libp2p  AttachLibp2p // nil: not linked
+	libp2p  StartLibp2p  // nil: not linked
 	console http.Handler // nil: none
 	start   StartTraces  // nil: not linked
 	traces  trace.TracerProvider

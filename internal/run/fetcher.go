@@ -21,9 +21,11 @@ func Fetcher(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
+	found := e.relays
+	found.writes = true
 	s := &fetch.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Links: open[contract.Link](&kv, contract.BucketLinks),
-		Lost: open[contract.Lost](&kv, contract.BucketLost), Net: e.relays,
+		Lost: open[contract.Lost](&kv, contract.BucketLost), Net: found,
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)
 			defer cancel()

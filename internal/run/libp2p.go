@@ -1,43 +1,37 @@
 package run
 
 import (
-	"io"
 	"log/slog"
 	"strings"
 
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 )
 
-// libp2p is large, and only processes that sync need it: they hand it in, so
-// that the others do not link it. internal/run/peers is what they hand in.
+// Libp2p reaches relays by libp2p, which is large: only processes that sync need
+// it. They hand in [StartLibp2p], so that the others do not link it;
+// internal/run/peers is what they hand in.
+type Libp2p interface {
+	// At returns the relay at a multiaddr, which ends with /p2p/ and its id.
+	At(addr string) (reconcile.Relay, error)
+	// Via is a relay that is asked by libp2p, where its NIP-11 document says that
+	// it is, instead of by pages over its websocket.
+	Via(websocket reconcile.Relay, doc contract.Relay) reconcile.Relay
+	// Serve has peers sync with a relay, at HOST:PORT. respond makes what answers
+	// one of them; shut frees what that holds.
+	Serve(at string, respond func(peer string) (r *reconcile.Responder, shut func(), err error)) error
+	Close() error
+}
+
+// StartLibp2p makes a node that listens nowhere yet.
+type StartLibp2p func(c config.P2P, allowPrivate bool, log *slog.Logger) (Libp2p, error)
 
 // Option changes an Env before its stages run.
 type Option func(*Env)
 
-// AttachLibp2p has a syncing stage reach relays by libp2p where they speak no
-// NIP-77, and answers peers that sync with the local relay. Closing the node
-// ends it.
-type AttachLibp2p func(e *Env, s *syncing.Stage) (node io.Closer, err error)
-
 // WithLibp2p has SyncWorker speak libp2p.
-func WithLibp2p(attach AttachLibp2p) Option { return func(e *Env) { e.libp2p = attach } }
+func WithLibp2p(start StartLibp2p) Option { return func(e *Env) { e.libp2p = start } }
 
-// DialPeer makes a side of a sync of a libp2p peer's multiaddr. shut frees it.
-type DialPeer func(addr string, log *slog.Logger) (side reconcile.Side, shut func(), err error)
-
-// IsPeer reports whether the name of a side is a multiaddr.
+// IsPeer reports whether the name of a relay is a multiaddr.
 func IsPeer(name string) bool { return strings.HasPrefix(name, "/") }
-
-// Home returns the relay that we stand beside, over connections of their own:
-// whoever is answered from it does not disturb the stages.
-func (e *Env) Home() (net syncing.Relays, shut func()) {
-	own := newRelays(e.Config, e.relays.options)
-	return newSides(own), own.close
-}
-
-// Allowed reports whether the operator lets us talk to a relay.
-func (e *Env) Allowed(url string) bool {
-	_, err := e.relays.pool(url)
-	return err == nil
-}

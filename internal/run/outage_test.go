@@ -26,6 +26,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/khatruhook"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 	"github.com/relaymesh/relaymesh/pkg/outbox"
@@ -199,7 +200,7 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 			if err := key.SignEvent(&e); err != nil {
 				t.Fatal(err)
 			}
-			if err := client.Publish(t.Context(), e); err != nil {
+			if err := reconcile.Write(t.Context(), client, e); err != nil {
 				t.Fatalf("the relay's client noticed: %v", err)
 			}
 			authors = append(authors, e.PubKey)

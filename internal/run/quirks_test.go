@@ -17,7 +17,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -231,44 +230,5 @@ func TestSyncDividesALargeFilter(t *testing.T) {
 	}
 	if !slices.Equal(hometest.IDsAt(t, a), hometest.IDsOf(all...)) {
 		t.Error("they differ")
-	}
-}
-
-// What a relay says of its messages is asked for once, and nothing is no limit.
-func TestRelaysSayWhatTheyTake(t *testing.T) {
-	t.Parallel()
-	asked := 0
-	document := `{"limitation":{"max_message_length":20200}}`
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked++
-		fmt.Fprint(w, document)
-	}))
-	defer server.Close()
-	url := "ws" + strings.TrimPrefix(server.URL, "http")
-	at := newRelays(config.Config{Only: []string{url}}, relay.Options{AllowPrivate: true})
-	defer at.close()
-	s := newSides(at)
-	for range 2 {
-		if n := s.Accepts(t.Context(), url); n != 10_000 {
-			t.Errorf("it takes %d bytes before hex", n)
-		}
-	}
-	if asked != 1 {
-		t.Errorf("asked %d times", asked)
-	}
-	if n := s.limits.get(url, time.Now().Add(limitFor), func() (int, error) { return 5, nil }); n != 5 {
-		t.Errorf("after a while it still takes %d bytes", n)
-	}
-	other := newSides(at)
-	for _, document = range []string{"no document", `{}`, `{"limitation":{"max_message_length":1}}`} {
-		if n := other.Accepts(t.Context(), url); n != 0 {
-			t.Errorf("it says nothing, and takes %d bytes", n)
-		}
-	}
-	if asked != 3 {
-		t.Errorf("asked %d times more, want 2: until it answers", asked-1)
-	}
-	if n := s.Accepts(t.Context(), "ws://127.0.0.1:1"); n != 0 || asked != 3 {
-		t.Errorf("a relay that is not to be talked to takes %d bytes", n)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -12,19 +11,26 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/jsonl"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // relays are the relays of the world and the one that we stand beside, which
-// the operator named and which may therefore be anywhere. It fits the pools to
-// the ports of the stages.
+// the operator named and which may therefore be anywhere.
 type relays struct {
 	world   *relay.Pool
 	home    *relay.Pool
 	homeURL string
 	only    []string // if not empty, no other relay of the world is talked to
 	options relay.Options
+
+	libp2p Libp2p                      // nil: none is reached by it
+	known  stage.Store[contract.Relay] // of which some say where they are on libp2p; nil: of none
+	lines  *jsonl.Relay                // that Lines names
+	writes bool                        // are told of in traces, for stages that write little
 }
 
 func newRelays(c config.Config, options relay.Options) relays {
@@ -41,6 +47,34 @@ func (r relays) close() {
 	r.home.Close()
 }
 
+// At returns the relay of a name: a URL, a multiaddr, or [Lines]. Here, transports
+// and decorators are stacked.
+func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err error) {
+	switch {
+	case name == Lines && r.lines != nil:
+		at = r.lines
+	case IsPeer(name) && r.libp2p != nil:
+		at, err = r.libp2p.At(name)
+	default:
+		var pool *relay.Pool
+		if pool, err = r.pool(name); err == nil {
+			at = pool.At(name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	at = traced(reconcile.Classified(at), name, r.writes)
+	if r.known == nil || name == r.homeURL {
+		return at, nil
+	}
+	doc, _, err := r.known.Get(ctx, nostr.RelayKey(name))
+	if err == nil && doc.Hornets != nil {
+		at = r.libp2p.Via(at, doc)
+	}
+	return at, err
+}
+
 // pool returns the pool that may talk to a relay.
 func (r relays) pool(url string) (*relay.Pool, error) {
 	switch {
@@ -52,14 +86,7 @@ func (r relays) pool(url string) (*relay.Pool, error) {
 	return r.world, nil
 }
 
-func (r relays) Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
-	pool, err := r.pool(url)
-	if err != nil {
-		return func(yield func(nostr.Event, error) bool) { yield(nostr.Event{}, err) }
-	}
-	return traced(ctx, "relay query", func(ctx context.Context) iter.Seq2[nostr.Event, error] { return pool.Query(ctx, url, filter) }, atRelay(url))
-}
-
+// Find asks for one event; see the port of the fetcher.
 func (r relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
 	pool, err := r.pool(url)
 	if err != nil {
@@ -70,20 +97,6 @@ func (r relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) 
 	span.SetAttributes(attribute.Bool("relay.found", e != nil))
 	bus.End(span, err)
 	return e, err
-}
-
-func (r relays) Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
-	pool, err := r.pool(url)
-	if err != nil {
-		return "", err
-	}
-	ctx, span := span(ctx, "relay publish", atRelay(url), attribute.String(bus.AttrEvent, e.ID))
-	err = pool.Publish(ctx, url, e)
-	bus.End(span, err)
-	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
-		return no.Message, nil
-	}
-	return "", err
 }
 
 // probe fetches a relay's NIP-11 document.

@@ -6,14 +6,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"sync"
-	"time"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/jsonl"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
-	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -28,7 +26,7 @@ type Sync struct {
 	Down, Up      bool // from B to A, from A to B; neither only counts
 	UploadPrivate bool
 	Key           *schnorr.SecretKey // answers relays that ask who we are (NIP-42); may be nil
-	Peer          DialPeer           // reaches multiaddrs; may be nil if there are none
+	Libp2p        StartLibp2p        // reaches multiaddrs; may be nil if there are none
 	In            io.Reader
 	Out           io.Writer
 	Log           *slog.Logger
@@ -58,19 +56,23 @@ type SyncRefusal struct {
 	Why string `json:"why"`
 }
 
-// infoTimeout bounds how long a relay's NIP-11 document is waited for. It is a
-// hint, so without it the sync starts all the same.
-const infoTimeout = 3 * time.Second
-
 // Run syncs until it is done or ctx ends. The result is right after an error,
 // too, as far as it goes.
 func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
-	dialling := relay.Options{AllowPrivate: true, Log: s.Log}
-	if s.Key != nil {
-		dialling.Auth = s.Key.SignEvent
+	relays, err := s.relays(ctx, &result)
+	if err != nil {
+		return result, err
 	}
-	pool := relay.NewPool(dialling)
-	defer pool.Close()
+	defer func() { err = errors.Join(err, relays.closeAll()) }()
+	names, sides := [2]string{s.A, s.B}, [2]reconcile.Side{}
+	for i, name := range names {
+		if sides[i].Relay, err = relays.At(ctx, name); err != nil {
+			return result, err
+		}
+		if sides[i].Name = name; name == Lines {
+			sides[i].Name = "standard input"
+		}
+	}
 	var direction reconcile.Direction
 	if s.Down {
 		direction |= reconcile.Down
@@ -78,37 +80,6 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 	if s.Up {
 		direction |= reconcile.Up
 	}
-	names := [2]string{s.A, s.B}
-	var sides [2]reconcile.Side
-	var asking sync.WaitGroup
-	for i, name := range names {
-		if IsPeer(name) {
-			peer, shut, err := s.Peer(name, s.Log)
-			if err != nil {
-				return result, err
-			}
-			defer shut()
-			sides[i] = peer
-			continue
-		}
-		if name != Lines {
-			asking.Go(func() { sides[i] = remote(ctx, pool, name) })
-			continue
-		}
-		lines, err := jsonl.New(s.Out)
-		if err != nil {
-			return result, err
-		}
-		defer func() { err = errors.Join(err, lines.Close()) }()
-		sides[i] = reconcile.Side{Relay: lines, Name: "standard input"}
-		if only := [2]bool{s.Down, s.Up}[i] && !(s.Down && s.Up); only {
-			continue // it is only written to
-		}
-		if result.Unreadable, err = lines.Load(ctx, s.In); err != nil {
-			return result, err
-		}
-	}
-	asking.Wait()
 	options := reconcile.Options{Direction: direction, UploadPrivate: s.UploadPrivate}
 	result.Complete = true
 	for _, filter := range reconcile.Divide(s.Filter) {
@@ -125,6 +96,40 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 	return result, nil
 }
 
+// relays makes what reaches the relays of the sync, and reads the lines.
+func (s Sync) relays(ctx context.Context, result *SyncResult) (r relays, err error) {
+	options := relay.Options{AllowPrivate: true, Log: s.Log}
+	if s.Key != nil {
+		options.Auth = s.Key.SignEvent
+	}
+	r = newRelays(config.Config{}, options)
+	if IsPeer(s.A) || IsPeer(s.B) {
+		r.libp2p, err = s.Libp2p(config.P2P{}, true, s.Log)
+	}
+	if err == nil && (s.A == Lines || s.B == Lines) {
+		r.lines, err = jsonl.New(s.Out)
+	}
+	if onlyWritten := s.Down != s.Up && s.Down == (s.A == Lines); err == nil && r.lines != nil && !onlyWritten {
+		result.Unreadable, err = r.lines.Load(ctx, s.In)
+	}
+	if err != nil {
+		return r, errors.Join(err, r.closeAll())
+	}
+	return r, nil
+}
+
+// closeAll frees what a sync has made.
+func (r relays) closeAll() (err error) {
+	r.close()
+	if r.lines != nil {
+		err = r.lines.Close()
+	}
+	if r.libp2p != nil {
+		err = errors.Join(err, r.libp2p.Close())
+	}
+	return err
+}
+
 // maxRefusals is how many refusals a SyncResult lists.
 const maxRefusals = 1000
 
@@ -139,25 +144,7 @@ func (s *SyncResult) add(r reconcile.Result, names [2]string) {
 			s.NotOurs++
 		}
 		if len(s.Refusals) < maxRefusals {
-			s.Refusals = append(s.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.Why})
+			s.Refusals = append(s.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.String()})
 		}
 	}
-}
-
-// remote makes a side of a relay.
-func remote(ctx context.Context, pool *relay.Pool, url string) reconcile.Side {
-	size, _ := accepts(ctx, pool, url)
-	return reconcile.Side{Relay: side{pool, url}, Name: url, Accepts: size}
-}
-
-// accepts asks a relay for the largest negentropy message that it takes, and
-// returns 0 if it does not say.
-func accepts(ctx context.Context, pool *relay.Pool, url string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
-	defer cancel()
-	info, err := pool.FetchInfo(ctx, url)
-	if err != nil || info.Limitation.MaxMessageLength == 0 {
-		return 0, err
-	}
-	return max(info.NegentropyFrame(), negentropy.MinFrameLimit), nil
 }

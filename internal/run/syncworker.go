@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,8 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -41,16 +44,42 @@ func (e *Env) observeSyncs() func(context.Context, events.SyncFinished, time.Dur
 }
 
 // observeLive returns what counts the events that arrive live.
-func (e *Env) observeLive() func(refused string) {
+func (e *Env) observeLive() func(reconcile.Reply) {
 	events := promauto.With(e.Metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "relaymesh_live_events_total", Help: "Events that arrived live and were offered to the local relay.",
 	}, []string{"outcome"})
-	return func(refused string) {
+	return func(reply reconcile.Reply) {
 		outcome := "stored"
-		if refused != "" {
+		if !reply.Kept() {
 			outcome = "refused"
 		}
 		events.WithLabelValues(outcome).Inc()
+	}
+}
+
+// Relays are those that a syncing stage talks to; known are the documents of
+// some. node reaches them by libp2p, too, and is nil where that is not linked; the
+// caller closes it.
+func (e *Env) Relays(known stage.Store[contract.Relay]) (_ reconcile.Relays, node Libp2p, err error) {
+	r := e.relays
+	if e.libp2p != nil {
+		r.known = known
+		r.libp2p, err = e.libp2p(e.Config.P2P, e.Config.AllowPrivate, e.Log)
+	}
+	return r, r.libp2p, err
+}
+
+// Respond answers peers that sync with the local relay, over connections of
+// their own: whoever is answered does not disturb the stages.
+func (e *Env) Respond(s *syncing.Stage) func(peer string) (*reconcile.Responder, func(), error) {
+	return func(peer string) (*reconcile.Responder, func(), error) {
+		own := newRelays(e.Config, e.relays.options)
+		home, err := own.At(context.Background(), e.Config.Relay)
+		if err != nil {
+			own.close()
+			return nil, nil, err
+		}
+		return s.Respond(home, peer), own.close, nil
 	}
 }
 
@@ -72,11 +101,19 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
+	known := open[contract.Relay](&kv, contract.BucketRelays)
+	net, node, err := e.Relays(known)
+	if err != nil {
+		return err
+	}
+	if node != nil {
+		defer node.Close()
+	}
 	rules := rules{streams, e.Config.Sync}
 	s := &syncing.Stage{
 		Rules:   rules.of,
 		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
-		Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: newSides(e.relays),
+		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),
 		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(),
@@ -84,12 +121,10 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if kv.err != nil {
 		return kv.err
 	}
-	if e.libp2p != nil {
-		node, err := e.libp2p(e, s)
-		if err != nil {
-			return err
+	if at := e.Config.P2P.Listen; at != "" && node != nil {
+		if err := node.Serve(at, e.Respond(s)); err != nil {
+			return fmt.Errorf("--p2p-listen: %w", err)
 		}
-		defer node.Close()
 	}
 	b.Handle(consumer(contract.ConsumerDiscovered), s.HandleDiscovered)
 	b.Handle(consumer(contract.ConsumerSync), s.HandleDue)

@@ -17,6 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
@@ -159,7 +160,7 @@ func TestARelayIsFollowedLive(t *testing.T) {
 	source, sink := at(remote), at(local)
 	publish := func() {
 		e := nostr.Event{Kind: 1, CreatedAt: time.Now().Unix(), Content: rand.Text()}
-		if err := errors.Join(key.SignEvent(&e), source.Publish(t.Context(), e)); err != nil {
+		if err := errors.Join(key.SignEvent(&e), reconcile.Write(t.Context(), source, e)); err != nil {
 			t.Error(err)
 		}
 	}

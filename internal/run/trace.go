@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/events"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The SDK and the exporter are large: processes hand them in, so that tests do
@@ -63,24 +61,4 @@ func traceSync(ctx context.Context, r events.SyncFinished) {
 		attribute.Int("sync.stored", r.Stored), attribute.Int("sync.sent", r.Sent), attribute.Int("sync.refused", r.Refused),
 		attribute.Int("sync.invalid", r.Invalid), attribute.Int("sync.messages", r.Messages), attribute.Bool("sync.ok", r.OK),
 	)
-}
-
-// traced wraps a listing of events in a span, with how many there were.
-func traced(ctx context.Context, name string, list func(context.Context) iter.Seq2[nostr.Event, error], attrs ...attribute.KeyValue) iter.Seq2[nostr.Event, error] {
-	return func(yield func(nostr.Event, error) bool) {
-		ctx, span := span(ctx, name, attrs...)
-		n, failed := 0, error(nil)
-		defer func() {
-			span.SetAttributes(attribute.Int("relay.events", n))
-			bus.End(span, failed)
-		}()
-		for e, err := range list(ctx) {
-			if n, failed = n+1, err; err != nil {
-				n--
-			}
-			if !yield(e, err) {
-				return
-			}
-		}
-	}
 }

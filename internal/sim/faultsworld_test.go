@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -38,7 +38,25 @@ func (r badRelays) with(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-func (r badRelays) Query(ctx context.Context, url string, f nostr.Filter) iter.Seq2[nostr.Event, error] {
+// At returns one of the relays.
+func (r badRelays) At(_ context.Context, url string) (reconcile.Relay, error) {
+	return badRelay{r, at{r.relays, url}}, nil
+}
+
+// badRelay is one of the relays.
+type badRelay struct {
+	badRelays
+
+	at at
+}
+
+func (r badRelay) Limits(ctx context.Context) reconcile.Limits { return r.at.Limits(ctx) }
+
+func (r badRelay) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return r.query(ctx, r.at.url, filters[0])
+}
+
+func (r badRelays) query(ctx context.Context, url string, f nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
 		ctx, end := r.with(ctx)
 		defer end()
@@ -63,7 +81,7 @@ func (r badRelays) Query(ctx context.Context, url string, f nostr.Filter) iter.S
 		case late:
 			pause(ctx, r.span(point, 5*time.Second))
 		}
-		for e, err := range r.relays.Query(ctx, url, f) {
+		for e, err := range r.relays.query(ctx, url, f) {
 			if left == 0 || r.dead() {
 				yield(nostr.Event{}, errCut)
 				return
@@ -84,7 +102,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 func (r badRelays) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
-	for e, err := range r.Query(ctx, url, nostr.Filter{IDs: []string{id}}) {
+	for e, err := range r.query(ctx, url, nostr.Filter{IDs: []string{id}}) {
 		if err != nil {
 			return nil, err
 		}
@@ -93,41 +111,41 @@ func (r badRelays) Find(ctx context.Context, url, id string) (*nostr.Event, erro
 	return nil, nil
 }
 
-func (r badRelays) Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
-	point := "EVENT " + url + " " + e.ID
+func (r badRelay) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
+	point := "EVENT " + r.at.url + " " + e.ID
 	switch r.pick(point+" ", stalls, lies) {
 	case stalls:
 		pause(ctx, answerTime)
-		return "", errors.New("no answer in time")
+		return reply, reconcile.ErrTimeout
 	case lies:
-		return "rate-limited: slow down", nil
+		return reconcile.ParseReply(false, "rate-limited: slow down"), nil
 	}
 	err = r.effect(point, func() error {
-		r.ledger.offered(url, e)
-		refused, err = r.relays.Publish(ctx, url, e)
+		r.ledger.offered(r.at.url, e)
+		reply, err = r.at.Publish(ctx, e)
 		return err
 	})
-	return refused, interrupted(err)
+	return reply, interrupted(err)
 }
 
-func (r badRelays) Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[syncing.Update, error] {
-	return func(yield func(syncing.Update, error) bool) {
+func (r badRelay) Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[reconcile.Update, error] {
+	return func(yield func(reconcile.Update, error) bool) {
 		if r.dead() {
-			yield(syncing.Update{}, errDead)
+			yield(reconcile.Update{}, errDead)
 			return
 		}
 		ctx, end := r.with(ctx)
 		defer end()
-		switch point := "SUB " + url; r.pick(point, fails, cut) {
+		switch point := "SUB " + r.at.url; r.pick(point, fails, cut) {
 		case fails:
-			yield(syncing.Update{}, errCut)
+			yield(reconcile.Update{}, errCut)
 			return
 		case cut:
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeoutCause(ctx, r.span(point, 4*time.Minute), errCut)
 			defer cancel()
 		}
-		for u, err := range r.relays.Subscribe(ctx, url, filters...) {
+		for u, err := range r.at.Subscribe(ctx, filters...) {
 			if !yield(u, interrupted(err)) {
 				return
 			}
@@ -135,21 +153,21 @@ func (r badRelays) Subscribe(ctx context.Context, url string, filters ...nostr.F
 	}
 }
 
-func (r badRelays) Negentropy(ctx context.Context, url string, f nostr.Filter, first []byte) (s syncing.Session, answer []byte, err error) {
-	point := "NEG-OPEN " + url
+func (r badRelay) Open(ctx context.Context, f nostr.Filter, first []byte) (s reconcile.Session, answer []byte, err error) {
+	point := "NEG-OPEN " + r.at.url
 	if r.pick(point+" ", stalls) == stalls {
 		pause(ctx, answerTime)
-		return nil, nil, fmt.Errorf("%w: no answer in time", syncing.ErrNoNegentropy)
+		return nil, nil, fmt.Errorf("%w: no answer in time", reconcile.ErrNoNegentropy)
 	}
 	err = r.asks(point, func() error {
-		s, answer, err = r.relays.Negentropy(ctx, url, f, first)
+		s, answer, err = r.at.Open(ctx, f, first)
 		return err
 	})
-	return badSession{s, r, url}, answer, interrupted(err)
+	return badSession{s, r.badRelays, r.at.url}, answer, interrupted(err)
 }
 
 type badSession struct {
-	syncing.Session
+	reconcile.Session
 	r   badRelays
 	url string
 }

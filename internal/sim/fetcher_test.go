@@ -26,6 +26,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
@@ -176,7 +177,7 @@ func TestTheFetcherAmongRelaysThatHangRefuseAndForge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.Publish(t.Context(), e); err != nil {
+	if err := reconcile.Write(t.Context(), c, e); err != nil {
 		t.Fatal(err)
 	}
 	hints := []string{

@@ -150,8 +150,8 @@ var mutations = []mutation{
 		old: `case e.Tag("-") != nil:`, bug: `case e.Tag("--") != nil:`, caught: "which is protected",
 	},
 	{
-		name: "deleted events come back (NIP-09)", file: "internal/stage/syncing/sync.go",
-		old: "case buried:", bug: "case buried && e.Kind == 5:", caught: "which is deleted",
+		name: "deleted events come back (NIP-09)", file: "internal/stage/syncing/ingest_first.go",
+		old: "case buried:", bug: "case buried && q.Event.Kind == 5:", caught: "which is deleted",
 	},
 	{
 		name: "refused events are offered for ever", file: "internal/reconcile/transfer.go",

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -276,7 +276,7 @@ func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nost
 		return nil, x, errDown
 	}
 	if x.restricted {
-		return nil, x, fmt.Errorf("%w: members only", syncing.ErrRefused)
+		return nil, x, fmt.Errorf("%w: members only", reconcile.ErrRefused)
 	}
 	var list []nostr.Event
 	for _, e := range x.events {
@@ -290,7 +290,21 @@ func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nost
 	return list, x, nil
 }
 
-func (r *relays) Query(ctx context.Context, url string, f nostr.Filter) iter.Seq2[nostr.Event, error] {
+// At returns one of the relays.
+func (r *relays) At(_ context.Context, url string) (reconcile.Relay, error) { return at{r, url}, nil }
+
+// at is one of the relays.
+type at struct {
+	*relays
+
+	url string
+}
+
+func (r at) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return r.query(ctx, r.url, filters[0])
+}
+
+func (r *relays) query(ctx context.Context, url string, f nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
 		list, x, err := r.answer(ctx, url, f)
 		r.mu.Lock()
@@ -320,7 +334,7 @@ func (r *relays) Query(ctx context.Context, url string, f nostr.Filter) iter.Seq
 }
 
 func (r *relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
-	for e, err := range r.Query(ctx, url, nostr.Filter{IDs: []string{id}}) {
+	for e, err := range r.query(ctx, url, nostr.Filter{IDs: []string{id}}) {
 		if err != nil {
 			return nil, err
 		}
@@ -329,30 +343,30 @@ func (r *relays) Find(ctx context.Context, url, id string) (*nostr.Event, error)
 	return nil, nil
 }
 
-func (r *relays) Publish(_ context.Context, url string, e nostr.Event) (string, error) {
-	x := r.relay(url)
+func (r at) Publish(_ context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
+	x := r.relay(r.url)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if x.down {
-		return "", errDown
+		return reply, errDown
 	}
 	if x.refuse != nil {
 		if why := x.refuse(e); why != "" {
-			return why, nil
+			return reconcile.ParseReply(false, why), nil
 		}
 	}
 	if !slices.ContainsFunc(x.events, func(have nostr.Event) bool { return have.ID == e.ID }) {
 		x.events = append(x.events, e)
 		x.signal()
 	}
-	return "", nil
+	return reconcile.Reply{Outcome: reconcile.Stored}, nil
 }
 
 // Subscribe yields what is there and what comes, until the relay is down or
 // cuts its subscribers off.
-func (r *relays) Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[syncing.Update, error] {
-	return func(yield func(syncing.Update, error) bool) {
-		x := r.relay(url)
+func (r at) Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[reconcile.Update, error] {
+	return func(yield func(reconcile.Update, error) bool) {
+		x := r.relay(r.url)
 		r.mu.Lock()
 		x.subscribers++
 		cuts := x.cuts
@@ -371,29 +385,29 @@ func (r *relays) Subscribe(ctx context.Context, url string, filters ...nostr.Fil
 			sent = len(x.events)
 			r.mu.Unlock()
 			if ended {
-				yield(syncing.Update{}, errDown)
+				yield(reconcile.Update{}, errDown)
 				return
 			}
 			for _, e := range fresh {
-				if slices.ContainsFunc(filters, func(f nostr.Filter) bool { return f.Match(&e) }) && !yield(syncing.Update{Event: e}, nil) {
+				if slices.ContainsFunc(filters, func(f nostr.Filter) bool { return f.Match(&e) }) && !yield(reconcile.Update{Event: e}, nil) {
 					return
 				}
 			}
-			if first && !yield(syncing.Update{EOSE: true}, nil) {
+			if first && !yield(reconcile.Update{EOSE: true}, nil) {
 				return
 			}
 			select {
 			case <-changed:
 			case <-ctx.Done():
-				yield(syncing.Update{}, context.Cause(ctx))
+				yield(reconcile.Update{}, context.Cause(ctx))
 				return
 			}
 		}
 	}
 }
 
-func (r *relays) Negentropy(ctx context.Context, url string, f nostr.Filter, first []byte) (syncing.Session, []byte, error) {
-	list, x, err := r.answer(ctx, url, f)
+func (r at) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
+	list, x, err := r.answer(ctx, r.url, f)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -402,7 +416,7 @@ func (r *relays) Negentropy(ctx context.Context, url string, f nostr.Filter, fir
 	plain := x.plain
 	r.mu.Unlock()
 	if plain {
-		return nil, nil, syncing.ErrNoNegentropy
+		return nil, nil, reconcile.ErrNoNegentropy
 	}
 	var items []negentropy.Item
 	for _, e := range list {
@@ -412,13 +426,15 @@ func (r *relays) Negentropy(ctx context.Context, url string, f nostr.Filter, fir
 		}
 		items = append(items, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
 	}
-	s := session{negentropy.NewReconciler(negentropy.NewVector(items), negentropy.Options{}), r, x}
+	s := session{negentropy.NewReconciler(negentropy.NewVector(items), negentropy.Options{}), r.relays, x}
 	answer, err := s.Exchange(ctx, first)
 	return s, answer, err
 }
 
-// Accepts is what the relay says of the messages that it takes.
-func (r *relays) Accepts(_ context.Context, url string) int { return r.seen(url).accepts }
+// Limits are what the relay says of the messages that it takes.
+func (r at) Limits(context.Context) reconcile.Limits {
+	return reconcile.Limits{Accepts: r.seen(r.url).accepts}
+}
 
 type session struct {
 	responder *negentropy.Reconciler

@@ -39,7 +39,7 @@ func reconcile(t *testing.T, c *relay.Conn, f nostr.Filter, local []*nostr.Event
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, answer, err := c.OpenNegentropy(t.Context(), f, first)
+	s, answer, err := c.Open(t.Context(), f, first)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package homerelay
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	port "github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -32,7 +32,7 @@ func dial(t *testing.T, r *Relay) *relay.Conn {
 
 func mustPublish(t *testing.T, c *relay.Conn, e *nostr.Event) {
 	t.Helper()
-	if err := c.Publish(t.Context(), *e); err != nil {
+	if err := port.Write(t.Context(), c, *e); err != nil {
 		t.Errorf("publish kind %d: %v", e.Kind, err)
 	}
 }
@@ -175,9 +175,8 @@ func TestRefusals(t *testing.T) {
 		"invalid: the event has exp":   author.event(1, now, "", nostr.Tag{"expiration", "10"}),
 		"replaced: a newer version is": author.event(10002, now-1, ""),
 	} {
-		var refused *relay.RefusedError
-		if err := c.Publish(t.Context(), *e); !errors.As(err, &refused) || !strings.HasPrefix(refused.Message, want) {
-			t.Errorf("want %q, got %v", want, err)
+		if reply, err := c.Publish(t.Context(), *e); err != nil || reply.Kept() || !strings.HasPrefix(reply.Reason.Text, want) {
+			t.Errorf("want %q, got %+v, %v", want, reply, err)
 		}
 	}
 	// A duplicate is no failure, and a stranger's deletion does not hurt.
@@ -259,7 +258,7 @@ func TestKillSafe(t *testing.T) {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				e := author.event(1, int64(1000+i), strconv.Itoa(w), nostr.Tag{"t", "x"})
-				if c.Publish(ctx, *e) != nil {
+				if port.Write(ctx, c, *e) != nil {
 					return
 				}
 				mu.Lock()

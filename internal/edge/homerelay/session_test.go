@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	port "github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -51,7 +52,7 @@ func reconcileOurs(t *testing.T, c *relay.Conn, f nostr.Filter, local []*nostr.E
 		Have:       func(id negentropy.ID) { haves = append(haves, id.String()) },
 		Need:       func(id negentropy.ID) { needs = append(needs, id.String()) },
 	})
-	s, answer, err := c.OpenNegentropy(t.Context(), f, rec.Initiate())
+	s, answer, err := c.Open(t.Context(), f, rec.Initiate())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,8 +265,8 @@ func TestSessionLimits(t *testing.T) {
 		t.Errorf("got %v, want the limit as fourth element", m)
 	}
 	// Our client knows what that means, and what the refusal above does not.
-	_, _, err := dial(t, r).OpenNegentropy(t.Context(), nostr.Filter{Kinds: []int{1}}, []byte{0x61})
-	if !errors.Is(err, relay.ErrTooLarge) {
+	_, _, err := dial(t, r).Open(t.Context(), nostr.Filter{Kinds: []int{1}}, []byte{0x61})
+	if !errors.Is(err, port.ErrTooLarge) {
 		t.Errorf("our client says %v", err)
 	}
 }

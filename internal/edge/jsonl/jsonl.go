@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -102,27 +103,49 @@ func (s *Relay) Open(context.Context, nostr.Filter, []byte) (reconcile.Session, 
 	return nil, nil, reconcile.ErrNoNegentropy
 }
 
-// Query yields what matches, newest first.
-func (s *Relay) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+// Query yields what matches, newest first for each filter.
+func (s *Relay) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
-		for n, id := range s.candidates(filter) {
-			e, err := s.read(id)
-			if err == nil && n%1000 == 0 {
-				err = ctx.Err()
-			}
-			if err != nil {
-				yield(e, err)
+		for _, filter := range filters {
+			if more, err := s.each(ctx, filter, func(e nostr.Event) bool { return yield(e, nil) }); err != nil {
+				yield(nostr.Event{}, err)
 				return
-			}
-			if !filter.Match(&e) {
-				continue
-			}
-			if filter.Limit--; !yield(e, nil) || filter.Limit == 0 {
+			} else if !more {
 				return
 			}
 		}
 	}
 }
+
+func (s *Relay) each(ctx context.Context, filter nostr.Filter, yield func(nostr.Event) bool) (more bool, err error) {
+	for n, id := range s.candidates(filter) {
+		e, err := s.read(id)
+		if err == nil && n%1000 == 0 {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return false, err
+		}
+		if !filter.Match(&e) {
+			continue
+		}
+		if !yield(e) {
+			return false, nil
+		}
+		if filter.Limit--; filter.Limit == 0 {
+			break
+		}
+	}
+	return true, nil
+}
+
+// Subscribe says that nothing arrives live.
+func (s *Relay) Subscribe(context.Context, ...nostr.Filter) iter.Seq2[reconcile.Update, error] {
+	return func(yield func(reconcile.Update, error) bool) { yield(reconcile.Update{}, errors.ErrUnsupported) }
+}
+
+// Limits says that there are none.
+func (s *Relay) Limits(context.Context) reconcile.Limits { return reconcile.Limits{} }
 
 // candidates returns the ids that may match, newest first.
 func (s *Relay) candidates(filter nostr.Filter) []string {
@@ -159,12 +182,14 @@ func (s *Relay) read(id string) (e nostr.Event, err error) {
 }
 
 // Publish writes an event as a line. It refuses none.
-func (s *Relay) Publish(_ context.Context, e nostr.Event) (refused string, err error) {
+func (s *Relay) Publish(_ context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
 	if err := s.add(&e); err != nil {
-		return "", err
+		return reply, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err = s.out.Write(append(nostr.Encode(e), '\n'))
-	return "", err
+	if _, err = s.out.Write(append(nostr.Encode(e), '\n')); err != nil {
+		return reply, err
+	}
+	return reconcile.Reply{Outcome: reconcile.Stored}, nil
 }

@@ -32,14 +32,8 @@ type Options struct {
 	// Key is the secp256k1 secret key of our identity, 64 hex digits, as a
 	// Nostr key is; empty makes one that lasts as long as the host.
 	Key string
-	// Listen is where peers may connect, HOST:PORT with an address literal, by
-	// QUIC and by TCP; empty is nowhere.
-	Listen string
 	// AllowPrivate permits to dial loopback and private addresses.
 	AllowPrivate bool
-	// Serve makes what answers an incoming session; nil answers none. The
-	// context ends with the session.
-	Serve func(ctx context.Context, from string) (Responder, error)
 	// Log takes why peers were dropped; nil discards it.
 	Log *slog.Logger
 
@@ -52,14 +46,15 @@ type Host struct {
 	opts    Options
 	node    *node.Node
 	serving limiter
+	// responder makes what answers an incoming session; see Serve.
+	responder func(ctx context.Context, from string) (Responder, error)
 
 	ctx     context.Context //nolint:containedctx // ends with the host
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// Start makes a node, and has it listen if there is an address for it. [Host.Close]
-// ends it.
+// Start makes a node. [Host.Close] ends it.
 func Start(o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -71,25 +66,29 @@ func Start(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	var listen []ma.Multiaddr
-	if o.Listen != "" {
-		if listen, err = listenAddrs(o.Listen); err != nil {
-			return nil, err
-		}
-	}
 	below, err := node.New(key, gater{dialguard.Guard{AllowPrivate: o.AllowPrivate}})
 	if err != nil {
 		return nil, fmt.Errorf("libp2p: %w", err)
 	}
 	h := &Host{opts: o, node: below, serving: newLimiter()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	if o.Serve != nil {
-		h.node.SetStreamHandler(h.accept)
-	}
-	if err := h.node.Listen(listen...); err != nil {
-		return nil, errors.Join(fmt.Errorf("libp2p: listen on %s: %w", o.Listen, err), h.Close())
-	}
 	return h, nil
+}
+
+// Serve has peers connect at HOST:PORT, with an address literal, by QUIC and by
+// TCP, and begin sessions, each of which a responder of its own answers; the
+// context ends with the session. It is called before the host is used otherwise.
+func (h *Host) Serve(at string, responder func(ctx context.Context, from string) (Responder, error)) error {
+	listen, err := listenAddrs(at)
+	if err != nil {
+		return err
+	}
+	h.responder = responder
+	h.node.SetStreamHandler(h.accept)
+	if err := h.node.Listen(listen...); err != nil {
+		return fmt.Errorf("libp2p: listen on %s: %w", at, err)
+	}
+	return nil
 }
 
 // identity reads a secret key, or makes one.
@@ -202,7 +201,7 @@ func (h *Host) accept(raw network.Stream) {
 // keep us from hanging up.
 func (h *Host) hangUp(id peer.ID) {
 	for _, c := range h.node.ConnsToPeer(id) {
-		used := func(s network.Stream) bool { return h.opts.Serve != nil || s.Stat().Direction == network.DirOutbound }
+		used := func(s network.Stream) bool { return h.responder != nil || s.Stat().Direction == network.DirOutbound }
 		if c.Stat().Direction == network.DirOutbound && !slices.ContainsFunc(c.GetStreams(), used) {
 			_ = c.Close() // it is closed in any case
 		}

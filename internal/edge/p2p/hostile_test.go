@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -200,19 +200,19 @@ func TestRelayFailureEndsTheSession(t *testing.T) {
 	ours := newMemoryRelay()
 	h := serveMemoryRelay(t, ours, timing{})
 	p := newPeer(t, h.Addrs()[0], timing{})
-	poison := signed()[0]
-	poison.Content = "poison"
-	key, err := schnorr.NewSecret()
-	if err != nil {
-		t.Fatal(err)
+	// Whatever the relay has done, the peer is not at fault, and learns no more
+	// than it is meant to.
+	for want, fault := range map[string]error{
+		"error: the relay is gone":               &ToldError{"error: the relay is gone", errors.New("ws://192.0.2.1: EOF")},
+		"error: the session could not be served": fmt.Errorf("%w: ws://192.0.2.1 sent junk", reconcile.ErrMisbehaving),
+	} {
+		ours.poison = map[string]error{signed()[0].ID: fault}
+		_, err := p.Publish(t.Context(), signed()[0])
+		if refused := reconcile.RefusalOf(err); refused == nil || refused.Reason.Text != want {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
-	if err := key.SignEvent(&poison); err != nil {
-		t.Fatal(err)
-	}
-	_, err = p.Publish(t.Context(), poison)
-	if refused := (*RefusedError)(nil); !errors.As(err, &refused) || !strings.Contains(refused.Message, "the relay is gone") {
-		t.Errorf("%v", err)
-	}
+	ours.poison = nil
 	serves(t, h, ours)
 }
 
@@ -267,10 +267,10 @@ func TestHostileResponders(t *testing.T) {
 			h := serveRaw(t, func(s *stream) { io.WriteString(s.raw, c.answers) })
 			p := newPeer(t, h.Addrs()[0], timing{})
 			var err error
-			for _, failed := range p.Fetch(t.Context(), []string{event.ID}) {
+			for _, failed := range p.Query(t.Context(), nostr.Filter{IDs: []string{event.ID}}) {
 				err = failed
 			}
-			if !errors.Is(err, ErrMisbehaving) || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, reconcile.ErrMisbehaving) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v; want %s", err, c.want)
 			}
 		})
@@ -297,7 +297,7 @@ func TestRefusals(t *testing.T) {
 		})
 		p := newPeer(t, h.Addrs()[0], timing{})
 		_, _, err := p.Open(t.Context(), nostr.Filter{}, []byte{0x61})
-		if refused := (*RefusedError)(nil); !errors.As(err, &refused) || refused.Message != clip(text) || errors.Is(err, ErrTooLarge) != large {
+		if refused := reconcile.RefusalOf(err); refused == nil || refused.Reason.Text != reconcile.Clip(text) || errors.Is(err, reconcile.ErrTooLarge) != large {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -308,9 +308,9 @@ func TestPublishNotKept(t *testing.T) {
 	h := serveRaw(t, func(s *stream) {
 		io.WriteString(s.raw, `["NEG-MSG","N","61"]`+"\n"+`["NEG-HAVE","N","null"]`+"\n")
 	})
-	refused, err := newPeer(t, h.Addrs()[0], timing{}).Publish(t.Context(), signed()[0])
-	if refused != notKept || err != nil {
-		t.Errorf("%q, %v", refused, err)
+	reply, err := newPeer(t, h.Addrs()[0], timing{}).Publish(t.Context(), signed()[0])
+	if reply.Kept() || reply.Reason.Code != reconcile.NotKept || err != nil {
+		t.Errorf("%v, %v", reply, err)
 	}
 }
 
@@ -323,7 +323,7 @@ func TestUploadsEnd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	_, err := newPeer(t, h.Addrs()[0], limits).Publish(ctx, signed()[0])
-	if !errors.Is(err, ErrInterrupted) || !strings.Contains(err.Error(), "the upload takes longer") {
+	if !errors.Is(err, reconcile.ErrInterrupted) || !strings.Contains(err.Error(), "the upload takes longer") {
 		t.Errorf("%v", err)
 	}
 }
@@ -334,7 +334,7 @@ func TestFetchBrokenOff(t *testing.T) {
 	p := newPeer(t, hornets.Addr("udp"), timing{})
 	for range 3 {
 		n := 0
-		for _, err := range p.Fetch(t.Context(), idsOf(signed())) {
+		for _, err := range p.Query(t.Context(), nostr.Filter{IDs: idsOf(signed())}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +362,7 @@ func TestTransfersAskNothing(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for range p.Fetch(t.Context(), []string{signed()[0].ID}) {
+		for range p.Query(t.Context(), nostr.Filter{IDs: []string{signed()[0].ID}}) {
 			continue
 		}
 	}()

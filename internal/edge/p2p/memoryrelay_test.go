@@ -39,8 +39,9 @@ var signed = sync.OnceValue(func() []nostr.Event {
 
 // memoryRelay is a relay in memory.
 type memoryRelay struct {
-	mu   sync.Mutex
-	have map[string]nostr.Event
+	poison map[string]error // by id: how the relay fails at a write
+	mu     sync.Mutex
+	have   map[string]nostr.Event
 }
 
 func (s *memoryRelay) ids() (out []string) {
@@ -93,8 +94,8 @@ func (s *memorySession) Write(_ context.Context, batch []nostr.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range batch {
-		if e.Content == "poison" {
-			return &RefusedError{"the relay is gone"}
+		if err := s.poison[e.ID]; err != nil {
+			return err
 		}
 		s.have[e.ID] = e
 	}
@@ -106,14 +107,15 @@ func (s *memorySession) Close() {}
 // serveMemoryRelay starts a host that serves a memory relay on loopback.
 func serveMemoryRelay(t *testing.T, s *memoryRelay, limits timing) *Host {
 	t.Helper()
-	h, err := Start(Options{
-		Listen: "127.0.0.1:0", AllowPrivate: true, timing: limits, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Serve: func(context.Context, string) (Responder, error) { return &memorySession{memoryRelay: s}, nil },
-	})
+	h, err := Start(Options{AllowPrivate: true, timing: limits, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
+	answer := func(context.Context, string) (Responder, error) { return &memorySession{memoryRelay: s}, nil }
+	if err := h.Serve("127.0.0.1:0", answer); err != nil {
+		t.Fatal(err)
+	}
 	return h
 }
 
@@ -177,8 +179,11 @@ func refusal(t *testing.T, s *stream) string {
 // serveRaw starts a host that answers every stream by a function.
 func serveRaw(t *testing.T, answer func(*stream)) *Host {
 	t.Helper()
-	h, err := Start(Options{Listen: "127.0.0.1:0"})
+	h, err := Start(Options{})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Serve("127.0.0.1:0", nil); err != nil {
 		t.Fatal(err)
 	}
 	var running sync.WaitGroup

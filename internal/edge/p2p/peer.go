@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"sync"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -22,9 +25,13 @@ const (
 	// uploadEvents and uploadBytes bound one upload.
 	uploadEvents = 200
 	uploadBytes  = 1 << 20
+	// idsPerRequest is how many events a HORNETS relay is asked for at a time: it
+	// compares each of its events with each of the ids.
+	idsPerRequest = 200
 )
 
-// Peer is a relay that is reached by libp2p. All methods may be called at once.
+// Peer is a [reconcile.Relay] that is reached by libp2p. All methods may be called
+// at once.
 // Sessions have a stream each, and events travel in two more.
 type Peer struct {
 	host *Host
@@ -52,7 +59,7 @@ type Session struct {
 
 // Open begins a comparison of what matches the filter, which must have no
 // limit, and returns the peer's first answer.
-func (p *Peer) Open(ctx context.Context, filter nostr.Filter, first []byte) (*Session, []byte, error) {
+func (p *Peer) Open(ctx context.Context, filter nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
 	s, err := p.host.open(ctx, p.addr)
 	if err != nil {
 		return nil, nil, interrupted(err)
@@ -115,9 +122,9 @@ func (s *stream) expect(want string) error {
 		if err != nil {
 			return err
 		}
-		return &RefusedError{clip(why)}
+		return reconcile.NewSessionRefusal(why)
 	case kind != want:
-		return malformed("a %q where a %s is due", clip(kind), want)
+		return malformed("a %q where a %s is due", reconcile.Clip(kind), want)
 	}
 	return nil
 }
@@ -198,24 +205,55 @@ func (p *Peer) release(s *stream) {
 	p.idle = append(p.idle, s)
 }
 
-// Fetch yields those of the events that the peer has, verified, in its order.
-// Breaking off costs a stream.
-func (p *Peer) Fetch(ctx context.Context, ids []string) iter.Seq2[nostr.Event, error] {
+// Query yields what the peer has of the ids of the filters, verified, in its
+// order; without ids it cannot be asked. Breaking off costs a stream.
+func (p *Peer) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
-		broken := false
-		err := p.transfer(ctx, func(s *stream) error {
-			return s.fetch(ids, func(e nostr.Event) error {
-				if !yield(e, nil) {
-					broken = true
-					return errBroken
+		for _, filter := range filters {
+			if len(filter.IDs) == 0 {
+				yield(nostr.Event{}, fmt.Errorf("%w: libp2p peers do not list their events", errors.ErrUnsupported))
+				return
+			}
+			for ids := range slices.Chunk(filter.IDs, idsPerRequest) {
+				more, err := p.fetch(ctx, ids, func(e nostr.Event) bool { return !filter.Match(&e) || yield(e, nil) })
+				if err != nil {
+					yield(nostr.Event{}, err)
 				}
-				return nil
-			})
-		})
-		if err != nil && !broken {
-			yield(nostr.Event{}, err)
+				if err != nil || !more {
+					return
+				}
+			}
 		}
 	}
+}
+
+// fetch asks for events by id, until take has had enough.
+func (p *Peer) fetch(ctx context.Context, ids []string, take func(nostr.Event) bool) (more bool, err error) {
+	more = true
+	err = p.transfer(ctx, func(s *stream) error {
+		return s.fetch(ids, func(e nostr.Event) error {
+			if more = take(e); !more {
+				return errBroken
+			}
+			return nil
+		})
+	})
+	if !more {
+		return false, nil
+	}
+	return true, err
+}
+
+// Subscribe says that peers tell of nothing live.
+func (p *Peer) Subscribe(context.Context, ...nostr.Filter) iter.Seq2[reconcile.Update, error] {
+	return func(yield func(reconcile.Update, error) bool) {
+		yield(reconcile.Update{}, fmt.Errorf("%w: libp2p peers tell of nothing live", errors.ErrUnsupported))
+	}
+}
+
+// Limits are those of HORNETS relays.
+func (p *Peer) Limits(context.Context) reconcile.Limits {
+	return reconcile.Limits{Accepts: FrameLimit, Answers: FrameLimit}
 }
 
 var errBroken = errors.New("broken off")

@@ -66,7 +66,7 @@ func TestPeerOfHornets(t *testing.T) {
 			}
 
 			var got []nostr.Event
-			for e, err := range p.Fetch(t.Context(), append(need, all[250].ID)) {
+			for e, err := range p.Query(t.Context(), nostr.Filter{IDs: append(need, all[250].ID)}) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -79,8 +79,8 @@ func TestPeerOfHornets(t *testing.T) {
 			var writing sync.WaitGroup
 			for _, e := range all[200:] {
 				writing.Go(func() {
-					if refused, err := p.Publish(t.Context(), e); refused != "" || err != nil {
-						t.Errorf("%q, %v", refused, err)
+					if reply, err := p.Publish(t.Context(), e); !reply.Kept() || err != nil {
+						t.Errorf("%v, %v", reply, err)
 					}
 				})
 			}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
@@ -30,7 +31,7 @@ const (
 
 // reader reads the messages of a stream: lines that are JSON arrays of strings.
 // A caller asks for the elements of a message in their order, and for its end;
-// it holds no more than what it returns. The errors are [ErrMisbehaving] where
+// it holds no more than what it returns. The errors are [reconcile.ErrMisbehaving] where
 // a line is no such message, and otherwise those of the stream.
 type reader struct {
 	in *bufio.Reader
@@ -39,7 +40,7 @@ type reader struct {
 func newReader(in io.Reader) *reader { return &reader{bufio.NewReaderSize(in, 16<<10)} }
 
 func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrMisbehaving}, args...)...)
+	return fmt.Errorf("%w: "+format, append([]any{reconcile.ErrMisbehaving}, args...)...)
 }
 
 // next begins a message and returns its kind and checks that it is about the

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // parse reads one message as a responder would.
@@ -110,8 +112,8 @@ func TestReadRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v, want %s", line, err, want)
 		}
-		if !errors.Is(err, ErrMisbehaving) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%.40q: %v is not ErrMisbehaving", line, err)
+		if !errors.Is(err, reconcile.ErrMisbehaving) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%.40q: %v is not reconcile.ErrMisbehaving", line, err)
 		}
 	}
 }

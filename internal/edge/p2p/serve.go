@@ -11,6 +11,7 @@ import (
 
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -31,8 +32,8 @@ const (
 const patience = 5 * time.Second
 
 // Responder answers one incoming session, for the relay that the peer syncs
-// with through us. One goroutine uses it. An error ends the session; of a
-// [RefusedError] the peer is told the text.
+// with through us. One goroutine uses it. An error ends the session; the peer is
+// told of it what a [ToldError] says, and no more.
 type Responder interface {
 	// Open begins a comparison of the events that match, and ends the one
 	// before; Answer answers a negentropy message of it.
@@ -57,7 +58,7 @@ func (h *Host) serve(s *stream) {
 		return
 	}
 	var err error
-	defer func() { h.serving.leave(addr, id, errors.Is(err, ErrMisbehaving), time.Now()) }()
+	defer func() { h.serving.leave(addr, id, errors.Is(err, reconcile.ErrMisbehaving), time.Now()) }()
 	ctx, cancel := context.WithTimeoutCause(h.ctx, h.opts.timing.total, malformed("the session takes longer than %s", h.opts.timing.total))
 	defer cancel()
 	defer s.until(ctx)()
@@ -68,7 +69,7 @@ func (h *Host) serve(s *stream) {
 	}
 	if err != nil {
 		level := slog.LevelDebug
-		if errors.Is(err, ErrMisbehaving) {
+		if errors.Is(err, reconcile.ErrMisbehaving) {
 			level = slog.LevelInfo
 		}
 		log.Log(ctx, level, "dropped a peer", "err", err, "messages", in.messages, "events", in.validator.good, "refused", in.validator.bad)
@@ -80,20 +81,37 @@ func (h *Host) serve(s *stream) {
 
 // reason is what a peer is told of an error: nothing about our own network.
 func reason(err error) string {
-	refused := (*RefusedError)(nil)
+	told := (*ToldError)(nil)
 	switch {
-	case errors.As(err, &refused):
-		return refused.Message
-	case errors.Is(err, ErrMisbehaving), errors.Is(err, ErrInterrupted):
+	case errors.As(err, &told):
+		return told.Words
+	case errors.Is(err, reconcile.ErrMisbehaving), errors.Is(err, reconcile.ErrInterrupted):
 		return err.Error()
 	}
 	return "error: the session could not be served"
 }
 
+// ToldError ends a session with words for the peer.
+type ToldError struct {
+	Words string
+	Err   error // for our log
+}
+
+func (e *ToldError) Error() string { return e.Err.Error() }
+
+// ours takes its meaning from an error of the relay that we answer for: not the
+// peer was interrupted or misbehaves.
+func ours(err error) error {
+	if err == nil || errors.As(err, new(*ToldError)) {
+		return err
+	}
+	return errors.New(err.Error())
+}
+
 // refuse tells the peer why its session ends, if it listens.
 func (s *stream) refuse(why string) {
 	s.timing.idle = min(s.timing.idle, patience)
-	if s.out.torn || s.out.message(kindErr, clip(why)) != nil || s.raw.CloseWrite() != nil {
+	if s.out.torn || s.out.message(kindErr, reconcile.Clip(why)) != nil || s.raw.CloseWrite() != nil {
 		s.reset()
 		return
 	}
@@ -104,9 +122,9 @@ func (s *stream) refuse(why string) {
 }
 
 func (h *Host) answer(ctx context.Context, in *incoming, id string) error {
-	responder, err := h.opts.Serve(ctx, id)
+	responder, err := h.responder(ctx, id)
 	if err != nil {
-		return err
+		return ours(err)
 	}
 	defer responder.Close()
 	in.Responder = responder
@@ -186,7 +204,7 @@ func (in *incoming) message(ctx context.Context) error {
 	}
 	answer, err := in.Answer(ctx, msg)
 	if err != nil {
-		return err
+		return ours(err)
 	}
 	return in.out.message(kindMsg, hex.EncodeToString(answer))
 }
@@ -214,7 +232,7 @@ func (in *incoming) receive(ctx context.Context) error {
 		}
 		err := in.Write(ctx, batch)
 		batch, size = nil, 0
-		return err
+		return ours(err)
 	}
 	err := in.in.elements(nostr.MaxEventBytes, func(text []byte) error {
 		e, ok, err := in.validator.event(text, anything)
@@ -246,7 +264,7 @@ func (in *incoming) send(ctx context.Context) error {
 			}
 			err := in.Read(ctx, ids, func(e nostr.Event) error { return add(e) })
 			ids = ids[:0]
-			return err
+			return ours(err)
 		}
 		err := in.in.elements(maxKind+2*len(negentropy.ID{}), func(text []byte) error {
 			var word string

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // timing holds the waits of a stream; tests shorten them.
@@ -89,7 +91,7 @@ func (r pacedReader) Read(p []byte) (int, error) {
 	case begun:
 		return n, malformed("a message drips: %d bytes in %s", r.got, r.waited.Round(time.Second))
 	}
-	return n, fmt.Errorf("%w: no message in %s", ErrInterrupted, r.timing.idle)
+	return n, fmt.Errorf("%w: no message in %s", reconcile.ErrInterrupted, r.timing.idle)
 }
 
 // pacedWriter writes with a deadline for each buffer full.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -24,14 +25,11 @@ type upload struct {
 	err   error
 }
 
-// notKept is the refusal of an event that the peer took and does not have.
-const notKept = "taken, but not kept"
-
 // Publish writes an event and returns when the peer has worked on it. The
-// protocol has no refusals: refused can only say that the peer does not have
-// the event afterwards, and only of the last event of each upload is that
-// asked. Compare again for proof.
-func (p *Peer) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
+// protocol has no refusals: all that can be learnt is that the peer does not have
+// the event afterwards ([reconcile.NotKept]), and only of the last event of each
+// upload is that asked. Compare again for proof.
+func (p *Peer) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
 	up := &upload{event: e, done: make(chan struct{})}
 	u := &p.uploads
 	u.mu.Lock()
@@ -44,12 +42,15 @@ func (p *Peer) Publish(ctx context.Context, e nostr.Event) (refused string, err 
 	select {
 	case <-up.done:
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return reply, context.Cause(ctx)
 	}
-	if up.err == nil && !up.kept {
-		return notKept, nil
+	switch {
+	case up.err != nil:
+		return reply, up.err
+	case up.kept:
+		return reconcile.Reply{Outcome: reconcile.Stored}, nil
 	}
-	return "", up.err
+	return reconcile.Refuse(reconcile.Reason{Code: reconcile.NotKept}), nil
 }
 
 // upload sends what waits until nothing does.
@@ -62,7 +63,7 @@ func (p *Peer) upload() {
 		// The upload belongs to several callers, so no single one's context
 		// ends it.
 		limit := p.host.opts.timing.upload
-		ctx, cancel := context.WithTimeoutCause(p.host.ctx, limit, fmt.Errorf("%w: the upload takes longer than %s", ErrInterrupted, limit))
+		ctx, cancel := context.WithTimeoutCause(p.host.ctx, limit, fmt.Errorf("%w: the upload takes longer than %s", reconcile.ErrInterrupted, limit))
 		err := p.transfer(ctx, func(s *stream) error { return s.upload(batch) })
 		cancel()
 		for _, up := range batch {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -111,7 +112,10 @@ func (c *Conn) authenticate(ctx context.Context) error {
 		Tags:      []nostr.Tag{{"relay", c.url}, {"challenge", challenge}},
 	}
 	if err = c.opts.Auth(&e); err == nil {
-		err = c.submit(ctx, "AUTH", e)
+		var reply reconcile.Reply
+		if reply, err = c.submit(ctx, "AUTH", e); err == nil && !reply.Kept() {
+			err = reconcile.NewRefusal(reply.Reason)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("authenticate: %w", err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -40,7 +41,7 @@ func BenchmarkConn(b *testing.B) {
 		b.SetParallelism(50)
 		b.RunParallel(func(p *testing.PB) {
 			for p.Next() {
-				if err := c.Publish(b.Context(), <-all); err != nil {
+				if err := reconcile.Write(b.Context(), c, <-all); err != nil {
 					b.Error(err)
 				}
 			}
@@ -51,20 +52,20 @@ func BenchmarkConn(b *testing.B) {
 	if err := schnorr.Sign(&first, sk); err != nil {
 		b.Fatal(err)
 	}
-	if err := c.Publish(b.Context(), first); err != nil {
+	if err := reconcile.Write(b.Context(), c, first); err != nil {
 		b.Fatal(err)
 	}
 	for name, trusted := range map[string]bool{"query": false, "query trusted": true} {
 		b.Run(name, func(b *testing.B) {
 			for left := b.N; left > 0; {
 				r := request{filters: []nostr.Filter{{Kinds: []int{1}, Limit: min(left, 5000)}}, trusted: trusted}
-				c.request(b.Context(), r, func(_ Update, err error) bool {
-					if err != nil {
-						b.Fatal(err)
-					}
+				err := c.request(b.Context(), r, func(reconcile.Update) bool {
 					left--
 					return true
 				})
+				if err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -72,7 +73,7 @@ type Conn struct {
 	subs    map[string]*subscription
 	negs    map[string]*NegSession
 	opening *NegSession // the session that a NOTICE may be about
-	oks     map[string][]chan ok
+	oks     map[string][]chan reconcile.Reply
 	auth    authState
 
 	// Of the reading goroutine only.
@@ -90,7 +91,7 @@ func newConn(ws *websocket.Conn, url string, o Options) *Conn {
 		negOpening: make(chan struct{}, 1),
 		subs:       map[string]*subscription{},
 		negs:       map[string]*NegSession{},
-		oks:        map[string][]chan ok{},
+		oks:        map[string][]chan reconcile.Reply{},
 		auth:       authState{arrived: make(chan struct{})},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())

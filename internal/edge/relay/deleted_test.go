@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -29,7 +30,7 @@ func TestDeleted(t *testing.T) {
 		note(t, other, 62, 200, "", nostr.Tag{"e", elsewhere.ID}),
 	}
 	for _, e := range words {
-		if err := l.Publish(testContext(t), e); err != nil {
+		if err := reconcile.Write(testContext(t), l, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +62,7 @@ func TestDeleted(t *testing.T) {
 		t.Errorf("gone are %v, want %v", got, want)
 	}
 	mine := note(t, newKey(t), 1, 100, "")
-	if err := l.Publish(testContext(t), note(t, newKey(t), 62, 200, "", nostr.Tag{"relay", l.URL() + "/"})); err != nil {
+	if err := reconcile.Write(testContext(t), l, note(t, newKey(t), 62, 200, "", nostr.Tag{"relay", l.url + "/"})); err != nil {
 		t.Fatal(err)
 	}
 	if gone, err := l.Deleted(testContext(t), &mine); gone || err != nil {

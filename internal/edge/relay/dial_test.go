@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -107,7 +108,7 @@ func TestCloseIsNotDropped(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, e := range all {
 		wg.Go(func() {
-			if err := c.Publish(testContext(t), e); err != nil {
+			if err := reconcile.Write(testContext(t), c, e); err != nil {
 				t.Error(err)
 			}
 		})
@@ -154,7 +155,7 @@ func TestFloodsEndTheConnection(t *testing.T) {
 			case <-testContext(t).Done():
 				t.Fatal("the connection lives on")
 			}
-			if !errors.Is(c.Err(), ErrMisbehaving) {
+			if !errors.Is(c.Err(), reconcile.ErrMisbehaving) {
 				t.Errorf("got %v", c.Err())
 			}
 		})

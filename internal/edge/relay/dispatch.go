@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -13,7 +14,7 @@ func (c *Conn) dispatch(data []byte) error {
 	elements, err := splitArray(data)
 	if err != nil {
 		if id, reason, ok := brokenNegErr(data); ok {
-			c.endNeg(id, negRefusal(reason))
+			c.endNeg(id, reconcile.NewSessionRefusal(reason))
 			return nil
 		}
 		return c.stray(data)
@@ -33,11 +34,11 @@ func (c *Conn) dispatch(data []byte) error {
 		reason := stringAt(elements, 2)
 		if s := c.subscription(id); s != nil {
 			c.forget(s)
-			s.end(refusal(reason))
+			s.end(reconcile.NewRefusal(reconcile.ParseReason(reason)))
 		}
 		c.endNegAsClosed(id, reason)
 	case "OK":
-		c.resolve(id, ok{accepted: len(elements) > 2 && string(elements[2]) == "true", reason: stringAt(elements, 3)})
+		c.resolve(id, reconcile.ParseReply(len(elements) > 2 && string(elements[2]) == "true", stringAt(elements, 3)))
 	case "AUTH":
 		c.challenged(id)
 	case "NOTICE":
@@ -46,7 +47,7 @@ func (c *Conn) dispatch(data []byte) error {
 		c.negMessage(id, elements)
 	case "NEG-ERR", "NEG-ERROR":
 		if reason := reasonAt(elements, 2); !c.again(id, reason) {
-			c.endNeg(id, negRefusal(reason))
+			c.endNeg(id, reconcile.NewSessionRefusal(reason))
 		}
 	default:
 		return c.stray(data)
@@ -57,16 +58,16 @@ func (c *Conn) dispatch(data []byte) error {
 // stray counts what nobody asked for.
 func (c *Conn) stray(data []byte) error {
 	if c.strayBytes += len(data); c.strayBytes > maxStrayBytes {
-		return fmt.Errorf("%w: it sent %d MiB that nobody asked for", ErrMisbehaving, c.strayBytes>>20)
+		return fmt.Errorf("%w: it sent %d MiB that nobody asked for", reconcile.ErrMisbehaving, c.strayBytes>>20)
 	}
 	return nil
 }
 
 func (c *Conn) notice(text string) error {
 	if c.notices++; c.notices > maxNotices {
-		return fmt.Errorf("%w: it sent %d notices", ErrMisbehaving, c.notices)
+		return fmt.Errorf("%w: it sent %d notices", reconcile.ErrMisbehaving, c.notices)
 	}
-	c.log.Debug("notice from relay", "notice", clip(text))
+	c.log.Debug("notice from relay", "notice", reconcile.Clip(text))
 	c.noticeToNeg(text)
 	return nil
 }

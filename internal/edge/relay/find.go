@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -163,16 +164,13 @@ func (p *Pool) eachID(ctx context.Context, url string, ids []string, trusted boo
 	for len(rest) > 0 {
 		have, more := map[string]bool{}, true
 		r := request{filters: []nostr.Filter{{IDs: rest, Limit: len(rest)}}, trusted: trusted}
-		var failed error
-		p.request(ctx, url, r, func(u Update, err error) bool {
-			if failed = err; err == nil {
-				have[u.Event.ID] = true
-				more = do(&u.Event)
-			}
-			return err == nil && more
+		err := p.request(ctx, url, r, func(u reconcile.Update) bool {
+			have[u.Event.ID] = true
+			more = do(&u.Event)
+			return more
 		})
-		if failed != nil || !more || len(have) == 0 || len(have)%10 != 0 {
-			return failed
+		if err != nil || !more || len(have) == 0 || len(have)%10 != 0 {
+			return err
 		}
 		rest = slices.DeleteFunc(rest, func(id string) bool { return have[id] })
 	}

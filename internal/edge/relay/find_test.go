@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -141,7 +142,7 @@ func TestFindSaysWhatWentWrong(t *testing.T) {
 	})
 	p := NewPool(testOptions())
 	id := notes(t, 1)[0].ID
-	if e, err := p.Find(testContext(t), f.url, id); e != nil || !errors.As(err, new(*RefusedError)) {
+	if e, err := p.Find(testContext(t), f.url, id); e != nil || !errors.As(err, new(*reconcile.RefusedError)) {
 		t.Errorf("a refusal: %v, %v", e, err)
 	}
 	if _, err := p.Find(testContext(t), "http://relay.example.com", id); err == nil {

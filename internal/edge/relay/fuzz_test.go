@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -19,14 +20,14 @@ func idleConn() (*Conn, *subscription, *NegSession) {
 	c := &Conn{
 		url: "ws://127.0.0.1:7777", opts: Options{}.withDefaults(), log: slog.New(slog.DiscardHandler), out: make(chan []byte, 64),
 		subSlots: semaphore.NewWeighted(maxSubscriptions), liveSlots: semaphore.NewWeighted(maxLive), negSlots: make(chan struct{}, maxNegSessions), pubSlots: make(chan struct{}, maxPublishing),
-		negOpening: make(chan struct{}, 1), subs: map[string]*subscription{}, negs: map[string]*NegSession{}, oks: map[string][]chan ok{},
+		negOpening: make(chan struct{}, 1), subs: map[string]*subscription{}, negs: map[string]*NegSession{}, oks: map[string][]chan reconcile.Reply{},
 		auth: authState{arrived: make(chan struct{})},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	s := &subscription{id: "s", conn: c, ctx: c.ctx, queue: make(chan delivery, queueLength), budget: semaphore.NewWeighted(queueBytes), ended: make(chan struct{})}
 	n := &NegSession{id: "n", conn: c, frames: make(chan []byte, 1), ended: make(chan struct{})}
 	c.negSlots <- struct{}{}
-	c.subs["s"], c.negs["n"], c.oks["e"] = s, n, []chan ok{make(chan ok, 1)}
+	c.subs["s"], c.negs["n"], c.oks["e"] = s, n, []chan reconcile.Reply{make(chan reconcile.Reply, 1)}
 	return c, s, n
 }
 
@@ -56,7 +57,7 @@ func FuzzDispatch(f *testing.F) {
 		c, s, n := idleConn()
 		defer c.cancel(nil)
 		for range 3 { // what comes again must be welcome, too
-			if err := c.dispatch(data); err != nil && !errors.Is(err, ErrMisbehaving) {
+			if err := c.dispatch(data); err != nil && !errors.Is(err, reconcile.ErrMisbehaving) {
 				t.Errorf("%q: %v", data, err)
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // dialInFakeTime connects to a relay within a testing/synctest bubble. The
@@ -141,7 +143,7 @@ func TestEventsInFlightAreBounded(t *testing.T) {
 		var publishing sync.WaitGroup
 		for _, e := range all {
 			publishing.Go(func() {
-				if err := c.Publish(t.Context(), e); err != nil {
+				if err := reconcile.Write(t.Context(), c, e); err != nil {
 					t.Error(err)
 				}
 			})

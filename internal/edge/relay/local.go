@@ -3,10 +3,10 @@ package relay
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -21,6 +21,8 @@ const (
 
 // Local is the relay that relaymesh stands beside: the only store of events.
 type Local struct {
+	reconcile.Relay
+
 	pool      *Pool
 	url       string
 	ids       *batcher
@@ -31,15 +33,12 @@ type Local struct {
 // NewLocal returns the local relay at url, reached through the pool, which
 // must allow its address. Its methods may be called concurrently.
 func NewLocal(pool *Pool, url string) *Local {
-	l := &Local{pool: pool, url: url}
+	l := &Local{Relay: pool.At(url), pool: pool, url: url}
 	l.ids = &batcher{size: idsPerREQ, ask: l.haveIDs}
 	l.addresses = &batcher{size: addressesPerREQ, ask: l.haveAddresses}
 	l.undeleted = &batcher{size: deletionsPerREQ, ask: l.haveUndeleted}
 	return l
 }
-
-// URL is the address of the local relay.
-func (l *Local) URL() string { return l.url }
 
 // Missing returns those of the event ids that the relay does not have, in
 // their order. Calls that come within a few milliseconds share a REQ. What is
@@ -54,19 +53,6 @@ func (l *Local) Missing(ctx context.Context, ids []string) ([]string, error) {
 func (l *Local) MissingAddresses(ctx context.Context, addresses []string) ([]string, error) {
 	return l.addresses.missing(ctx, addresses)
 }
-
-// Query is [Pool.Query] at the local relay.
-func (l *Local) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
-	return l.pool.Query(ctx, l.url, filters...)
-}
-
-// Publish is [Pool.Publish] at the local relay.
-func (l *Local) Publish(ctx context.Context, e nostr.Event) error {
-	return l.pool.Publish(ctx, l.url, e)
-}
-
-// Conn returns the pool's connection to the local relay.
-func (l *Local) Conn(ctx context.Context) (*Conn, error) { return l.pool.Conn(ctx, l.url) }
 
 // haveIDs asks which of the ids the relay has.
 func (l *Local) haveIDs(ctx context.Context, ids []string) (map[string]bool, error) {
@@ -117,14 +103,12 @@ func withoutD(a nostr.Address) nostr.Address {
 
 // each runs a query without checking signatures: the local relay did.
 func (l *Local) each(ctx context.Context, filters []nostr.Filter, do func(*nostr.Event)) error {
-	var failed error
-	l.pool.request(ctx, l.url, request{filters: filters, trusted: true}, func(u Update, err error) bool {
-		if err != nil {
-			failed = fmt.Errorf("local relay: %w", err)
-			return false
-		}
+	err := l.pool.request(ctx, l.url, request{filters: filters, trusted: true}, func(u reconcile.Update) bool {
 		do(&u.Event)
 		return true
 	})
-	return failed
+	if err != nil {
+		return fmt.Errorf("local relay: %w", err)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -19,7 +20,7 @@ func TestMissing(t *testing.T) {
 	for i, e := range all {
 		if i%3 != 0 {
 			wg.Go(func() {
-				if err := l.Publish(testContext(t), e); err != nil {
+				if err := reconcile.Write(testContext(t), l, e); err != nil {
 					t.Errorf("publish: %v", err)
 				}
 			})
@@ -51,7 +52,7 @@ func TestMissingAddresses(t *testing.T) {
 		note(t, sk, 30023, 100, "", nostr.Tag{"d", "with:colons"}),
 		note(t, sk, 30000, 100, "", nostr.Tag{"d", ""}),
 	} {
-		if err := l.Publish(testContext(t), e); err != nil {
+		if err := reconcile.Write(testContext(t), l, e); err != nil {
 			t.Fatal(err)
 		}
 	}

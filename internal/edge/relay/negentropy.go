@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -28,20 +29,20 @@ type NegSession struct {
 	resent bool
 }
 
-// OpenNegentropy opens a session about the events that match the filter and
+// Open opens a session about the events that match the filter and
 // returns the relay's first answer; an empty answer says that nothing remains.
 // Neither side's events flow in the session: use [Conn.Query] and
 // [Conn.Publish].
 //
-// Errors, besides those of the connection: ErrNoNegentropy when the relay does
+// Errors, besides those of the connection: reconcile.ErrNoNegentropy when the relay does
 // not speak NIP-77 (it may say so by NEG-ERR, CLOSED or a NOTICE, or not at
-// all: ErrTimeout), ErrTooLarge when the filter must be split by time,
-// ErrAuthRequired, or another [*RefusedError]. The filter's limit must be 0:
+// all: reconcile.ErrTimeout), reconcile.ErrTooLarge when the filter must be split by time,
+// ErrAuthRequired, or another [*reconcile.RefusedError]. The filter's limit must be 0:
 // relays differ in what it means here.
-func (c *Conn) OpenNegentropy(ctx context.Context, filter nostr.Filter, initial []byte) (*NegSession, []byte, error) {
+func (c *Conn) Open(ctx context.Context, filter nostr.Filter, initial []byte) (reconcile.Session, []byte, error) {
 	filter.Limit = 0
 	s, answer, err := c.openNeg(ctx, filter, initial)
-	if isAuthRequired(err) && c.opts.Auth != nil {
+	if reconcile.WantsAuth(err) && c.opts.Auth != nil {
 		if authErr := c.authenticate(ctx); authErr == nil {
 			s, answer, err = c.openNeg(ctx, filter, initial)
 		} else {
@@ -124,7 +125,7 @@ func (s *NegSession) exchange(ctx context.Context, elements ...any) ([]byte, err
 	case <-c.ctx.Done():
 		return nil, c.Err()
 	case <-wait.C:
-		return nil, ErrTimeout
+		return nil, reconcile.ErrTimeout
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -17,29 +18,29 @@ func TestNegentropyRefusals(t *testing.T) {
 		answer func(p *peer, id any)
 		want   error
 	}{
-		{"strfry's limit", func(p *peer, id any) { p.send("NEG-ERR", id, "blocked: too many query results", 1_000_000) }, ErrTooLarge},
+		{"strfry's limit", func(p *peer, id any) { p.send("NEG-ERR", id, "blocked: too many query results", 1_000_000) }, reconcile.ErrTooLarge},
 		{"limit in prose", func(p *peer, id any) {
 			p.send("NEG-ERR", id, "blocked: too many records (2431002 > 1000000)")
-		}, ErrTooLarge},
-		{"limit by name", func(p *peer, id any) { p.send("NEG-ERR", id, "error: max_sync_events exceeded") }, ErrTooLarge},
-		{"khatru's label", func(p *peer, id any) { p.send("NEG-ERROR", id, "blocked: too large") }, ErrTooLarge},
+		}, reconcile.ErrTooLarge},
+		{"limit by name", func(p *peer, id any) { p.send("NEG-ERR", id, "error: max_sync_events exceeded") }, reconcile.ErrTooLarge},
+		{"khatru's label", func(p *peer, id any) { p.send("NEG-ERROR", id, "blocked: too large") }, reconcile.ErrTooLarge},
 		{"khatru's unescaped reason", func(p *peer, id any) {
 			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: unexpected "x" too large"]`))
-		}, ErrTooLarge},
+		}, reconcile.ErrTooLarge},
 		{"unbalanced reason", func(p *peer, id any) {
 			p.send(raw(`["NEG-ERROR","` + id.(string) + `","error: one " too large"]`))
-		}, ErrTooLarge},
-		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, ErrNoNegentropy},
-		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, ErrNoNegentropy},
-		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, ErrNoNegentropy},
-		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, ErrNoNegentropy},
-		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, ErrNoNegentropy},
-		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, ErrNoNegentropy},
-		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, ErrSessionClosed},
-		{"auth", func(p *peer, id any) { p.send("NEG-ERR", id, "auth-required: kind 4") }, ErrAuthRequired},
+		}, reconcile.ErrTooLarge},
+		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, reconcile.ErrNoNegentropy},
+		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, reconcile.ErrNoNegentropy},
+		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, reconcile.ErrNoNegentropy},
+		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, reconcile.ErrNoNegentropy},
+		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, reconcile.ErrNoNegentropy},
+		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, reconcile.ErrNoNegentropy},
+		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, reconcile.ErrInterrupted},
+		{"auth", func(p *peer, id any) { p.send("NEG-ERR", id, "auth-required: kind 4") }, reconcile.ErrRefused},
 		{"two answers", func(p *peer, id any) {
 			p.send("NEG-MSG", id, "6x")
-		}, ErrMisbehaving},
+		}, reconcile.ErrMisbehaving},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := startFake(t, func(p *peer) {
@@ -48,7 +49,7 @@ func TestNegentropyRefusals(t *testing.T) {
 				}
 				p.drain()
 			})
-			_, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+			_, _, err := dial(t, f.url).Open(testContext(t), filterAll, []byte{0x61})
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -63,9 +64,9 @@ func TestNegentropyOtherRefusals(t *testing.T) {
 		"blocked: you are not on the list", "restricted: too many things", "PROTOCOL-ERROR",
 		"error: too many concurrent NEG requests", "blocked: too many open subscriptions",
 	} {
-		err := negRefusal(text)
-		if err.kind != nil {
-			t.Errorf("%q is taken for %v", text, err.kind)
+		err := reconcile.NewSessionRefusal(text)
+		if err.Means != nil && !errors.Is(err, reconcile.ErrRefused) {
+			t.Errorf("%q is taken for %v", text, err.Means)
 		}
 	}
 }
@@ -92,7 +93,7 @@ func TestNegentropyNoise(t *testing.T) {
 		p.send("NEG-MSG", open[0], "")
 		p.drain()
 	})
-	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), nostr.Filter{Limit: 5}, []byte{0x61})
+	s, answer, err := dial(t, f.url).Open(testContext(t), nostr.Filter{Limit: 5}, []byte{0x61})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestNegentropyMessages(t *testing.T) {
 		p.send("NEG-ERROR", open[0], "CLOSED")
 		p.drain()
 	})
-	s, answer, err := dial(t, f.url).OpenNegentropy(testContext(t), nostr.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
+	s, answer, err := dial(t, f.url).Open(testContext(t), nostr.Filter{Limit: 5, Kinds: []int{1}}, []byte{0x61, 0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestNegentropyMessages(t *testing.T) {
 	if got := <-frames; got[0] != `{"kinds":[1]}` || got[1] != "6100" {
 		t.Errorf("NEG-OPEN with %v", got)
 	}
-	if _, err := s.Exchange(testContext(t), []byte{0x61, 1}); !errors.Is(err, ErrSessionClosed) {
+	if _, err := s.Exchange(testContext(t), []byte{0x61, 1}); !errors.Is(err, reconcile.ErrInterrupted) {
 		t.Errorf("got %v", err)
 	}
 	for range 2 {
@@ -161,7 +162,7 @@ func TestNegentropySessionNotNoted(t *testing.T) {
 		}
 		p.drain()
 	})
-	s, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+	s, _, err := dial(t, f.url).Open(testContext(t), filterAll, []byte{0x61})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +180,9 @@ func TestNegentropySlots(t *testing.T) {
 		}
 	})
 	c := dial(t, f.url)
-	var sessions []*NegSession
+	var sessions []reconcile.Session
 	for range maxNegSessions {
-		s, _, err := c.OpenNegentropy(testContext(t), filterAll, nil)
+		s, _, err := c.Open(testContext(t), filterAll, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +190,7 @@ func TestNegentropySlots(t *testing.T) {
 	}
 	opened := make(chan error)
 	go func() {
-		s, _, err := c.OpenNegentropy(testContext(t), filterAll, nil)
+		s, _, err := c.Open(testContext(t), filterAll, nil)
 		if err == nil {
 			defer s.Close()
 		}
@@ -214,13 +215,13 @@ func TestNegentropyRealRelay(t *testing.T) {
 	c := dial(t, startHome(t))
 	all := notes(t, 5)
 	for _, e := range all {
-		if err := c.Publish(testContext(t), e); err != nil {
+		if err := reconcile.Write(testContext(t), c, e); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// Version, bound at infinity, fingerprint mode, a fingerprint that is wrong.
 	question := append([]byte{0x61, 0, 0, 1}, bytes.Repeat([]byte{7}, 16)...)
-	s, answer, err := c.OpenNegentropy(testContext(t), filterAll, question)
+	s, answer, err := c.Open(testContext(t), filterAll, question)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // resendAfter gives khatru the moment that it needs; see again.
@@ -20,18 +22,18 @@ func (c *Conn) negMessage(id string, elements [][]byte) {
 	}
 	frame, err := hexAt(elements, 2)
 	if err != nil {
-		c.removeNeg(s, fmt.Errorf("%w: NEG-MSG is not hex", ErrMisbehaving))
+		c.removeNeg(s, fmt.Errorf("%w: NEG-MSG is not hex", reconcile.ErrMisbehaving))
 		return
 	}
 	select {
 	case s.frames <- frame:
 	default:
-		c.removeNeg(s, fmt.Errorf("%w: two NEG-MSG in answer to one", ErrMisbehaving))
+		c.removeNeg(s, fmt.Errorf("%w: two NEG-MSG in answer to one", reconcile.ErrMisbehaving))
 	}
 }
 
 // endNeg takes a NEG-ERR; one without an id is about every session.
-func (c *Conn) endNeg(id string, why *RefusedError) {
+func (c *Conn) endNeg(id string, why error) {
 	c.mu.Lock()
 	var over []*NegSession
 	for _, s := range c.negs {
@@ -71,9 +73,9 @@ func (c *Conn) again(id, reason string) bool {
 // NIP-77 may answer so. Unless the reason is about permission or size, that is
 // what it means.
 func (c *Conn) endNegAsClosed(id, reason string) {
-	why := negRefusal(reason)
-	if why.kind == nil && why.Prefix != "restricted" && !tooBusy.MatchString(reason) {
-		why.kind = ErrNoNegentropy
+	why := reconcile.NewSessionRefusal(reason)
+	if why.Means == nil && !why.Busy() {
+		why.Means = reconcile.ErrNoNegentropy
 	}
 	c.mu.Lock()
 	s := c.negs[id]
@@ -92,11 +94,11 @@ func (c *Conn) noticeToNeg(text string) {
 	if s == nil {
 		return
 	}
-	why := negRefusal(text)
-	if why.kind == nil && !tooBusy.MatchString(text) {
+	why := reconcile.NewSessionRefusal(text)
+	if why.Means == nil && !why.Busy() {
 		return // small talk
 	}
-	if errors.Is(why, ErrSessionClosed) {
+	if errors.Is(why, reconcile.ErrInterrupted) {
 		return
 	}
 	c.removeNeg(s, why)

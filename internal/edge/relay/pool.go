@@ -2,13 +2,12 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/recent"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -36,6 +35,7 @@ type Pool struct {
 	failures recent.Map[string, failure]
 	allowed  recent.Map[string, int] // subscriptions, where they are fewer than ours
 
+	said   recent.Map[string, said]
 	finder finder
 }
 
@@ -52,6 +52,7 @@ func NewPool(o Options) *Pool {
 		opts: o.withDefaults(), relays: map[string]*entry{},
 		failures: recent.Map[string, failure]{Size: maxRemembered}, allowed: recent.Map[string, int]{Size: maxRemembered},
 	}
+	p.said.Size = maxLimits
 	p.finder.next = map[string]*finding{}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.running.Go(p.closeIdle)
@@ -59,7 +60,8 @@ func NewPool(o Options) *Pool {
 }
 
 // Conn returns the connection to a relay; whoever needs one at the same time
-// shares the dialling. The caller must not close it.
+// shares the dialling. The caller must not close it. That there is none is
+// [reconcile.ErrInterrupted].
 func (p *Pool) Conn(ctx context.Context, url string) (*Conn, error) {
 	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
 	if err != nil {
@@ -67,11 +69,14 @@ func (p *Pool) Conn(ctx context.Context, url string) (*Conn, error) {
 	}
 	e, err := p.entry(url)
 	if err != nil {
-		return nil, err
+		return nil, unreachable(err)
 	}
 	select {
 	case <-e.dialled:
-		return e.conn, e.err
+		if e.err != nil {
+			return nil, unreachable(e.err)
+		}
+		return e.conn, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -161,50 +166,15 @@ func (p *Pool) sweep(idle time.Duration) {
 	}
 }
 
-// Query is [Conn.Query] on the relay's connection. A connection that ended
-// while it lay in the pool is replaced once.
-func (p *Pool) Query(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
-	return func(yield func(nostr.Event, error) bool) {
-		p.request(ctx, url, request{filters: filters}, func(u Update, err error) bool { return yield(u.Event, err) })
-	}
-}
-
-func (p *Pool) request(ctx context.Context, url string, r request, yield func(Update, error) bool) {
-	for attempt := 0; ; attempt++ {
-		c, err := p.Conn(ctx, url)
-		if err != nil {
-			yield(Update{}, err)
-			return
-		}
-		again, delivered := false, false
-		c.request(ctx, r, func(u Update, err error) bool {
-			if errors.Is(err, ErrConnClosed) && attempt == 0 && !delivered {
-				again = true
-				return false
-			}
-			delivered = true
-			return yield(u, err)
+// request is [Conn.request] on the relay's connection.
+func (p *Pool) request(ctx context.Context, url string, r request, take func(reconcile.Update) bool) error {
+	return p.over(ctx, url, func(c *Conn) (begun bool, err error) {
+		err = c.request(ctx, r, func(u reconcile.Update) bool {
+			begun = true
+			return take(u)
 		})
-		if !again {
-			return
-		}
-	}
-}
-
-// Publish is [Conn.Publish] on the relay's connection. A connection that ended
-// meanwhile is replaced once.
-func (p *Pool) Publish(ctx context.Context, url string, e nostr.Event) error {
-	for attempt := 0; ; attempt++ {
-		c, err := p.Conn(ctx, url)
-		if err != nil {
-			return err
-		}
-		err = c.Publish(ctx, e)
-		if errors.Is(err, ErrConnClosed) && attempt == 0 {
-			continue
-		}
-		return err
-	}
+		return begun, err
+	})
 }
 
 // FetchInfo is [FetchInfo] with the pool's options; it uses no connection of

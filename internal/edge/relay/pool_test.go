@@ -24,7 +24,7 @@ func TestPoolSharesOneConnection(t *testing.T) {
 		wg.Go(func() {
 			// Different spellings of one address.
 			url := f.url + strings.Repeat("/", i%3)
-			for e, err := range p.Query(testContext(t), url, filterAll) {
+			for e, err := range p.At(url).Query(testContext(t), filterAll) {
 				if err != nil || e.ID != all[0].ID {
 					t.Errorf("got %s, %v", e.ID, err)
 				}
@@ -54,7 +54,7 @@ func TestPoolReplacesLostConnection(t *testing.T) {
 	p := newPool(t)
 	for range 3 {
 		n := 0
-		for _, err := range p.Query(testContext(t), f.url, filterAll) {
+		for _, err := range p.At(f.url).Query(testContext(t), filterAll) {
 			if n++; err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +67,7 @@ func TestPoolReplacesLostConnection(t *testing.T) {
 		t.Errorf("%d connections, want one for each query", n)
 	}
 	g := startFake(t, func(p *peer) { p.next() })
-	if err := p.Publish(testContext(t), g.url, all[0]); !errors.Is(err, ErrConnClosed) {
+	if _, err := p.At(g.url).Publish(testContext(t), all[0]); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("a relay that always hangs up: %v", err)
 	}
 	receive(t, g.dials)
@@ -90,10 +90,10 @@ func TestPoolRemembersFailures(t *testing.T) {
 		t.Fatalf("first attempt: %v", err)
 	}
 	var late *BackoffError
-	if err := p.Publish(testContext(t), url, nostr.Event{}); !errors.As(err, &late) || time.Until(late.Until) > 2*time.Second {
+	if _, err := p.At(url).Publish(testContext(t), nostr.Event{}); !errors.As(err, &late) || time.Until(late.Until) > 2*time.Second {
 		t.Errorf("second attempt: %v", err)
 	}
-	for _, err := range p.Query(testContext(t), url, filterAll) {
+	for _, err := range p.At(url).Query(testContext(t), filterAll) {
 		if !errors.As(err, &late) || !strings.Contains(err.Error(), "403") {
 			t.Errorf("the error does not say why: %v", err)
 		}
@@ -151,7 +151,7 @@ func TestPoolClosesIdleConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range p.Query(testContext(t), busy.url, filterAll) {
+	for range p.At(busy.url).Query(testContext(t), filterAll) {
 		p.mu.Lock()
 		p.sweep(0)
 		p.mu.Unlock()

@@ -2,37 +2,44 @@ package relay
 
 import (
 	"encoding/json"
-	"errors"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
+// Only true says that an event was taken, and a refusal needs no words.
 func TestPublishAnswers(t *testing.T) {
 	e := notes(t, 1)[0]
-	for reason, want := range map[string]*RefusedError{
-		"":                          {Message: ""},
-		"duplicate: have it":        nil,
-		"blocked: kind":             {Prefix: "blocked", Message: "blocked: kind"},
-		"replaced: have newer":      {Prefix: "replaced", Message: "replaced: have newer"},
-		"no prefix here: something": {Message: "no prefix here: something"},
+	taken, no := reconcile.Reply{Outcome: reconcile.Stored}, func(code reconcile.Code, text string) reconcile.Reply {
+		return reconcile.Refuse(reconcile.Reason{Code: code, Text: text})
+	}
+	for answer, want := range map[string]reconcile.Reply{
+		`["OK",ID,true,""]`:                           taken,
+		`["OK",ID,true]`:                              taken,
+		`["OK",ID,true,"duplicate: have it"]`:         {Outcome: reconcile.Duplicate},
+		`["OK",ID,false,"duplicate: have it"]`:        {Outcome: reconcile.Duplicate},
+		`["OK",ID,false,""]`:                          no("", ""),
+		`["OK",ID,false]`:                             no("", ""),
+		`["OK",ID,false,null]`:                        no("", ""),
+		`["OK",ID]`:                                   no("", ""),
+		`["OK",ID,"true",""]`:                         no("", ""),
+		`["OK",ID,1,"stored"]`:                        no("", "stored"),
+		`["OK",ID,false,"Blocked: kind"]`:             no(reconcile.PrefixBlocked, "Blocked: kind"),
+		`["OK",ID,false,"replaced: have newer"]`:      no(reconcile.PrefixReplaced, "replaced: have newer"),
+		`["OK",ID,false,"no prefix here: something"]`: no("", "no prefix here: something"),
+		`["OK",ID,false,"protected: members only"]`:   no("", "protected: members only"),
+		`["OK",ID,false,"rate-limited"]`:              no(reconcile.PrefixRateLimited, "rate-limited"),
 	} {
 		f := startFake(t, func(p *peer) {
 			p.expect("EVENT")
-			p.send("OK", e.ID, false, reason)
+			p.send(raw(strings.ReplaceAll(answer, "ID", `"`+e.ID+`"`)))
 			p.drain()
 		})
-		err := dial(t, f.url).Publish(testContext(t), e)
-		var refused *RefusedError
-		if want == nil {
-			if err != nil {
-				t.Errorf("%q: %v", reason, err)
-			}
-			continue
-		}
-		if !errors.As(err, &refused) || refused.Prefix != want.Prefix || refused.Message != want.Message {
-			t.Errorf("%q: got %v", reason, err)
+		if got, err := dial(t, f.url).Publish(testContext(t), e); got != want || err != nil {
+			t.Errorf("%s: %+v, %v", answer, got, err)
 		}
 	}
 }
@@ -64,7 +71,7 @@ func TestPublishPipelined(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, e := range all {
 		wg.Go(func() {
-			if err := c.Publish(testContext(t), e); (err == nil) != (e.CreatedAt%2 == 0) {
+			if err := reconcile.Write(testContext(t), c, e); (err == nil) != (e.CreatedAt%2 == 0) {
 				t.Errorf("event at %d: %v", e.CreatedAt, err)
 			}
 		})
@@ -83,7 +90,7 @@ func TestPublishNullTags(t *testing.T) {
 		p.send("OK", e.ID, true, "")
 		p.drain()
 	})
-	if err := dial(t, f.url).Publish(testContext(t), e); err != nil {
+	if err := reconcile.Write(testContext(t), dial(t, f.url), e); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,20 +6,14 @@ import (
 	"iter"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Update is one item of a live subscription: an event, or the mark that all
-// stored events have been delivered.
-type Update struct {
-	Event nostr.Event
-	EOSE  bool
-}
-
 // Query yields the stored events that match any of the filters, in the relay's
 // order, and ends at EOSE. A failure is yielded once, as the last item: a
-// [*RefusedError] for CLOSED, ErrTimeout, ErrConnClosed, ErrSlowConsumer,
-// ErrMisbehaving, or the context's error. On auth-required it authenticates
+// [*reconcile.RefusedError] for CLOSED, reconcile.ErrTimeout, ErrConnClosed, ErrSlowConsumer,
+// reconcile.ErrMisbehaving, or the context's error. On auth-required it authenticates
 // once, if there is a key, and asks again.
 //
 // A filter without ids or a limit lets the relay decide how much it sends; the
@@ -28,16 +22,22 @@ type Update struct {
 // connection: inside the loop, do not wait for an answer on the same one.
 func (c *Conn) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
-		c.request(ctx, request{filters: filters}, func(u Update, err error) bool { return yield(u.Event, err) })
+		err := c.request(ctx, request{filters: filters}, func(u reconcile.Update) bool { return yield(u.Event, nil) })
+		if err != nil {
+			yield(nostr.Event{}, err)
+		}
 	}
 }
 
 // Subscribe is [Conn.Query] that goes on after EOSE, of which it yields a
 // mark, with the events that the relay receives from then on. It ends only
 // with an error.
-func (c *Conn) Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[Update, error] {
-	return func(yield func(Update, error) bool) {
-		c.request(ctx, request{filters: filters, live: true}, yield)
+func (c *Conn) Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[reconcile.Update, error] {
+	return func(yield func(reconcile.Update, error) bool) {
+		err := c.request(ctx, request{filters: filters, live: true}, func(u reconcile.Update) bool { return yield(u, nil) })
+		if err != nil {
+			yield(reconcile.Update{}, err)
+		}
 	}
 }
 
@@ -48,32 +48,28 @@ type request struct {
 	trusted bool // skip the signature: only whether events are there is asked
 }
 
-// request runs a request to its end.
-func (c *Conn) request(ctx context.Context, r request, yield func(Update, error) bool) {
+// request runs a request until its end, or until take has had enough.
+func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Update) bool) error {
 	if len(r.filters) == 0 {
-		return
+		return nil
 	}
-	retried := false
-	for {
-		delivered, err := c.ask(ctx, r, yield)
-		if isAuthRequired(err) && !delivered && !retried && c.opts.Auth != nil {
-			retried = true
-			if authErr := c.authenticate(ctx); authErr == nil {
-				continue
-			} else {
-				err = fmt.Errorf("%w; %w", err, authErr)
-			}
+	taken, err := c.ask(ctx, r, take)
+	if reconcile.WantsAuth(err) && !taken && c.opts.Auth != nil {
+		if authErr := c.authenticate(ctx); authErr == nil {
+			_, err = c.ask(ctx, r, take)
+		} else {
+			err = fmt.Errorf("%w; %w", err, authErr)
 		}
-		if err != nil {
-			yield(Update{}, fmt.Errorf("relay %s: %w", c.url, err))
-		}
-		return
 	}
+	if err != nil {
+		return fmt.Errorf("relay %s: %w", c.url, err)
+	}
+	return nil
 }
 
 // ask sends one REQ and passes on what comes. It returns whether anything was
-// passed on, and nil at EOSE of a query or when yield has had enough.
-func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) bool) (delivered bool, err error) {
+// passed on, and nil at EOSE of a query or when take has had enough.
+func (c *Conn) ask(ctx context.Context, r request, take func(reconcile.Update) bool) (delivered bool, err error) {
 	s, err := c.open(ctx, r)
 	if err != nil {
 		return false, err
@@ -90,7 +86,7 @@ func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) boo
 		all, why := judge.read(batch)
 		for i, d := range batch {
 			s.budget.Release(int64(len(d.event)))
-			u := Update{Event: all[i], EOSE: d.eose}
+			u := reconcile.Update{Event: all[i], EOSE: d.eose}
 			if d.eose {
 				if !r.live {
 					return delivered, nil
@@ -103,7 +99,7 @@ func (c *Conn) ask(ctx context.Context, r request, yield func(Update, error) boo
 				continue
 			}
 			delivered = true
-			if !yield(u, nil) {
+			if !take(u) {
 				return delivered, nil
 			}
 		}

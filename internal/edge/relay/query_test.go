@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -33,7 +34,7 @@ func TestQueryRealRelay(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, e := range all {
 		wg.Go(func() {
-			if err := c.Publish(testContext(t), e); err != nil {
+			if err := reconcile.Write(testContext(t), c, e); err != nil {
 				t.Errorf("publish: %v", err)
 			}
 		})
@@ -76,7 +77,7 @@ func TestBadEventsAreDropped(t *testing.T) {
 func TestTooManyBadEvents(t *testing.T) {
 	bad := slices.Repeat([]nostr.Event{note(t, newKey(t), 7, 1, "+")}, tolerated+1)
 	_, err := collect(t, dial(t, startFake(t, serve(bad)).url), filterAll)
-	if !errors.Is(err, ErrMisbehaving) || !strings.Contains(err.Error(), "does not match") {
+	if !errors.Is(err, reconcile.ErrMisbehaving) || !strings.Contains(err.Error(), "does not match") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -84,7 +85,7 @@ func TestTooManyBadEvents(t *testing.T) {
 func TestMoreThanAskedFor(t *testing.T) {
 	one := notes(t, 1)
 	f := startFake(t, serve(slices.Repeat(one, tolerated+2)))
-	if _, err := collect(t, dial(t, f.url), nostr.Filter{IDs: ids(one)}); !errors.Is(err, ErrMisbehaving) {
+	if _, err := collect(t, dial(t, f.url), nostr.Filter{IDs: ids(one)}); !errors.Is(err, reconcile.ErrMisbehaving) {
 		t.Errorf("got %v", err)
 	}
 	if got, err := collect(t, dial(t, f.url), filterAll); err != nil || len(got) != tolerated+2 {
@@ -99,8 +100,8 @@ func TestClosed(t *testing.T) {
 		}
 	})
 	_, err := collect(t, dial(t, f.url), filterAll)
-	var refused *RefusedError
-	if !errors.As(err, &refused) || refused.Prefix != "restricted" || refused.Message != "Restricted: members only" {
+	refused := reconcile.RefusalOf(err)
+	if refused == nil || !errors.Is(err, reconcile.ErrRefused) || refused.Reason.Text != "Restricted: members only" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -109,13 +110,13 @@ func TestNoAnswer(t *testing.T) {
 	f := startFake(t, (*peer).drain)
 	short := func(o *Options) { o.timing.answer = 30 * time.Millisecond }
 	c := dial(t, f.url, short)
-	if _, err := collect(t, c, filterAll); !errors.Is(err, ErrTimeout) {
+	if _, err := collect(t, c, filterAll); !errors.Is(err, reconcile.ErrTimeout) {
 		t.Errorf("query: %v", err)
 	}
-	if err := c.Publish(testContext(t), notes(t, 1)[0]); !errors.Is(err, ErrTimeout) {
+	if err := reconcile.Write(testContext(t), c, notes(t, 1)[0]); !errors.Is(err, reconcile.ErrTimeout) {
 		t.Errorf("publish: %v", err)
 	}
-	if _, _, err := c.OpenNegentropy(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, ErrTimeout) {
+	if _, _, err := c.Open(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, reconcile.ErrTimeout) {
 		t.Errorf("negentropy: %v", err)
 	}
 	if c.Err() != nil {
@@ -128,10 +129,10 @@ func TestConnectionLost(t *testing.T) {
 	if _, err := collect(t, dial(t, f.url), filterAll); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("query: %v", err)
 	}
-	if err := dial(t, f.url).Publish(testContext(t), notes(t, 1)[0]); !errors.Is(err, ErrConnClosed) {
+	if err := reconcile.Write(testContext(t), dial(t, f.url), notes(t, 1)[0]); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("publish: %v", err)
 	}
-	if _, _, err := dial(t, f.url).OpenNegentropy(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, ErrConnClosed) {
+	if _, _, err := dial(t, f.url).Open(testContext(t), filterAll, []byte{0x61}); !errors.Is(err, ErrConnClosed) {
 		t.Errorf("negentropy: %v", err)
 	}
 }
@@ -230,7 +231,7 @@ func TestSubscribe(t *testing.T) {
 	url := startHome(t)
 	c := dial(t, url)
 	all := notes(t, 3)
-	if err := c.Publish(testContext(t), all[0]); err != nil {
+	if err := reconcile.Write(testContext(t), c, all[0]); err != nil {
 		t.Fatal(err)
 	}
 	var got []nostr.Event
@@ -250,7 +251,7 @@ func TestSubscribe(t *testing.T) {
 			break
 		}
 		if marks > 0 {
-			if err := c.Publish(testContext(t), all[len(got)]); err != nil {
+			if err := reconcile.Write(testContext(t), c, all[len(got)]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -312,11 +313,11 @@ func TestAuth(t *testing.T) {
 		if got, err := collect(t, dial(t, f.url, key), filterAll); err != nil || len(got) != 1 {
 			t.Errorf("query: %d events, %v", len(got), err)
 		}
-		if err := dial(t, f.url, key).Publish(testContext(t), e); err != nil {
+		if err := reconcile.Write(testContext(t), dial(t, f.url, key), e); err != nil {
 			t.Errorf("publish: %v", err)
 		}
 		c := dial(t, f.url, key)
-		s, answer, err := c.OpenNegentropy(testContext(t), filterAll, []byte{0x61})
+		s, answer, err := c.Open(testContext(t), filterAll, []byte{0x61})
 		if err != nil || len(answer) != 1 {
 			t.Errorf("negentropy: %x, %v", answer, err)
 		} else {
@@ -347,13 +348,13 @@ func TestAuth(t *testing.T) {
 	refusing := startFake(t, authRelay(true, false, e))
 	for name, change := range map[string]func(*Options){"no key": func(*Options) {}, "refused key": key} {
 		c := dial(t, refusing.url, change)
-		if _, err := collect(t, c, filterAll); !errors.Is(err, ErrAuthRequired) {
+		if _, err := collect(t, c, filterAll); !reconcile.WantsAuth(err) {
 			t.Errorf("%s: query: %v", name, err)
 		}
-		if err := c.Publish(testContext(t), e); !errors.Is(err, ErrAuthRequired) {
+		if err := reconcile.Write(testContext(t), c, e); !reconcile.WantsAuth(err) {
 			t.Errorf("%s: publish: %v", name, err)
 		}
-		if _, _, err := c.OpenNegentropy(testContext(t), filterAll, nil); !errors.Is(err, ErrAuthRequired) {
+		if _, _, err := c.Open(testContext(t), filterAll, nil); !reconcile.WantsAuth(err) {
 			t.Errorf("%s: negentropy: %v", name, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -83,7 +84,7 @@ func (s *subscription) next(ctx context.Context, wait <-chan time.Time, most int
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-wait:
-		return nil, ErrTimeout
+		return nil, reconcile.ErrTimeout
 	}
 	// Nothing is queued after the end, but something may have been before it.
 	if batch = s.drain(nil); len(batch) > 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -76,7 +77,7 @@ func TestTailRealRelay(t *testing.T) {
 	c := dial(t, url)
 	all := notes(t, 6)
 	for _, e := range all[:4] {
-		if err := c.Publish(testContext(t), e); err != nil {
+		if err := reconcile.Write(testContext(t), c, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +93,7 @@ func TestTailRealRelay(t *testing.T) {
 	receive(t, f.through) // of the live subscription: it is open
 	f.seen()
 	now := note(t, newKey(t), 1, time.Now().Unix(), "live")
-	if err := c.Publish(testContext(t), now); err != nil {
+	if err := reconcile.Write(testContext(t), c, now); err != nil {
 		t.Fatal(err)
 	}
 	if e := receive(t, f.events); e.ID != now.ID {
@@ -199,7 +200,7 @@ func TestTailEndsWithItsConnection(t *testing.T) {
 		})
 		follower := newFollower()
 		err := Tail(testContext(t), f.url, testOptions(), follower.follow(100))
-		if no := (*RefusedError)(nil); c.want == nil && !errors.As(err, &no) || c.want != nil && !errors.Is(err, c.want) {
+		if no := (*reconcile.RefusedError)(nil); c.want == nil && !errors.As(err, &no) || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if !follower.seen()[all[0].ID] {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -60,7 +61,7 @@ func (j *validator) read(batch []delivery) (all []nostr.Event, why []error) {
 func (j *validator) admit(e *nostr.Event, why error) (bool, error) {
 	if why == nil && slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) }) {
 		if j.good++; j.most >= 0 && j.good > j.most+tolerated {
-			return false, fmt.Errorf("%w: it sent %d events where %d were asked for", ErrMisbehaving, j.good, j.most)
+			return false, fmt.Errorf("%w: it sent %d events where %d were asked for", reconcile.ErrMisbehaving, j.good, j.most)
 		}
 		return true, nil
 	}
@@ -68,7 +69,7 @@ func (j *validator) admit(e *nostr.Event, why error) (bool, error) {
 		if why == nil {
 			why = fmt.Errorf("event %s does not match the filter", e.ID)
 		}
-		return false, fmt.Errorf("%w: %d of %d events were bad, the last because: %w", ErrMisbehaving, j.bad, j.bad+j.good, why)
+		return false, fmt.Errorf("%w: %d of %d events were bad, the last because: %w", reconcile.ErrMisbehaving, j.bad, j.bad+j.good, why)
 	}
 	return false, nil
 }

@@ -136,7 +136,7 @@ func (c *cutSync) lead(ctx context.Context, t *testing.T) {
 		addr = cutTCP(t, addr, c.budget)
 	}
 	wantA, wantB := hometest.IDsOf(c.inA...), hometest.IDsOf(c.inB...)
-	job := run.Sync{A: c.home, B: addr, Down: c.random.IntN(3) > 0, Up: c.random.IntN(3) > 0, Peer: Dial}
+	job := run.Sync{A: c.home, B: addr, Down: c.random.IntN(3) > 0, Up: c.random.IntN(3) > 0, Libp2p: Start}
 	if job.Down {
 		wantA = hometest.IDsOf(slices.Concat(c.inA, c.inB)...)
 	}

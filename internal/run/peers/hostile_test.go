@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -80,24 +79,24 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			host, err := p2p.Start(p2p.Options{
-				Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler),
-				Serve: func(context.Context, string) (p2p.Responder, error) { return c, nil },
-			})
+			host, err := p2p.Start(p2p.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer host.Close()
+			if err := host.Serve("127.0.0.1:0", func(context.Context, string) (p2p.Responder, error) { return c, nil }); err != nil {
+				t.Fatal(err)
+			}
 			home, honest := hometest.Start(t, all[:50]...), startHornets(t, all[20:70])
 			var beside sync.WaitGroup
 			defer beside.Wait()
 			beside.Go(func() {
-				r, err := run.Sync{A: home, B: honest.Addr("udp"), Down: true, Peer: Dial}.Run(t.Context())
+				r, err := run.Sync{A: home, B: honest.Addr("udp"), Down: true, Libp2p: Start}.Run(t.Context())
 				if err != nil || !r.Complete {
 					t.Errorf("the honest one: %v; %+v", err, r)
 				}
 			})
-			r, err := run.Sync{A: home, B: host.Addrs()[0], Down: true, Peer: Dial}.Run(t.Context())
+			r, err := run.Sync{A: home, B: host.Addrs()[0], Down: true, Libp2p: Start}.Run(t.Context())
 			known := errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, negentropy.ErrLimit) || errors.Is(err, negentropy.ErrNoProgress) || errors.Is(err, reconcile.ErrUnproved)
 			if !known {
 				t.Errorf("%v; %+v", err, r)

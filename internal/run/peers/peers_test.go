@@ -1,8 +1,6 @@
 package peers
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -35,7 +32,7 @@ func TestSyncWithHornets(t *testing.T) {
 				t.Parallel()
 				inA, inB := all[:200], all[100:]
 				home, hornets := hometest.Start(t, inA...), startHornets(t, inB)
-				result, err := run.Sync{A: home, B: hornets.Addr(transport), Down: dir.down, Up: dir.up, Peer: Dial}.Run(t.Context())
+				result, err := run.Sync{A: home, B: hornets.Addr(transport), Down: dir.down, Up: dir.up, Libp2p: Start}.Run(t.Context())
 				if err != nil || !result.Complete || result.OnlyA != 100 || result.OnlyB != 100 {
 					t.Fatalf("%v; %+v", err, result)
 				}
@@ -95,7 +92,7 @@ func TestSyncWithOurselves(t *testing.T) {
 	all := signed()
 	home, other := hometest.Start(t, all[:200]...), hometest.Start(t, all[100:]...)
 	w := attach(t, other, nil)
-	result, err := run.Sync{A: home, B: w.addr("udp"), Down: true, Up: true, Peer: Dial}.Run(t.Context())
+	result, err := run.Sync{A: home, B: w.addr("udp"), Down: true, Up: true, Libp2p: Start}.Run(t.Context())
 	if err != nil || !result.Complete || result.Left != 0 {
 		t.Fatalf("%v; %+v", err, result)
 	}
@@ -107,7 +104,7 @@ func TestSyncWithOurselves(t *testing.T) {
 // syncBy syncs a stage's relay with another one as the stage does.
 func syncBy(t *testing.T, w *world, url string) reconcile.Result {
 	t.Helper()
-	r, err := reconcile.Sync(t.Context(), reconcile.Side{Relay: at{w, w.stage.Local}, Name: "home"}, reconcile.Side{Relay: at{w, url}, Name: url},
+	r, err := reconcile.Sync(t.Context(), reconcile.Side{Relay: w.relay(t, w.stage.Local), Name: "home"}, reconcile.Side{Relay: w.relay(t, url), Name: url},
 		nostr.Filter{Kinds: []int{1}}, reconcile.Options{Direction: reconcile.Both})
 	if err != nil || !r.Complete {
 		t.Fatalf("%v; %+v", err, r)
@@ -168,11 +165,11 @@ func TestOpenSessionsAreNotSwept(t *testing.T) {
 	const url = "ws://127.0.0.1:1"
 	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
 	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
-	session, _, err := w.stage.Net.Negentropy(t.Context(), url, nostr.Filter{}, set.Initiate())
+	session, _, err := w.relay(t, url).Open(t.Context(), nostr.Filter{}, set.Initiate())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := w.stage.Net.(*relays)
+	r := w.node
 	late := func() (kept bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -181,7 +178,7 @@ func TestOpenSessionsAreNotSwept(t *testing.T) {
 		return r.peers[url] != nil
 	}
 	// A write in the midst of the session does not end its use either.
-	if _, err := w.stage.Net.Publish(t.Context(), url, signed()[20]); err != nil || !late() {
+	if reply, err := w.relay(t, url).Publish(t.Context(), signed()[20]); err != nil || !reply.Kept() || !late() {
 		t.Fatalf("the relay was hung up on, %v", err)
 	}
 	if _, err := session.Exchange(t.Context(), set.Initiate()); err != nil {
@@ -199,10 +196,9 @@ func TestOnlyHoldsForPeers(t *testing.T) {
 	t.Parallel()
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
-	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
-	w.stage.Net.(*relays).allowed = func(string) bool { return false }
-	if _, _, err := w.stage.Net.Negentropy(t.Context(), url, nostr.Filter{}, []byte{0x61}); err == nil {
-		t.Error("a session was opened")
+	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}}, "ws://127.0.0.1:2")
+	if _, err := w.stage.Net.At(t.Context(), url); err == nil {
+		t.Error("it may be talked to")
 	}
 }
 
@@ -230,20 +226,5 @@ func TestKeyFile(t *testing.T) {
 	}
 	if key, err := readKey(config.P2P{}); key != "" || err != nil {
 		t.Errorf("%q, %v", key, err)
-	}
-}
-
-func TestMeaning(t *testing.T) {
-	t.Parallel()
-	for err, want := range map[error]error{
-		p2p.ErrInterrupted: reconcile.ErrInterrupted, p2p.ErrMisbehaving: reconcile.ErrMisbehaving,
-		&p2p.RefusedError{Message: "blocked: too many events"}: reconcile.ErrTooLarge, os.ErrClosed: os.ErrClosed,
-	} {
-		if got := meaning(fmt.Errorf("why: %w", err)); !errors.Is(got, want) || !errors.Is(got, err) {
-			t.Errorf("%v: %v", err, got)
-		}
-	}
-	if err := meaning(nil); err != nil {
-		t.Error(err)
 	}
 }

@@ -1,10 +1,8 @@
 package peers
 
 import (
-	"context"
 	"encoding/hex"
 	"encoding/json"
-	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,29 +13,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
-
-// at is a relay of a world as a side of a sync.
-type at struct {
-	w   *world
-	url string
-}
-
-func (a at) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
-	return a.w.stage.Net.Negentropy(ctx, a.url, f, first)
-}
-
-func (a at) Query(ctx context.Context, f nostr.Filter) iter.Seq2[nostr.Event, error] {
-	return a.w.stage.Net.Query(ctx, a.url, f)
-}
-
-func (a at) Publish(ctx context.Context, e nostr.Event) (string, error) {
-	return a.w.stage.Net.Publish(ctx, a.url, e)
-}
 
 // extension is what the relay says of its peer in its NIP-11 document, signed.
 func extension(t *testing.T, p *hornets.Peer) *contract.Hornets {

@@ -16,8 +16,8 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
@@ -76,22 +76,26 @@ func (s store) Each(context.Context, string, func(string, contract.Relay) error)
 // world is a syncing stage beside a relay, with libp2p attached.
 type world struct {
 	stage    *syncing.Stage
-	host     *p2p.Host
+	node     *node
 	received chan string // ids that ingest was given
 	deleted  map[string]bool
 }
 
 // attach makes a stage that stands beside a relay and listens for peers.
-func attach(t *testing.T, home string, known store) *world {
+func attach(t *testing.T, home string, known store, only ...string) *world {
 	t.Helper()
-	c := config.Config{Relay: home, AllowPrivate: true, P2P: config.P2P{Listen: "127.0.0.1:0", KeyFile: filepath.Join(t.TempDir(), "p2p", "key")}}
+	c := config.Config{Relay: home, AllowPrivate: true, Only: only, P2P: config.P2P{Listen: "127.0.0.1:0", KeyFile: filepath.Join(t.TempDir(), "p2p", "key")}}
 	env, err := run.NewEnv(c, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(env.Close)
-	net, shut := env.Home()
-	t.Cleanup(shut)
+	run.WithLibp2p(Start)(env)
+	net, listener, err := env.Relays(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
 	w := &world{received: make(chan string, 10_000), deleted: map[string]bool{}}
 	w.stage = &syncing.Stage{
 		Relays: known, Net: net, Local: home, Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -103,17 +107,25 @@ func attach(t *testing.T, home string, known store) *world {
 			return nil
 		},
 	}
-	node, err := Attach(env, w.stage)
+	if err := listener.Serve(c.P2P.Listen, env.Respond(w.stage)); err != nil {
+		t.Fatal(err)
+	}
+	w.node = listener.(*node)
+	return w
+}
+
+// relay is one of those that the stage talks to.
+func (w *world) relay(t *testing.T, url string) reconcile.Relay {
+	t.Helper()
+	r, err := w.stage.Net.At(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { node.Close() })
-	w.host = node.(*p2p.Host)
-	return w
+	return r
 }
 
 // addr returns where the world listens, by a transport.
 func (w *world) addr(transport string) string {
-	addrs := w.host.Addrs()
+	addrs := w.node.host.Addrs()
 	return addrs[slices.IndexFunc(addrs, func(a string) bool { return strings.Contains(a, "/"+transport+"/") })]
 }

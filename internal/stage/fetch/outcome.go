@@ -99,23 +99,26 @@ func (f *search) askedRelays() (urls []string) {
 // land writes an event to the local relay. why is set if it must not be
 // there.
 func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
-	if why := reconcile.MayCopy(found.event, s.Now().Unix()); why != "" {
-		return found.url + " has it, but it must not be copied: " + why, nil
+	if rule := reconcile.MayCopy(found.event, s.Now().Unix()); rule != "" {
+		return found.url + " has it, but it must not be copied: " + string(rule), nil
 	}
 	if s.Local == "" || found.url == s.Local {
 		return "", nil
 	}
-	refused, err := s.Net.Publish(ctx, s.Local, *found.event)
-	if err != nil {
+	local, err := s.Net.At(ctx, s.Local)
+	var reply reconcile.Reply
+	if err == nil {
+		reply, err = local.Publish(ctx, *found.event)
+	}
+	switch {
+	case err != nil:
 		return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)
+	case reply.Kept():
+		return "", nil
+	case reply.Reason.Passes(): // such as that its disk is full
+		return "", fmt.Errorf("the local relay cannot take the note now: %s", reply.Reason)
 	}
-	if reconcile.Passing(refused) { // such as that its disk is full
-		return "", fmt.Errorf("the local relay cannot take the note now: %s", refused)
-	}
-	if refused != "" {
-		return "the local relay refused it: " + refused, nil
-	}
-	return "", nil
+	return fmt.Sprint("the local relay refused it: ", reply.Reason), nil
 }
 
 // remember holds a note to be lost for a while. That it cannot be written down

@@ -2,12 +2,12 @@ package fetch
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -16,13 +16,11 @@ import (
 // Relays are the relays of the world and the local one, by URL. What they give
 // is verified and is what was asked for.
 type Relays interface {
+	reconcile.Relays
+
 	// Find returns the event with that id, or nil if the relay answers that it
 	// has none. It may ask for several callers at once.
 	Find(ctx context.Context, url, id string) (*nostr.Event, error)
-	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish waits for the relay's OK. refused is its reason if it said no;
-	// that it has the event already is success.
-	Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error)
 }
 
 // Stage is the handler of fetcher and its ports. All exported fields are set

@@ -183,18 +183,29 @@ func (f *search) ask(ctx context.Context, url string) (w reply) {
 	if f.need.EventID != "" {
 		w.event, w.err = f.stage.Net.Find(ctx, url, f.need.EventID)
 	} else {
-		for e, err := range f.stage.Net.Query(ctx, url, f.need.Filter()) {
-			if err != nil {
-				w.err = err
-			} else if w.event == nil || newer(&e, w.event) {
-				w.event = &e
-			}
-		}
+		w.event, w.err = f.newest(ctx, url)
 	}
 	if w.err != nil {
 		w.err = fmt.Errorf("%s: %w", url, w.err)
 	}
 	return w
+}
+
+// newest asks a relay for the versions of what is at an address.
+func (f *search) newest(ctx context.Context, url string) (event *nostr.Event, err error) {
+	relay, err := f.stage.Net.At(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	for e, err := range relay.Query(ctx, f.need.Filter()) {
+		if err != nil {
+			return event, err
+		}
+		if event == nil || newer(&e, event) {
+			event = &e
+		}
+	}
+	return event, nil
 }
 
 // look runs a source of relays.

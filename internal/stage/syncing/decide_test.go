@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -61,16 +62,55 @@ func TestRememberCountsFailuresInARow(t *testing.T) {
 	}
 }
 
+// It matters who says it: a relay's "private" is no rule of ours.
 func TestRefusalsAreKeptAsLongAsTheyAreTrue(t *testing.T) {
-	const day = 24 * time.Hour
-	for why, want := range map[string]time.Duration{
-		"from the future": time.Hour, deletedByAuthor: 30 * day, "protected (NIP-70)": 30 * day, "expired (NIP-40)": 30 * day, "ephemeral": 30 * day,
-		"invalid: spam": 30 * day, "replaced: have newer": 30 * day, "pow: 20 bits needed": 30 * day, "Invalid: created_at too early": 30 * day,
-		"blocked: not here": day, "restricted: members only": day, "auth-required: who are you?": day,
-		"accepted, but not kept": 7 * day, "": 7 * day, "no": 7 * day,
+	for code, want := range map[reconcile.Code]time.Duration{
+		reconcile.FromTheFuture: time.Hour, reconcile.DeletedByAuthor: 30 * day, reconcile.Protected: 30 * day,
+		reconcile.Expired: 30 * day, reconcile.Ephemeral: 30 * day, reconcile.Private: 30 * day,
 	} {
-		if got := keepFor(why); got != want {
-			t.Errorf("%q is kept for %s, want %s", why, got, want)
+		if got := keepFor(reconcile.Reason{Cause: reconcile.ByRules, Code: code}); got != want {
+			t.Errorf("%q is kept for %s, want %s", code, got, want)
+		}
+	}
+	if got := keepFor(reconcile.Reason{Cause: reconcile.ByRelay, Code: reconcile.NotKept}); got != 7*day {
+		t.Errorf("what is not kept is kept for %s", got)
+	}
+	for why, want := range map[string]time.Duration{
+		"invalid: spam": 30 * day, "replaced: have newer": 30 * day, "pow: 20 bits needed": 30 * day, "Invalid: created_at too early": 30 * day,
+		"deleted: user requested deletion": 30 * day, "blocked: not here": day, "restricted: members only": day,
+		"auth-required: who are you?": day, "mute: not them": day, "": day, "no": day, "protected: members only": day,
+		"protected (NIP-70)": day, "expired subscription: please pay": day, "private": day, "ephemeral": day, "from the future": day,
+		"accepted, but not kept": day, "deleted by its author (NIP-09, NIP-62)": day, "invalid event": day, "pow-wow: no": day,
+	} {
+		if got := keepFor(reconcile.ParseReason(why)); got != want {
+			t.Errorf("%q of a relay is kept for %s, want %s", why, got, want)
+		}
+	}
+}
+
+// What was stored before it was noted who said it has the bytes that it had, and
+// stands for no longer than it would now.
+func TestRefusalsOfBeforeAreReadAnew(t *testing.T) {
+	const then = 1_750_000_000
+	for why, want := range map[string]time.Duration{
+		"protected: members only": day, "expired subscription: please pay": day, "no": day, "invalid: spam": 30 * day,
+		"protected (NIP-70)": 30 * day, "from the future": time.Hour, "accepted, but not kept": 7 * day,
+		"deleted by its author (NIP-09, NIP-62)": 30 * day,
+	} {
+		stored := fmt.Sprintf(`{"local":true,"why":%q,"at":%d}`, why, then)
+		r, err := nostr.Decode[contract.Refused]([]byte(stored))
+		if err != nil || string(nostr.Encode(r)) != stored {
+			t.Errorf("%s becomes %s, %v", stored, nostr.Encode(r), err)
+		}
+		end := then + int64(want.Seconds())
+		if !stillRefused(r, end-1) || stillRefused(r, end) {
+			t.Errorf("%q does not stand for %s", why, want)
+		}
+	}
+	for _, why := range []reconcile.Reason{{Cause: reconcile.ByRules, Code: reconcile.Private}, reconcile.ParseReason("private")} {
+		r := refusedBy(reconcile.Refusal{Reason: why}, then)
+		if r.Why != "private" || !stillRefused(r, then+1<<40) || (r.By == byRules) != (why.Cause == reconcile.ByRules) {
+			t.Errorf("%+v is stored as %+v", why, r)
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		if m.Attempt < localAttempts {
 			return nil, contract.Retry(retryAfter, result.Why)
 		}
-	case m.Attempt < allowed && !errors.Is(syncErr, ErrRefused):
+	case m.Attempt < allowed && !final(syncErr):
 		return nil, contract.Retry(retryAfter, result.Why)
 	}
 	out := []contract.Output{
@@ -150,6 +150,11 @@ func (s *Stage) syncRelay(ctx context.Context, url string, list []job, last cont
 	return result, syncErr, err
 }
 
+// final reports whether trying again soon is of no use.
+func final(syncErr error) bool {
+	return errors.Is(syncErr, reconcile.ErrRefused) || errors.Is(syncErr, reconcile.ErrMisbehaving)
+}
+
 // localFault reports whether it is the local relay that made a sync fail.
 func localFault(syncErr error) bool {
 	side, known := reconcile.FaultOf(syncErr)
@@ -160,7 +165,7 @@ func localFault(syncErr error) bool {
 func (s *Stage) note(ctx context.Context, url string, syncErr error, latency time.Duration) error {
 	event, why := health.Answered, ""
 	if syncErr != nil {
-		if event, why = health.Failed, syncErr.Error(); errors.Is(syncErr, ErrRefused) {
+		if event, why = health.Failed, syncErr.Error(); errors.Is(syncErr, reconcile.ErrRefused) {
 			event = health.Refused
 		}
 	}
@@ -206,7 +211,10 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 	if err != nil {
 		return result, done, err
 	}
-	local, remote := s.sides(ctx, url, timing)
+	local, remote, err := s.sides(ctx, url, timing)
+	if err != nil {
+		return result, done, err
+	}
 	for _, j := range list {
 		if turn != nil && slices.Contains(turn.Done, j.key()) {
 			continue

@@ -126,6 +126,14 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 		since = through
 	}
 	since -= int64(overlap.Seconds())
+	remote, err := s.Net.At(ctx, url)
+	if err != nil {
+		return err
+	}
+	local, err := s.local(ctx)
+	if err != nil {
+		return err
+	}
 	parts := slices.Collect(slices.Chunk(filters, filtersPerREQ))
 	parts = parts[:min(len(parts), maxREQs)]
 	var caughtUp atomic.Int64
@@ -135,12 +143,16 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 		for i := range part {
 			part[i].Since = max(part[i].Since, since)
 		}
-		group.Go(func() error { return s.subscribe(gctx, url, part, func() { caughtUp.Add(1) }) })
+		group.Go(func() error {
+			return s.subscribe(gctx, remote, part, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
+				return s.receive(ctx, url, local, e)
+			})
+		})
 	}
 	group.Go(func() error {
 		return s.attend(gctx, url, filters, func() bool { return int(caughtUp.Load()) == len(parts) })
 	})
-	err := group.Wait()
+	err = group.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -148,11 +160,13 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 }
 
 // subscribe holds one subscription.
-func (s *Stage) subscribe(ctx context.Context, url string, filters []nostr.Filter, caughtUp func()) error {
+func (s *Stage) subscribe(
+	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, caughtUp func(), receive func(context.Context, nostr.Event) error,
+) error {
 	group, wctx := errgroup.WithContext(ctx)
 	group.SetLimit(writing)
 	err := func() error {
-		for u, err := range s.Net.Subscribe(wctx, url, filters...) {
+		for u, err := range remote.Subscribe(wctx, filters...) {
 			switch {
 			case err != nil:
 				return err
@@ -161,7 +175,7 @@ func (s *Stage) subscribe(ctx context.Context, url string, filters []nostr.Filte
 			default:
 				if _, known := s.recent.LoadOrStore(u.Event.ID, struct{}{}); !known {
 					// While all places are taken the relay is not read.
-					group.Go(func() error { return s.receive(wctx, url, u.Event) })
+					group.Go(func() error { return receive(wctx, u.Event) })
 				}
 			}
 		}
@@ -175,19 +189,19 @@ func (s *Stage) subscribe(ctx context.Context, url string, filters []nostr.Filte
 
 // receive writes an event that arrived live to the local relay. What our rules
 // or a passing refusal keep back, the next sync decides on again.
-func (s *Stage) receive(ctx context.Context, url string, e nostr.Event) error {
+func (s *Stage) receive(ctx context.Context, url string, local reconcile.Relay, e nostr.Event) error {
 	if reconcile.MayCopy(&e, s.Now().Unix()) != "" {
 		return nil
 	}
-	refused, err := localRelay{relayAt{s.Net, s.Local, nil}, s}.Publish(ctx, e)
+	reply, err := local.Publish(ctx, e)
 	if err != nil {
 		s.recent.Delete(e.ID)
 		return fmt.Errorf("couldn't write to the local relay: %w", err)
 	}
-	if id, err := negentropy.ParseID(e.ID); err == nil && refused != "" && !reconcile.Passing(refused) {
-		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Why: refused})
+	if id, err := negentropy.ParseID(e.ID); err == nil && !reply.Kept() && !reply.Reason.Passes() {
+		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Reason: reply.Reason})
 	}
-	s.arrived(refused)
+	s.arrived(reply)
 	return nil
 }
 

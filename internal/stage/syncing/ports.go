@@ -2,8 +2,6 @@ package syncing
 
 import (
 	"context"
-	"errors"
-	"iter"
 	"log/slog"
 	"time"
 
@@ -15,46 +13,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// ErrNoNegentropy says that a relay does not speak NIP-77, whatever its NIP-11
-// document claims.
-var ErrNoNegentropy = reconcile.ErrNoNegentropy
-
-// ErrRefused says that a relay does not serve us, for instance because we are
-// not its member (restricted, auth-required): trying again soon is of no use.
-var ErrRefused = errors.New("relay does not serve us")
-
-// Relays are the relays of the world and the local one, by URL. What errors mean
-// says [reconcile.Relay].
-type Relays interface {
-	// Query yields the stored events that match, newest first, until the
-	// relay has sent them all; id and signature are verified, the match is
-	// checked. An error ends it and is worth a retry.
-	Query(ctx context.Context, url string, filter nostr.Filter) iter.Seq2[nostr.Event, error]
-	// Publish writes an event and waits for the relay's OK. refused is the
-	// relay's reason if it said no; that it has the event already is success.
-	Publish(ctx context.Context, url string, e nostr.Event) (refused string, err error)
-	// Subscribe yields the stored events that match any of the filters, a mark
-	// that all were sent, and then what the relay receives, until an error. While
-	// the loop blocks the relay is not read, until it gives the subscription up.
-	Subscribe(ctx context.Context, url string, filters ...nostr.Filter) iter.Seq2[Update, error]
-	// Negentropy opens a NIP-77 session with the initiator's first message
-	// and returns the answer. The error is ErrNoNegentropy if the relay
-	// refuses such sessions.
-	Negentropy(ctx context.Context, url string, filter nostr.Filter, first []byte) (Session, []byte, error)
-	// Accepts returns the largest negentropy message that the relay says it
-	// takes, in bytes before hex, and 0 if it says nothing.
-	Accepts(ctx context.Context, url string) int
-}
-
-// Update is one item of a live subscription: an event, or the mark.
-type Update struct {
-	Event nostr.Event
-	EOSE  bool
-}
-
-// Session is an open NIP-77 session.
-type Session = reconcile.Session
-
 // Stage is the handlers of syncworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.
 type Stage struct {
@@ -62,7 +20,7 @@ type Stage struct {
 	Links   stage.Store[contract.Link]
 	Syncs   stage.Store[contract.Sync]
 	Refused Refused
-	Net     Relays
+	Net     reconcile.Relays
 
 	// Deleted reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62).
@@ -78,8 +36,8 @@ type Stage struct {
 	// quickest answer took (0 if there was none). May be nil.
 	Observe func(ctx context.Context, r events.SyncFinished, latency time.Duration)
 	// Arrived is told of every event that came live and was offered to the local
-	// relay, with its refusal or "". May be nil.
-	Arrived func(refused string)
+	// relay, with its answer. May be nil.
+	Arrived func(reply reconcile.Reply)
 
 	// MaxLive bounds the live subscriptions that this process holds; the relays
 	// where most authors write have them.
@@ -102,9 +60,9 @@ type Stage struct {
 // Live is how many live subscriptions this process holds.
 func (s *Stage) Live() int { return s.live.count() }
 
-func (s *Stage) arrived(refused string) {
+func (s *Stage) arrived(reply reconcile.Reply) {
 	if s.Arrived != nil {
-		s.Arrived(refused)
+		s.Arrived(reply)
 	}
 }
 

@@ -38,8 +38,9 @@ func (s *Stage) recall(ctx context.Context, relayKey string) (*memory, error) {
 	for to := range m.of {
 		m.of[to] = map[negentropy.ID]struct{}{}
 	}
+	now := s.Now().Unix()
 	err := s.Refused.Each(ctx, contract.RefusedKey(relayKey, "*"), func(key string, r contract.Refused) error {
-		if id, err := negentropy.ParseID(key[len(relayKey)+1:]); err == nil && m.size() < maxRefused {
+		if id, err := negentropy.ParseID(key[len(relayKey)+1:]); err == nil && m.size() < maxRefused && stillRefused(r, now) {
 			m.of[side(r.Local)][id] = struct{}{}
 		}
 		return nil
@@ -86,11 +87,8 @@ func (m *memory) add(ctx context.Context, r reconcile.Refusal) {
 
 // refuse writes down that syncs with a relay are to leave an event out.
 func (s *Stage) refuse(ctx context.Context, relayKey string, r reconcile.Refusal) {
-	why := r.Why[:min(len(r.Why), 200)]
-	_, err := s.Refused.Add(ctx, contract.RefusedKey(relayKey, r.ID.String()), contract.Refused{
-		Local: r.To == side(true), Why: why, At: s.Now().Unix(),
-	}, keepFor(r.Why))
+	_, err := s.Refused.Add(ctx, contract.RefusedKey(relayKey, r.ID.String()), refusedBy(r, s.Now().Unix()), keepFor(r.Reason))
 	if err != nil {
-		s.Log.WarnContext(ctx, "couldn't remember a refusal", "event", r.ID.String(), "reason", why, "err", err)
+		s.Log.WarnContext(ctx, "couldn't remember a refusal", "event", r.ID.String(), "reason", r.Reason, "err", err)
 	}
 }

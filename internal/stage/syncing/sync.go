@@ -2,28 +2,25 @@ package syncing
 
 import (
 	"context"
-	"iter"
-	"sync/atomic"
-	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
-	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
-	"github.com/relaymesh/relaymesh/pkg/negentropy"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // sides are the local relay and another one as the sides of a sync.
-func (s *Stage) sides(ctx context.Context, url string, timing *latency) (local, remote reconcile.Side) {
-	local = reconcile.Side{Relay: localRelay{relayAt{s.Net, s.Local, nil}, s}, Name: s.Local, Accepts: s.Net.Accepts(ctx, s.Local)}
-	remote = reconcile.Side{Relay: relayAt{s.Net, url, timing}, Name: url}
-	if doc, _, err := s.Relays.Get(ctx, nostr.RelayKey(url)); err == nil && doc.Hornets != nil {
-		remote.Accepts = negentropy.MinFrameLimit // it may be compared by libp2p, with small messages
-		remote.Answers = remote.Accepts
-	} else {
-		remote.Accepts = s.Net.Accepts(ctx, url)
+func (s *Stage) sides(ctx context.Context, url string, quickest *latency) (local, remote reconcile.Side, err error) {
+	home, err := s.local(ctx)
+	if err != nil {
+		return local, remote, err
 	}
-	return local, remote
+	other, err := s.Net.At(ctx, url)
+	return reconcile.Side{Relay: home, Name: s.Local}, reconcile.Side{Relay: timed(other, quickest), Name: url}, err
+}
+
+// local returns the local relay, with what holds for every write to it.
+func (s *Stage) local(ctx context.Context) (reconcile.Relay, error) {
+	home, err := s.Net.At(ctx, s.Local)
+	return s.ingestFirst(home), err
 }
 
 // syncJob makes the local relay complete for one filter, or the other relay, or
@@ -47,71 +44,4 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 		result.Why = r.Why
 	}
 	return err
-}
-
-// localRelay is the local relay. It is given nothing that its author wants to
-// be gone from it, and what it is given, ingest is given before.
-type localRelay struct {
-	relayAt
-
-	stage *Stage
-}
-
-// Publish writes an event to the local relay. Ingest comes first: the event may
-// carry a list, or refer to what is missing, and once the local relay has it no
-// sync looks at it again.
-func (r localRelay) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
-	buried, err := r.stage.Deleted(ctx, &e)
-	switch {
-	case err != nil:
-		return "", err
-	case buried:
-		return deletedByAuthor, nil
-	}
-	if received, ok := stage.Received(e); ok {
-		if err := r.stage.Publish(ctx, received); err != nil {
-			return "", err
-		}
-	}
-	return r.relayAt.Publish(ctx, e)
-}
-
-// relayAt is one of the relays.
-type relayAt struct {
-	net    Relays
-	url    string
-	timing *latency // may be nil
-}
-
-// latency is the least time that a relay has taken for an answer.
-type latency struct{ nanoseconds atomic.Int64 }
-
-func (l *latency) least() time.Duration { return time.Duration(l.nanoseconds.Load()) }
-
-// since notes an answer to what was asked at a time.
-func (l *latency) since(asked time.Time) {
-	took := int64(max(time.Since(asked), 1))
-	for l != nil {
-		old := l.nanoseconds.Load()
-		if old != 0 && old <= took || l.nanoseconds.CompareAndSwap(old, took) {
-			return
-		}
-	}
-}
-
-func (r relayAt) Open(ctx context.Context, filter nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
-	asked := time.Now()
-	session, answer, err := r.net.Negentropy(ctx, r.url, filter, first)
-	if err == nil {
-		r.timing.since(asked)
-	}
-	return session, answer, err
-}
-
-func (r relayAt) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
-	return r.net.Query(ctx, r.url, filter)
-}
-
-func (r relayAt) Publish(ctx context.Context, e nostr.Event) (refused string, err error) {
-	return r.net.Publish(ctx, r.url, e)
 }

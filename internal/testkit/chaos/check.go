@@ -47,7 +47,7 @@ func (f *fleet) checkHome(ctx context.Context, l *ledger, v *verdict) error {
 	for ids := range slices.Chunk(slices.Sorted(maps.Keys(l.events)), perREQ) {
 		err := until(ctx, func() error {
 			part := map[string]int{}
-			for e, err := range f.pool.Query(ctx, f.homeURL, nostr.Filter{IDs: ids}) {
+			for e, err := range f.pool.At(f.homeURL).Query(ctx, nostr.Filter{IDs: ids}) {
 				if err != nil {
 					return err
 				}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -236,15 +235,15 @@ func (w *load) forgery(ctx context.Context) error {
 func (w *load) send(ctx context.Context, url string, e nostr.Event) error {
 	for retries := 0; ; retries++ {
 		one, cancel := context.WithTimeout(ctx, attempt)
-		err := w.fleet.pool.Publish(one, url, e)
+		reply, err := w.fleet.pool.At(url).Publish(one, e)
 		cancel()
-		if err == nil {
+		switch {
+		case err == nil && reply.Kept():
 			w.ledger.sent(retries)
 			return nil
-		}
-		if no := (*relay.RefusedError)(nil); errors.As(err, &no) && no.Prefix != "error" && no.Prefix != "rate-limited" {
-			w.ledger.refuse(url, no.Message)
-			return err
+		case err == nil && !reply.Reason.Passes():
+			w.ledger.refuse(url, reply.Reason.String())
+			return fmt.Errorf("refused: %s", reply.Reason)
 		}
 		select {
 		case <-time.After(pause):

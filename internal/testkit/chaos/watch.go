@@ -47,7 +47,7 @@ func (f *fleet) each(ctx context.Context, do func()) {
 func (f *fleet) lookHome(ctx context.Context, l *ledger) {
 	for ids := range slices.Chunk(l.missing(), perREQ) {
 		ctx, cancel := context.WithTimeout(ctx, attempt)
-		for e, err := range f.pool.Query(ctx, f.homeURL, nostr.Filter{IDs: ids}) {
+		for e, err := range f.pool.At(f.homeURL).Query(ctx, nostr.Filter{IDs: ids}) {
 			if err != nil {
 				break // another time
 			}

@@ -149,7 +149,7 @@ func complete(ctx context.Context, w *world, figures map[string]any) error {
 	tracked := map[string]bool{}
 	for _, url := range w.urls() {
 		authors := map[string]bool{}
-		for e, err := range w.pool.Query(ctx, url, nostr.Filter{}) {
+		for e, err := range w.pool.At(url).Query(ctx, nostr.Filter{}) {
 			if err != nil {
 				return err
 			}
@@ -206,7 +206,7 @@ func (w *world) synced(ctx context.Context, want map[string]bool, least int) err
 // ids returns the ids of a relay's events that match.
 func (w *world) ids(ctx context.Context, url string, f nostr.Filter) (map[string]bool, error) {
 	out := map[string]bool{}
-	for e, err := range w.pool.Query(ctx, url, f) {
+	for e, err := range w.pool.At(url).Query(ctx, f) {
 		if err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package demo
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -111,11 +110,11 @@ func (w *world) fill(ctx context.Context, list []nostr.Event) error {
 
 // send publishes an event; refused is the relay's reason if it did not take it.
 func (w *world) send(ctx context.Context, url string, e nostr.Event) (refused string, err error) {
-	err = w.pool.Publish(ctx, url, e)
-	if no := (*relay.RefusedError)(nil); errors.As(err, &no) {
-		return no.Message, nil
+	reply, err := w.pool.At(url).Publish(ctx, e)
+	if err != nil || reply.Kept() {
+		return "", err
 	}
-	return "", err
+	return reply.Reason.String(), nil
 }
 
 // connect waits until the pipeline is there.

@@ -14,6 +14,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -50,7 +51,7 @@ func Publish(tb testing.TB, url string, list ...nostr.Event) {
 	defer c.Close()
 	group, ctx := errgroup.WithContext(tb.Context())
 	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
+		group.Go(func() error { return reconcile.Write(ctx, c, e) })
 	}
 	if err := group.Wait(); err != nil {
 		tb.Fatal(err)

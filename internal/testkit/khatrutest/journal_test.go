@@ -9,6 +9,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -44,7 +45,7 @@ func TestAcknowledgedEventsOutliveTheProcess(t *testing.T) {
 		if err := key.SignEvent(&e); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Publish(t.Context(), e); err != nil {
+		if err := reconcile.Write(t.Context(), c, e); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, e.ID)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -39,7 +40,7 @@ func TestPeer(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // a duplicate is no failure
-			if err := c.Publish(t.Context(), e); err != nil {
+			if err := reconcile.Write(t.Context(), c, e); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -62,7 +63,7 @@ func TestPeer(t *testing.T) {
 	rec := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{
 		Need: func(id negentropy.ID) { needs = append(needs, id.String()) },
 	})
-	s, answer, err := c.OpenNegentropy(t.Context(), nostr.Filter{}, rec.Initiate())
+	s, answer, err := c.Open(t.Context(), nostr.Filter{}, rec.Initiate())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func trickle(t *testing.T) {
 			if err := key.SignEvent(&e); err != nil {
 				return
 			}
-			_ = theWorld.pool.Publish(ctx, theWorld.home, e) // the relay may be gone already
+			_, _ = theWorld.pool.At(theWorld.home).Publish(ctx, e) // the relay may be gone already
 			time.Sleep(time.Duration(20+rand.IntN(200)) * time.Millisecond)
 		}
 	}()

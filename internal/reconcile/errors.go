@@ -1,0 +1,129 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+)
+
+// What goes wrong with a relay, whatever the transport. Edges return these, and
+// [Classified] adds what depends on the request.
+var (
+	// ErrNoNegentropy: the relay does not speak NIP-77, whatever it claims, or
+	// not about this filter. It is listed by paged REQs instead.
+	ErrNoNegentropy = errors.New("relay does not speak negentropy (NIP-77)")
+	// ErrTooLarge: the relay reconciles no set as large as this one. The window
+	// of time is cut in two.
+	ErrTooLarge = errors.New("set too large for one negentropy session")
+	// ErrInterrupted: a session or the connection ended, or there was none;
+	// trying again, on a new one, may help.
+	ErrInterrupted = errors.New("interrupted")
+	// ErrTimeout: the relay is connected and does not answer.
+	ErrTimeout = errors.New("no answer in time")
+	// ErrRefused: the relay does not serve us, for instance because we are not
+	// its member (restricted, auth-required): trying again soon is of no use.
+	ErrRefused = errors.New("relay does not serve us")
+	// ErrMisbehaving: the relay breaks the protocol or a bound, sends what was
+	// not asked for, or forgeries. Trying again soon is of no use.
+	ErrMisbehaving = errors.New("relay misbehaves")
+)
+
+// ErrUnproved ends a sync: the relays still differ after as many passes as are
+// made.
+var ErrUnproved = errors.New("relays still differ")
+
+// RefusedError is a relay's refusal of a request: CLOSED, NEG-ERR, or a NOTICE in
+// place of one.
+type RefusedError struct {
+	Reason Reason
+	Means  error // the error of this package that the words amount to, or nil
+}
+
+func (e *RefusedError) Error() string {
+	if e.Means != nil {
+		return fmt.Sprintf("refused: %q (%v)", e.Reason, e.Means)
+	}
+	return fmt.Sprintf("refused: %q", e.Reason)
+}
+
+// Unwrap returns what the refusal amounts to.
+func (e *RefusedError) Unwrap() error { return e.Means }
+
+// RefusalOf returns the relay's refusal that an error is about, or nil.
+func RefusalOf(err error) *RefusedError {
+	refused := (*RefusedError)(nil)
+	_ = errors.As(err, &refused)
+	return refused
+}
+
+// WantsAuth reports whether an error is a refusal until we say who we are
+// (NIP-42).
+func WantsAuth(err error) bool {
+	refused := RefusalOf(err)
+	return refused != nil && refused.Reason.Code == PrefixAuthRequired
+}
+
+// NewRefusal is a refusal for a reason. What is for members, or for those who say
+// who they are, means [ErrRefused].
+func NewRefusal(why Reason) *RefusedError {
+	e := &RefusedError{Reason: why}
+	if why.Code == PrefixAuthRequired || why.Code == PrefixRestricted {
+		e.Means = ErrRefused
+	}
+	return e
+}
+
+var (
+	// Words by which relays say that a set is too large to reconcile; "blocked"
+	// alone is no such word, it stands for any policy.
+	tooLarge = regexp.MustCompile(`(?i)too (many|large|big)|max_sync`)
+	// "too many" also counts sessions, which no splitting of the set can help.
+	tooBusy = regexp.MustCompile(`(?i)concurrent|subscription|connections|requests|many sessions`)
+	// Words by which relays that do not speak NIP-77 say so.
+	noNegentropy = regexp.MustCompile(`(?i)negentropy|neg-|envelope|unrecogni[sz]ed|invalid|could not parse|failed to parse|unsupported|not supported|disabled|unknown`)
+	// How relays end sessions that they have dropped.
+	sessionEnded = regexp.MustCompile(`(?i)^(error: )?closed\b|unknown subscription`)
+)
+
+// NewSessionRefusal reads the words of a NEG-ERR, or of what a relay sends in its
+// place. Some state how many events they reconcile; the window is halved whatever
+// that is, as they do not say how many it holds.
+func NewSessionRefusal(words string) *RefusedError {
+	e := NewRefusal(ParseReason(words))
+	switch {
+	case e.Means != nil:
+	case tooLarge.MatchString(e.Reason.Text) && !e.Busy():
+		e.Means = ErrTooLarge
+	case sessionEnded.MatchString(e.Reason.Text):
+		e.Means = fmt.Errorf("%w: the session was dropped", ErrInterrupted)
+	case e.Busy():
+	case noNegentropy.MatchString(e.Reason.Text):
+		e.Means = ErrNoNegentropy
+	}
+	return e
+}
+
+// Busy reports whether a refusal is about how much goes on already.
+func (e *RefusedError) Busy() bool { return tooBusy.MatchString(e.Reason.Text) }
+
+// sideError says which side an error is about.
+type sideError struct {
+	side int
+	name string
+	err  error
+}
+
+func (e *sideError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err) }
+func (e *sideError) Unwrap() error { return e.err }
+
+// FaultOf returns the side that an error of [Sync] is about; ok is false for an
+// error that is about neither.
+func FaultOf(err error) (side negentropy.Side, ok bool) {
+	at := (*sideError)(nil)
+	if !errors.As(err, &at) {
+		return 0, false
+	}
+	return negentropy.Side(at.side), true
+}

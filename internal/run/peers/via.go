@@ -1,0 +1,182 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/p2p"
+	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// idleTime is after which a peer is hung up on.
+const idleTime = 5 * time.Minute
+
+// via is a relay that says where it is on libp2p. NIP-77 comes first, where it is
+// claimed; who is reached by neither is listed over its websocket.
+type via struct {
+	*node
+
+	websocket reconcile.Relay
+	doc       contract.Relay
+}
+
+// Via decorates a relay.
+func (n *node) Via(websocket reconcile.Relay, doc contract.Relay) reconcile.Relay {
+	return reconcile.Through(via{n, websocket, doc}.ask)
+}
+
+func (v via) ask(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
+	switch q.Op {
+	case reconcile.OpOpen:
+		return v.open(ctx, q, ask)
+	case reconcile.OpLimits: // it may be compared by libp2p, with small messages
+		q.Limits = reconcile.Limits{Accepts: p2p.FrameLimit, Answers: p2p.FrameLimit}
+		return nil
+	case reconcile.OpQuery, reconcile.OpPublish:
+		list := func(f nostr.Filter) bool { return len(f.IDs) == 0 }
+		if e := v.inUse(v.doc.URL); e != nil && !slices.ContainsFunc(q.Filters, list) {
+			defer v.release(e, false)
+			return ask(ctx, e.relay)
+		} else if e != nil {
+			v.release(e, false)
+		}
+	case reconcile.OpSubscribe:
+	}
+	return ask(ctx, v.websocket)
+}
+
+// open opens a session, and settles what the next requests go over.
+func (v via) open(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
+	var refused error
+	if slices.Contains(v.doc.NIPs, 77) && !v.talking(v.doc.URL) {
+		if refused = ask(ctx, v.websocket); !errors.Is(refused, reconcile.ErrNoNegentropy) {
+			return refused
+		}
+	}
+	err := v.openByPeer(ctx, q, ask)
+	switch {
+	case !errors.Is(err, errNoPeer):
+		return err
+	case refused != nil:
+		return refused
+	}
+	return ask(ctx, v.websocket)
+}
+
+// errNoPeer says that a relay cannot be reached by libp2p, or does not serve us
+// there.
+var errNoPeer = errors.New("not reached by libp2p")
+
+func (v via) openByPeer(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
+	e := v.meet(v.doc)
+	if e == nil {
+		return errNoPeer
+	}
+	err := ask(ctx, e.relay)
+	if err == nil {
+		q.Session = heldSession{q.Session, sync.OnceFunc(func() { v.release(e, false) })}
+		return nil
+	}
+	failed := ctx.Err() == nil && (errors.Is(err, reconcile.ErrInterrupted) || errors.Is(err, reconcile.ErrNoNegentropy))
+	v.release(e, failed)
+	if failed {
+		v.log.DebugContext(ctx, "not reached by libp2p", "relay", v.doc.URL, "err", err)
+		return errNoPeer
+	}
+	return err
+}
+
+// heldSession is a session by libp2p whose entry is in use until it is closed.
+type heldSession struct {
+	reconcile.Session
+
+	release func()
+}
+
+// Close ends the session, and the use of its entry.
+func (s heldSession) Close() {
+	s.Session.Close()
+	s.release()
+}
+
+// entry is a relay that is talked to by libp2p, or could not be.
+type entry struct {
+	peer   *p2p.Peer
+	relay  reconcile.Relay // the peer
+	health health.State
+	using  int
+	last   time.Time // when it was used, or failed
+}
+
+// meet returns the entry of a relay, or nil if it was not reached a while ago.
+func (n *node) meet(doc contract.Relay) *entry {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sweep()
+	e := n.peers[doc.URL]
+	if e == nil {
+		at, err := p2p.AddressOf(doc.Hornets.PubKey, doc.Hornets.PeerID, doc.Hornets.Addrs)
+		if err != nil {
+			n.log.Debug("passed over a HORNETS extension", "relay", doc.URL, "err", err)
+			return nil
+		}
+		peer := n.host.Peer(at)
+		e = &entry{peer: peer, relay: reconcile.Classified(peer)}
+		n.peers[doc.URL] = e
+	}
+	if e.health.LeftAlone(time.Now()) {
+		return nil
+	}
+	e.using++
+	return e
+}
+
+// talking reports whether a relay is talked to by libp2p.
+func (n *node) talking(url string) bool {
+	e := n.inUse(url)
+	if e != nil {
+		n.release(e, false)
+	}
+	return e != nil
+}
+
+// inUse returns the entry of a relay that is being talked to, or nil; it must be
+// released.
+func (n *node) inUse(url string) *entry {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := n.peers[url]
+	if e == nil || e.health.LeftAlone(time.Now()) {
+		return nil
+	}
+	e.using++
+	return e
+}
+
+// release ends the use of an entry.
+func (n *node) release(e *entry, failed bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e.using--
+	e.last = time.Now()
+	if failed {
+		e.health = health.Libp2p.Next(e.health, health.Failed, e.last, rand.Float64())
+	}
+}
+
+// sweep drops what was not used for long; mu is held.
+func (n *node) sweep() {
+	for url, e := range n.peers {
+		if e.using == 0 && !e.last.IsZero() && time.Since(e.last) > idleTime && !e.health.LeftAlone(time.Now()) {
+			delete(n.peers, url)
+			e.peer.Close()
+		}
+	}
+}
