@@ -85,7 +85,7 @@ var mutations = []mutation{
 	// whose word counts
 	{
 		name: "a list of a key that its author has left is accepted", file: "internal/stage/decide_word.go",
-		old: "if via == events.ViaDHT && l.Key != a.DHTKey {", bug: `if via == "-" && l.Key != a.DHTKey {`, caught: goesBack,
+		old: "if via == contract.ViaDHT && l.Key != a.DHTKey {", bug: `if via == "-" && l.Key != a.DHTKey {`, caught: goesBack,
 	},
 	{
 		name: "the list of the key before stays", file: "internal/stage/decide_word.go",
@@ -93,7 +93,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "the links of the key before stay", file: "internal/stage/links.go",
-		old: "(version <= e.version || via == events.ViaDHT && l.Key != e.key)", bug: "version <= e.version", caught: unlinked,
+		old: "(version <= e.version || via == contract.ViaDHT && l.Key != e.key)", bug: "version <= e.version", caught: unlinked,
 	},
 	{
 		name: "a list under a stranger's key is the author's", file: "internal/stage/dht/resolve.go",
@@ -101,7 +101,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a third party's word stands beside the author's", file: "internal/stage/decide_word.go",
-		old: "return []string{events.ViaClaim, events.ViaHint}", bug: "return nil", caught: unlinked,
+		old: "return []string{contract.ViaClaim, contract.ViaHint}", bug: "return nil", caught: unlinked,
 	},
 	{
 		name: "what failed once counts as done", file: "internal/stage/ingest/ingest.go",

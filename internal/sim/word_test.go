@@ -199,7 +199,9 @@ func TestAListThatAnEarlierVersionTookForTheAuthorsGoes(t *testing.T) {
 				contract.Link{URL: strangersRelay, Via: map[string]int64{contract.ViaDHT: bep44.MaxSeq}})
 			return author
 		}
-		lookUp := func(author *schnorr.SecretKey) { w.Publish(contract.AuthorSeenSubject(author.PublicKey()), []byte("{}")) }
+		lookUp := func(author *schnorr.SecretKey) {
+			w.Publish(contract.AuthorSeenSubject(author.PublicKey()), []byte("{}"))
+		}
 
 		only := poisoned("only claimed", mallory.PublicKey(), hexOf(his.Item.Key[:]))
 		lookUp(only)
