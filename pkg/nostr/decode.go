@@ -2,6 +2,8 @@ package nostr
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"unicode/utf8"
 )
 
@@ -16,7 +18,12 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	}
 	type event Event // without this method
 	*e = Event{}
-	return json.Unmarshal(data, (*event)(e))
+	err := json.Unmarshal(data, (*event)(e))
+	var odd *json.UnmarshalTypeError
+	if errors.As(err, &odd) && odd.Field != "" {
+		return fmt.Errorf("%s: %s is not allowed there", odd.Field, clip(odd.Value))
+	}
+	return err
 }
 
 // decodeFast decodes what signers and relays write: an object of the seven
