@@ -181,13 +181,20 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fetcher(nil)
 		alice := user(w.T, "alice")
-		protected, refused := note(w.T, alice, "protected", nostr.Tag{"-"}), note(w.T, alice, "refused")
-		w.relays.set(relayURL(1), func(x *remote) { x.events = append(x.events, protected, refused) })
-		w.relays.set(home, func(x *remote) { x.refuse = func(nostr.Event) string { return "blocked: no" } })
+		protected, refused, unsaid := note(w.T, alice, "protected", nostr.Tag{"-"}), note(w.T, alice, "refused"), note(w.T, alice, "refused without a word")
+		w.relays.set(relayURL(1), func(x *remote) { x.events = append(x.events, protected, refused, unsaid) })
+		w.relays.set(home, func(x *remote) {
+			x.refuse = func(e nostr.Event) string {
+				if e.ID == unsaid.ID {
+					return wordless
+				}
+				return "blocked: no"
+			}
+		})
 		for _, c := range []struct {
 			e   nostr.Event
 			why string
-		}{{protected, "NIP-70"}, {refused, "blocked: no"}} {
+		}{{protected, "NIP-70"}, {refused, "blocked: no"}, {unsaid, "without a reason"}} {
 			n := events.NoteMissing{EventID: c.e.ID, Relays: []string{relayURL(1)}}
 			w.missing(n)
 			time.Sleep(time.Minute)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -49,6 +50,17 @@ func TestWhatARelayReceivesArrivesAtOnceAndWhatIsOldWithTheNextSync(t *testing.T
 		}
 		time.Sleep(w.syncEvery)
 		w.complete("the next sync", old)
+
+		// A refusal without a word is one: it is not stored, and remembered.
+		unsaid := note(w.T, alice, "refused without a word")
+		w.relays.set(home, func(x *remote) {
+			x.refuse = func(e nostr.Event) string { return map[string]string{unsaid.ID: wordless}[e.ID] }
+		})
+		w.add(url, unsaid)
+		time.Sleep(2 * time.Second)
+		if list := keys[contract.Refused](w, contract.BucketRefused, contract.RefusedKey(nostr.RelayKey(url), unsaid.ID)); len(list) != 1 {
+			w.Errorf("remembered are %v", list)
+		}
 
 		// A subscription goes on for hours, and is written down.
 		time.Sleep(6 * time.Hour)

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -187,16 +188,16 @@ type relays struct {
 
 // remote is one relay: a list of events with a script.
 type remote struct {
-	events     []nostr.Event
-	down       bool
-	plain      bool          // speaks no NIP-77
-	page       int           // the most that it gives for one REQ; 0 is all
-	latency    time.Duration // how long it takes to answer
-	refuse     func(e nostr.Event) string
-	silent     bool // gives no NIP-11 document
-	restricted bool // serves members only
-	accepts    int  // what it says of the negentropy messages that it takes
-	cuts       int  // how often its subscribers were cut off
+	events  []nostr.Event
+	down    bool
+	plain   bool          // speaks no NIP-77
+	page    int           // the most that it gives for one REQ; 0 is all
+	latency time.Duration // how long it takes to answer
+	refuse  func(e nostr.Event) string
+	silent  bool  // gives no NIP-11 document
+	fault   error // what it does to whoever asks
+	accepts int   // what it says of the negentropy messages that it takes
+	cuts    int   // how often its subscribers were cut off
 
 	queries, sessions, probes int
 	longest                   int            // negentropy message
@@ -275,8 +276,8 @@ func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nost
 	if x.down {
 		return nil, x, errDown
 	}
-	if x.restricted {
-		return nil, x, fmt.Errorf("%w: members only", reconcile.ErrRefused)
+	if x.fault != nil {
+		return nil, x, fmt.Errorf("%w: at every question", x.fault)
 	}
 	var list []nostr.Event
 	for _, e := range x.events {
@@ -292,6 +293,9 @@ func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nost
 
 // At returns one of the relays.
 func (r *relays) At(_ context.Context, url string) (reconcile.Relay, error) { return at{r, url}, nil }
+
+// wordless is the refusal of a relay that gives no reason.
+const wordless = "\x00"
 
 // at is one of the relays.
 type at struct {
@@ -352,7 +356,7 @@ func (r at) Publish(_ context.Context, e nostr.Event) (reply reconcile.Reply, er
 	}
 	if x.refuse != nil {
 		if why := x.refuse(e); why != "" {
-			return reconcile.ParseReply(false, why), nil
+			return reconcile.ParseReply(false, strings.TrimPrefix(why, wordless)), nil
 		}
 	}
 	if !slices.ContainsFunc(x.events, func(have nostr.Event) bool { return have.ID == e.ID }) {

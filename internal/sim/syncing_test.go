@@ -10,6 +10,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -209,17 +210,14 @@ func TestWhatMayNotBeCopiedAndWhatIsRefusedIsCounted(t *testing.T) {
 		protected := note(w.T, alice, "protected", nostr.Tag{"-"})
 		expired := sign(w.T, alice, nostr.Event{Kind: 1, CreatedAt: now - 100, Tags: []nostr.Tag{{"expiration", strconv.FormatInt(now-50, 10)}}})
 		future := sign(w.T, alice, nostr.Event{Kind: 1, CreatedAt: now + 24*3600})
-		unwanted := note(w.T, alice, "unwanted")
+		unwanted, unsaid := note(w.T, alice, "unwanted"), note(w.T, alice, "refused without a word")
 		// JSON as relaymesh writes it is six times as long as it need be: too
 		// long for a message, but no reason to stop.
 		angles := note(w.T, alice, strings.Repeat("<", 200<<10))
-		w.relays.set(url, func(x *remote) { x.events = append(x.events, protected, expired, future, unwanted, angles) })
+		w.relays.set(url, func(x *remote) { x.events = append(x.events, protected, expired, future, unwanted, unsaid, angles) })
 		w.relays.set(home, func(x *remote) {
 			x.refuse = func(e nostr.Event) string {
-				if e.ID == unwanted.ID {
-					return "blocked: unwanted"
-				}
-				return ""
+				return map[string]string{unwanted.ID: "blocked: unwanted", unsaid.ID: wordless}[e.ID]
 			}
 		})
 		w.discover(url, alice)
@@ -229,7 +227,7 @@ func TestWhatMayNotBeCopiedAndWhatIsRefusedIsCounted(t *testing.T) {
 			w.Errorf("the local relay holds %d events", n)
 		}
 		told := outcomes[events.SyncFinished](w, events.SubjectSyncFinished)
-		if len(told) != 1 || !told[0].OK || told[0].Missing != 10 || told[0].Stored != 6 || told[0].Refused != 4 || told[0].Invalid != 0 {
+		if len(told) != 1 || !told[0].OK || told[0].Missing != 11 || told[0].Stored != 6 || told[0].Refused != 5 || told[0].Invalid != 0 {
 			w.Errorf("told %+v", told)
 		}
 		w.noDeadLetters()
@@ -313,13 +311,32 @@ func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 	})
 }
 
+// A relay that breaks the protocol is not tried again in one scheduled sync.
+func TestARelayThatMisbehavesIsTriedOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		url := relayURL(1)
+		w.relays.set(url, func(x *remote) { x.fault = reconcile.ErrMisbehaving })
+		w.discover(url, user(w.T, "alice"))
+		time.Sleep(5 * time.Minute)
+		if n := len(w.relays.seen(url).times); n != 1 {
+			w.Errorf("asked %d times", n)
+		}
+		if r := w.health(url); r.Failures != 1 || !strings.Contains(r.Fault, "misbehaves") {
+			w.Errorf("the relay is %+v", r)
+		}
+		w.noDeadLetters()
+	})
+}
+
 // A relay that does not serve us is not asked time and again in one scheduled sync.
 func TestARelayThatRefusesUsIsLeftAlone(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
 		w.syncworker(nil)
 		url := relayURL(1)
-		w.relays.set(url, func(x *remote) { x.restricted = true })
+		w.relays.set(url, func(x *remote) { x.fault = reconcile.ErrRefused })
 		w.discover(url, user(w.T, "alice"))
 		time.Sleep(4 * time.Hour)
 		if n := len(w.relays.seen(url).times); n != 1 {

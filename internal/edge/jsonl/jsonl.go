@@ -182,7 +182,10 @@ func (s *Relay) read(id string) (e nostr.Event, err error) {
 }
 
 // Publish writes an event as a line. It refuses none.
-func (s *Relay) Publish(_ context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
+func (s *Relay) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Reply, err error) {
+	if ctx.Err() != nil {
+		return reply, ctx.Err()
+	}
 	if err := s.add(&e); err != nil {
 		return reply, err
 	}

@@ -18,6 +18,7 @@ import (
 
 // evil answers as it likes.
 type evil struct {
+	told   string // what whoever comes is told
 	answer func() []byte
 	give   []nostr.Event
 }
@@ -25,6 +26,9 @@ type evil struct {
 func (evil) Open(nostr.Filter) {}
 
 func (e evil) Answer(_ context.Context, msg []byte) ([]byte, error) {
+	if e.answer == nil && e.give == nil {
+		return nil, &p2p.ToldError{Words: e.told, Err: errors.New(e.told)}
+	}
 	if slices.Equal(msg, []byte{0x61, 0, 0, 2, 0}) {
 		return []byte{0x61}, nil // a stream for events
 	}
@@ -79,14 +83,7 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			host, err := p2p.Start(p2p.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer host.Close()
-			if err := host.Serve("127.0.0.1:0", func(context.Context, string) (p2p.Responder, error) { return c, nil }); err != nil {
-				t.Fatal(err)
-			}
+			addr := serveEvil(t, c)
 			home, honest := hometest.Start(t, all[:50]...), startHornets(t, all[20:70])
 			var beside sync.WaitGroup
 			defer beside.Wait()
@@ -96,7 +93,7 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 					t.Errorf("the honest one: %v; %+v", err, r)
 				}
 			})
-			r, err := run.Sync{A: home, B: host.Addrs()[0], Down: true, Libp2p: Start}.Run(t.Context())
+			r, err := run.Sync{A: home, B: addr, Down: true, Libp2p: Start}.Run(t.Context())
 			known := errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, negentropy.ErrLimit) || errors.Is(err, negentropy.ErrNoProgress) || errors.Is(err, reconcile.ErrUnproved)
 			if !known {
 				t.Errorf("%v; %+v", err, r)

@@ -1,10 +1,12 @@
 package peers
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,10 +38,13 @@ func extension(t *testing.T, p *hornets.Peer) *contract.Hornets {
 	return &contract.Hornets{PubKey: hex.EncodeToString(raw[1:]), PeerID: p.ID(), Addrs: p.Addrs()}
 }
 
-// plain is a relay of NIP-01 alone.
+// plain is a relay of NIP-01 alone, without live subscriptions.
 type plain struct {
-	mu   sync.Mutex
-	list []nostr.Event
+	mu    sync.Mutex
+	list  []nostr.Event
+	ok    func(id string) []any // answers a write; nil takes it
+	says  func(label, id string) (answers []string, answered bool)
+	hangs bool // up on whoever asks
 }
 
 // startPlain starts a relay that may speak no NIP-77.
@@ -48,7 +53,11 @@ func startPlain(t *testing.T, list []nostr.Event, speaks77 bool) string {
 	if speaks77 {
 		return hometest.Start(t, list...)
 	}
-	p := &plain{list: list}
+	return serve(t, &plain{list: list})
+}
+
+func serve(t *testing.T, p *plain) string {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -57,7 +66,7 @@ func startPlain(t *testing.T, list []nostr.Event, speaks77 bool) string {
 		defer ws.CloseNow()
 		for {
 			_, data, err := ws.Read(r.Context())
-			if err != nil {
+			if err != nil || p.hangs {
 				return
 			}
 			for _, answer := range p.answer(data) {
@@ -79,21 +88,36 @@ func (p *plain) answer(data []byte) (out []any) {
 	if json.Unmarshal(data, &msg) != nil || len(msg) < 2 {
 		return nil
 	}
+	if p.says != nil {
+		if answers, ok := p.says(strings.Trim(string(msg[0]), `"`), strings.Trim(string(msg[1]), `"`)); ok {
+			for _, answer := range answers {
+				out = append(out, json.RawMessage(answer))
+			}
+			return out
+		}
+	}
 	switch string(msg[0]) {
 	case `"EVENT"`:
 		var e nostr.Event
-		if json.Unmarshal(msg[1], &e) == nil {
+		if err := json.Unmarshal(msg[1], &e); p.ok != nil || err != nil {
+			return []any{p.ok(e.ID)}
+		}
+		if !slices.ContainsFunc(p.list, func(have nostr.Event) bool { return have.ID == e.ID }) {
 			p.list = append(p.list[:len(p.list):len(p.list)], e)
 		}
 		return []any{[]any{"OK", e.ID, true, ""}}
 	case `"REQ"`:
-		var f nostr.Filter
-		if json.Unmarshal(msg[2], &f) != nil {
-			return nil
-		}
-		for i := len(p.list) - 1; i >= 0; i-- { // signed() is oldest first
-			if f.Match(&p.list[i]) && (f.Limit == 0 || len(out) < f.Limit) {
-				out = append(out, []any{"EVENT", msg[1], p.list[i]})
+		newest := slices.SortedStableFunc(slices.Values(p.list), func(a, b nostr.Event) int { return cmp.Compare(b.CreatedAt, a.CreatedAt) })
+		for _, raw := range msg[2:] {
+			var f nostr.Filter
+			if json.Unmarshal(raw, &f) != nil {
+				return nil
+			}
+			for n, e := 0, 0; e < len(newest) && (f.Limit == 0 || n < f.Limit); e++ {
+				if f.Match(&newest[e]) {
+					out = append(out, []any{"EVENT", msg[1], newest[e]})
+					n++
+				}
 			}
 		}
 		return append(out, []any{"EOSE", msg[1]})

@@ -25,7 +25,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start")) // one per relay, which has no way to end it
+}
 
 // signed are notes of one author, signed once for all tests.
 var signed = sync.OnceValue(func() []nostr.Event { return hometest.Notes(300) })
