@@ -19,7 +19,7 @@ import (
 
 // natsAccess is who may connect to the embedded server.
 type natsAccess struct {
-	NATSUsers string `name:"nats-users" env:"RELAYMESH_NATS_USERS" placeholder:"FILE" help:"Who may connect to the embedded NATS server: on each line a public nkey (U…) and a role (operator, relay, console or a stage). Without it, everyone who reaches the port may do everything."`
+	NATSUsers string `name:"nats-users" env:"RELAYMESH_NATS_USERS" placeholder:"FILE" help:"Who may connect to the embedded NATS server: on each line a public nkey (U…) and a role (operator, relay, console or a stage). Users of the role relay have an account of their own. Without it, everyone who reaches the port may do everything."`
 	NATSOpen  bool   `name:"nats-open" env:"RELAYMESH_NATS_OPEN" help:"Let the embedded NATS server listen beyond loopback without --nats-users, where the network keeps others away."`
 }
 

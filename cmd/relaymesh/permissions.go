@@ -9,23 +9,41 @@ import (
 )
 
 type permissionsCmd struct {
-	Name string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay" help:"A stage (ingest, dhtworker, syncworker or fetcher), console, or relay for relays and other programs that feed the pipeline."`
-	JSON bool   `help:"Print one JSON object."`
+	Name    string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay,pipeline,feeders" help:"A user: a stage (ingest, dhtworker, syncworker or fetcher), console, or relay for relays and other programs that feed the pipeline. Or an account: pipeline of the former, feeders of the latter."`
+	Account string `default:"RELAYMESH" placeholder:"NAME" help:"The name of the pipeline's account, for feeders (${default})."`
+	JSON    bool   `help:"Print one JSON object."`
 }
 
 // Help is the long help text.
 func (*permissionsCmd) Help() string {
-	return "The output is for a file of its own that the configuration of nats-server includes:\n\n" +
-		"  users: [ { nkey: U…, permissions { include ingest.conf } }, … ]"
+	return "The output is for a file of its own that the configuration of nats-server includes. Feeders have an account of their own: " +
+		"JetStream sends its answers wherever a user of the pipeline's account wants them, even to what deletes a stream.\n\n" +
+		"  accounts {\n" +
+		"    RELAYMESH { jetstream: enabled\n" +
+		"      include pipeline.conf\n" +
+		"      users: [ { nkey: U…, permissions { include ingest.conf } }, … ] }\n" +
+		"    " + contract.AccountFeeders + " {\n" +
+		"      include feeders.conf\n" +
+		"      users: [ { nkey: U…, permissions { include relay.conf } }, … ] }\n" +
+		"  }"
 }
 
 // Run prints them as a part of a nats-server configuration.
 func (c *permissionsCmd) Run(o *output) error {
+	switch c.Name {
+	case "pipeline":
+		return c.printShared(o.out, "exports", exported())
+	case "feeders":
+		return c.printShared(o.out, "imports", c.imported())
+	}
 	p, _ := contract.PermissionsOf(c.Name) // kong has checked the name
 	if c.JSON {
 		return json.NewEncoder(o.out).Encode(p)
 	}
 	fmt.Fprintf(o.out, "# All that %s needs, by relaymesh nats-permissions %s\n", c.Name, c.Name)
+	if c.Name == contract.RoleRelay {
+		fmt.Fprintf(o.out, "# For users of account %s, see relaymesh nats-permissions pipeline and feeders: not of the pipeline's account\n", contract.AccountFeeders)
+	}
 	allow(o.out, "publish", p.Publish)
 	allow(o.out, "subscribe", p.Subscribe)
 	if p.Responses {
@@ -40,4 +58,55 @@ func allow(w io.Writer, verb string, subjects []string) {
 		fmt.Fprintf(w, "    %q\n", s)
 	}
 	fmt.Fprintln(w, "  ]\n}")
+}
+
+// shared is an export or an import, as a server's configuration has it: of a
+// service or of a stream.
+type shared struct {
+	Service  any      `json:"service,omitempty"`
+	Stream   any      `json:"stream,omitempty"`
+	Accounts []string `json:"accounts,omitempty"` // which may import it
+}
+
+func exported() (list []shared) {
+	services, streams := contract.Exported()
+	for _, subject := range services {
+		list = append(list, shared{Service: subject, Accounts: []string{contract.AccountFeeders}})
+	}
+	for _, subject := range streams {
+		list = append(list, shared{Stream: subject, Accounts: []string{contract.AccountFeeders}})
+	}
+	return list
+}
+
+func (c *permissionsCmd) imported() (list []shared) {
+	type source struct {
+		Account string `json:"account"`
+		Subject string `json:"subject"`
+	}
+	services, streams := contract.Exported()
+	for _, subject := range services {
+		list = append(list, shared{Service: source{c.Account, subject}})
+	}
+	for _, subject := range streams {
+		list = append(list, shared{Stream: source{c.Account, subject}})
+	}
+	return list
+}
+
+// printShared prints a list that is JSON in a server's configuration, too.
+func (c *permissionsCmd) printShared(w io.Writer, verb string, list []shared) error {
+	if c.JSON {
+		return json.NewEncoder(w).Encode(map[string][]shared{verb: list})
+	}
+	fmt.Fprintf(w, "# What the account of the %s %s, by relaymesh nats-permissions %s\n%s: [\n", c.Name, verb, c.Name, verb)
+	for _, s := range list {
+		line, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+	fmt.Fprintln(w, "]")
+	return nil
 }

@@ -29,8 +29,15 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		}
 		return path
 	}
-	seeds := map[string]string{}
-	var users strings.Builder
+	seeds, publics := map[string]string{}, map[string]string{}
+	var users, feeders strings.Builder
+	for _, account := range []string{"pipeline", "feeders"} {
+		code, stdout, stderr := here("nats-permissions", account, "--account", "OURS")
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		write(account+".conf", stdout)
+	}
 	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole, "operator") {
 		key, err := nkeys.CreateUser()
 		if err != nil {
@@ -38,7 +45,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		}
 		public, _ := key.PublicKey()
 		seed, _ := key.Seed()
-		seeds[name] = write(name+".nk", string(seed))
+		seeds[name], publics[name] = write(name+".nk", string(seed)), public
 		if name == "operator" {
 			fmt.Fprintf(&users, "{ nkey: %s }\n", public)
 			continue
@@ -48,17 +55,22 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 			t.Fatal(stderr)
 		}
 		write(name+".conf", stdout)
-		fmt.Fprintf(&users, "{ nkey: %s, permissions { include %s.conf } }\n", public, name)
+		of := &users
+		if name == contract.RoleRelay {
+			of = &feeders
+		}
+		fmt.Fprintf(of, "{ nkey: %s, permissions { include %s.conf } }\n", public, name)
 	}
 	opts, err := server.ProcessConfigFile(write("nats.conf", fmt.Sprintf(
-		"listen: 127.0.0.1:-1\njetstream { store_dir: %q }\nauthorization { users: [\n%s] }\n", filepath.Join(dir, "js"), &users)))
+		"listen: 127.0.0.1:-1\njetstream { store_dir: %q }\naccounts {\nOURS { jetstream: enabled\ninclude pipeline.conf\nusers: [\n%s] }\n"+
+			"%s { include feeders.conf\nusers: [\n%s] }\n}\n", filepath.Join(dir, "js"), &users, contract.AccountFeeders, &feeders)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	opts.NoSigs, opts.NoLog = true, true
-	for i, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole) {
+	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole) {
 		want, _ := contract.PermissionsOf(name)
-		got := opts.Nkeys[i].Permissions
+		got := opts.Nkeys[slices.IndexFunc(opts.Nkeys, func(u *server.NkeyUser) bool { return u.Nkey == publics[name] })].Permissions
 		if !slices.Equal(got.Publish.Allow, want.Publish) || !slices.Equal(got.Subscribe.Allow, want.Subscribe) || (got.Response != nil) != want.Responses {
 			t.Errorf("%s may %+v %+v", name, got.Publish, got.Subscribe)
 		}
@@ -91,5 +103,21 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	t.Cleanup(js.Conn().Close)
 	if _, err := js.Publish(t.Context(), events.SubjectEventReceived, []byte("{}")); err != nil {
 		t.Errorf("a relay may not publish an event: %v", err)
+	}
+	// An acknowledgement goes no further than the feeders' account.
+	operator, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["operator"]}, "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(operator.Conn().Close)
+	if err := js.Conn().PublishRequest(events.SubjectEventReceived, "$KV.records.x", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), events.SubjectEventReceived, []byte("{}")); err != nil { // comes after it
+		t.Fatal(err)
+	}
+	records, err := operator.Stream(t.Context(), "KV_records")
+	if err != nil || records.CachedInfo().State.LastSeq != 0 {
+		t.Errorf("a relay wrote a record: %+v, %v", records, err)
 	}
 }

@@ -102,7 +102,8 @@ func withComponent(t *testing.T, overlay, component string) string {
 func overlays(t *testing.T) map[string]string {
 	return map[string]string{
 		"single": "overlays/single", "single with console-token": withComponent(t, "single", "console-token"),
-		"ha": "overlays/ha", "ha with console-token": withComponent(t, "ha", "console-token"),
+		"single with nats-users": withComponent(t, "single", "nats-users"),
+		"ha":                     "overlays/ha", "ha with console-token": withComponent(t, "ha", "console-token"),
 		"ha with dht-serve": withComponent(t, "ha", "dht-serve"),
 	}
 }
@@ -229,7 +230,7 @@ func settings(objects []object, pod object) map[string]string {
 
 func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 	var cli struct{ config.Config }
-	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_CONSOLE_TOKEN_FILE"} // of relaymesh up and console
+	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_NATS_USERS", "RELAYMESH_CONSOLE_TOKEN_FILE"} // of relaymesh up and console
 	for _, flag := range kong.Must(&cli).Model.Flags {
 		known = append(known, flag.Envs...)
 	}
@@ -247,6 +248,10 @@ func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 			}
 			if file := env["RELAYMESH_CONSOLE_TOKEN_FILE"]; (file != "") != (strings.HasSuffix(overlay, "console-token") && (workload == "console" || workload == "relaymesh")) {
 				t.Errorf("%s: %s: the console's token is %q", overlay, workload, file)
+			}
+			if open, users := env["RELAYMESH_NATS_OPEN"] == "true", env["RELAYMESH_NATS_USERS"]; workload == "relaymesh" && open == (users != "") ||
+				(users != "") != strings.HasSuffix(overlay, "nats-users") {
+				t.Errorf("%s: %s: NATS is open: %v, and its users are in %q", overlay, workload, open, users)
 			}
 			if _, port, _ := strings.Cut(env["RELAYMESH_ADMIN"], ":"); port != "9464" || number(pod, "containers", 0, "ports", 0, "containerPort") != 9464 {
 				t.Errorf("%s: %s: the probes ask another port than %s", overlay, workload, env["RELAYMESH_ADMIN"])

@@ -3,6 +3,7 @@ package contract
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -17,8 +18,29 @@ type Permissions struct {
 }
 
 // RoleRelay is the user of relays and other programs that feed relaymesh and
-// ask its services.
+// ask its services: the feeders. It belongs into [AccountFeeders].
 const RoleRelay = "relay"
+
+// AccountFeeders is the NATS account of the feeders. JetStream sends its
+// acknowledgements, and a service its answer, to whatever subject the sender
+// names. In the account of the pipeline that can be the JetStream API or a key
+// of a bucket; from an account of their own the feeders name only subjects of
+// that account, which has none of the pipeline's beside [Exported].
+const AccountFeeders = "FEEDERS"
+
+// Exported are the subjects that the account of the pipeline exports and
+// [AccountFeeders] imports. The public subjects are services, too, so that the
+// acknowledgements of JetStream find their way back; the outcomes are streams.
+func Exported() (services, streams []string) {
+	services = append(slices.Clone(streamNamed(StreamIntake).Subjects), events.ServiceNoteFetch, events.ServiceListResolve)
+	return services, streamNamed(StreamOutcome).Subjects
+}
+
+// IsInbox reports whether a service may answer to that subject: it begins as the
+// inboxes of clients do, or as the server writes a reply to another account.
+func IsInbox(reply string) bool {
+	return strings.HasPrefix(reply, "_INBOX.") || strings.HasPrefix(reply, "_INBOX_") || strings.HasPrefix(reply, "_R_.")
+}
 
 // RoleConsole is the user of the console, which reads what all stages do, and
 // may hand back dead letters or remove them.
@@ -98,13 +120,7 @@ var stageAccess = map[string]access{
 func PermissionsOf(name string) (Permissions, bool) {
 	switch name {
 	case RoleRelay:
-		return Permissions{
-			Publish: []string{
-				events.SubjectEventReceived, events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered, events.SubjectNoteMissing,
-				events.ServiceNoteFetch, events.ServiceListResolve,
-			},
-			Subscribe: []string{InboxPrefix(name) + ".>"},
-		}, true
+		return relayPermissions(), true
 	case RoleConsole:
 		return consolePermissions(), true
 	}
@@ -166,6 +182,13 @@ func PermissionsOf(name string) (Permissions, bool) {
 	p.Subscribe = append(p.Subscribe, a.listens...)
 	slices.Sort(p.Subscribe)
 	return p, true
+}
+
+// relayPermissions let feeders do all that their account can. The commands of the
+// ingest binary that feed it receive at the inbox of its stage, with either key.
+func relayPermissions() Permissions {
+	services, streams := Exported()
+	return Permissions{Publish: services, Subscribe: append([]string{InboxPrefix(RoleRelay) + ".>", InboxPrefix(StageIngest) + ".>"}, streams...)}
 }
 
 // consolePermissions lets the console look into every stream and bucket where

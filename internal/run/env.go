@@ -33,6 +33,7 @@ type Env struct {
 	console http.Handler // nil: none
 	start   StartTraces  // nil: not linked
 	traces  trace.TracerProvider
+	dropped *prometheus.CounterVec // requests of services, by stage
 
 	mu     sync.Mutex
 	checks []check // what must hold for the process to be ready
@@ -51,7 +52,11 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
-	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, relays: newRelays(c, options)}, nil
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "relaymesh_service_requests_dropped_total", Help: "Requests of a NATS service that were not answered: their reply subject is no inbox.",
+	}, []string{"stage"})
+	metrics.MustRegister(dropped)
+	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options)}, nil
 }
 
 // WithConsole serves the console on the admin endpoint, if there is one.

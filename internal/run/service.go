@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -30,12 +31,13 @@ const (
 func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subject string,
 	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
-	return serve(ctx, nc, nil, name, subject, timeout, answer)
+	return serve(ctx, nc, nil, func(string) {}, name, subject, timeout, answer)
 }
 
-// serve is Serve with traces. Whoever may call is a stranger: an answer is a
-// trace of its own, which links to the caller's.
-func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, name, subject string,
+// serve is Serve with traces, and dropped is told the reply subjects that were
+// not answered to. Whoever may call is a stranger: an answer is a trace of its
+// own, which links to the caller's.
+func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, dropped func(reply string), name, subject string,
 	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
 	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})
@@ -45,6 +47,12 @@ func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 	var calls sync.WaitGroup
 	places := make(chan struct{}, maxCalls)
 	err = service.AddEndpoint(name, micro.HandlerFunc(func(call micro.Request) {
+		// The server lets us answer to any subject, with an error that has no body
+		// even to one that deletes a stream.
+		if !contract.IsInbox(call.Reply()) {
+			dropped(call.Reply())
+			return
+		}
 		request, err := nostr.Decode[Request](call.Data())
 		if err != nil {
 			_ = call.Error("400", err.Error(), nil)
@@ -78,6 +86,16 @@ func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 	err = service.Stop()
 	calls.Wait()
 	return err
+}
+
+// droppedBy counts the requests that the service of a stage does not answer.
+// Strangers decide how many there are: they must not fill the log.
+func (e *Env) droppedBy(stageName string) func(reply string) {
+	counter := e.dropped.WithLabelValues(stageName)
+	return func(reply string) {
+		counter.Inc()
+		e.Log.Debug("dropped a request whose reply subject is no inbox", "stage", stageName, "subject", reply)
+	}
 }
 
 // Request calls a NATS service within the context's deadline.

@@ -41,8 +41,8 @@ type Config struct {
 	// MaxStore bounds what all streams and buckets take, in bytes; 0 means three
 	// quarters of the disk that is free at the start.
 	MaxStore int64
-	// Users may connect, each with its permissions; without any, everyone may,
-	// and do everything.
+	// Users may connect, each with its permissions, in the account that
+	// [AccountOf] says; without any, everyone may, and do everything.
 	Users []*server.User
 	// Nkeys may connect, too, each with its permissions; see [ReadUsers].
 	Nkeys []*server.NkeyUser
@@ -106,6 +106,10 @@ func options(c Config) (*server.Options, error) {
 	if err := c.checkListen(); err != nil {
 		return nil, err
 	}
+	accounts, err := c.accounts()
+	if err != nil {
+		return nil, err
+	}
 	o := &server.Options{
 		ServerName:        "relaymesh",
 		JetStream:         true,
@@ -118,6 +122,7 @@ func options(c Config) (*server.Options, error) {
 		DontListen:        c.Listen == "",
 		Users:             c.Users,
 		Nkeys:             c.Nkeys,
+		Accounts:          accounts,
 
 		DisableJetStreamBanner: true,
 	}

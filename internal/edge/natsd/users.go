@@ -58,7 +58,7 @@ func readUser(fields []string) (*server.NkeyUser, error) {
 		if !ok {
 			return nil, fmt.Errorf("no role is named %.40q: want operator, relay, console, ingest, dhtworker, syncworker or fetcher", role)
 		}
-		user.Permissions = Permissions(p)
+		user.Permissions, user.Account = Permissions(p), AccountOf(role)
 	}
 	return user, nil
 }

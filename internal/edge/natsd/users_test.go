@@ -1,17 +1,22 @@
 package natsd_test
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 )
 
 // Nobody lets the world do everything by mistake.
@@ -77,8 +82,12 @@ func TestUsersOfTheEmbeddedServer(t *testing.T) {
 			t.Errorf("with %q: %v", creds, err)
 		}
 	}
-	heard, err := connect(t, s).SubscribeSync(">") // of this process, in process
+	inProcess := connect(t, s)
+	heard, err := inProcess.SubscribeSync(">")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := inProcess.Flush(); err != nil { // or the first message may be gone before
 		t.Fatal(err)
 	}
 	// A relay may publish events, and not what stages do.
@@ -96,8 +105,66 @@ func TestUsersOfTheEmbeddedServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		msg, err := heard.NextMsgWithContext(t.Context())
+		for err == nil && strings.HasPrefix(msg.Subject, "$SYS.") { // of those who were refused
+			msg, err = heard.NextMsgWithContext(t.Context())
+		}
 		if want := subjects[len(subjects)-1]; err != nil || msg.Subject != want || string(msg.Data) != creds {
 			t.Errorf("%s: heard %+v, %v, want %s", creds, msg, err, want)
+		}
+	}
+}
+
+// Feeders have an account of their own, beside that in which the streams were
+// before there were users. What is public there is all that it has.
+func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	before := start(t, natsd.Config{Dir: dir})
+	js, err := jetstream.New(connect(t, before))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	before.Close()
+
+	p, _ := contract.PermissionsOf(contract.RoleRelay)
+	s := start(t, natsd.Config{Dir: dir, Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)}})
+	js = natstest.ConnectAs(t, s, "operator", "operator")
+	feeder := natstest.ConnectAs(t, s, contract.RoleRelay, contract.RoleRelay)
+	services, outcomes := contract.Exported()
+	for _, subject := range services {
+		if strings.HasPrefix(subject, "relaymesh.") {
+			sub, err := js.Conn().Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(m.Reply)) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(js.Conn().Flush(), sub.AutoUnsubscribe(1)); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := feeder.Conn().RequestWithContext(t.Context(), subject, nil)
+			if err != nil || !contract.IsInbox(string(answer.Data)) || !strings.HasPrefix(string(answer.Data), "_R_.") {
+				t.Errorf("%s: %v, asked with the reply subject of %+v", subject, err, answer)
+			}
+			continue
+		}
+		if ack, err := feeder.Publish(t.Context(), subject, []byte("{}")); err != nil || ack.Stream != contract.StreamIntake {
+			t.Errorf("%s: acknowledged by %+v, %v", subject, ack, err)
+		}
+	}
+	for _, subject := range outcomes {
+		heard, err := feeder.Conn().SubscribeSync(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := feeder.Conn().Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), subject, []byte(subject)); err != nil {
+			t.Fatal(err)
+		}
+		if msg, err := heard.NextMsgWithContext(t.Context()); err != nil || string(msg.Data) != subject {
+			t.Errorf("%s: %v", subject, err)
 		}
 	}
 }

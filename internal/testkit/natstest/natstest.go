@@ -106,9 +106,10 @@ func users() []*server.User {
 	return list
 }
 
-// User is a user for [natsd.Config] whose password is its name.
+// User is a user for [natsd.Config] whose password is its name, in the account
+// of the role of that name.
 func User(name string, p contract.Permissions) *server.User {
-	return &server.User{Username: name, Password: name, Permissions: natsd.Permissions(p)}
+	return &server.User{Username: name, Password: name, Permissions: natsd.Permissions(p), Account: natsd.AccountOf(name)}
 }
 
 // Provision makes streams, consumers and buckets and returns a connection.
