@@ -52,7 +52,7 @@ func (c *configCmd) Run(ctx *kong.Context, o *output) error {
 		settings = append(settings, setting{flag.Name, value, config.Origin(ctx, flag), flag.Envs[0]})
 	}
 	if c.JSON {
-		return json.NewEncoder(o.out).Encode(struct {
+		return o.json(struct {
 			Settings []setting `json:"settings"`
 		}{settings})
 	}

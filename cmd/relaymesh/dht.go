@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -68,7 +67,7 @@ func (c *dhtStatusCmd) Run(ctx context.Context, o *output) error {
 		Rate: float64(result.Answered) / float64(max(result.Queried, 1)),
 	}
 	if c.JSON {
-		return json.NewEncoder(o.out).Encode(s)
+		return o.json(s)
 	}
 	_, err = fmt.Fprintf(o.out, "good nodes       %d\nanswered         %d of %d queries\nrefused packets  %d\n", s.GoodNodes, s.Answered, s.Queries, s.Refused)
 	return err
@@ -114,7 +113,7 @@ func (c *dhtVerifyCmd) Run(ctx context.Context, o *output) error {
 		return errors.New("not found: no node near the target holds such a record")
 	}
 	if c.JSON {
-		return json.NewEncoder(o.out).Encode(v)
+		return o.json(v)
 	}
 	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "target %s, seq %d, %d holders, relays %v\n", v.Target, v.Seq, len(v.Holders), v.Relays)

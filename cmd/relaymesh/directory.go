@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -98,7 +97,7 @@ func (c *dhtDirectoryCmd) print(o *output, e run.DirectoryEntry) error {
 	var err error
 	switch {
 	case c.JSON:
-		err = json.NewEncoder(o.out).Encode(line)
+		err = o.json(line)
 	case e.Why != "":
 		_, err = fmt.Fprintf(o.err, "slot %d: %q does not count: %s\n", e.Slot, e.URL, e.Why)
 	default:

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -97,7 +96,7 @@ type dlqLsCmd struct{ dlqFlags }
 // Run prints one line per dead letter, oldest first.
 func (c *dlqLsCmd) Run(ctx context.Context, o *output) error {
 	if c.JSON {
-		return c.each(ctx, o, func(_ *bus.DLQ, l bus.DeadLetter) error { return json.NewEncoder(o.out).Encode(l) })
+		return c.each(ctx, o, func(_ *bus.DLQ, l bus.DeadLetter) error { return o.json(l) })
 	}
 	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SEQ\tTIME\tSTAGE\tATTEMPTS\tSUBJECT\tREASON")
@@ -114,7 +113,7 @@ type dlqShowCmd struct{ dlqFlags }
 func (c *dlqShowCmd) Run(ctx context.Context, o *output) error {
 	return c.each(ctx, o, func(_ *bus.DLQ, l bus.DeadLetter) error {
 		if c.JSON {
-			return json.NewEncoder(o.out).Encode(l)
+			return o.json(l)
 		}
 		fmt.Fprintf(o.out, "dead letter %d\n  stage     %s\n  subject   %s\n", l.Seq, l.Stage, printable(l.Subject))
 		for _, d := range slices.Concat(l.History, []contract.Failure{{Reason: l.Reason, Attempts: l.Attempts, Time: l.Time}}) {
@@ -160,7 +159,7 @@ func (c *dlqFlags) change(ctx context.Context, o *output, all bool, done string,
 			return err
 		}
 		if c.JSON {
-			return json.NewEncoder(o.out).Encode(changed{l.Seq, done})
+			return o.json(changed{l.Seq, done})
 		}
 		_, err := fmt.Fprintf(o.out, "%s %d\n", done, l.Seq)
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -80,7 +79,7 @@ func (c *doctorCmd) Run(ctx context.Context, o *output) error {
 		cancel()
 	}
 	if c.JSON {
-		err := json.NewEncoder(o.out).Encode(struct {
+		err := o.json(struct {
 			OK       bool      `json:"ok"`
 			Findings []finding `json:"findings"`
 		}{well, findings})

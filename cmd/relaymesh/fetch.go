@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -53,7 +52,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 		return err
 	}
 	if c.JSON {
-		if err := json.NewEncoder(o.out).Encode(response); err != nil {
+		if err := o.json(response); err != nil {
 			return err
 		}
 	}
@@ -67,7 +66,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 			fmt.Fprintf(o.err, "%s%s: %s\n", r.EventID, printable(r.Address), printable(r.Why))
 		case !c.JSON:
 			fmt.Fprintf(o.err, "%s: found at %s\n", r.Event.ID, r.RelayURL)
-			if err := json.NewEncoder(o.out).Encode(r.Event); err != nil {
+			if err := o.json(r.Event); err != nil {
 				return err
 			}
 		}

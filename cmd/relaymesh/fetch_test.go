@@ -16,6 +16,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -55,10 +56,10 @@ func idsIn(t *testing.T, stdout string) (ids []string) {
 }
 
 func TestFetchWithoutAPipeline(t *testing.T) {
-	url := startHome(t)
+	url := hometest.Start(t)
 	root, reply, orphan := thread(t, url)
 	for _, e := range []nostr.Event{root, reply, orphan} {
-		if err := dialHome(t, url).Publish(t.Context(), e); err != nil {
+		if err := hometest.Dial(t, url).Publish(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,10 +126,10 @@ func TestFetchThroughAPipeline(t *testing.T) {
 	if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	far, home := startHome(t), startHome(t)
+	far, home := hometest.Start(t), hometest.Start(t)
 	root, reply, _ := thread(t, far)
 	for _, e := range []nostr.Event{root, reply} {
-		if err := dialHome(t, far).Publish(t.Context(), e); err != nil {
+		if err := hometest.Dial(t, far).Publish(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,7 +160,7 @@ func TestFetchThroughAPipeline(t *testing.T) {
 		t.Errorf("printed %s", stdout)
 	}
 	slices.Sort(want)
-	if got := idsAt(t, home); !slices.Equal(got, want) {
+	if got := hometest.IDsAt(t, home); !slices.Equal(got, want) {
 		t.Errorf("the pipeline's relay has %v, want what was found", got)
 	}
 }

@@ -212,7 +212,7 @@ func (c *publishCmd) Run(ctx context.Context, o *output) error {
 		Seq: list.Item.Seq, Relays: c.Relays, Events: []string{list.DHT.ID, list.NIP65.ID},
 	}
 	if c.JSON {
-		return json.NewEncoder(o.out).Encode(p)
+		return o.json(p)
 	}
 	_, err = fmt.Fprintf(o.out, "%s\ndht key %s\ntarget  %s\nseq     %d\n", p.Npub, p.DHTKey, p.Target, p.Seq)
 	return err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type cli struct {
@@ -148,3 +149,9 @@ func usage(format string, args ...any) error {
 
 // output is where a command writes: out is data, err is for people.
 type output struct{ out, err io.Writer }
+
+// json writes a value as a line.
+func (o *output) json(v any) error {
+	_, err := o.out.Write(append(nostr.Encode(v), '\n'))
+	return err
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -129,7 +128,7 @@ func (c *provisionCmd) Run(ctx context.Context, o *output) (err error) {
 		lines = append(lines, say(change))
 	}
 	if c.JSON {
-		return errors.Join(err, json.NewEncoder(o.out).Encode(provisioned{c.DryRun, lines}))
+		return errors.Join(err, o.json(provisioned{c.DryRun, lines}))
 	}
 	for _, line := range lines {
 		fmt.Fprintln(o.out, line)

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type permissionsCmd struct {
@@ -38,7 +38,7 @@ func (c *permissionsCmd) Run(o *output) error {
 	}
 	p, _ := contract.PermissionsOf(c.Name) // kong has checked the name
 	if c.JSON {
-		return json.NewEncoder(o.out).Encode(p)
+		return o.json(p)
 	}
 	fmt.Fprintf(o.out, "# All that %s needs, by relaymesh nats-permissions %s\n", c.Name, c.Name)
 	if c.Name == contract.RoleRelay {
@@ -97,15 +97,12 @@ func (c *permissionsCmd) imported() (list []shared) {
 // printShared prints a list that is JSON in a server's configuration, too.
 func (c *permissionsCmd) printShared(w io.Writer, verb string, list []shared) error {
 	if c.JSON {
-		return json.NewEncoder(w).Encode(map[string][]shared{verb: list})
+		_, err := fmt.Fprintf(w, "%s\n", nostr.Encode(map[string][]shared{verb: list}))
+		return err
 	}
 	fmt.Fprintf(w, "# What the account of the %s %s, by relaymesh nats-permissions %s\n%s: [\n", c.Name, verb, c.Name, verb)
 	for _, s := range list {
-		line, err := json.Marshal(s)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "  %s\n", line)
+		fmt.Fprintf(w, "  %s\n", nostr.Encode(s))
 	}
 	fmt.Fprintln(w, "]")
 	return nil

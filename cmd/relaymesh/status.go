@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -73,7 +72,7 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 		s.DeadLetters[stage] = info.State.Subjects[contract.DLQSubject(stage)]
 	}
 	if c.JSON {
-		return json.NewEncoder(o.out).Encode(s)
+		return o.json(s)
 	}
 	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "STAGE\tCONSUMER\tWAITING\tIN FLIGHT\tREDELIVERED")

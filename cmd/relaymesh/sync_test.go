@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,83 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// startHome returns the URL of a real relay with these events.
-func startHome(t *testing.T, list ...nostr.Event) string {
-	t.Helper()
-	r, err := homerelay.Start(t.Context(), homerelay.Config{
-		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	c := dialHome(t, r.URL())
-	for _, e := range list {
-		if err := c.Publish(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return r.URL()
-}
-
-func dialHome(t *testing.T, url string) *relay.Conn {
-	t.Helper()
-	c, err := relay.Dial(t.Context(), url, relay.Options{AllowPrivate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
-
-func idsAt(t *testing.T, url string) []string {
-	t.Helper()
-	var ids []string
-	for e, err := range dialHome(t, url).Query(t.Context(), nostr.Filter{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, e.ID)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// notes signs n events, a minute apart.
-func notes(t *testing.T, n int, tags ...nostr.Tag) []nostr.Event {
-	t.Helper()
-	key, err := schnorr.NewSecret()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := make([]nostr.Event, n)
-	for i := range out {
-		out[i] = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(60*i), Content: "note", Tags: tags}
-		if err := key.SignEvent(&out[i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func idsOf(list ...nostr.Event) []string {
-	ids := make([]string, 0, len(list))
-	for _, e := range list {
-		ids = append(ids, e.ID)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 func TestSync(t *testing.T) {
-	common, onlyA, onlyB := notes(t, 40), notes(t, 30), notes(t, 20)
+	common, onlyA, onlyB := hometest.Notes(40), hometest.Notes(30), hometest.Notes(20)
 	all := slices.Concat(common, onlyA, onlyB)
 	for dir, want := range map[string][2][]nostr.Event{
 		"both": {all, all},
@@ -101,31 +30,31 @@ func TestSync(t *testing.T) {
 	} {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
-			a, b := startHome(t, slices.Concat(common, onlyA)...), startHome(t, slices.Concat(common, onlyB)...)
+			a, b := hometest.Start(t, slices.Concat(common, onlyA)...), hometest.Start(t, slices.Concat(common, onlyB)...)
 			code, stdout, stderr := relaymesh(t, "sync", a, b, "--dir", dir)
 			if code != run.ExitOK || !strings.Contains(stdout, "found 30 only in A, 20 only in B") || !strings.HasSuffix(stdout, "complete and proved\n") {
 				t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 			}
-			if !slices.Equal(idsAt(t, a), idsOf(want[0]...)) || !slices.Equal(idsAt(t, b), idsOf(want[1]...)) {
-				t.Errorf("a has %d, want %d; b has %d, want %d", len(idsAt(t, a)), len(want[0]), len(idsAt(t, b)), len(want[1]))
+			if !slices.Equal(hometest.IDsAt(t, a), hometest.IDsOf(want[0]...)) || !slices.Equal(hometest.IDsAt(t, b), hometest.IDsOf(want[1]...)) {
+				t.Errorf("a has %d, want %d; b has %d, want %d", len(hometest.IDsAt(t, a)), len(want[0]), len(hometest.IDsAt(t, b)), len(want[1]))
 			}
 		})
 	}
 }
 
 func TestSyncOfAFilter(t *testing.T) {
-	list := notes(t, 10)
-	a, b := startHome(t, list...), startHome(t)
-	code, _, stderr := relaymesh(t, "sync", a, b, "--since", strconv.FormatInt(list[3].CreatedAt, 10), "--until", "2023-11-14T22:18:20Z",
+	list := hometest.Notes(10)
+	a, b := hometest.Start(t, list...), hometest.Start(t)
+	code, _, stderr := relaymesh(t, "sync", a, b, "--since", strconv.FormatInt(list[3].CreatedAt, 10), "--until", "2023-11-14T22:13:21Z",
 		"--filter", `{"authors":["`+list[0].PubKey+`"]}`)
-	if got := idsAt(t, b); code != run.ExitOK || !slices.Equal(got, idsOf(list[3:6]...)) {
+	if got := hometest.IDsAt(t, b); code != run.ExitOK || !slices.Equal(got, hometest.IDsOf(list[3:6]...)) {
 		t.Errorf("exit code %d, %d events, %s", code, len(got), stderr)
 	}
 }
 
 func TestSyncJSON(t *testing.T) {
-	protected := notes(t, 1, nostr.Tag{"-"})
-	code, stdout, stderr := syncLines(t, slices.Concat(notes(t, 5), protected), "-", startHome(t), "--dir", "up", "--json")
+	protected := hometest.Notes(1, nostr.Tag{"-"})
+	code, stdout, stderr := syncLines(t, slices.Concat(hometest.Notes(5), protected), "-", hometest.Start(t), "--dir", "up", "--json")
 	if code != run.ExitOK || stdout != "" {
 		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
@@ -165,13 +94,13 @@ func readLines(t *testing.T, text string) (list []nostr.Event) {
 }
 
 func TestSyncWithLines(t *testing.T) {
-	common, onlyA, onlyB := notes(t, 600), notes(t, 30), notes(t, 20)
-	url := startHome(t, slices.Concat(common, onlyB)...)
+	common, onlyA, onlyB := hometest.Notes(600), hometest.Notes(30), hometest.Notes(20)
+	url := hometest.Start(t, slices.Concat(common, onlyB)...)
 	code, stdout, stderr := syncLines(t, slices.Concat(common, onlyA), "-", url)
-	if code != run.ExitOK || !slices.Equal(idsOf(readLines(t, stdout)...), idsOf(onlyB...)) {
+	if code != run.ExitOK || !slices.Equal(hometest.IDsOf(readLines(t, stdout)...), hometest.IDsOf(onlyB...)) {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
-	if got := idsAt(t, url); !slices.Equal(got, idsOf(slices.Concat(common, onlyA, onlyB)...)) {
+	if got := hometest.IDsAt(t, url); !slices.Equal(got, hometest.IDsOf(slices.Concat(common, onlyA, onlyB)...)) {
 		t.Errorf("the relay has %d", len(got))
 	}
 	// Written to only, it is not read: the input may never end.
@@ -194,15 +123,15 @@ func TestSyncThatIsRefusedInPartExitsWith3(t *testing.T) {
 	if err := key.SignEvent(&deletion); err != nil {
 		t.Fatal(err)
 	}
-	url := startHome(t, deletion)
-	code, _, stderr := syncLines(t, append(notes(t, 3), mine), "-", url, "--dir", "up")
+	url := hometest.Start(t, deletion)
+	code, _, stderr := syncLines(t, append(hometest.Notes(3), mine), "-", url, "--dir", "up")
 	if code != run.ExitPartly || !strings.Contains(stderr, "its author deleted this event") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
 
 func TestSyncThatFailsExitsWith1(t *testing.T) {
-	if code, _, stderr := relaymesh(t, "sync", "ws://127.0.0.1:1", startHome(t)); code != run.ExitFailed || !strings.Contains(stderr, "ws://127.0.0.1:1: ") {
+	if code, _, stderr := relaymesh(t, "sync", "ws://127.0.0.1:1", hometest.Start(t)); code != run.ExitFailed || !strings.Contains(stderr, "ws://127.0.0.1:1: ") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
@@ -235,7 +164,7 @@ func TestSyncInterruptedExitsWith130(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	cmd := command(t, "sync", "ws://"+silent.Addr().String(), startHome(t))
+	cmd := command(t, "sync", "ws://"+silent.Addr().String(), hometest.Start(t))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

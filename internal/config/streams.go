@@ -52,9 +52,9 @@ func Streams(data []byte, allowPrivate bool) ([]Stream, error) {
 	return parseStreams(values[streamsKey], allowPrivate)
 }
 
-// ReadStreams reads the streams of the config file at a path, and the file; an
+// readStreams reads the streams of the config file at a path, and the file; an
 // empty path has none.
-func ReadStreams(path string, allowPrivate bool) (list []Stream, data []byte, err error) {
+func readStreams(path string, allowPrivate bool) (list []Stream, data []byte, err error) {
 	if path == "" {
 		return nil, nil, nil
 	}

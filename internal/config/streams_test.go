@@ -53,7 +53,7 @@ func TestMistakesInStreamsAreNamed(t *testing.T) {
 		"streams: {a: {fliter: {}}}":                        `streams: a: unknown key "fliter"; did you mean "filter"?`,
 		"streams: {a: {filter: {kind: [1]}}}":               `streams: a: filter: filter: unknown key "kind"`,
 		"streams: {a: {filter: {limit: 5}}}":                "streams: a: filter: a limit has no meaning",
-		"streams: {a: {filter: [1]}}":                       "streams: a: filter: filter: not a JSON object",
+		"streams: {a: {filter: [1]}}":                       "streams: a: filter: filter: [1] is not a JSON object",
 		"streams: {a: {dir: sideways}}":                     "streams: a: dir: sideways is none of down, up and both",
 		"streams: {a: {urls: wss://a.example.com}}":         "streams: a: urls: want a list",
 		"streams: {a: {urls: [https://a.example.com]}}":     "streams: a: urls: relay url",

@@ -37,5 +37,9 @@ func (s *Syncing) validate() error {
 
 // Stream is the stream of the flags.
 func (s *Syncing) Stream() Stream {
-	return Stream{Down: true, Filter: nostr.Filter{Kinds: s.Kinds}, Since: s.Since, Until: s.Until, Writers: !s.All}
+	var filter nostr.Filter
+	if len(s.Kinds) > 0 {
+		filter.Kinds = s.Kinds
+	}
+	return Stream{Down: true, Filter: filter, Since: s.Since, Until: s.Until, Writers: !s.All}
 }

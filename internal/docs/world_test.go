@@ -22,10 +22,9 @@ import (
 	"github.com/nbd-wtf/go-nostr/nip19"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -113,8 +112,8 @@ func (w *world) setup(e *testscript.Env) error {
 	natsAddr := free(t)
 	one, other := withEvents(t, thread), withEvents(t, nil)
 	places := []string{ // what the pages have, and what is there in this world
-		"ws://127.0.0.1:7777", home(t), // strfry, or any
-		"ws://127.0.0.1:9001", home(t), // HORNETS
+		"ws://127.0.0.1:7777", hometest.Start(t), // strfry, or any
+		"ws://127.0.0.1:9001", hometest.Start(t), // HORNETS
 		"ws://127.0.0.1:3334", withEvents(t, nil), // khatru
 		"ws://127.0.0.1:8008", plain(t), // nostream: without NIP-77
 		"wss://relay.example.com", one,
@@ -175,19 +174,6 @@ func sign() (*schnorr.SecretKey, []nostr.Event, error) {
 	return user, thread, nil
 }
 
-// home starts a relay that delivers what is new at once.
-func home(t testing.TB) string {
-	t.Helper()
-	r, err := homerelay.Start(context.Background(), homerelay.Config{
-		Addr: "127.0.0.1:0", Path: filepath.Join(t.TempDir(), "events.db"), Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r.URL()
-}
-
 // withEvents starts a khatru relay that has them.
 func withEvents(t testing.TB, list []nostr.Event) string {
 	t.Helper()
@@ -196,16 +182,7 @@ func withEvents(t testing.TB, list []nostr.Event) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Close() })
-	c, err := relay.Dial(context.Background(), r.URL(), relay.Options{AllowPrivate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for _, e := range list {
-		if err := c.Publish(context.Background(), e); err != nil {
-			t.Fatal(err)
-		}
-	}
+	hometest.Publish(t, r.URL(), list...)
 	return r.URL()
 }
 

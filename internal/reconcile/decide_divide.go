@@ -11,8 +11,12 @@ import (
 const MaxNamed = 500
 
 // Divide divides a filter into filters that name no more than [MaxNamed]
-// authors and ids. Whatever matches the filter matches one of them.
+// authors and ids. Whatever matches the filter matches one of them; there are
+// none if nothing does.
 func Divide(f nostr.Filter) (parts []nostr.Filter) {
+	if f.Void() {
+		return nil
+	}
 	ids := divided(f.IDs)
 	for _, authors := range divided(f.Authors) {
 		for _, some := range ids {

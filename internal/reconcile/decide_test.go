@@ -71,6 +71,13 @@ func TestDividedFiltersCoverTheFilter(t *testing.T) {
 		return list
 	}
 	small := nostr.Filter{Kinds: []int{1}, Authors: names(MaxNamed), IDs: names(2)}
+	for _, void := range []nostr.Filter{
+		{IDs: []string{}}, {Authors: []string{}}, {Kinds: []int{}}, {Tags: map[string][]string{"p": {}}},
+	} {
+		if got := Divide(void); got != nil {
+			t.Errorf("%+v, which nothing matches, becomes %+v", void, got)
+		}
+	}
 	if got := Divide(small); len(got) != 1 || !reflect.DeepEqual(got[0], small) {
 		t.Errorf("a small filter becomes %d", len(got))
 	}

@@ -17,16 +17,15 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/scionic"
 	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/internal/stage/fetch"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
-	// dagTimeout bounds one download, dagsAtOnce how many run, and dagPeers how
-	// many relays of the author are tried.
+	// dagTimeout bounds one download, and dagsAtOnce how many run.
 	dagTimeout = 5 * time.Minute
 	dagsAtOnce = 2
-	dagPeers   = 8
 )
 
 // fetchDAGs downloads the DAGs that events name to --dag-dir, until ctx ends.
@@ -81,8 +80,7 @@ func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[
 	if err != nil {
 		return err
 	}
-	urls := author.WriteRelays()
-	urls = urls[:min(len(urls), dagPeers)]
+	urls := fetch.DAGRelays(author)
 	errs := []error{fmt.Errorf("%s: none of the %d relays of %s gave it", w.Root, len(urls), w.PubKey)}
 	for _, url := range urls {
 		path, err := e.downloadDAG(ctx, host, url, w.Root)

@@ -8,9 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -44,18 +42,7 @@ func startPlain(t *testing.T, list []nostr.Event) string {
 		t.Fatal(err)
 	}
 	url = strings.TrimSpace(url)
-	c, err := relay.Dial(t.Context(), url, relay.Options{AllowPrivate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	group, ctx := errgroup.WithContext(t.Context())
-	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	hometest.Publish(t, url, list...)
 	return url
 }
 
@@ -75,22 +62,18 @@ func TestSyncWithPlainRelay(t *testing.T) {
 		"up":        {false, true, ours, all, 0, 250},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plain, home := startPlain(t, theirs), startHome(t, ours)
+			plain, home := startPlain(t, theirs), hometest.Start(t, ours...)
 			result, err := Sync{A: home, B: plain, Down: way.down, Up: way.up}.Run(t.Context())
 			if err != nil || !result.Complete || result.Left != 0 || result.ToA != way.toUs || result.ToB != way.toIt {
 				t.Errorf("%v; %+v", err, result)
 			}
-			if !slices.Equal(idsAt(t, home), idsOf(way.ours)) {
+			if !slices.Equal(hometest.IDsAt(t, home), hometest.IDsOf(way.ours...)) {
 				t.Error("our relay has other events")
 			}
 			// It shows 100 at a time, so each is asked for.
-			c, err := relay.Dial(t.Context(), plain, relay.Options{AllowPrivate: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
+			c := hometest.Dial(t, plain)
 			var has []string
-			for ids := range slices.Chunk(idsOf(all), 100) {
+			for ids := range slices.Chunk(hometest.IDsOf(all...), 100) {
 				for e, err := range c.Query(t.Context(), nostr.Filter{IDs: ids}) {
 					if err != nil {
 						t.Fatal(err)
@@ -99,7 +82,7 @@ func TestSyncWithPlainRelay(t *testing.T) {
 				}
 			}
 			slices.Sort(has)
-			if !slices.Equal(has, idsOf(way.they)) {
+			if !slices.Equal(has, hometest.IDsOf(way.they...)) {
 				t.Errorf("the plain relay has %d events, want %d", len(has), len(way.they))
 			}
 		})

@@ -18,6 +18,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -126,13 +127,13 @@ func TestSyncWithRelaysThatRefuseSessions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			all := signed()
-			a, b := startHome(t, all[:150]), startHome(t, all[100:300])
+			a, b := hometest.Start(t, all[:150]...), hometest.Start(t, all[100:300]...)
 			result, err := Sync{A: a, B: startQuirk(t, b, refuse), Down: true, Up: true}.Run(t.Context())
 			if err != nil || !result.Complete || result.ToA != 150 || result.ToB != 100 {
 				t.Errorf("%v; %+v", err, result)
 			}
-			want := idsOf(all[:300])
-			if !slices.Equal(idsAt(t, a), want) || !slices.Equal(idsAt(t, b), want) {
+			want := hometest.IDsOf(all[:300]...)
+			if !slices.Equal(hometest.IDsAt(t, a), want) || !slices.Equal(hometest.IDsAt(t, b), want) {
 				t.Error("they differ")
 			}
 		})
@@ -144,7 +145,7 @@ func TestSyncWithRelaysThatRefuseSessions(t *testing.T) {
 // are asked for in parts, and events by at most 100 ids.
 func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 	all := signed()[:300]
-	local, remote := startHome(t, nil), startHome(t, all)
+	local, remote := hometest.Start(t), hometest.Start(t, all...)
 	var mu sync.Mutex
 	opened, asked := 0, 0
 	strict := startBetween(t, remote, func(label, id string, f nostr.Filter) (string, bool) {
@@ -187,7 +188,7 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 	if got := w.sync(strict, "1"); !got.OK || got.Stored != len(all) || got.Authors != 2100 {
 		t.Errorf("%+v", got)
 	}
-	if !slices.Equal(idsAt(t, local), idsOf(all)) {
+	if !slices.Equal(hometest.IDsAt(t, local), hometest.IDsOf(all...)) {
 		t.Error("the local relay has other events")
 	}
 	mu.Lock()
@@ -201,7 +202,7 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 // these come to is told as one.
 func TestSyncDividesALargeFilter(t *testing.T) {
 	all := signed()[:300]
-	a, b := startHome(t, all[:100]), startHome(t, all)
+	a, b := hometest.Start(t, all[:100]...), hometest.Start(t, all...)
 	strict := startBetween(t, b, func(label, _ string, f nostr.Filter) (string, bool) {
 		if len(f.Authors) > 500 {
 			t.Errorf("%s: %d authors", label, len(f.Authors))
@@ -225,7 +226,7 @@ func TestSyncDividesALargeFilter(t *testing.T) {
 	if err != nil || !result.Complete || result.ToA != 200 || result.OnlyB != 200 || result.Windows < 5 || last.ToA != 200 {
 		t.Errorf("%v; %+v", err, result)
 	}
-	if !slices.Equal(idsAt(t, a), idsOf(all)) {
+	if !slices.Equal(hometest.IDsAt(t, a), hometest.IDsOf(all...)) {
 		t.Error("they differ")
 	}
 }

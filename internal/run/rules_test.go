@@ -1,13 +1,11 @@
 package run
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
@@ -16,16 +14,16 @@ import (
 
 func TestTheMostParticularRuleHolds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	write := func(text string) *rules {
+	write := func(text string) rules {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r, err := newRules(config.Config{File: path, Sync: config.Syncing{Mentions: true, Kinds: []int{7}}}, slog.New(slog.DiscardHandler))
+		file, err := config.OpenStreams(path, false, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return r
+		return rules{file, config.Syncing{Mentions: true, Kinds: []int{7}}}
 	}
 	flags := write("sync-every: 1h").of("wss://x.example.com")
 	if len(flags) != 1 || !flags[0].Writers || !flags[0].Mentions || flags[0].Named || flags[0].Direction != reconcile.Down || flags[0].Filter.Kinds[0] != 7 {
@@ -50,54 +48,4 @@ func TestTheMostParticularRuleHolds(t *testing.T) {
 	if urls, cause := r.named(); len(urls) != 1 || !strings.HasPrefix(cause, "config:") {
 		t.Errorf("named are %v, %s", urls, cause)
 	}
-}
-
-func TestTheFileIsReadAgainAndAWrongOneChangesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "config.yaml")
-		write := func(text string) {
-			t.Helper()
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(3 * lookEvery)
-			synctest.Wait()
-		}
-		write("streams: {a: {urls: [wss://a.example.com]}}")
-		var log strings.Builder
-		r, err := newRules(config.Config{File: path}, slog.New(slog.NewTextHandler(&log, nil)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		told := 0
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- r.watch(ctx, func(context.Context) error { told++; return nil }) }()
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if told != 0 {
-			t.Errorf("told of %d changes", told)
-		}
-		write("streams: {a: {fliter: {}}}")
-		write("streams: {a: {fliter: {}}}")
-		if n := strings.Count(log.String(), "did you mean"); told != 0 || n != 1 || len(r.of("wss://a.example.com")) != 1 || !r.of("wss://a.example.com")[0].Named {
-			t.Errorf("a wrong file: told %d times, complained %d times: %s", told, n, log.String())
-		}
-		write("streams: {b: {urls: [wss://b.example.com], dir: up}}")
-		if list := r.of("wss://b.example.com"); told != 1 || list[0].Direction != reconcile.Up || r.of("wss://a.example.com")[0].Named {
-			t.Errorf("told %d times, %+v", told, list)
-		}
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if told != 1 || !r.of("wss://b.example.com")[0].Named {
-			t.Error("a file that is gone changes something")
-		}
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -2,24 +2,20 @@ package run
 
 import (
 	"context"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/testkit/cut"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -31,144 +27,18 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
-// signed are notes, a minute apart, of one author; signed once for all tests.
-var signed = sync.OnceValue(func() []nostr.Event {
-	key, err := schnorr.NewSecret()
-	if err != nil {
-		panic(err)
-	}
-	out := make([]nostr.Event, 600)
-	for i := range out {
-		out[i] = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)}
-		if err := key.SignEvent(&out[i]); err != nil {
-			panic(err)
-		}
-	}
-	return out
-})
+// signed are notes of one author, signed once for all tests.
+var signed = sync.OnceValue(func() []nostr.Event { return hometest.Notes(600) })
 
-// startHome starts a real relay with these events.
-func startHome(t *testing.T, list []nostr.Event) string {
+// cutting returns the URL of a relay behind what cuts each connection after a
+// random number of bytes.
+func cutting(t *testing.T, url string, seed uint64, cuts *atomic.Int64) string {
 	t.Helper()
-	r, err := homerelay.Start(t.Context(), homerelay.Config{
-		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
+	random := rand.New(rand.NewPCG(seed, 1))
+	return "ws://" + cut.TCP(t, strings.TrimPrefix(url, "ws://"), func() *cut.Budget {
+		left := 5000 + random.IntN(150_000)
+		return cut.NewBudget(cuts, func() int { return left })
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	c, err := relay.Dial(t.Context(), r.URL(), relay.Options{AllowPrivate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	group, ctx := errgroup.WithContext(t.Context())
-	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	return r.URL()
-}
-
-// idsAt lists a relay.
-func idsAt(t *testing.T, url string) (ids []string) {
-	t.Helper()
-	c, err := relay.Dial(t.Context(), url, relay.Options{AllowPrivate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for e, err := range c.Query(t.Context(), nostr.Filter{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, e.ID)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-func idsOf(list []nostr.Event) (ids []string) {
-	for _, e := range list {
-		ids = append(ids, e.ID)
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
-}
-
-// cutter passes connections on to a relay, and cuts each after a random number
-// of bytes.
-type cutter struct {
-	to string
-
-	mu     sync.Mutex
-	random *rand.Rand
-	cuts   int
-}
-
-func startCutter(t *testing.T, url string, seed uint64) (cut *cutter, through string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{to: strings.TrimPrefix(url, "ws://"), random: rand.New(rand.NewPCG(seed, 1))}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			from, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { c.pass(from) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		running.Wait()
-	})
-	return c, "ws://" + ln.Addr().String()
-}
-
-func (c *cutter) pass(from net.Conn) {
-	to, err := net.Dial("tcp", c.to)
-	if err != nil {
-		from.Close()
-		return
-	}
-	c.mu.Lock()
-	left := 5000 + c.random.IntN(150_000)
-	c.mu.Unlock()
-	var both sync.WaitGroup
-	copying := func(dst, src net.Conn) {
-		defer dst.Close()
-		defer src.Close()
-		buf := make([]byte, 4096)
-		for {
-			n, err := src.Read(buf)
-			c.mu.Lock()
-			left -= n
-			cut := left < 0
-			c.mu.Unlock()
-			if err != nil {
-				return
-			}
-			if cut {
-				c.mu.Lock()
-				c.cuts++
-				c.mu.Unlock()
-				return
-			}
-			if _, err := dst.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-	}
-	both.Go(func() { copying(to, from) })
-	both.Go(func() { copying(from, to) })
-	both.Wait()
 }
 
 // runs is how many seeded syncs are cut: RELAYMESH_SYNC_RUNS, or a few.
@@ -186,7 +56,7 @@ func runs(t *testing.T) int {
 // Real relays over real connections that are cut all the time, random sets and
 // directions: afterwards the relays hold exactly what they should.
 func TestSyncSurvivesCutConnections(t *testing.T) {
-	cuts, mu := 0, sync.Mutex{}
+	var cuts atomic.Int64
 	t.Run("seed", func(t *testing.T) {
 		for seed := range runs(t) {
 			t.Run(strconv.Itoa(seed), func(t *testing.T) {
@@ -203,9 +73,8 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 				common := part(0.3)
 				inA := slices.Concat(common, part(random.Float64()*0.4))
 				inB := slices.Concat(common, part(random.Float64()*0.4))
-				a, b := startHome(t, inA), startHome(t, inB)
-				cutA, throughA := startCutter(t, a, random.Uint64())
-				cutB, throughB := startCutter(t, b, random.Uint64())
+				a, b := hometest.Start(t, inA...), hometest.Start(t, inB...)
+				throughA, throughB := cutting(t, a, random.Uint64(), &cuts), cutting(t, b, random.Uint64(), &cuts)
 				wantA, wantB := inA, inB
 				job := Sync{A: throughA, B: throughB, Down: random.IntN(3) > 0, Up: random.IntN(3) > 0}
 				if job.Down {
@@ -220,34 +89,31 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 				if err != nil || !result.Complete || result.Left != 0 {
 					t.Fatalf("%v; %+v", err, result)
 				}
-				if got := idsAt(t, a); !slices.Equal(got, idsOf(wantA)) {
-					t.Errorf("A has %d events, want %d", len(got), len(idsOf(wantA)))
+				if got := hometest.IDsAt(t, a); !slices.Equal(got, hometest.IDsOf(wantA...)) {
+					t.Errorf("A has %d events, want %d", len(got), len(hometest.IDsOf(wantA...)))
 				}
-				if got := idsAt(t, b); !slices.Equal(got, idsOf(wantB)) {
-					t.Errorf("B has %d events, want %d", len(got), len(idsOf(wantB)))
+				if got := hometest.IDsAt(t, b); !slices.Equal(got, hometest.IDsOf(wantB...)) {
+					t.Errorf("B has %d events, want %d", len(got), len(hometest.IDsOf(wantB...)))
 				}
-				mu.Lock()
-				cuts += cutA.cuts + cutB.cuts
-				mu.Unlock()
 			})
 		}
 	})
-	if cuts < runs(t) {
-		t.Errorf("only %d cuts", cuts)
+	if cuts.Load() < int64(runs(t)) {
+		t.Errorf("only %d cuts", cuts.Load())
 	}
-	t.Logf("%d cuts", cuts)
+	t.Logf("%d cuts", cuts.Load())
 }
 
 // Many more differences than events that fit into a window of the queue, in
 // both directions at once, without cuts: nothing waits for itself.
 func TestSyncBothWaysAtOnce(t *testing.T) {
 	all := signed()
-	a, b := startHome(t, all[:300]), startHome(t, all[300:])
+	a, b := hometest.Start(t, all[:300]...), hometest.Start(t, all[300:]...)
 	result, err := Sync{A: a, B: b, Down: true, Up: true}.Run(t.Context())
 	if err != nil || !result.Complete || result.ToA != 300 || result.ToB != 300 {
 		t.Errorf("%v; %+v", err, result)
 	}
-	if !slices.Equal(idsAt(t, a), idsOf(all)) || !slices.Equal(idsAt(t, b), idsOf(all)) {
+	if !slices.Equal(hometest.IDsAt(t, a), hometest.IDsOf(all...)) || !slices.Equal(hometest.IDsAt(t, b), hometest.IDsOf(all...)) {
 		t.Error("they differ")
 	}
 }

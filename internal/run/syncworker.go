@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
@@ -67,10 +68,11 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
-	rules, err := newRules(e.Config, e.Log.With("stage", contract.StageSyncWorker))
+	streams, err := config.OpenStreams(e.Config.File, e.Config.AllowPrivate, e.Log.With("stage", contract.StageSyncWorker))
 	if err != nil {
 		return err
 	}
+	rules := rules{streams, e.Config.Sync}
 	s := &syncing.Stage{
 		Rules:   rules.of,
 		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
@@ -105,6 +107,6 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
-	group.Go(func() error { return rules.watch(ctx, announce) })
+	group.Go(func() error { return rules.Watch(ctx, announce) })
 	return group.Wait()
 }

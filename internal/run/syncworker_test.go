@@ -17,6 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -113,7 +114,7 @@ func TestWhatKhatruRefusesIsNotOfferedAgain(t *testing.T) {
 			refused++
 		}
 	}
-	remote := startHome(t, all)
+	remote := hometest.Start(t, all...)
 	w := startSyncworker(t, config.Config{Relay: local.URL(), AllowPrivate: true, SyncEvery: 15 * time.Minute, Drain: 5 * time.Second})
 	w.link(remote, key)
 	first := w.sync(remote, "1")
@@ -139,7 +140,7 @@ func TestARelayIsFollowedLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, local := startHome(t, nil), startHome(t, nil)
+	remote, local := hometest.Start(t), hometest.Start(t)
 	w := startSyncworker(t, config.Config{
 		Relay: local, AllowPrivate: true, SyncEvery: 24 * time.Hour, Drain: 5 * time.Second, Sync: config.Syncing{Live: 5},
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs/otlp"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -117,7 +118,7 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 		return e
 	}
 	lost, elsewhere := sign(bob, nostr.Event{Content: "lost"}), sign(alice, nostr.Event{Content: "elsewhere"})
-	remote := startHome(t, []nostr.Event{lost, elsewhere})
+	remote := hometest.Start(t, []nostr.Event{lost, elsewhere}...)
 	// The two lists name different relays, so that neither's wake-up takes the
 	// place of the other's.
 	list, err := SignList(alice, []string{"ws://127.0.0.1:1"}, now)
@@ -129,7 +130,7 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer := sign(alice, nostr.Event{Content: "yes", Tags: []nostr.Tag{{"e", lost.ID, remote}}})
-	local := startHome(t, []nostr.Event{list.DHT, written.NIP65, answer})
+	local := hometest.Start(t, []nostr.Event{list.DHT, written.NIP65, answer}...)
 
 	js := natstest.Start(t)
 	told := map[string]chan struct{}{}

@@ -137,8 +137,8 @@ var mutations = []mutation{
 		old: "		r.opts.Remember(refusal)\n", bug: "", caught: "nothing to do",
 	},
 	{
-		name: "a relay that failed is left alone for hours", file: "internal/stage/syncing/decide_health.go",
-		old: "First: 10 * time.Minute", bug: "First: 6 * time.Hour", caught: lacks,
+		name: "a relay that failed is left alone for hours", file: "internal/health/times.go",
+		old: "First: 10 * time.Minute, Most: 6 * time.Hour", bug: "First: 6 * time.Hour, Most: 6 * time.Hour", caught: lacks,
 	},
 	// fetch
 	{

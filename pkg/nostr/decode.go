@@ -1,8 +1,23 @@
 package nostr
 
 import (
+	"encoding/json"
 	"unicode/utf8"
 )
+
+// UnmarshalJSON reads an event as signers and relays write it; further keys are
+// passed over. Where a field has a value of another type, it reads the others,
+// too, and returns an error. Whether the event is one, [Event.Check] tells.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	var fast Event
+	if decodeFast(data, &fast) {
+		*e = fast
+		return nil
+	}
+	type event Event // without this method
+	*e = Event{}
+	return json.Unmarshal(data, (*event)(e))
+}
 
 // decodeFast decodes what signers and relays write: an object of the seven
 // fields in any order. false means that it leaves the text to encoding/json, be

@@ -3,7 +3,6 @@ package nostr
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -51,7 +50,7 @@ func (t Tag) At(i int) string {
 // Tag returns the first tag of that name, or nil.
 func (e *Event) Tag(name string) Tag {
 	for _, t := range e.Tags {
-		if t[0] == name {
+		if t.At(0) == name {
 			return t
 		}
 	}
@@ -66,11 +65,8 @@ func ParseEvent(data []byte) (Event, error) {
 	if len(data) > MaxEventBytes {
 		return e, fmt.Errorf("event: %d bytes, at most %d are accepted", len(data), MaxEventBytes)
 	}
-	if !decodeFast(data, &e) {
-		e = Event{}
-		if err := json.Unmarshal(data, &e); err != nil {
-			return e, fmt.Errorf("event: not a JSON event: %w", err)
-		}
+	if err := e.UnmarshalJSON(data); err != nil {
+		return e, fmt.Errorf("event: not a JSON event: %w", err)
 	}
 	return e, e.Check()
 }
@@ -118,83 +114,21 @@ func (e *Event) CheckTime(now int64) error {
 // Hash returns the id that the event ought to have: hex of the SHA-256 of its
 // NIP-01 serialisation.
 func (e *Event) Hash() string {
-	size := 128 + len(e.Content) + len(e.Content)/16
-	for _, t := range e.Tags {
-		size += 3
-		for _, s := range t {
-			size += len(s) + 3
-		}
-	}
-	b := make([]byte, 0, size) // most often enough
+	b := make([]byte, 0, e.size())
 	b = append(b, `[0,"`...)
 	b = append(b, e.PubKey...)
 	b = append(b, `",`...)
 	b = strconv.AppendInt(b, e.CreatedAt, 10)
 	b = append(b, ',')
 	b = strconv.AppendInt(b, int64(e.Kind), 10)
-	b = append(b, ",["...)
-	for i, t := range e.Tags {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, '[')
-		for j, s := range t {
-			if j > 0 {
-				b = append(b, ',')
-			}
-			b = appendJSONString(b, s)
-		}
-		b = append(b, ']')
-	}
-	b = append(b, "],"...)
-	b = appendJSONString(b, e.Content)
+	b = append(b, ',')
+	b = appendTags(b, e.Tags)
+	b = append(b, ',')
+	b = appendString(b, e.Content)
 	b = append(b, ']')
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
-
-// appendJSONString quotes s as JavaScript's JSON.stringify does, which is what
-// every signer hashes: the seven escapes of NIP-01, \u00XX for the other
-// control characters, everything else verbatim.
-func appendJSONString(b []byte, s string) []byte {
-	b = append(b, '"')
-	from := 0 // what is verbatim is copied at once
-	for i := range len(s) {
-		c := s[i]
-		if !escaped[c] {
-			continue
-		}
-		b = append(b, s[from:i]...)
-		from = i + 1
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, `\n`...)
-		case '\r':
-			b = append(b, `\r`...)
-		case '\t':
-			b = append(b, `\t`...)
-		case '\b':
-			b = append(b, `\b`...)
-		case '\f':
-			b = append(b, `\f`...)
-		default:
-			const digits = "0123456789abcdef"
-			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		}
-	}
-	return append(append(b, s[from:]...), '"')
-}
-
-// escaped are the bytes that do not stand for themselves in a JSON string.
-var escaped = func() (t [256]bool) {
-	for c := range 0x20 {
-		t[c] = true
-	}
-	t['"'], t['\\'] = true, true
-	return t
-}()
 
 // IsHex reports whether s is exactly n bytes in lower-case hex.
 func IsHex(s string, n int) bool {

@@ -60,6 +60,56 @@ func TestHashAgreesWithGoNostr(t *testing.T) {
 	}
 }
 
+// Written by whatever way, an event has the bytes that its author hashed, and
+// none is escaped that JSON lets stand.
+func TestEventsAreWrittenByteForByte(t *testing.T) {
+	const content = "<>&\u2028\u2029é😀\x7f/ \"\\\n\r\t\b\f\x00\x1f"
+	const quoted = `"<>&` + "\u2028\u2029é😀\x7f" + `/ \"\\\n\r\t\b\f\u0000\u001f"`
+	e := nostr.Event{ID: "i", PubKey: "p", CreatedAt: 5, Kind: 1, Tags: []nostr.Tag{{"t", content}, nil}, Content: content, Sig: "s"}
+	const want = `{"id":"i","pubkey":"p","created_at":5,"kind":1,"tags":[["t",` + quoted + `],[]],"content":` + quoted + `,"sig":"s"}`
+	for way, got := range map[string][]byte{
+		"value": nostr.Encode(e), "pointer": nostr.Encode(&e),
+		"list":    bytes.Trim(nostr.Encode([]nostr.Event{e}), "[]"),
+		"payload": bytes.TrimSuffix(bytes.TrimPrefix(nostr.Encode(struct{ E *nostr.Event }{&e}), []byte(`{"E":`)), []byte("}")),
+		"message": bytes.TrimSuffix(bytes.TrimPrefix(nostr.Message("EVENT", "<", e), []byte(`["EVENT","<",`)), []byte("]")),
+	} {
+		if string(got) != want {
+			t.Errorf("%s: %s\nwant %s", way, got, want)
+		}
+	}
+	back, err := nostr.Decode[nostr.Event](nostr.Encode(e))
+	if back.Content != content || back.Tags[0][1] != content || err != nil {
+		t.Errorf("read back: %+v, %v", back, err)
+	}
+	if got := string(nostr.Encode(nostr.Event{Content: "a\xff\xc3b"})); !strings.Contains(got, "\"tags\":[],\"content\":\"a\ufffdb\"") {
+		t.Errorf("no UTF-8 and no tags: %s", got)
+	}
+}
+
+// Further keys play no part, and a field of a wrong type hides no other.
+func TestEventsAreReadAsRelaysHaveThem(t *testing.T) {
+	raw := realEvents(t)[0]
+	more := append([]byte(`{"ots":"AE9w","seen_on":["wss://a.example",{"b":null}],`), raw[1:]...)
+	if e, err := nostr.ParseEvent(more); err != nil || !bytes.Equal(nostr.Encode(e), nostr.Encode(must(nostr.ParseEvent(raw)))) {
+		t.Errorf("with further keys: %v", err)
+	}
+	var e nostr.Event
+	err := e.UnmarshalJSON([]byte(`{"tags":[["p",1]],"kind":"1","id":"ab"}`))
+	if err == nil || e.ID != "ab" {
+		t.Errorf("with a number in a tag: %+v, %v", e, err)
+	}
+	if tag := (&nostr.Event{Tags: []nostr.Tag{{}, {"p", "x"}}}).Tag("p"); tag.At(1) != "x" {
+		t.Errorf("after an empty tag: %v", tag)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 func TestParseEventNamesTheFieldAtFault(t *testing.T) {
 	good := realEvents(t)[0]
 	change := func(field string, value any) []byte {

@@ -2,6 +2,7 @@ package nostr_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -27,10 +28,54 @@ func TestFilterJSONIsCanonical(t *testing.T) {
 	}
 }
 
-func TestFilterRefusesUnknownKeys(t *testing.T) {
+func TestFilterNamesWhatItRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"autors":["x"]}`:       `"autors"`,
+		`{"#long":["x"]}`:        `"#long"`,
+		`{"search":"x"}`:         `"search"`,
+		`null`:                   "null is not a JSON object",
+		`[]`:                     "[] is not a JSON object",
+		`{"ids":null}`:           "ids: null",
+		`{"authors":[null]}`:     "authors: null",
+		`{"authors":["a",null]}`: "authors: null",
+		`{"kinds":[1,null]}`:     "kinds: null",
+		`{"#e":null}`:            "#e: null",
+		`{"since":null}`:         "since: null",
+		`{"until":null}`:         "until: null",
+		`{"limit":null}`:         "limit: null",
+		`{"kinds":1}`:            "kinds: ",
+		`{"ids":[5]}`:            "ids: ",
+		`{"limit":"5"}`:          "limit: ",
+	} {
+		var f nostr.Filter
+		if err := json.Unmarshal([]byte(text), &f); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error is %v, want one that names %s", text, err, want)
+		}
+	}
 	var f nostr.Filter
-	if err := json.Unmarshal([]byte(`{"autors":["x"]}`), &f); err == nil || !strings.Contains(err.Error(), `"autors"`) {
-		t.Errorf("error is %v, want one that names the key", err)
+	if err := json.Unmarshal([]byte(`{"x":1}`), &f); !errors.Is(err, nostr.ErrUnknownKey) {
+		t.Errorf("an unknown key is %v", err)
+	}
+}
+
+// What is absent stands for everything, and what is empty for nothing.
+func TestFilterKeepsAbsentAndEmptyApart(t *testing.T) {
+	e := nostr.Event{ID: "00", CreatedAt: 5}
+	for text, match := range map[string]bool{
+		`{}`: true, `{"limit":0}`: true, `{"limit":7}`: true, `{"since":-5}`: true, `{"until":5}`: true, `{"until":0}`: false,
+		`{"ids":[]}`: false, `{"authors":[]}`: false, `{"kinds":[]}`: false, `{"#e":[]}`: false,
+	} {
+		f, err := nostr.Decode[nostr.Filter]([]byte(text))
+		if err != nil || string(nostr.Encode(f)) != text || f.Match(&e) != match || f.Void() && match {
+			t.Errorf("%s: %+v, %v; written as %s, match %t, void %t", text, f, err, nostr.Encode(f), f.Match(&e), f.Void())
+		}
+	}
+	if f, err := nostr.Decode[nostr.Filter]([]byte(`{"limit":0}`)); err != nil || f.Limit != nostr.LimitZero {
+		t.Errorf("limit 0 is read as %d, %v", f.Limit, err)
+	}
+	f := nostr.Filter{Until: -7, Limit: -7}
+	if text := string(nostr.Encode(f)); text != `{"limit":0,"until":0}` || !f.Match(&nostr.Event{}) || f.Match(&e) {
+		t.Errorf("%+v is written as %s", f, text)
 	}
 }
 
@@ -51,6 +96,8 @@ func TestFilterMatch(t *testing.T) {
 		{nostr.Filter{Tags: map[string][]string{"p": {"y", "x"}}}, true},
 		{nostr.Filter{Tags: map[string][]string{"p": {"y"}}}, false},
 		{nostr.Filter{Tags: map[string][]string{"p": {"x"}, "e": {"x"}}}, false},
+		{nostr.Filter{Tags: map[string][]string{"t": {""}}}, false}, // the tag has no value
+		{nostr.Filter{IDs: []string{}}, false},
 	} {
 		if got := tc.f.Match(&e); got != tc.want {
 			t.Errorf("%+v: match is %t", tc.f, got)

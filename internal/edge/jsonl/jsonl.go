@@ -82,10 +82,7 @@ func (s *Relay) Load(ctx context.Context, in io.Reader) (unreadable int, err err
 
 // add keeps an event.
 func (s *Relay) add(e *nostr.Event) error {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
+	text := nostr.Encode(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, have := s.entries[e.ID]; have {
@@ -166,12 +163,8 @@ func (s *Relay) Publish(_ context.Context, e nostr.Event) (refused string, err e
 	if err := s.add(&e); err != nil {
 		return "", err
 	}
-	line, err := json.Marshal(e)
-	if err != nil {
-		return "", err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err = s.out.Write(append(line, '\n'))
+	_, err = s.out.Write(append(nostr.Encode(e), '\n'))
 	return "", err
 }

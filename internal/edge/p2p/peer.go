@@ -3,7 +3,6 @@ package p2p
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -85,15 +84,11 @@ func (s *Session) Close() {
 
 // open sends NEG-OPEN.
 func (s *stream) open(ctx context.Context, filter nostr.Filter, first []byte) ([]byte, error) {
-	text, err := json.Marshal(filter)
-	if err != nil {
-		return nil, err
-	}
-	return s.ask(ctx, kindOpen, string(text), idBytes, hex.EncodeToString(first))
+	return s.ask(ctx, kindOpen, string(nostr.Encode(filter)), idBytes, hex.EncodeToString(first))
 }
 
 // ask sends a message that is answered by NEG-MSG.
-func (s *stream) ask(ctx context.Context, kind string, elements ...string) (answer []byte, err error) {
+func (s *stream) ask(ctx context.Context, kind string, elements ...any) (answer []byte, err error) {
 	err = s.during(ctx, func() error {
 		if err := s.out.message(kind, elements...); err != nil {
 			return err
@@ -231,18 +226,14 @@ func (s *stream) fetch(ids []string, take func(nostr.Event) error) error {
 	for _, id := range ids {
 		want[id] = true
 	}
-	text, err := json.Marshal(ids)
-	if err != nil {
-		return err
-	}
-	if err := s.out.message(kindNeed, string(text)); err != nil {
+	if err := s.out.message(kindNeed, string(nostr.Encode(ids))); err != nil {
 		return err
 	}
 	if err := s.expect(kindHave); err != nil {
 		return err
 	}
 	var j validator
-	err = s.in.elements(nostr.MaxEventBytes, func(text []byte) error {
+	err := s.in.elements(nostr.MaxEventBytes, func(text []byte) error {
 		e, ok, err := j.event(text, func(e *nostr.Event) error {
 			if !want[e.ID] {
 				return errUnwanted

@@ -2,8 +2,9 @@ package p2p
 
 import (
 	"bufio"
-	"encoding/json"
 	"io"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The kinds of messages.
@@ -30,12 +31,8 @@ type writer struct {
 func newWriter(out io.Writer) *writer { return &writer{out: bufio.NewWriterSize(out, 16<<10)} }
 
 // message writes a message and sends off all that was written.
-func (w *writer) message(kind string, elements ...string) error {
-	line, err := json.Marshal(append([]string{kind, session}, elements...))
-	if err != nil {
-		return err
-	}
-	w.bytes(append(line, '\n'))
+func (w *writer) message(kind string, elements ...any) error {
+	w.bytes(append(nostr.Message(append([]any{kind, session}, elements...)...), '\n'))
 	return w.out.Flush()
 }
 
@@ -50,19 +47,12 @@ func (w *writer) list(kind string, all func(add func(v any) error) error) error 
 	w.bytes([]byte(`["` + kind + `","` + session + `","[`))
 	first := true
 	err := all(func(v any) error {
-		text, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		quoted, err := json.Marshal(string(text))
-		if err != nil {
-			return err
-		}
+		quoted := nostr.Encode(string(nostr.Encode(v)))
 		if !first {
 			w.bytes([]byte(","))
 		}
 		first = false
-		_, err = w.out.Write(quoted[1 : len(quoted)-1])
+		_, err := w.out.Write(quoted[1 : len(quoted)-1])
 		return err
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -24,9 +25,8 @@ func (e *BackoffError) Unwrap() error { return e.Err }
 
 // failure is what a pool remembers of a relay that could not be dialled.
 type failure struct {
-	count int
-	until time.Time
-	err   error
+	health.State
+	err error
 }
 
 // failed remembers a failure; mu is held.
@@ -34,34 +34,13 @@ func (p *Pool) failed(url string, err error) {
 	if p.ctx.Err() != nil {
 		return
 	}
-	now := time.Now()
-	if len(p.failures) >= maxFailures {
-		for u, f := range p.failures {
-			if now.After(f.until) {
-				delete(p.failures, u)
-			}
-		}
-	}
-	f := p.failures[url]
-	f.count++
-	f.err, f.until = err, now.Add(p.jittered(url, f.count))
-	if _, known := p.failures[url]; known || len(p.failures) < maxFailures {
-		p.failures[url] = f
-	}
-}
-
-// jittered is the wait after n failures in a row; the later half of it is
-// random, so that those who failed together do not come back together.
-func (p *Pool) jittered(url string, n int) time.Duration {
-	d := backoff(n)
+	use := health.Dial
 	if p.local[url] {
-		d = min(d, maxLocalBackoff)
+		use = health.Local
 	}
-	return d/2 + rand.N(d/2)
+	f, _ := p.failures.Get(url)
+	p.failures.Put(url, failure{use.Next(f.State, health.Failed, time.Now(), rand.Float64()), err})
 }
-
-// backoff doubles from a second.
-func backoff(n int) time.Duration { return min(maxBackoff, time.Second<<min(n-1, 20)) }
 
 // keepTrying makes the wait for a relay short at all times: without the local
 // relay there is nothing to do.

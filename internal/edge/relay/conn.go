@@ -14,6 +14,8 @@ import (
 
 	"github.com/coder/websocket"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -162,9 +164,7 @@ func (c *Conn) send(ctx context.Context, msg []byte) error {
 // dropped: a subscription that stays open at the relay goes on sending. The
 // wait ends with the connection, which a relay that does not read loses.
 func (c *Conn) tell(elements ...any) {
-	if msg, err := message(elements...); err == nil {
-		_ = c.send(c.ctx, msg) // a connection that has ended needs no CLOSE
-	}
+	_ = c.send(c.ctx, nostr.Message(elements...)) // a connection that has ended needs no CLOSE
 }
 
 // acquire takes a slot of a semaphore, for a request.

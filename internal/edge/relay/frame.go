@@ -115,12 +115,3 @@ func brokenNegErr(data []byte) (id, reason string, ok bool) {
 	reason = string(bytes.TrimRight(parts[4], "\"] \n"))
 	return string(parts[2]), reason, true
 }
-
-// message encodes a client message.
-func message(elements ...any) ([]byte, error) {
-	b, err := json.Marshal(elements)
-	if err != nil {
-		return nil, fmt.Errorf("encode %v: %w", elements[0], err)
-	}
-	return b, nil
-}

@@ -99,10 +99,7 @@ func (s *NegSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
 
 func (s *NegSession) exchange(ctx context.Context, elements ...any) ([]byte, error) {
 	c := s.conn
-	msg, err := message(elements...)
-	if err != nil {
-		return nil, err
-	}
+	msg := nostr.Message(elements...)
 	c.mu.Lock()
 	s.last = msg
 	c.mu.Unlock()

@@ -8,27 +8,23 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
-	maxConns   = 512
-	maxBackoff = 10 * time.Minute
-	// maxLocalBackoff is for relays that nothing can be done without.
-	maxLocalBackoff = 2 * time.Second
-	// maxFailures bounds how many relays are remembered not to answer; beyond
-	// it, the memory of those whose time is up goes first.
-	maxFailures = 20_000
-	// maxAllowed bounds how many relays are remembered to allow few subscriptions.
-	maxAllowed  = 20_000
+	maxConns = 512
+	// maxRemembered is how many relays are remembered at least not to answer, or to
+	// allow few subscriptions; of twice as many those that were used last.
+	maxRemembered = 10_000
+
 	idleTimeout = 2 * time.Minute
 )
 
 // Pool keeps one connection per relay, dialled when it is first asked for and
 // closed when it has not been used for two minutes. A relay that does not
-// answer is not dialled again for a while, which grows with every failure from
-// a second to ten minutes and is jittered; asking for it meanwhile is an error
-// at once. All methods may be called concurrently.
+// answer is not dialled again for a while ([health.Dial]); asking for it
+// meanwhile is an error at once. All methods may be called concurrently.
 type Pool struct {
 	opts Options
 	ctx  context.Context //nolint:containedctx // ends with the pool
@@ -37,9 +33,9 @@ type Pool struct {
 	running  sync.WaitGroup
 	mu       sync.Mutex
 	relays   map[string]*entry
-	failures map[string]failure
+	failures recent.Map[string, failure]
 	local    map[string]bool
-	allowed  map[string]int // subscriptions, where they are fewer than ours
+	allowed  recent.Map[string, int] // subscriptions, where they are fewer than ours
 
 	finder finder
 }
@@ -53,7 +49,10 @@ type entry struct {
 
 // NewPool returns an empty pool. [Pool.Close] ends it.
 func NewPool(o Options) *Pool {
-	p := &Pool{opts: o.withDefaults(), relays: map[string]*entry{}, failures: map[string]failure{}, local: map[string]bool{}, allowed: map[string]int{}}
+	p := &Pool{
+		opts: o.withDefaults(), relays: map[string]*entry{}, local: map[string]bool{},
+		failures: recent.Map[string, failure]{Size: maxRemembered}, allowed: recent.Map[string, int]{Size: maxRemembered},
+	}
 	p.finder.next = map[string]*finding{}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.running.Go(p.closeIdle)
@@ -89,8 +88,8 @@ func (p *Pool) entry(url string) (*entry, error) {
 	if e := p.relays[url]; e != nil && !e.dead() {
 		return e, nil
 	}
-	if f, ok := p.failures[url]; ok && time.Now().Before(f.until) {
-		return nil, &BackoffError{URL: url, Until: f.until, Err: f.err}
+	if f, _ := p.failures.Get(url); f.LeftAlone(time.Now()) {
+		return nil, &BackoffError{URL: url, Until: f.LeftAloneUntil, Err: f.err}
 	}
 	if len(p.relays) >= maxConns {
 		p.sweep(0)
@@ -123,8 +122,9 @@ func (p *Pool) dial(url string, e *entry) {
 		delete(p.relays, url)
 		p.failed(url, e.err)
 	} else {
-		delete(p.failures, url)
-		e.conn.keepTo(p.allowed[url])
+		p.failures.Delete(url)
+		allowed, _ := p.allowed.Get(url)
+		e.conn.keepTo(allowed)
 	}
 	p.mu.Unlock()
 	close(e.dialled)
@@ -226,11 +226,8 @@ func (p *Pool) keepTo(url string, allowed int) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if delete(p.allowed, url); allowed > 0 && allowed < maxSubscriptions {
-		if len(p.allowed) >= maxAllowed {
-			clear(p.allowed)
-		}
-		p.allowed[url] = allowed
+	if p.allowed.Delete(url); allowed > 0 && allowed < maxSubscriptions {
+		p.allowed.Put(url, allowed)
 	}
 	if e := p.relays[url]; e != nil {
 		select {

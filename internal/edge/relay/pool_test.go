@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -89,7 +90,7 @@ func TestPoolRemembersFailures(t *testing.T) {
 		t.Fatalf("first attempt: %v", err)
 	}
 	var late *BackoffError
-	if err := p.Publish(testContext(t), url, nostr.Event{}); !errors.As(err, &late) || time.Until(late.Until) > time.Second {
+	if err := p.Publish(testContext(t), url, nostr.Event{}); !errors.As(err, &late) || time.Until(late.Until) > 2*time.Second {
 		t.Errorf("second attempt: %v", err)
 	}
 	for _, err := range p.Query(testContext(t), url, filterAll) {
@@ -102,14 +103,14 @@ func TestPoolRemembersFailures(t *testing.T) {
 	}
 	// When the time is up it is tried again, and waits longer.
 	p.mu.Lock()
-	f := p.failures[url]
-	f.until = time.Now()
-	p.failures[url] = f
+	f, _ := p.failures.Get(url)
+	f.LeftAloneUntil = time.Now()
+	p.failures.Put(url, f)
 	p.mu.Unlock()
 	if _, err := p.Conn(testContext(t), url); errors.As(err, new(*BackoffError)) {
 		t.Errorf("third attempt: %v", err)
 	}
-	if f := p.failures[url]; f.count != 2 || time.Until(f.until) < time.Second/2 {
+	if f, _ := p.failures.Get(url); f.Failures != 2 || time.Until(f.LeftAloneUntil) < time.Second {
 		t.Errorf("after the third attempt: %+v", f)
 	}
 }
@@ -118,32 +119,29 @@ func TestPoolBoundsItsMemory(t *testing.T) {
 	p := newPool(t)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := range maxFailures + 100 {
+	p.failed("long ago", net.ErrClosed)
+	for i := range 2 * maxRemembered {
 		p.failed(strconv.Itoa(i), net.ErrClosed)
 	}
-	if n := len(p.failures); n != maxFailures {
-		t.Errorf("%d failures are remembered, want %d", n, maxFailures)
+	if _, known := p.failures.Get("long ago"); known {
+		t.Errorf("more than %d failures are remembered", 2*maxRemembered)
 	}
-	for u, f := range p.failures {
-		f.until = time.Time{}
-		p.failures[u] = f
-	}
-	p.failed("one more", net.ErrClosed)
-	if n := len(p.failures); n != 1 {
-		t.Errorf("%d failures are remembered, want the one that still counts", n)
+	if f, _ := p.failures.Get(strconv.Itoa(maxRemembered + 1)); f.Failures != 1 {
+		t.Errorf("fewer than %d failures are remembered", maxRemembered)
 	}
 }
 
-func TestBackoffGrows(t *testing.T) {
+func TestPoolWaitsLessForTheLocalRelay(t *testing.T) {
 	p := newPool(t)
-	p.keepTrying("ws://127.0.0.1:1")
-	for n := 1; n < 100; n++ {
-		far, near := p.jittered("x", n), p.jittered("ws://127.0.0.1:1", n)
-		if far < backoff(n)/2 || far > backoff(n) || far > maxBackoff {
-			t.Errorf("after %d failures: %v", n, far)
-		}
-		if near > maxLocalBackoff {
-			t.Errorf("local, after %d failures: %v", n, near)
+	const local, other = "ws://127.0.0.1:1", "ws://127.0.0.1:2"
+	p.keepTrying(local)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for url, most := range map[string]time.Duration{local: 3 * time.Second, other: 13 * time.Minute} {
+		p.failures.Put(url, failure{State: health.State{Failures: 100}})
+		p.failed(url, net.ErrClosed)
+		if f, _ := p.failures.Get(url); time.Until(f.LeftAloneUntil) > most || time.Until(f.LeftAloneUntil) < most/3 {
+			t.Errorf("%s is left alone for %s", url, time.Until(f.LeftAloneUntil))
 		}
 	}
 }

@@ -24,9 +24,6 @@ type ok struct {
 // an error other than a refusal it is unknown whether the relay has the event,
 // and publishing it again is harmless.
 func (c *Conn) Publish(ctx context.Context, e nostr.Event) error {
-	if e.Tags == nil {
-		e.Tags = []nostr.Tag{} // relays refuse null
-	}
 	if err := c.acquire(ctx, c.pubSlots); err != nil {
 		return err
 	}
@@ -47,16 +44,12 @@ func (c *Conn) Publish(ctx context.Context, e nostr.Event) error {
 
 // submit sends an EVENT or AUTH message and waits for its OK.
 func (c *Conn) submit(ctx context.Context, label string, e nostr.Event) error {
-	msg, err := message(label, e)
-	if err != nil {
-		return err
-	}
 	answer := make(chan ok, 1)
 	c.mu.Lock()
 	c.oks[e.ID] = append(c.oks[e.ID], answer)
 	c.mu.Unlock()
 	defer c.stopWaiting(e.ID, answer)
-	if err := c.send(ctx, msg); err != nil {
+	if err := c.send(ctx, nostr.Message(label, e)); err != nil {
 		return err
 	}
 	wait := time.NewTimer(c.opts.timing.answer)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // subscription is a REQ between its sending and its end. The reading
@@ -147,11 +149,7 @@ func (c *Conn) open(ctx context.Context, r request) (*subscription, error) {
 	for _, f := range r.filters {
 		elements = append(elements, f)
 	}
-	msg, err := message(elements...)
-	if err == nil {
-		err = c.send(ctx, msg)
-	}
-	if err != nil {
+	if err := c.send(ctx, nostr.Message(elements...)); err != nil {
 		s.close()
 		return nil, err
 	}

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -34,11 +35,6 @@ type Follow struct {
 const (
 	// reportEvery is how often a Tail without gaps says so.
 	reportEvery = 5 * time.Second
-	// A connection that lived this long was a success.
-	steadyAfter = time.Minute
-	// maxTailBackoff bounds the wait between connections of a Tail, which is
-	// shorter than a pool's: a tail is wanted all the time.
-	maxTailBackoff = time.Minute
 	// tailStall is how long a handler may block before its subscription is
 	// given up, to be made again. A tail has its connection to itself, and
 	// relays close after 60 s without a pong.
@@ -63,7 +59,7 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 	if err != nil {
 		return err
 	}
-	for failures := 0; ; {
+	for state := (health.State{}); ; {
 		began := time.Now()
 		err := followOnce(ctx, url, o, f)
 		if ctx.Err() != nil {
@@ -72,11 +68,12 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 		if h := (handlerError{}); errors.As(err, &h) {
 			return h.error
 		}
-		if time.Since(began) > steadyAfter {
-			failures = 0
+		if health.Tail.Steady(time.Since(began)) {
+			state = health.State{}
 		}
-		failures++
-		wait := rand.N(min(backoff(failures), maxTailBackoff))
+		now := time.Now()
+		state = health.Tail.Next(state, health.Failed, now, rand.Float64())
+		wait := state.LeftAloneUntil.Sub(now)
 		o.Log.WarnContext(ctx, "tail interrupted", "relay", url, "err", err, "wait", wait)
 		select {
 		case <-ctx.Done():
@@ -135,47 +132,22 @@ func (t *tail) caughtUp(ctx context.Context, through int64) error {
 	return nil
 }
 
-// page walks from until (0 is the end of time) back to t.from. Relays cut pages
-// short without saying so: each page is followed by one that begins at its
-// oldest second, until one brings nothing new and is shorter than another was,
-// which shows that it was not cut.
+// page walks from until (0 is the end of time) back to t.from.
 func (t *tail) page(ctx context.Context, until int64) error {
-	longest := 0
-	known := map[string]bool{} // ids of the second until
-	for {
-		count, fresh, oldest := 0, 0, until
-		atOldest := map[string]bool{}
-		for e, err := range t.conn.Query(ctx, t.filter(until)) {
+	for p := pager.New(t.filter(until)); ; {
+		for e, err := range t.conn.Query(ctx, p.Filter()) {
 			if err != nil {
 				return err
 			}
-			if count++; count == 1 || e.CreatedAt < oldest {
-				oldest = e.CreatedAt
-				clear(atOldest)
-			}
-			if e.CreatedAt == oldest {
-				atOldest[e.ID] = true
-			}
-			if known[e.ID] {
+			if !p.Add(&e) {
 				continue
 			}
-			fresh++
 			if err := t.follow.Handle(ctx, e); err != nil {
 				return handlerError{err}
 			}
 		}
-		if count == 0 || (fresh == 0 && count < longest) || oldest == 0 {
+		if _, more := p.Next(false); !more {
 			return nil
-		}
-		longest = max(longest, count)
-		if oldest == until {
-			maps.Copy(atOldest, known) // more of the same second
-		}
-		if until, known = oldest, atOldest; fresh == 0 {
-			// The page may be full of one second: look behind it.
-			if until, known = oldest-1, map[string]bool{}; until < t.from || until == 0 {
-				return nil
-			}
 		}
 	}
 }

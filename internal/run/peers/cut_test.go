@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,53 +17,31 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/cut"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// budget is how many bytes may pass until the next cut. It is drawn anew with
-// every cut.
-type budget struct {
-	mu     sync.Mutex
-	random *rand.Rand
-	left   int
-	cuts   *atomic.Int64
-}
-
-func newBudget(seed uint64, cuts *atomic.Int64) *budget {
-	b := &budget{random: rand.New(rand.NewPCG(seed, 1)), cuts: cuts}
-	b.draw()
-	return b
-}
-
-// draw makes every fourth cut an early one, in a handshake or the first words,
-// and every fourth a late one, so that the longest message gets through.
-func (b *budget) draw() {
-	b.left = b.random.IntN([]int{3000, 20_000, 20_000, 300_000}[b.random.IntN(4)])
-}
-
-// spend reports whether to cut now.
-func (b *budget) spend(n int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.left -= n; b.left >= 0 {
-		return false
-	}
-	b.cuts.Add(1)
-	b.draw()
-	return true
+// newBudget makes every fourth cut an early one, in a handshake or the first
+// words, and every fourth a late one, so that the longest message gets through.
+func newBudget(seed uint64, cuts *atomic.Int64) *cut.Budget {
+	random := rand.New(rand.NewPCG(seed, 1))
+	return cut.NewBudget(cuts, func() int {
+		return random.IntN([]int{3000, 20_000, 20_000, 300_000}[random.IntN(4)])
+	})
 }
 
 // cutStream closes its connection when the budget is spent: what QUIC meets in
 // place of a cut, which it would outlive by moving to another path.
 type cutStream struct {
 	network.Stream
-	*budget
+	*cut.Budget
 }
 
 func (s cutStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
-	if s.spend(n) {
+	if s.Spend(n) {
 		s.Conn().Close()
 		return 0, io.ErrUnexpectedEOF
 	}
@@ -73,7 +50,7 @@ func (s cutStream) Read(p []byte) (int, error) {
 
 func (s cutStream) Write(p []byte) (int, error) {
 	half := len(p) / 2
-	if s.spend(len(p)) {
+	if s.Spend(len(p)) {
 		n, _ := s.Stream.Write(p[:half])
 		s.Conn().Close()
 		return n, io.ErrClosedPipe
@@ -81,56 +58,14 @@ func (s cutStream) Write(p []byte) (int, error) {
 	return s.Stream.Write(p)
 }
 
-// cutTCP passes TCP connections on and cuts them when the budget is spent. It
-// returns the multiaddr that leads through it.
-func cutTCP(t *testing.T, addr string, b *budget) string {
+// cutTCP returns the multiaddr that leads to a peer's through what cuts
+// connections when the budget is spent.
+func cutTCP(t *testing.T, addr string, b *cut.Budget) string {
 	t.Helper()
 	parts := strings.Split(addr, "/") // /ip4/127.0.0.1/tcp/PORT/p2p/ID
-	target := net.JoinHostPort(parts[2], parts[4])
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	over, end := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			from, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			to, err := net.Dial("tcp", target)
-			if err != nil {
-				from.Close()
-				continue
-			}
-			ends := context.AfterFunc(over, func() { from.Close() })
-			running.Go(func() { passOn(to, from, b); ends() })
-			running.Go(func() { passOn(from, to, b) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		end()
-		running.Wait()
-	})
-	parts[4] = strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	through := cut.TCP(t, net.JoinHostPort(parts[2], parts[4]), func() *cut.Budget { return b })
+	_, parts[4], _ = net.SplitHostPort(through)
 	return strings.Join(parts, "/")
-}
-
-func passOn(to, from net.Conn, b *budget) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 4096)
-	for {
-		n, err := from.Read(buf)
-		if err != nil || b.spend(n) {
-			return
-		}
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
 }
 
 // runs is how many seeded syncs are cut: RELAYMESH_SYNC_RUNS, or a few.
@@ -162,7 +97,7 @@ func TestSyncSurvivesCutConnections(t *testing.T) {
 				common := part(0.4)
 				c.inA = slices.Concat(common, part(c.random.Float64()*0.6))
 				c.inB = slices.Concat(common, part(c.random.Float64()*0.6))
-				c.home, c.hornets = startHome(t, c.inA), startHornets(t, c.inB)
+				c.home, c.hornets = hometest.Start(t, c.inA...), startHornets(t, c.inB)
 				c.budget = newBudget(c.random.Uint64(), &cuts)
 				if c.transport == "udp" {
 					c.hornets.Wrap = func(s network.Stream) io.ReadWriter { return cutStream{s, c.budget} }
@@ -190,7 +125,7 @@ type cutSync struct {
 	inA, inB  []nostr.Event
 	home      string
 	hornets   *hornets.Peer
-	budget    *budget
+	budget    *cut.Budget
 }
 
 // lead syncs as the initiator.
@@ -199,13 +134,13 @@ func (c *cutSync) lead(ctx context.Context, t *testing.T) {
 	if c.transport == "tcp" {
 		addr = cutTCP(t, addr, c.budget)
 	}
-	wantA, wantB := idsOf(c.inA), idsOf(c.inB)
+	wantA, wantB := hometest.IDsOf(c.inA...), hometest.IDsOf(c.inB...)
 	job := run.Sync{A: c.home, B: addr, Down: c.random.IntN(3) > 0, Up: c.random.IntN(3) > 0, Peer: Dial}
 	if job.Down {
-		wantA = idsOf(c.inA, c.inB)
+		wantA = hometest.IDsOf(slices.Concat(c.inA, c.inB)...)
 	}
 	if job.Up {
-		wantB = idsOf(c.inA, c.inB)
+		wantB = hometest.IDsOf(slices.Concat(c.inA, c.inB)...)
 	}
 	var err error
 	var result run.SyncResult
@@ -218,7 +153,7 @@ func (c *cutSync) lead(ctx context.Context, t *testing.T) {
 	if err != nil || !result.Complete || result.Left != 0 {
 		t.Fatalf("%v; %+v", err, result)
 	}
-	if got := idsAt(t, c.home); !slices.Equal(got, wantA) {
+	if got := hometest.IDsAt(t, c.home); !slices.Equal(got, wantA) {
 		t.Errorf("the relay holds %d events, want %d", len(got), len(wantA))
 	}
 	if got := c.hornets.IDs(); !slices.Equal(got, wantB) {
@@ -234,10 +169,10 @@ func (c *cutSync) follow(ctx context.Context, t *testing.T) {
 	if c.transport == "tcp" {
 		addr = cutTCP(t, addr, c.budget)
 	}
-	want, why := idsOf(c.inA, c.inB), error(nil)
-	for !slices.Equal(idsAt(t, c.home), want) || !slices.Equal(c.hornets.IDs(), want) {
+	want, why := hometest.IDsOf(slices.Concat(c.inA, c.inB)...), error(nil)
+	for !slices.Equal(hometest.IDsAt(t, c.home), want) || !slices.Equal(c.hornets.IDs(), want) {
 		if ctx.Err() != nil {
-			t.Fatal(fmt.Errorf("the relay holds %d events and the HORNETS relay %d, want %d; %w", len(idsAt(t, c.home)), len(c.hornets.IDs()), len(want), why))
+			t.Fatal(fmt.Errorf("the relay holds %d events and the HORNETS relay %d, want %d; %w", len(hometest.IDsAt(t, c.home)), len(c.hornets.IDs()), len(want), why))
 		}
 		why = c.hornets.Sync(ctx, addr, nostr.Filter{})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -86,7 +87,7 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer host.Close()
-			home, honest := startHome(t, all[:50]), startHornets(t, all[20:70])
+			home, honest := hometest.Start(t, all[:50]...), startHornets(t, all[20:70])
 			var beside sync.WaitGroup
 			defer beside.Wait()
 			beside.Go(func() {

@@ -16,6 +16,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -32,20 +33,20 @@ func TestSyncWithHornets(t *testing.T) {
 			t.Run(transport+" "+name, func(t *testing.T) {
 				t.Parallel()
 				inA, inB := all[:200], all[100:]
-				home, hornets := startHome(t, inA), startHornets(t, inB)
+				home, hornets := hometest.Start(t, inA...), startHornets(t, inB)
 				result, err := run.Sync{A: home, B: hornets.Addr(transport), Down: dir.down, Up: dir.up, Peer: Dial}.Run(t.Context())
 				if err != nil || !result.Complete || result.OnlyA != 100 || result.OnlyB != 100 {
 					t.Fatalf("%v; %+v", err, result)
 				}
-				wantA, wantB := idsOf(inA), idsOf(inB)
+				wantA, wantB := hometest.IDsOf(inA...), hometest.IDsOf(inB...)
 				if dir.down {
-					wantA = idsOf(all)
+					wantA = hometest.IDsOf(all...)
 				}
 				if dir.up {
-					wantB = idsOf(all)
+					wantB = hometest.IDsOf(all...)
 				}
-				if !slices.Equal(idsAt(t, home), wantA) || !slices.Equal(hornets.IDs(), wantB) {
-					t.Errorf("the relay holds %d events, the HORNETS relay %d", len(idsAt(t, home)), len(hornets.IDs()))
+				if !slices.Equal(hometest.IDsAt(t, home), wantA) || !slices.Equal(hornets.IDs(), wantB) {
+					t.Errorf("the relay holds %d events, the HORNETS relay %d", len(hometest.IDsAt(t, home)), len(hornets.IDs()))
 				}
 			})
 		}
@@ -66,17 +67,17 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			home := startHome(t, append(slices.Clone(all[:200]), private))
+			home := hometest.Start(t, append(slices.Clone(all[:200]), private)...)
 			hornets := startHornets(t, append(slices.Clone(all[100:]), deleted, protected))
 			w := attach(t, home, nil)
 			w.deleted[deleted.ID] = true
 			if err := hornets.Sync(t.Context(), w.addr(transport), nostr.Filter{}); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := idsAt(t, home), idsOf(all, []nostr.Event{private}); !slices.Equal(got, want) {
+			if got, want := hometest.IDsAt(t, home), hometest.IDsOf(append(slices.Clone(all), private)...); !slices.Equal(got, want) {
 				t.Errorf("our relay holds %d events, want %d", len(got), len(want))
 			}
-			if got, want := hornets.IDs(), idsOf(all, []nostr.Event{deleted, protected}); !slices.Equal(got, want) {
+			if got, want := hornets.IDs(), hometest.IDsOf(append(slices.Clone(all), deleted, protected)...); !slices.Equal(got, want) {
 				t.Errorf("the HORNETS relay holds %d events, want %d", len(got), len(want))
 			}
 			if n := len(w.received); n != 100 {
@@ -89,13 +90,13 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 // Two of relaymesh, one of which listens.
 func TestSyncWithOurselves(t *testing.T) {
 	all := signed()
-	home, other := startHome(t, all[:200]), startHome(t, all[100:])
+	home, other := hometest.Start(t, all[:200]...), hometest.Start(t, all[100:]...)
 	w := attach(t, other, nil)
 	result, err := run.Sync{A: home, B: w.addr("udp"), Down: true, Up: true, Peer: Dial}.Run(t.Context())
 	if err != nil || !result.Complete || result.Left != 0 {
 		t.Fatalf("%v; %+v", err, result)
 	}
-	if !slices.Equal(idsAt(t, home), idsOf(all)) || !slices.Equal(idsAt(t, other), idsOf(all)) {
+	if !slices.Equal(hometest.IDsAt(t, home), hometest.IDsOf(all...)) || !slices.Equal(hometest.IDsAt(t, other), hometest.IDsOf(all...)) {
 		t.Error("they differ")
 	}
 }
@@ -129,7 +130,7 @@ func TestChoiceOfTransport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			home := startHome(t, all[:100])
+			home := hometest.Start(t, all[:100]...)
 			hornets := startHornets(t, all[50:150])
 			url := startPlain(t, all[50:150], c.speaks77)
 			doc := contract.Relay{URL: url, NIPs: c.nips}
@@ -141,8 +142,8 @@ func TestChoiceOfTransport(t *testing.T) {
 			}
 			w := attach(t, home, store{nostr.RelayKey(url): doc})
 			syncBy(t, w, url)
-			if !slices.Equal(idsAt(t, home), idsOf(all[:150])) {
-				t.Errorf("we hold %d events", len(idsAt(t, home)))
+			if !slices.Equal(hometest.IDsAt(t, home), hometest.IDsOf(all[:150]...)) {
+				t.Errorf("we hold %d events", len(hometest.IDsAt(t, home)))
 			}
 			want := 0
 			if c.byPeer {
@@ -160,7 +161,7 @@ func TestChoiceOfTransport(t *testing.T) {
 func TestOpenSessionsAreNotSwept(t *testing.T) {
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
-	w := attach(t, startHome(t, nil), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
+	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
 	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
 	session, _, err := w.stage.Net.Negentropy(t.Context(), url, nostr.Filter{}, set.Initiate())
 	if err != nil {
@@ -192,7 +193,7 @@ func TestOpenSessionsAreNotSwept(t *testing.T) {
 func TestOnlyHoldsForPeers(t *testing.T) {
 	hornets := startHornets(t, signed()[:10])
 	const url = "ws://127.0.0.1:1"
-	w := attach(t, startHome(t, nil), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
+	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): {URL: url, Hornets: extension(t, hornets)}})
 	w.stage.Net.(*relays).allowed = func(string) bool { return false }
 	if _, _, err := w.stage.Net.Negentropy(t.Context(), url, nostr.Filter{}, []byte{0x61}); err == nil {
 		t.Error("a session was opened")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -66,7 +67,7 @@ type plain struct {
 func startPlain(t *testing.T, list []nostr.Event, speaks77 bool) string {
 	t.Helper()
 	if speaks77 {
-		return startHome(t, list)
+		return hometest.Start(t, list...)
 	}
 	p := &plain{list: list}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

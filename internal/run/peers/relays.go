@@ -5,24 +5,22 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-const (
-	// idleTime is after which a peer is hung up on.
-	idleTime = 5 * time.Minute
-	// retryAfter is how long a peer that was not reached is left alone.
-	retryAfter = 10 * time.Minute
-)
+// idleTime is after which a peer is hung up on.
+const idleTime = 5 * time.Minute
 
 // relays are the relays of the world, of which those that speak no NIP-77, but
 // say where they are on libp2p, are compared there. NIP-77 comes first, where
@@ -42,7 +40,7 @@ type relays struct {
 // entry is a relay that is talked to by libp2p, or could not be.
 type entry struct {
 	side   side
-	failed bool
+	health health.State
 	using  int
 	last   time.Time // when it was used, or failed
 }
@@ -125,7 +123,7 @@ func (r *relays) meet(doc contract.Relay) *entry {
 		e = &entry{side: side{r.host.Peer(at)}}
 		r.peers[doc.URL] = e
 	}
-	if e.failed {
+	if e.health.LeftAlone(time.Now()) {
 		return nil
 	}
 	e.using++
@@ -137,7 +135,7 @@ func (r *relays) talking(url string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.peers[url]
-	return e != nil && !e.failed
+	return e != nil && !e.health.LeftAlone(time.Now())
 }
 
 // use returns the entry of a relay that is being talked to, or nil; it must be
@@ -146,7 +144,7 @@ func (r *relays) use(url string) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.peers[url]
-	if e == nil || e.failed {
+	if e == nil || e.health.LeftAlone(time.Now()) {
 		return nil
 	}
 	e.using++
@@ -159,14 +157,15 @@ func (r *relays) release(e *entry, failed bool) {
 	defer r.mu.Unlock()
 	e.using--
 	e.last = time.Now()
-	e.failed = e.failed || failed
+	if failed {
+		e.health = health.Libp2p.Next(e.health, health.Failed, e.last, rand.Float64())
+	}
 }
 
 // sweep drops what was not used for long; mu is held.
 func (r *relays) sweep() {
 	for url, e := range r.peers {
-		idle := time.Since(e.last)
-		if e.using == 0 && !e.last.IsZero() && (e.failed && idle > retryAfter || !e.failed && idle > idleTime) {
+		if e.using == 0 && !e.last.IsZero() && time.Since(e.last) > idleTime && !e.health.LeftAlone(time.Now()) {
 			delete(r.peers, url)
 			e.side.Close()
 		}

@@ -33,7 +33,7 @@ func (s side) Open(ctx context.Context, filter nostr.Filter, first []byte) (reco
 // cannot be asked.
 func (s side) Query(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
-		if len(filter.IDs) == 0 {
+		if filter.IDs == nil {
 			yield(nostr.Event{}, p2p.ErrNoListing)
 			return
 		}

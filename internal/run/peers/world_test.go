@@ -13,16 +13,14 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"go.uber.org/goleak"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/hornets"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -30,77 +28,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // signed are notes of one author, signed once for all tests.
-var signed = sync.OnceValue(func() []nostr.Event {
-	key, err := schnorr.NewSecret()
-	if err != nil {
-		panic(err)
-	}
-	out := make([]nostr.Event, 300)
-	for i := range out {
-		out[i] = note(key, nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strings.Repeat("note ", i%100)})
-	}
-	return out
-})
+var signed = sync.OnceValue(func() []nostr.Event { return hometest.Notes(300) })
 
 func note(key *schnorr.SecretKey, e nostr.Event) nostr.Event {
 	if err := key.SignEvent(&e); err != nil {
 		panic(err)
 	}
 	return e
-}
-
-// startHome starts a real relay with these events.
-func startHome(t *testing.T, list []nostr.Event) string {
-	t.Helper()
-	r, err := homerelay.Start(t.Context(), homerelay.Config{
-		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	c := dial(t, r.URL())
-	defer c.Close()
-	group, ctx := errgroup.WithContext(t.Context())
-	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	return r.URL()
-}
-
-func dial(t *testing.T, url string) *relay.Conn {
-	t.Helper()
-	c, err := relay.Dial(t.Context(), url, relay.Options{AllowPrivate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// idsAt lists a relay, every event as often as it shows it.
-func idsAt(t *testing.T, url string) (ids []string) {
-	t.Helper()
-	c := dial(t, url)
-	defer c.Close()
-	for e, err := range c.Query(t.Context(), nostr.Filter{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, e.ID)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-func idsOf(list ...[]nostr.Event) (ids []string) {
-	for _, e := range slices.Concat(list...) {
-		ids = append(ids, e.ID)
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
 }
 
 // startHornets starts a HORNETS relay with these events, as far as libp2p goes.

@@ -8,12 +8,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -25,8 +24,6 @@ import (
 const (
 	probing       = 4
 	probeAttempts = 3
-	// firstProbeWait is shorter than what comes before another attempt.
-	firstProbeWait = 5 * time.Second
 )
 
 // HandleResolve takes author.seen.<pubkey>: look the author's list up, probe
@@ -212,7 +209,8 @@ func (s *Stage) follow(ctx context.Context, pubkey string, answer events.Resolve
 // again, and one that did not is left alone for a while, which grows: thousands
 // of lists may name one host.
 func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error) {
-	key, now := nostr.RelayKey(url), s.Now().Unix()
+	key, at := nostr.RelayKey(url), s.Now()
+	now := at.Unix()
 	known, _, err := s.Relays.Get(ctx, key)
 	if err != nil {
 		return false, err
@@ -220,22 +218,24 @@ func (s *Stage) probe(ctx context.Context, url string) (answered bool, err error
 	if known.ProbedAt > now-int64(s.ResolveEvery.Seconds()) {
 		return true, nil
 	}
-	if known.NextProbe > now {
+	if health.Stored(known.ProbeFailures, known.NextProbe).LeftAlone(at) {
 		return false, nil
 	}
 	doc, probeErr := s.Probe(ctx, url)
-	waits := backoff.Backoff{First: firstProbeWait, Most: s.ResolveEvery}
+	event, jitter := health.Answered, rand.Float64()
+	if probeErr != nil {
+		event = health.Failed
+	}
 	_, err = s.Relays.Update(ctx, key, func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
 			old = contract.Relay{URL: url, Via: contract.ViaDHT, FirstSeen: now}
 		}
+		next := health.Probe.Within(s.ResolveEvery).Next(health.Stored(old.ProbeFailures, old.NextProbe), event, at, jitter)
+		old.ProbeFailures, old.NextProbe = next.Failures, next.Unix()
 		if probeErr != nil {
 			old.Error = probeErr.Error()
-			old.ProbeFailures++
-			old.NextProbe = now + int64(waits.Wait(old.ProbeFailures, rand.Float64()).Seconds())
 			return old, true
 		}
-		old.ProbeFailures, old.NextProbe = 0, 0
 		old.ProbedAt, old.Name, old.Software, old.NIPs, old.Hornets, old.Error = now, doc.Name, doc.Software, doc.NIPs, doc.Hornets, ""
 		return old, true
 	})

@@ -10,16 +10,8 @@ import (
 // chunks narrows a filter to authors, in filters of at most maxAuthors. No
 // authors are no filters, and not one that matches everybody.
 func chunks(f nostr.Filter, authors []string) []nostr.Filter {
-	if len(f.Authors) > 0 {
-		wanted := slices.Sorted(slices.Values(f.Authors))
-		authors = slices.DeleteFunc(slices.Clone(authors), func(a string) bool {
-			_, ok := slices.BinarySearch(wanted, a)
-			return !ok
-		})
-	}
-	slices.Sort(authors)
 	var out []nostr.Filter
-	for part := range slices.Chunk(authors, maxAuthors) {
+	for part := range slices.Chunk(common(authors, f.Authors), maxAuthors) {
 		f.Authors = part
 		out = append(out, f)
 	}
@@ -29,9 +21,8 @@ func chunks(f nostr.Filter, authors []string) []nostr.Filter {
 // mentions narrows a filter to what mentions one of the readers (p tags), in
 // the same way.
 func mentions(f nostr.Filter, readers []string) []nostr.Filter {
-	slices.Sort(readers)
 	var out []nostr.Filter
-	for part := range slices.Chunk(readers, maxAuthors) {
+	for part := range slices.Chunk(common(readers, f.Tags["p"]), maxAuthors) {
 		f.Tags = maps.Clone(f.Tags)
 		if f.Tags == nil {
 			f.Tags = map[string][]string{}
@@ -40,4 +31,18 @@ func mentions(f nostr.Filter, readers []string) []nostr.Filter {
 		out = append(out, f)
 	}
 	return out
+}
+
+// common returns those of the keys that a list of a filter has, sorted; nil
+// has all.
+func common(keys, wanted []string) []string {
+	keys = slices.Sorted(slices.Values(keys))
+	if wanted == nil {
+		return keys
+	}
+	wanted = slices.Sorted(slices.Values(wanted))
+	return slices.DeleteFunc(keys, func(k string) bool {
+		_, ok := slices.BinarySearch(wanted, k)
+		return !ok
+	})
 }

@@ -35,6 +35,13 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 	if got := chunks(nostr.Filter{Authors: []string{"0003", "x"}}, authors); len(got) != 1 || !slices.Equal(got[0].Authors, []string{"0003"}) {
 		t.Errorf("a filter of authors becomes %v", got)
 	}
+	if chunks(nostr.Filter{Authors: []string{}}, authors) != nil || mentions(nostr.Filter{Tags: map[string][]string{"p": {}}}, authors) != nil {
+		t.Error("a filter that names nobody was widened")
+	}
+	some := nostr.Filter{Tags: map[string][]string{"p": {"x", "0003"}}}
+	if got := mentions(some, authors); len(got) != 1 || !slices.Equal(got[0].Tags["p"], []string{"0003"}) {
+		t.Errorf("of what mentions some, %+v", got)
+	}
 	about := mentions(nostr.Filter{Kinds: []int{1}, Tags: map[string][]string{"t": {"x"}}}, authors)
 	if len(about) != 3 || len(about[0].Tags["p"]) != maxAuthors || len(about[2].Tags["p"]) != 201 || about[0].Tags["t"] == nil || about[0].Authors != nil || about[0].Kinds == nil {
 		t.Errorf("mentions: %d filters", len(about))

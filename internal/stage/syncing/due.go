@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -17,9 +18,6 @@ import (
 )
 
 const (
-	// maxAttempts is how often a failed sync is tried before it waits for the
-	// relay's next turn: a dead relay is no dead letter.
-	maxAttempts = 3
 	// localAttempts is the same while it is the local relay that fails, and no
 	// syncRelay of another would go better: they take more than an hour.
 	localAttempts = 10
@@ -58,7 +56,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	case len(list) == 0:
 		return []contract.Output{s.schedule(p.URL, false)}, contract.Done()
 	}
-	health, _, err := s.Relays.Get(ctx, key)
+	relay, _, err := s.Relays.Get(ctx, key)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
@@ -66,11 +64,11 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	allowed := attempts(health, s.Now().Unix())
+	allowed := health.Sync.Attempts(healthOf(relay), s.Now())
 	switch {
 	case allowed == 0:
 		return nil, contract.Done() // its next turn will tell
-	case !suspect(health, last):
+	case !health.Sync.Suspect(healthOf(relay), time.Duration(last.Last.Millis)*time.Millisecond):
 	case s.slowRelays.acquire():
 		defer s.slowRelays.release()
 	case m.Attempt < allowed:
@@ -160,21 +158,18 @@ func localFault(syncErr error) bool {
 
 // note writes down how a relay has behaved.
 func (s *Stage) note(ctx context.Context, url string, syncErr error, latency time.Duration) error {
-	f, why := noFault, ""
+	event, why := health.Answered, ""
 	if syncErr != nil {
-		if f, why = failed, syncErr.Error(); errors.Is(syncErr, ErrRefused) {
-			f = refused
+		if event, why = health.Failed, syncErr.Error(); errors.Is(syncErr, ErrRefused) {
+			event = health.Refused
 		}
 	}
-	jitter, now := rand.Float64(), s.Now().Unix()
+	jitter, now := rand.Float64(), s.Now()
 	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
-			old = contract.Relay{URL: url, Via: contract.ViaManual, FirstSeen: now}
+			old = contract.Relay{URL: url, Via: contract.ViaManual, FirstSeen: now.Unix()}
 		}
-		next, wait := decideHealth(old, f, why, latency, now)
-		if wait > 0 {
-			next.RetryAt = now + int64(circuit.Wait(wait, jitter).Seconds())
-		}
+		next := decideHealth(old, event, why, latency, now, jitter)
 		return next, next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
 	})
 	return err

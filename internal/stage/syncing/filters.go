@@ -64,7 +64,9 @@ func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, 
 			filters = append(filters, mentions(r.Filter, readers)...)
 		}
 		for _, f := range filters {
-			list = append(list, job{f, r.Direction})
+			if !f.Void() {
+				list = append(list, job{f, r.Direction})
+			}
 		}
 	}
 	return list, len(writers), nil

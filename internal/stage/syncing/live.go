@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -24,9 +25,6 @@ const (
 	// saveEvery is how often the progress of a live subscription is written
 	// down; it must be shorter than overlap.
 	saveEvery = 5 * time.Minute
-	// steadyAfter is how long a subscription must have lived for its end to be
-	// worth a sync at once; a shorter one waits for the schedule.
-	steadyAfter = time.Minute
 	// A REQ of 3 filters of 500 authors is within the 128 KiB that relays take,
 	// and 4 of them leave room on the connection for syncs. Who writes to a
 	// relay with more authors than that is seen by its syncs alone.
@@ -103,7 +101,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 			return nil, contract.Retry(retryAfter, context.Cause(ctx).Error())
 		}
 		s.Log.DebugContext(ctx, "live subscription ended", "relay", p.URL, "err", err)
-		if s.Now().Sub(began) < steadyAfter {
+		if !health.Live.Steady(s.Now().Sub(began)) {
 			return nil, contract.Done()
 		}
 		return []contract.Output{{

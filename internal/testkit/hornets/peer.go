@@ -204,8 +204,7 @@ func (p *Peer) have(ids []string) (string, error) {
 	if len(ids) > 0 {
 		list = p.match(nostr.Filter{IDs: ids})
 	}
-	text, err := json.Marshal(list)
-	return string(text), err
+	return string(nostr.Encode(list)), nil
 }
 
 // respond answers a session.

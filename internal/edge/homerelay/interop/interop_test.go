@@ -4,86 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
-	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
-
-// notes signs n notes; three share a second each.
-func notes(t *testing.T, n int) []nostr.Event {
-	t.Helper()
-	key, err := schnorr.NewSecret()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := make([]nostr.Event, n)
-	for i := range out {
-		out[i] = nostr.Event{Kind: 1, CreatedAt: 1_700_000_000 + int64(i/3), Content: strconv.Itoa(i)}
-		if err := key.SignEvent(&out[i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func ids(list []nostr.Event) []string {
-	out := make([]string, len(list))
-	for i, e := range list {
-		out[i] = e.ID
-	}
-	slices.Sort(out)
-	return out
-}
-
-// serve starts our relay with these events.
-func serve(t *testing.T, list []nostr.Event) *relay.Conn {
-	t.Helper()
-	r, err := homerelay.Start(t.Context(), homerelay.Config{
-		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	c, err := relay.Dial(t.Context(), r.URL(), relay.Options{AllowPrivate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	group, ctx := errgroup.WithContext(t.Context())
-	for _, e := range list {
-		group.Go(func() error { return c.Publish(ctx, e) })
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// has lists the relay.
-func has(t *testing.T, c *relay.Conn) []string {
-	t.Helper()
-	var all []nostr.Event
-	for e, err := range c.Query(t.Context(), nostr.Filter{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, e)
-	}
-	return ids(all)
-}
 
 // sync has a client, which holds these events, sync with a relay in both
 // directions, and returns what it sent and received.
@@ -119,7 +48,7 @@ func TestClientsOfOthersSyncWithOurRelay(t *testing.T) {
 	if dir == "" {
 		t.Skip("needs npm packages: see the package documentation")
 	}
-	all := notes(t, 900)
+	all := hometest.Notes(900)
 	clients := map[string][]string{
 		"nostr-tools, no frame limit":       {"nostr-tools.mjs", "1000000000"},
 		"nostr-tools, frame limit of 4,096": {"nostr-tools.mjs", "4096"},
@@ -136,21 +65,20 @@ func TestClientsOfOthersSyncWithOurRelay(t *testing.T) {
 			t.Run(name+"/"+differing, func(t *testing.T) {
 				theirs, ours := all[part.theirs[0]:part.theirs[1]], all[part.ours[0]:part.ours[1]]
 				without := func(list, other []nostr.Event) []string {
-					known := ids(other)
-					return slices.DeleteFunc(ids(list), func(id string) bool { return slices.Contains(known, id) })
+					known := hometest.IDsOf(other...)
+					return slices.DeleteFunc(hometest.IDsOf(list...), func(id string) bool { return slices.Contains(known, id) })
 				}
-				c := serve(t, ours)
-				sent, received := sync(t, dir, c.URL(), theirs, client[0], client[1:]...)
+				url := hometest.Start(t, ours...)
+				sent, received := sync(t, dir, url, theirs, client[0], client[1:]...)
 				if want := without(theirs, ours); !slices.Equal(sent, want) {
 					t.Errorf("it sent %d, want %d", len(sent), len(want))
 				}
 				if want := without(ours, theirs); !slices.Equal(received, want) {
 					t.Errorf("it received %d, want %d", len(received), len(want))
 				}
-				union := slices.Concat(ids(theirs), ids(ours))
-				slices.Sort(union)
-				if got := has(t, c); !slices.Equal(got, slices.Compact(union)) {
-					t.Errorf("our relay has %d, want %d", len(got), len(slices.Compact(union)))
+				union := hometest.IDsOf(slices.Concat(theirs, ours)...)
+				if got := hometest.IDsAt(t, url); !slices.Equal(got, union) {
+					t.Errorf("our relay has %d, want %d", len(got), len(union))
 				}
 			})
 		}
