@@ -36,8 +36,8 @@ func TestForbiddenAddresses(t *testing.T) {
 		if strict.Allows(at) || !errors.Is(strict.Control("tcp", at.String(), nil), dialguard.ErrForbidden) {
 			t.Errorf("%s (%s) may be dialled", addr, what)
 		}
-		if _, err := strict.HTTPClient().Get("http://" + at.String()); !errors.Is(err,
-			dialguard.ErrForbidden) { //nolint:bodyclose // there is none
+		_, err := strict.HTTPClient().Get("http://" + at.String()) //nolint:bodyclose // there is none
+		if !errors.Is(err, dialguard.ErrForbidden) {
 			t.Errorf("%s (%s) was dialled: %v", addr, what, err)
 		}
 	}
@@ -130,8 +130,8 @@ func TestTheHeaderOfAnAnswerIsBounded(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if _, err := (dialguard.Guard{AllowPrivate: true}).HTTPClient().Get(server.URL); err == nil ||
-		!strings.Contains(err.Error(), "exceeded") { //nolint:bodyclose // there is none
+	_, err := (dialguard.Guard{AllowPrivate: true}).HTTPClient().Get(server.URL) //nolint:bodyclose // there is none
+	if err == nil || !strings.Contains(err.Error(), "exceeded") {
 		t.Errorf("a header of 100 KiB: %v", err)
 	}
 }
