@@ -40,7 +40,9 @@ func window(count, sample int, owner byte) []bep44.Item {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{owner}, ed25519.SeedSize))
 	sample = min(sample, count)
 	end := uint64(float64(1<<63) * 2 * (float64(sample) / float64(count) * 0.999))
-	value, err := bep44.EncodeRelayList([]string{"wss://relay.example.com", "wss://nos.example", "wss://relay.three.example.org", "wss://x.example"})
+	value, err := bep44.EncodeRelayList([]string{
+		"wss://relay.example.com", "wss://nos.example", "wss://relay.three.example.org", "wss://x.example",
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -85,7 +87,9 @@ func mean(of ...cost) (m cost) {
 }
 
 // row runs an operation on each item and prints one line of the table.
-func (b *bench) row(ctx context.Context, name string, workers int, items []bep44.Item, op func(ctx context.Context, i int) error) (cost, error) {
+func (b *bench) row(ctx context.Context, name string, workers int, items []bep44.Item,
+	op func(ctx context.Context, i int) error,
+) (cost, error) {
 	if _, err := b.net.do(command{Reset: true}); err != nil {
 		return cost{}, err
 	}
@@ -116,7 +120,8 @@ func (b *bench) row(ctx context.Context, name string, workers int, items []bep44
 	n, s := float64(len(items)), r.Stats
 	k := cost{
 		gets: float64(s.Packets-s.Puts) / n, puts: float64(s.Puts) / n, sent: float64(s.Packets) / n, received: float64(s.Replies) / n,
-		bytes: float64(s.Bytes+s.ReplyBytes) / n, cpu: float64(cpu) / n, holders: float64(r.Holders) / n, bans: s.Bans, failed: int(failed.Load()),
+		bytes: float64(s.Bytes+s.ReplyBytes) / n, cpu: float64(cpu) / n, holders: float64(r.Holders) / n, bans: s.Bans,
+		failed: int(failed.Load()),
 	}
 	_, err = fmt.Fprintf(b.out, "| %s | %s | %.1f | %.2f | %.1f + %.1f | %.0f | %.0f | %.2f | %d | %d |\n", short(b.count), name,
 		k.gets, k.puts, k.sent, k.received, k.bytes, k.cpu, k.holders, k.bans, k.failed)

@@ -19,12 +19,15 @@ const sixHoursInSeconds = 6 * 3600
 // printNeeds prints what it takes to keep so many records alive, refreshed every six hours: computed from the figures per record.
 func printNeeds(out io.Writer, all []figures, bytesInKV float64) {
 	fmt.Fprintln(out, "\nRefreshed every 6 h, computed from the figures per record:")
-	fmt.Fprintf(out, "\n| records | packets/s out + in | bandwidth | client CPU | replicas at %d packets/s | at %d | KV |\n|---|---|---|---|---|---|---|\n", defaultRate, highestRate)
+	fmt.Fprintf(out,
+		"\n| records | packets/s out + in | bandwidth | client CPU | replicas at %d packets/s | at %d | KV |\n|---|---|---|---|---|---|---|\n",
+		defaultRate, highestRate)
 	for _, f := range all {
 		n := float64(f.count)
 		sent, received := n*f.sixHourly.sent/sixHoursInSeconds, n*f.sixHourly.received/sixHoursInSeconds
 		fmt.Fprintf(out, "| %s | %.1f + %.1f | %.2f Mbit/s | %.3f cores | %.0f | %.0f | %.2f GB |\n", short(f.count), sent, received,
-			n*f.sixHourly.bytes*8/sixHoursInSeconds/1e6, n*f.sixHourly.cpu/sixHoursInSeconds/1e6, math.Ceil(sent/defaultRate), math.Ceil(sent/highestRate), n*bytesInKV/1e9)
+			n*f.sixHourly.bytes*8/sixHoursInSeconds/1e6, n*f.sixHourly.cpu/sixHoursInSeconds/1e6, math.Ceil(sent/defaultRate),
+			math.Ceil(sent/highestRate), n*bytesInKV/1e9)
 	}
 }
 
@@ -53,6 +56,8 @@ func printGoals(out io.Writer, all []figures) {
 	goal("bans, at any density", float64(bans), false, 0)
 	goal("% of records that a resolve finds with at most 20 queries", 100*float64(f.inTwenty)/float64(f.resolved), true, 99)
 	goal("queries of a resolve, mean", f.resolve.gets, false, 20)
-	fmt.Fprintf(out, "(Of nodes, %.0f %% are taken to leave in 6 hours, as on Mainline. If 11 %% left in each hour: %.1f times fewer packets, %.0f times less CPU.)\n",
+	fmt.Fprintf(out,
+		"(Of nodes, %.0f %% are taken to leave in 6 hours, as on Mainline. "+
+			"If 11 %% left in each hour: %.1f times fewer packets, %.0f times less CPU.)\n",
 		100*sixHours, 6*f.getput.datagrams()/f.steadyLoss.datagrams(), 6*f.getput.cpu/f.steadyLoss.cpu)
 }

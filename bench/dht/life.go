@@ -76,7 +76,10 @@ func (b *bench) lifecycle(ctx context.Context) (f figures, err error) {
 		{"refresh after 6 h", new(cost), false, []float64{sixHours}},
 		{"refresh after 6 h, 2nd pass", &f.sixHourly, false, []float64{sixHours}},
 		{"refresh after 6 h, 3rd pass", &again, false, []float64{sixHours}},
-		{"refresh after 6 h of 11 % each (50 %)", &f.steadyLoss, false, []float64{hourlyChurn, hourlyChurn, hourlyChurn, hourlyChurn, hourlyChurn, hourlyChurn}},
+		{
+			"refresh after 6 h of 11 % each (50 %)", &f.steadyLoss, false,
+			[]float64{hourlyChurn, hourlyChurn, hourlyChurn, hourlyChurn, hourlyChurn, hourlyChurn},
+		},
 	} {
 		if *step.to, err = b.pass(ctx, step.name, last, step.renew, step.churn...); err != nil {
 			return f, err

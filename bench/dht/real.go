@@ -70,7 +70,8 @@ func realNetwork(ctx context.Context, out io.Writer, size int, items []bep44.Ite
 			holders += len(res.Holders)
 		}
 		n := float64(len(row.items))
-		fmt.Fprintf(out, "| %s | %.1f + %.1f | %.2f |\n", row.name, float64(sent-sentBefore)/n, float64(received-receivedBefore)/n, float64(holders)/n)
+		fmt.Fprintf(out, "| %s | %.1f + %.1f | %.2f |\n", row.name, float64(sent-sentBefore)/n, float64(received-receivedBefore)/n,
+			float64(holders)/n)
 	}
 	return nil
 }

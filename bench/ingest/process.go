@@ -34,7 +34,8 @@ func (b *bench) processes() error {
 	if err != nil {
 		return err
 	}
-	server := exec.Command(filepath.Join(b.dir, "relaymesh"), "nats", "--data", filepath.Join(b.dir, "nats"), "--listen", "127.0.0.1:0", "--log-level", "error")
+	server := exec.Command(filepath.Join(b.dir, "relaymesh"), "nats", "--data", filepath.Join(b.dir, "nats"), "--listen", "127.0.0.1:0",
+		"--log-level", "error")
 	server.Stderr = os.Stderr
 	url, err := firstLine(server)
 	if err != nil {
@@ -82,7 +83,8 @@ func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event) err
 	}
 	took, wall := cpuOf(p.Process)-before, time.Since(began)
 	n := len(all) - warm
-	fmt.Printf("ingest, %d new events: %.1f µs of CPU each, %.0f/s by the wall, peak memory %d MiB\n", n, us(took, n), float64(n)/wall.Seconds(), peak(p.Process)>>20)
+	fmt.Printf("ingest, %d new events: %.1f µs of CPU each, %.0f/s by the wall, peak memory %d MiB\n", n, us(took, n),
+		float64(n)/wall.Seconds(), peak(p.Process)>>20)
 	b.least("new events/s/core through NATS and out again", 1e6/us(took, n), 10_000)
 
 	before = cpuOf(p.Process)
@@ -181,7 +183,8 @@ func (b *bench) plugin(js jetstream.JetStream, server *os.Process, url string, a
 	for i := range n {
 		e := all[i%len(all)]
 		e.ID = fmt.Sprintf("%064x", i) // the plugin leaves verification to ingest
-		if _, err := fmt.Fprintf(w, `{"event":%s,"receivedAt":1700000000,"sourceInfo":"127.0.0.1","sourceType":"IP4","type":"new"}`+"\n", nostr.Encode(e)); err != nil {
+		if _, err := fmt.Fprintf(w, `{"event":%s,"receivedAt":1700000000,"sourceInfo":"127.0.0.1","sourceType":"IP4","type":"new"}`+"\n",
+			nostr.Encode(e)); err != nil {
 			return err
 		}
 	}
@@ -191,7 +194,8 @@ func (b *bench) plugin(js jetstream.JetStream, server *os.Process, url string, a
 		return err
 	}
 	stored, err := b.waitFor(js, n)
-	fmt.Printf("ingest plugin, %d events while NATS stands still: answered in %.0f µs each, peak memory %d MiB, %d stored afterwards\n", n, us(took, n), held>>20, stored)
+	fmt.Printf("ingest plugin, %d events while NATS stands still: answered in %.0f µs each, peak memory %d MiB, %d stored afterwards\n", n,
+		us(took, n), held>>20, stored)
 	b.most("peak memory of the plugin after a minute of 1,600 events/s, MiB", float64(held)/(1<<20), 512)
 	b.most("events lost by it", float64(n-stored), 0)
 	return err

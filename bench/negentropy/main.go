@@ -43,7 +43,8 @@ type bench struct {
 
 func (b *bench) run(items, differences int) error {
 	p := scattered(b.rng, items, differences)
-	fmt.Printf("Two sets of %d items that differ by %d. CPU time of both sides; median of %d runs,\nof one where go-nostr and illuzen have a frame limit.\n\n",
+	fmt.Printf("Two sets of %d items that differ by %d. CPU time of both sides; median of %d runs,\n"+
+		"of one where go-nostr and illuzen have a frame limit.\n\n",
 		items, differences, b.runs)
 	b.seal(p.a)
 	if err := b.sessions(p); err != nil {

@@ -32,7 +32,8 @@ func serve(conn net.Conn, d *dag.Dag) error {
 	}
 	packets := d.GetBatchedLeafSequence()
 	for i, p := range packets {
-		err := connmgr.WriteMessageToStream(stream{conn}, lib.UploadMessage{Root: d.Root, Packet: *p.ToSerializable(), IsFinalPacket: i == len(packets)-1})
+		err := connmgr.WriteMessageToStream(stream{conn},
+			lib.UploadMessage{Root: d.Root, Packet: *p.ToSerializable(), IsFinalPacket: i == len(packets)-1})
 		if err != nil {
 			return err
 		}

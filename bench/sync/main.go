@@ -89,11 +89,14 @@ func (b *bench) run() (err error) {
 			into.best(c)
 		}
 	}
-	fmt.Printf("relaymesh sync: %d common and %d different events: %s, %d KiB to one relay, %d MiB\n", b.common, 2*b.own, ours.wall.Round(time.Millisecond), ours.bytes>>10, ours.peak>>20)
-	fmt.Printf("go-nostr NegentropySync, one set in the process:   %s, %d KiB to one relay, %d MiB\n", theirs.wall.Round(time.Millisecond), theirs.bytes>>10, theirs.peak>>20)
+	fmt.Printf("relaymesh sync: %d common and %d different events: %s, %d KiB to one relay, %d MiB\n", b.common, 2*b.own,
+		ours.wall.Round(time.Millisecond), ours.bytes>>10, ours.peak>>20)
+	fmt.Printf("go-nostr NegentropySync, one set in the process:   %s, %d KiB to one relay, %d MiB\n", theirs.wall.Round(time.Millisecond),
+		theirs.bytes>>10, theirs.peak>>20)
 	fmt.Printf("relaymesh sync: %d common events:              %s, %d MiB\n", b.common/10, few.wall.Round(time.Millisecond), few.peak>>20)
 	if b.strfry != "" {
-		fmt.Printf("strfry sync, one set in its database:              %s, %d KiB to one relay, %d MiB\n", strfry.wall.Round(time.Millisecond), strfry.bytes>>10, strfry.peak>>20)
+		fmt.Printf("strfry sync, one set in its database:              %s, %d KiB to one relay, %d MiB\n", strfry.wall.Round(time.Millisecond),
+			strfry.bytes>>10, strfry.peak>>20)
 		b.goal("wall time beside strfry", float64(ours.wall)/float64(strfry.wall), 1)
 	} else {
 		fmt.Println("strfry sync: left out, since STRFRY names no binary")
@@ -270,7 +273,8 @@ func (b *bench) many() error {
 			}
 		}
 	}
-	fmt.Printf("%d relays into one: %s; with one more that stalls: %s\n", manyRelays-1, took[0].Round(time.Millisecond), took[1].Round(time.Millisecond))
+	fmt.Printf("%d relays into one: %s; with one more that stalls: %s\n", manyRelays-1, took[0].Round(time.Millisecond),
+		took[1].Round(time.Millisecond))
 	b.goal("time of 50 relays with one that stalls", float64(took[1])/float64(took[0]), 1.2)
 	return nil
 }

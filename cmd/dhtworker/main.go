@@ -10,5 +10,6 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("dhtworker", "Publish signed relay lists on the Mainline DHT, keep them alive, and look other people's up.", []run.Option{run.WithTraces(otlp.Start)}))
+	os.Exit(run.Worker("dhtworker", "Publish signed relay lists on the Mainline DHT, keep them alive, and look other people's up.",
+		[]run.Option{run.WithTraces(otlp.Start)}))
 }

@@ -10,5 +10,6 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("ingest", "Take in what relays publish, verify it, and wake the other stages up.", []run.Option{run.WithTraces(otlp.Start)}, run.Sources()...))
+	os.Exit(run.Worker("ingest", "Take in what relays publish, verify it, and wake the other stages up.",
+		[]run.Option{run.WithTraces(otlp.Start)}, run.Sources()...))
 }

@@ -62,7 +62,8 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 		return err
 	}
 	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector())
 	run.Notify(ctx)
 	fmt.Fprintf(o.err, "the console is at http://%s/\n", c.Admin)
 	return obs.ServeAdmin(ctx, c.Admin, metrics, func() []obs.Check {

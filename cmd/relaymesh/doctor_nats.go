@@ -108,7 +108,8 @@ func (c *doctorCmd) user(ctx context.Context, nc *nats.Conn, e examination) {
 	// The server read its clock somewhere between question and answer.
 	skew := me.Server.Time.Sub(sent.Add(took / 2))
 	if skew.Abs() > clockSkew+took {
-		e.fail("clock", fmt.Sprintf("the server's is %s from ours", skew.Round(time.Second)), "synchronise both by NTP: schedules and deduplication go by the server's")
+		e.fail("clock", fmt.Sprintf("the server's is %s from ours", skew.Round(time.Second)),
+			"synchronise both by NTP: schedules and deduplication go by the server's")
 		return
 	}
 	e.ok("clock", "%s from ours", skew.Round(time.Millisecond))
@@ -126,7 +127,8 @@ func (c *doctorCmd) assets(ctx context.Context, js jetstream.JetStream, e examin
 		for _, change := range changes[:min(show, len(changes))] {
 			first = append(first, change.What)
 		}
-		e.fail("streams", fmt.Sprintf("%d missing or different: %s …", len(changes), strings.Join(first, ", ")), "run relaymesh provision, with --dry-run to see what it will change")
+		e.fail("streams", fmt.Sprintf("%d missing or different: %s …", len(changes), strings.Join(first, ", ")),
+			"run relaymesh provision, with --dry-run to see what it will change")
 	default:
 		e.ok("streams", "streams, consumers and buckets are as they should be")
 	}

@@ -27,7 +27,8 @@ func testAccepts(t *testing.T, c *controlPlane) {
 			if workload == "relaymesh" { // a StatefulSet adds its claim
 				pod["volumes"] = append(list(pod, "volumes"), object{"name": "data", "emptyDir": object{}})
 			}
-			testPodSecurity(t, c, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": workload, "namespace": "relaymesh"}, "spec": pod})
+			testPodSecurity(t, c,
+				object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": workload, "namespace": "relaymesh"}, "spec": pod})
 		}
 		tried := map[string]bool{}
 		for _, o := range objects {

@@ -74,7 +74,8 @@ users: [{name: operator, user: {token: %s}}]}`, c.api, c.path("certs/apiserver.c
 	c.run(t, "kube-controller-manager", "--kubeconfig", c.path("kubeconfig"), "--leader-elect=false", "--secure-port=0",
 		"--service-account-private-key-file", c.path("accounts.key"), "--node-monitor-grace-period=10m")
 	c.run(t, "kube-scheduler", "--kubeconfig", c.path("kubeconfig"), "--leader-elect=false", "--secure-port=0")
-	c.run(t, "kwok", "--kubeconfig", c.path("kubeconfig"), "--config", c.path("kwok.yaml"), "--manage-all-nodes", "--node-lease-duration-seconds=40")
+	c.run(t, "kwok", "--kubeconfig", c.path("kubeconfig"), "--config", c.path("kwok.yaml"), "--manage-all-nodes",
+		"--node-lease-duration-seconds=40")
 
 	c.kubectl(t, nil, "apply", "--server-side", "-f", filepath.Join(module(t, keda), "config", "crd", "bases"))
 	c.kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=2m")
@@ -129,7 +130,8 @@ func (c *controlPlane) run(t *testing.T, program string, args ...string) {
 	}
 	cmd := exec.Command(filepath.Join(c.bin, program), args...)
 	cmd.Stdout, cmd.Stderr = logs, logs
-	cmd.Env = append(os.Environ(), "KUBE_FEATURE_WatchListClient=false") // Debian's etcd cannot serve such a watch, and each would time out first
+	// Debian's etcd cannot serve such a watch, and each would time out first
+	cmd.Env = append(os.Environ(), "KUBE_FEATURE_WatchListClient=false")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -100,13 +100,15 @@ func testDrain(t *testing.T, c *controlPlane) {
 	// Whoever goes now has nowhere to begin again.
 	c.kubectl(t, nil, "cordon", "--selector=kubernetes.io/hostname")
 	for _, stage := range contract.Stages() {
-		c.kubectl(t, nil, "wait", "--namespace=relaymesh", "--for=jsonpath={.status.disruptionsAllowed}=1", "poddisruptionbudget/"+stage, "--timeout=3m")
+		c.kubectl(t, nil, "wait", "--namespace=relaymesh", "--for=jsonpath={.status.disruptionsAllowed}=1", "poddisruptionbudget/"+stage,
+			"--timeout=3m")
 		pods := c.podsOf(t, stage)
 		first := slices.IndexFunc(pods, func(pod any) bool { return text(pod, "spec", "nodeName") != node })
 		if err := c.evict(t, pods[first]); err != nil {
 			t.Errorf("%s: the first eviction: %v", stage, err)
 		}
-		if err := c.evict(t, pods[(first+1)%nodes]); err == nil || !strings.Contains(err.Error(), "TooManyRequests") || !strings.Contains(err.Error(), budget) {
+		if err := c.evict(t, pods[(first+1)%nodes]); err == nil || !strings.Contains(err.Error(), "TooManyRequests") ||
+			!strings.Contains(err.Error(), budget) {
 			t.Errorf("%s: the second eviction: %v, want it refused with 429", stage, err)
 		}
 	}
@@ -114,7 +116,8 @@ func testDrain(t *testing.T, c *controlPlane) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	said := &lines{wanted: budget, seen: make(chan struct{})}
-	drain := exec.CommandContext(ctx, filepath.Join(c.bin, "kubectl"), "--kubeconfig", c.path("kubeconfig"), "drain", node, "--delete-emptydir-data")
+	drain := exec.CommandContext(ctx, filepath.Join(c.bin, "kubectl"), "--kubeconfig", c.path("kubeconfig"), "drain", node,
+		"--delete-emptydir-data")
 	drain.Stdout, drain.Stderr = said, said
 	if err := drain.Start(); err != nil {
 		t.Fatal(err)

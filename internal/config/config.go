@@ -113,7 +113,9 @@ func (c *Config) Validate() error {
 			list[i] = url
 		}
 	}
-	for name, every := range map[string]time.Duration{"--refresh-every": c.RefreshEvery, "--resolve-every": c.ResolveEvery, "--sync-every": c.SyncEvery} {
+	for name, every := range map[string]time.Duration{
+		"--refresh-every": c.RefreshEvery, "--resolve-every": c.ResolveEvery, "--sync-every": c.SyncEvery,
+	} {
 		if _, err := contract.Cron("", every); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}

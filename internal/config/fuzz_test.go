@@ -14,9 +14,12 @@ import (
 // while a worker runs.
 func FuzzFile(f *testing.F) {
 	for _, text := range []string{
-		"relay: ws://127.0.0.1:7777\nsync-every: 15m\ntail: [wss://a.example.com, wss://b.example.com]\n", "nats: [[1]]\n", "relay: {a: b}\n", "a: &a [*a, *a]\n", "sync-every: 1e999\n", "- x\n", "? ", "", "\x00", "relay: !!binary AAAA\n",
-		"streams:\n  friends:\n    dir: both\n    urls: [wss://a.example.com]\n    filter: {\"kinds\": [0, 1]}\n    since: 720h\n  others:\n    writers: true\n",
-		"streams: {x: {dir: sideways}}\n", "streams: {x: {urls: wss://a.example.com}}\n", "streams: {x: {filter: {limit: 1}}}\n", "streams: {x: {since: 2026-01-01, until: -1}}\n", "streams: []\n", "streams: {1: 2}\n",
+		"relay: ws://127.0.0.1:7777\nsync-every: 15m\ntail: [wss://a.example.com, wss://b.example.com]\n", "nats: [[1]]\n", "relay: {a: b}\n",
+		"a: &a [*a, *a]\n", "sync-every: 1e999\n", "- x\n", "? ", "", "\x00", "relay: !!binary AAAA\n",
+		"streams:\n  friends:\n    dir: both\n    urls: [wss://a.example.com]\n    filter: {\"kinds\": [0, 1]}\n    since: 720h\n" +
+			"  others:\n    writers: true\n",
+		"streams: {x: {dir: sideways}}\n", "streams: {x: {urls: wss://a.example.com}}\n", "streams: {x: {filter: {limit: 1}}}\n",
+		"streams: {x: {since: 2026-01-01, until: -1}}\n", "streams: []\n", "streams: {1: 2}\n",
 		"a: &a {b: c}\nstreams: {x: {<<: *a}}\n",
 	} {
 		f.Add([]byte(text))

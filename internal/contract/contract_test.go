@@ -38,7 +38,10 @@ var (
 	key32b = strings.Repeat("0b", 32)
 	sig64  = strings.Repeat("0c", 64)
 	target = strings.Repeat("0d", 20)
-	note   = nostr.Event{ID: key32, PubKey: key32b, CreatedAt: 1_700_000_000, Kind: 1, Tags: []nostr.Tag{{"e", key32}}, Content: "hi", Sig: sig64}
+	note   = nostr.Event{
+		ID: key32, PubKey: key32b, CreatedAt: 1_700_000_000, Kind: 1, Tags: []nostr.Tag{{"e", key32}}, Content: "hi",
+		Sig: sig64,
+	}
 )
 
 // examples pairs each payload and KV value with what it looks like in full.
@@ -54,28 +57,99 @@ func examples() []struct {
 	}{
 		{events.SubjectEventReceived, note},
 		{events.SubjectAuthorSeen, events.AuthorSeen{PubKey: key32, DHTKey: key32b, Relays: relays, Event: key32}},
-		{events.SubjectRelayListSigned, events.RelayListSigned{PubKey: key32, Relays: relays, CreatedAt: 1, Signature: sig64, DHTKey: key32b, Salt: "6e", Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Event: &note}},
+		{
+			events.SubjectRelayListSigned,
+			events.RelayListSigned{
+				PubKey: key32, Relays: relays, CreatedAt: 1, Signature: sig64, DHTKey: key32b, Salt: "6e", Seq: 2,
+				Value: []byte("2:[]"), DHTSig: sig64, Event: &note,
+			},
+		},
 		{events.SubjectRelayDiscovered, events.RelayDiscovered{URL: relays[0], Authors: []string{key32}, Via: contract.ViaNIP65, Cause: key32}},
-		{events.SubjectNoteMissing, events.NoteMissing{EventID: key32, Address: "30023:" + key32 + ":d", AuthorPubkey: key32b, DHTKey: key32, Relays: relays, ReferencedBy: key32b}},
+		{
+			events.SubjectNoteMissing,
+			events.NoteMissing{
+				EventID: key32, Address: "30023:" + key32 + ":d", AuthorPubkey: key32b, DHTKey: key32, Relays: relays,
+				ReferencedBy: key32b,
+			},
+		},
 		{contract.RecordDueSubject("0d"), contract.RecordDue{Slice: "0d"}},
 		{contract.SyncDueSubject(nostr.RelayKey(relays[0])), contract.SyncDue{URL: relays[0], Cause: "RELAY:1"}},
 		{contract.LiveDueSubject(nostr.RelayKey(relays[0])), contract.LiveDue{URL: relays[0]}},
-		{events.SubjectRecordPublished, events.RecordPublished{PubKey: key32, DHTKey: key32b, Target: target, Seq: 2, Holders: 8, Refresh: true, Superseded: true, Equivocal: true}},
+		{
+			events.SubjectRecordPublished,
+			events.RecordPublished{
+				PubKey: key32, DHTKey: key32b, Target: target, Seq: 2, Holders: 8, Refresh: true, Superseded: true, Equivocal: true,
+			},
+		},
 		{events.SubjectRecordResolved, events.RecordResolved{PubKey: key32, DHTKey: key32b, Seq: 2, Relays: relays, Found: true}},
 		{events.SubjectSyncFinished, finished},
 		{events.SubjectNoteFound, events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32}},
 		{events.SubjectNoteLost, events.MissingNoteResponse{Timestamp: 1, EventID: key32, Why: "none of 3 relays has it"}},
-		{events.SubjectDAGWanted, events.DAGWanted{Root: "bafireief6qeuk2lob7w7fa3adzr2z2z5zp7nodt5bmuwb2uj2lrlevqw7u", PubKey: key32b, Event: key32}},
-		{contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{"), Reason: "event: not a JSON event", Attempts: 1, Time: 2, Size: 9, History: []contract.Failure{{Reason: "no relay answers", Attempts: 20, Time: 1}}}},
-		{events.ServiceNoteFetch, events.MissingNoteRequest{NoteMissing: events.NoteMissing{EventID: key32, AuthorPubkey: key32b, DHTKey: key32}, TimeoutMS: 3000, Thread: true}},
-		{events.ServiceNoteFetch + " (reply)", events.MissingNoteResponse{Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32, Thread: []events.MissingNoteResponse{{Timestamp: 1, EventID: key32b, Why: "none of 3 relays has it"}}}},
+		{
+			events.SubjectDAGWanted,
+			events.DAGWanted{Root: "bafireief6qeuk2lob7w7fa3adzr2z2z5zp7nodt5bmuwb2uj2lrlevqw7u", PubKey: key32b, Event: key32},
+		},
+		{
+			contract.DLQSubject(contract.StageIngest),
+			contract.DeadLetter{
+				Stage: contract.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{"),
+				Reason: "event: not a JSON event", Attempts: 1, Time: 2, Size: 9,
+				History: []contract.Failure{{Reason: "no relay answers", Attempts: 20, Time: 1}},
+			},
+		},
+		{
+			events.ServiceNoteFetch,
+			events.MissingNoteRequest{
+				NoteMissing: events.NoteMissing{EventID: key32, AuthorPubkey: key32b, DHTKey: key32}, TimeoutMS: 3000, Thread: true,
+			},
+		},
+		{
+			events.ServiceNoteFetch + " (reply)",
+			events.MissingNoteResponse{
+				Event: &note, Found: true, RelayURL: relays[0], Timestamp: 1, EventID: key32,
+				Thread: []events.MissingNoteResponse{{Timestamp: 1, EventID: key32b, Why: "none of 3 relays has it"}},
+			},
+		},
 		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000}},
-		{events.ServiceListResolve + " (reply)", events.ResolveResponse{PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64, Holders: 8, Found: true}},
-		{"KV " + contract.BucketAuthors, contract.Author{DHTKey: key32, DHTKeyBy: key32b, DHTKeyAt: 1, FirstSeen: 1, LastSeen: 2, NextResolve: 3, Lists: map[string]contract.List{contract.ViaDHT: {Version: 2, Key: key32, ID: key32, Write: relays, Read: relays}}, Records: map[string]int64{target: 1}}},
-		{"KV " + contract.BucketRecords, contract.Record{DHTKey: key32, Salt: "6e", Seq: 2, Value: []byte("2:[]"), Sig: sig64, PubKey: key32b, Event: key32, Nodes: make([]byte, 26), Held: 1, Trust: 3, VerifiedAt: 1, NextDue: 2, Failures: 1, Superseded: true}},
-		{"KV " + contract.BucketRelays, contract.Relay{URL: relays[0], Via: contract.ViaDHT, FirstSeen: 1, ProbedAt: 2, Name: "n", Software: "s", NIPs: []int{1, 77}, Error: "e", Hornets: &contract.Hornets{PubKey: key32, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}}, ProbeFailures: 1, NextProbe: 3, Failures: 1, Fault: "f", RetryAt: 4, LatencyMS: 5}},
+		{
+			events.ServiceListResolve + " (reply)",
+			events.ResolveResponse{
+				PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64,
+				Holders: 8, Found: true,
+			},
+		},
+		{
+			"KV " + contract.BucketAuthors,
+			contract.Author{
+				DHTKey: key32, DHTKeyBy: key32b, DHTKeyAt: 1, FirstSeen: 1, LastSeen: 2, NextResolve: 3,
+				Lists:   map[string]contract.List{contract.ViaDHT: {Version: 2, Key: key32, ID: key32, Write: relays, Read: relays}},
+				Records: map[string]int64{target: 1},
+			},
+		},
+		{
+			"KV " + contract.BucketRecords,
+			contract.Record{
+				DHTKey: key32, Salt: "6e", Seq: 2, Value: []byte("2:[]"), Sig: sig64, PubKey: key32b, Event: key32,
+				Nodes: make([]byte, 26), Held: 1, Trust: 3, VerifiedAt: 1, NextDue: 2, Failures: 1, Superseded: true,
+			},
+		},
+		{
+			"KV " + contract.BucketRelays,
+			contract.Relay{
+				URL: relays[0], Via: contract.ViaDHT, FirstSeen: 1, ProbedAt: 2, Name: "n", Software: "s", NIPs: []int{1, 77},
+				Error:         "e",
+				Hornets:       &contract.Hornets{PubKey: key32, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}},
+				ProbeFailures: 1, NextProbe: 3, Failures: 1, Fault: "f", RetryAt: 4, LatencyMS: 5,
+			},
+		},
 		{"KV " + contract.BucketLinks, contract.Link{URL: relays[0], Via: map[string]int64{contract.ViaDHT: 2, contract.ViaNIP65: 1}, Key: key32}},
-		{"KV " + contract.BucketSyncs, contract.Sync{URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished, Through: 1, Live: 2, Progress: &contract.SyncProgress{Begun: 2, Done: []string{"0123456789abcdef"}}}},
+		{
+			"KV " + contract.BucketSyncs,
+			contract.Sync{
+				URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished, Through: 1, Live: 2,
+				Progress: &contract.SyncProgress{Begun: 2, Done: []string{"0123456789abcdef"}},
+			},
+		},
 		{"KV " + contract.BucketRefused, contract.Refused{Local: true, Why: "blocked: not here", At: 1}},
 		{"KV " + contract.BucketCursors, contract.Cursor{URL: relays[0], Since: 1}},
 		{"KV " + contract.BucketLost, contract.Lost{At: 1, Until: 2, Relays: relays, Why: "none of 3 relays has it"}},
@@ -105,9 +179,11 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 func TestSubjectsDocIsFresh(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString("<!-- Generated from internal/contract by: go test ./internal/contract -update -->\n# Subjects, streams and buckets\n\n")
-	b.WriteString("Public subjects (anyone with the permission may publish): `event.received`, `author.seen`, `relaylist.signed`,\n`relay.discovered`, `note.missing`. Everything keyed (`author.seen.<pubkey>`, …) is internal.\n")
+	b.WriteString("Public subjects (anyone with the permission may publish): `event.received`, `author.seen`, `relaylist.signed`,\n" +
+		"`relay.discovered`, `note.missing`. Everything keyed (`author.seen.<pubkey>`, …) is internal.\n")
 	b.WriteString("Give an event its id as `Nats-Msg-Id`, and name yourself in the header `" + events.HeaderSender + "`.\n")
-	b.WriteString("Services: `" + events.ServiceNoteFetch + "` (fetchers), `" + events.ServiceListResolve + "` (dhtworkers). They answer to inboxes (`_INBOX…`) only.\n\n")
+	b.WriteString("Services: `" + events.ServiceNoteFetch + "` (fetchers), `" + events.ServiceListResolve +
+		"` (dhtworkers). They answer to inboxes (`_INBOX…`) only.\n\n")
 	b.WriteString("## Streams\n\n| stream | subjects | holds | behaviour |\n|---|---|---|---|\n")
 	for _, s := range contract.Streams() {
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.Name, strings.Join(s.Subjects, "`, `"), s.Doc, behaviour(s))
@@ -120,7 +196,8 @@ func TestSubjectsDocIsFresh(t *testing.T) {
 	for _, k := range contract.Buckets() {
 		fmt.Fprintf(&b, "| %s | %s |\n", k.Name, k.Doc)
 	}
-	b.WriteString("\n## Payloads\n\nUnknown fields are ignored, new fields are optional. Bytes are base64, keys and signatures lower-case hex, times Unix seconds.\n")
+	b.WriteString("\n## Payloads\n\nUnknown fields are ignored, new fields are optional. " +
+		"Bytes are base64, keys and signatures lower-case hex, times Unix seconds.\n")
 	for _, c := range examples() {
 		text, err := json.MarshalIndent(c.value, "", "  ")
 		if err != nil {
@@ -230,7 +307,8 @@ func TestSlicesComeInTheirOrderAtAnEvenPaceAtLeastOnceAnHour(t *testing.T) {
 
 func TestCronSpreadsKeysOverTheInterval(t *testing.T) {
 	for every, fields := range map[time.Duration]string{
-		10 * time.Second: " * * * * *", time.Minute: " * * * * *", 15 * time.Minute: " * * * *", time.Hour: " * * * *", 6 * time.Hour: " * * *", 24 * time.Hour: " * * *",
+		10 * time.Second: " * * * * *", time.Minute: " * * * * *", 15 * time.Minute: " * * * *", time.Hour: " * * * *", 6 * time.Hour: " * * *",
+		24 * time.Hour: " * * *",
 	} {
 		seen := map[string]bool{}
 		for i := range 64 {
@@ -244,7 +322,9 @@ func TestCronSpreadsKeysOverTheInterval(t *testing.T) {
 			t.Errorf("%s: 64 keys share %d phases", every, len(seen))
 		}
 	}
-	for _, every := range []time.Duration{0, -time.Second, time.Millisecond, 7 * time.Second, 90 * time.Second, 5 * time.Hour, 48 * time.Hour} {
+	for _, every := range []time.Duration{
+		0, -time.Second, time.Millisecond, 7 * time.Second, 90 * time.Second, 5 * time.Hour, 48 * time.Hour,
+	} {
 		if cron, err := contract.Cron("key", every); err == nil {
 			t.Errorf("%s: accepted as %q", every, cron)
 		}

@@ -32,8 +32,10 @@ func FuzzPayloads(f *testing.F) {
 	for _, text := range []string{
 		`{"pubkey":"` + hex + `","dht_key":"` + hex + `","relays":["wss://a.example"],"event_id":"` + hex + `"}`,
 		`{"author":"` + hex + `","relays":["wss://a.example"],"key":"AAAA","salt":"","seq":9007199254740993,"value":"bGU=","signature":"AA=="}`,
-		`{"url":"wss://a.example","authors":["x"],"via":"dht"}`, `{"event_id":"` + hex + `","author_pubkey":"x","relays":null,"referenced_by":"","thread":true,"timeout_ms":-1}`,
-		`{"event":{"id":"` + hex + `","tags":[[]]},"found":true,"relay_url":"\u2028","timestamp":1e3}`, `{"slice":"00"}`, `{"time":"2026-01-01T00:00:00Z","deaths":[{}]}`,
+		`{"url":"wss://a.example","authors":["x"],"via":"dht"}`,
+		`{"event_id":"` + hex + `","author_pubkey":"x","relays":null,"referenced_by":"","thread":true,"timeout_ms":-1}`,
+		`{"event":{"id":"` + hex + `","tags":[[]]},"found":true,"relay_url":"\u2028","timestamp":1e3}`, `{"slice":"00"}`,
+		`{"time":"2026-01-01T00:00:00Z","deaths":[{}]}`,
 		`{"address":"30023:` + hex + `:\ud800"}`, `null`, `[]`, `{"a":1}`, `{"relays":{}}`, `{"seq":-1}`, `{"data":"////"}`,
 	} {
 		f.Add([]byte(text))

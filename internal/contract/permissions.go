@@ -69,7 +69,8 @@ type bucketAccess struct {
 var stageAccess = map[string]access{
 	StageIngest: {
 		outputs: []string{
-			events.SubjectEventReceived, AuthorSeenSubject("*"), RelayListSignedSubject("*"), RelayDiscoveredSubject("*"), NoteMissingSubject("*"), events.SubjectDAGWanted,
+			events.SubjectEventReceived, AuthorSeenSubject("*"), RelayListSignedSubject("*"), RelayDiscoveredSubject("*"), NoteMissingSubject("*"),
+			events.SubjectDAGWanted,
 		},
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true, put: true},
@@ -146,7 +147,8 @@ func PermissionsOf(name string) (Permissions, bool) {
 	}
 	allow(a.outputs...)
 	for _, c := range Consumers() { // to see how many messages wait
-		if s := streamNamed(c.Stream); s.MaxWaiting > 0 && slices.ContainsFunc(a.outputs, func(out string) bool { return slices.Contains(s.Subjects, out) }) {
+		if s := streamNamed(c.Stream); s.MaxWaiting > 0 &&
+			slices.ContainsFunc(a.outputs, func(out string) bool { return slices.Contains(s.Subjects, out) }) {
 			allow("$JS.API.CONSUMER.INFO." + c.Stream + "." + c.Name)
 		}
 	}
@@ -188,7 +190,10 @@ func PermissionsOf(name string) (Permissions, bool) {
 // ingest binary that feed it receive at the inbox of its stage, with either key.
 func relayPermissions() Permissions {
 	services, streams := Exported()
-	return Permissions{Publish: services, Subscribe: append([]string{InboxPrefix(RoleRelay) + ".>", InboxPrefix(StageIngest) + ".>"}, streams...)}
+	return Permissions{
+		Publish:   services,
+		Subscribe: append([]string{InboxPrefix(RoleRelay) + ".>", InboxPrefix(StageIngest) + ".>"}, streams...),
+	}
 }
 
 // consolePermissions lets the console look into every stream and bucket where

@@ -108,8 +108,11 @@ func Streams() []Stream {
 	return []Stream{
 		{
 			Name: StreamIntake, Doc: "what relays publish, before ingest has looked at it",
-			Subjects: []string{events.SubjectEventReceived, events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered, events.SubjectNoteMissing},
-			Queue:    true, Dedupe: dedupeWindow,
+			Subjects: []string{
+				events.SubjectEventReceived, events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered,
+				events.SubjectNoteMissing,
+			},
+			Queue: true, Dedupe: dedupeWindow,
 			MaxBytes: 4 << 30, Why: "some four million events: an hour of a thousand a second",
 		},
 		{
@@ -162,8 +165,11 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamOutcome, Doc: "what happened, for relays, the console and anyone",
-			Subjects: []string{events.SubjectRecordPublished, events.SubjectRecordResolved, events.SubjectSyncFinished, events.SubjectNoteFound, events.SubjectNoteLost, events.SubjectDAGWanted},
-			MaxAge:   time.Hour, Dedupe: dedupeWindow,
+			Subjects: []string{
+				events.SubjectRecordPublished, events.SubjectRecordResolved, events.SubjectSyncFinished, events.SubjectNoteFound,
+				events.SubjectNoteLost, events.SubjectDAGWanted,
+			},
+			MaxAge: time.Hour, Dedupe: dedupeWindow,
 			MaxBytes: 256 << 20, Why: "news, not work",
 		},
 		{
@@ -197,16 +203,18 @@ const (
 // Consumers lists the consumers of relaymesh: first those that do a stage's
 // work, then each stage's on RETRY and ADVISORIES.
 func Consumers() []Consumer {
-	const wait = 30 * time.Second
 	list := []Consumer{
-		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, AckWait: wait, InFlight: 256, Apart: true},
-		{Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")}, AckWait: wait, InFlight: 16},
-		{Name: ConsumerRefresh, Stream: StreamRecordDue, Stage: StageDHTWorker, Filters: []string{RecordDueSubject("*")}, AckWait: wait, InFlight: 4, Apart: true},
-		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, AckWait: wait, InFlight: 16},
-		{Name: ConsumerDiscovered, Stream: StreamRelay, Stage: StageSyncWorker, Filters: []string{RelayDiscoveredSubject("*")}, AckWait: wait, InFlight: 16},
-		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, AckWait: wait, InFlight: 16, Apart: true},
-		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, AckWait: wait, InFlight: MaxLive, Apart: true},
-		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, AckWait: wait, InFlight: 64},
+		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 256, Apart: true},
+		{Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")}, InFlight: 16},
+		{
+			Name: ConsumerRefresh, Stream: StreamRecordDue, Stage: StageDHTWorker, Filters: []string{RecordDueSubject("*")},
+			InFlight: 4, Apart: true,
+		},
+		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, InFlight: 16},
+		{Name: ConsumerDiscovered, Stream: StreamRelay, Stage: StageSyncWorker, Filters: []string{RelayDiscoveredSubject("*")}, InFlight: 16},
+		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, InFlight: 16, Apart: true},
+		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, InFlight: MaxLive, Apart: true},
+		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, InFlight: 64},
 	}
 	for _, stage := range Stages() {
 		var advisories []string
@@ -218,9 +226,12 @@ func Consumers() []Consumer {
 		advisories = append(advisories, AdvisoryMaxDeliveries+"."+StreamRetry+"."+stage)
 		list = append(
 			list,
-			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{RetrySubjects(stage)}, AckWait: wait, InFlight: 16},
-			Consumer{Name: stage, Stream: StreamAdvisories, Stage: stage, Filters: advisories, AckWait: wait, InFlight: 4},
+			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{RetrySubjects(stage)}, InFlight: 16},
+			Consumer{Name: stage, Stream: StreamAdvisories, Stage: stage, Filters: advisories, InFlight: 4},
 		)
+	}
+	for i := range list {
+		list[i].AckWait = 30 * time.Second
 	}
 	return list
 }

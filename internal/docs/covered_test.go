@@ -177,7 +177,8 @@ func unitIsPackaged(words []string) error {
 
 // goTest looks whether the package has such a test.
 func goTest(words []string) error {
-	text, err := exec.Command("sh", "-c", "grep -hs \"func $1\\b\" "+filepath.Join(root, words[2])+"/*_test.go", "sh", words[4]).CombinedOutput()
+	text, err := exec.Command("sh", "-c", "grep -hs \"func $1\\b\" "+filepath.Join(root, words[2])+"/*_test.go", "sh",
+		words[4]).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s has no %s: %w: %s", words[2], words[4], err, text)
 	}

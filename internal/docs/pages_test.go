@@ -51,7 +51,8 @@ func pages(t *testing.T) (list []string) {
 		switch name := d.Name(); {
 		case err != nil:
 			return err
-		case d.IsDir() && name != ".." && (strings.HasPrefix(name, ".") || slices.Contains([]string{"node_modules", "testdata", "bin", "dist"}, name)):
+		case d.IsDir() && name != ".." &&
+			(strings.HasPrefix(name, ".") || slices.Contains([]string{"node_modules", "testdata", "bin", "dist"}, name)):
 			return filepath.SkipDir
 		case strings.HasSuffix(name, ".md") && name != history:
 			list = append(list, path)

@@ -36,7 +36,7 @@ var (
 	// Probe is the request for a NIP-11 document: see [Use.Within]. The first wait
 	// is shorter than the one before another attempt of the message.
 	Probe = Use{wait: backoff.Backoff{First: 5 * time.Second, Most: 24 * time.Hour}}
-	// Sync tolerates as many failures as make, with the next, one turn.
+	// Sync tolerates all failures of one scheduled sync but the last.
 	Sync = Use{tolerated: 2, wait: backoff.Backoff{First: 10 * time.Minute, Most: 6 * time.Hour}, slow: time.Minute}
 	// Libp2p is the connection to a HORNETS relay by libp2p, which has others.
 	Libp2p = Use{wait: backoff.Backoff{First: 10 * time.Minute, Most: 10 * time.Minute}}

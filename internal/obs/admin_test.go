@@ -66,7 +66,8 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 	if code, body := get("", Check{Name: "NATS"}, alone); code != http.StatusServiceUnavailable || body != "[-] DHT: no node answers\n" {
 		t.Errorf("not ready: %d %q", code, body)
 	}
-	if code, body := get("?verbose", Check{Name: "NATS"}, alone); code != http.StatusServiceUnavailable || body != "[+] NATS\n[-] DHT: no node answers\n" {
+	if code, body := get("?verbose", Check{Name: "NATS"}, alone); code != http.StatusServiceUnavailable ||
+		body != "[+] NATS\n[-] DHT: no node answers\n" {
 		t.Errorf("not ready, verbose: %d %q", code, body)
 	}
 }

@@ -19,7 +19,8 @@ func TestLogsNameTheTraceTheyBelongTo(t *testing.T) {
 	if err := json.Unmarshal(lines[0], &outside); err != nil || outside["trace_id"] != nil || outside["stage"] != "ingest" {
 		t.Errorf("%s, %v", lines[0], err)
 	}
-	if err := json.Unmarshal(lines[1], &inside); err != nil || inside["trace_id"] != span.TraceID().String() || inside["span_id"] != span.SpanID().String() || inside["stage"] != "ingest" {
+	if err := json.Unmarshal(lines[1], &inside); err != nil || inside["trace_id"] != span.TraceID().String() ||
+		inside["span_id"] != span.SpanID().String() || inside["stage"] != "ingest" {
 		t.Errorf("%s, %v", lines[1], err)
 	}
 }

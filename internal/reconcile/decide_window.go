@@ -3,7 +3,7 @@ package reconcile
 import "github.com/relaymesh/relaymesh/pkg/nostr"
 
 // window is a span of time that is compared on its own: since and until are
-// inclusive Unix seconds, and until 0 has no end. What was found in the round
+// inclusive Unix seconds, and until 0 has no end. What was found in the pass
 // seen, or before it, is counted already; 0 is none.
 type window struct {
 	since, until int64

@@ -7,7 +7,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// maxProvable bounds the events written to one side in a round that are proved
+// maxProvable bounds the events written to one side in a pass that are proved
 // one by one; beyond it, the sides are compared again.
 const maxProvable = 5000
 

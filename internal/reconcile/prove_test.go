@@ -92,7 +92,8 @@ func TestWhatIsLeftIsCountedOnce(t *testing.T) {
 		delete(b.events, e.ID)
 	}
 	delete(b.events, list[777].ID)
-	if r := mustSync(t, a, b, options(Both)); !r.Complete || r.Left != 20 || len(r.Refusals) != 20 || r.HeldBack != 20 || r.OnlyA != 21 || r.ToB != 1 {
+	if r := mustSync(t, a, b, options(Both)); !r.Complete || r.Left != 20 || len(r.Refusals) != 20 || r.HeldBack != 20 || r.OnlyA != 21 ||
+		r.ToB != 1 {
 		t.Errorf("%+v", r)
 	}
 }

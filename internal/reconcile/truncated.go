@@ -19,7 +19,7 @@ const settledAge = 600
 // only, as relays with a cap on queries do without a word: such a side delivers
 // what it lacks by its sessions. From then on it is compared by listing it.
 //
-// A side that is only read is asked in rounds that have read something: whether
+// A side that is only read is asked in passes that have read something: whether
 // it hides old events was found out when the first came.
 func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error) {
 	for _, l := range r.sessions {

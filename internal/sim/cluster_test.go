@@ -220,7 +220,8 @@ func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) 
 			Network: meshClient{y.mesh, l}, Probe: net.probe, Publish: b.Publish,
 			RefreshEvery: y.refreshEvery, ResolveEvery: y.resolveEvery, Now: l.now, Log: y.log,
 		}
-		work[contract.ConsumerPublish], work[contract.ConsumerRefresh], work[contract.ConsumerResolve] = s.HandlePublish, s.HandleRefresh, s.HandleResolve
+		work[contract.ConsumerPublish], work[contract.ConsumerRefresh], work[contract.ConsumerResolve] = s.HandlePublish, s.HandleRefresh,
+			s.HandleResolve
 	case contract.StageSyncWorker:
 		stopping := make(chan struct{})
 		leaving = sync.OnceFunc(func() { close(stopping) })
@@ -233,7 +234,8 @@ func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) 
 			Deleted: net.deleted, Net: net, Local: home, Publish: b.Publish, SyncEvery: y.syncEvery, MaxLive: y.maxLive,
 			Stopping: stopping, Rules: y.rules, Now: l.now, Log: y.log,
 		}
-		work[contract.ConsumerDiscovered], work[contract.ConsumerSync], work[contract.ConsumerLive] = s.HandleDiscovered, s.HandleDue, s.HandleLive
+		work[contract.ConsumerDiscovered], work[contract.ConsumerSync], work[contract.ConsumerLive] = s.HandleDiscovered, s.HandleDue,
+			s.HandleLive
 	case contract.StageFetcher:
 		directory := &dht.Stage{Network: meshClient{y.mesh, l}}
 		s := &fetch.Stage{

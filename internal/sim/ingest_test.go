@@ -167,7 +167,9 @@ func badPayloads(t *testing.T, key *schnorr.SecretKey) (list []badMessage) {
 	}
 	one := []string{relayURL(1)}
 	pubkey := key.PublicKey()
-	for _, subject := range []string{events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered, events.SubjectNoteMissing} {
+	for _, subject := range []string{
+		events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered, events.SubjectNoteMissing,
+	} {
 		add(subject, "message ", []byte("no JSON"))
 		add(subject, "message ", []byte(`["an array"]`))
 		add(subject, "message ", []byte{})
@@ -415,7 +417,8 @@ func TestLinksFollowTheNewestListAndAnOldOneChangesNothing(t *testing.T) {
 		wakeUps := w.ever(contract.StreamRelay)
 		w.sendEvent(nip65(w.T, alice, 1500, a, d))
 		want("an older list published late", b, c)
-		if now := get[contract.Author](w, contract.BucketAuthors, alice.PublicKey()); now.Lists[contract.ViaNIP65].ID != author.Lists[contract.ViaNIP65].ID {
+		if now := get[contract.Author](w, contract.BucketAuthors,
+			alice.PublicKey()); now.Lists[contract.ViaNIP65].ID != author.Lists[contract.ViaNIP65].ID {
 			w.Errorf("the older list replaced the newer: %+v", now)
 		}
 		if n := w.ever(contract.StreamRelay); n != wakeUps {
@@ -477,7 +480,8 @@ func TestAuthorsAreLookedUpOncePerWindowAndANewKeyAtOnce(t *testing.T) {
 		}
 		check("within the window", 2, 1)
 		// A stranger's word does not replace the author's.
-		w.sendEvent(note(w.T, user(w.T, "bob"), "reply", nostr.Tag{"e", strings.Repeat("0", 64)}, nostr.Tag{"p", alice.PublicKey()}, nostr.Tag{"dht_key", k2}))
+		w.sendEvent(note(w.T, user(w.T, "bob"), "reply", nostr.Tag{"e", strings.Repeat("0", 64)}, nostr.Tag{"p", alice.PublicKey()},
+			nostr.Tag{"dht_key", k2}))
 		check("a stranger's word", 2, 1)
 		time.Sleep(resolveEvery)
 		say(k1)

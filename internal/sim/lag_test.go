@@ -26,7 +26,8 @@ func TestARelayIsNotGivenUpForLinksThatKVDoesNotShowYet(t *testing.T) {
 		if list := w.schedules(contract.StreamSyncDue); !slices.Equal(list, due) {
 			w.Errorf("scheduled while the links are not there yet: %v", list)
 		}
-		put(w, contract.BucketLinks, contract.LinkKey(key, alice.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
+		put(w, contract.BucketLinks, contract.LinkKey(key, alice.PublicKey()),
+			contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		time.Sleep(time.Minute)
 		w.complete("once the links are there", notes)
 		if list := w.schedules(contract.StreamSyncDue); !slices.Equal(list, due) {
@@ -42,7 +43,8 @@ func TestALiveSubscriptionWaitsForTheSyncThatAskedForIt(t *testing.T) {
 		w.syncworker(nil)
 		alice, url := user(w.T, "alice"), relayURL(1)
 		key := nostr.RelayKey(url)
-		put(w, contract.BucketLinks, contract.LinkKey(key, alice.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
+		put(w, contract.BucketLinks, contract.LinkKey(key, alice.PublicKey()),
+			contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		put(w, contract.BucketSyncs, key, contract.Sync{URL: url, Failures: 1})
 		w.Publish(contract.LiveDueSubject(key), nostr.Encode(contract.LiveDue{URL: url}))
 		time.Sleep(4 * time.Second)

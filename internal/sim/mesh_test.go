@@ -78,7 +78,8 @@ func (m *mesh) holders(item bep44.Item, k int) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, i := range m.closest(item.Target(), k) {
-		if c := m.kept(i, stage.TargetHex(item)); c != nil && !m.nodes[i].liar && c.item.Seq == item.Seq && bytes.Equal(c.item.Value, item.Value) {
+		if c := m.kept(i, stage.TargetHex(item)); c != nil && !m.nodes[i].liar && c.item.Seq == item.Seq &&
+			bytes.Equal(c.item.Value, item.Value) {
 			n++
 		}
 	}

@@ -48,7 +48,8 @@ func TestARecordIsRefreshedAsOftenAsItsNodesNeed(t *testing.T) {
 		{"nodes that keep", false, 1 + 3 + 2, 1 + 3 + 3, // after six hours, then after twelve
 			[]dht.How{dht.Fresh, dht.Half, dht.Half, dht.Half, dht.Look, dht.Look}},
 		{"nodes that forget", true, 35, 38, // a strict day, then they may prove themselves again
-			slices.Concat([]dht.How{dht.Fresh, dht.Half, dht.Half}, slices.Repeat([]dht.How{dht.Renew}, 24), []dht.How{dht.Half, dht.Half, dht.Renew})},
+			slices.Concat([]dht.How{dht.Fresh, dht.Half, dht.Half}, slices.Repeat([]dht.How{dht.Renew}, 24),
+				[]dht.How{dht.Half, dht.Half, dht.Renew})},
 	} {
 		inWorld(t, func(w *world) {
 			w.refreshEvery = 6 * time.Hour

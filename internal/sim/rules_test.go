@@ -16,7 +16,10 @@ func TestTheOperatorsRulesSayWhatIsSynced(t *testing.T) {
 		mirror, some := relayURL(1), relayURL(2)
 		w.ruled = map[string][]syncing.Rule{
 			mirror: {{Direction: reconcile.Both, Named: true}},
-			some:   {{Direction: reconcile.Up, Named: true, Filter: nostr.Filter{Kinds: []int{7}}}, {Direction: reconcile.Down, Writers: true, Filter: nostr.Filter{Kinds: []int{0}}}},
+			some: {
+				{Direction: reconcile.Up, Named: true, Filter: nostr.Filter{Kinds: []int{7}}},
+				{Direction: reconcile.Down, Writers: true, Filter: nostr.Filter{Kinds: []int{0}}},
+			},
 		}
 		w.ingest(nil)
 		w.syncworker(nil)

@@ -193,7 +193,8 @@ func TestANoteIsLookedForWhereThoseWhoAreMentionedRead(t *testing.T) {
 		reply := note(w.T, carol, "reply", nostr.Tag{"e", e.ID}, nostr.Tag{"p", bob.PublicKey()})
 		w.at(home, 0, reply)
 		inbox := w.at(relayURL(1), 0, e)
-		put(w, contract.BucketAuthors, bob.PublicKey(), contract.Author{Lists: map[string]contract.List{contract.ViaNIP65: {Read: []string{inbox}}}})
+		put(w, contract.BucketAuthors, bob.PublicKey(),
+			contract.Author{Lists: map[string]contract.List{contract.ViaNIP65: {Read: []string{inbox}}}})
 		n := byID(e)
 		n.ReferencedBy = reply.ID
 		if r, _ := w.ask(s, n, time.Minute); !r.Found || r.RelayURL != inbox {
@@ -213,9 +214,11 @@ func TestThreads(t *testing.T) {
 		list := []nostr.Event{root}
 		for i := range 5 {
 			parent := list[len(list)-1]
-			list = append(list, note(w.T, alice, "reply "+string(rune('0'+i)), nostr.Tag{"e", root.ID, "", "root"}, nostr.Tag{"e", parent.ID, far, "reply"}))
+			list = append(list,
+				note(w.T, alice, "reply "+string(rune('0'+i)), nostr.Tag{"e", root.ID, "", "root"}, nostr.Tag{"e", parent.ID, far, "reply"}))
 		}
-		asked := note(w.T, alice, "the note", nostr.Tag{"e", list[5].ID, far, "reply"}, nostr.Tag{"q", quoted.ID, far}, nostr.Tag{"q", strings.Repeat("0", 64)})
+		asked := note(w.T, alice, "the note", nostr.Tag{"e", list[5].ID, far, "reply"}, nostr.Tag{"q", quoted.ID, far},
+			nostr.Tag{"q", strings.Repeat("0", 64)})
 		w.at(far, 0, append(list, article, quoted, asked)...)
 		w.at(home, 0, quoted)
 

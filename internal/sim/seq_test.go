@@ -31,7 +31,8 @@ func TestReplicasThatRaceEndWithTheHighestSeq(t *testing.T) {
 		}
 		all.Wait()
 		time.Sleep(10 * time.Minute)
-		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != highest || r.VerifiedAt == 0 || r.Superseded {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != highest || r.VerifiedAt == 0 ||
+			r.Superseded {
 			w.Errorf("the record is %+v", r)
 		}
 		w.dht.set(func(n *network) {
@@ -108,7 +109,8 @@ func TestTwoValuesWithOneSeqAreToldAndNotFoughtOver(t *testing.T) {
 		if n := within(w.dht.putsOf(target), start, time.Now()); n < 4 || n > 5 {
 			w.Errorf("put %d times in five hours, want once an hour", n)
 		}
-		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != 3 || string(r.Value) != string(l.Item.Value) || r.Superseded {
+		if r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(target)); r.Seq != 3 ||
+			string(r.Value) != string(l.Item.Value) || r.Superseded {
 			w.Errorf("the record is %+v", r)
 		}
 		w.noDeadLetters()

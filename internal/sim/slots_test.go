@@ -91,7 +91,8 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		}
 
 		// An operator deletes one.
-		_, err := store[contract.Record](w, contract.BucketRecords).Remove(context.Background(), contract.RecordKey(kept[0]), func(contract.Record) bool { return true })
+		_, err := store[contract.Record](w, contract.BucketRecords).Remove(context.Background(), contract.RecordKey(kept[0]),
+			func(contract.Record) bool { return true })
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -94,7 +94,8 @@ func TestADiscoveredRelayIsSyncedNowAndOnScheduleAndWhatComesGoesToIngest(t *tes
 			time.Sleep(time.Hour)
 			w.complete("within an hour", later...)
 		}
-		if n := within(w.relays.seen(url).times, start, time.Now()); n < 24 || n > 24+4*6 { // a session each; where three are new, at most a REQ for each and a session that proves it
+		// a session each; where three are new, at most a REQ for each and a session that proves it
+		if n := within(w.relays.seen(url).times, start, time.Now()); n < 24 || n > 24+4*6 {
 			w.Errorf("asked %d times in six hours, want every 15 minutes", n)
 		}
 		if s := w.sync(url); s.Failures != 0 || time.Now().Unix()-s.LastOK > 15*60 {
@@ -388,7 +389,8 @@ func TestASyncGoesOnWhereItsWorkerDied(t *testing.T) {
 		url := relayURL(1)
 		// 1,600 authors are four filters; 5 s each.
 		for i := range 1599 {
-			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
+			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)),
+				contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		}
 		list := w.holds(url, alice, 5, 60)
 		w.relays.set(url, func(x *remote) { x.latency = 5 * time.Second })
@@ -425,7 +427,8 @@ func TestALongSyncIsNoFailure(t *testing.T) {
 	inWorld(t, func(w *world) {
 		url := relayURL(1)
 		for i := range 9 * 500 {
-			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
+			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)),
+				contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		}
 		w.relays.set(url, func(x *remote) { x.latency = 4 * time.Minute })
 		w.ingest(nil)

@@ -24,18 +24,30 @@ func TestReferences(t *testing.T) {
 		tags []nostr.Tag
 		want []events.NoteMissing
 	}{
-		"marked with author": {1, []nostr.Tag{{"e", id1, "wss://hint.example/", "root", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
-		"author as fourth":   {1, []nostr.Tag{{"e", id1, "", carol}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: carol}}},
-		"positional":         {1, []nostr.Tag{{"e", id1}, {"e", id2}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}, {EventID: id2, AuthorPubkey: bob}}},
-		"hornets reply":      {1808, []nostr.Tag{{"e", id1, "reply"}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}}},
-		"two authors":        {1, []nostr.Tag{{"e", id1}, {"p", bob}, {"p", carol}}, []events.NoteMissing{{EventID: id1}}},
-		"quote":              {1, []nostr.Tag{{"q", id1, "wss://hint.example", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}}},
-		"quoted address":     {1, []nostr.Tag{{"q", address}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
-		"address":            {1111, []nostr.Tag{{"a", address, "ws://127.0.0.1"}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
-		"once":               {1, []nostr.Tag{{"e", id1}, {"q", id1}}, []events.NoteMissing{{EventID: id1}}},
-		"nonsense":           {1, []nostr.Tag{{"e", "x"}, {"e"}, {"a", "1:x:y"}, {"q"}}, nil},
-		"reactions":          {7, []nostr.Tag{{"e", id1}}, nil},
-		"deletions":          {5, []nostr.Tag{{"e", id1}}, nil},
+		"marked with author": {
+			1,
+			[]nostr.Tag{{"e", id1, "wss://hint.example/", "root", bob}},
+			[]events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}},
+		},
+		"author as fourth": {1, []nostr.Tag{{"e", id1, "", carol}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: carol}}},
+		"positional": {
+			1,
+			[]nostr.Tag{{"e", id1}, {"e", id2}, {"p", bob}},
+			[]events.NoteMissing{{EventID: id1, AuthorPubkey: bob}, {EventID: id2, AuthorPubkey: bob}},
+		},
+		"hornets reply": {1808, []nostr.Tag{{"e", id1, "reply"}, {"p", bob}}, []events.NoteMissing{{EventID: id1, AuthorPubkey: bob}}},
+		"two authors":   {1, []nostr.Tag{{"e", id1}, {"p", bob}, {"p", carol}}, []events.NoteMissing{{EventID: id1}}},
+		"quote": {
+			1,
+			[]nostr.Tag{{"q", id1, "wss://hint.example", bob}},
+			[]events.NoteMissing{{EventID: id1, AuthorPubkey: bob, Relays: []string{"wss://hint.example"}}},
+		},
+		"quoted address": {1, []nostr.Tag{{"q", address}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
+		"address":        {1111, []nostr.Tag{{"a", address, "ws://127.0.0.1"}}, []events.NoteMissing{{Address: address, AuthorPubkey: bob}}},
+		"once":           {1, []nostr.Tag{{"e", id1}, {"q", id1}}, []events.NoteMissing{{EventID: id1}}},
+		"nonsense":       {1, []nostr.Tag{{"e", "x"}, {"e"}, {"a", "1:x:y"}, {"q"}}, nil},
+		"reactions":      {7, []nostr.Tag{{"e", id1}}, nil},
+		"deletions":      {5, []nostr.Tag{{"e", id1}}, nil},
 	} {
 		e := nostr.Event{ID: strings.Repeat("ee", 32), PubKey: alice, Kind: tc.kind, Tags: tc.tags}
 		for i := range tc.want {

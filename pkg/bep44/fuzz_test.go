@@ -12,7 +12,8 @@ import (
 // directory, and the wrapped items of HORNETS events.
 func FuzzDirectory(f *testing.F) {
 	for _, text := range []string{
-		`22:wss://relay.example.com`, `33:["wss://a.example","ws://b.test"]`, `26:{"name":"x","pubkey":"00"}`, "0:", "1:", "01:x", "99999999999999999999:x", "i1e", "le", "d1:ai1ee",
+		`22:wss://relay.example.com`, `33:["wss://a.example","ws://b.test"]`, `26:{"name":"x","pubkey":"00"}`, "0:", "1:", "01:x",
+		"99999999999999999999:x", "i1e", "le", "d1:ai1ee",
 		"d4:salt6:foobar3:seqi1e1:v12:Hello World!e", "d3:seqi1e1:v12:Hello World!e", "de", "d", "d3:seqi01e1:v1:xe", "d3:seqi-1e1:v1:xe",
 	} {
 		f.Add([]byte(text))

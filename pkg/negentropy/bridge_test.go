@@ -152,7 +152,8 @@ func TestBridgeProves(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := bridge.Messages(SideA) + bridge.Messages(SideB) - before; n != 3 || !bridge.Proved() {
-		t.Errorf("proved: %v after %d messages, want 3: A is asked, B is asked what A answers, A what B has beyond the frontier", bridge.Proved(), n)
+		t.Errorf("proved: %v after %d messages, want 3: A is asked, B is asked what A answers, A what B has beyond the frontier", bridge.Proved(),
+			n)
 	}
 }
 

@@ -53,7 +53,10 @@ func FuzzPeekID(f *testing.F) {
 }
 
 func BenchmarkPeekID(b *testing.B) {
-	e := Event{ID: strings.Repeat("a", 64), PubKey: strings.Repeat("b", 64), Sig: strings.Repeat("c", 128), Tags: []Tag{{"p", strings.Repeat("d", 64)}}, Content: strings.Repeat("a \"word\" ", 80)}
+	e := Event{
+		ID: strings.Repeat("a", 64), PubKey: strings.Repeat("b", 64), Sig: strings.Repeat("c", 128),
+		Tags: []Tag{{"p", strings.Repeat("d", 64)}}, Content: strings.Repeat("a \"word\" ", 80),
+	}
 	text := Encode(e)
 	last := []byte(`{"content"` + strings.TrimPrefix(string(Encode(map[string]any{"content": e.Content, "id": e.ID})), `{"content"`))
 	for name, data := range map[string][]byte{"first": text, "last": last} {

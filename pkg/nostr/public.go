@@ -32,7 +32,7 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("3fff::/20"),       // documentation
 }
 
-// PublicAddr reports whether an address may be dialled on the word of a
+// PublicAddr reports whether an address may be dialled on the claim of a
 // stranger: global unicast and in no private or reserved range. An IPv4
 // address mapped into IPv6, or behind the well-known prefix of NAT64, counts as
 // the IPv4 address; one in a 6to4, Teredo or locally translated address is
@@ -62,7 +62,7 @@ var badPorts = []uint16{
 	6679, 6697, 10080,
 }
 
-// PublicPort reports whether a port may be dialled on the word of a stranger:
+// PublicPort reports whether a port may be dialled on the claim of a stranger:
 // any that browsers connect to.
 func PublicPort(port uint16) bool {
 	_, bad := slices.BinarySearch(badPorts, port)

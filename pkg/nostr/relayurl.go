@@ -49,7 +49,8 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	case host == "", strings.HasPrefix(host, "."), strings.HasSuffix(host, "."), strings.Contains(host, ".."):
 		return "", fmt.Errorf("relay url %q: has no host", clip(raw))
 	case strings.ContainsFunc(u.Hostname(), notOfHost):
-		return "", fmt.Errorf("relay url %q: the host has other characters than a-z, 0-9, dots and hyphens; write names of other scripts as xn--…", clip(raw))
+		return "", fmt.Errorf("relay url %q: the host has other characters than a-z, 0-9, dots and hyphens; "+
+			"write names of other scripts as xn--…", clip(raw))
 	case strings.ContainsFunc(u.RawQuery, notOfQuery):
 		return "", fmt.Errorf("relay url %q: what follows the question mark must be percent-encoded", clip(raw))
 	}
@@ -120,7 +121,10 @@ func publicHost(host string) error {
 		}
 		return nil
 	}
-	for _, suffix := range []string{"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa", "onion", "i2p"} {
+	for _, suffix := range []string{
+		"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa", "onion",
+		"i2p",
+	} {
 		if host == suffix || strings.HasSuffix(host, "."+suffix) {
 			return fmt.Errorf("a name under .%s is not reachable from here", suffix)
 		}

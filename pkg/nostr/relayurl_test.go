@@ -42,12 +42,15 @@ func TestNormalizeRelayURLRefuses(t *testing.T) {
 		"ws://[64:ff9b::7f00:1]", "ws://metadata.google.internal", "ws://printer.local", "ws://abc.onion",
 		"ws://127.0.0.1.", "ws://127.0.0.1..", "ws://127.0.1", "ws://017700000001", "ws://0x7f.1", "ws://127.0.0.0x1", "ws://4294967295",
 		"ws://１２７.0.0.1", "ws://127。0。0。1", "ws://①②⑦.0.0.1", "ws://%31%32%37.0.0.1", "ws://[::1%25eth0]", "ws://[fe80::1%25eth0]",
-		"wss://bücher.example", "wss://rel\u0430y.example.com", "wss://example.\u212aom", "wss://relay\u3002example.com", "wss://relay\u00ad.example.com",
+		"wss://bücher.example", "wss://rel\u0430y.example.com", "wss://example.\u212aom", "wss://relay\u3002example.com",
+		"wss://relay\u00ad.example.com",
 		"ws://localhost.", "ws://LOCALHOST", "ws://a.local.", "ws://vault.corp", "ws://nas.home.arpa", "ws://db.localdomain", "ws://a.i2p",
 		"ws://198.18.0.1", "ws://255.255.255.255", "ws://224.0.0.251", "ws://[ff02::1]", "ws://[64:ff9b:1::7f00:1]", "ws://[64:ff9b::a00:1]",
 		"ws://[2002:a00:1::]", "ws://[2001:0:a00:1::]", "ws://[fd00:ec2::254]", "ws://[::]", "ws://[::7f00:1]", "ws://[::ffff:0:7f00:1]",
-		"wss://relay.example.com:25", "wss://relay.example.com:22", "ws://relay.example.com:6667", "wss://@relay.example.com", "wss://relay.example.com:443:443",
-		"wss://relay.example.com?a b", "wss://relay.example.com?x\u00a0#f", "wss://relay.example.com\\@127.0.0.1", "wss://relay.example.com/" + strings.Repeat("é", 100),
+		"wss://relay.example.com:25", "wss://relay.example.com:22", "ws://relay.example.com:6667", "wss://@relay.example.com",
+		"wss://relay.example.com:443:443",
+		"wss://relay.example.com?a b", "wss://relay.example.com?x\u00a0#f", "wss://relay.example.com\\@127.0.0.1",
+		"wss://relay.example.com/" + strings.Repeat("é", 100),
 		"wss://" + strings.Repeat("a", nostr.MaxURLBytes) + ".example",
 	} {
 		if got, err := nostr.NormalizeRelayURL(in, false); err == nil {

@@ -88,7 +88,8 @@ func TestAMinuteWithoutTheBusLosesNothing(t *testing.T) {
 			t.Errorf("%d of %d events were stored, %d lost", b.len(), n, lost)
 		}
 		m := b.stored[fmt.Sprintf("%064x", 7)]
-		if m.Subject != events.SubjectEventReceived || !slices.Equal(m.Data, event(7)) || m.Header[events.HeaderSender][0] != "wss://relay.example.com" {
+		if m.Subject != events.SubjectEventReceived || !slices.Equal(m.Data, event(7)) ||
+			m.Header[events.HeaderSender][0] != "wss://relay.example.com" {
 			t.Errorf("stored %+v", m)
 		}
 		if len(failures) < 2 || len(failures) > 7 {

@@ -33,7 +33,8 @@ func (b *Bus) deadLetterUnanswered(ctx context.Context, m contract.Message) ([]c
 		return nil, contract.Reject(err.Error())
 	}
 	if !b.owns(advisory) {
-		return nil, contract.Reject(fmt.Sprintf("advisory on consumer %s of stream %s, which is not this stage's", advisory.Consumer, advisory.Stream))
+		return nil,
+			contract.Reject(fmt.Sprintf("advisory on consumer %s of stream %s, which is not this stage's", advisory.Consumer, advisory.Stream))
 	}
 	stream, err := b.js.Stream(ctx, advisory.Stream)
 	if err != nil {

@@ -230,7 +230,8 @@ func TestAuthFilesThatAreWrong(t *testing.T) {
 		}
 	}
 	for _, urls := range []string{"nats://user:pass word@127.0.0.1:4222", "nats://a,nats://user:pass\x01word@b"} {
-		if _, err := dial(t, urls, bus.Auth{}); err == nil || !strings.Contains(err.Error(), "is not a URL") || strings.Contains(err.Error(), "pass") {
+		if _, err := dial(t, urls, bus.Auth{}); err == nil || !strings.Contains(err.Error(), "is not a URL") ||
+			strings.Contains(err.Error(), "pass") {
 			t.Errorf("%q: %v", urls, err)
 		}
 	}
@@ -301,7 +302,8 @@ func TestNkeyToNATS(t *testing.T) {
 
 func TestWhatAUserMayNotDoIsNoMereTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := natstest.StartOn(t, t.TempDir(), natstest.User("narrow", contract.Permissions{Publish: []string{"x"}, Subscribe: []string{"_INBOX_test.>"}}))
+		s := natstest.StartOn(t, t.TempDir(),
+			natstest.User("narrow", contract.Permissions{Publish: []string{"x"}, Subscribe: []string{"_INBOX_test.>"}}))
 		js := natstest.ConnectAs(t, s, "test", "narrow")
 		if err := bus.Explain(js.Conn(), nil); err != nil {
 			t.Errorf("success became %v", err)
@@ -383,7 +385,8 @@ func TestJWTToNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, creds := range map[string]string{
-		"nobody": "", "of another account": jwtUser(t, stranger, time.Now().Add(time.Hour)), "expired": jwtUser(t, account, time.Now().Add(-time.Hour)),
+		"nobody": "", "of another account": jwtUser(t, stranger, time.Now().Add(time.Hour)),
+		"expired": jwtUser(t, account, time.Now().Add(-time.Hour)),
 	} {
 		_, err := dial(t, s.ClientURL(), bus.Auth{Creds: creds})
 		refused(t, name, err, "--nats-creds")
@@ -404,7 +407,8 @@ func TestALockedOutWorkerComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := bus.Dial(t.Context(), s.ClientURL(), "fetcher", slog.New(slog.NewTextHandler(log, nil)), append(opts, nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0))...)
+	nc, err := bus.Dial(t.Context(), s.ClientURL(), "fetcher", slog.New(slog.NewTextHandler(log, nil)),
+		append(opts, nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0))...)
 	if err != nil {
 		t.Fatal(err)
 	}

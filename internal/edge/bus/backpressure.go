@@ -168,7 +168,8 @@ func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func(
 	switch {
 	case !b.levels.tell(stream, time.Now()):
 	case outOfResources(err):
-		b.log.ErrorContext(ctx, "NATS has no storage left, work waits: give it more disk (max_file_store), or the account a higher limit", "stream", stream, "err", err)
+		b.log.ErrorContext(ctx, "NATS has no storage left, work waits: give it more disk (max_file_store), or the account a higher limit",
+			"stream", stream, "err", err)
 	default:
 		b.log.WarnContext(ctx, "a queue is full, publishing waits", "stream", stream, "err", err)
 	}

@@ -31,15 +31,42 @@ type edge struct {
 func bare(subject string) func(string) string { return func(string) string { return subject } }
 
 var edges = []edge{
-	{contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.AuthorSeenSubject, contract.StreamAuthor, contract.StageDHTWorker, contract.ConsumerResolve, true},
-	{contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.RelayListSignedSubject, contract.StreamRelayList, contract.StageDHTWorker, contract.ConsumerPublish, false},
-	{contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.RelayDiscoveredSubject, contract.StreamRelay, contract.StageSyncWorker, contract.ConsumerDiscovered, false},
-	{contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.NoteMissingSubject, contract.StreamNote, contract.StageFetcher, contract.ConsumerFetch, false},
-	{contract.StageDHTWorker, contract.ConsumerResolve, contract.AuthorSeenSubject, contract.RelayDiscoveredSubject, contract.StreamRelay, contract.StageSyncWorker, contract.ConsumerDiscovered, false},
-	{contract.StageSyncWorker, contract.ConsumerDiscovered, contract.RelayDiscoveredSubject, contract.SyncDueSubject, contract.StreamSyncDue, contract.StageSyncWorker, contract.ConsumerSync, true},
-	{contract.StageSyncWorker, contract.ConsumerSync, contract.SyncDueSubject, contract.LiveDueSubject, contract.StreamLive, contract.StageSyncWorker, contract.ConsumerLive, false},
-	{contract.StageSyncWorker, contract.ConsumerSync, contract.SyncDueSubject, bare(events.SubjectEventReceived), contract.StreamIntake, contract.StageIngest, contract.ConsumerIngest, false},
-	{contract.StageFetcher, contract.ConsumerFetch, contract.NoteMissingSubject, bare(events.SubjectEventReceived), contract.StreamIntake, contract.StageIngest, contract.ConsumerIngest, false},
+	{
+		contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.AuthorSeenSubject,
+		contract.StreamAuthor, contract.StageDHTWorker, contract.ConsumerResolve, true,
+	},
+	{
+		contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.RelayListSignedSubject,
+		contract.StreamRelayList, contract.StageDHTWorker, contract.ConsumerPublish, false,
+	},
+	{
+		contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.RelayDiscoveredSubject,
+		contract.StreamRelay, contract.StageSyncWorker, contract.ConsumerDiscovered, false,
+	},
+	{
+		contract.StageIngest, contract.ConsumerIngest, bare(events.SubjectEventReceived), contract.NoteMissingSubject,
+		contract.StreamNote, contract.StageFetcher, contract.ConsumerFetch, false,
+	},
+	{
+		contract.StageDHTWorker, contract.ConsumerResolve, contract.AuthorSeenSubject, contract.RelayDiscoveredSubject,
+		contract.StreamRelay, contract.StageSyncWorker, contract.ConsumerDiscovered, false,
+	},
+	{
+		contract.StageSyncWorker, contract.ConsumerDiscovered, contract.RelayDiscoveredSubject, contract.SyncDueSubject,
+		contract.StreamSyncDue, contract.StageSyncWorker, contract.ConsumerSync, true,
+	},
+	{
+		contract.StageSyncWorker, contract.ConsumerSync, contract.SyncDueSubject, contract.LiveDueSubject,
+		contract.StreamLive, contract.StageSyncWorker, contract.ConsumerLive, false,
+	},
+	{
+		contract.StageSyncWorker, contract.ConsumerSync, contract.SyncDueSubject, bare(events.SubjectEventReceived),
+		contract.StreamIntake, contract.StageIngest, contract.ConsumerIngest, false,
+	},
+	{
+		contract.StageFetcher, contract.ConsumerFetch, contract.NoteMissingSubject, bare(events.SubjectEventReceived),
+		contract.StreamIntake, contract.StageIngest, contract.ConsumerIngest, false,
+	},
 }
 
 const (
@@ -135,21 +162,23 @@ func TestACycleOfFullQueuesGoesOn(t *testing.T) {
 		w.limit(contract.StreamNote, smallQueueBytes)
 		// Each event refers to two notes, down to the third generation.
 		got := map[string]bool{}
-		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: func(_ context.Context, m contract.Message) (out []contract.Output, _ contract.Verdict) {
-			key, rest, _ := strings.Cut(string(m.Data), " ")
-			w.mu.Lock()
-			got[key] = true
-			w.mu.Unlock()
-			for _, child := range []string{"a", "b"} {
-				if len(key) < 6 {
-					out = append(out, contract.Output{Subject: contract.NoteMissingSubject(key + child), Data: []byte(key + child + " " + rest)})
+		w.work(contract.StageIngest,
+			handlers{contract.ConsumerIngest: func(_ context.Context, m contract.Message) (out []contract.Output, _ contract.Verdict) {
+				key, rest, _ := strings.Cut(string(m.Data), " ")
+				w.mu.Lock()
+				got[key] = true
+				w.mu.Unlock()
+				for _, child := range []string{"a", "b"} {
+					if len(key) < 6 {
+						out = append(out, contract.Output{Subject: contract.NoteMissingSubject(key + child), Data: []byte(key + child + " " + rest)})
+					}
 				}
-			}
-			return out, contract.Done()
-		}})
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data}}, contract.Done()
-		}})
+				return out, contract.Done()
+			}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data}}, contract.Done()
+			}})
 		source := w.source()
 		want := map[string]bool{}
 		for i := range 20 {
@@ -263,7 +292,8 @@ func TestMetricsTellHowFullStreamsAre(t *testing.T) {
 		bytes, _ := w.size(contract.StreamRelayList)
 		for name, want := range map[string]float64{
 			"relaymesh_stream_fill_ratio AUTHOR": 0.75, "relaymesh_stream_messages AUTHOR": 3,
-			"relaymesh_stream_fill_ratio RELAYLIST": float64(bytes) / 10_000, "relaymesh_stream_limit_bytes RELAYLIST": 10_000, "relaymesh_stream_bytes RELAYLIST": float64(bytes),
+			"relaymesh_stream_fill_ratio RELAYLIST": float64(bytes) / 10_000, "relaymesh_stream_limit_bytes RELAYLIST": 10_000,
+			"relaymesh_stream_bytes RELAYLIST": float64(bytes),
 		} {
 			if got[name] != want || want == 0 {
 				w.Errorf("%s is %v, want %v", name, got[name], want)
@@ -277,12 +307,13 @@ func TestAFullQueueIsNoReasonToGiveUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.limit(contract.StreamIntake, 2000)
 		w.publish(events.SubjectEventReceived, strings.Repeat("x", 1500))
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			if m.Attempt > 1 {
-				w.Errorf("attempt %d", m.Attempt)
-			}
-			return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data}}, contract.Done()
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				if m.Attempt > 1 {
+					w.Errorf("attempt %d", m.Attempt)
+				}
+				return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data}}, contract.Done()
+			}})
 		w.publish(contract.NoteMissingSubject("a"), strings.Repeat("y", 1500))
 		time.Sleep(30 * time.Minute)
 		if n := w.Stored(contract.StreamNote) + w.Stored(contract.StreamRetry); n != 1 {

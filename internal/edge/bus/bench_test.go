@@ -22,7 +22,10 @@ func BenchmarkBus(b *testing.B) {
 	}{
 		{"ingest", contract.StageIngest, contract.ConsumerIngest, func(int) string { return events.SubjectEventReceived }, 0},
 		{"fetch", contract.StageFetcher, contract.ConsumerFetch, func(i int) string { return contract.NoteMissingSubject(strconv.Itoa(i)) }, 0},
-		{"fetch and publish", contract.StageFetcher, contract.ConsumerFetch, func(i int) string { return contract.NoteMissingSubject(strconv.Itoa(i)) }, 1},
+		{
+			"fetch and publish", contract.StageFetcher, contract.ConsumerFetch,
+			func(i int) string { return contract.NoteMissingSubject(strconv.Itoa(i)) }, 1,
+		},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			js := natstest.Start(b)

@@ -118,7 +118,8 @@ func mistrust(err error) error {
 		return fmt.Errorf("%w: the server does not accept our certificate, or wants one (--nats-cert, --nats-key)", err)
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Errorf("%w: one side wants TLS and the other has none (tls://, --nats-ca)", err)
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
+		errors.Is(err, nats.ErrAccountAuthExpired):
 		return fmt.Errorf("%w: the server does not accept who we are (--nats-creds)", err)
 	}
 	return nil

@@ -117,7 +117,8 @@ func TestHistorySurvivesALongWait(t *testing.T) {
 		verdict = contract.Reject("second")
 		time.Sleep(time.Hour)
 		list := w.selectedDeadLetters(bus.DeadLetterFilter{})
-		if len(list) != 1 || list[0].Reason != "second" || list[0].Attempts != 3 || len(list[0].History) != 1 || list[0].History[0].Reason != "first" {
+		if len(list) != 1 || list[0].Reason != "second" || list[0].Attempts != 3 || len(list[0].History) != 1 ||
+			list[0].History[0].Reason != "first" {
 			w.Errorf("dead letters are %+v", list)
 		}
 	})
@@ -127,7 +128,8 @@ func TestDeadLettersAreSelected(t *testing.T) {
 	inWorld(t, func(w *world) {
 		start := time.Now()
 		put := func(stage, reason string, size int) {
-			w.publish(contract.DLQSubject(stage), string(nostr.Encode(contract.DeadLetter{Stage: stage, Reason: reason, Time: time.Now().Unix(), Size: size})))
+			w.publish(contract.DLQSubject(stage),
+				string(nostr.Encode(contract.DeadLetter{Stage: stage, Reason: reason, Time: time.Now().Unix(), Size: size})))
 			time.Sleep(time.Hour)
 		}
 		put(contract.StageIngest, "Bad signature", 0)                             // 1

@@ -16,14 +16,18 @@ import (
 func TestOutputsAreStoredBeforeTheMessageIsDone(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			seen.add(m)
-			return []contract.Output{{Subject: events.SubjectNoteFound, Data: []byte("1")}, {Subject: events.SubjectNoteLost, Data: []byte("2")}}, contract.Done()
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				seen.add(m)
+				return []contract.Output{
+					{Subject: events.SubjectNoteFound, Data: []byte("1")}, {Subject: events.SubjectNoteLost, Data: []byte("2")},
+				}, contract.Done()
+			}})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Second)
 		got := seen.all()
-		if len(got) != 1 || got[0].Subject != contract.NoteMissingSubject("a") || string(got[0].Data) != "{}" || got[0].Attempt != 1 || got[0].Cause != "NOTE:1" {
+		if len(got) != 1 || got[0].Subject != contract.NoteMissingSubject("a") || string(got[0].Data) != "{}" || got[0].Attempt != 1 ||
+			got[0].Cause != "NOTE:1" {
 			w.Errorf("handler was given %+v", got)
 		}
 		if note, outcome := w.Stored(contract.StreamNote), w.Stored(contract.StreamOutcome); note != 0 || outcome != 2 {
@@ -36,13 +40,14 @@ func TestOutputsAreStoredBeforeTheMessageIsDone(t *testing.T) {
 func TestAMessageWhoseOutputsAreNotStoredIsRetried(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			subject := "nobody.stores.this"
-			if seen.add(m) == 3 {
-				subject = events.SubjectNoteFound
-			}
-			return []contract.Output{{Subject: subject, Data: []byte("x")}}, contract.Done()
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				subject := "nobody.stores.this"
+				if seen.add(m) == 3 {
+					subject = events.SubjectNoteFound
+				}
+				return []contract.Output{{Subject: subject, Data: []byte("x")}}, contract.Done()
+			}})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(5 * time.Minute)
 		if got := seen.all(); len(got) != 3 || got[2].Attempt != 3 {
@@ -58,13 +63,14 @@ func TestAMessageWhoseOutputsAreNotStoredIsRetried(t *testing.T) {
 func TestAHandlerThatRunsTwicePublishesOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			out := []contract.Output{{Subject: events.SubjectNoteFound, Data: []byte("x")}}
-			if seen.add(m) < 3 {
-				return out, contract.Retry(time.Second, "once more")
-			}
-			return out, contract.Done()
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				out := []contract.Output{{Subject: events.SubjectNoteFound, Data: []byte("x")}}
+				if seen.add(m) < 3 {
+					return out, contract.Retry(time.Second, "once more")
+				}
+				return out, contract.Done()
+			}})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
 		if n := len(seen.all()); n != 3 {
@@ -79,12 +85,13 @@ func TestAHandlerThatRunsTwicePublishesOnce(t *testing.T) {
 func TestAPanicIsARetryWithItsText(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			if m.Key() == "once" && seen.add(m) == 2 {
-				return nil, contract.Done()
-			}
-			panic("nil map")
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				if m.Key() == "once" && seen.add(m) == 2 {
+					return nil, contract.Done()
+				}
+				panic("nil map")
+			}})
 		w.publish(contract.NoteMissingSubject("once"), "{}")
 		last := nats.NewMsg("retry.fetcher.always")
 		last.Header.Set("Relaymesh-Subject", contract.NoteMissingSubject("always"))
@@ -97,7 +104,8 @@ func TestAPanicIsARetryWithItsText(t *testing.T) {
 			w.Errorf("handled %+v, want a second attempt", got)
 		}
 		dead := w.DeadLetters()
-		if len(dead) != 1 || dead[0].Subject != contract.NoteMissingSubject("always") || dead[0].Reason != "gave up after 20 attempts: panic: nil map" {
+		if len(dead) != 1 || dead[0].Subject != contract.NoteMissingSubject("always") ||
+			dead[0].Reason != "gave up after 20 attempts: panic: nil map" {
 			w.Errorf("dead letters %+v", dead)
 		}
 	})

@@ -175,7 +175,8 @@ func TestBucketsAreMeasuredByTheStagesThatUseThem(t *testing.T) {
 				}
 			}
 		}
-		if got["messages links"] != 1 || got["bytes links"] == 0 || got["messages refused"] != 1 || got["limit_bytes refused"] != 512<<20 || got["fill_ratio refused"] == 0 {
+		if got["messages links"] != 1 || got["bytes links"] == 0 || got["messages refused"] != 1 || got["limit_bytes refused"] != 512<<20 ||
+			got["fill_ratio refused"] == 0 {
 			w.Errorf("told %v", got)
 		}
 		if _, told := got["messages authors"]; told {

@@ -23,7 +23,8 @@ func refusedStream(have, want jetstream.StreamConfig) string {
 	}
 	queue := jetstream.WorkQueuePolicy
 	add(have.Storage != want.Storage, fmt.Sprintf("its storage (%v)", have.Storage))
-	add(have.Retention != want.Retention && (have.Retention == queue || want.Retention == queue), fmt.Sprintf("its retention (%v)", have.Retention))
+	add(have.Retention != want.Retention && (have.Retention == queue || want.Retention == queue),
+		fmt.Sprintf("its retention (%v)", have.Retention))
 	add(have.AllowMsgSchedules && want.Discard == jetstream.DiscardNew, "that it holds schedules")
 	add(have.DenyPurge && !want.DenyPurge, "that it denies purges")
 	add(have.Sealed, "that it is sealed")

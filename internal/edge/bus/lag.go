@@ -36,7 +36,8 @@ func newLag(b *Bus) *lag {
 		messages: desc("stream_messages", "Messages in a stream.", "stream"),
 		bytes:    desc("stream_bytes", "Bytes that a stream takes.", "stream"),
 		limit:    desc("stream_limit_bytes", "Bytes that it may take, where it is bounded by that.", "stream"),
-		fill:     desc("stream_fill_ratio", "How much of its bound, in bytes or in messages that wait, a stream takes: at 1 it is full.", "stream"),
+		fill: desc("stream_fill_ratio", "How much of its bound, in bytes or in messages that wait, a stream takes: at 1 it is full.",
+			"stream"),
 	}
 }
 

@@ -65,7 +65,9 @@ func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) 
 	}
 	for _, c := range changes {
 		if err := c.apply(ctx); outOfResources(err) {
-			return made, fmt.Errorf("%s: %w: the bounds of all streams need %d GiB: give NATS more disk (max_file_store; relaymesh up takes three quarters of what is free)", c, err, setAside())
+			return made,
+				fmt.Errorf("%s: %w: the bounds of all streams need %d GiB: "+
+					"give NATS more disk (max_file_store; relaymesh up takes three quarters of what is free)", c, err, setAside())
 		} else if err != nil {
 			return made, fmt.Errorf("%s: %w", c, err)
 		}

@@ -63,7 +63,8 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 		if _, err := js.UpdateConsumer(ctx, contract.StreamNote, slow); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := js.UpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: contract.BucketLinks, History: 5, LimitMarkerTTL: time.Minute}); err != nil {
+		if _, err := js.UpdateKeyValue(ctx,
+			jetstream.KeyValueConfig{Bucket: contract.BucketLinks, History: 5, LimitMarkerTTL: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
 
@@ -74,7 +75,8 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 		want := []string{
 			"updated stream INTAKE: subjects +note.missing -other, max_bytes 1048576 → 4294967296",
 			"updated consumer fetch of NOTE: ack_wait 1h0m0s → 30s",
-			`updated bucket links: description "" → "relay key.pubkey → who writes where, by which evidence (Link)", history 5 → 1, limit_marker_ttl 1m0s → 1h0m0s`,
+			`updated bucket links: description "" → "relay key.pubkey → who writes where, by which evidence (Link)", ` +
+				`history 5 → 1, limit_marker_ttl 1m0s → 1h0m0s`,
 		}
 		if !slices.Equal(done(changes), want) {
 			t.Errorf("changes %q, want %q", done(changes), want)

@@ -42,11 +42,12 @@ func TestANoteIsQueuedOnceWhileOutstanding(t *testing.T) {
 		}
 		seen := w.record()
 		release := make(chan struct{})
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			seen.add(m)
-			<-release
-			return nil, contract.Done()
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				seen.add(m)
+				<-release
+				return nil, contract.Done()
+			}})
 		time.Sleep(time.Minute)
 		w.send(b, subject, "in flight")
 		close(release)
@@ -71,11 +72,12 @@ func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 		}
 		seen := w.record()
 		release := make(chan struct{})
-		w.work(contract.StageDHTWorker, handlers{contract.ConsumerResolve: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			seen.add(m)
-			<-release
-			return nil, contract.Done()
-		}})
+		w.work(contract.StageDHTWorker,
+			handlers{contract.ConsumerResolve: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				seen.add(m)
+				<-release
+				return nil, contract.Done()
+			}})
 		time.Sleep(time.Second)
 		w.send(b, subject, "in flight 1")
 		w.send(b, subject, "in flight 2")
@@ -98,14 +100,16 @@ func TestWakeUpsCoalesceAndOneThatArrivesInFlightIsNotLost(t *testing.T) {
 
 func TestAnOutputMayNameItsID(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data, ID: "event 1"}}, contract.Done()
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data, ID: "event 1"}}, contract.Done()
+			}})
 		b := w.source()
 		w.send(b, contract.NoteMissingSubject("a"), "from one relay")
 		w.send(b, contract.NoteMissingSubject("b"), "from another, in another order of fields")
 		time.Sleep(time.Minute)
-		if err := b.Publish(context.Background(), contract.Output{Subject: events.SubjectEventReceived, Data: []byte("from the tail"), ID: "event 1"}); err != nil {
+		if err := b.Publish(context.Background(),
+			contract.Output{Subject: events.SubjectEventReceived, Data: []byte("from the tail"), ID: "event 1"}); err != nil {
 			w.Fatal(err)
 		}
 		if n := w.Stored(contract.StreamIntake); n != 1 {

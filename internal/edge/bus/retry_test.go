@@ -25,10 +25,11 @@ func TestTheMessageOfADeadWorkerGoesToAnotherAfterAckWait(t *testing.T) {
 			return nil, contract.Done()
 		}
 		ready := make(chan struct{})
-		first = w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			<-ready
-			return hang(ctx, m)
-		}})
+		first = w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				<-ready
+				return hang(ctx, m)
+			}})
 		close(ready)
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		if err := <-first.done; !errors.Is(err, jetstream.ErrConnectionClosed) {
@@ -67,11 +68,12 @@ func TestNoMessageWaitsInAWorkerWithoutASlot(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
 		c := consumer(w.T, contract.ConsumerRefresh)
-		w.work(contract.StageDHTWorker, handlers{contract.ConsumerRefresh: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			seen.add(m)
-			time.Sleep(3 * c.AckWait)
-			return nil, contract.Done()
-		}})
+		w.work(contract.StageDHTWorker,
+			handlers{contract.ConsumerRefresh: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				seen.add(m)
+				time.Sleep(3 * c.AckWait)
+				return nil, contract.Done()
+			}})
 		n := 5 * c.InFlight
 		for i := range n {
 			w.publish(contract.RecordDueSubject(strconv.Itoa(i)), "{}")
@@ -92,12 +94,13 @@ func TestInFlightIsBounded(t *testing.T) {
 	inWorld(t, func(w *world) {
 		c := consumer(w.T, contract.ConsumerRefresh)
 		running := make(chan struct{}, 100)
-		w.work(contract.StageDHTWorker, handlers{contract.ConsumerRefresh: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
-			running <- struct{}{}
-			time.Sleep(time.Minute)
-			<-running
-			return nil, contract.Done()
-		}})
+		w.work(contract.StageDHTWorker,
+			handlers{contract.ConsumerRefresh: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+				running <- struct{}{}
+				time.Sleep(time.Minute)
+				<-running
+				return nil, contract.Done()
+			}})
 		for i := range 3 * c.InFlight {
 			w.publish(contract.RecordDueSubject(strconv.Itoa(i)), "{}")
 		}
@@ -115,12 +118,13 @@ func TestInFlightIsBounded(t *testing.T) {
 func TestRetriesWaitLongerEachTime(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			if seen.add(m) == 9 {
-				return nil, contract.Done()
-			}
-			return nil, contract.Retry(5*time.Second, "relay is down")
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				if seen.add(m) == 9 {
+					return nil, contract.Done()
+				}
+				return nil, contract.Retry(5*time.Second, "relay is down")
+			}})
 		w.publish(contract.NoteMissingSubject("a"), `{"event_id":"a"}`)
 		time.Sleep(3 * time.Hour)
 		got := seen.all()
@@ -188,13 +192,14 @@ func TestAScheduledRetrySurvivesARestart(t *testing.T) {
 func TestRejectAndTooManyAttemptsBecomeDeadLetters(t *testing.T) {
 	inWorld(t, func(w *world) {
 		seen := w.record()
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			if m.Key() == "bad" {
-				return nil, contract.Reject("event_id: not 64 hex digits")
-			}
-			seen.add(m)
-			return nil, contract.Retry(10*time.Second, "relay is down")
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				if m.Key() == "bad" {
+					return nil, contract.Reject("event_id: not 64 hex digits")
+				}
+				seen.add(m)
+				return nil, contract.Retry(10*time.Second, "relay is down")
+			}})
 		w.publish(contract.NoteMissingSubject("bad"), "x")
 		w.publish(contract.NoteMissingSubject("stubborn"), "y")
 		time.Sleep(18 * time.Hour)
@@ -270,9 +275,10 @@ func TestADeadLetterOfTheLargestMessageFits(t *testing.T) {
 
 func TestAnOutputThatCanNeverBePublishedIsADeadLetterAtOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
-			return []contract.Output{{Subject: events.SubjectNoteFound, Data: make([]byte, 2<<20)}}, contract.Done()
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+				return []contract.Output{{Subject: events.SubjectNoteFound, Data: make([]byte, 2<<20)}}, contract.Done()
+			}})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Minute)
 		if dead := w.DeadLetters(); len(dead) != 1 || !strings.Contains(dead[0].Reason, "maximum payload") {

@@ -105,13 +105,14 @@ func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 		}
 		due := contract.Output{Subject: contract.SyncDueSubject("relay"), Data: []byte("{}"), Cron: cron}
 		seen := w.record()
-		w.work(contract.StageSyncWorker, handlers{contract.ConsumerDiscovered: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			out := due
-			if string(m.Data) == "changed" {
-				out.Data = m.Data
-			}
-			return []contract.Output{out}, contract.Done()
-		}, contract.ConsumerSync: seen.then(contract.Done())})
+		w.work(contract.StageSyncWorker,
+			handlers{contract.ConsumerDiscovered: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				out := due
+				if string(m.Data) == "changed" {
+					out.Data = m.Data
+				}
+				return []contract.Output{out}, contract.Done()
+			}, contract.ConsumerSync: seen.then(contract.Done())})
 		b := w.source()
 		sequence := func() uint64 {
 			s, err := w.JS.Stream(context.Background(), contract.StreamSyncDue)

@@ -125,19 +125,20 @@ func TestAStopGivesBackWhatIsOnItsWay(t *testing.T) {
 func TestAStopWaitsForRunningHandlersThenEndsTheirContext(t *testing.T) {
 	inWorld(t, func(w *world) {
 		finished := w.record()
-		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			takes := 5 * time.Second
-			if m.Key() == "long" {
-				takes = time.Hour
-			}
-			select {
-			case <-time.After(takes):
-				finished.add(m)
-				return nil, contract.Done()
-			case <-ctx.Done():
-				return nil, contract.Retry(time.Minute, context.Cause(ctx).Error())
-			}
-		}})
+		x := w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				takes := 5 * time.Second
+				if m.Key() == "long" {
+					takes = time.Hour
+				}
+				select {
+				case <-time.After(takes):
+					finished.add(m)
+					return nil, contract.Done()
+				case <-ctx.Done():
+					return nil, contract.Retry(time.Minute, context.Cause(ctx).Error())
+				}
+			}})
 		w.publish(contract.NoteMissingSubject("short"), "{}")
 		w.publish(contract.NoteMissingSubject("long"), "{}")
 		time.Sleep(time.Second)
@@ -167,10 +168,11 @@ func TestAStopWaitsForRunningHandlersThenEndsTheirContext(t *testing.T) {
 func TestAStopDoesNotWaitForAHandlerThatIgnoresItsContext(t *testing.T) {
 	inWorld(t, func(w *world) {
 		hung := make(chan struct{})
-		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
-			<-hung
-			return nil, contract.Done()
-		}})
+		x := w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+				<-hung
+				return nil, contract.Done()
+			}})
 		w.publish(contract.NoteMissingSubject("a"), "{}")
 		time.Sleep(time.Second)
 		x.end(w.T)
@@ -246,7 +248,8 @@ relaymesh_bus_dead_letters_total{stage="ingest"} 1
 relaymesh_bus_handled_total{consumer="INTAKE/ingest",stage="ingest",verdict="reject"} 1
 relaymesh_bus_handled_total{consumer="NOTE/fetch",stage="fetcher",verdict="reject"} 1
 `
-		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "relaymesh_bus_dead_letters_total", "relaymesh_bus_handled_total"); err != nil {
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "relaymesh_bus_dead_letters_total",
+			"relaymesh_bus_handled_total"); err != nil {
 			w.Error(err)
 		}
 		if n, err := testutil.GatherAndCount(registry, "relaymesh_bus_handle_seconds"); err != nil || n != 2 {

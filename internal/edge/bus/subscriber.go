@@ -148,7 +148,8 @@ func (s *subscriber) afterError(ctx context.Context, err error) {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return
-	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConnectionClosed):
+	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound),
+		errors.Is(err, jetstream.ErrConnectionClosed):
 		s.fail(fmt.Errorf("consumer %s: %w", label(s.spec), err))
 		return
 	}

@@ -67,19 +67,21 @@ func TestATraceBeginsAtTheTrustBoundaryAndGoesOnBehindIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		kept, provider := recorder()
 		w.traces = provider
-		w.work(contract.StageIngest, handlers{contract.ConsumerIngest: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
-			return []contract.Output{{Subject: contract.NoteMissingSubject("a"), Data: []byte("{}")}}, contract.Done()
-		}})
+		w.work(contract.StageIngest,
+			handlers{contract.ConsumerIngest: func(context.Context, contract.Message) ([]contract.Output, contract.Verdict) {
+				return []contract.Output{{Subject: contract.NoteMissingSubject("a"), Data: []byte("{}")}}, contract.Done()
+			}})
 		tries := 0
-		w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: func(ctx context.Context, _ contract.Message) ([]contract.Output, contract.Verdict) {
-			if _, span := bus.Span(ctx, "ask", trace.SpanKindClient); true {
-				bus.End(span, errors.New("silent"))
-			}
-			if tries++; tries < 3 {
-				return nil, contract.Retry(5*time.Minute, "nobody answers")
-			}
-			return nil, contract.Reject("never")
-		}})
+		w.work(contract.StageFetcher,
+			handlers{contract.ConsumerFetch: func(ctx context.Context, _ contract.Message) ([]contract.Output, contract.Verdict) {
+				if _, span := bus.Span(ctx, "ask", trace.SpanKindClient); true {
+					bus.End(span, errors.New("silent"))
+				}
+				if tries++; tries < 3 {
+					return nil, contract.Retry(5*time.Minute, "nobody answers")
+				}
+				return nil, contract.Reject("never")
+			}})
 		w.publishTraced(events.SubjectEventReceived, `{"id":"`+strings.Repeat("e", 64)+`"}`, "traceparent", strangers)
 		time.Sleep(time.Hour)
 
@@ -106,7 +108,8 @@ func TestATraceBeginsAtTheTrustBoundaryAndGoesOnBehindIt(t *testing.T) {
 			if f.SpanContext.TraceID() != r.SpanContext.TraceID() || f.Parent.SpanID() != parent.SpanID() || len(f.Links) != 0 {
 				t.Errorf("attempt %d: parent %v in trace %v, want %v", i+1, f.Parent.SpanID(), f.SpanContext.TraceID(), parent.SpanID())
 			}
-			if attr(f, bus.AttrAttempt).AsInt64() != int64(i+1) || attr(f, bus.AttrStage).AsString() != contract.StageFetcher || f.Status.Code != codes.Error {
+			if attr(f, bus.AttrAttempt).AsInt64() != int64(i+1) || attr(f, bus.AttrStage).AsString() != contract.StageFetcher ||
+				f.Status.Code != codes.Error {
 				t.Errorf("attempt %d: %v %v", i+1, f.Attributes, f.Status)
 			}
 			parent = f.SpanContext
@@ -114,7 +117,8 @@ func TestATraceBeginsAtTheTrustBoundaryAndGoesOnBehindIt(t *testing.T) {
 		if got := attr(fetches[2], bus.AttrVerdict).AsString() + ": " + attr(fetches[2], bus.AttrReason).AsString(); got != "reject: never" {
 			t.Errorf("the last attempt is told of as %q", got)
 		}
-		if asked := named(kept, "ask"); len(asked) != 3 || asked[0].Parent.SpanID() != fetches[0].SpanContext.SpanID() || len(asked[0].Events) != 1 {
+		if asked := named(kept, "ask"); len(asked) != 3 || asked[0].Parent.SpanID() != fetches[0].SpanContext.SpanID() ||
+			len(asked[0].Events) != 1 {
 			t.Errorf("asked %+v, want three times, with the error", asked)
 		}
 	})
@@ -127,9 +131,10 @@ func TestWorkForManyLinksToItsCause(t *testing.T) {
 		kept, provider := recorder()
 		w.traces = provider
 		var cron string
-		w.work(contract.StageDHTWorker, handlers{contract.ConsumerResolve: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-			return []contract.Output{{Subject: m.Subject, Data: m.Data, Cron: cron}}, contract.Done()
-		}})
+		w.work(contract.StageDHTWorker,
+			handlers{contract.ConsumerResolve: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+				return []contract.Output{{Subject: m.Subject, Data: m.Data, Cron: cron}}, contract.Done()
+			}})
 		cron, _ = contract.Cron("x", time.Hour)
 		done := w.record().then(contract.Done())
 		w.work(contract.StageSyncWorker, handlers{contract.ConsumerSync: done})
@@ -138,7 +143,8 @@ func TestWorkForManyLinksToItsCause(t *testing.T) {
 		time.Sleep(90 * time.Minute)
 
 		syncs := named(kept, "process sync.due.*")
-		if len(syncs) != 1 || syncs[0].Parent.IsValid() || len(syncs[0].Links) != 1 || syncs[0].Links[0].SpanContext.TraceID().String() != strangersTrace {
+		if len(syncs) != 1 || syncs[0].Parent.IsValid() || len(syncs[0].Links) != 1 ||
+			syncs[0].Links[0].SpanContext.TraceID().String() != strangersTrace {
 			t.Errorf("syncs %+v", syncs)
 		}
 		seen := named(kept, "process author.seen.*")

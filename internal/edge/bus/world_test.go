@@ -47,7 +47,11 @@ type handlers map[string]contract.Handler
 func (w *world) work(stage string, hs handlers) *worker {
 	w.Helper()
 	js := natstest.Connect(w.T, w.Server)
-	b, err := bus.New(js, bus.Options{Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second, Traces: w.traces, Registerer: w.metrics})
+	b, err := bus.New(js,
+		bus.Options{
+			Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second, Traces: w.traces,
+			Registerer: w.metrics,
+		})
 	if err != nil {
 		w.Fatal(err)
 	}

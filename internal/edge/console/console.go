@@ -173,7 +173,8 @@ func wantsJSON(r *http.Request) bool {
 
 // need names what is missing where the pipeline was never set up.
 func need(err error) error {
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
+		errors.Is(err, jetstream.ErrBucketNotFound) {
 		return &pageError{http.StatusServiceUnavailable, fmt.Sprintf("%v: run relaymesh provision first", err)}
 	}
 	return err

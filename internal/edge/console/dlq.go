@@ -162,7 +162,10 @@ func (c *Console) readDeadLetter(r *http.Request) (*bus.DLQ, bus.DeadLetter, err
 		}
 		return dlq, dead, err
 	}
-	return nil, bus.DeadLetter{}, &pageError{http.StatusNotFound, fmt.Sprintf("there is no dead letter %d: it was retried, dropped, or is older than 30 days", seq)}
+	return nil, bus.DeadLetter{}, &pageError{
+		http.StatusNotFound,
+		fmt.Sprintf("there is no dead letter %d: it was retried, dropped, or is older than 30 days", seq),
+	}
 }
 
 func (c *Console) deadLetter(r *http.Request) (any, error) {
@@ -231,7 +234,8 @@ func (c *Console) doAct(r *http.Request) (d done, err error) {
 	} else if err != nil {
 		return d, err
 	}
-	c.log.InfoContext(r.Context(), "console: a dead letter was settled", "path", r.URL.Path, "stage", dead.Stage, "subject", dead.Subject, "addr", r.RemoteAddr)
+	c.log.InfoContext(r.Context(), "console: a dead letter was settled", "path", r.URL.Path, "stage", dead.Stage, "subject", dead.Subject,
+		"addr", r.RemoteAddr)
 	return done{dead.Seq, name}, nil
 }
 

@@ -127,7 +127,8 @@ func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 	if n := w.deadLetterCount(); n != 3 {
 		t.Fatalf("%d dead letters are left of 3", n)
 	}
-	if rec := w.do(http.MethodPost, "/login", "token=nonsense", sameOrigin); rec.Code != http.StatusUnauthorized || len(rec.Result().Cookies()) > 0 {
+	if rec := w.do(http.MethodPost, "/login", "token=nonsense", sameOrigin); rec.Code != http.StatusUnauthorized ||
+		len(rec.Result().Cookies()) > 0 {
 		t.Errorf("log in with a wrong token: %d", rec.Code)
 	}
 	if page := w.page("/dlq"); strings.Contains(page, "/retry") || !strings.Contains(page, "/login") {
@@ -152,13 +153,16 @@ func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 	if page := w.page("/dlq?retried=1"); !strings.Contains(page, "Dead letter 1 was retried") {
 		t.Error("the page does not say what was done")
 	}
-	if rec := w.do(http.MethodPost, "/dlq/2/drop", "", bearer, header("Accept", "application/json")); rec.Code != http.StatusOK || rec.Body.String() != "{\"seq\":2,\"done\":\"dropped\"}\n" {
+	if rec := w.do(http.MethodPost, "/dlq/2/drop", "", bearer, header("Accept", "application/json")); rec.Code != http.StatusOK ||
+		rec.Body.String() != "{\"seq\":2,\"done\":\"dropped\"}\n" {
 		t.Errorf("drop: %d, %s", rec.Code, rec.Body)
 	}
 	if n := w.deadLetterCount(); n != 1 {
 		t.Errorf("%d dead letters are left, want 1", n)
 	}
-	for path, want := range map[string]int{"/dlq/2/drop": http.StatusNotFound, "/dlq/3/eat": http.StatusNotFound, "/dlq/x/drop": http.StatusNotFound} {
+	for path, want := range map[string]int{
+		"/dlq/2/drop": http.StatusNotFound, "/dlq/3/eat": http.StatusNotFound, "/dlq/x/drop": http.StatusNotFound,
+	} {
 		if rec := w.do(http.MethodPost, path, "", bearer); rec.Code != want {
 			t.Errorf("%s: %d, want %d", path, rec.Code, want)
 		}
@@ -198,7 +202,8 @@ func TestWithoutATokenNobodyMayActEver(t *testing.T) {
 // One that was too long to be kept whole can be dropped only.
 func TestACutDeadLetterIsNotRetried(t *testing.T) {
 	w := newWorld(t)
-	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Data: []byte("x"), Size: 1 << 20, Reason: "long"})
+	w.send(contract.DLQSubject(contract.StageIngest),
+		contract.DeadLetter{Stage: contract.StageIngest, Data: []byte("x"), Size: 1 << 20, Reason: "long"})
 	rec := w.do(http.MethodPost, "/dlq/1/retry", "", header("Authorization", "Bearer "+testToken))
 	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), bus.ErrCut.Error()) || w.deadLetterCount() != 1 {
 		t.Errorf("retry: %d, %s", rec.Code, rec.Body)
@@ -208,8 +213,10 @@ func TestACutDeadLetterIsNotRetried(t *testing.T) {
 func TestPagesAreGuarded(t *testing.T) {
 	w := newWorld(t)
 	for host, want := range map[string]int{
-		"localhost": 200, "localhost:9464": 200, "127.0.0.1:9464": 200, "[::1]:9464": 200, "[::1]": 200, "10.1.2.3:80": 200, "console.example.com": 200,
-		"Console.Example.com.:443": 200, "evil.example.com": 421, "localhost.evil.example.com:9464": 421, "": 421, "127.0.0.1.evil.example.com": 421,
+		"localhost": 200, "localhost:9464": 200, "127.0.0.1:9464": 200, "[::1]:9464": 200, "[::1]": 200, "10.1.2.3:80": 200,
+		"console.example.com":      200,
+		"Console.Example.com.:443": 200, "evil.example.com": 421, "localhost.evil.example.com:9464": 421, "": 421,
+		"127.0.0.1.evil.example.com": 421,
 	} {
 		rec := w.do(http.MethodGet, "/login", "", func(r *http.Request) { r.Host = host })
 		if rec.Code != want {
@@ -229,7 +236,8 @@ func TestPagesAreGuarded(t *testing.T) {
 		}
 	}
 	fresh := w.do(http.MethodGet, "/assets/console.css", "")
-	if again := w.do(http.MethodGet, "/assets/console.css", "", header("If-None-Match", fresh.Header().Get("ETag"))); again.Code != http.StatusNotModified {
+	if again := w.do(http.MethodGet, "/assets/console.css", "",
+		header("If-None-Match", fresh.Header().Get("ETag"))); again.Code != http.StatusNotModified {
 		t.Errorf("an asset that has not changed: %d", again.Code)
 	}
 }

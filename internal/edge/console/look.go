@@ -19,7 +19,9 @@ import (
 
 // batch reads at most limit messages of a stream whose subjects match, from a
 // sequence on, oldest first; fewer if they are large.
-func batch(ctx context.Context, js jetstream.JetStream, stream, subject string, from uint64, limit int) (list []*jetstream.RawStreamMsg, err error) {
+func batch(ctx context.Context, js jetstream.JetStream, stream, subject string, from uint64, limit int) (
+	list []*jetstream.RawStreamMsg, err error,
+) {
 	messages, err := jetstreamext.GetBatch(ctx, js, stream, limit,
 		jetstreamext.GetBatchSeq(max(1, from)), jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(maxBatch))
 	if err != nil {

@@ -75,10 +75,12 @@ func (w *world) known() (pubkey, dhtKey, target string) {
 	} {
 		r.URL, r.FirstSeen = url, now-7200
 		w.put(contract.BucketRelays, nostr.RelayKey(url), r)
-		w.put(contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), pubkey), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1, contract.ViaHint: 0}})
+		w.put(contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), pubkey),
+			contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1, contract.ViaHint: 0}})
 		w.due(contract.SyncDueSubject(nostr.RelayKey(url)), "30 0,15,30,45 * * * *")
 	}
-	w.put(contract.BucketSyncs, nostr.RelayKey(goodURL), contract.Sync{URL: goodURL, LastOK: now - 30, LastTry: now - 30, Last: events.SyncFinished{OK: true, Stored: 4, Refused: 1}})
+	w.put(contract.BucketSyncs, nostr.RelayKey(goodURL),
+		contract.Sync{URL: goodURL, LastOK: now - 30, LastTry: now - 30, Last: events.SyncFinished{OK: true, Stored: 4, Refused: 1}})
 	return pubkey, dhtKey, target
 }
 
@@ -90,10 +92,12 @@ func TestRelaysInTroubleComeFirst(t *testing.T) {
 		t.Fatalf("relays are %+v", v)
 	}
 	bad, good := v.Relays[0], v.Relays[1]
-	if bad.Health != healthResting || bad.Is.URL != badURL || strings.Contains(bad.Why, badURL) || bad.Next < bad.Is.RetryAt || bad.Sync != nil {
+	if bad.Health != healthResting || bad.Is.URL != badURL || strings.Contains(bad.Why, badURL) || bad.Next < bad.Is.RetryAt ||
+		bad.Sync != nil {
 		t.Errorf("the bad one is %+v", bad)
 	}
-	if good.Health != healthOK || good.Next <= time.Now().Unix()-1 || good.Next > time.Now().Unix()+901 || good.Did() != "4 stored, 1 refused" {
+	if good.Health != healthOK || good.Next <= time.Now().Unix()-1 || good.Next > time.Now().Unix()+901 ||
+		good.Did() != "4 stored, 1 refused" {
 		t.Errorf("the good one is %+v", good)
 	}
 	page := w.page("/relays")
@@ -176,19 +180,23 @@ func TestSearchFindsRelaysAndNotes(t *testing.T) {
 	w := newWorld(t)
 	pubkey, _, _ := w.known()
 	for _, q := range []string{goodURL, goodURL + "/", "good.example.com"} {
-		if f := ask[Found](w, "/search?q="+q); f.Relay == nil || f.Relay.Is.URL != goodURL || len(f.Relay.Authors) != 1 || f.Relay.Authors[0].PubKey != pubkey {
+		if f := ask[Found](w, "/search?q="+q); f.Relay == nil || f.Relay.Is.URL != goodURL || len(f.Relay.Authors) != 1 ||
+			f.Relay.Authors[0].PubKey != pubkey {
 			t.Errorf("%s finds %+v", q, f.Relay)
 		}
 	}
 	wanted, lost := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
 	w.send(contract.NoteMissingSubject(wanted), events.NoteMissing{EventID: wanted, ReferencedBy: lost, Relays: []string{goodURL}})
-	w.put(contract.BucketLost, lost, contract.Lost{At: time.Now().Unix() - 60, Until: time.Now().Unix() + 60, Relays: []string{badURL}, Why: hostile})
+	w.put(contract.BucketLost, lost,
+		contract.Lost{At: time.Now().Unix() - 60, Until: time.Now().Unix() + 60, Relays: []string{badURL}, Why: hostile})
 	w.put(contract.BucketRefused, contract.RefusedKey(nostr.RelayKey(goodURL), wanted), contract.Refused{Local: true, Why: "blocked", At: 1})
 	w.send(events.SubjectNoteFound, events.MissingNoteResponse{EventID: wanted, Found: true, RelayURL: goodURL})
-	w.send(contract.DLQSubject(contract.StageFetcher), contract.DeadLetter{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject(wanted), Reason: "no"})
+	w.send(contract.DLQSubject(contract.StageFetcher),
+		contract.DeadLetter{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject(wanted), Reason: "no"})
 
 	f := ask[Found](w, "/search?q="+wanted)
-	if f.Note == nil || f.Note.Wanted == nil || f.Note.Wanted.Is.ReferencedBy != lost || f.Note.Lost != nil || len(f.Note.Refused) != 1 || f.Note.Refused[0].URL != goodURL {
+	if f.Note == nil || f.Note.Wanted == nil || f.Note.Wanted.Is.ReferencedBy != lost || f.Note.Lost != nil || len(f.Note.Refused) != 1 ||
+		f.Note.Refused[0].URL != goodURL {
 		t.Errorf("the wanted note is %+v", f.Note)
 	}
 	if len(f.Recent) != 1 || f.Recent[0].Text != "found at "+goodURL || len(f.DeadLetters) != 1 {
@@ -263,11 +271,13 @@ func TestTextIsMadeFitToBeShown(t *testing.T) {
 // Every page has JSON for those who ask for it, and says so to caches.
 func TestEveryPageIsJSONForThoseWhoAsk(t *testing.T) {
 	w := newWorld(t)
-	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Subject: "event.received", Reason: "bad"})
+	w.send(contract.DLQSubject(contract.StageIngest),
+		contract.DeadLetter{Stage: contract.StageIngest, Subject: "event.received", Reason: "bad"})
 	for _, path := range []string{"/", "/relays", "/records", "/search", "/search?q=" + goodURL, "/dlq", "/dlq/1"} {
 		rec := w.do(http.MethodGet, path, "", header("Accept", "application/json"))
 		var v map[string]any
-		if err := json.Unmarshal(rec.Body.Bytes(), &v); err != nil || rec.Code != http.StatusOK || len(v) == 0 || !strings.Contains(rec.Header().Get("Vary"), "Accept") {
+		if err := json.Unmarshal(rec.Body.Bytes(), &v); err != nil || rec.Code != http.StatusOK || len(v) == 0 ||
+			!strings.Contains(rec.Header().Get("Vary"), "Accept") {
 			t.Errorf("%s: %d, %v, %s", path, rec.Code, err, rec.Body)
 		}
 		if page := w.page(path); !strings.Contains(page, "</html>") {

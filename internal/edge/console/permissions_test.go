@@ -78,7 +78,10 @@ func (w *world) everything(until func(*http.Request)) {
 	}
 	last := stream.CachedInfo().State.LastSeq
 	bearer := header("Authorization", "Bearer "+testToken)
-	for _, path := range []string{"/", "/relays", "/records", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL, "/search?q=" + wanted, "/dlq"} {
+	for _, path := range []string{
+		"/", "/relays", "/records", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL,
+		"/search?q=" + wanted, "/dlq",
+	} {
 		w.do(http.MethodGet, path, "", until)
 	}
 	w.do(http.MethodPost, "/dlq/"+strconv.FormatUint(last, 10)+"/retry", "", bearer, until)

@@ -46,7 +46,8 @@ func TestThePipelineTellsWhatWaitsAndWhatWentWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.send(contract.DLQSubject(contract.StageIngest), contract.DeadLetter{Stage: contract.StageIngest, Subject: "event.received", Reason: "<b>bad</b> signature", Time: 1000})
+	w.send(contract.DLQSubject(contract.StageIngest),
+		contract.DeadLetter{Stage: contract.StageIngest, Subject: "event.received", Reason: "<b>bad</b> signature", Time: 1000})
 
 	p := ask[Pipeline](w, "/")
 	if len(p.Stages) != 4 || p.Over != 0 {
@@ -61,7 +62,8 @@ func TestThePipelineTellsWhatWaitsAndWhatWentWrong(t *testing.T) {
 			t.Errorf("queue %+v", q)
 		}
 	}
-	if f := stage(t, p, contract.StageFetcher); f.Later != 2 || f.Error == nil || f.Error.Reason != "nobody answered at wss://b.example.com" || f.Lag != 0 {
+	if f := stage(t, p, contract.StageFetcher); f.Later != 2 || f.Error == nil || f.Error.Reason != "nobody answered at wss://b.example.com" ||
+		f.Lag != 0 {
 		t.Errorf("fetcher is %+v, its error %+v", f, f.Error)
 	}
 	if i := stage(t, p, contract.StageIngest); i.DeadLetters != 1 || i.Error == nil || i.Error.DeadLetter != 1 || i.Error.Time != 1000 {

@@ -35,8 +35,9 @@ type reading struct {
 // messages is taken from the reading before, if nothing has changed.
 func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipeline, error) {
 	r := &reading{
-		js: js, handles: map[string]jetstream.Stream{}, streams: map[string]*jetstream.StreamInfo{}, consumers: map[string]*jetstream.ConsumerInfo{},
-		oldest: map[string]time.Time{}, later: map[string]uint64{}, problems: map[string]*Problem{},
+		js: js, handles: map[string]jetstream.Stream{}, streams: map[string]*jetstream.StreamInfo{},
+		consumers: map[string]*jetstream.ConsumerInfo{},
+		oldest:    map[string]time.Time{}, later: map[string]uint64{}, problems: map[string]*Problem{},
 	}
 	at := time.Now()
 	var first, second []func(context.Context) error

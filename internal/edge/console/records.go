@@ -110,7 +110,8 @@ func recordRow(e kv.Entry[contract.Record]) Record {
 	v := e.Value
 	_, target, _ := strings.Cut(e.Key, ".")
 	r := Record{
-		Target: target, PubKey: v.PubKey, Npub: npub(v.PubKey), DHTKey: v.DHTKey, Salt: v.Salt, Seq: v.Seq, Holders: v.Held, Nodes: len(v.Nodes) / nodeInfo,
+		Target: target, PubKey: v.PubKey, Npub: npub(v.PubKey), DHTKey: v.DHTKey, Salt: v.Salt, Seq: v.Seq, Holders: v.Held,
+		Nodes:    len(v.Nodes) / nodeInfo,
 		Verified: v.VerifiedAt, Next: v.NextDue, Failures: v.Failures, Event: v.Event, Superseded: v.Superseded,
 	}
 	switch {

@@ -56,8 +56,11 @@ func parse(text string) (query, error) {
 	}
 	note, err := schnorr.ParseNote(plain)
 	if err != nil {
-		return q, &pageError{http.StatusBadRequest, "want an npub, a public key, DHT key or event id (64 hex digits), a DHT target (40 hex digits), " +
-			"a note, nevent or naddr, or the URL of a relay"}
+		return q, &pageError{
+			http.StatusBadRequest,
+			"want an npub, a public key, DHT key or event id (64 hex digits), a DHT target (40 hex digits), " +
+				"a note, nevent or naddr, or the URL of a relay",
+		}
 	}
 	q.note = &note
 	return q, nil

@@ -31,7 +31,8 @@ func ReadToken(path string) ([]byte, error) {
 	}
 	token := bytes.TrimSpace(text)
 	if len(token) < leastToken || bytes.ContainsAny(token, " \r\n\t") {
-		return nil, fmt.Errorf("token: %s must hold one word of at least %d characters: make one with head -c 24 /dev/urandom | base64", path, leastToken)
+		return nil, fmt.Errorf("token: %s must hold one word of at least %d characters: make one with head -c 24 /dev/urandom | base64", path,
+			leastToken)
 	}
 	return token, nil
 }

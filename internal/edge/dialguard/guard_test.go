@@ -36,7 +36,8 @@ func TestForbiddenAddresses(t *testing.T) {
 		if strict.Allows(at) || !errors.Is(strict.Control("tcp", at.String(), nil), dialguard.ErrForbidden) {
 			t.Errorf("%s (%s) may be dialled", addr, what)
 		}
-		if _, err := strict.HTTPClient().Get("http://" + at.String()); !errors.Is(err, dialguard.ErrForbidden) { //nolint:bodyclose // there is none
+		_, err := strict.HTTPClient().Get("http://" + at.String()) //nolint:bodyclose // there is none
+		if !errors.Is(err, dialguard.ErrForbidden) {
 			t.Errorf("%s (%s) was dialled: %v", addr, what, err)
 		}
 	}
@@ -70,7 +71,8 @@ func TestRebinding(t *testing.T) {
 	url := strings.Replace(server.URL, "127.0.0.1", "relay.example.com", 1)
 	public, loopback := []netip.Addr{netip.MustParseAddr("1.1.1.1")}, []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
 	dns.Set("relay.example.com", public, loopback)
-	if looked, err := net.DefaultResolver.LookupNetIP(t.Context(), "ip", "relay.example.com"); err != nil || len(looked) != 1 || looked[0] != public[0] {
+	if looked, err := net.DefaultResolver.LookupNetIP(t.Context(), "ip", "relay.example.com"); err != nil || len(looked) != 1 ||
+		looked[0] != public[0] {
 		t.Fatalf("looked at first: %v, %v", looked, err)
 	}
 	if _, err := (dialguard.Guard{}).HTTPClient().Get(url); !errors.Is(err, dialguard.ErrForbidden) { //nolint:bodyclose // there is none
@@ -128,7 +130,8 @@ func TestTheHeaderOfAnAnswerIsBounded(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if _, err := (dialguard.Guard{AllowPrivate: true}).HTTPClient().Get(server.URL); err == nil || !strings.Contains(err.Error(), "exceeded") { //nolint:bodyclose // there is none
+	_, err := (dialguard.Guard{AllowPrivate: true}).HTTPClient().Get(server.URL) //nolint:bodyclose // there is none
+	if err == nil || !strings.Contains(err.Error(), "exceeded") {
 		t.Errorf("a header of 100 KiB: %v", err)
 	}
 }

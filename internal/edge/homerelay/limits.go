@@ -14,7 +14,7 @@ const (
 	maxMessage = nostr.MaxEventBytes + 4<<10
 
 	// Connections. Those with an Origin are a browser's, and a page can open
-	// hundreds: they never take the pipeline's room.
+	// hundreds: they never take the pipeline's connections.
 	maxClients    = 256
 	maxWebClients = 128
 

@@ -52,13 +52,17 @@ func TestAddressOfRefuses(t *testing.T) {
 		addrs      []string
 		want       string
 	}{
-		"another key":       {other, pubkey, good, "not of the key"},
-		"raw bytes as id":   {string([]byte{0, 8, 1, 18}), pubkey, good, "libp2p_id"},
-		"no key":            {id, "", good, "pubkey"},
-		"off the curve":     {id, strings.Repeat("f", 64), good, "pubkey"},
-		"no address":        {id, pubkey, nil, "libp2p_addrs"},
-		"another transport": {id, pubkey, []string{"/ip4/192.0.2.1/tcp/80/ws", "/dnsaddr/relay.example", "/unix/socket", "/ip4/192.0.2.1/udp/1"}, "libp2p_addrs"},
-		"of someone else":   {id, pubkey, []string{good[0] + "/p2p/" + other}, "libp2p_addrs"},
+		"another key":     {other, pubkey, good, "not of the key"},
+		"raw bytes as id": {string([]byte{0, 8, 1, 18}), pubkey, good, "libp2p_id"},
+		"no key":          {id, "", good, "pubkey"},
+		"off the curve":   {id, strings.Repeat("f", 64), good, "pubkey"},
+		"no address":      {id, pubkey, nil, "libp2p_addrs"},
+		"another transport": {
+			id, pubkey,
+			[]string{"/ip4/192.0.2.1/tcp/80/ws", "/dnsaddr/relay.example", "/unix/socket", "/ip4/192.0.2.1/udp/1"},
+			"libp2p_addrs",
+		},
+		"of someone else": {id, pubkey, []string{good[0] + "/p2p/" + other}, "libp2p_addrs"},
 	} {
 		if at, err := AddressOf(c.pubkey, c.id, c.addrs); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, %v", name, at, err)

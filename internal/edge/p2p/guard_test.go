@@ -94,7 +94,8 @@ func TestOtherWaysAreNotTaken(t *testing.T) {
 		"/ip6zone/lo/ip6/fe80::1/tcp/9001", "/dnsaddr/relay.example.com", "/dnsaddr/relay.example.com/tcp/9001", "/unix/run/docker.sock",
 		"/ip4/1.1.1.1/tcp/9001/p2p/" + id + "/p2p-circuit", "/p2p/" + id + "/p2p-circuit", "/ip4/1.1.1.1/udp/9001", "/ip4/1.1.1.1/udp/9001/quic",
 		"/ip4/1.1.1.1/udp/9001/quic-v1/webtransport", "/ip4/1.1.1.1/tcp/80/ws", "/ip4/1.1.1.1/tcp/443/wss", "/ip4/1.1.1.1/tcp/80/http",
-		"/onion3/" + strings.Repeat("a", 56) + ":80", "/ip4/1.1.1.1/ip4/127.0.0.1/tcp/1", "/ip4/1.1.1.1/tcp/1/ip4/127.0.0.1/tcp/1", "/ip4/127.1/tcp/1", "/ip4/0x7f000001/tcp/1",
+		"/onion3/" + strings.Repeat("a", 56) + ":80", "/ip4/1.1.1.1/ip4/127.0.0.1/tcp/1", "/ip4/1.1.1.1/tcp/1/ip4/127.0.0.1/tcp/1",
+		"/ip4/127.1/tcp/1", "/ip4/0x7f000001/tcp/1",
 	} {
 		if at, err := AddressOf(pubkey, id, []string{addr}); err == nil {
 			t.Errorf("%s: %s", addr, at)

@@ -35,7 +35,13 @@ func startModest(t *testing.T, allowed int) (url string) {
 
 func TestARelayIsAskedNoMoreAtATimeThanItAllows(t *testing.T) {
 	for _, c := range []struct{ allowed, want, live int }{
-		{0, maxSubscriptions, maxLive}, {-1, maxSubscriptions, maxLive}, {1, 2, 1}, {2, 2, 1}, {3, 2, 1}, {4, 4, 2}, {20, maxSubscriptions, maxLive},
+		{0, maxSubscriptions, maxLive},
+		{-1, maxSubscriptions, maxLive},
+		{1, 2, 1},
+		{2, 2, 1},
+		{3, 2, 1},
+		{4, 4, 2},
+		{20, maxSubscriptions, maxLive},
 	} {
 		for _, first := range []string{"the document", "a connection"} {
 			t.Run(fmt.Sprintf("%d, after %s", c.allowed, first), func(t *testing.T) {

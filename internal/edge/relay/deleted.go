@@ -18,9 +18,9 @@ const (
 	deletionsPerREQ = 50
 )
 
-// Deleted reports whether the relay holds its author's word that the event is to
-// be gone: a deletion (NIP-09) that names it, or a request to vanish (NIP-62)
-// from this relay or all. Such an event must not be written there again, which
+// Deleted reports whether the relay holds a deletion of the event by its author:
+// one that names it (NIP-09), or a request to vanish (NIP-62) from this relay or
+// all. Such an event must not be written there again, which
 // not every relay sees to by itself. Calls that come within a few milliseconds
 // share a REQ.
 func (l *Local) Deleted(ctx context.Context, e *nostr.Event) (bool, error) {
@@ -67,9 +67,9 @@ func (l *Local) haveUndeleted(ctx context.Context, keys []string) (map[string]bo
 		filters = append(filters, nostr.Filter{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"a": named}})
 	}
 	gone := map[string]bool{}
-	err := l.each(ctx, filters, func(word *nostr.Event) {
+	err := l.each(ctx, filters, func(deletion *nostr.Event) {
 		for i := range asked {
-			if l.deletes(word, &asked[i], addresses[i]) {
+			if l.deletes(deletion, &asked[i], addresses[i]) {
 				gone[keys[i]] = true
 			}
 		}
@@ -86,19 +86,19 @@ func (l *Local) haveUndeleted(ctx context.Context, keys []string) (map[string]bo
 
 // deletes reports whether a deletion or a request to vanish is about an event,
 // which has an address or "".
-func (l *Local) deletes(word, e *nostr.Event, address string) bool {
-	if word.PubKey != e.PubKey {
+func (l *Local) deletes(deletion, e *nostr.Event, address string) bool {
+	if deletion.PubKey != e.PubKey {
 		return false
 	}
-	return slices.ContainsFunc(word.Tags, func(t nostr.Tag) bool {
+	return slices.ContainsFunc(deletion.Tags, func(t nostr.Tag) bool {
 		switch value := t.At(1); {
-		case word.Kind == kindVanish:
+		case deletion.Kind == kindVanish:
 			url, err := nostr.NormalizeRelayURL(value, true)
-			return t.At(0) == "relay" && e.CreatedAt <= word.CreatedAt && (value == "ALL_RELAYS" || err == nil && url == l.url)
+			return t.At(0) == "relay" && e.CreatedAt <= deletion.CreatedAt && (value == "ALL_RELAYS" || err == nil && url == l.url)
 		case t.At(0) == "e":
 			return value == e.ID
 		default:
-			return t.At(0) == "a" && address != "" && value == address && e.CreatedAt <= word.CreatedAt
+			return t.At(0) == "a" && address != "" && value == address && e.CreatedAt <= deletion.CreatedAt
 		}
 	})
 }

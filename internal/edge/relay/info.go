@@ -20,7 +20,7 @@ import (
 const maxInfo = 256 << 10
 
 // Info is a relay's information document (NIP-11). All of it is the relay's
-// word about itself; a relay that lists 77 may not speak it. Fields of another
+// statement about itself; a relay that lists 77 may not speak it. Fields of another
 // type than NIP-11 gives them are left out, because many relays have some.
 type Info struct {
 	Name, Description, PubKey, Contact, Software, Version string

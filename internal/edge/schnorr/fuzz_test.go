@@ -10,7 +10,8 @@ import (
 func FuzzKeys(f *testing.F) {
 	for _, text := range []string{
 		"nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5", "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6",
-		"NPUB180CVV07TJDRRGPA0J7J7TMNYL2YR6YR7L8J4S3EVF6U64TH6GKWSYJH6W6", "nsec1", "npub1hello", strings.Repeat("0", 63) + "1", strings.Repeat("F", 64), strings.Repeat("0", 64), "note1", "\xff",
+		"NPUB180CVV07TJDRRGPA0J7J7TMNYL2YR6YR7L8J4S3EVF6U64TH6GKWSYJH6W6", "nsec1", "npub1hello", strings.Repeat("0", 63) + "1",
+		strings.Repeat("F", 64), strings.Repeat("0", 64), "note1", "\xff",
 	} {
 		f.Add(text)
 	}

@@ -107,14 +107,19 @@ func TestNIP19(t *testing.T) {
 
 func TestBadKeys(t *testing.T) {
 	order := "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
-	for _, s := range []string{"", "nsec1", nip19Npub, nip19Nsec[:40], strings.Replace(nip19Nsec, "vl029", "vl02q", 1), strings.Repeat("0", 64), order, order[:62]} {
+	for _, s := range []string{
+		"", "nsec1", nip19Npub, nip19Nsec[:40], strings.Replace(nip19Nsec, "vl029", "vl02q", 1), strings.Repeat("0", 64),
+		order, order[:62],
+	} {
 		if sk, err := ParseSecret(s); err == nil {
 			t.Errorf("ParseSecret(%q) = %v, want an error", s, sk)
 		} else if len(s) > 8 && strings.Contains(err.Error(), s) {
 			t.Errorf("the error repeats the input: %v", err)
 		}
 	}
-	for _, s := range []string{"", "npub1", nip19Nsec, strings.Repeat("f", 64), "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjpth"} {
+	for _, s := range []string{
+		"", "npub1", nip19Nsec, strings.Repeat("f", 64), "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjpth",
+	} {
 		if pub, err := ParsePublicKey(s); err == nil {
 			t.Errorf("ParsePublicKey(%q) = %s, want an error", s, pub)
 		}

@@ -36,7 +36,8 @@ func Start(service, version string, log *slog.Logger) (provider trace.TracerProv
 		context.Background(),
 		resource.WithTelemetrySDK(),
 		resource.WithAttributes(
-			attribute.String("service.namespace", "relaymesh"), attribute.String("service.name", service), attribute.String("service.version", version),
+			attribute.String("service.namespace", "relaymesh"), attribute.String("service.name", service),
+			attribute.String("service.version", version),
 		),
 		resource.WithFromEnv(), // the last word
 	)

@@ -126,7 +126,8 @@ func TestSpansArriveAsTheEnvironmentSays(t *testing.T) {
 	for _, a := range data.ResourceSpans[0].Resource.Attributes {
 		about[a.Key] = a.Value.GetStringValue()
 	}
-	if about["service.name"] != "mine" || about["service.namespace"] != "relaymesh" || about["service.version"] != "1.2.3" || about["zone"] != "z" {
+	if about["service.name"] != "mine" || about["service.namespace"] != "relaymesh" || about["service.version"] != "1.2.3" ||
+		about["zone"] != "z" {
 		t.Errorf("resource %v", about)
 	}
 	if s := data.ResourceSpans[0].ScopeSpans[0].Spans; len(s) != 1 || s[0].Name != "work" {

@@ -89,7 +89,8 @@ func TestALostNoteIsRememberedWithThoseWhoWereAsked(t *testing.T) {
 	if _, held := unasked(l, nil, "local", 160); held {
 		t.Error("it is held to be lost after a minute")
 	}
-	if again := lose(l, []string{"c", "a"}, "none", 150, time.Minute); !slices.Equal(again.Relays, []string{"a", "b", "c"}) || again.At != 100 || again.Until != 160 {
+	if again := lose(l, []string{"c", "a"}, "none", 150, time.Minute); !slices.Equal(again.Relays, []string{"a", "b", "c"}) ||
+		again.At != 100 || again.Until != 160 {
 		t.Errorf("looked for at one more: %+v", again)
 	}
 	if later := lose(l, []string{"c"}, "none", 160, time.Minute); !slices.Equal(later.Relays, []string{"c"}) {
@@ -115,7 +116,8 @@ func TestAThreadFitsIntoAnAnswer(t *testing.T) {
 		}
 	}
 	why := events.MissingNoteResponse{Why: strings.Repeat("wss://é.example.com: no answer; ", 100)}
-	if a, n := fit(why, carried); n != carried || len(a.Why) > maxThreadWhy+len("…") || !strings.HasPrefix(why.Why, strings.TrimSuffix(a.Why, "…")) {
+	if a, n := fit(why, carried); n != carried || len(a.Why) > maxThreadWhy+len("…") ||
+		!strings.HasPrefix(why.Why, strings.TrimSuffix(a.Why, "…")) {
 		t.Errorf("%d bytes carried, why %q", n, a.Why)
 	}
 }
@@ -132,7 +134,10 @@ func TestMentionedUsersAndTheirRelays(t *testing.T) {
 	if n := len(mentioned(&by)); n != maxMentioned {
 		t.Errorf("%d users, want %d", n, maxMentioned)
 	}
-	lists := map[string]contract.List{contract.ViaNIP65: {Write: []string{"w"}, Read: []string{"1", "2", "3", "4"}}, contract.ViaDHT: {Write: []string{"d"}}}
+	lists := map[string]contract.List{
+		contract.ViaNIP65: {Write: []string{"w"}, Read: []string{"1", "2", "3", "4"}},
+		contract.ViaDHT:   {Write: []string{"d"}},
+	}
 	if got := inboxes(contract.Author{Lists: lists}); !slices.Equal(got, []string{"1", "2", "3"}) {
 		t.Errorf("reads at %v", got)
 	}

@@ -95,5 +95,6 @@ func (s *Stage) fetch(ctx context.Context, n events.NoteMissing, home bool) (eve
 
 func heldWhy(lost contract.Lost) string {
 	at := func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateTime) }
-	return fmt.Sprintf("%s, as of %s UTC; it is not looked for again before %s, but at relays that were not asked", lost.Why, at(lost.At), at(lost.Until))
+	return fmt.Sprintf("%s, as of %s UTC; it is not looked for again before %s, but at relays that were not asked", lost.Why, at(lost.At),
+		at(lost.Until))
 }

@@ -150,7 +150,8 @@ func TestNIP65MarkersAndSpellings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(f.list.Write, []string{"wss://both.example", "wss://out.example"}) || !slices.Equal(f.list.Read, []string{"wss://both.example", "wss://in.example"}) {
+	if !slices.Equal(f.list.Write, []string{"wss://both.example", "wss://out.example"}) ||
+		!slices.Equal(f.list.Read, []string{"wss://both.example", "wss://in.example"}) {
 		t.Errorf("write %v, read %v", f.list.Write, f.list.Read)
 	}
 	if f.list.Version != 5 || f.via != contract.ViaNIP65 {
@@ -182,7 +183,10 @@ func TestNIP65RefusesWhatNoUserWrites(t *testing.T) {
 }
 
 func TestAppDataTeachesKeyAndRelays(t *testing.T) {
-	e := nostr.Event{ID: id1, PubKey: alice, Kind: kindAppData, CreatedAt: 3, Tags: []nostr.Tag{{"d", "x"}, {"r", "wss://r.example"}, {"dht", dhtA}}}
+	e := nostr.Event{
+		ID: id1, PubKey: alice, Kind: kindAppData, CreatedAt: 3,
+		Tags: []nostr.Tag{{"d", "x"}, {"r", "wss://r.example"}, {"dht", dhtA}},
+	}
 	f, err := decideEvent(&e, false)
 	if err != nil || f.keys[alice] != dhtA || f.via != contract.ViaNIP78 || len(f.list.Write) != 1 {
 		t.Errorf("%+v, %v", f, err)

@@ -49,7 +49,10 @@ func TestWebOfTrust(t *testing.T) {
 		"to the end":       {"", "1", 5, "12345"},
 		"several and list": {"7", "29", 1, "124789"},
 	} {
-		c := &WebOfTrust{Authors: pubkeys(tc.authors), Seeds: pubkeys(tc.seeds), Depth: tc.depth, Query: lists.query, Log: slog.New(slog.DiscardHandler)}
+		c := &WebOfTrust{
+			Authors: pubkeys(tc.authors), Seeds: pubkeys(tc.seeds), Depth: tc.depth, Query: lists.query,
+			Log: slog.New(slog.DiscardHandler),
+		}
 		if err := c.load(t.Context()); err != nil {
 			t.Fatal(err)
 		}

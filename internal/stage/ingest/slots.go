@@ -36,7 +36,8 @@ func (s *Stage) claimSlot(ctx context.Context, pubkey, target string) error {
 		return fmt.Errorf("couldn't write author %s: %w", pubkey, err)
 	}
 	if _, ok := author.Records[target]; !ok {
-		return bad(fmt.Errorf("dht_key: %d records are kept for the author, and no more will be; sign again for one of their keys and salts", len(author.Records)))
+		return bad(fmt.Errorf("dht_key: %d records are kept for the author, and no more will be; sign again for one of their keys and salts",
+			len(author.Records)))
 	}
 	return nil
 }

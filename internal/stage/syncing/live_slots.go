@@ -16,9 +16,9 @@ type liveSlot struct {
 	end     context.CancelCauseFunc
 }
 
-// acquire takes a place for a relay where so many authors write. When all are
+// acquire takes a slot for a relay where so many authors write. When all are
 // taken, the relay with the fewest authors must go, if it has fewer; else ok is
-// false. leave gives the place back.
+// false. leave gives the slot back.
 func (p *liveSlots) acquire(key string, authors, most int, end context.CancelCauseFunc) (leave func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -51,7 +51,7 @@ func (p *liveSlots) acquire(key string, authors, most int, end context.CancelCau
 	}, true
 }
 
-// count is how many are taken.
+// count is how many slots are taken.
 func (p *liveSlots) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

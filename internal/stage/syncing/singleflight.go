@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// singleFlight lets one sync of a relay run in this process at a time, and one wait.
-// Without it every author who is announced while a relay is synced would start
-// another sync of the whole relay, until all slots of the worker do the same.
+// singleFlight lets one sync of a relay run in this process at a time, and one
+// wait. Without it every author who is announced while a relay is synced would
+// start another sync of the whole relay, until all slots of the worker do the
+// same.
 //
 // Of several that wait only the newest stays, and makes up for the others: the
 // stream keeps only the newest message of a relay, so that one must stay
@@ -17,12 +18,12 @@ type singleFlight struct {
 	of map[string]*flight
 }
 
-// flight is a sync that runs; next is how the one that waits learns that it may
-// run (true) or is not needed any more (false).
+// flight is a running sync; next tells the one that waits to run (true) or that it
+// is superseded (false).
 type flight struct{ next chan bool }
 
-// acquire waits for the turn of a key. It returns false if a newer caller waits
-// in this one's place; else the turn must be released.
+// acquire waits for the key. It returns false if a newer caller superseded this
+// one; else the key must be released.
 func (t *singleFlight) acquire(ctx context.Context, key string) (bool, error) {
 	t.mu.Lock()
 	if t.of == nil {
@@ -56,7 +57,7 @@ func (t *singleFlight) acquire(ctx context.Context, key string) (bool, error) {
 	return false, context.Cause(ctx)
 }
 
-// release ends a turn.
+// release ends a flight.
 func (t *singleFlight) release(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

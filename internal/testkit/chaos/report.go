@@ -63,7 +63,8 @@ func (r *report) print() error {
 	fmt.Printf("\nload held: %.1f events/s of %.1f; %d accepted, %d of them sent again; settled %.1f s after its end\n",
 		r.held, r.options.Rate, r.ledger.accepted, r.ledger.retries, r.settled.Seconds())
 	for what, took := range r.ledger.times() {
-		fmt.Printf("  %-28s %6d  p50 %6.1fs  p99 %6.1fs  max %6.1fs after it was accepted\n", what, len(took), quantile(took, .5), quantile(took, .99), quantile(took, 1))
+		fmt.Printf("  %-28s %6d  p50 %6.1fs  p99 %6.1fs  max %6.1fs after it was accepted\n", what, len(took), quantile(took, .5),
+			quantile(took, .99), quantile(took, 1))
 	}
 	fmt.Println("faults survived, and the time from their end until a probe passed the whole pipeline:")
 	for _, k := range kinds {

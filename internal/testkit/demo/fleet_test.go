@@ -47,7 +47,9 @@ func newFleet(bin string) func(context.Context, *world, Options) (pipeline, erro
 			return f, err
 		}
 		program := filepath.Join(bin, "relaymesh")
-		f.server = &process.Process{Program: program, Args: []string{"nats", "--data", filepath.Join(w.dir, "nats"), "--listen", addr}, Log: w.log}
+		f.server = &process.Process{
+			Program: program, Args: []string{"nats", "--data", filepath.Join(w.dir, "nats"), "--listen", addr}, Log: w.log,
+		}
 		if err := f.server.Start(); err != nil {
 			return f, err
 		}
@@ -136,22 +138,25 @@ func TestFleetSurvivesKillingEveryWorker(t *testing.T) {
 		}
 		users = append(users, u)
 	}
-	show(step{"every worker in turn is killed while users sign lists and write replies", func(ctx context.Context, w *world, _ map[string]any) error {
-		group, ctx := errgroup.WithContext(ctx)
-		group.Go(func() error { return killOneByOne(ctx, w.pipe.(*fleet).workers) })
-		group.Go(func() error {
-			pace := time.NewTicker(30 * time.Millisecond) // as long as the killing takes
-			defer pace.Stop()
-			for _, u := range users {
-				<-pace.C
-				if err := errors.Join(w.must(ctx, u.far, u.note), w.must(ctx, w.home, u.list.DHT), w.must(ctx, w.home, u.reply)); err != nil {
-					return err
+	show(step{
+		"every worker in turn is killed while users sign lists and write replies",
+		func(ctx context.Context, w *world, _ map[string]any) error {
+			group, ctx := errgroup.WithContext(ctx)
+			group.Go(func() error { return killOneByOne(ctx, w.pipe.(*fleet).workers) })
+			group.Go(func() error {
+				pace := time.NewTicker(30 * time.Millisecond) // as long as the killing takes
+				defer pace.Stop()
+				for _, u := range users {
+					<-pace.C
+					if err := errors.Join(w.must(ctx, u.far, u.note), w.must(ctx, w.home, u.list.DHT), w.must(ctx, w.home, u.reply)); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
-		})
-		return group.Wait()
-	}})
+				return nil
+			})
+			return group.Wait()
+		},
+	})
 	show(step{"no list and no note is lost", func(ctx context.Context, w *world, figures map[string]any) error {
 		for _, u := range users {
 			if err := w.onDHT(ctx, u.list, map[string]any{}); err != nil {
@@ -228,7 +233,8 @@ func killOneByOne(ctx context.Context, workers []*process.Process) error {
 // must be once.
 func found(ctx context.Context, t *testing.T, w *world) map[string]int {
 	t.Helper()
-	c, err := w.js.OrderedConsumer(ctx, contract.StreamOutcome, jetstream.OrderedConsumerConfig{FilterSubjects: []string{events.SubjectNoteFound}})
+	c, err := w.js.OrderedConsumer(ctx, contract.StreamOutcome,
+		jetstream.OrderedConsumerConfig{FilterSubjects: []string{events.SubjectNoteFound}})
 	if err != nil {
 		t.Fatal(err)
 	}

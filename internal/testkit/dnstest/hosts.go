@@ -19,7 +19,8 @@ var Forbidden = map[string]string{
 	"::127.0.0.1": "compatible loopback", "::ffff:0:127.0.0.1": "translated loopback",
 	"64:ff9b::127.0.0.1": "NAT64 of loopback", "64:ff9b::169.254.169.254": "NAT64 of metadata", "64:ff9b:1::10.0.0.1": "local NAT64",
 	"2002:7f00:1::": "6to4 of loopback", "2002:a9fe:a9fe::": "6to4 of metadata",
-	"2001:0:7f00:1::": "Teredo server on loopback", "2001::f5ff:fffe": "Teredo client 10.0.0.1", "2001:2::1": "benchmarks", "2001:10::1": "ORCHID",
+	"2001:0:7f00:1::": "Teredo server on loopback", "2001::f5ff:fffe": "Teredo client 10.0.0.1", "2001:2::1": "benchmarks",
+	"2001:10::1":  "ORCHID",
 	"2001:db8::1": "documentation", "3fff::1": "documentation", "100::1": "discard", "5f00::1": "segment routing", "4000::1": "not given out",
 	"ff02::1": "multicast", "ff0e::1": "multicast",
 }
@@ -35,7 +36,8 @@ var OddHosts = []string{
 	"１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1", "ⓛocalhost", "rel\u0430y.example.com", "relay\u3002example.com",
 	"localhost", "LOCALHOST", "localhost.", "a.localhost", "localhost.localdomain", "relay", "printer.local", "a.local.",
 	"metadata.google.internal", "vault.corp", "nas.home.arpa", "router.lan", "abc.onion", "abc.i2p", "kubernetes.default.svc.cluster.local",
-	"user@relay.example.com", "user:password@127.0.0.1", "@127.0.0.1", "relay.example.com@127.0.0.1", "127.0.0.1#@relay.example.com", "relay.example.com:1@127.0.0.1",
+	"user@relay.example.com", "user:password@127.0.0.1", "@127.0.0.1", "relay.example.com@127.0.0.1", "127.0.0.1#@relay.example.com",
+	"relay.example.com:1@127.0.0.1",
 }
 
 // BadPorts are some of the ports of other services.

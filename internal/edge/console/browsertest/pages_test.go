@@ -78,7 +78,9 @@ func TestPagesAreAccessible(t *testing.T) {
 					t.Errorf("%s: %s", path, faults)
 				}
 			})
-			eval[bool](p, "document.querySelector('.search input').removeAttribute('aria-label'), document.querySelector('.search input').removeAttribute('placeholder'), true")
+			eval[bool](p,
+				"document.querySelector('.search input').removeAttribute('aria-label'), "+
+					"document.querySelector('.search input').removeAttribute('placeholder'), true")
 			if !strings.Contains(eval[string](p, check), "label") {
 				t.Error("axe does not find a field without a label in the last page")
 			}
@@ -94,11 +96,15 @@ func TestTheKeyboardReachesEverything(t *testing.T) {
 	for range 12 {
 		p.do(chromedp.KeyEvent(kb.Tab))
 		got = append(got, eval[string](p, "document.activeElement.textContent.trim() || document.activeElement.name"))
-		if !eval[bool](p, "getComputedStyle(document.activeElement).outlineStyle === 'solid' && document.activeElement.getBoundingClientRect().left >= 0") {
+		if !eval[bool](p,
+			"getComputedStyle(document.activeElement).outlineStyle === 'solid' && document.activeElement.getBoundingClientRect().left >= 0") {
 			t.Errorf("one does not see that %q has the focus", got[len(got)-1])
 		}
 	}
-	want := []string{"Skip to the content", "relaymesh", "Pipeline", "Relays", "Records", "Dead letters", "q", "Search", "Log in", "all stages", "ingest", "dhtworker"}
+	want := []string{
+		"Skip to the content", "relaymesh", "Pipeline", "Relays", "Records", "Dead letters", "q", "Search", "Log in",
+		"all stages", "ingest", "dhtworker",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("tab goes through %q, want %q", got, want)
 	}
@@ -125,7 +131,8 @@ func TestSearchFindsAnAuthor(t *testing.T) {
 func TestPagesAreUsefulWithoutJavaScript(t *testing.T) {
 	p := open(t, "/", how{noScript: true})
 	for path, want := range map[string]string{
-		"/": "author.seen", "/relays": theWorld.others[0], "/records": "nodes", "/dlq": "event.received", "/search?q=" + theWorld.alice.PublicKey(): "npub1",
+		"/": "author.seen", "/relays": theWorld.others[0], "/records": "nodes", "/dlq": "event.received",
+		"/search?q=" + theWorld.alice.PublicKey(): "npub1",
 	} {
 		p.visit(path)
 		text := p.visible()
@@ -146,7 +153,8 @@ func TestTheServerSaysWhatPagesMayDo(t *testing.T) {
 		t.Errorf("the policy is %q", csp)
 	}
 	p := open(t, "/dlq", how{quiet: true})
-	eval[bool](p, "(() => { const s = document.createElement('script'); s.textContent = 'window.owned = true'; document.body.append(s); return true })()")
+	eval[bool](p,
+		"(() => { const s = document.createElement('script'); s.textContent = 'window.owned = true'; document.body.append(s); return true })()")
 	if eval[bool](p, "window.owned === true") {
 		t.Error("an inline script has run")
 	}

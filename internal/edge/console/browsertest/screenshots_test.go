@@ -47,9 +47,12 @@ func TestScreenshots(t *testing.T) {
 			p.wait("document.getElementById('asof').textContent === 'live'")
 			time.Sleep(20 * time.Second) // the charts need something to show
 		}
-		r, err := chromedp.Run(p.ctx, chromedp.Action[cdppage.CaptureScreenshotResult](func(ctx context.Context, target *chromedp.Target) (cdppage.CaptureScreenshotResult, error) {
-			return cdp.Call(ctx, target, cdppage.CaptureScreenshot, cdppage.CaptureScreenshotParams{Format: "png"})
-		}))
+		r, err := chromedp.Run(p.ctx,
+			chromedp.Action[cdppage.CaptureScreenshotResult](func(ctx context.Context,
+				target *chromedp.Target,
+			) (cdppage.CaptureScreenshotResult, error) {
+				return cdp.Call(ctx, target, cdppage.CaptureScreenshot, cdppage.CaptureScreenshotParams{Format: "png"})
+			}))
 		if err != nil {
 			t.Fatal(err)
 		}
