@@ -62,7 +62,10 @@ func layer(path string) string {
 }
 
 // shared are the layers without I/O that stages and edges have in common.
-var shared = []string{"pkg", "internal/backoff", "internal/contract", "internal/health", "internal/pager", "internal/recent", "internal/reconcile"}
+var shared = []string{
+	"pkg", "internal/backoff", "internal/contract", "internal/health", "internal/pager", "internal/recent",
+	"internal/reconcile",
+}
 
 // mayImport says which layers a layer may use, besides itself.
 var mayImport = map[string][]string{
@@ -82,7 +85,9 @@ var mayImport = map[string][]string{
 	"internal/testkit":   {"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/run"},
 	"internal/docs":      {},
 	"bench":              {"pkg", "internal/contract", "internal/edge", "internal/testkit"},
-	"cmd":                {"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/config", "internal/obs", "internal/run"},
+	"cmd": {
+		"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/config", "internal/obs", "internal/run",
+	},
 	"cmd/relaymesh-demo": {"internal/run", "internal/testkit"},
 }
 
@@ -170,7 +175,8 @@ func TestDecisionsArePure(t *testing.T) {
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			if sel, ok := n.(*ast.SelectorExpr); ok {
-				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Sleep"}, sel.Sel.Name) {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" &&
+					slices.Contains([]string{"Now", "Since", "Until", "After", "Sleep"}, sel.Sel.Name) {
 					t.Errorf("%s calls time.%s: take the time as a parameter", path, sel.Sel.Name)
 				}
 			}

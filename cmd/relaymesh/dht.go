@@ -69,7 +69,8 @@ func (c *dhtStatusCmd) Run(ctx context.Context, o *output) error {
 	if c.JSON {
 		return o.json(s)
 	}
-	_, err = fmt.Fprintf(o.out, "good nodes       %d\nanswered         %d of %d queries\nrefused packets  %d\n", s.GoodNodes, s.Answered, s.Queries, s.Refused)
+	_, err = fmt.Fprintf(o.out, "good nodes       %d\nanswered         %d of %d queries\nrefused packets  %d\n", s.GoodNodes, s.Answered,
+		s.Queries, s.Refused)
 	return err
 }
 

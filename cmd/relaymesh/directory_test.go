@@ -27,14 +27,18 @@ import (
 // nip11 is a document as HORNETS relays make it: name, pubkey, one address.
 func nip11(t *testing.T, key *schnorr.SecretKey, name, sig string) string {
 	t.Helper()
-	ext := map[string]any{"libp2p_id": "16Uiu2", "libp2p_addrs": []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}, "last_updated": "0001-01-01T00:00:00Z"}
+	ext := map[string]any{
+		"libp2p_id": "16Uiu2", "libp2p_addrs": []string{"/ip4/192.0.2.1/udp/9001/quic-v1"},
+		"last_updated": "0001-01-01T00:00:00Z",
+	}
 	switch sig {
 	case "right":
 		raw, err := hex.DecodeString(key.PublicKey())
 		if err != nil {
 			t.Fatal(err)
 		}
-		packed := name + "\x00\x00" + string(raw) + "\x00" + "\x00\x00\x00\x01" + "\x00\x00" + "16Uiu2\x00/ip4/192.0.2.1/udp/9001/quic-v1\x00\x00" +
+		packed := name + "\x00\x00" + string(raw) + "\x00" + "\x00\x00\x00\x01" + "\x00\x00" +
+			"16Uiu2\x00/ip4/192.0.2.1/udp/9001/quic-v1\x00\x00" +
 			"\xff\xff\xff\xf1\x88\x6e\x09\x00" // an unset time
 		if ext["signature"], err = key.SignHash(sha256.Sum256([]byte(packed))); err != nil {
 			t.Fatal(err)
@@ -87,7 +91,8 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 	}
 	search := func(args ...string) (code int, stdout, stderr string) {
 		return relaymesh(t, append([]string{
-			"dht", "directory", "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","), "--dht-rate=-1", "--dht-per-node=-1",
+			"dht", "directory", "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","),
+			"--dht-rate=-1", "--dht-per-node=-1",
 		}, args...)...)
 	}
 	key := hex.EncodeToString(directory.Public().(ed25519.PublicKey))
@@ -111,7 +116,8 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if code, stdout, _ := search("--key", key, "--slots", "1"); code != 0 || stdout != fmt.Sprintf("0\t%q\t\"right\"\t%s\n", url["right"], relays.PublicKey()) {
+	if code, stdout, _ := search("--key", key, "--slots", "1"); code != 0 ||
+		stdout != fmt.Sprintf("0\t%q\t\"right\"\t%s\n", url["right"], relays.PublicKey()) {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
 	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
@@ -138,7 +144,8 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := decode[events.RelayDiscovered](t, string(msg.Data)); got.URL != url["right"] || got.Via != contract.ViaDirectory || intake.CachedInfo().State.Msgs != 1 {
+	if got := decode[events.RelayDiscovered](t, string(msg.Data)); got.URL != url["right"] || got.Via != contract.ViaDirectory ||
+		intake.CachedInfo().State.Msgs != 1 {
 		t.Errorf("announced %s, %d messages", msg.Data, intake.CachedInfo().State.Msgs)
 	}
 	if code, _, stderr := search("--slots", "2"); code != 1 || !strings.Contains(stderr, "not found: none of 2 slots") {

@@ -150,7 +150,9 @@ type changed struct {
 	Done string `json:"done"` // retried or dropped
 }
 
-func (c *dlqFlags) change(ctx context.Context, o *output, all bool, done string, do func(*bus.DLQ, context.Context, bus.DeadLetter) error) error {
+func (c *dlqFlags) change(ctx context.Context, o *output, all bool, done string,
+	do func(*bus.DLQ, context.Context, bus.DeadLetter) error,
+) error {
 	if err := c.named(all); err != nil {
 		return err
 	}

@@ -41,7 +41,10 @@ func TestDLQ(t *testing.T) {
 	t.Cleanup(js.Conn().Close)
 	for i, letter := range []contract.DeadLetter{
 		{Stage: contract.StageIngest, Subject: events.SubjectEventReceived, Data: []byte("{\x1b[2J"), Reason: "not JSON\x1b[2J"},
-		{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("a"), Data: []byte("{}"), Reason: "gone", History: []contract.Failure{{Reason: "timeout", Attempts: 20}}},
+		{
+			Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("a"), Data: []byte("{}"), Reason: "gone",
+			History: []contract.Failure{{Reason: "timeout", Attempts: 20}},
+		},
 		{Stage: contract.StageFetcher, Subject: contract.NoteMissingSubject("b"), Data: []byte("{}"), Reason: "too long", Size: 9},
 	} {
 		if _, err := js.Publish(t.Context(), contract.DLQSubject(letter.Stage), nostr.Encode(letter)); err != nil {
@@ -68,7 +71,8 @@ func TestDLQ(t *testing.T) {
 			t.Errorf("%q: %s", args, got)
 		}
 	}
-	if got := dlq(run.ExitPartly, "retry", "--stage", "fetcher", "--since", "1970-01-01"); !strings.Contains(got, "retried 2") || !strings.Contains(got, "dead letter 3") {
+	if got := dlq(run.ExitPartly, "retry", "--stage", "fetcher", "--since", "1970-01-01"); !strings.Contains(got, "retried 2") ||
+		!strings.Contains(got, "dead letter 3") {
 		t.Errorf("retry: %s", got)
 	}
 	stream, err := js.Stream(t.Context(), contract.StreamRetry)

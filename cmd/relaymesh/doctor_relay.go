@@ -40,7 +40,8 @@ func (c *doctorCmd) relay(ctx context.Context, _ *output, e examination) {
 	if info, err := relay.FetchInfo(ctx, url, options); err != nil {
 		e.fail("nip-11", err.Error(), "let whatever stands before the relay pass GET with Accept: application/nostr+json on")
 	} else {
-		e.ok("nip-11", "%q, %s, NIPs %v", info.Name, cmp.Or(strings.TrimSpace(info.Software+" "+info.Version), "of unknown make"), info.SupportedNIPs)
+		e.ok("nip-11", "%q, %s, NIPs %v", info.Name, cmp.Or(strings.TrimSpace(info.Software+" "+info.Version), "of unknown make"),
+			info.SupportedNIPs)
 	}
 	c.sync(ctx, conn, e)
 	c.write(ctx, conn, key, e)
@@ -76,7 +77,8 @@ func (c *doctorCmd) write(ctx context.Context, conn *relay.Conn, key *schnorr.Se
 		err = reconcile.Write(ctx, conn, event)
 	}
 	if refused := reconcile.RefusalOf(err); refused != nil {
-		e.fail("write", fmt.Sprintf("refused: %s", refused.Reason), "let relaymesh write events of anyone's to the relay: by its address, or by the key of --nsec-file")
+		e.fail("write", fmt.Sprintf("refused: %s", refused.Reason),
+			"let relaymesh write events of anyone's to the relay: by its address, or by the key of --nsec-file")
 		return
 	}
 	if err != nil {

@@ -103,7 +103,8 @@ func (c *fetchCmd) request() (events.MissingNoteRequest, error) {
 		return events.MissingNoteRequest{}, usage("%v", err)
 	}
 	if c.NATS == "" && len(n.Relays) == 0 && n.DHTKey == "" {
-		return events.MissingNoteRequest{}, usage("where shall the note be looked for? Give --relay, --dht-key, or --nats to ask a running pipeline")
+		return events.MissingNoteRequest{},
+			usage("where shall the note be looked for? Give --relay, --dht-key, or --nats to ask a running pipeline")
 	}
 	return events.MissingNoteRequest{NoteMissing: n, TimeoutMS: c.Timeout.Milliseconds(), Thread: c.Thread}, nil
 }

@@ -80,7 +80,8 @@ func TestFetchWithoutAPipeline(t *testing.T) {
 	if out, _ = fetch(run.ExitOK, reply.ID, "--thread"); !slices.Equal(idsIn(t, out), []string{reply.ID, root.ID}) {
 		t.Errorf("the thread: %s", out)
 	}
-	if out, stderr = fetch(run.ExitPartly, orphan.ID, "--thread"); !slices.Equal(idsIn(t, out), []string{orphan.ID}) || !strings.Contains(stderr, "none of 1 relays") {
+	if out, stderr = fetch(run.ExitPartly, orphan.ID, "--thread"); !slices.Equal(idsIn(t, out), []string{orphan.ID}) ||
+		!strings.Contains(stderr, "none of 1 relays") {
 		t.Errorf("a thread that is cut off: %q, %q", out, stderr)
 	}
 	if out, stderr = fetch(run.ExitFailed, strings.Repeat("0", 64)); out != "" || !strings.Contains(stderr, "none of 1 relays") {
@@ -88,7 +89,8 @@ func TestFetchWithoutAPipeline(t *testing.T) {
 	}
 	out, _ = fetch(run.ExitOK, reply.ID, "--json", "--thread")
 	var got events.MissingNoteResponse
-	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Event == nil || got.RelayURL != url || len(got.Thread) != 1 || got.Thread[0].Event.ID != root.ID {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Event == nil || got.RelayURL != url || len(got.Thread) != 1 ||
+		got.Thread[0].Event.ID != root.ID {
 		t.Errorf("%s, %v", out, err)
 	}
 }

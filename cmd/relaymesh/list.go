@@ -117,7 +117,9 @@ func (p *answers) list(answer events.ResolveResponse) {
 	}
 }
 
-func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *output, early func(events.ResolveResponse)) (events.ResolveResponse, error) {
+func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *output,
+	early func(events.ResolveResponse),
+) (events.ResolveResponse, error) {
 	log := obs.NewLogger(o.err, "error")
 	if c.NATS != "" {
 		js, err := run.Dial(ctx, c.NATS, c.NATSAuth, cliName, log)
@@ -129,7 +131,8 @@ func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *ou
 	}
 	if r.DHTKey == "" {
 		if c.Relay == "" {
-			return events.ResolveResponse{}, usage("an npub does not tell its DHT key: give --nats to ask a running pipeline, --relay to look it up there, or the DHT key itself")
+			return events.ResolveResponse{},
+				usage("an npub does not tell its DHT key: give --nats to ask a running pipeline, --relay to look it up there, or the DHT key itself")
 		}
 		key, err := keyFromRelay(ctx, c.Relay, r.PubKey)
 		if err != nil {

@@ -118,7 +118,8 @@ func TestFailuresAreJSONWithJSON(t *testing.T) {
 		Code int    `json:"code"`
 		Why  string `json:"error"`
 	}
-	if err := json.Unmarshal([]byte(stderr), &got); err != nil || got.Type != "exit_error" || got.Code != code || code != run.ExitUsage || got.Why == "" {
+	if err := json.Unmarshal([]byte(stderr), &got); err != nil || got.Type != "exit_error" || got.Code != code || code != run.ExitUsage ||
+		got.Why == "" {
 		t.Errorf("exit code %d, %v: %s", code, err, stderr)
 	}
 }
@@ -132,7 +133,8 @@ func TestCompletionAndManual(t *testing.T) {
 	if err := os.Unsetenv("COMP_LINE"); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, _ := here("man"); code != 0 || !strings.Contains(stdout, `.TH RELAYMESH 1 "" `) || !strings.Contains(stdout, ".SH EXIT STATUS") || !strings.Contains(stdout, "doctor") {
+	if code, stdout, _ := here("man"); code != 0 || !strings.Contains(stdout, `.TH RELAYMESH 1 "" `) ||
+		!strings.Contains(stdout, ".SH EXIT STATUS") || !strings.Contains(stdout, "doctor") {
 		t.Errorf("manual: exit code %d, %.400s", code, stdout)
 	}
 }
@@ -248,11 +250,13 @@ func TestProvisionSaysWhatItWillDo(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), contract.StreamLive); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: contract.StreamLive, Subjects: []string{contract.LiveDueSubject("*")}}); err != nil {
+	if _, err := js.CreateStream(t.Context(),
+		jetstream.StreamConfig{Name: contract.StreamLive, Subjects: []string{contract.LiveDueSubject("*")}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{}, {"--dry-run"}} {
-		if _, stderr := provision(run.ExitFailed, args...); !strings.Contains(stderr, "stream LIVE: its retention (Limits)") || !strings.Contains(stderr, "nats stream rm LIVE") {
+		if _, stderr := provision(run.ExitFailed, args...); !strings.Contains(stderr, "stream LIVE: its retention (Limits)") ||
+			!strings.Contains(stderr, "nats stream rm LIVE") {
 			t.Errorf("%q: %s", args, stderr)
 		}
 	}

@@ -42,7 +42,8 @@ func (c *permissionsCmd) Run(o *output) error {
 	}
 	fmt.Fprintf(o.out, "# All that %s needs, by relaymesh nats-permissions %s\n", c.Name, c.Name)
 	if c.Name == contract.RoleRelay {
-		fmt.Fprintf(o.out, "# For users of account %s, see relaymesh nats-permissions pipeline and feeders: not of the pipeline's account\n", contract.AccountFeeders)
+		fmt.Fprintf(o.out, "# For users of account %s, see relaymesh nats-permissions pipeline and feeders: not of the pipeline's account\n",
+			contract.AccountFeeders)
 	}
 	allow(o.out, "publish", p.Publish)
 	allow(o.out, "subscribe", p.Subscribe)

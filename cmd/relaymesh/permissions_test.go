@@ -72,7 +72,8 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole) {
 		want, _ := contract.PermissionsOf(name)
 		got := opts.Nkeys[slices.IndexFunc(opts.Nkeys, func(u *server.NkeyUser) bool { return u.Nkey == publics[name] })].Permissions
-		if !slices.Equal(got.Publish.Allow, want.Publish) || !slices.Equal(got.Subscribe.Allow, want.Subscribe) || (got.Response != nil) != want.Responses {
+		if !slices.Equal(got.Publish.Allow, want.Publish) || !slices.Equal(got.Subscribe.Allow, want.Subscribe) ||
+			(got.Response != nil) != want.Responses {
 			t.Errorf("%s may %+v %+v", name, got.Publish, got.Subscribe)
 		}
 	}
@@ -91,13 +92,15 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	if code, _, stderr := here("status", "--nats", s.ClientURL()); code != run.ExitFailed || !strings.Contains(stderr, "Authorization") {
 		t.Errorf("without a key: exit code %d, %s", code, stderr)
 	}
-	if code, _, stderr := here("status", "--nats", s.ClientURL(), "--nats-creds", write("none", "SUnonsense")); code == 0 || !strings.Contains(stderr, "neither an nkey seed") {
+	if code, _, stderr := here("status", "--nats", s.ClientURL(), "--nats-creds", write("none", "SUnonsense")); code == 0 ||
+		!strings.Contains(stderr, "neither an nkey seed") {
 		t.Errorf("with no key in the file: exit code %d, %s", code, stderr)
 	}
 	if code, failed := doctor(t, "--nats", s.ClientURL(), "--nats-creds", seeds["operator"], "--skip", "relay,dht"); code != 0 {
 		t.Errorf("to the operator these fail: %q", failed)
 	}
-	js, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["relay"]}, contract.RoleRelay, slog.New(slog.DiscardHandler))
+	js, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["relay"]}, contract.RoleRelay,
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

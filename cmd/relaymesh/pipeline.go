@@ -63,5 +63,6 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		return err
 	}
 	names := slices.DeleteFunc(contract.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
-	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Start), run.WithConsole(pages), run.WithTraces(otlp.Start))
+	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Start), run.WithConsole(pages),
+		run.WithTraces(otlp.Start))
 }

@@ -38,8 +38,13 @@ func TestAnEarlyAnswerIsPrintedAndCorrected(t *testing.T) {
 			"correction: seq 2 takes the place of seq 1\nseq 2, held by 8 nodes\n",
 		},
 		{"no early answer", nil, false, "wss://a.example.com\nwss://b.example.com\n", "seq 2, held by 8 nodes\n"},
-		{"JSON", []events.ResolveResponse{older}, true, `{"relays":["wss://old.example.com"],"seq":1,"holders":1,"found":true,"early":true}` + "\n" +
-			`{"relays":["wss://a.example.com","wss://b.example.com"],"seq":2,"holders":8,"found":true}` + "\n", ""},
+		{
+			"JSON",
+			[]events.ResolveResponse{older},
+			true,
+			`{"relays":["wss://old.example.com"],"seq":1,"holders":1,"found":true,"early":true}` + "\n" +
+				`{"relays":["wss://a.example.com","wss://b.example.com"],"seq":2,"holders":8,"found":true}` + "\n", "",
+		},
 	} {
 		var stdout, stderr bytes.Buffer
 		p := &answers{output: &output{&stdout, &stderr}, json: tc.json}
@@ -77,7 +82,8 @@ func TestResolveEndsWithTheNewestList(t *testing.T) {
 	}
 	resolve := func(key ed25519.PublicKey, args ...string) (code int, stdout, stderr string) {
 		return relaymesh(t, append([]string{
-			"resolve", hex.EncodeToString(key), "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(n.Bootstrap(), ","),
+			"resolve", hex.EncodeToString(key), "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap",
+			strings.Join(n.Bootstrap(), ","),
 		}, args...)...)
 	}
 	public := key.Public().(ed25519.PublicKey)
@@ -94,7 +100,8 @@ func TestResolveEndsWithTheNewestList(t *testing.T) {
 	if got := decode[resolved](t, lastLine(stdout)); got.Seq != 1 || got.Holders == 0 || got.Holders > 3 {
 		t.Errorf("the answer is %s", lastLine(stdout))
 	}
-	if code, stdout, _ := resolve(public); code != run.ExitOK || !strings.HasSuffix(stdout, "wss://relay.example.com\nws://relay.example.com\n") {
+	if code, stdout, _ := resolve(public); code != run.ExitOK ||
+		!strings.HasSuffix(stdout, "wss://relay.example.com\nws://relay.example.com\n") {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
 	if code, _, stderr := resolve(make([]byte, 32)); code != run.ExitFailed || !strings.Contains(stderr, "not found") {

@@ -140,7 +140,9 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	pem := s.file("key.pem", "-----BEGIN PRIVATE KEY-----\nc2VjcmV0IHNlY3JldCBzZWNyZXQ=\n-----END PRIVATE KEY-----")
 	token := s.file("token", "too-short-token")
 	users := s.file("users", strings.TrimSpace(string(seedText))+" operator")
-	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Users: []*server.User{{Username: "somebody", Password: "else"}}})
+	server, err := natsd.Start(natsd.Config{
+		Dir: t.TempDir(), Listen: "127.0.0.1:0", Users: []*server.User{{Username: "somebody", Password: "else"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +176,14 @@ func TestErrorsShowNoSecret(t *testing.T) {
 		{"status", "--nats", "nats://me:" + password + "%zz@127.0.0.1:1"},
 		{"doctor", "--nats", "nats://me:" + password + "@" + there, "--skip", "relay,dht"},
 		{"doctor", "--nats", "nats://me:" + password + "%zz@127.0.0.1:1", "--skip", "relay,dht", "--json"},
-		{"config", "--nats", "nats://me:" + password + "@" + there, "--nsec-file", nsec, "--nats-creds", creds, "--p2p-key-file", mistyped, "--console-token-file", token},
-		{"config", "--json", "--nats", "nats://me:" + password + "@" + there + ",nats://" + password + "@b", "--nsec-file", nsec, "--nats-creds", creds},
+		{
+			"config", "--nats", "nats://me:" + password + "@" + there, "--nsec-file", nsec, "--nats-creds", creds,
+			"--p2p-key-file", mistyped, "--console-token-file", token,
+		},
+		{
+			"config", "--json", "--nats", "nats://me:" + password + "@" + there + ",nats://" + password + "@b", "--nsec-file",
+			nsec, "--nats-creds", creds,
+		},
 		{"config", "--json", "--nats", "nats://me:" + password + "%zz@127.0.0.1:1"},
 	} {
 		code, stdout, stderr := here(args...)
@@ -257,7 +265,10 @@ func TestARunningPipelineShowsNoSecret(t *testing.T) {
 		}
 		return err
 	})
-	for _, page := range []string{"/", "/metrics", "/livez", "/readyz", "/dlq", "/relays", "/authors", "/login", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/nonsense"} {
+	for _, page := range []string{
+		"/", "/metrics", "/livez", "/readyz", "/dlq", "/relays", "/authors", "/login", "/debug/pprof/",
+		"/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/nonsense",
+	} {
 		_, body := fetch(t, "http://"+admin+page)
 		s.check(page, body)
 	}

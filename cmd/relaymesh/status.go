@@ -47,7 +47,8 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 			return fmt.Errorf("consumer %s of %s: %w", spec.Name, spec.Stream, err)
 		}
 		info := consumer.CachedInfo()
-		s.Consumers = append(s.Consumers, consumerStatus{spec.Stage, spec.Stream + "/" + spec.Name, info.NumPending, info.NumAckPending, info.NumRedelivered})
+		s.Consumers = append(s.Consumers,
+			consumerStatus{spec.Stage, spec.Stream + "/" + spec.Name, info.NumPending, info.NumAckPending, info.NumRedelivered})
 	}
 	for _, spec := range contract.Buckets() {
 		bucket, err := js.KeyValue(ctx, spec.Name)

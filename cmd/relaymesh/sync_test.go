@@ -33,7 +33,8 @@ func TestSync(t *testing.T) {
 			t.Parallel()
 			a, b := hometest.Start(t, slices.Concat(common, onlyA)...), hometest.Start(t, slices.Concat(common, onlyB)...)
 			code, stdout, stderr := relaymesh(t, "sync", a, b, "--dir", dir)
-			if code != run.ExitOK || !strings.Contains(stdout, "found 30 only in A, 20 only in B") || !strings.HasSuffix(stdout, "complete and proved\n") {
+			if code != run.ExitOK || !strings.Contains(stdout, "found 30 only in A, 20 only in B") ||
+				!strings.HasSuffix(stdout, "complete and proved\n") {
 				t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 			}
 			if !slices.Equal(hometest.IDsAt(t, a), hometest.IDsOf(want[0]...)) || !slices.Equal(hometest.IDsAt(t, b), hometest.IDsOf(want[1]...)) {
@@ -137,7 +138,8 @@ func TestSyncThatIsRefusedInPartExitsWith3(t *testing.T) {
 
 func TestSyncThatFailsExitsWith1(t *testing.T) {
 	t.Parallel()
-	if code, _, stderr := relaymesh(t, "sync", "ws://127.0.0.1:1", hometest.Start(t)); code != run.ExitFailed || !strings.Contains(stderr, "ws://127.0.0.1:1: ") {
+	if code, _, stderr := relaymesh(t, "sync", "ws://127.0.0.1:1", hometest.Start(t)); code != run.ExitFailed ||
+		!strings.Contains(stderr, "ws://127.0.0.1:1: ") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -63,7 +63,8 @@ func TestSyncBarOnATerminal(t *testing.T) {
 	half := run.SyncFigures{OnlyA: 200, OnlyB: 5000, ToB: 90, HeldBack: 10}
 	draw := func(b *syncBar) { b.draw(half) }
 	out := shown(t, 200, draw)
-	if !strings.HasPrefix(out, "\r\x1b[K") || !strings.Contains(out, "50%") || !strings.Contains(ansi.Strip(out), "found 200 only in A, 5000 only in B") {
+	if !strings.HasPrefix(out, "\r\x1b[K") || !strings.Contains(out, "50%") ||
+		!strings.Contains(ansi.Strip(out), "found 200 only in A, 5000 only in B") {
 		t.Errorf("%q", out)
 	}
 	if got := ansi.StringWidth(strings.TrimPrefix(shown(t, 50, draw), "\r")); got >= 50 {

@@ -124,7 +124,8 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 			t.Errorf("bucket %s had %d values and has %d", bucket, count, after.Buckets[bucket])
 		}
 	}
-	if before.Buckets[contract.BucketRecords] != 1 || before.Buckets[contract.BucketAuthors] == 0 || before.Buckets[contract.BucketLinks] == 0 {
+	if before.Buckets[contract.BucketRecords] != 1 || before.Buckets[contract.BucketAuthors] == 0 ||
+		before.Buckets[contract.BucketLinks] == 0 {
 		t.Errorf("before the kill it knew %v", before.Buckets)
 	}
 	flags := []string{"--json", "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(forgetful.Bootstrap(), ",")}
@@ -145,14 +146,18 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 	if status, body := fetch(t, "http://"+admin+"/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz: %d, %s", status, body)
 	}
-	if _, body := fetch(t, "http://"+admin+"/metrics"); !strings.Contains(body, "relaymesh_dht_good_nodes") || !strings.Contains(body, "relaymesh_bus_handled_total") {
+	if _, body := fetch(t, "http://"+admin+"/metrics"); !strings.Contains(body, "relaymesh_dht_good_nodes") ||
+		!strings.Contains(body, "relaymesh_bus_handled_total") {
 		t.Errorf("/metrics lacks the figures of DHT or bus: %s", body)
 	}
 	// The other ways to the same list.
 	npub := sent.Npub
 	for _, args := range [][]string{
 		{"resolve", npub, "--nats", "nats://" + nats},
-		{"resolve", npub, "--relay", "ws://" + relay, "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(forgetful.Bootstrap(), ",")},
+		{
+			"resolve", npub, "--relay", "ws://" + relay, "--allow-private", "--dht-listen", "127.0.0.1:0", "--dht-bootstrap",
+			strings.Join(forgetful.Bootstrap(), ","),
+		},
 	} {
 		if code, stdout, stderr := relaymesh(t, args...); code != 0 || strings.TrimSpace(stdout) != listed {
 			t.Errorf("%q: exit code %d, %q, %s", args, code, stdout, stderr)

@@ -11,5 +11,6 @@ import (
 )
 
 func main() {
-	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.", []run.Option{run.WithLibp2p(peers.Start), run.WithTraces(otlp.Start)}))
+	os.Exit(run.Worker("syncworker", "Make the local relay complete with what other relays hold of its authors.",
+		[]run.Option{run.WithLibp2p(peers.Start), run.WithTraces(otlp.Start)}))
 }

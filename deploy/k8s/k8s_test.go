@@ -167,7 +167,8 @@ func TestManifestsFitTheirSchemas(t *testing.T) {
 func pods(objects []object) map[string]object {
 	found := map[string]object{}
 	for _, o := range objects {
-		if pod, ok := at(o, "spec", "template", "spec").(object); ok && slices.Contains([]string{"Deployment", "StatefulSet", "Job"}, text(o, "kind")) {
+		if pod, ok := at(o, "spec", "template", "spec").(object); ok &&
+			slices.Contains([]string{"Deployment", "StatefulSet", "Job"}, text(o, "kind")) {
 			found[text(o, "metadata", "name")] = pod
 		}
 	}
@@ -230,7 +231,8 @@ func settings(objects []object, pod object) map[string]string {
 
 func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 	var cli struct{ config.Config }
-	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_NATS_USERS", "RELAYMESH_CONSOLE_TOKEN_FILE"} // of relaymesh up and console
+	// of relaymesh up and console
+	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_NATS_USERS", "RELAYMESH_CONSOLE_TOKEN_FILE"}
 	for _, flag := range kong.Must(&cli).Model.Flags {
 		known = append(known, flag.Envs...)
 	}
@@ -246,14 +248,16 @@ func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 			if workload == "provision" {
 				continue
 			}
-			if file := env["RELAYMESH_CONSOLE_TOKEN_FILE"]; (file != "") != (strings.HasSuffix(overlay, "console-token") && (workload == "console" || workload == "relaymesh")) {
+			if file := env["RELAYMESH_CONSOLE_TOKEN_FILE"]; (file != "") != (strings.HasSuffix(overlay, "console-token") &&
+				(workload == "console" || workload == "relaymesh")) {
 				t.Errorf("%s: %s: the console's token is %q", overlay, workload, file)
 			}
 			if open, users := env["RELAYMESH_NATS_OPEN"] == "true", env["RELAYMESH_NATS_USERS"]; workload == "relaymesh" && open == (users != "") ||
 				(users != "") != strings.HasSuffix(overlay, "nats-users") {
 				t.Errorf("%s: %s: NATS is open: %v, and its users are in %q", overlay, workload, open, users)
 			}
-			if _, port, _ := strings.Cut(env["RELAYMESH_ADMIN"], ":"); port != "9464" || number(pod, "containers", 0, "ports", 0, "containerPort") != 9464 {
+			if _, port, _ := strings.Cut(env["RELAYMESH_ADMIN"], ":"); port != "9464" ||
+				number(pod, "containers", 0, "ports", 0, "containerPort") != 9464 {
 				t.Errorf("%s: %s: the probes ask another port than %s", overlay, workload, env["RELAYMESH_ADMIN"])
 			}
 			if workload == "console" {
@@ -383,7 +387,8 @@ func TestScalingFollowsTheConsumersOfTheContract(t *testing.T) {
 			}
 			delete(left, id)
 			if most := number(o, "spec", "maxReplicaCount") * float64(c.InFlight); most > contract.MaxAckPending {
-				t.Errorf("%s: %v pods work on %v messages of %s at a time, but JetStream hands out %d", stage, number(o, "spec", "maxReplicaCount"), most, id, contract.MaxAckPending)
+				t.Errorf("%s: %v pods work on %v messages of %s at a time, but JetStream hands out %d", stage, number(o, "spec", "maxReplicaCount"),
+					most, id, contract.MaxAckPending)
 			}
 		}
 	}

@@ -142,7 +142,10 @@ func examples() []struct {
 				ProbeFailures: 1, NextProbe: 3, Failures: 1, Fault: "f", RetryAt: 4, LatencyMS: 5,
 			},
 		},
-		{"KV " + contract.BucketLinks, contract.Link{URL: relays[0], Via: map[string]int64{contract.ViaDHT: 2, contract.ViaNIP65: 1}, Key: key32}},
+		{
+			"KV " + contract.BucketLinks,
+			contract.Link{URL: relays[0], Via: map[string]int64{contract.ViaDHT: 2, contract.ViaNIP65: 1}, Key: key32},
+		},
 		{
 			"KV " + contract.BucketSyncs,
 			contract.Sync{

@@ -95,7 +95,8 @@ func (w *world) setup(e *testscript.Env) error {
 	for name, text := range map[string]string{
 		"me.nsec":      user.Hex(),
 		"events.jsonl": lines.String(),
-		"plugin.jsonl": fmt.Sprintf(`{"type":"new","event":%s,"receivedAt":1,"sourceType":"IP4","sourceInfo":"127.0.0.1"}`+"\n", nostr.Encode(thread[2])),
+		"plugin.jsonl": fmt.Sprintf(`{"type":"new","event":%s,"receivedAt":1,"sourceType":"IP4","sourceInfo":"127.0.0.1"}`+"\n",
+			nostr.Encode(thread[2])),
 		"streams.yaml": block(t, "docs/operating.md", "streams:"),
 		"users.conf":   block(t, "docs/operating.md", "accounts {"),
 	} {

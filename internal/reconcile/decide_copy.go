@@ -13,8 +13,8 @@ const kindAuth = 22242 // NIP-42: never leaves the connection it was made for
 // alone: direct messages (NIP-04), seals and gift wraps (NIP-59, NIP-17).
 var private = []int{4, 13, 14, 15, 1059, 1060}
 
-// MayCopy decides whether an event that one relay holds may be written to
-// another at now (Unix seconds). It returns the rule that forbids it, or "".
+// MayCopy decides whether an event may be copied from one relay to another
+// at now (Unix seconds). It returns the rule that forbids it, or "".
 func MayCopy(e *nostr.Event, now int64) (rule Code) {
 	switch {
 	case nostr.Ephemeral(e.Kind) || e.Kind == kindAuth:

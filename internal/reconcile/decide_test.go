@@ -13,7 +13,9 @@ import (
 
 // Halves of a window cover it, do not overlap, and come to an end.
 func TestSplitCoversTheWindow(t *testing.T) {
-	for _, w := range []window{{0, 0, 0}, {5, 0, 0}, {today, 0, 0}, {0, 1, 0}, {0, 2, 0}, {7, 8, 0}, {7, 9, 3}, {today, today + 1, 0}, {1, today, 1}} {
+	for _, w := range []window{
+		{0, 0, 0}, {5, 0, 0}, {today, 0, 0}, {0, 1, 0}, {0, 2, 0}, {7, 8, 0}, {7, 9, 3}, {today, today + 1, 0}, {1, today, 1},
+	} {
 		depth, widest := 0, w
 		for at := w; ; depth++ {
 			newer, older, ok := at.split(today)

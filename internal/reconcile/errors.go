@@ -82,13 +82,14 @@ var (
 	// "too many" also counts sessions, which no splitting of the set can help.
 	tooBusy = regexp.MustCompile(`(?i)concurrent|subscription|connections|requests|many sessions`)
 	// Words by which relays that do not speak NIP-77 say so.
-	noNegentropy = regexp.MustCompile(`(?i)negentropy|neg-|envelope|unrecogni[sz]ed|invalid|could not parse|failed to parse|unsupported|not supported|disabled|unknown`)
+	noNegentropy = regexp.MustCompile(`(?i)negentropy|neg-|envelope|unrecogni[sz]ed|invalid|could not parse|failed to parse|` +
+		`unsupported|not supported|disabled|unknown`)
 	// How relays end sessions that they have dropped.
 	sessionEnded = regexp.MustCompile(`(?i)^(error: )?closed\b|unknown subscription`)
 )
 
 // NewSessionRefusal reads the words of a NEG-ERR, or of what a relay sends in its
-// place. Some state how many events they reconcile; the window is halved whatever
+// place. A relay quirk of wording goes into the expressions above. Some relays state how many events they reconcile; the window is halved whatever
 // that is, as they do not say how many it holds.
 func NewSessionRefusal(words string) *RefusedError {
 	e := NewRefusal(ParseReason(words))

@@ -159,7 +159,7 @@ func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte)
 }
 
 // options are the bridge's word for what the side takes and makes. Any message
-// may have to open a session anew, so it leaves room for the filter beside it:
+// may have to open a session anew, so it leaves space for the filter beside it:
 // strfry hangs up on more than 128 KiB.
 func (l *session) options(filter nostr.Filter) negentropy.SideOptions {
 	accepts := l.takes.Accepts

@@ -133,7 +133,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 		}
 		f, err := r.one(ctx, w, pass)
 		if at := (*sideError)(nil); errors.As(err, &at) && (errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNoNegentropy)) {
-			// What was found before belongs to this round, and ends with it.
+			// What was found before belongs to this pass, and ends with it.
 			if err := r.drained(ctx); err != nil {
 				return nil, err
 			}

@@ -283,7 +283,8 @@ func TestRulesKeepBack(t *testing.T) {
 	o, remembered := options(Up), make(chan Refusal, 100)
 	o.Remember = func(r Refusal) { remembered <- r }
 	r := mustSync(t, a, b, o)
-	if !slices.Equal(b.ids(), []string{deletion.ID}) || r.HeldBack != 3 || r.Left != 3 || r.Refusals[0].Cause != ByRules || len(remembered) != 3 {
+	if !slices.Equal(b.ids(), []string{deletion.ID}) || r.HeldBack != 3 || r.Left != 3 || r.Refusals[0].Cause != ByRules ||
+		len(remembered) != 3 {
 		t.Errorf("%v, %+v, %d remembered", b.ids(), r, len(remembered))
 	}
 	a, b = newFake(), newFake(list...)

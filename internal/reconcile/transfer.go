@@ -156,7 +156,9 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	}
 	if !r.filter.Match(&e) {
 		// Some relays drop parts of a filter in sessions, so their set is larger.
-		return r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: r.sessions[to.Other()].Name + " lists it, but it does not match the filter"}})
+		return r.refuse(Refusal{
+			id, to, Reason{Cause: BySource, Text: r.sessions[to.Other()].Name + " lists it, but it does not match the filter"},
+		})
 	}
 	if rule := r.forbidden(to, &e); rule != "" {
 		return r.refuseForGood(Refusal{id, to, Reason{Cause: ByRules, Code: rule}})

@@ -35,7 +35,8 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	defer node.Close()
 	e.watch(node)
 	s := &dht.Stage{
-		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords), Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks),
+		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
+		Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks),
 		Network: network{node: node}, Probe: e.relays.probe, Publish: b.Publish,
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
@@ -73,7 +74,8 @@ func (e *Env) watch(node *mainline.Node) {
 	}
 	counter("relaymesh_dht_packets_sent_total", "UDP packets sent to DHT nodes.", func(s mainline.Stats) int64 { return s.Sent })
 	counter("relaymesh_dht_packets_received_total", "UDP packets received from DHT nodes.", func(s mainline.Stats) int64 { return s.Received })
-	counter("relaymesh_dht_packets_refused_total", "Packets that were no valid KRPC, or came from a forbidden address.", func(s mainline.Stats) int64 { return s.Refused })
+	counter("relaymesh_dht_packets_refused_total", "Packets that were no valid KRPC, or came from a forbidden address.",
+		func(s mainline.Stats) int64 { return s.Refused })
 	counter("relaymesh_dht_queries_total", "Queries for records.", func(s mainline.Stats) int64 { return s.Queries })
 	counter("relaymesh_dht_answers_total", "Answers to them.", func(s mainline.Stats) int64 { return s.Answered })
 	counter("relaymesh_dht_forged_total", "Records that did not verify.", func(s mainline.Stats) int64 { return s.Forged })
@@ -82,7 +84,8 @@ func (e *Env) watch(node *mainline.Node) {
 			func() float64 { return float64(value(node.Stats())) }))
 	}
 	gauge("relaymesh_dht_good_nodes", "Nodes that answered lately.", func(s mainline.Stats) int { return s.GoodNodes })
-	gauge("relaymesh_dht_bans_suspected", "Nodes that answered once and were lately silent at least three times in a row.", func(s mainline.Stats) int { return s.BansSuspected })
+	gauge("relaymesh_dht_bans_suspected", "Nodes that answered once and were lately silent at least three times in a row.",
+		func(s mainline.Stats) int { return s.BansSuspected })
 	e.addCheck("DHT", func() error {
 		if node.Stats().GoodNodes == 0 {
 			return errors.New("no DHT node answers: check the firewall (UDP) and --dht-bootstrap")
@@ -101,7 +104,8 @@ type network struct {
 
 func (n network) Put(ctx context.Context, item bep44.Item, last []dht.Node, how dht.How) (dht.Found, error) {
 	holders, renewed := how.Nodes()
-	ctx, span := span(ctx, "dht put", attribute.String("dht.target", stage.TargetHex(item)), attribute.Int64("dht.seq", item.Seq), attribute.Int("dht.how", int(how)))
+	ctx, span := span(ctx, "dht put", attribute.String("dht.target", stage.TargetHex(item)), attribute.Int64("dht.seq", item.Seq),
+		attribute.Int("dht.how", int(how)))
 	result, err := n.put(ctx, item, contacts(last), holders, renewed)
 	span.SetAttributes(attribute.Int("dht.holders", len(result.Holders)))
 	bus.End(span, err)
@@ -164,7 +168,9 @@ func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item
 // ResolveOnce looks a list up with a DHT node that lives for this one question.
 // early, if not nil, gets the first list that is found and every newer one, as
 // soon as they are there; what is returned is the answer of all nodes near the target.
-func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, log *slog.Logger, early func(events.ResolveResponse)) (events.ResolveResponse, error) {
+func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, log *slog.Logger,
+	early func(events.ResolveResponse),
+) (events.ResolveResponse, error) {
 	node, err := StartNode(ctx, c, log)
 	if err != nil {
 		return events.ResolveResponse{}, err

@@ -51,9 +51,11 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 		options.Auth = key.SignEvent
 	}
 	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector())
 	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "relaymesh_service_requests_dropped_total", Help: "Requests of a NATS service that were not answered: their reply subject is no inbox.",
+		Name: "relaymesh_service_requests_dropped_total",
+		Help: "Requests of a NATS service that were not answered: their reply subject is no inbox.",
 	}, []string{"stage"})
 	metrics.MustRegister(dropped)
 	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options)}, nil

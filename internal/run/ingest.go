@@ -31,7 +31,8 @@ func Ingest(ctx context.Context, e *Env) error {
 	}
 	var verifier schnorr.Verifier
 	p := ingest.Ports{
-		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords), Links: open[contract.Link](&kv, contract.BucketLinks),
+		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
+		Links:   open[contract.Link](&kv, contract.BucketLinks),
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
 		Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList,
 		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Mentions: e.Config.Sync.Mentions, Now: time.Now,

@@ -177,9 +177,10 @@ func TestFiltersAreWithinWhatRelaysTake(t *testing.T) {
 	group.SetLimit(32)
 	for i := range 2099 {
 		group.Go(func() error {
-			_, err := s.Update(ctx, contract.LinkKey(nostr.RelayKey(strict), fmt.Sprintf("%064x", i)), func(contract.Link, bool) (contract.Link, bool) {
-				return contract.Link{URL: strict, Via: map[string]int64{contract.ViaManual: 1}}, true
-			})
+			_, err := s.Update(ctx, contract.LinkKey(nostr.RelayKey(strict), fmt.Sprintf("%064x", i)),
+				func(contract.Link, bool) (contract.Link, bool) {
+					return contract.Link{URL: strict, Via: map[string]int64{contract.ViaManual: 1}}, true
+				})
 			return err
 		})
 	}

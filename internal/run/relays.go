@@ -47,8 +47,8 @@ func (r relays) close() {
 	r.home.Close()
 }
 
-// At returns the relay of a name: a URL, a multiaddr, or [Lines]. Here, transports
-// and decorators are stacked.
+// At returns the relay of a name: a URL, a multiaddr, or [Lines]. Here decorators
+// are stacked on transports: a new transport is one more case, and passes relaytest.
 func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err error) {
 	switch {
 	case name == Lines && r.lines != nil:
@@ -131,7 +131,8 @@ func describe(url string, info *relay.Info) (contract.Relay, error) {
 }
 
 // follow tails a relay; see the port of ingest.Tail.
-func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error, func(context.Context, int64) error) error {
+func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error,
+	func(context.Context, int64) error) error {
 	options := r.options
 	options.AllowPrivate = options.AllowPrivate || url == r.homeURL
 	return func(ctx context.Context, since int64,

@@ -36,12 +36,14 @@ var may = map[string]map[string][]string{
 	contract.StageIngest: {
 		"INTAKE": {stored, removed, acked}, "AUTHOR": {stored}, "RELAYLIST": {stored}, "RELAY": {stored}, "NOTE": {stored},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
-		"KV_authors": {stored, removed}, "KV_records": {stored, removed}, "KV_links": {stored, removed, consumed}, "KV_cursors": {stored, removed},
+		"KV_authors": {stored, removed}, "KV_records": {stored, removed}, "KV_links": {stored, removed, consumed},
+		"KV_cursors": {stored, removed},
 	},
 	contract.StageDHTWorker: {
 		"AUTHOR": {stored, removed, acked}, "RELAYLIST": {removed, acked}, "RELAY": {stored}, "RECORD_DUE": {removed, acked},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
-		"KV_authors": {stored, removed}, "KV_records": {stored, removed, consumed}, "KV_links": {stored, removed, consumed}, "KV_relays": {stored, removed},
+		"KV_authors": {stored, removed}, "KV_records": {stored, removed, consumed}, "KV_links": {stored, removed, consumed},
+		"KV_relays": {stored, removed},
 	},
 	contract.StageSyncWorker: {
 		"INTAKE": {stored}, "RELAY": {removed, acked}, "SYNC_DUE": {stored, removed, acked}, "LIVE": {stored, removed, acked},
@@ -49,7 +51,8 @@ var may = map[string]map[string][]string{
 		"KV_links": {consumed}, "KV_relays": {stored, removed}, "KV_syncs": {stored, removed}, "KV_refused": {stored, removed, consumed},
 	},
 	contract.StageFetcher: {
-		"INTAKE": {stored}, "NOTE": {removed, acked}, "RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
+		"INTAKE": {stored}, "NOTE": {removed, acked}, "RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked},
+		"OUTCOME":  {stored},
 		"KV_links": {consumed}, "KV_lost": {stored, removed},
 	},
 }

@@ -240,7 +240,8 @@ func (w *rolesWorld) targets() (list []target) {
 			add(`{}`, "%s", another)
 			add(`{}`, "%s", contract.PrefixSchedule+another)
 			add(``, "$JS.API.DIRECT.GET.%s.%s", v.stream, subject)
-			add(`{"stream_name":"`+v.stream+`","config":{"name":"new","filter_subject":"`+subject+`","ack_policy":"none"}}`, "$JS.API.CONSUMER.CREATE.%s.new.%s", v.stream, subject)
+			add(`{"stream_name":"`+v.stream+`","config":{"name":"new","filter_subject":"`+subject+`","ack_policy":"none"}}`,
+				"$JS.API.CONSUMER.CREATE.%s.new.%s", v.stream, subject)
 		}
 		for name, ack := range v.acks {
 			add(``, "%s", ack)

@@ -27,15 +27,18 @@ func TestTheMostParticularRuleHolds(t *testing.T) {
 		return rules{file, config.Syncing{Mentions: true, Kinds: []int{7}}}
 	}
 	flags := write("sync-every: 1h").of("wss://x.example.com")
-	if len(flags) != 1 || !flags[0].Writers || !flags[0].Mentions || flags[0].Named || flags[0].Direction != reconcile.Down || flags[0].Filter.Kinds[0] != 7 {
+	if len(flags) != 1 || !flags[0].Writers || !flags[0].Mentions || flags[0].Named || flags[0].Direction != reconcile.Down ||
+		flags[0].Filter.Kinds[0] != 7 {
 		t.Errorf("by the flags: %+v", flags)
 	}
-	r := write("streams: {a: {urls: [wss://a.example.com], dir: both}, b: {urls: [wss://a.example.com], filter: {kinds: [1]}, since: 720h}, c: {writers: false}}")
+	r := write("streams: {a: {urls: [wss://a.example.com], dir: both}, " +
+		"b: {urls: [wss://a.example.com], filter: {kinds: [1]}, since: 720h}, c: {writers: false}}")
 	both := r.of("wss://a.example.com")
 	if len(both) != 2 || !both[0].Named || both[0].Direction != reconcile.Both || both[0].Mentions || both[1].Filter.Kinds[0] != 1 {
 		t.Errorf("by name: %+v", both)
 	}
-	if at := both[1].Filter.Since; at%(24*3600) != 0 || time.Since(time.Unix(at, 0)) < 720*time.Hour || time.Since(time.Unix(at, 0)) > 744*time.Hour {
+	if at := both[1].Filter.Since; at%(24*3600) != 0 || time.Since(time.Unix(at, 0)) < 720*time.Hour ||
+		time.Since(time.Unix(at, 0)) > 744*time.Hour {
 		t.Errorf("since 720 hours ago is %d", at)
 	}
 	moment := write("streams: {a: {urls: [wss://a.example.com], since: 2026-01-01, until: 2026-01-01}}").of("wss://a.example.com")[0].Filter

@@ -37,7 +37,8 @@ func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subj
 // serve is Serve with traces, and dropped is told the reply subjects that were
 // not answered to. Whoever may call is a stranger: an answer is a trace of its
 // own, which links to the caller's.
-func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, dropped func(reply string), name, subject string,
+func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, dropped func(reply string), name,
+	subject string,
 	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
 	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})
@@ -45,7 +46,7 @@ func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
 	}
 	var calls sync.WaitGroup
-	places := make(chan struct{}, maxCalls)
+	slots := make(chan struct{}, maxCalls)
 	err = service.AddEndpoint(name, micro.HandlerFunc(func(call micro.Request) {
 		// The server lets us answer to any subject, with an error that has no body
 		// even to one that deletes a stream.
@@ -58,9 +59,9 @@ func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 			_ = call.Error("400", err.Error(), nil)
 			return
 		}
-		places <- struct{}{} // the subscription buffers what comes meanwhile
+		slots <- struct{}{} // the subscription buffers what comes meanwhile
 		calls.Go(func() {
-			defer func() { <-places }()
+			defer func() { <-slots }()
 			wait := min(time.Duration(timeout(request))*time.Millisecond, maxWait)
 			if wait <= 0 {
 				wait = defaultWait

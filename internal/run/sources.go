@@ -27,9 +27,11 @@ import (
 // command here that hands its events to the outbox of [source.open].
 func Sources() []kong.Option {
 	return []kong.Option{
-		kong.DynamicCommand(runCommand, "Run the stage: take in what NATS and the tailed relays bring. The default.", "", &struct{}{}, `default:"1"`),
+		kong.DynamicCommand(runCommand, "Run the stage: take in what NATS and the tailed relays bring. The default.", "", &struct{}{},
+			`default:"1"`),
 		kong.DynamicCommand("plugin", "Be a write-policy plugin of strfry: accept every event at once, and take it in.", "", &plugin{}),
-		kong.DynamicCommand("stdin", "Take in events from standard input, as JSON, one a line. Exits with 3 if some of them are not valid.", "", &stdin{}),
+		kong.DynamicCommand("stdin", "Take in events from standard input, as JSON, one a line. Exits with 3 if some of them are not valid.", "",
+			&stdin{}),
 	}
 }
 
@@ -148,7 +150,8 @@ func (s *stdin) read(ctx context.Context, c *config.Config, log *slog.Logger, in
 	if s.JSON {
 		_, _ = fmt.Fprintf(to, "%s\n", nostr.Encode(read))
 	} else {
-		_, _ = fmt.Fprintf(to, "%d events taken in, %d duplicates, %d bad lines; read up to line %d\n", read.Events, read.Duplicates, read.Bad, read.Lines)
+		_, _ = fmt.Fprintf(to, "%d events taken in, %d duplicates, %d bad lines; read up to line %d\n", read.Events, read.Duplicates, read.Bad,
+			read.Lines)
 	}
 	if err != nil {
 		return fmt.Errorf("stopped, go on with --skip %d: %w", read.Lines, err)

@@ -22,10 +22,19 @@ import (
 // them in traces.
 func (e *Env) observeSyncs() func(context.Context, events.SyncFinished, time.Duration) {
 	metrics := promauto.With(e.Metrics)
-	syncs := metrics.NewCounterVec(prometheus.CounterOpts{Name: "relaymesh_syncs_total", Help: "Syncs with relays by outcome."}, []string{"outcome"})
-	seconds := metrics.NewHistogram(prometheus.HistogramOpts{Name: "relaymesh_sync_duration_seconds", Help: "How long syncs take.", Buckets: prometheus.ExponentialBuckets(0.05, 4, 9)})
-	found := metrics.NewCounterVec(prometheus.CounterOpts{Name: "relaymesh_sync_events_total", Help: "Events that syncs found missing, by what became of them."}, []string{"outcome"})
-	answers := metrics.NewHistogram(prometheus.HistogramOpts{Name: "relaymesh_relay_latency_seconds", Help: "The quickest answer of a relay in each sync.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)})
+	syncs := metrics.NewCounterVec(prometheus.CounterOpts{Name: "relaymesh_syncs_total", Help: "Syncs with relays by outcome."},
+		[]string{"outcome"})
+	seconds := metrics.NewHistogram(prometheus.HistogramOpts{
+		Name: "relaymesh_sync_duration_seconds", Help: "How long syncs take.",
+		Buckets: prometheus.ExponentialBuckets(0.05, 4, 9),
+	})
+	found := metrics.NewCounterVec(prometheus.CounterOpts{
+		Name: "relaymesh_sync_events_total", Help: "Events that syncs found missing, by what became of them.",
+	}, []string{"outcome"})
+	answers := metrics.NewHistogram(prometheus.HistogramOpts{
+		Name: "relaymesh_relay_latency_seconds", Help: "The quickest answer of a relay in each sync.",
+		Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
+	})
 	return func(ctx context.Context, r events.SyncFinished, latency time.Duration) {
 		traceSync(ctx, r)
 		outcome := "failed"

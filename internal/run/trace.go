@@ -18,7 +18,8 @@ import (
 // StartTraces begins to export the traces of a service if the environment asks
 // for it; otherwise the provider is nil. stop exports what is left until its
 // context ends.
-type StartTraces func(service, version string, log *slog.Logger) (provider trace.TracerProvider, stop func(context.Context) error, err error)
+type StartTraces func(service, version string,
+	log *slog.Logger) (provider trace.TracerProvider, stop func(context.Context) error, err error)
 
 // WithTraces has a process export traces.
 func WithTraces(start StartTraces) Option { return func(e *Env) { e.start = start } }

@@ -18,8 +18,10 @@ func TestTheVersionTellsTheCommit(t *testing.T) {
 	for want, info := range map[string]*debug.BuildInfo{
 		"(devel)": build(""),
 		"v1.2.3":  build("v1.2.3"),
-		"(devel), commit 45e3641a5dc0, 2026-11-22":               build("(devel)", "vcs.revision", commit, "vcs.time", "2026-11-22T23:38:10Z", "vcs.modified", "false"),
-		"v1.2.3+dirty, commit 45e3641a5dc0, 2026-11-22, changed": build("v1.2.3+dirty", "vcs.revision", commit, "vcs.time", "2026-11-22T23:38:10Z", "vcs.modified", "true"),
+		"(devel), commit 45e3641a5dc0, 2026-11-22": build("(devel)", "vcs.revision", commit, "vcs.time", "2026-11-22T23:38:10Z",
+			"vcs.modified", "false"),
+		"v1.2.3+dirty, commit 45e3641a5dc0, 2026-11-22, changed": build("v1.2.3+dirty", "vcs.revision", commit, "vcs.time",
+			"2026-11-22T23:38:10Z", "vcs.modified", "true"),
 	} {
 		if got := version(info); got != want {
 			t.Errorf("%q, want %q", got, want)

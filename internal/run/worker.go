@@ -42,7 +42,9 @@ var stages = map[string]func(context.Context, *Env) error{
 // Run runs some of the stages, and the admin endpoint if there is to be one,
 // over a NATS connection until ctx ends or one of them fails. started is
 // called when all have been started.
-func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog.Logger, names []string, started func(), options ...Option) error {
+func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog.Logger, names []string, started func(),
+	options ...Option,
+) error {
 	env, err := NewEnv(c, js, log)
 	if err != nil {
 		return err
@@ -77,7 +79,8 @@ func Worker(name, help string, options []Option, commands ...kong.Option) int {
 		File    kong.ConfigFlag  `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
 		config.Config
 	}
-	commands = append(commands, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load), kong.Vars{"version": Version()})
+	commands = append(commands, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load),
+		kong.Vars{"version": Version()})
 	parsed, err := kong.Must(&cli, commands...).Parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

@@ -48,7 +48,8 @@ var crashes = []crash{
 	{"ingest: a reply", (*world).ingest, func(w *world, run string) func() string {
 		key, parent := user(w.T, run), user(w.T, run+" parent")
 		lacking := note(w.T, parent, "lacking")
-		w.sendEvent(note(w.T, key, "reply", nostr.Tag{"e", lacking.ID}, nostr.Tag{"p", parent.PublicKey()}, nostr.Tag{"dht_key", strings.Repeat("11", 32)}))
+		w.sendEvent(note(w.T, key, "reply", nostr.Tag{"e", lacking.ID}, nostr.Tag{"p", parent.PublicKey()},
+			nostr.Tag{"dht_key", strings.Repeat("11", 32)}))
 		return func() string {
 			a := get[contract.Author](w, contract.BucketAuthors, key.PublicKey())
 			b := get[contract.Author](w, contract.BucketAuthors, parent.PublicKey())
@@ -80,12 +81,14 @@ var crashes = []crash{
 			}
 			scheduled := w.scheduled(contract.AuthorSeenSubject(key.PublicKey()))
 			w.unschedule(contract.StreamAuthor) // or it would be due while another author is looked up
-			return fmt.Sprint("next look-up set ", a.NextResolve > 0, ", probed ", probed, ", links ", len(w.links(key.PublicKey())), ", schedule ", scheduled)
+			return fmt.Sprint("next look-up set ", a.NextResolve > 0, ", probed ", probed, ", links ", len(w.links(key.PublicKey())), ", schedule ",
+				scheduled)
 		}
 	}},
 	{"syncing: discover", (*world).syncworker, func(w *world, run string) func() string {
 		url := "wss://" + host(run)
-		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), user(w.T, run).PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
+		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), user(w.T, run).PublicKey()),
+			contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
 		w.Publish(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url}))
 		return func() string {
 			r := get[contract.Relay](w, contract.BucketRelays, nostr.RelayKey(url))
@@ -95,7 +98,8 @@ var crashes = []crash{
 	{"syncing: sync", (*world).syncworker, func(w *world, run string) func() string {
 		key, url := user(w.T, run), "wss://"+host(run)
 		all := w.holds(url, key, 3, 60)
-		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
+		put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()),
+			contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}})
 		w.Publish(contract.SyncDueSubject(nostr.RelayKey(url)), nostr.Encode(contract.SyncDue{URL: url}))
 		return func() string {
 			w.complete(run, all)

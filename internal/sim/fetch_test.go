@@ -38,7 +38,9 @@ func TestTheAuthorsOwnDHTKeyComesBeforeWhatOthersSay(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fetcher(nil)
 		stored, said := strings.Repeat("11", 32), strings.Repeat("22", 32)
-		for name, by := range map[string]string{"the author's": user(w.T, "the author's").PublicKey(), "a stranger's": user(w.T, "mallory").PublicKey()} {
+		for name, by := range map[string]string{
+			"the author's": user(w.T, "the author's").PublicKey(), "a stranger's": user(w.T, "mallory").PublicKey(),
+		} {
 			author := user(w.T, name)
 			put(w, contract.BucketAuthors, author.PublicKey(), contract.Author{
 				DHTKey: stored, DHTKeyBy: by,
@@ -181,7 +183,8 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fetcher(nil)
 		alice := user(w.T, "alice")
-		protected, refused, unsaid := note(w.T, alice, "protected", nostr.Tag{"-"}), note(w.T, alice, "refused"), note(w.T, alice, "refused without a word")
+		protected, refused, unsaid := note(w.T, alice, "protected", nostr.Tag{"-"}), note(w.T, alice, "refused"),
+			note(w.T, alice, "refused without a word")
 		w.relays.set(relayURL(1), func(x *remote) { x.events = append(x.events, protected, refused, unsaid) })
 		w.relays.set(home, func(x *remote) {
 			x.refuse = func(e nostr.Event) string {

@@ -47,7 +47,8 @@ func startFetcher(t *testing.T) *fetcher {
 	t.Helper()
 	server := natstest.StartOn(t, natstest.Dir(t))
 	js := natstest.Provision(t, server)
-	local, err := homerelay.Start(t.Context(), homerelay.Config{Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler)})
+	local, err := homerelay.Start(t.Context(),
+		homerelay.Config{Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -237,7 +237,8 @@ func (w *world) load(dir string) map[string]int {
 		if m.Data == nil {
 			data = []byte(m.Text)
 		}
-		if _, err := w.JS.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: data}, jetstream.WithExpectStream(m.Stream)); err != nil {
+		if _, err := w.JS.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: data},
+			jetstream.WithExpectStream(m.Stream)); err != nil {
 			w.Fatalf("%s: %v", m.Subject, err)
 		}
 	}

@@ -138,7 +138,8 @@ func (w *world) live() goldenWorld {
 	w.sendEvent(nip65(t, erin, time.Now().Unix(), two))
 	w.Publish(events.SubjectRelayListSigned, signedList(t, erin, 1, []string{two}, nil))
 	w.Publish(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: erin.PublicKey(), Relays: []string{two}}))
-	w.Publish(events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: two, Authors: []string{erin.PublicKey()}, Via: contract.ViaManual}))
+	w.Publish(events.SubjectRelayDiscovered,
+		nostr.Encode(events.RelayDiscovered{URL: two, Authors: []string{erin.PublicKey()}, Via: contract.ViaManual}))
 	w.Publish(events.SubjectNoteMissing, nostr.Encode(events.NoteMissing{EventID: asked.ID, Relays: []string{two}}))
 	outside.DeadLetters = w.Stored(contract.StreamDLQ)
 	w.retryOne()
@@ -187,20 +188,24 @@ func (w *world) rarities(url string) {
 		URL: other, Via: map[string]int64{contract.ViaDHT: 7, contract.ViaNIP65: now}, Key: record.DHTKey,
 	})
 	put(w, contract.BucketRelays, nostr.RelayKey(other), contract.Relay{
-		URL: other, Via: contract.ViaDirectory, FirstSeen: now, Software: "hornets", Error: "no connection", ProbeFailures: 1, NextProbe: now + 60,
-		Hornets:  &contract.Hornets{PubKey: pubkey, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}},
-		Failures: 3, Fault: "closed", RetryAt: now + 600, LatencyMS: 20,
+		URL: other, Via: contract.ViaDirectory, FirstSeen: now, Software: "hornets", Error: "no connection", ProbeFailures: 1,
+		NextProbe: now + 60,
+		Hornets:   &contract.Hornets{PubKey: pubkey, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}},
+		Failures:  3, Fault: "closed", RetryAt: now + 600, LatencyMS: 20,
 	})
 	put(w, contract.BucketCursors, nostr.RelayKey(home), contract.Cursor{URL: home, Since: now})
 	s := get[contract.Sync](w, contract.BucketSyncs, nostr.RelayKey(url))
 	s.Live, s.Progress = now, &contract.SyncProgress{Begun: now, Done: []string{strings.Repeat("a", 16)}}
 	put(w, contract.BucketSyncs, nostr.RelayKey(url), s)
 
-	w.Publish(events.SubjectRecordPublished, nostr.Encode(events.RecordPublished{PubKey: pubkey, DHTKey: record.DHTKey, Target: stage.TargetHex(item), Seq: 7, Holders: 8}))
+	w.Publish(events.SubjectRecordPublished,
+		nostr.Encode(events.RecordPublished{PubKey: pubkey, DHTKey: record.DHTKey, Target: stage.TargetHex(item), Seq: 7, Holders: 8}))
 	w.Publish(events.SubjectRecordResolved, nostr.Encode(events.RecordResolved{PubKey: pubkey, Why: "not found"}))
 	w.Publish(events.SubjectSyncFinished, nostr.Encode(events.SyncFinished{URL: url, OK: true, Authors: 1}))
-	w.Publish(events.SubjectNoteFound, nostr.Encode(events.MissingNoteResponse{Found: true, RelayURL: url, Timestamp: now, EventID: record.Event}))
-	w.Publish(events.SubjectNoteLost, nostr.Encode(events.MissingNoteResponse{Timestamp: now, EventID: record.Event, Why: "none of 1 relays has it"}))
+	w.Publish(events.SubjectNoteFound,
+		nostr.Encode(events.MissingNoteResponse{Found: true, RelayURL: url, Timestamp: now, EventID: record.Event}))
+	w.Publish(events.SubjectNoteLost,
+		nostr.Encode(events.MissingNoteResponse{Timestamp: now, EventID: record.Event, Why: "none of 1 relays has it"}))
 	w.Publish(events.SubjectDAGWanted, nostr.Encode(events.DAGWanted{Root: dagRoot, PubKey: pubkey, Event: record.Event}))
 }
 
@@ -273,7 +278,9 @@ func (w *world) dump(dir string, outside goldenWorld) {
 			}
 			m := goldenMessage{Stream: name, Subject: stored.Subject, Header: nats.Header{}}
 			for key, values := range stored.Header {
-				if !strings.HasPrefix(key, "Nats-Expected-") && !slices.Contains([]string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Scheduler", "Nats-Schedule-Next"}, key) {
+				if !strings.HasPrefix(key, "Nats-Expected-") &&
+					!slices.Contains([]string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Scheduler", "Nats-Schedule-Next"},
+						key) {
 					m.Header[key] = values // what the sender said, and no more
 				}
 			}

@@ -38,7 +38,8 @@ var mutations = []mutation{
 	// bus
 	{
 		name: "ack although outputs could not be published", file: "internal/edge/bus/verdict.go",
-		old: "verdict = contract.Retry(afterPublishFailure, d.failed.Error())", bug: "", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
+		old: "verdict = contract.Retry(afterPublishFailure, d.failed.Error())", bug: "",
+		caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "no Nats-Msg-Id", file: "internal/edge/bus/publish.go",
@@ -46,15 +47,18 @@ var mutations = []mutation{
 	},
 	{
 		name: "outputs of a second attempt are dropped", file: "internal/edge/bus/handler.go",
-		old: "d.verdict = verdict", bug: "d.verdict = verdict\n\t\tif d.Attempt > 1 {\n\t\t\toutputs = nil\n\t\t}", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
+		old: "d.verdict = verdict", bug: "d.verdict = verdict\n\t\tif d.Attempt > 1 {\n\t\t\toutputs = nil\n\t\t}",
+		caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "a message that must wait for long is dropped", file: "internal/edge/bus/verdict.go",
-		old: "if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {", bug: "if err := error(nil); err != nil {", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
+		old: "if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {", bug: "if err := error(nil); err != nil {",
+		caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "what is rejected is not kept as a dead letter", file: "internal/edge/bus/verdict.go",
-		old: "if err := b.deadLetter(ctx, d.Message, d.id, d.history, reason); err != nil {", bug: "if err := error(nil); err != nil {", caught: "dead letters say",
+		old: "if err := b.deadLetter(ctx, d.Message, d.id, d.history, reason); err != nil {", bug: "if err := error(nil); err != nil {",
+		caught: "dead letters say",
 	},
 	{
 		name: "a retry is a dead letter", file: "internal/edge/bus/verdict.go",
@@ -80,7 +84,8 @@ var mutations = []mutation{
 	},
 	{
 		name: "an older list is accepted", file: "internal/stage/decide_word.go",
-		old: "if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {", bug: "if known && old.ID == l.ID {", caught: goesBack + "|" + unlinked,
+		old: "if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {",
+		bug: "if known && old.ID == l.ID {", caught: goesBack + "|" + unlinked,
 	},
 	// whose word counts
 	{
@@ -109,7 +114,8 @@ var mutations = []mutation{
 	},
 	{
 		name: "a missing note is swallowed when the local relay does not answer", file: "internal/stage/ingest/ingest.go",
-		old: `return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)`, bug: `_ = fmt.Errorf; return nil, nil`, caught: "never asked for",
+		old: `return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)`, bug: `_ = fmt.Errorf; return nil, nil`,
+		caught: "never asked for",
 	},
 	{
 		name: "links of an older list stay", file: "internal/stage/links.go",
@@ -118,11 +124,16 @@ var mutations = []mutation{
 	// dht
 	{
 		name: "a put that failed counts as done", file: "internal/stage/dht/publish.go",
-		old: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, contract.Retry(retryAfter, err.Error())", bug: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n	if err != nil {\n		return nil, contract.Done()", caught: notStored,
+		old: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n" +
+			"	if err != nil {\n		return nil, contract.Retry(retryAfter, err.Error())",
+		bug: "	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())\n" +
+			"	if err != nil {\n		return nil, contract.Done()",
+		caught: notStored,
 	},
 	{
 		name: "a refresh puts another seq", file: "internal/stage/dht/publish.go",
-		old: "found, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tfound, err := s.Network.Put(", caught: notStored, long: true,
+		old: "found, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tfound, err := s.Network.Put(",
+		caught: notStored, long: true,
 	},
 	{
 		name: "records are never refreshed", file: "internal/stage/dht/decide_record.go",
@@ -250,7 +261,8 @@ func (m mutation) catch(ctx context.Context, root, dir string) (seeds int, err e
 	if m.long {
 		stride = "16"
 	}
-	run := exec.CommandContext(ctx, program, "-test.run=TestSeeds$", "-test.v", "-test.failfast", "-test.timeout=30m", "-first="+stride, "-stride="+stride, fmt.Sprint("-seeds=", most))
+	run := exec.CommandContext(ctx, program, "-test.run=TestSeeds$", "-test.v", "-test.failfast", "-test.timeout=30m", "-first="+stride,
+		"-stride="+stride, fmt.Sprint("-seeds=", most))
 	run.Dir, run.Env = dir, append(os.Environ(), "GOMAXPROCS=1")
 	out, err := run.CombinedOutput()
 	seeds = strings.Count(string(out), "--- PASS: TestSeeds/") + 1

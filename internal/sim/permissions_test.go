@@ -108,7 +108,8 @@ func (w *world) everything(stageName, user string, round int) (denied []string) 
 	}
 	defer func() { w.other = nil }()
 	x := map[string]func(*faults) *worker{
-		contract.StageIngest: w.ingest, contract.StageDHTWorker: w.dhtworker, contract.StageSyncWorker: w.syncworker, contract.StageFetcher: w.fetcher,
+		contract.StageIngest: w.ingest, contract.StageDHTWorker: w.dhtworker, contract.StageSyncWorker: w.syncworker,
+		contract.StageFetcher: w.fetcher,
 	}[stageName](nil)
 	w.other = nil
 	doing := make(chan struct{})
@@ -276,7 +277,9 @@ func (w *world) doIngest(ctx context.Context, js jetstream.JetStream, round int)
 	}
 	t := &ingest.Tail{
 		URL: relayURL(round), Cursors: cursors, Publish: b.Publish, Seen: ingest.NewSeen(),
-		Follow: func(ctx context.Context, _ int64, handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error) error {
+		Follow: func(ctx context.Context, _ int64, handle func(context.Context, nostr.Event) error,
+			caughtUp func(context.Context, int64) error,
+		) error {
 			return errors.Join(handle(ctx, note(w.T, key, "from a tail")), caughtUp(ctx, time.Now().Unix()))
 		},
 	}
@@ -292,7 +295,8 @@ func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 	})
 	put(w, contract.BucketAuthors, pubkey, contract.Author{DHTKey: dhtKey, DHTKeyBy: pubkey})
 	w.Publish(contract.RelayListSignedSubject(hexOf(target[:])), []byte("{}"))
-	w.Publish(contract.RecordDueSubject(contract.Slice(hexOf(target[:]))), nostr.Encode(contract.RecordDue{Slice: contract.Slice(hexOf(target[:]))}))
+	w.Publish(contract.RecordDueSubject(contract.Slice(hexOf(target[:]))),
+		nostr.Encode(contract.RecordDue{Slice: contract.Slice(hexOf(target[:]))}))
 	w.Publish(contract.AuthorSeenSubject(pubkey), nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: dhtKey}))
 	serve(w, ctx, js, contract.NameListResolve, events.ServiceListResolve)
 }
@@ -309,7 +313,8 @@ func (w *world) doSync(_ context.Context, _ jetstream.JetStream, round int) {
 			return ""
 		}
 	})
-	put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()), contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
+	put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), key.PublicKey()),
+		contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 	w.Publish(contract.RelayDiscoveredSubject(nostr.RelayKey(url)), nostr.Encode(events.RelayDiscovered{URL: url, Via: contract.ViaNIP65}))
 }
 
@@ -318,7 +323,8 @@ func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) 
 	found := note(w.T, key, "here")
 	w.relays.set(url, func(x *remote) { x.events = append(x.events, found) })
 	for _, id := range []string{found.ID, strings.Repeat("cd", 30) + fmt.Sprintf("%04x", round)} {
-		w.Publish(contract.NoteMissingSubject(id), nostr.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
+		w.Publish(contract.NoteMissingSubject(id),
+			nostr.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
 	}
 	_, _ = run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
 	if _, err := js.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, contract.StageFetcher, make(chan *nats.Msg, 1)); err != nil {

@@ -211,7 +211,8 @@ func (c *checker) forgottenLists() (list []string) {
 		known, _, err := store[contract.Author](c.world, contract.BucketAuthors).Get(context.Background(), pubkey)
 		have := known.Lists[via]
 		if err != nil || have.Version < a.last || !slices.Equal(slices.Sorted(slices.Values(have.Write)), a.urls) {
-			list = append(list, fmt.Sprintf("author %.8s is known by list %d of %v, want %d of %v (%v)", pubkey, have.Version, have.Write, a.last, a.urls, err))
+			list = append(list,
+				fmt.Sprintf("author %.8s is known by list %d of %v, want %d of %v (%v)", pubkey, have.Version, have.Write, a.last, a.urls, err))
 		}
 		if a.dht != "" && known.DHTKey != a.dht {
 			list = append(list, fmt.Sprintf("author %.8s is known by the DHT key %.8s, want %.8s", pubkey, known.DHTKey, a.dht))
@@ -227,7 +228,9 @@ func (c *checker) unsynced() (list []string) {
 		for _, url := range a.urls {
 			s, _, err := store[contract.Sync](c.world, contract.BucketSyncs).Get(context.Background(), nostr.RelayKey(url))
 			if cleared := c.injector.until; err != nil || s.LastOK <= cleared.Unix() {
-				list = append(list, fmt.Sprintf("the last good sync of %s was at %s, before the faults ended (%v)", url, time.Unix(s.LastOK, 0).UTC().Format(time.TimeOnly), err))
+				list = append(list,
+					fmt.Sprintf("the last good sync of %s was at %s, before the faults ended (%v)", url,
+						time.Unix(s.LastOK, 0).UTC().Format(time.TimeOnly), err))
 			}
 		}
 	}
@@ -241,7 +244,8 @@ const minHolders = 4
 func (c *checker) lostRecords() (list []string) {
 	for target, item := range c.kept {
 		if put, found := c.mesh.holders(item, freshK), c.mesh.holders(item, keptK); put < minHolders || found == 0 {
-			list = append(list, fmt.Sprintf("%d nodes hold seq %d of %s, want %d; a look-up asks %d of them", put, item.Seq, target, minHolders, found))
+			list = append(list,
+				fmt.Sprintf("%d nodes hold seq %d of %s, want %d; a look-up asks %d of them", put, item.Seq, target, minHolders, found))
 		}
 	}
 	return list

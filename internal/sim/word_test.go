@@ -41,7 +41,8 @@ func (w *world) stands(what string, author *schnorr.SecretKey, version int64, ow
 	if own != "" {
 		want = []string{own}
 	}
-	if list := get[contract.Author](w, contract.BucketAuthors, pubkey).Lists[contract.ViaDHT]; list.Version != version || !slices.Equal(list.Write, want) {
+	if list := get[contract.Author](w, contract.BucketAuthors, pubkey).Lists[contract.ViaDHT]; list.Version != version ||
+		!slices.Equal(list.Write, want) {
 		w.Errorf("%s: list %+v, want version %d of %v", what, list, version, want)
 	}
 	linked := append(slices.Clone(want), others...)
@@ -73,7 +74,8 @@ func TestAStrangersListNeverStandsUnderAnAuthorsName(t *testing.T) {
 
 		w.claims(mallory, alice, key)
 		w.stands("a stranger's word alone", alice, 0, "", strangersRelay) // it makes us look
-		if l := get[contract.Link](w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(strangersRelay), alice.PublicKey())); len(l.Via) != 1 || l.Via[contract.ViaClaim] == 0 {
+		if l := get[contract.Link](w, contract.BucketLinks,
+			contract.LinkKey(nostr.RelayKey(strangersRelay), alice.PublicKey())); len(l.Via) != 1 || l.Via[contract.ViaClaim] == 0 {
 			w.Errorf("the stranger's relay is linked by %v", l.Via)
 		}
 		answer, err := w.service().Resolve(w.Context(), events.ResolveRequest{PubKey: alice.PublicKey(), DHTKey: key})
@@ -85,7 +87,8 @@ func TestAStrangersListNeverStandsUnderAnAuthorsName(t *testing.T) {
 		w.stands("a list of her own", alice, 100, relayURL(1))
 		w.claims(mallory, alice, key)
 		w.discover(strangersRelay, alice)
-		w.Publish(events.SubjectAuthorSeen, nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key, Relays: []string{strangersRelay}}))
+		w.Publish(events.SubjectAuthorSeen,
+			nostr.Encode(events.AuthorSeen{PubKey: alice.PublicKey(), DHTKey: key, Relays: []string{strangersRelay}}))
 		w.stands("claims and hints beside it", alice, 100, relayURL(1))
 		time.Sleep(2 * resolveEvery)
 		w.stands("two look-ups later", alice, 100, relayURL(1))
@@ -168,7 +171,8 @@ func TestALookUpThatEndsAfterItsKeyWasLeftChangesNothing(t *testing.T) {
 				w.sendEvent(l.DHT)
 				time.Sleep(time.Second)
 			}}
-			out, verdict := s.HandleResolve(w.Context(), contract.Message{Subject: contract.AuthorSeenSubject(author.PublicKey()), Data: []byte("{}"), Attempt: 1})
+			out, verdict := s.HandleResolve(w.Context(),
+				contract.Message{Subject: contract.AuthorSeenSubject(author.PublicKey()), Data: []byte("{}"), Attempt: 1})
 			if len(out) > 0 || verdict != contract.Done() {
 				w.Errorf("the look-up ends with %v and %+v", verdict, out)
 			}

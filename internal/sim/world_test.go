@@ -301,7 +301,8 @@ func (w *world) syncworker(f *faults) *worker {
 			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Syncs:   faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
 			Refused: w.refused(), Deleted: w.relays.deleted,
-			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules, Now: time.Now, Log: w.log,
+			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules,
+			Now: time.Now, Log: w.log,
 		}
 		return handlers{
 			contract.ConsumerDiscovered: s.HandleDiscovered, contract.ConsumerSync: s.HandleDue, contract.ConsumerLive: s.HandleLive,

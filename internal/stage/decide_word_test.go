@@ -65,7 +65,10 @@ func TestOnlyWhatAnAuthorSignsUnderTheKeyThatTheyNameIsTheirList(t *testing.T) {
 		"before keys were kept, looked up":    {alice, contract.List{Version: 1, ID: sig}, false},
 		"before keys were kept, a stranger's": {mallory, contract.List{Version: 1, ID: sig}, false},
 	} {
-		a := contract.Author{DHTKey: keyA, DHTKeyBy: tc.by, Lists: map[string]contract.List{contract.ViaDHT: tc.list, contract.ViaNIP65: {Version: 1}}}
+		a := contract.Author{
+			DHTKey: keyA, DHTKeyBy: tc.by,
+			Lists: map[string]contract.List{contract.ViaDHT: tc.list, contract.ViaNIP65: {Version: 1}},
+		}
 		lists := maps.Clone(a.Lists)
 		if _, own := OwnLists(alice, a).Lists[contract.ViaDHT]; own != tc.own {
 			t.Errorf("%s: theirs is %t", name, own)

@@ -46,7 +46,8 @@ func FollowList(
 // only third parties call the author's. While the author has said nothing
 // themselves, they are looked at; counts says whether that is so.
 func FollowClaim(
-	ctx context.Context, authors Store[contract.Author], links Store[contract.Link], pubkey string, author contract.Author, seq int64, urls []string,
+	ctx context.Context, authors Store[contract.Author], links Store[contract.Link], pubkey string, author contract.Author, seq int64,
+	urls []string,
 ) (counts bool, err error) {
 	for {
 		e := evidence{via: contract.ViaClaim, version: seq, urls: urls, over: overruled(pubkey, author)}
@@ -111,7 +112,9 @@ func (e evidence) outdated(l contract.Link) (sources []string) {
 //
 // It reads back what the bucket holds rather than the list before, so that a
 // worker that died halfway leaves nothing behind.
-func setLinks(ctx context.Context, links Store[contract.Link], keyOf func(relayKey, pubkey string) string, pubkey string, e evidence) error {
+func setLinks(ctx context.Context, links Store[contract.Link], keyOf func(relayKey, pubkey string) string, pubkey string,
+	e evidence,
+) error {
 	for _, url := range e.urls {
 		_, err := links.Update(ctx, keyOf(nostr.RelayKey(url), pubkey), func(l contract.Link, _ bool) (contract.Link, bool) {
 			if e.covers(l) {

@@ -81,7 +81,8 @@ func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 			links := memory[contract.Link]{now: map[string]contract.Link{
 				contract.LinkKey(nostr.RelayKey(c.before), "alice"): {URL: c.before, Via: map[string]int64{contract.ViaNIP65: 1}},
 			}}
-			got, err := stage.FollowList(t.Context(), memory[contract.Author]{c.stored, c.shown}, links, "alice", contract.ViaNIP65, c.follow["alice"])
+			got, err := stage.FollowList(t.Context(), memory[contract.Author]{c.stored, c.shown}, links, "alice", contract.ViaNIP65,
+				c.follow["alice"])
 			if err != nil || got.ID != newer.ID {
 				t.Errorf("followed %+v, %v, want %+v", got, err, newer)
 			}

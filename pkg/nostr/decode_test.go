@@ -52,9 +52,11 @@ func slowly(text string, e *Event) error {
 func FuzzDecodeFast(f *testing.F) {
 	for _, text := range []string{
 		`{"id":"a","pubkey":"b","created_at":17,"kind":1,"tags":[["e","c","",""],["p"],[]],"content":"x\\\"\u00e4\ud83d","sig":"d"}`,
-		`{}`, `{"kind":01}`, `{"kind":1.0}`, `{"kind":-}`, `{"kind":1e3}`, `{"kind":70000000000000000}`, `{"kind":999999999999999}`, `{"id":null}`, `{"tags":null}`,
+		`{}`, `{"kind":01}`, `{"kind":1.0}`, `{"kind":-}`, `{"kind":1e3}`, `{"kind":70000000000000000}`, `{"kind":999999999999999}`,
+		`{"id":null}`, `{"tags":null}`,
 		`{"tags":[["a"],]}`, `{"tags":[["a",]]}`, `{"tags":[null]}`, `{"tags":[["a"]],"tags":[]}`, `{"ID":"a"}`, `{"\u0069d":"a"}`, `{"more":1}`,
-		`{"id":"a",}`, `{"id":"a"}}`, `{"id":"a"} x`, `{"id":"\`, `{"id":"`, `{"id"`, `{`, ``, `{"id":"a\x"}`, "{\"id\":\"a\tb\"}", "{\"id\":\"\xff\"}", "{\"id\":\"\\n\xc3\"}", "{\"id\":\"\x00\"}\x00",
+		`{"id":"a",}`, `{"id":"a"}}`, `{"id":"a"} x`, `{"id":"\`, `{"id":"`, `{"id"`, `{`, ``, `{"id":"a\x"}`, "{\"id\":\"a\tb\"}",
+		"{\"id\":\"\xff\"}", "{\"id\":\"\\n\xc3\"}", "{\"id\":\"\x00\"}\x00",
 	} {
 		f.Add(text)
 	}
@@ -70,7 +72,10 @@ func FuzzDecodeFast(f *testing.F) {
 }
 
 func BenchmarkParseEvent(b *testing.B) {
-	e := Event{PubKey: strings.Repeat("b", 64), Sig: strings.Repeat("c", 128), Kind: 1, CreatedAt: 1_700_000_000, Content: strings.Repeat("a word\n", 60)}
+	e := Event{
+		PubKey: strings.Repeat("b", 64), Sig: strings.Repeat("c", 128), Kind: 1, CreatedAt: 1_700_000_000,
+		Content: strings.Repeat("a word\n", 60),
+	}
 	for range 8 {
 		e.Tags = append(e.Tags, Tag{"p", strings.Repeat("d", 64), "wss://relay.example.com"})
 	}

@@ -52,7 +52,10 @@ func TestRealEventsParseAndKeepTheirID(t *testing.T) {
 
 func TestHashAgreesWithGoNostr(t *testing.T) {
 	for _, content := range []string{"", "plain", "\"\\\n\r\t\b\f", "\x00\x01\x1f\x7f", "<>&", "é\u2028\u2029😀", strings.Repeat("x", 3000)} {
-		theirs := gonostr.Event{PubKey: strings.Repeat("ab", 32), CreatedAt: 1_700_000_000, Kind: 1, Content: content, Tags: gonostr.Tags{{"t", content}, {"e"}}}
+		theirs := gonostr.Event{
+			PubKey: strings.Repeat("ab", 32), CreatedAt: 1_700_000_000, Kind: 1, Content: content,
+			Tags: gonostr.Tags{{"t", content}, {"e"}},
+		}
 		ours := nostr.Event{PubKey: theirs.PubKey, CreatedAt: 1_700_000_000, Kind: 1, Content: content, Tags: []nostr.Tag{{"t", content}, {"e"}}}
 		if ours.Hash() != theirs.GetID() {
 			t.Errorf("content %q: hash is %s, go-nostr has %s", content, ours.Hash(), theirs.GetID())

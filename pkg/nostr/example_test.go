@@ -34,7 +34,9 @@ func ExampleParseEvent() {
 // One relay has many spellings and one URL, from which its key in subjects and
 // KV is made.
 func ExampleNormalizeRelayURL() {
-	for _, raw := range []string{"WSS://Relay.Example.com:443/", "wss://relay.example.com/inbox", "ws://10.0.0.1", "https://relay.example.com"} {
+	for _, raw := range []string{
+		"WSS://Relay.Example.com:443/", "wss://relay.example.com/inbox", "ws://10.0.0.1", "https://relay.example.com",
+	} {
 		url, err := nostr.NormalizeRelayURL(raw, false)
 		fmt.Println(url, err)
 	}

@@ -40,7 +40,8 @@ func TestOnePermissionLessFails(t *testing.T) {
 	for i, user := range users {
 		ctx, stop := context.WithCancel(t.Context())
 		denied := make(chan string, 1000)
-		as := natstest.ConnectAs(t, server.Server, contract.RoleConsole, user.Username, nats.CustomInboxPrefix(contract.InboxPrefix(contract.RoleConsole)),
+		as := natstest.ConnectAs(t, server.Server, contract.RoleConsole, user.Username,
+			nats.CustomInboxPrefix(contract.InboxPrefix(contract.RoleConsole)),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 				if errors.Is(err, nats.ErrPermissionViolation) {
 					denied <- err.Error()

@@ -178,8 +178,8 @@ func TestSubscriptionLimits(t *testing.T) {
 	c.expect("EOSE", "again")
 }
 
-// Browsers cannot take the room of the pipeline, and a connection that ends
-// makes room.
+// Browsers cannot take the connections of the pipeline, and a connection that
+// ends frees one.
 func TestConnectionLimits(t *testing.T) {
 	r := startRelay(t, "")
 	page := func() (*websocket.Conn, bool) {

@@ -90,9 +90,20 @@ func TestBadMessages(t *testing.T) {
 		{`["EVENT",{"id":"AB"}]`, []any{"OK", "AB", false, "invalid: id: …"}},
 		{`["EVENT",{"id":"` + long + `"}]`, []any{"OK", long, false, "invalid: id: …"}},
 		{`["EVENT",{"id":"` + strings.Repeat("0", 64) + `"}]`, []any{"OK", strings.Repeat("0", 64), false, "invalid: pubkey…"}},
-		{`["EVENT",{"id":"` + strings.Repeat("0", 64) + `","pubkey":"` + strings.Repeat("0", 64) + `"}]`, []any{"OK", strings.Repeat("0", 64), false, "invalid: sig…"}},
-		{`["EVENT",{"id":"` + strings.Repeat("0", 64) + `","pubkey":"` + strings.Repeat("0", 64) + `","tags":[],"sig":"` + strings.Repeat("0", 128) + `"}]`, []any{"OK", strings.Repeat("0", 64), false, "invalid: id…"}},
-		{`["EVENT",{"id":"` + strings.Repeat("0", 64) + `","pubkey":"` + strings.Repeat("0", 64) + `","sig":"` + strings.Repeat("0", 128) + `","tags":[[]]}]`, []any{"OK", strings.Repeat("0", 64), false, "invalid: tags[0]: empty tag"}},
+		{
+			`["EVENT",{"id":"` + strings.Repeat("0", 64) + `","pubkey":"` + strings.Repeat("0", 64) + `"}]`,
+			[]any{"OK", strings.Repeat("0", 64), false, "invalid: sig…"},
+		},
+		{
+			`["EVENT",{"id":"` + strings.Repeat("0", 64) + `","pubkey":"` + strings.Repeat("0", 64) + `","tags":[],"sig":"` +
+				strings.Repeat("0", 128) + `"}]`,
+			[]any{"OK", strings.Repeat("0", 64), false, "invalid: id…"},
+		},
+		{
+			`["EVENT",{"id":"` + strings.Repeat("0", 64) + `","pubkey":"` + strings.Repeat("0", 64) + `","sig":"` + strings.Repeat("0", 128) +
+				`","tags":[[]]}]`,
+			[]any{"OK", strings.Repeat("0", 64), false, "invalid: tags[0]: empty tag"},
+		},
 		{`["EVENT",{"tags":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}]`, []any{"NOTICE", "invalid: …"}},
 		{`["EVENT",{"created_at":1e400}]`, []any{"NOTICE", "invalid: …"}},
 		{`["AUTH"]`, []any{"NOTICE", "invalid: …"}},

@@ -14,7 +14,7 @@ import (
 )
 
 // session is a NIP-77 session. One goroutine reads its set and answers its
-// messages, in turn.
+// messages, in order.
 type session struct {
 	id     string
 	in     chan []byte // the next message; a second one is a breach

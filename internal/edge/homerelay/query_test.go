@@ -231,7 +231,8 @@ func TestEarlierStoresAreServedAnew(t *testing.T) {
 	s := newStore(t)
 	e := newSigner(t).event(1, 1000, "<\u2028>", nostr.Tag{"t", "&"})
 	mustInsert(t, s, e)
-	earlier := fmt.Sprintf(`{"kind":1,"id":%q,"pubkey":%q,"created_at":1000,"tags":[["t","\u0026"]],"content":"\u003c\u2028\u003e","sig":%q}`, e.ID, e.PubKey, e.Sig)
+	earlier := fmt.Sprintf(`{"kind":1,"id":%q,"pubkey":%q,"created_at":1000,"tags":[["t","\u0026"]],"content":"\u003c\u2028\u003e","sig":%q}`,
+		e.ID, e.PubKey, e.Sig)
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		id, _ := hex.DecodeString(e.ID)
 		return tx.Bucket(byID).Put(id, []byte(earlier))

@@ -55,7 +55,10 @@ func TestLiveSubscription(t *testing.T) {
 	r := startRelay(t, "")
 	c, author := dial(t, r), newSigner(t)
 	now := time.Now().Unix()
-	all := []*nostr.Event{author.event(1, now, "before"), author.event(1, now, "stored"), author.event(20001, now, "passing"), newSigner(t).event(1, now, "other's")}
+	all := []*nostr.Event{
+		author.event(1, now, "before"), author.event(1, now, "stored"), author.event(20001, now, "passing"),
+		newSigner(t).event(1, now, "other's"),
+	}
 	mustPublish(t, c, all[0])
 	// The first filter alone matches the last event; both match the second,
 	// which must come once.

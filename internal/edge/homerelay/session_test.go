@@ -301,7 +301,8 @@ func TestSessionStaysOpen(t *testing.T) {
 		}
 		<-c.out
 		opened := time.Now()
-		if got := string(<-c.out); !strings.HasPrefix(got, `["NEG-ERR","x","closed: no message came for 1m0s`) || time.Since(opened) != sessionTimeout {
+		if got := string(<-c.out); !strings.HasPrefix(got, `["NEG-ERR","x","closed: no message came for 1m0s`) ||
+			time.Since(opened) != sessionTimeout {
 			t.Errorf("after %v: %s", time.Since(opened), got)
 		}
 		c.running.Wait()

@@ -42,7 +42,8 @@ func TestForbiddenAddressesAreNotSentTo(t *testing.T) {
 	t.Parallel()
 	dns := dnstest.StartDNS(t)
 	n, err := Start(t.Context(), Config{
-		Addr: "127.0.0.1:0", ReadOnly: true, Rate: -1, PerAddress: -1, Log: slog.New(slog.DiscardHandler), Bootstrap: []string{"router.example.com:6881"},
+		Addr: "127.0.0.1:0", ReadOnly: true, Rate: -1, PerAddress: -1, Log: slog.New(slog.DiscardHandler),
+		Bootstrap: []string{"router.example.com:6881"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -174,7 +174,8 @@ func TestAnAnswerFullOfNodesIsCutAndForbiddenOnesAreNotAsked(t *testing.T) {
 	node := startNode(t, true)
 	var nodes []byte
 	for i := range 100 {
-		nodes = AppendCompact(nodes, []Contact{{ID: [20]byte{1: byte(i)}, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{224, 0, 0, byte(i)}), 6881)}})
+		nodes = AppendCompact(nodes,
+			[]Contact{{ID: [20]byte{1: byte(i)}, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{224, 0, 0, byte(i)}), 6881)}})
 	}
 	flood := startPeer(t, 1, func(p *peer, q heard) { p.reply(q, fmt.Sprintf("5:nodes%d:%s5:token1:t", len(nodes), nodes)) })
 	got, err := node.Get(t.Context(), [20]byte{}, nil, GetOptions{Seeds: []Contact{flood.contact}})

@@ -15,7 +15,11 @@ func TestIDsFitTheirAddresses(t *testing.T) {
 		rand byte
 		want uint32
 	}{
-		{"124.31.75.21", 1, 0x5fbfbf}, {"21.75.31.124", 86, 0x5a3ce9}, {"65.23.51.170", 22, 0xa5d432}, {"84.124.73.14", 65, 0x1b0321}, {"43.213.53.83", 90, 0xe56f6c},
+		{"124.31.75.21", 1, 0x5fbfbf},
+		{"21.75.31.124", 86, 0x5a3ce9},
+		{"65.23.51.170", 22, 0xa5d432},
+		{"84.124.73.14", 65, 0x1b0321},
+		{"43.213.53.83", 90, 0xe56f6c},
 	} {
 		before := [20]byte{0: 1, 1: 2, 2: 3, 3: 4, 19: v.rand}
 		id := fitID(before, netip.MustParseAddr(v.ip))

@@ -22,7 +22,8 @@ var goodPackets = []string{
 	"d1:ad3:casi1e2:id20:" + id20 + "1:k32:" + id20 + "abcdefghijkl4:salt6:foobar3:seqi1e3:sig64:" + strings.Repeat("s", 64) +
 		"5:token4:aoeu1:vd1:ai1e1:bl1:xeee1:q3:put1:t2:aa1:y1:qe",
 	"d2:ip6:\x7f\x00\x00\x01\x1a\xe11:rd2:id20:" + id20 + "5:nodes26:" + id20 + "\x7f\x00\x00\x01\x1a\xe15:token4:aoeue1:t2:aa1:y1:re",
-	"d1:rd2:id20:" + id20 + "1:k32:" + id20 + "abcdefghijkl5:nodes0:3:seqi1e3:sig64:" + strings.Repeat("s", 64) + "5:token4:aoeu1:v12:Hello World!e1:t2:aa1:y1:re",
+	"d1:rd2:id20:" + id20 + "1:k32:" + id20 + "abcdefghijkl5:nodes0:3:seqi1e3:sig64:" + strings.Repeat("s", 64) +
+		"5:token4:aoeu1:v12:Hello World!e1:t2:aa1:y1:re",
 	"d1:rd2:id20:" + id20 + "5:token4:aoeu6:valuesl6:\x7f\x00\x00\x01\x1a\xe118:0123456789abcdef\x1a\xe1ee1:t2:aa1:y1:re",
 	"d1:rd2:id20:" + id20 + "8:intervali9e3:numi2e7:samples20:" + id20 + "e1:t2:aa1:y1:re",
 	"d1:eli203e14:protocol errore1:t2:aa1:y1:ee",
@@ -30,13 +31,15 @@ var goodPackets = []string{
 
 // Packets that kill the library or make it log, each with one thing wrong.
 var badPackets = map[string]string{
-	"ip shorter than a port (crash)":      "d2:ip0:1:t1:x1:y1:qe",
-	"ip of 1 byte in a reply (crash)":     "d2:ip1:x1:rd2:id20:" + id20 + "e1:t2:aa1:y1:re",
-	"a value of 1 byte (crash)":           "d1:rd2:id20:" + id20 + "6:valuesl1:xee1:t2:aa1:y1:re",
-	"put without arguments (crash)":       "d1:q3:put1:t1:x1:y1:qe",
-	"announce without arguments (crash)":  "d1:q13:announce_peer1:t1:x1:y1:qe",
-	"k without seq (crash)":               "d1:rd2:id20:" + id20 + "1:k32:" + id20 + "abcdefghijkl3:sig64:" + strings.Repeat("s", 64) + "1:v1:xe1:t2:aa1:y1:re",
-	"k without value":                     "d1:rd2:id20:" + id20 + "1:k32:" + id20 + "abcdefghijkl3:seqi1e3:sig64:" + strings.Repeat("s", 64) + "e1:t2:aa1:y1:re",
+	"ip shorter than a port (crash)":     "d2:ip0:1:t1:x1:y1:qe",
+	"ip of 1 byte in a reply (crash)":    "d2:ip1:x1:rd2:id20:" + id20 + "e1:t2:aa1:y1:re",
+	"a value of 1 byte (crash)":          "d1:rd2:id20:" + id20 + "6:valuesl1:xee1:t2:aa1:y1:re",
+	"put without arguments (crash)":      "d1:q3:put1:t1:x1:y1:qe",
+	"announce without arguments (crash)": "d1:q13:announce_peer1:t1:x1:y1:qe",
+	"k without seq (crash)": "d1:rd2:id20:" + id20 + "1:k32:" + id20 + "abcdefghijkl3:sig64:" + strings.Repeat("s", 64) +
+		"1:v1:xe1:t2:aa1:y1:re",
+	"k without value": "d1:rd2:id20:" + id20 + "1:k32:" + id20 + "abcdefghijkl3:seqi1e3:sig64:" + strings.Repeat("s", 64) +
+		"e1:t2:aa1:y1:re",
 	"empty":                               "",
 	"no dictionary":                       "le",
 	"bytes after the end":                 goodPackets[0] + "x",
@@ -186,9 +189,12 @@ func randomPacket(rng *rand.Rand) []byte {
 }
 
 var (
-	argumentKeys = []string{"cas", "id", "implied_port", "info_hash", "k", "noseed", "port", "salt", "scrape", "seq", "sig", "target", "token", "v", "want"}
-	returnKeys   = []string{"BFpe", "BFsd", "id", "interval", "k", "nodes", "nodes6", "num", "samples", "seq", "sig", "token", "v", "values"}
-	lengths      = map[string]int{
+	argumentKeys = []string{
+		"cas", "id", "implied_port", "info_hash", "k", "noseed", "port", "salt", "scrape", "seq", "sig", "target", "token",
+		"v", "want",
+	}
+	returnKeys = []string{"BFpe", "BFsd", "id", "interval", "k", "nodes", "nodes6", "num", "samples", "seq", "sig", "token", "v", "values"}
+	lengths    = map[string]int{
 		"id": 20, "target": 20, "info_hash": 20, "k": 32, "sig": 64, "nodes": 52, "nodes6": 38, "samples": 40, "BFsd": 256, "BFpe": 256,
 		"token": 8, "salt": 5,
 	}

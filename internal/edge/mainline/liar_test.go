@@ -88,7 +88,9 @@ func TestANodeThatChangesItsIDIsAskedOnce(t *testing.T) {
 			other.ID[18] = byte(i)
 			others = append(others, other)
 		}
-		p.send(q.from, fmt.Sprintf("d1:rd2:id20:%s5:nodes%d:%s5:token1:te1:t%d:%s1:y1:re", self.ID[:], len(others)*compactSize, AppendCompact(nil, others), len(q.tid), q.tid))
+		p.send(q.from,
+			fmt.Sprintf("d1:rd2:id20:%s5:nodes%d:%s5:token1:te1:t%d:%s1:y1:re", self.ID[:], len(others)*compactSize, AppendCompact(nil, others),
+				len(q.tid), q.tid))
 	})
 	got, err := node.Get(t.Context(), [20]byte{}, nil, GetOptions{Seeds: []Contact{changing.contact}})
 	if err != nil || got.Queried != 1 || len(got.Closest) != 1 {

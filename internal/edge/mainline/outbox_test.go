@@ -16,7 +16,10 @@ func TestSilenceOfANodeThatAnsweredIsASuspectedBanOnlyWhileOthersAnswer(t *testi
 	t.Parallel()
 	start := time.Now()
 	newOutbox := func() *outbox {
-		return &outbox{guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
+		return &outbox{
+			guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false),
+			calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0),
+		}
 	}
 	silent := func(o *outbox, c Contact, times int, heard bool) int {
 		now := start
@@ -68,7 +71,10 @@ func TestAnOutageOfOurOwnNetworkIsNoNodesFault(t *testing.T) {
 		silence time.Duration
 		dead    bool
 	}{"a node is silent": {maxPatience / 2, true}, "all are": {maxPatience + time.Millisecond, false}} {
-		o := &outbox{guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false), calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0)}
+		o := &outbox{
+			guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false),
+			calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0),
+		}
 		before, during := contact(1, "1.1.1.1:2000"), contact(2, "1.1.1.2:2000")
 		o.mu.Lock()
 		o.post(getQuery(before.ID, nil), before, 0, ignore{}, start)

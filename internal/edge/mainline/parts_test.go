@@ -86,7 +86,8 @@ func TestRoutingTableIsSpreadAndTheNearestComeFirst(t *testing.T) {
 	}
 	target := [20]byte{0x42, 0x10}
 	got := k.nearest(target, 20)
-	if len(got) != 20 || got[0].ID[0] != 0x42 || !slices.IsSortedFunc(got, func(a, b Contact) int { return compareDistance(target, a.ID, b.ID) }) {
+	if len(got) != 20 || got[0].ID[0] != 0x42 ||
+		!slices.IsSortedFunc(got, func(a, b Contact) int { return compareDistance(target, a.ID, b.ID) }) {
 		t.Errorf("nearest are %x", got)
 	}
 	newcomer := contact(9, "9.9.9.9:9999")

@@ -94,7 +94,8 @@ func Start(c Config) (*Server, error) {
 	ns.Start()
 	if !ns.ReadyForConnections(readyWithin) || !ns.JetStreamEnabled() {
 		s.Close()
-		return nil, fmt.Errorf("NATS server is not ready: look for warnings in the log, whether %s is writable and whether %q is free", c.Dir, c.Listen)
+		return nil, fmt.Errorf("NATS server is not ready: look for warnings in the log, whether %s is writable and whether %q is free", c.Dir,
+			c.Listen)
 	}
 	return s, nil
 }

@@ -67,7 +67,9 @@ func readUser(fields []string) (*server.NkeyUser, error) {
 func Permissions(p contract.Permissions) *server.Permissions {
 	out := &server.Permissions{Publish: allow(p.Publish), Subscribe: allow(p.Subscribe)}
 	if p.Responses {
-		out.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
+		out.Response = &server.ResponsePermission{
+			MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION,
+		}
 	}
 	return out
 }

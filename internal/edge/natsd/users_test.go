@@ -129,7 +129,8 @@ func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
 	before.Close()
 
 	p, _ := contract.PermissionsOf(contract.RoleRelay)
-	s := start(t, natsd.Config{Dir: dir, Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)}})
+	s := start(t,
+		natsd.Config{Dir: dir, Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)}})
 	js = natstest.ConnectAs(t, s, "operator", "operator")
 	feeder := natstest.ConnectAs(t, s, contract.RoleRelay, contract.RoleRelay)
 	services, outcomes := contract.Exported()
@@ -177,7 +178,8 @@ func TestUsersFilesThatAreWrong(t *testing.T) {
 	public, _ := key.PublicKey()
 	seed, _ := key.Seed()
 	for text, want := range map[string]string{
-		"": "names no user", "# none\n": "names no user", public: "line 1", public + " admin": "no role", string(seed) + " operator": "not its seed", "x y": "line 1", public + " relay x": "line 1",
+		"": "names no user", "# none\n": "names no user", public: "line 1", public + " admin": "no role",
+		string(seed) + " operator": "not its seed", "x y": "line 1", public + " relay x": "line 1",
 	} {
 		path := filepath.Join(t.TempDir(), "users")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -73,8 +73,11 @@ func TestHostileInitiators(t *testing.T) {
 		"an endless filter":                {`["NEG-OPEN","N","` + endless, "more than 65536 bytes"},
 		"an endless message":               {openLine + `["NEG-MSG","N","` + endless, "more than 120000 bytes"},
 		"an endless list of what is no id": {openLine + `["NEG-NEED","N","[` + strings.Repeat("1,", 1000), "not a list of ids"},
-		"an endless list of ids":           {openLine + `["NEG-NEED","N","[` + strings.Repeat(`\"`+strings.Repeat("0", 64)+`\",`, maxNeeded+1), "more than 100000 ids"},
-		"forged ids and signatures":        {openLine + haveLine(t, forged(102)...) + "[]\n", "events were bad"},
+		"an endless list of ids": {
+			openLine + `["NEG-NEED","N","[` + strings.Repeat(`\"`+strings.Repeat("0", 64)+`\",`, maxNeeded+1),
+			"more than 100000 ids",
+		},
+		"forged ids and signatures": {openLine + haveLine(t, forged(102)...) + "[]\n", "events were bad"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -297,7 +300,8 @@ func TestRefusals(t *testing.T) {
 		})
 		p := newPeer(t, h.Addrs()[0], timing{})
 		_, _, err := p.Open(t.Context(), nostr.Filter{}, []byte{0x61})
-		if refused := reconcile.RefusalOf(err); refused == nil || refused.Reason.Text != reconcile.Clip(text) || errors.Is(err, reconcile.ErrTooLarge) != large {
+		if refused := reconcile.RefusalOf(err); refused == nil || refused.Reason.Text != reconcile.Clip(text) ||
+			errors.Is(err, reconcile.ErrTooLarge) != large {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -367,7 +371,8 @@ func TestTransfersAskNothing(t *testing.T) {
 		}
 	}()
 	var filter nostr.Filter
-	if err := json.Unmarshal([]byte(<-asked), &filter); err != nil || !slices.Equal(filter.IDs, []string{hex.EncodeToString(make([]byte, len(negentropy.ID{})))}) {
+	if err := json.Unmarshal([]byte(<-asked), &filter); err != nil ||
+		!slices.Equal(filter.IDs, []string{hex.EncodeToString(make([]byte, len(negentropy.ID{})))}) {
 		t.Errorf("%+v, %v", filter, err)
 	}
 	h.Close()

@@ -107,7 +107,10 @@ func (s *memorySession) Close() {}
 // serveMemoryRelay starts a host that serves a memory relay on loopback.
 func serveMemoryRelay(t *testing.T, s *memoryRelay, limits timing) *Host {
 	t.Helper()
-	h, err := Start(Options{AllowPrivate: true, timing: limits, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	h, err := Start(Options{
+		AllowPrivate: true, timing: limits,
+		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

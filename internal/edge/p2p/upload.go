@@ -63,7 +63,8 @@ func (p *Peer) upload() {
 		// The upload belongs to several callers, so no single one's context
 		// ends it.
 		limit := p.host.opts.timing.upload
-		ctx, cancel := context.WithTimeoutCause(p.host.ctx, limit, fmt.Errorf("%w: the upload takes longer than %s", reconcile.ErrInterrupted, limit))
+		ctx, cancel := context.WithTimeoutCause(p.host.ctx, limit,
+			fmt.Errorf("%w: the upload takes longer than %s", reconcile.ErrInterrupted, limit))
 		err := p.transfer(ctx, func(s *stream) error { return s.upload(batch) })
 		cancel()
 		for _, up := range batch {

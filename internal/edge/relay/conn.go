@@ -23,7 +23,7 @@ const (
 	// Concurrent requests on one connection: what every relay of note accepts.
 	// Most allow 20 subscriptions; those that say they allow fewer than ours in
 	// their NIP-11 document are kept to, see [Conn.keepTo]. Live ones, which last
-	// for hours, leave half of the places to queries.
+	// for hours, leave half of the slots to queries.
 	maxSubscriptions   = 8
 	maxLive            = maxSubscriptions / 2
 	leastSubscriptions = 2 // a live one and a query

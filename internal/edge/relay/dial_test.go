@@ -58,7 +58,8 @@ func TestTLSError(t *testing.T) {
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	server.StartTLS()
 	defer server.Close()
-	if _, err := Dial(testContext(t), strings.Replace(server.URL, "https", "wss", 1), testOptions()); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := Dial(testContext(t), strings.Replace(server.URL, "https", "wss", 1), testOptions()); err == nil ||
+		!strings.Contains(err.Error(), "certificate") {
 		t.Errorf("self-signed certificate: %v", err)
 	}
 }

@@ -19,12 +19,17 @@ import (
 func idleConn() (*Conn, *subscription, *NegSession) {
 	c := &Conn{
 		url: "ws://127.0.0.1:7777", opts: Options{}.withDefaults(), log: slog.New(slog.DiscardHandler), out: make(chan []byte, 64),
-		subSlots: semaphore.NewWeighted(maxSubscriptions), liveSlots: semaphore.NewWeighted(maxLive), negSlots: make(chan struct{}, maxNegSessions), pubSlots: make(chan struct{}, maxPublishing),
-		negOpening: make(chan struct{}, 1), subs: map[string]*subscription{}, negs: map[string]*NegSession{}, oks: map[string][]chan reconcile.Reply{},
+		subSlots: semaphore.NewWeighted(maxSubscriptions), liveSlots: semaphore.NewWeighted(maxLive),
+		negSlots: make(chan struct{}, maxNegSessions), pubSlots: make(chan struct{}, maxPublishing),
+		negOpening: make(chan struct{}, 1), subs: map[string]*subscription{}, negs: map[string]*NegSession{},
+		oks:  map[string][]chan reconcile.Reply{},
 		auth: authState{arrived: make(chan struct{})},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	s := &subscription{id: "s", conn: c, ctx: c.ctx, queue: make(chan delivery, queueLength), budget: semaphore.NewWeighted(queueBytes), ended: make(chan struct{})}
+	s := &subscription{
+		id: "s", conn: c, ctx: c.ctx, queue: make(chan delivery, queueLength), budget: semaphore.NewWeighted(queueBytes),
+		ended: make(chan struct{}),
+	}
 	n := &NegSession{id: "n", conn: c, frames: make(chan []byte, 1), ended: make(chan struct{})}
 	c.negSlots <- struct{}{}
 	c.subs["s"], c.negs["n"], c.oks["e"] = s, n, []chan reconcile.Reply{make(chan reconcile.Reply, 1)}
@@ -46,8 +51,10 @@ func TestALongChallengeIsNotSigned(t *testing.T) {
 // misbehave for no other reason.
 func FuzzDispatch(f *testing.F) {
 	for _, text := range []string{
-		`["EVENT","s",{"id":"00","kind":1}]`, `["EVENT","s"]`, `["EVENT","other",{}]`, `["EVENT","s",[[[[[["]"]]]]]]]`, `["EOSE","s"]`, `["CLOSED","s","auth-required: x"]`,
-		`["CLOSED","n","blocked: x"]`, `["OK","e",true,""]`, `["OK","e",false,"invalid: \ud800"]`, `["OK","e"]`, `["AUTH","challenge"]`, `["AUTH",{}]`, `["NOTICE","negentropy disabled"]`,
+		`["EVENT","s",{"id":"00","kind":1}]`, `["EVENT","s"]`, `["EVENT","other",{}]`, `["EVENT","s",[[[[[["]"]]]]]]]`, `["EOSE","s"]`,
+		`["CLOSED","s","auth-required: x"]`,
+		`["CLOSED","n","blocked: x"]`, `["OK","e",true,""]`, `["OK","e",false,"invalid: \ud800"]`, `["OK","e"]`, `["AUTH","challenge"]`,
+		`["AUTH",{}]`, `["NOTICE","negentropy disabled"]`,
 		`["NEG-MSG","n","6100"]`, `["NEG-MSG","n","xyz"]`, `["NEG-ERR","n","blocked: too many query results","1000000"]`, `["NEG-ERR","","x"]`,
 		`["NEG-ERR","n","a "quoted" word"]`, `["NEG-ERROR","n","CLOSED"]`, `[]`, `[1]`, `{}`, "", "[\"EVENT\",\"s\",\"\\u0000", `[["EVENT"],"s"]`,
 	} {
@@ -64,7 +71,8 @@ func FuzzDispatch(f *testing.F) {
 		c.cancel(nil)
 		c.running.Wait()
 		for len(s.queue) > 0 {
-			if d := <-s.queue; len(d.event) > nostr.MaxEventBytes || !d.eose && !json.Valid(data) && json.Valid(d.event) && len(d.event) > len(data) {
+			if d := <-s.queue; len(d.event) > nostr.MaxEventBytes ||
+				!d.eose && !json.Valid(data) && json.Valid(d.event) && len(d.event) > len(data) {
 				t.Errorf("%q: passed on %q", data, d.event)
 			}
 		}
@@ -79,8 +87,10 @@ func FuzzDispatch(f *testing.F) {
 func FuzzInfo(f *testing.F) {
 	for _, text := range []string{
 		`{"name":"x","supported_nips":[1,"77",-5,1e3,null],"limitation":{"max_message_length":131072,"auth_required":"no"}}`,
-		`{"limitation":{"max_message_length":-1}}`, `{"limitation":{"max_message_length":9223372036854775807}}`, `{"limitation":[]}`, `[]`, `null`, `{"supported_nips":{}}`,
-		`{"pubkey":"00","hornet_extension":{"libp2p_id":"16Uiu2HAm","libp2p_addrs":["/ip4/127.0.0.1/tcp/1"],"signature":"00","last_updated":"2024-01-01T00:00:00Z"}}`,
+		`{"limitation":{"max_message_length":-1}}`, `{"limitation":{"max_message_length":9223372036854775807}}`, `{"limitation":[]}`, `[]`,
+		`null`, `{"supported_nips":{}}`,
+		`{"pubkey":"00","hornet_extension":{"libp2p_id":"16Uiu2HAm","libp2p_addrs":["/ip4/127.0.0.1/tcp/1"],` +
+			`"signature":"00","last_updated":"2024-01-01T00:00:00Z"}}`,
 		`{"hornet_extension":{"libp2p_addrs":null}}`, `{"hornet_extension":7}`, `{"name":1e999,"pubkey":["x"]}`,
 	} {
 		f.Add([]byte(text))
@@ -98,7 +108,8 @@ func FuzzInfo(f *testing.F) {
 		}
 		// Reading what it says again gives the same.
 		var again Info
-		if err := json.Unmarshal(info.Raw, &again); err != nil || again.Name != info.Name || again.Limitation != info.Limitation || len(again.SupportedNIPs) != len(info.SupportedNIPs) {
+		if err := json.Unmarshal(info.Raw, &again); err != nil || again.Name != info.Name || again.Limitation != info.Limitation ||
+			len(again.SupportedNIPs) != len(info.SupportedNIPs) {
 			t.Errorf("%q: %+v, then %+v, %v", data, info, again, err)
 		}
 	})

@@ -25,7 +25,8 @@ func serveInfo(t *testing.T, status int, body string) string {
 
 func TestFetchInfo(t *testing.T) {
 	body := `{"name":"r","pubkey":null,"supported_nips":[1,"11",77,"x",null,1.5],"software":7,"version":"2",
-		"limitation":{"max_message_length":131072,"max_limit":"many","max_subscriptions":1e400,"default_limit":1.5,"auth_required":true,"created_at_lower_limit":94608000},
+		"limitation":{"max_message_length":131072,"max_limit":"many","max_subscriptions":1e400,
+		"default_limit":1.5,"auth_required":true,"created_at_lower_limit":94608000},
 		"hornet_extension":{"libp2p_id":"p"},"icon":["?"],"fees":[],"retention":{"kinds":[7]}}`
 	info, err := FetchInfo(testContext(t), serveInfo(t, 200, body), testOptions())
 	if err != nil {

@@ -32,7 +32,10 @@ func TestNegentropyRefusals(t *testing.T) {
 		}, reconcile.ErrTooLarge},
 		{"switched off", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: negentropy disabled") }, reconcile.ErrNoNegentropy},
 		{"unknown command", func(p *peer, id any) { p.send("NOTICE", "ERROR: bad msg: unknown cmd") }, reconcile.ErrNoNegentropy},
-		{"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") }, reconcile.ErrNoNegentropy},
+		{
+			"khatru without 77", func(p *peer, id any) { p.send("NOTICE", "failed to parse envelope: unknown envelope label") },
+			reconcile.ErrNoNegentropy,
+		},
 		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, reconcile.ErrNoNegentropy},
 		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, reconcile.ErrNoNegentropy},
 		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, reconcile.ErrNoNegentropy},

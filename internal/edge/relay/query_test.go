@@ -271,7 +271,8 @@ func authRelay(challengeFirst bool, accept bool, e nostr.Event) func(*peer) {
 			if label == "AUTH" {
 				var auth nostr.Event
 				_ = json.Unmarshal(msg[1], &auth)
-				authed = accept && auth.Kind == 22242 && auth.Tag("challenge").At(1) == "c1" && strings.HasPrefix(auth.Tag("relay").At(1), "ws://127.0.0.1")
+				authed = accept && auth.Kind == 22242 && auth.Tag("challenge").At(1) == "c1" &&
+					strings.HasPrefix(auth.Tag("relay").At(1), "ws://127.0.0.1")
 				p.send("OK", auth.ID, authed, "restricted: not you")
 				continue
 			}

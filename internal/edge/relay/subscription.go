@@ -70,7 +70,7 @@ func (s *subscription) end(err error) {
 
 // next returns what is queued, in order, and then why there is no more. It
 // waits for the first, and [gather] for others, up to most in all, because
-// verifying many together is cheaper. The caller releases the room that they
+// verifying many together is cheaper. The caller releases the budget that they
 // take.
 func (s *subscription) next(ctx context.Context, wait <-chan time.Time, most int) (batch []delivery, err error) {
 	if batch = s.drain(nil); len(batch) > 0 {

@@ -56,7 +56,7 @@ func (j *validator) read(batch []delivery) (all []nostr.Event, why []error) {
 	return all, why
 }
 
-// admit says whether an event is passed on; why is what [judge.read] found
+// admit says whether an event is passed on; why is what [validator.read] found
 // wrong with it. An error ends the request.
 func (j *validator) admit(e *nostr.Event, why error) (bool, error) {
 	if why == nil && slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) }) {

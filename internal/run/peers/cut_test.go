@@ -173,7 +173,8 @@ func (c *cutSync) follow(ctx context.Context, t *testing.T) {
 	want, why := hometest.IDsOf(slices.Concat(c.inA, c.inB)...), error(nil)
 	for !slices.Equal(hometest.IDsAt(t, c.home), want) || !slices.Equal(c.hornets.IDs(), want) {
 		if ctx.Err() != nil {
-			t.Fatal(fmt.Errorf("the relay holds %d events and the HORNETS relay %d, want %d; %w", len(hometest.IDsAt(t, c.home)), len(c.hornets.IDs()), len(want), why))
+			t.Fatal(fmt.Errorf("the relay holds %d events and the HORNETS relay %d, want %d; %w", len(hometest.IDsAt(t, c.home)),
+				len(c.hornets.IDs()), len(want), why))
 		}
 		why = c.hornets.Sync(ctx, addr, nostr.Filter{})
 	}

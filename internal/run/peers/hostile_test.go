@@ -94,7 +94,8 @@ func TestHostilePeersGetNowhere(t *testing.T) {
 				}
 			})
 			r, err := run.Sync{A: home, B: addr, Down: true, Libp2p: Start}.Run(t.Context())
-			known := errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, negentropy.ErrLimit) || errors.Is(err, negentropy.ErrNoProgress) || errors.Is(err, reconcile.ErrUnproved)
+			known := errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, negentropy.ErrLimit) || errors.Is(err, negentropy.ErrNoProgress) ||
+				errors.Is(err, reconcile.ErrUnproved)
 			if !known {
 				t.Errorf("%v; %+v", err, r)
 			}

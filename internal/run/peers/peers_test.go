@@ -104,7 +104,8 @@ func TestSyncWithOurselves(t *testing.T) {
 // syncBy syncs a stage's relay with another one as the stage does.
 func syncBy(t *testing.T, w *world, url string) reconcile.Result {
 	t.Helper()
-	r, err := reconcile.Sync(t.Context(), reconcile.Side{Relay: w.relay(t, w.stage.Local), Name: "home"}, reconcile.Side{Relay: w.relay(t, url), Name: url},
+	r, err := reconcile.Sync(t.Context(), reconcile.Side{Relay: w.relay(t, w.stage.Local), Name: "home"},
+		reconcile.Side{Relay: w.relay(t, url), Name: url},
 		nostr.Filter{Kinds: []int{1}}, reconcile.Options{Direction: reconcile.Both})
 	if err != nil || !r.Complete {
 		t.Fatalf("%v; %+v", err, r)

@@ -119,7 +119,9 @@ func TestErrorsMeanTheSameByEveryTransport(t *testing.T) {
 	refuses := func(words string) map[string]string {
 		return map[string]string{
 			"websocket": serve(t, &plain{says: func(label, id string) ([]string, bool) {
-				return []string{fmt.Sprintf(map[string]string{"NEG-OPEN": `["NEG-ERR",%q,%q]`, "REQ": `["CLOSED",%q,%q]`}[label], id, words)}, label == "NEG-OPEN" || label == "REQ"
+				return []string{
+					fmt.Sprintf(map[string]string{"NEG-OPEN": `["NEG-ERR",%q,%q]`, "REQ": `["CLOSED",%q,%q]`}[label], id, words),
+				}, label == "NEG-OPEN" || label == "REQ"
 			}}),
 			"libp2p": serveEvil(t, evil{told: words}),
 		}
@@ -134,16 +136,40 @@ func TestErrorsMeanTheSameByEveryTransport(t *testing.T) {
 		want []error
 		not  []error
 	}{
-		"a large set":             {at: refuses("blocked: too many query results"), does: open, want: []error{reconcile.ErrTooLarge}, not: []error{reconcile.ErrNoNegentropy}},
-		"sessions by policy":      {at: refuses("blocked: for friends"), does: open, want: []error{reconcile.ErrNoNegentropy}},
-		"sessions without words":  {at: refuses(""), does: open, want: []error{reconcile.ErrNoNegentropy}},
-		"sessions, to strangers":  {at: refuses("auth-required: who are you?"), does: open, want: []error{reconcile.ErrNoNegentropy, reconcile.ErrRefused}},
-		"a dropped session":       {at: refuses("closed: unknown subscription handle"), does: open, want: []error{reconcile.ErrInterrupted}, not: []error{reconcile.ErrNoNegentropy}},
-		"events, to strangers":    {at: refuses("restricted: members only"), does: query, want: []error{reconcile.ErrRefused}, not: []error{reconcile.ErrInterrupted, reconcile.ErrNoNegentropy}},
-		"who hangs up on Open":    {at: map[string]string{"websocket": serve(t, &plain{hangs: true}), "libp2p": hornets.Addr("udp")}, does: open, want: []error{reconcile.ErrInterrupted}},
-		"who hangs up on Query":   {at: map[string]string{"websocket": serve(t, &plain{hangs: true}), "libp2p": hornets.Addr("udp")}, does: query, want: []error{reconcile.ErrInterrupted}},
-		"who hangs up on Publish": {at: map[string]string{"websocket": serve(t, &plain{hangs: true}), "libp2p": hornets.Addr("udp")}, does: publish, want: []error{reconcile.ErrInterrupted}},
-		"who is not there":        {at: map[string]string{"websocket": "ws://127.0.0.1:1", "libp2p": nobody}, does: publish, want: []error{reconcile.ErrInterrupted}},
+		"a large set": {
+			at: refuses("blocked: too many query results"), does: open, want: []error{reconcile.ErrTooLarge},
+			not: []error{reconcile.ErrNoNegentropy},
+		},
+		"sessions by policy":     {at: refuses("blocked: for friends"), does: open, want: []error{reconcile.ErrNoNegentropy}},
+		"sessions without words": {at: refuses(""), does: open, want: []error{reconcile.ErrNoNegentropy}},
+		"sessions, to strangers": {
+			at: refuses("auth-required: who are you?"), does: open,
+			want: []error{reconcile.ErrNoNegentropy, reconcile.ErrRefused},
+		},
+		"a dropped session": {
+			at: refuses("closed: unknown subscription handle"), does: open, want: []error{reconcile.ErrInterrupted},
+			not: []error{reconcile.ErrNoNegentropy},
+		},
+		"events, to strangers": {
+			at: refuses("restricted: members only"), does: query, want: []error{reconcile.ErrRefused},
+			not: []error{reconcile.ErrInterrupted, reconcile.ErrNoNegentropy},
+		},
+		"who hangs up on Open": {
+			at: map[string]string{"websocket": serve(t, &plain{hangs: true}), "libp2p": hornets.Addr("udp")}, does: open,
+			want: []error{reconcile.ErrInterrupted},
+		},
+		"who hangs up on Query": {
+			at: map[string]string{"websocket": serve(t, &plain{hangs: true}), "libp2p": hornets.Addr("udp")}, does: query,
+			want: []error{reconcile.ErrInterrupted},
+		},
+		"who hangs up on Publish": {
+			at: map[string]string{"websocket": serve(t, &plain{hangs: true}), "libp2p": hornets.Addr("udp")}, does: publish,
+			want: []error{reconcile.ErrInterrupted},
+		},
+		"who is not there": {
+			at: map[string]string{"websocket": "ws://127.0.0.1:1", "libp2p": nobody}, does: publish,
+			want: []error{reconcile.ErrInterrupted},
+		},
 		"events unasked for": {
 			at: map[string]string{
 				"websocket": serve(t, &plain{says: func(label, id string) (answers []string, _ bool) {
@@ -193,7 +219,8 @@ func serveEvil(t *testing.T, e evil) string {
 // A relay that breaks the protocol is told apart in the words of a sync, too.
 func TestAPeerThatListsNothingSaysWhyItIsNotCompared(t *testing.T) {
 	r, home := reach(t, serveEvil(t, evil{told: "blocked: for friends"})), reach(t, hometest.Start(t))
-	_, err := reconcile.Sync(t.Context(), reconcile.Side{Relay: home, Name: "home"}, reconcile.Side{Relay: r, Name: "peer"}, nostr.Filter{}, reconcile.Options{})
+	_, err := reconcile.Sync(t.Context(), reconcile.Side{Relay: home, Name: "home"}, reconcile.Side{Relay: r, Name: "peer"}, nostr.Filter{},
+		reconcile.Options{})
 	if err == nil || !strings.Contains(err.Error(), "for friends") || strings.Count(err.Error(), "peer:") != 1 {
 		t.Error(err)
 	}

@@ -26,7 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start")) // one per relay, which has no way to end it
+	// one per relay, which has no way to end it
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start"))
 }
 
 // signed are notes of one author, signed once for all tests.
@@ -86,7 +87,10 @@ type world struct {
 // attach makes a stage that stands beside a relay and listens for peers.
 func attach(t *testing.T, home string, known store, only ...string) *world {
 	t.Helper()
-	c := config.Config{Relay: home, AllowPrivate: true, Only: only, P2P: config.P2P{Listen: "127.0.0.1:0", KeyFile: filepath.Join(t.TempDir(), "p2p", "key")}}
+	c := config.Config{
+		Relay: home, AllowPrivate: true, Only: only,
+		P2P: config.P2P{Listen: "127.0.0.1:0", KeyFile: filepath.Join(t.TempDir(), "p2p", "key")},
+	}
 	env, err := run.NewEnv(c, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -260,7 +260,8 @@ func TestANewKeyEndsTheListOfTheOneBefore(t *testing.T) {
 	if same := learnKey(alice, a, keyClaim{dhtA, source{by: alice, at: 2}}); len(same.Lists) != 2 || same.NextResolve != 100 {
 		t.Errorf("the same key again: %+v", same)
 	}
-	if next := learnKey(alice, a, keyClaim{dhtB, source{by: alice, at: 2}}); len(next.Lists) != 1 || next.NextResolve != 0 || len(a.Lists) != 2 {
+	if next := learnKey(alice, a, keyClaim{dhtB, source{by: alice, at: 2}}); len(next.Lists) != 1 || next.NextResolve != 0 ||
+		len(a.Lists) != 2 {
 		t.Errorf("another key: %+v", next)
 	}
 	a.DHTKeyBy = bob

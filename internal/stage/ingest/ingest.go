@@ -59,7 +59,8 @@ type Ports struct {
 func New(p Ports) *Stage {
 	return &Stage{
 		Ports:  p,
-		cached: &recent.Map[string, cachedAuthor]{Size: maxCachedAuthors}, followed: &recent.Map[string, string]{Size: maxCachedAuthors}, seen: NewSeen(),
+		cached: &recent.Map[string, cachedAuthor]{Size: maxCachedAuthors}, followed: &recent.Map[string, string]{Size: maxCachedAuthors},
+		seen:         NewSeen(),
 		missingLimit: rateLimit{perMinute: p.Policy.MissingPerMinute},
 	}
 }
@@ -289,7 +290,8 @@ func (s *Stage) follow(
 	ctx context.Context, pubkey string, f *finding, before contract.List, author contract.Author, again bool,
 ) (out []contract.Output, err error) {
 	key, list := f.via+"."+pubkey, author.Lists[f.via]
-	if id, found := s.followed.Get(key); found && id == before.ID && !again && slices.Equal(before.Write, list.Write) && slices.Equal(before.Read, list.Read) {
+	if id, found := s.followed.Get(key); found && id == before.ID && !again && slices.Equal(before.Write, list.Write) &&
+		slices.Equal(before.Read, list.Read) {
 		s.followed.Put(key, list.ID)
 		return nil, nil
 	}

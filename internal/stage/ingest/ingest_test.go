@@ -72,7 +72,10 @@ func (b *bench) handle(e nostr.Event, attempt int) (subjects []string, v contrac
 }
 
 func textNote(author, text string, tags ...nostr.Tag) nostr.Event {
-	e := nostr.Event{PubKey: author, Kind: 1, CreatedAt: 1_600_000_000, Content: text, Sig: strings.Repeat("0", 128), Tags: append([]nostr.Tag{}, tags...)}
+	e := nostr.Event{
+		PubKey: author, Kind: 1, CreatedAt: 1_600_000_000, Content: text, Sig: strings.Repeat("0", 128),
+		Tags: append([]nostr.Tag{}, tags...),
+	}
 	e.ID = e.Hash()
 	return e
 }
@@ -230,12 +233,14 @@ func TestCachedAuthorCoversEventsThatChangeNothing(t *testing.T) {
 
 func TestOthersHaveNoEffect(t *testing.T) {
 	b := newBench(t, Policy{Ours: func(pubkey string) bool { return pubkey == alice }})
-	if out, v := b.handle(textNote(bob, "b", nostr.Tag{"e", id1}), 1); !v.IsDone() || len(out) != 0 || b.verified != 0 || b.authors.asked != 0 {
+	if out, v := b.handle(textNote(bob, "b", nostr.Tag{"e", id1}), 1); !v.IsDone() || len(out) != 0 || b.verified != 0 ||
+		b.authors.asked != 0 {
 		t.Errorf("bob: %v, %v", out, v)
 	}
 	// The key of a stranger replied to is used, but the stranger stays one.
 	out, v := b.handle(textNote(alice, "a", nostr.Tag{"e", id1}, nostr.Tag{"p", bob}, nostr.Tag{"dht_key", dhtB}), 1)
-	if want := []string{contract.AuthorSeenSubject(alice), contract.NoteMissingSubject(id1)}; !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(want) || len(b.authors.values) != 1 {
+	if want := []string{contract.AuthorSeenSubject(alice), contract.NoteMissingSubject(id1)}; !v.IsDone() ||
+		fmt.Sprint(out) != fmt.Sprint(want) || len(b.authors.values) != 1 {
 		t.Errorf("alice: %v, %v, want %v", out, v, want)
 	}
 }

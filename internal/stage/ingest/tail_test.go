@@ -33,7 +33,9 @@ func newTailed(n int) *tailed {
 	r := &tailed{cursors: &memory[contract.Cursor]{values: map[string]contract.Cursor{}}, stored: map[string]int{}}
 	r.Tail = Tail{
 		URL: "wss://relay.example.com", Cursors: r.cursors, Seen: NewSeen(),
-		Follow: func(ctx context.Context, _ int64, handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error) error {
+		Follow: func(ctx context.Context, _ int64, handle func(context.Context, nostr.Event) error,
+			caughtUp func(context.Context, int64) error,
+		) error {
 			for i := range n {
 				r.follows++
 				if err := handle(ctx, textNote(alice, strconv.Itoa(i))); err != nil {

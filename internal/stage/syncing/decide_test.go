@@ -36,7 +36,8 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 	if got := chunks(nostr.Filter{Authors: []string{"0003", "x"}}, authors); len(got) != 1 || !slices.Equal(got[0].Authors, []string{"0003"}) {
 		t.Errorf("a filter of authors becomes %v", got)
 	}
-	if chunks(nostr.Filter{Authors: []string{}}, authors) != nil || mentions(nostr.Filter{Tags: map[string][]string{"p": {}}}, authors) != nil {
+	if chunks(nostr.Filter{Authors: []string{}}, authors) != nil ||
+		mentions(nostr.Filter{Tags: map[string][]string{"p": {}}}, authors) != nil {
 		t.Error("a filter that names nobody was widened")
 	}
 	some := nostr.Filter{Tags: map[string][]string{"p": {"x", "0003"}}}
@@ -44,7 +45,8 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 		t.Errorf("of what mentions some, %+v", got)
 	}
 	about := mentions(nostr.Filter{Kinds: []int{1}, Tags: map[string][]string{"t": {"x"}}}, authors)
-	if len(about) != 3 || len(about[0].Tags["p"]) != maxAuthors || len(about[2].Tags["p"]) != 201 || about[0].Tags["t"] == nil || about[0].Authors != nil || about[0].Kinds == nil {
+	if len(about) != 3 || len(about[0].Tags["p"]) != maxAuthors || len(about[2].Tags["p"]) != 201 || about[0].Tags["t"] == nil ||
+		about[0].Authors != nil || about[0].Kinds == nil {
 		t.Errorf("mentions: %d filters", len(about))
 	}
 }
@@ -57,7 +59,8 @@ func TestRememberCountsFailuresInARow(t *testing.T) {
 	if s.Failures != 2 || s.LastOK != 10 || s.LastTry != 30 || s.Through != 9 || s.Progress == nil {
 		t.Errorf("%+v", s)
 	}
-	if s = remember(s, events.SyncFinished{URL: "u", OK: true}, 15, 40); s.Failures != 0 || s.LastOK != 40 || s.Through != 15 || s.Progress != nil {
+	if s = remember(s, events.SyncFinished{URL: "u", OK: true}, 15, 40); s.Failures != 0 || s.LastOK != 40 || s.Through != 15 ||
+		s.Progress != nil {
 		t.Errorf("%+v", s)
 	}
 }

@@ -198,7 +198,9 @@ var errNotDone = fmt.Errorf("not done in %s, goes on with the next scheduled syn
 // sync works through the jobs, but for those that are complete since the
 // syncRelay has begun. What was stored before an error stays stored; the figures say
 // how much, and done says how many jobs became complete.
-func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *contract.SyncProgress, timing *latency) (result events.SyncFinished, done int, err error) {
+func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *contract.SyncProgress,
+	timing *latency,
+) (result events.SyncFinished, done int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
 	result = events.SyncFinished{URL: url}

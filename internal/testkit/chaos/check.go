@@ -101,7 +101,8 @@ func (f *fleet) checkDHT(ctx context.Context, l *ledger, v *verdict) error {
 			}
 			v.Lost = append(v.Lost, fmt.Sprintf(
 				"list of %s with seq %d, accepted at %s: the DHT has seq %d; kept is seq %d, verified at %d on %d nodes, %d failures, next due %d",
-				author, at.item.Seq, at.since.UTC().Format(time.TimeOnly), seq, record.Seq, record.VerifiedAt, record.Held, record.Failures, record.NextDue,
+				author, at.item.Seq, at.since.UTC().Format(time.TimeOnly), seq, record.Seq, record.VerifiedAt, record.Held, record.Failures,
+				record.NextDue,
 			))
 		}
 		if !found || record.Seq != at.item.Seq || record.Superseded {

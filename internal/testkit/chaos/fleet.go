@@ -102,7 +102,8 @@ func (f *fleet) startNATS(ctx context.Context) error {
 	f.natsURL = strings.Join(urls, ",")
 	for _, h := range hosts {
 		dir := f.dataDir(h.name)
-		if err := f.start(ctx, groupNATS, h.name, h, dir, diskNATS, f.self, "nats", "--name", h.name, "--ip", h.ip, "--dir", dir, "--peers", strings.Join(peers, ",")); err != nil {
+		if err := f.start(ctx, groupNATS, h.name, h, dir, diskNATS, f.self, "nats", "--name", h.name, "--ip", h.ip, "--dir", dir, "--peers",
+			strings.Join(peers, ",")); err != nil {
 			return err
 		}
 	}
@@ -126,7 +127,8 @@ func (f *fleet) startRelays(ctx context.Context) error {
 			f.farURLs = append(f.farURLs, "ws://"+addr)
 		}
 		dir := f.dataDir(name)
-		if err := f.start(ctx, group, name, h, dir, diskRelay, f.self, "relay", "--khatru="+strconv.FormatBool(khatru), "--addr", addr, "--file", filepath.Join(dir, "events")); err != nil {
+		if err := f.start(ctx, group, name, h, dir, diskRelay, f.self, "relay", "--khatru="+strconv.FormatBool(khatru), "--addr", addr, "--file",
+			filepath.Join(dir, "events")); err != nil {
 			return err
 		}
 	}
@@ -138,7 +140,8 @@ func (f *fleet) startDHT(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.start(ctx, groupDHT, "dht", h, "", "", f.self, "dht", "--first", net.JoinHostPort(h.ip, portDHT), "--nodes", strconv.Itoa(dhtNodes))
+	return f.start(ctx, groupDHT, "dht", h, "", "", f.self, "dht", "--first", net.JoinHostPort(h.ip, portDHT), "--nodes",
+		strconv.Itoa(dhtNodes))
 }
 
 func (f *fleet) startWorkers(ctx context.Context) error {
@@ -235,7 +238,8 @@ func (f *fleet) newReader(ctx context.Context) (*mainline.Node, error) {
 // provision makes streams and buckets, once the cluster has a leader.
 func (f *fleet) provision(ctx context.Context) error {
 	return until(ctx, func() error {
-		out, err := exec.CommandContext(ctx, filepath.Join(f.options.Bin, "relaymesh"), "provision", "--nats", f.natsURL, "--replicas", replicas).CombinedOutput() //nolint:gosec // our own binary
+		out, err := exec.CommandContext(ctx, filepath.Join(f.options.Bin, "relaymesh"), "provision", "--nats", f.natsURL, "--replicas",
+			replicas).CombinedOutput() //nolint:gosec // our own binary
 		if err != nil {
 			return fmt.Errorf("provision: %w: %s", err, out)
 		}

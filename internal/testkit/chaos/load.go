@@ -172,7 +172,9 @@ func (w *load) note(ctx context.Context, a *author) error {
 // reply is a note of a stranger at a far relay, and an answer to it by a user
 // of the home relay, for which it must be fetched; the channel is closed when it
 // is at the home relay.
-func (w *load) reply(ctx context.Context, user, stranger *author, publish func(context.Context, nostr.Event) error) (home <-chan struct{}, err error) {
+func (w *load) reply(ctx context.Context, user, stranger *author,
+	publish func(context.Context, nostr.Event) error,
+) (home <-chan struct{}, err error) {
 	now := time.Now().Unix()
 	note := nostr.Event{CreatedAt: now, Kind: 1, Content: unique("a note"), Tags: []nostr.Tag{}}
 	if err := stranger.key.SignEvent(&note); err != nil {

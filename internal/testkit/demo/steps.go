@@ -109,7 +109,10 @@ func discovers(ctx context.Context, w *world, figures map[string]any) error {
 		return err
 	}
 	there := nostr.Event{CreatedAt: now, Kind: 1, Content: "written far away", Tags: []nostr.Tag{}}
-	here := nostr.Event{CreatedAt: now, Kind: 1, Content: "written at home", Tags: []nostr.Tag{{"dht_key", hex.EncodeToString(list.Item.Key[:])}}}
+	here := nostr.Event{
+		CreatedAt: now, Kind: 1, Content: "written at home",
+		Tags: []nostr.Tag{{"dht_key", hex.EncodeToString(list.Item.Key[:])}},
+	}
 	if err := errors.Join(bob.SignEvent(&there), bob.SignEvent(&here)); err != nil {
 		return err
 	}
@@ -157,7 +160,8 @@ func complete(ctx context.Context, w *world, figures map[string]any) error {
 			authors[e.PubKey] = true
 		}
 		for chunk := range slices.Chunk(slices.Sorted(maps.Keys(authors)), 500) {
-			_, err := w.js.Publish(ctx, events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: url, Authors: chunk, Via: contract.ViaManual}))
+			_, err := w.js.Publish(ctx, events.SubjectRelayDiscovered,
+				nostr.Encode(events.RelayDiscovered{URL: url, Authors: chunk, Via: contract.ViaManual}))
 			if err != nil {
 				return err
 			}
@@ -230,7 +234,10 @@ func parent(ctx context.Context, w *world, figures map[string]any) error {
 	if err := dave.SignEvent(&note); err != nil {
 		return err
 	}
-	reply := nostr.Event{CreatedAt: now, Kind: 1, Content: "a reply to it", Tags: []nostr.Tag{{"e", note.ID, far, "root", note.PubKey}, {"p", note.PubKey}}}
+	reply := nostr.Event{
+		CreatedAt: now, Kind: 1, Content: "a reply to it",
+		Tags: []nostr.Tag{{"e", note.ID, far, "root", note.PubKey}, {"p", note.PubKey}},
+	}
 	if err := carol.SignEvent(&reply); err != nil {
 		return err
 	}

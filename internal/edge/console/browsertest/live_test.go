@@ -57,7 +57,8 @@ func TestFiguresComeLive(t *testing.T) {
 	p := open(t, "/", how{})
 	p.wait("document.getElementById('asof').textContent === 'live'")
 	eval[bool](p, "window.theSamePage = true")
-	authors := "[...document.querySelectorAll('.buckets dt')].find(e => e.textContent === 'authors').nextElementSibling.textContent.replace(/\\D/g, '')"
+	authors := "[...document.querySelectorAll('.buckets dt')].find(e => e.textContent === 'authors')" +
+		".nextElementSibling.textContent.replace(/\\D/g, '')"
 	before := eval[string](p, authors)
 	trickle(t)
 	p.wait("Number(" + authors + ") > " + before)
@@ -67,8 +68,11 @@ func TestFiguresComeLive(t *testing.T) {
 		t.Error("the page was loaded again")
 	}
 	// The chart is drawn, and in the colours of the scheme.
-	painted := `(() => { const c = document.querySelector('#chart-ingest canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
-		const colours = new Set(); for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) colours.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2]); return [...colours].join(' ') })()`
+	painted := `(() => { const c = document.querySelector('#chart-ingest canvas')
+		const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
+		const colours = new Set()
+		for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) colours.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2])
+		return [...colours].join(' ') })()`
 	p.wait("(" + painted + ").split(' ').includes('74,59,208')") // --rate
 }
 

@@ -134,7 +134,8 @@ func (w *world) fill(ctx context.Context, list []nostr.Event, now int64) (err er
 				authors = append(authors, e.PubKey)
 			}
 		}
-		if err := w.send(ctx, events.SubjectRelayDiscovered, nostr.Encode(events.RelayDiscovered{URL: url, Authors: authors, Via: contract.ViaManual})); err != nil {
+		if err := w.send(ctx, events.SubjectRelayDiscovered,
+			nostr.Encode(events.RelayDiscovered{URL: url, Authors: authors, Via: contract.ViaManual})); err != nil {
 			return err
 		}
 	}
