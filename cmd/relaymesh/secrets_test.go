@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nbd-wtf/go-nostr/nip19"
+
 	"github.com/coder/websocket"
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -74,7 +76,7 @@ func (s *secrets) nostrKey(name string, asHex bool) string {
 		s.t.Fatal(err)
 	}
 	raw, _ := hex.DecodeString(key.Hex())
-	nsec, err := schnorr.EncodeNsec(key.Hex())
+	nsec, err := nip19.EncodePrivateKey(key.Hex())
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -89,8 +89,9 @@ var (
 )
 
 // NewSessionRefusal reads the words of a NEG-ERR, or of what a relay sends in its
-// place. A relay quirk of wording goes into the expressions above. Some relays state how many events they reconcile; the window is halved whatever
-// that is, as they do not say how many it holds.
+// place. A relay quirk of wording goes into the expressions above. Some relays
+// state how many events they reconcile; the window is halved whatever that is, as
+// they do not say how many it holds.
 func NewSessionRefusal(words string) *RefusedError {
 	e := NewRefusal(ParseReason(words))
 	switch {

@@ -51,7 +51,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error {
-		return serve(ctx, e.JS.Conn(), e.traces, e.droppedBy(contract.StageDHTWorker), contract.NameListResolve, events.ServiceListResolve,
+		return Serve(ctx, e.JS.Conn(), e.traces, e.droppedBy(contract.StageDHTWorker), contract.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	})
 	return group.Wait()

@@ -46,7 +46,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error { return e.fetchDAGs(ctx, s.Authors) })
 	group.Go(func() error {
-		return serve(ctx, e.JS.Conn(), e.traces, e.droppedBy(contract.StageFetcher), contract.NameNoteFetch, events.ServiceNoteFetch,
+		return Serve(ctx, e.JS.Conn(), e.traces, e.droppedBy(contract.StageFetcher), contract.NameNoteFetch, events.ServiceNoteFetch,
 			func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, s.Answer)
 	})
 	return group.Wait()

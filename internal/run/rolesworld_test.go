@@ -68,7 +68,7 @@ func newRolesWorld(t *testing.T) *rolesWorld {
 	for _, v := range w.victims {
 		w.look(v)
 	}
-	w.serve()
+	w.Serve()
 	return w
 }
 
@@ -120,20 +120,20 @@ func (w *rolesWorld) consumers(stream jetstream.Stream) (map[string]*jetstream.C
 }
 
 // serve runs both services as the users of their stages.
-func (w *rolesWorld) serve() {
+func (w *rolesWorld) Serve() {
 	ctx, stop := context.WithCancel(w.Context())
 	resolve := natstest.ConnectAs(w, w.server, contract.StageDHTWorker, contract.StageDHTWorker).Conn()
 	fetch := natstest.ConnectAs(w, w.server, contract.StageFetcher, contract.StageFetcher).Conn()
 	ended := make(chan error, 2)
 	go func() {
-		ended <- serve(ctx, resolve, nil, func(string) {}, contract.NameListResolve, events.ServiceListResolve,
+		ended <- Serve(ctx, resolve, nil, func(string) {}, contract.NameListResolve, events.ServiceListResolve,
 			func(events.ResolveRequest) int64 { return 1000 },
 			func(context.Context, events.ResolveRequest) (events.ResolveResponse, error) {
 				return events.ResolveResponse{Found: true}, nil
 			})
 	}()
 	go func() {
-		ended <- serve(ctx, fetch, nil, func(string) {}, contract.NameNoteFetch, events.ServiceNoteFetch,
+		ended <- Serve(ctx, fetch, nil, func(string) {}, contract.NameNoteFetch, events.ServiceNoteFetch,
 			func(events.MissingNoteRequest) int64 { return 1000 },
 			func(context.Context, events.MissingNoteRequest) (events.MissingNoteResponse, error) {
 				return events.MissingNoteResponse{}, errors.New("not found")

@@ -28,18 +28,12 @@ const (
 // what answer returns out, within the deadline that the caller gave. Errors go
 // back as service errors: 400 for a request that cannot be read, 500 for what
 // may work later. All processes that serve a subject share its calls.
-func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, name, subject string,
-	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
-) error {
-	return serve(ctx, nc, nil, func(string) {}, name, subject, timeout, answer)
-}
-
-// serve is Serve with traces, and dropped is told the reply subjects that were
-// not answered to. Whoever may call is a stranger: an answer is a trace of its
-// own, which links to the caller's.
-func serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, dropped func(reply string), name,
-	subject string,
-	timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
+//
+// Whoever may call is a stranger: an answer is a trace of its own, which links to
+// the caller's. A call whose reply subject is no inbox is not answered; dropped
+// is told the subject.
+func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, dropped func(reply string),
+	name, subject string, timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
 	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})
 	if err != nil {

@@ -252,7 +252,7 @@ func TestTheFetchServiceAnswersWithinTheCallersDeadline(t *testing.T) {
 		ended := make(chan error, 1)
 		nc := w.JS.Conn()
 		go func() {
-			ended <- run.Serve(ctx, nc, "relaymesh-note-fetch", events.ServiceNoteFetch,
+			ended <- run.Serve(ctx, nc, nil, func(string) {}, "relaymesh-note-fetch", events.ServiceNoteFetch,
 				func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, w.fetchStage(nil).Answer)
 		}()
 		time.Sleep(time.Second)

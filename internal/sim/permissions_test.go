@@ -339,7 +339,7 @@ func serve(w *world, ctx context.Context, js jetstream.JetStream, name, subject 
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = run.Serve(serving, js.Conn(), name, subject, func(struct{}) int64 { return 1000 },
+		_ = run.Serve(serving, js.Conn(), nil, func(string) {}, name, subject, func(struct{}) int64 { return 1000 },
 			func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil })
 	}()
 	time.Sleep(time.Second) // until it is known

@@ -3,6 +3,8 @@ package schnorr
 import (
 	"strings"
 	"testing"
+
+	"github.com/nbd-wtf/go-nostr/nip19"
 )
 
 // FuzzKeys reads keys as people write them. What is read is the same when it is
@@ -17,7 +19,7 @@ func FuzzKeys(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if key, err := ParseSecret(text); err == nil {
-			nsec, err := EncodeNsec(key.Hex())
+			nsec, err := nip19.EncodePrivateKey(key.Hex())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -115,17 +115,11 @@ func ParsePublicKey(s string) (string, error) {
 }
 
 // EncodeNpub writes a public key of 64 hex digits as npub1... (NIP-19).
-func EncodeNpub(pubkey string) (string, error) { return encodeKey(pubkey, nip19.EncodePublicKey) }
-
-// EncodeNsec writes a secret key of 64 hex digits as nsec1... (NIP-19).
-func EncodeNsec(secret string) (string, error) { return encodeKey(secret, nip19.EncodePrivateKey) }
-
-// encodeKey refuses other text than a key, which go-nostr would write, too.
-func encodeKey(key string, encode func(string) (string, error)) (string, error) {
-	if !nostr.IsHex(key, 32) {
+func EncodeNpub(pubkey string) (string, error) {
+	if !nostr.IsHex(pubkey, 32) { // go-nostr writes any hex
 		return "", errors.New("key: want 64 lower-case hex digits")
 	}
-	return encode(key)
+	return nip19.EncodePublicKey(pubkey)
 }
 
 // decodeKey reads 32 bytes as hex or as a code of the prefix.

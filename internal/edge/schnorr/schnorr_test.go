@@ -95,9 +95,6 @@ func TestNIP19(t *testing.T) {
 	if npub, err := EncodeNpub(nip19Pub); err != nil || npub != nip19Npub {
 		t.Errorf("EncodeNpub = %s, %v", npub, err)
 	}
-	if nsec, err := EncodeNsec(nip19Sec); err != nil || nsec != nip19Nsec {
-		t.Errorf("EncodeNsec: %v", err)
-	}
 	for _, s := range []string{nip19Npub, nip19Pub, strings.ToUpper(nip19Pub)} {
 		if pub, err := ParsePublicKey(s); err != nil || pub != nip19Pub {
 			t.Errorf("ParsePublicKey(%s) = %s, %v", s, pub, err)
