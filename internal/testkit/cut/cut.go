@@ -40,7 +40,8 @@ func (b *Budget) Spend(bytes int) bool {
 // budget that budget returns for it. It returns the address to connect to.
 func TCP(tb testing.TB, to string, budget func() *Budget) (through string) {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	var listen net.ListenConfig
+	ln, err := listen.Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -67,7 +68,8 @@ func TCP(tb testing.TB, to string, budget func() *Budget) (through string) {
 // pass passes one connection on until it ends, is cut, or the test is over.
 func pass(over context.Context, from net.Conn, address string, b *Budget) {
 	defer context.AfterFunc(over, func() { from.Close() })()
-	to, err := net.Dial("tcp", address)
+	var dialer net.Dialer
+	to, err := dialer.DialContext(over, "tcp", address)
 	if err != nil {
 		from.Close()
 		return

@@ -199,12 +199,12 @@ func (p *Peer) store(text string) error {
 }
 
 // have makes the list of events with these ids.
-func (p *Peer) have(ids []string) (string, error) {
+func (p *Peer) have(ids []string) string {
 	var list []nostr.Event
 	if len(ids) > 0 {
 		list = p.match(nostr.Filter{IDs: ids})
 	}
-	return string(nostr.Encode(list)), nil
+	return string(nostr.Encode(list))
 }
 
 // respond answers a session.
@@ -231,11 +231,8 @@ func (p *Peer) respond(s io.ReadWriter) error {
 			err = p.store(msg[2])
 		case "NEG-NEED":
 			var ids []string
-			var list string
 			if err = json.Unmarshal([]byte(msg[2]), &ids); err == nil {
-				if list, err = p.have(ids); err == nil {
-					err = send(s, "NEG-HAVE", sessionID, list)
-				}
+				err = send(s, "NEG-HAVE", sessionID, p.have(ids))
 			}
 		case "NEG-CLOSE":
 			return nil
@@ -335,11 +332,7 @@ func (p *Peer) step(s io.Writer, neg *negentropy.Negentropy, text string) (done,
 		return false, false, err
 	}
 	if len(have) > 0 {
-		list, err := p.have(inHex(have))
-		if err != nil {
-			return false, false, err
-		}
-		if err := send(s, "NEG-HAVE", sessionID, list); err != nil {
+		if err := send(s, "NEG-HAVE", sessionID, p.have(inHex(have))); err != nil {
 			return false, false, err
 		}
 	}
