@@ -220,7 +220,7 @@ func TestRetriesHaveABoundToo(t *testing.T) {
 		if bytes > smallQueueBytes+30*1500 || n == 0 {
 			w.Errorf("%d bytes wait in %d messages", bytes, n)
 		}
-		if left := w.Stored(contract.StreamNote); int(left)+n != 4*load {
+		if left := w.Stored(contract.StreamNote); left+n != 4*load {
 			w.Errorf("%d wait in their queue and %d for a retry, want %d in all", left, n, 4*load)
 		}
 	})

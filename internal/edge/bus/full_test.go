@@ -140,10 +140,10 @@ func TestAFullServerLosesNothing(t *testing.T) {
 				}
 				left := 0
 				for _, s := range []string{contract.StreamNote, contract.StreamRetry} {
-					left += int(w.Stored(s))
+					left += w.Stored(s)
 				}
 				if c.stage == contract.StageIngest {
-					left += int(w.Stored(contract.StreamIntake))
+					left += w.Stored(contract.StreamIntake)
 				}
 				if left > 0 {
 					w.Errorf("%d messages are left", left)

@@ -67,7 +67,7 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 			time.Sleep(time.Duration(50+13*i) * time.Millisecond)
 			x.end(w.T)
 			time.Sleep(time.Millisecond) // the server takes acks one by one
-			if got, left := done.keys(), int(w.Stored(contract.StreamNote)); got+left != sent {
+			if got, left := done.keys(), w.Stored(contract.StreamNote); got+left != sent {
 				w.Errorf("stop %d: %d handled + %d left, want %d", i, got, left, sent)
 			}
 		}
