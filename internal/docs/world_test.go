@@ -23,7 +23,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -27,8 +29,6 @@ type Info struct {
 	// HornetExtension is the extension of HORNETS relays as it stands; its
 	// signature is checked by [Info.Hornets].
 	HornetExtension json.RawMessage
-	// Raw is the whole document.
-	Raw json.RawMessage
 }
 
 // Limitation is what the relay says it accepts; 0 is unknown.
@@ -48,14 +48,14 @@ type Limitation struct {
 // Supports reports whether the relay lists a NIP.
 func (i *Info) Supports(nip int) bool { return slices.Contains(i.SupportedNIPs, nip) }
 
-// NegentropyFrame is the largest negentropy message, in bytes, that the relay
-// takes as hex within its limit on messages; 60,000 fits every known relay.
-func (i *Info) NegentropyFrame() int {
+// limits says what the relay takes as hex within its limit on messages; 60,000
+// bytes fit every known relay.
+func (i *Info) limits() (l reconcile.Limits) {
 	const fits, envelope = 60_000, 200
-	if limit := i.Limitation.MaxMessageLength; limit > envelope {
-		return min(fits, (limit-envelope)/2)
+	if limit := i.Limitation.MaxMessageLength; limit > 0 {
+		l.Accepts = max(min(fits, (limit-envelope)/2), negentropy.MinFrameLimit)
 	}
-	return fits
+	return l
 }
 
 // UnmarshalJSON reads the document leniently.
@@ -64,7 +64,7 @@ func (i *Info) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return fmt.Errorf("not a JSON object: %w", err)
 	}
-	*i = Info{HornetExtension: doc["hornet_extension"], Raw: slices.Clone(data)}
+	*i = Info{HornetExtension: doc["hornet_extension"]}
 	for name, into := range map[string]*string{
 		"name": &i.Name, "description": &i.Description, "pubkey": &i.PubKey,
 		"contact": &i.Contact, "software": &i.Software, "version": &i.Version,
