@@ -270,3 +270,64 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 		}
 	}
 }
+
+// A write to a relay passes one interface, the transports, and what decorates
+// them: whoever adds a transport adds its type here, and a case in
+// internal/run/relays.go. It is to pass internal/reconcile/relaytest.
+func TestFewTypesWriteToARelay(t *testing.T) {
+	want := []string{
+		"internal/edge/jsonl Relay", "internal/edge/p2p Peer", "internal/edge/relay Conn",
+		"internal/reconcile Relay", "internal/reconcile through",
+	}
+	var got []string
+	err := goFiles(func(path string) error {
+		if strings.HasSuffix(path, "_test.go") || !strings.HasPrefix(path, "internal/") && !strings.HasPrefix(path, "cmd/") ||
+			strings.HasPrefix(path, "internal/testkit/") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, name := range publishers(file) {
+			got = append(got, filepath.Dir(path)+" "+name)
+		}
+		return nil
+	})
+	if slices.Sort(got); err != nil || !slices.Equal(got, want) {
+		t.Errorf("Publish of an event is a method of %q, want %q; %v", got, want, err)
+	}
+}
+
+// publishers are the types of a file, interfaces too, that have a method Publish
+// of an event.
+func publishers(file *ast.File) (names []string) {
+	ofEvent := func(name string, f *ast.FuncType) bool {
+		return name == "Publish" && slices.ContainsFunc(f.Params.List, func(p *ast.Field) bool {
+			sel, ok := p.Type.(*ast.SelectorExpr)
+			return ok && sel.Sel.Name == "Event"
+		})
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			if n.Recv != nil && ofEvent(n.Name.Name, n.Type) {
+				of := n.Recv.List[0].Type
+				if star, ok := of.(*ast.StarExpr); ok {
+					of = star.X
+				}
+				names = append(names, of.(*ast.Ident).Name)
+			}
+		case *ast.TypeSpec:
+			if port, ok := n.Type.(*ast.InterfaceType); ok {
+				for _, m := range port.Methods.List {
+					if f, ok := m.Type.(*ast.FuncType); ok && len(m.Names) > 0 && ofEvent(m.Names[0].Name, f) {
+						names = append(names, n.Name.Name)
+					}
+				}
+			}
+		}
+		return true
+	})
+	return names
+}

@@ -1,11 +1,9 @@
 package reconcile
 
 import (
-	"context"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Direction says which side is written to.
@@ -43,11 +41,6 @@ type Options struct {
 	// goroutines.
 	Refused  func(to negentropy.Side, id negentropy.ID) bool
 	Remember func(Refusal)
-
-	// BeforeWrite is called before an event is written to a side, by many
-	// goroutines; an error ends the sync. May be nil. The event may be written
-	// again after an interruption, without another call.
-	BeforeWrite func(ctx context.Context, to negentropy.Side, e nostr.Event) error
 
 	// Progress is called after every step, by one goroutine at a time, and must
 	// not take long. May be nil.

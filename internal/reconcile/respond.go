@@ -19,8 +19,8 @@ type Responder struct {
 }
 
 // NewResponder answers for a relay. Of the options, UploadPrivate is about what
-// the peer may read, BeforeWrite, Remember and Now are as in a sync, and the
-// rest plays no part; the relay is side A.
+// the peer may read, Remember and Now are as in a sync, and the rest plays no
+// part; the relay is side A.
 func NewResponder(relay Side, peer string, o Options) *Responder {
 	r := newRun(relay, Side{Name: peer}, nostr.Filter{}, o)
 	return &Responder{run: r}

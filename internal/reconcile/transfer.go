@@ -163,11 +163,6 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	if rule := r.forbidden(to, &e); rule != "" {
 		return r.refuseForGood(Refusal{id, to, Reason{Cause: ByRules, Code: rule}})
 	}
-	if r.opts.BeforeWrite != nil {
-		if err := r.opts.BeforeWrite(ctx, to, e); err != nil {
-			return err
-		}
-	}
 	reply, err := r.publish(ctx, r.sessions[to], e)
 	switch {
 	case err != nil:

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
-	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // At returns the relay at a URL: each request goes over the pool's connection to
@@ -76,22 +75,8 @@ func (p *Pool) limits(ctx context.Context, url string) reconcile.Limits {
 	return info.limits()
 }
 
-// limits reads what the document says of negentropy messages.
-func (i *Info) limits() (l reconcile.Limits) {
-	if i.Limitation.MaxMessageLength > 0 {
-		l.Accepts = max(i.NegentropyFrame(), negentropy.MinFrameLimit)
-	}
-	return l
-}
-
-// Limits asks the relay for its NIP-11 document, beside the connection.
-func (c *Conn) Limits(ctx context.Context) reconcile.Limits {
-	info, err := FetchInfo(ctx, c.url, c.opts)
-	if err != nil {
-		return reconcile.Limits{}
-	}
-	return info.limits()
-}
+// Limits are not told on a connection, but by NIP-11, see [Pool.At].
+func (c *Conn) Limits(context.Context) reconcile.Limits { return reconcile.Limits{} }
 
 // unreachable marks that there is no connection, which may pass.
 func unreachable(err error) error { return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err) }

@@ -83,6 +83,18 @@ func (c *Conn) afterIntroduction(ctx context.Context) {
 	}
 }
 
+// afterAuth asks again, once, if the error of what was asked is that the relay
+// wants to know who we are, and there is a key.
+func (c *Conn) afterAuth(ctx context.Context, err error, again func() error) error {
+	if !reconcile.WantsAuth(err) || c.opts.Auth == nil {
+		return err
+	}
+	if authErr := c.authenticate(ctx); authErr != nil {
+		return fmt.Errorf("%w; %w", err, authErr)
+	}
+	return again()
+}
+
 // authenticate answers the relay's latest challenge, once: whoever comes while
 // that is under way, or after it, shares the outcome. Relays may send the
 // challenge after the refusal that asks for it, so it is waited for.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nbd-wtf/go-nostr/nip11"
 
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -31,21 +33,19 @@ type Info struct {
 	// HornetExtension is the extension of HORNETS relays as it stands; its
 	// signature is checked by [Info.Hornets].
 	HornetExtension json.RawMessage
-	// Raw is the whole document.
-	Raw json.RawMessage
 }
 
 // Supports reports whether the relay lists a NIP.
 func (i *Info) Supports(nip int) bool { return slices.Contains(i.SupportedNIPs, nip) }
 
-// NegentropyFrame is the largest negentropy message, in bytes, that the relay
-// takes as hex within its limit on messages; 60,000 fits every known relay.
-func (i *Info) NegentropyFrame() int {
+// limits says what the relay takes as hex within its limit on messages; 60,000
+// bytes fit every known relay.
+func (i *Info) limits() (l reconcile.Limits) {
 	const fits, envelope = 60_000, 200
-	if limit := i.Limitation.MaxMessageLength; limit > envelope {
-		return min(fits, (limit-envelope)/2)
+	if limit := i.Limitation.MaxMessageLength; limit > 0 {
+		l.Accepts = max(min(fits, (limit-envelope)/2), negentropy.MinFrameLimit)
 	}
-	return fits
+	return l
 }
 
 // UnmarshalJSON reads the document leniently.
@@ -62,7 +62,7 @@ func (i *Info) UnmarshalJSON(data []byte) error {
 	}
 	*i = Info{
 		Name: doc.Name, Description: doc.Description, PubKey: doc.PubKey, Contact: doc.Contact, Software: doc.Software, Version: doc.Version,
-		HornetExtension: doc.HornetExtension, Raw: slices.Clone(data),
+		HornetExtension: doc.HornetExtension,
 	}
 	if doc.Limitation != nil {
 		i.Limitation = *doc.Limitation

@@ -42,13 +42,10 @@ type NegSession struct {
 func (c *Conn) Open(ctx context.Context, filter nostr.Filter, initial []byte) (reconcile.Session, []byte, error) {
 	filter.Limit = 0
 	s, answer, err := c.openNeg(ctx, filter, initial)
-	if reconcile.WantsAuth(err) && c.opts.Auth != nil {
-		if authErr := c.authenticate(ctx); authErr == nil {
-			s, answer, err = c.openNeg(ctx, filter, initial)
-		} else {
-			err = fmt.Errorf("%w; %w", err, authErr)
-		}
-	}
+	err = c.afterAuth(ctx, err, func() (err error) {
+		s, answer, err = c.openNeg(ctx, filter, initial)
+		return err
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("relay %s: negentropy: %w", c.url, err)
 	}

@@ -54,12 +54,11 @@ func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Updat
 		return nil
 	}
 	taken, err := c.ask(ctx, r, take)
-	if reconcile.WantsAuth(err) && !taken && c.opts.Auth != nil {
-		if authErr := c.authenticate(ctx); authErr == nil {
-			_, err = c.ask(ctx, r, take)
-		} else {
-			err = fmt.Errorf("%w; %w", err, authErr)
-		}
+	if !taken {
+		err = c.afterAuth(ctx, err, func() error {
+			_, err := c.ask(ctx, r, take)
+			return err
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("relay %s: %w", c.url, err)

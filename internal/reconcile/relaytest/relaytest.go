@@ -146,7 +146,10 @@ func finds(t *testing.T, tr Transport) {
 	if len(other) > 0 || err != nil {
 		t.Errorf("%d events do not match, %v", len(other), err)
 	}
-	for range r.Query(within(t), nostr.Filter{IDs: idsOf(tr.Events[:20])}) {
+	for _, err := range r.Query(within(t), nostr.Filter{IDs: idsOf(tr.Events[:20])}) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // costs nothing but the request
 	}
 	if got := holds(t, r, tr.Events[:1]); len(got) != 1 {

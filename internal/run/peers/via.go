@@ -40,12 +40,12 @@ func (v via) ask(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) e
 		q.Limits = reconcile.Limits{Accepts: p2p.FrameLimit, Answers: p2p.FrameLimit}
 		return nil
 	case reconcile.OpQuery, reconcile.OpPublish:
-		list := func(f nostr.Filter) bool { return len(f.IDs) == 0 }
-		if e := v.inUse(v.doc.URL); e != nil && !slices.ContainsFunc(q.Filters, list) {
+		if slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) == 0 }) {
+			break // peers do not list
+		}
+		if e := v.acquire(v.doc, false); e != nil {
 			defer v.release(e, false)
 			return ask(ctx, e.relay)
-		} else if e != nil {
-			v.release(e, false)
 		}
 	case reconcile.OpSubscribe:
 	}
@@ -54,8 +54,12 @@ func (v via) ask(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) e
 
 // open opens a session, and settles what the next requests go over.
 func (v via) open(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
+	talking := v.acquire(v.doc, false)
+	if talking != nil {
+		defer v.release(talking, false)
+	}
 	var refused error
-	if slices.Contains(v.doc.NIPs, 77) && !v.talking(v.doc.URL) {
+	if slices.Contains(v.doc.NIPs, 77) && talking == nil {
 		if refused = ask(ctx, v.websocket); !errors.Is(refused, reconcile.ErrNoNegentropy) {
 			return refused
 		}
@@ -75,7 +79,7 @@ func (v via) open(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) 
 var errNoPeer = errors.New("not reached by libp2p")
 
 func (v via) openByPeer(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
-	e := v.meet(v.doc)
+	e := v.acquire(v.doc, true)
 	if e == nil {
 		return errNoPeer
 	}
@@ -115,13 +119,16 @@ type entry struct {
 	last   time.Time // when it was used, or failed
 }
 
-// meet returns the entry of a relay, or nil if it was not reached a while ago.
-func (n *node) meet(doc contract.Relay) *entry {
+// acquire returns the entry of a relay, which must be released; nil if it was not
+// reached a while ago, or is not talked to and not to be met.
+func (n *node) acquire(doc contract.Relay, meet bool) *entry {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.sweep()
+	if meet {
+		n.sweep()
+	}
 	e := n.peers[doc.URL]
-	if e == nil {
+	if e == nil && meet {
 		at, err := p2p.AddressOf(doc.Hornets.PubKey, doc.Hornets.PeerID, doc.Hornets.Addrs)
 		if err != nil {
 			n.log.Debug("passed over a HORNETS extension", "relay", doc.URL, "err", err)
@@ -131,28 +138,6 @@ func (n *node) meet(doc contract.Relay) *entry {
 		e = &entry{peer: peer, relay: reconcile.Classified(peer)}
 		n.peers[doc.URL] = e
 	}
-	if e.health.LeftAlone(time.Now()) {
-		return nil
-	}
-	e.using++
-	return e
-}
-
-// talking reports whether a relay is talked to by libp2p.
-func (n *node) talking(url string) bool {
-	e := n.inUse(url)
-	if e != nil {
-		n.release(e, false)
-	}
-	return e != nil
-}
-
-// inUse returns the entry of a relay that is being talked to, or nil; it must be
-// released.
-func (n *node) inUse(url string) *entry {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	e := n.peers[url]
 	if e == nil || e.health.LeftAlone(time.Now()) {
 		return nil
 	}

@@ -16,11 +16,8 @@ func (l *latency) least() time.Duration { return time.Duration(l.nanoseconds.Loa
 // since notes an answer to what was asked at a time.
 func (l *latency) since(asked time.Time) {
 	took := int64(max(time.Since(asked), 1))
-	for {
-		old := l.nanoseconds.Load()
-		if old != 0 && old <= took || l.nanoseconds.CompareAndSwap(old, took) {
-			return
-		}
+	if old := l.nanoseconds.Load(); old == 0 || took < old {
+		l.nanoseconds.Store(took) // two at once are as good as each other
 	}
 }
 
