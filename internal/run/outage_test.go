@@ -173,6 +173,7 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 	var pipeline sync.WaitGroup
 	log := slog.New(slog.DiscardHandler)
 	c := s.flags()
+	bound := make(chan struct{}) // a server that goes away before ends the process, rightly
 	pipeline.Go(func() {
 		js, err := Dial(ctx, c.NATS, c.NATSAuth, "ingest", log)
 		if err != nil {
@@ -180,10 +181,11 @@ func TestKhatruHookFeedsThePipelineOverAnOutage(t *testing.T) {
 			return
 		}
 		defer js.Conn().Close()
-		if err := Run(ctx, c, js, log, []string{contract.StageIngest}, func() {}); err != nil {
+		if err := Run(ctx, c, js, log, []string{contract.StageIngest}, func() { close(bound) }); err != nil {
 			t.Error(err)
 		}
 	})
+	<-bound
 
 	client, err := relay.Dial(t.Context(), "ws"+strings.TrimPrefix(web.URL, "http"), relay.Options{AllowPrivate: true})
 	if err != nil {
