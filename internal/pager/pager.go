@@ -3,6 +3,7 @@
 package pager
 
 import (
+	"iter"
 	"maps"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -28,6 +29,25 @@ type Pager struct {
 	count, fresh int
 	oldest       int64
 	atOldest     map[string]struct{} // its ids of the oldest second
+}
+
+// Walk asks for page after page and passes on what is fresh, to the end of the
+// walk. An error of either function ends it.
+func (p *Pager) Walk(ask func(nostr.Filter) iter.Seq2[nostr.Event, error], do func(nostr.Event) error) error {
+	for more := true; more; _, more = p.Next(false) {
+		for e, err := range ask(p.Filter) {
+			if err != nil {
+				return err
+			}
+			if !p.Add(&e) {
+				continue
+			}
+			if err := do(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Add takes in an event of the page, in any order, and reports whether it is

@@ -22,6 +22,10 @@ const tolerated = 100
 
 func newValidator(r request) *validator {
 	j := &validator{request: r}
+	if r.live { // some ignore a limit, and there is no end to ask again from
+		j.most = -1
+		return j
+	}
 	for _, f := range r.filters {
 		switch {
 		case f.Limit > 0:
