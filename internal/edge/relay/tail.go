@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type Follow struct {
 	// the cursor minus an overlap, because relays receive events later than they
 	// were made.
 	Since int64
+	// Page is the limit of a REQ for stored events; 0 is [pager.Size].
+	Page int
 	// Handle takes one event at a time: those that the relay had stored since
 	// Since, newest first, and between them, as they arrive, those that it
 	// receives, whatever their date. Some come more than once. While it
@@ -134,7 +137,7 @@ func (t *tail) handle(ctx context.Context, e nostr.Event) error {
 // catchUp handles everything stored since t.from. The subscription began before.
 func (t *tail) catchUp(ctx context.Context, began time.Time) error {
 	f := t.follow.Filter
-	f.Since, f.Until, f.Limit = t.from, 0, 0
+	f.Since, f.Until, f.Limit = t.from, 0, cmp.Or(t.follow.Page, pager.Size)
 	p := pager.Pager{Filter: f}
 	err := p.Walk(
 		func(f nostr.Filter) iter.Seq2[nostr.Event, error] { return t.conn.Query(ctx, f) },
@@ -142,6 +145,9 @@ func (t *tail) catchUp(ctx context.Context, began time.Time) error {
 	)
 	if err != nil {
 		return err
+	}
+	if why := p.Unreached(); why != "" {
+		t.conn.log.WarnContext(ctx, "the tail may lack stored events", "reason", "the relay "+why)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -182,6 +182,53 @@ func TestTailPagesBack(t *testing.T) {
 	}
 }
 
+// Nobody promised an order or a page size: some relays send the oldest first,
+// those without a limit or all, and some send all whatever the limit.
+func TestTailReadsAllWhateverTheOrderAndTheSizeOfPages(t *testing.T) {
+	all := notes(t, 1300)
+	newestFirst := slices.Clone(all)
+	slices.Reverse(newestFirst)
+	for name, page := range map[string]func(f nostr.Filter) (list []nostr.Event, most int){
+		"the oldest first without a limit": func(f nostr.Filter) ([]nostr.Event, int) {
+			if f.Limit == 0 {
+				return all, 500
+			}
+			return newestFirst, f.Limit
+		},
+		"the oldest first":                    func(f nostr.Filter) ([]nostr.Event, int) { return all, f.Limit },
+		"the oldest first, few":               func(f nostr.Filter) ([]nostr.Event, int) { return all, min(f.Limit, 100) },
+		"the limit ignored":                   func(nostr.Filter) ([]nostr.Event, int) { return newestFirst, len(all) },
+		"the limit ignored, the oldest first": func(nostr.Filter) ([]nostr.Event, int) { return all, len(all) },
+	} {
+		url := startFake(t, func(p *peer) {
+			for msg := p.expect("REQ"); msg != nil; msg = p.expect("REQ") {
+				var f nostr.Filter
+				if err := json.Unmarshal(msg[1], &f); err != nil {
+					p.t.Error(err)
+				}
+				list, most := page(f)
+				for _, e := range list {
+					if most > 0 && f.Match(&e) {
+						p.send("EVENT", msg[0], e)
+						most--
+					}
+				}
+				p.send("EOSE", msg[0])
+			}
+		}).url
+		f := newFollower()
+		run(t, url, f.follow(all[10].CreatedAt))
+		receive(t, f.through)
+		seen := f.seen()
+		for _, e := range all[10:] {
+			if !seen[e.ID] {
+				t.Errorf("%s: %d events of %d", name, len(seen), len(all)-10)
+				break
+			}
+		}
+	}
+}
+
 // More events in one second than a page holds cannot all be had; the rest must
 // be, and the walk must end.
 func TestTailFullSecond(t *testing.T) {

@@ -221,7 +221,7 @@ func readSince(
 	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, since int64, take func(nostr.Event),
 ) error {
 	for _, f := range filters {
-		f.Since = max(f.Since, since)
+		f.Since, f.Limit = max(f.Since, since), remote.Limits(ctx).PageSize()
 		p := pager.Pager{Filter: f}
 		err := p.Walk(
 			func(f nostr.Filter) iter.Seq2[nostr.Event, error] { return remote.Query(ctx, f) },
