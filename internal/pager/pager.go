@@ -1,75 +1,216 @@
-// Package pager walks the stored events of a relay back in time, by REQs
-// (NIP-01). It does no I/O.
+// Package pager walks the stored events of a relay by REQs (NIP-01), page by page.
+// It does no I/O.
 package pager
 
 import (
+	"errors"
+	"iter"
 	"maps"
+	"math"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
+
+// Size is the limit of a page, in events, which every known relay allows. Pages
+// are asked for with a limit always: only then NIP-01 promises the newest first,
+// and some relays answer a REQ without one with the oldest.
+const Size = 500
+
+// ErrOverflow marks the error of a REQ that was ended because the relay ignored
+// its limit. The events before it are a page like any other.
+var ErrOverflow = errors.New("the limit is ignored")
 
 // Pager turns the pages of a relay into one walk, newest first. Relays cut pages
 // short without saying so, and several events may share the oldest second of a
 // page: so each page begins at the second where the last one ended, and the end
 // is an empty page. Events that share one second beyond a full page cannot be
-// reached by NIP-01.
+// reached by NIP-01. The first two seconds of time are taken for one, since an
+// until of 0 says something else in a [nostr.Filter].
+//
+// A relay whose first page is not newest first may have more above it: the walk
+// goes up from there when it has come to its end below.
 type Pager struct {
 	// Filter is the REQ for the next page. At first it selects the events: its
 	// Until is where the walk begins (0 is the end of time), its Since bounds it.
 	Filter nostr.Filter
 	// Capped says that a second may hold more events than a page.
 	Capped bool
+	// Unordered says that there may be events between those of a page.
+	Unordered bool
+	// Up says that the walk goes up.
+	Up bool
 	// Stalled is how many pages in a row were cut and brought nothing new.
 	Stalled int
 
-	edge map[string]struct{} // ids that were listed of the second Filter.Until
-
-	// The page that is being read.
-	count, fresh int
-	oldest       int64
-	atOldest     map[string]struct{} // its ids of the oldest second
+	begun bool
+	until int64 // where the walk began
+	edge  edge  // where the last page ended
+	top   edge  // of the first page, if the walk is to go up from there
+	page  page  // the one that is being read
 }
 
-// Add takes in an event of the page, in any order, and reports whether it is
-// not one that the page before ended with.
+// edge is a second and the ids that were listed of it.
+type edge struct {
+	at  int64
+	ids map[string]struct{}
+}
+
+// page is the events between two calls of [Pager.Next].
+type page struct {
+	count, fresh int
+	last         int64 // created_at of the last event
+	rises, falls int   // of created_at, from one event to the next
+	oldest       edge
+	newest       edge
+	ids          map[string]struct{}
+}
+
+// Walk asks for page after page and passes on what is fresh, to the end of the
+// walk. An error of either function ends it.
+func (p *Pager) Walk(ask func(nostr.Filter) iter.Seq2[nostr.Event, error], do func(nostr.Event) error) error {
+	for more := true; more; _, more = p.Next(false) {
+		for e, err := range ask(p.Filter) {
+			if errors.Is(err, ErrOverflow) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if !p.Add(&e) {
+				continue
+			}
+			if err := do(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Unreached says why the walk may have left events out, as the predicate of a
+// sentence about the relay, or "".
+func (p *Pager) Unreached() string {
+	switch {
+	case p.Capped:
+		return "shows no more than a page of the events of one second"
+	case p.Unordered:
+		return "sends pages of events in no order of time, so that others in between cannot be asked for"
+	}
+	return ""
+}
+
+// Add takes in an event of the page, in any order, and reports whether it has
+// come neither before on the page nor where the page before ended.
 func (p *Pager) Add(e *nostr.Event) (fresh bool) {
-	if p.count++; p.count == 1 || e.CreatedAt < p.oldest {
-		p.oldest, p.atOldest = e.CreatedAt, map[string]struct{}{}
+	at, g := max(e.CreatedAt, 1), &p.page
+	if g.count == 0 {
+		g.oldest, g.newest, g.ids = edge{at: at}, edge{at: at}, map[string]struct{}{}
+	} else if at > g.last {
+		g.rises++
+	} else if at < g.last {
+		g.falls++
 	}
-	if e.CreatedAt == p.oldest {
-		p.atOldest[e.ID] = struct{}{}
+	g.count++
+	g.last = at
+	if at < g.oldest.at {
+		g.oldest = edge{at: at}
 	}
-	if _, twice := p.edge[e.ID]; twice {
+	if at > g.newest.at {
+		g.newest = edge{at: at}
+	}
+	g.oldest.add(at, e.ID)
+	g.newest.add(at, e.ID)
+	_, twice := g.ids[e.ID]
+	_, before := p.edge.ids[e.ID]
+	if twice || before {
 		return false
 	}
-	p.fresh++
+	g.ids[e.ID] = struct{}{}
+	g.fresh++
 	return true
 }
 
-// Next ends the page. It returns the page's oldest second, and whether another
-// page is to be asked for. cut says that the page was interrupted, so that its
-// second may hold more.
-func (p *Pager) Next(cut bool) (oldest int64, more bool) {
-	if p.count == 0 {
+// add notes an id, if it is of the edge's second.
+func (e *edge) add(at int64, id string) {
+	if at != e.at {
+		return
+	}
+	if e.ids == nil {
+		e.ids = map[string]struct{}{}
+	}
+	e.ids[id] = struct{}{}
+}
+
+// Next ends the page. It returns its oldest second, or on the way up its newest,
+// and whether another page is to be asked for. cut says that the page was
+// interrupted, so that its second may hold more.
+func (p *Pager) Next(cut bool) (last int64, more bool) {
+	g := p.page
+	p.page = page{}
+	if !p.begun {
+		p.begun, p.until = true, p.Filter.Until
+		if g.falls == 0 {
+			p.top = g.newest
+		}
+	}
+	if g.count == 0 {
+		return 0, p.turn()
+	}
+	if p.until < 0 { // second 0 alone
+		p.Capped = full(g.count, p.Filter.Limit)
 		return 0, false
 	}
-	if p.oldest == p.Filter.Until && p.edge != nil {
-		maps.Copy(p.edge, p.atOldest) // the smaller one, or an endless second costs ever more
-		p.atOldest = p.edge
+	p.Unordered = p.Unordered || g.unordered(p.Filter.Limit)
+	end := g.oldest
+	if p.Up {
+		end = g.newest
 	}
-	next := p.oldest
+	if end.at == p.edge.at {
+		maps.Copy(p.edge.ids, end.ids) // the smaller one, or an endless second costs ever more
+		end = p.edge
+	}
+	next := end.at
 	switch {
-	case p.fresh > 0:
+	case g.fresh > 0:
 		p.Stalled = 0
 	case cut:
 		p.Stalled++
-	default: // only the overlap: step over its second, and look below
-		p.Capped = p.Capped || full(p.count, p.Filter.Limit)
+	case p.Up && next == math.MaxInt64:
+		return end.at, false
+	default: // only the overlap: step over its second, and look beyond
+		p.Capped = p.Capped || full(g.count, p.Filter.Limit)
 		next--
+		if p.Up {
+			next += 2
+		}
 	}
-	p.edge, p.Filter.Until = p.atOldest, next
-	p.count, p.fresh = 0, 0
-	return p.oldest, next >= max(p.Filter.Since, 1)
+	p.edge = end
+	if p.Up {
+		p.Filter.Since = next
+		return end.at, p.until == 0 || next <= p.until
+	}
+	p.Filter.Until = next
+	return end.at, next >= max(p.Filter.Since, 1) || p.turn()
+}
+
+// turn begins the way up, if there is one.
+func (p *Pager) turn() bool {
+	if p.Up || p.top.ids == nil {
+		return false
+	}
+	p.Up, p.edge, p.Stalled = true, p.top, 0
+	p.Filter.Since, p.Filter.Until = p.top.at, p.until
+	return true
+}
+
+// unordered reports whether a page that may have been cut was in no order. One
+// event out of order may have arrived meanwhile; of a relay that joins the answers
+// of several stores, each of which heeds the limit, the page overflows.
+func (g *page) unordered(limit int) bool {
+	if g.rises == 0 || g.falls == 0 || !full(g.count, limit) {
+		return false
+	}
+	return min(g.rises, g.falls) > g.count/10 || limit > 0 && g.count > limit
 }
 
 // full reports whether a page of one second may have been cut: relays cut at

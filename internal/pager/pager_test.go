@@ -2,6 +2,7 @@ package pager
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strconv"
 	"testing"
@@ -9,7 +10,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// relay gives the newest events that match, at most so many at once.
+// relay gives the first events that match, at most so many at once.
 type relay struct {
 	cap    int
 	events []nostr.Event
@@ -45,8 +46,8 @@ func walk(t *testing.T, r relay, f nostr.Filter) (seen map[string]int, p *Pager)
 			}
 		}
 		oldest, more := p.Next(false)
-		if len(page) > 0 && oldest != page[len(page)-1].CreatedAt {
-			t.Errorf("the page's oldest second is %d, it says %d", page[len(page)-1].CreatedAt, oldest)
+		if len(page) > 0 && !p.Up && oldest != max(1, min(page[0].CreatedAt, page[len(page)-1].CreatedAt)) {
+			t.Errorf("the page is of the seconds %d to %d, its oldest is said to be %d", page[0].CreatedAt, page[len(page)-1].CreatedAt, oldest)
 		}
 		if !more {
 			return seen, p
@@ -105,5 +106,112 @@ func TestACutPageIsAskedForAgain(t *testing.T) {
 	p.Add(&nostr.Event{ID: "b", CreatedAt: 5})
 	if p.Next(true); p.Stalled != 0 {
 		t.Error("what brings something new is stalled")
+	}
+}
+
+// oldestFirst is how some relays answer, whatever NIP-01 says.
+func oldestFirst(all []nostr.Event) []nostr.Event {
+	all = slices.Clone(all)
+	slices.Reverse(all)
+	return all
+}
+
+func TestARelayThatSendsTheOldestFirstIsWalkedUp(t *testing.T) {
+	all := stored(99, 9, 9, 9, 8, 7, 7, 7, 7, 3, 2, 1, 0)
+	for size := 5; size < 15; size++ {
+		for _, f := range []nostr.Filter{{}, {Since: 2, Until: 9}, {Limit: size}, {Since: 7}, {Until: 8, Limit: 300}} {
+			seen, p := walk(t, relay{size, oldestFirst(all)}, f)
+			for _, e := range all {
+				if want := f.Match(&e); (seen[e.ID] == 1) != want || seen[e.ID] > 1 {
+					t.Errorf("pages of %d, %+v: event of second %d came %d times, matches: %t", size, f, e.CreatedAt, seen[e.ID], want)
+				}
+			}
+			if p.Unreached() != "" {
+				t.Errorf("pages of %d, %+v: it %s", size, f, p.Unreached())
+			}
+		}
+	}
+}
+
+// The newest are on the page, but in the other order.
+func TestAPageOfTheNewestMayAscend(t *testing.T) {
+	all := stored(9, 8, 7, 6, 5, 4, 3)
+	p, seen := Pager{Filter: nostr.Filter{Limit: 3}}, 0
+	err := p.Walk(func(f nostr.Filter) iter.Seq2[nostr.Event, error] {
+		page := relay{3, all}.page(f)
+		return func(yield func(nostr.Event, error) bool) {
+			for _, e := range oldestFirst(page) {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}, func(nostr.Event) error { seen++; return nil })
+	if err != nil || seen != len(all) || p.Unreached() != "" {
+		t.Errorf("%d events of %d, it %q, %v", seen, len(all), p.Unreached(), err)
+	}
+}
+
+func TestADenseSecondIsToldInEitherOrder(t *testing.T) {
+	for name, seconds := range map[string][]int64{
+		"at 0": slices.Repeat([]int64{0}, 70), "at 1": append(slices.Repeat([]int64{1}, 70), 9),
+		"over 0": append(slices.Repeat([]int64{5}, 70), 0), "all there is": slices.Repeat([]int64{9}, 70),
+	} {
+		all := stored(seconds...)
+		for _, events := range [][]nostr.Event{all, oldestFirst(all)} {
+			if _, p := walk(t, relay{30, events}, nostr.Filter{Limit: 30}); !p.Capped {
+				t.Errorf("%s: not told", name)
+			}
+			seen, p := walk(t, relay{99, events}, nostr.Filter{Limit: 99})
+			if len(seen) != len(all) || p.Capped {
+				t.Errorf("%s: %d events of %d, capped %t", name, len(seen), len(all), p.Capped)
+			}
+		}
+	}
+}
+
+func TestSecond0AloneIsOnePage(t *testing.T) {
+	p, seen := Pager{Filter: nostr.Filter{Until: -1, Limit: 2}}, 0
+	err := p.Walk(func(f nostr.Filter) iter.Seq2[nostr.Event, error] {
+		return func(yield func(nostr.Event, error) bool) {
+			for _, e := range (relay{2, stored(2, 1, 0, 0, 0)}).page(f) {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}, func(nostr.Event) error { seen++; return nil })
+	if err != nil || seen != 2 || !p.Capped {
+		t.Errorf("%d events, capped %t, %v", seen, p.Capped, err)
+	}
+}
+
+func TestAPageInNoOrderIsTold(t *testing.T) {
+	jumble := []int64{5, 9, 1, 8, 2, 7, 3, 6}
+	for name, c := range map[string]struct {
+		seconds []int64
+		limit   int
+		want    bool
+	}{
+		"a jumble":              {jumble, 8, true},
+		"all there is":          {jumble, 100, false},
+		"two stores":            {[]int64{9, 8, 7, 6, 9, 5, 2, 1}, 4, true},
+		"one arrived meanwhile": {[]int64{9, 8, 7, 6, 99, 5, 4, 3, 2, 1}, 10, false},
+	} {
+		p := Pager{Filter: nostr.Filter{Limit: c.limit}}
+		for i, at := range c.seconds {
+			p.Add(&nostr.Event{ID: strconv.Itoa(i), CreatedAt: at})
+		}
+		if p.Next(false); p.Unordered != c.want || (p.Unreached() != "") != c.want {
+			t.Errorf("%s: unordered %t", name, p.Unordered)
+		}
+	}
+}
+
+func TestAnEventIsFreshOnceOnAPage(t *testing.T) {
+	var p Pager
+	e := nostr.Event{ID: "a", CreatedAt: 5}
+	if !p.Add(&e) || p.Add(&e) {
+		t.Error("an event that comes twice is fresh twice, or never")
 	}
 }

@@ -35,6 +35,8 @@ type fake struct {
 	no77    bool                             // speaks no NIP-77
 	noIDs   bool                             // not about ids
 	page    int                              // most events per REQ, 0 is all
+	takes   Limits                           // a REQ with a larger limit is refused
+	order   func([]nostr.Event)              // changes the order of what matches
 	cut     func() bool                      // whether to interrupt now
 	refuse  func(e *nostr.Event) string      // reason not to take an event
 	hides   func(id string) bool             // lists it, but does not deliver it
@@ -138,7 +140,7 @@ func (f *fake) Subscribe(context.Context, ...nostr.Filter) iter.Seq2[Update, err
 	return func(yield func(Update, error) bool) { yield(Update{}, errors.ErrUnsupported) }
 }
 
-func (f *fake) Limits(context.Context) Limits { return Limits{} }
+func (f *fake) Limits(context.Context) Limits { return f.takes }
 
 func (f *fake) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	filter := filters[0]
@@ -146,7 +148,14 @@ func (f *fake) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nos
 		return f.query(ctx, filter)
 	}
 	return func(yield func(nostr.Event, error) bool) {
+		if f.takes.Page > 0 && (filter.Limit == 0 || filter.Limit > f.takes.Page) {
+			yield(nostr.Event{}, errBroken)
+			return
+		}
 		out := f.matching(filter)
+		if f.order != nil {
+			f.order(out)
+		}
 		most := len(out)
 		if filter.Limit > 0 {
 			most = min(most, filter.Limit)

@@ -11,25 +11,20 @@ import (
 )
 
 const (
-	// pageSize is the limit of a paged REQ, which every relay allows; a list that
-	// is made again takes it a little smaller, see fill.
-	pageSize = 500
-	// maxSmaller bounds by how much.
-	maxSmaller = 50
+	// maxSmaller bounds by how much the limit of a list's pages is smaller than it
+	// may be, see nextLimit.
+	maxSmaller = 20
 	// maxListed is how many events of a relay are listed before the window is
 	// cut there and compared.
 	maxListed = 200_000
 )
 
 // fill lists the relay's events of a window for the bridge. since is where the
-// list begins, which is later than the window's if there were too many. capped
-// says that a second may hold more than a page.
-func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (since int64, capped bool, err error) {
+// list begins, which is later than the window's if there were too many. unreached
+// is why events may be missing in it, or "".
+func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (since int64, unreached string, err error) {
 	filter = w.filter(filter)
-	// Some relays answer a REQ that they have just seen from memory, without what
-	// was written in between: no two lists ask the same.
-	filter.Limit = pageSize - l.lists%maxSmaller
-	l.lists++
+	filter.Limit = l.nextLimit()
 	since = w.since
 	var items []negentropy.Item
 	for p := (pager.Pager{Filter: filter}); ; {
@@ -42,25 +37,40 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 		})
 		switch {
 		case errors.Is(err, errors.ErrUnsupported) && l.no77 != nil:
-			return 0, false, fmt.Errorf("%w; %w", err, l.no77)
+			return 0, "", fmt.Errorf("%w; %w", err, l.no77)
 		case err != nil:
-			return 0, false, err
+			return 0, "", err
 		}
-		oldest, more := p.Next(cut)
+		last, more := p.Next(cut)
 		if p.Stalled > maxRetries {
-			return 0, false, l.fail(fmt.Errorf("%w: in every page", ErrInterrupted))
+			return 0, "", l.fail(fmt.Errorf("%w: in every page", ErrInterrupted))
 		}
-		if capped = p.Capped; !more {
+		if unreached = p.Unreached(); !more {
 			break
 		}
-		if len(items) >= maxListed && uint64(oldest) < items[0].Timestamp {
-			since = oldest + 1
+		if len(items) >= maxListed && !p.Up && uint64(last) < items[0].Timestamp {
+			since = last + 1
 			break
 		}
 		if len(items) >= 2*maxListed {
-			return 0, false, l.fail(fmt.Errorf("%w: it lists %d events of one second", ErrMisbehaving, len(items)))
+			why := "of one second"
+			if p.Up {
+				why = "and the oldest first, so that they cannot be compared part by part"
+			}
+			return 0, "", l.fail(fmt.Errorf("%w: it lists %d events %s", ErrMisbehaving, len(items), why))
 		}
 	}
 	l.list = negentropy.NewVector(items)
-	return since, capped, nil
+	return since, unreached, nil
+}
+
+// nextLimit is the limit of a list's pages. Some relays answer a REQ that they
+// have just seen from memory, without what was written in between: no two lists
+// in a row ask the same. Each asks for more than the one before: of a second that
+// fills the page, a smaller one would not show what was just written.
+func (l *session) nextLimit() int {
+	size := l.takes.PageSize()
+	smaller := max(1, min(maxSmaller, size/10))
+	l.lists++
+	return size - (smaller - l.lists%smaller) + 1
 }

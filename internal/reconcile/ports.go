@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 
+	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -55,9 +56,23 @@ type Update struct {
 	EOSE  bool
 }
 
-// Limits are the largest negentropy messages, in bytes before hex, that a relay
-// takes and makes; 0 is unknown (60,000).
-type Limits struct{ Accepts, Answers int }
+// Limits are what a relay says of itself; 0 is unknown.
+type Limits struct {
+	// Accepts and Answers are the largest negentropy messages, in bytes before
+	// hex, that it takes and makes; unknown is 60,000.
+	Accepts, Answers int
+	// Page is the largest limit of a REQ, in events, that it takes (max_limit of
+	// NIP-11); unknown is [pager.Size].
+	Page int
+}
+
+// PageSize is the limit of a page of events that the relay takes.
+func (l Limits) PageSize() int {
+	if l.Page <= 0 {
+		return pager.Size
+	}
+	return min(l.Page, pager.Size)
+}
 
 // Side is one of the two relays of a sync.
 type Side struct {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/backoff"
+	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -79,7 +80,8 @@ func (l *session) again(ctx context.Context, try func() error) error {
 
 // each passes the events of one REQ to do, until that wants no more. After an
 // interruption it is tried again, unless something had come before it: then it
-// was cut, and what did not come is left to another REQ.
+// was cut, and what did not come is left to another REQ, as it is after a page
+// that overflows.
 func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.Event) (more bool, err error)) (cut bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
 	defer cancel()
@@ -87,6 +89,8 @@ func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.
 	err = l.again(ctx, func() error {
 		for e, err := range l.Query(ctx, filter) {
 			switch {
+			case errors.Is(err, pager.ErrOverflow):
+				return nil
 			case errors.Is(err, ErrInterrupted) && came:
 				cut = true
 				return nil

@@ -212,12 +212,12 @@ func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 		if written := l.written.Swap(false); !l.listed || (l.list != nil && !written) {
 			continue
 		}
-		begin, capped, err := l.fill(ctx, r.filter, w)
+		begin, unreached, err := l.fill(ctx, r.filter, w)
 		if err != nil {
 			return 0, err
 		}
-		if capped {
-			r.why = l.Name + " shows no more than a page of the events of one second"
+		if unreached != "" {
+			r.why = l.Name + " " + unreached
 		}
 		since = max(since, begin)
 	}

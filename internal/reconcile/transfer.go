@@ -84,7 +84,7 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 // fetch asks for the wanted events, up to maxBatchBytes, and takes those that
 // came off the wanted ones.
 func (r *run) fetch(ctx context.Context, from *session, want map[string]negentropy.ID) (batch []nostr.Event, err error) {
-	filter := nostr.Filter{Limit: len(want), IDs: slices.Sorted(maps.Keys(want))}
+	filter := nostr.Filter{Limit: min(len(want), from.takes.PageSize()), IDs: slices.Sorted(maps.Keys(want))}
 	size := 0
 	_, err = from.each(ctx, filter, func(e *nostr.Event) (more bool, err error) {
 		if _, ok := want[e.ID]; ok {

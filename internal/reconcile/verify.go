@@ -99,7 +99,7 @@ func (r *run) proves(ctx context.Context, l *session, filter nostr.Filter, items
 // delivered asks a side without sessions for the events themselves.
 func (r *run) delivered(ctx context.Context, l *session, filter nostr.Filter, _ []negentropy.Item) (bool, error) {
 	for {
-		filter.Limit = len(filter.IDs)
+		filter.Limit = min(len(filter.IDs), l.takes.PageSize())
 		had := map[string]bool{}
 		_, err := l.each(ctx, filter, func(e *nostr.Event) (more bool, err error) {
 			had[e.ID] = true

@@ -138,6 +138,10 @@ func (r relays) follow(url string) func(context.Context, int64, func(context.Con
 	return func(ctx context.Context, since int64,
 		handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error,
 	) error {
-		return relay.Tail(ctx, url, options, relay.Follow{Since: since, Handle: handle, CaughtUp: caughtUp})
+		f := relay.Follow{Since: since, Handle: handle, CaughtUp: caughtUp}
+		if pool, err := r.pool(url); err == nil {
+			f.Page = pool.At(url).Limits(ctx).PageSize()
+		}
+		return relay.Tail(ctx, url, options, f)
 	}
 }

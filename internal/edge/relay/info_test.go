@@ -56,6 +56,15 @@ func TestNegentropyFrame(t *testing.T) {
 	}
 }
 
+func TestPageSize(t *testing.T) {
+	for limit, want := range map[int]int{0: 500, -5: 500, 1: 1, 300: 300, 5000: 500} {
+		i := Info{Limitation: nip11.RelayLimitationDocument{MaxLimit: limit}}
+		if got := i.limits().PageSize(); got != want {
+			t.Errorf("max_limit %d: pages of %d, want %d", limit, got, want)
+		}
+	}
+}
+
 func TestFetchInfoRefuses(t *testing.T) {
 	for name, url := range map[string]string{
 		"too long": serveInfo(t, 200, `{"name":"`+strings.Repeat("x", maxInfo)+`"}`),

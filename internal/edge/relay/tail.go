@@ -1,24 +1,34 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Follow says what [Tail] follows and whom it tells.
+// Follow says what [Tail] follows and whom it tells. Its functions are called one
+// at a time.
 type Follow struct {
 	// Filter selects the events; its Since, Until and Limit are ignored.
 	Filter nostr.Filter
-	// Since is the time, Unix seconds, from which on events are wanted: the cursor
-	// minus an overlap, because relays receive events later than they were made.
+	// Since is the time, Unix seconds, from which on stored events are wanted:
+	// the cursor minus an overlap, because relays receive events later than they
+	// were made.
 	Since int64
-	// Handle takes one event at a time, in the order in which the relay sent
-	// them: stored ones newest first. Some come more than once. While it
+	// Page is the limit of a REQ for stored events; 0 is [pager.Size].
+	Page int
+	// Handle takes one event at a time: those that the relay had stored since
+	// Since, newest first, and between them, as they arrive, those that it
+	// receives, whatever their date. Some come more than once. While it
 	// blocks the relay is not read. An error ends the Tail.
 	Handle func(ctx context.Context, e nostr.Event) error
 	// CaughtUp says that everything that the relay had by through, Unix
@@ -39,8 +49,9 @@ const (
 )
 
 // Tail follows a relay over a connection of its own, until that ends, Handle or
-// CaughtUp fails, or the context ends; the error says why. First, and after each
-// gap, it pages back to Since, however little the relay gives at once.
+// CaughtUp fails, or the context ends; the error says why. After each gap, and
+// first, it pages back to Since, however little the relay gives at once. An event
+// dated before Since that the relay received in a gap is not heard of.
 func Tail(ctx context.Context, url string, o Options, f Follow) error {
 	if o.timing.stall == 0 {
 		o.timing.stall = tailStall
@@ -52,104 +63,101 @@ func Tail(ctx context.Context, url string, o Options, f Follow) error {
 	defer c.Close()
 	t := tail{conn: c, follow: f, from: max(0, f.Since)}
 	for {
-		err := t.catchUp(ctx)
-		if err == nil {
-			err = t.live(ctx)
-		}
-		// A subscription that ended for a slow handler lost nothing that the
-		// next backfill will not bring, so the connection may stay.
+		err := t.run(ctx)
+		// A subscription that ended for a slow handler lost nothing of a late
+		// date that the next backfill will not bring, so the connection may stay.
 		if !errors.Is(err, ErrSlowConsumer) {
 			return err
 		}
 	}
 }
 
-// tail is the state of one connection: everything before from was handled.
+// tail is the state of one connection.
 type tail struct {
 	conn   *Conn
 	follow Follow
-	from   int64
+
+	mu       sync.Mutex // held while the functions of follow run
+	from     int64      // everything dated before was handled
+	caughtUp bool       // the backfill of this subscription is done
+	reported time.Time
 }
 
-// liveOverlap is how far the live subscription reaches back behind the
-// backfill, for events that arrived between the two.
-const liveOverlap = 60
+// overlap is how far behind the beginning of one subscription the backfill of
+// the next one ends, in seconds.
+const overlap = 60
 
-// catchUp handles everything stored since t.from.
-func (t *tail) catchUp(ctx context.Context) error {
-	began := time.Now().Unix()
-	if err := t.page(ctx, 0); err != nil {
-		return err
-	}
-	return t.caughtUp(ctx, began)
+// run subscribes, and pages back from the moment on from which nothing more can
+// be missed.
+func (t *tail) run(ctx context.Context) error {
+	t.caughtUp = false
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		began := time.Now()
+		return t.live(ctx, func() { group.Go(func() error { return t.catchUp(ctx, began) }) })
+	})
+	return group.Wait()
 }
 
-// caughtUp reports that everything up to a time was handled.
-func (t *tail) caughtUp(ctx context.Context, through int64) error {
-	t.from = max(t.from, through-liveOverlap)
-	return t.follow.CaughtUp(ctx, through)
-}
-
-// page walks from until (0 is the end of time) back to t.from.
-func (t *tail) page(ctx context.Context, until int64) error {
-	for p := (pager.Pager{Filter: t.filter(until)}); ; {
-		for e, err := range t.conn.Query(ctx, p.Filter) {
-			if err != nil {
-				return err
-			}
-			if !p.Add(&e) {
-				continue
-			}
-			if err := t.follow.Handle(ctx, e); err != nil {
-				return err
-			}
-		}
-		if _, more := p.Next(false); !more {
-			return nil
-		}
-	}
-}
-
-func (t *tail) filter(until int64) nostr.Filter {
+// live handles what the relay receives, until the subscription ends. The filter
+// has no since: authors publish again what they made long ago. The limit keeps
+// the relay from sending all that it has, and 1 is understood by more of them
+// than 0.
+func (t *tail) live(ctx context.Context, subscribed func()) error {
 	f := t.follow.Filter
-	f.Since, f.Until, f.Limit = t.from, until, 0
-	return f
-}
-
-// live subscribes and handles what comes, until the subscription ends.
-func (t *tail) live(ctx context.Context) error {
-	began := time.Now().Unix()
-	stored, oldest := true, int64(0)
-	reported := time.Now()
-	for u, err := range t.conn.Subscribe(ctx, t.filter(0)) {
+	f.Since, f.Until, f.Limit = 0, 0, 1
+	for u, err := range t.conn.Subscribe(ctx, f) {
 		switch {
 		case err != nil:
 			return err
 		case u.EOSE:
-			stored = false
-			// The stored part may have been cut short as well.
-			if oldest > 0 {
-				if err := t.page(ctx, oldest); err != nil {
-					return err
-				}
-			}
-			if err := t.caughtUp(ctx, began); err != nil {
-				return err
-			}
+			subscribed()
 		default:
-			if stored && (oldest == 0 || u.Event.CreatedAt < oldest) {
-				oldest = u.Event.CreatedAt
-			}
-			if err := t.follow.Handle(ctx, u.Event); err != nil {
-				return err
-			}
-		}
-		if !stored && time.Since(reported) > reportEvery {
-			reported = time.Now()
-			if err := t.caughtUp(ctx, reported.Unix()); err != nil {
+			if err := t.handle(ctx, u.Event); err != nil {
 				return err
 			}
 		}
 	}
 	return fmt.Errorf("relay %s: %w", t.conn.url, ErrConnClosed)
+}
+
+// handle passes an event on, and says now and then that nothing is left out.
+func (t *tail) handle(ctx context.Context, e nostr.Event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.follow.Handle(ctx, e); err != nil {
+		return err
+	}
+	if now := time.Now(); t.caughtUp && now.Sub(t.reported) > reportEvery {
+		return t.report(ctx, now)
+	}
+	return nil
+}
+
+// catchUp handles everything stored since t.from. The subscription began before.
+func (t *tail) catchUp(ctx context.Context, began time.Time) error {
+	f := t.follow.Filter
+	f.Since, f.Until, f.Limit = t.from, 0, cmp.Or(t.follow.Page, pager.Size)
+	p := pager.Pager{Filter: f}
+	err := p.Walk(
+		func(f nostr.Filter) iter.Seq2[nostr.Event, error] { return t.conn.Query(ctx, f) },
+		func(e nostr.Event) error { return t.handle(ctx, e) },
+	)
+	if err != nil {
+		return err
+	}
+	if why := p.Unreached(); why != "" {
+		t.conn.log.WarnContext(ctx, "the tail may lack stored events", "reason", "the relay "+why)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.caughtUp = true
+	return t.report(ctx, began)
+}
+
+// report says that everything up to a time was handled; mu is held.
+func (t *tail) report(ctx context.Context, through time.Time) error {
+	t.reported = time.Now()
+	t.from = max(t.from, through.Unix()-overlap)
+	return t.follow.CaughtUp(ctx, through.Unix())
 }

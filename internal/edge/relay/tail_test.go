@@ -90,14 +90,49 @@ func TestTailRealRelay(t *testing.T) {
 	if seen := f.seen(); len(seen) != 3 || seen[all[0].ID] {
 		t.Errorf("%d events before the tail caught up, want the 3 since then", len(seen))
 	}
-	receive(t, f.through) // of the live subscription: it is open
-	f.seen()
-	now := note(t, newKey(t), 1, time.Now().Unix(), "live")
-	if err := reconcile.Write(testContext(t), c, now); err != nil {
-		t.Fatal(err)
+}
+
+// Clients bring lists of long ago to a new relay, and so does every import: the
+// date of an event says nothing about its arrival.
+func TestTailHearsWhatTheRelayReceivesWhateverItsDate(t *testing.T) {
+	url, now := startHome(t), time.Now().Unix()
+	c, f := dial(t, url), newFollower()
+	follow := f.follow(now - 600)
+	follow.Filter = nostr.Filter{}
+	run(t, url, follow)
+	receive(t, f.through)
+	for kind, at := range map[int]int64{1: now, 10002: now - 3600, 0: now - 30*86400, 1063: 1, 30023: 0} {
+		e := note(t, newKey(t), kind, at, "", nostr.Tag{"d", "x"})
+		if err := reconcile.Write(testContext(t), c, e); err != nil {
+			t.Fatal(err)
+		}
+		if got := receive(t, f.events); got.ID != e.ID {
+			t.Errorf("got %s, want the event of kind %d made %d s ago", got.ID, kind, now-at)
+		}
 	}
-	if e := receive(t, f.events); e.ID != now.ID {
-		t.Errorf("got %s, want the live event", e.ID)
+}
+
+// The relay receives an old event while a long past is still paged through.
+func TestTailHearsDuringTheBackfill(t *testing.T) {
+	all, old := notes(t, 30), note(t, newKey(t), 1, 5, "")
+	pages := cappedRelay(all, 10)
+	url := startFake(t, func(p *peer) {
+		live := p.expect("REQ")[0]
+		p.send("EOSE", live)
+		req := p.expect("REQ")
+		p.send("EVENT", req[0], all[29])
+		p.send("EVENT", live, old)
+		p.send("EOSE", req[0])
+		pages(p)
+	}).url
+	f := newFollower()
+	run(t, url, f.follow(1000))
+	seen := map[string]bool{}
+	for len(seen) < 31 {
+		seen[receive(t, f.events).ID] = true
+	}
+	if receive(t, f.through); !seen[old.ID] {
+		t.Error("the old event did not come")
 	}
 }
 
@@ -119,7 +154,7 @@ func cappedRelay(all []nostr.Event, limit int) func(*peer) {
 			}
 			sent := 0
 			for _, e := range all {
-				if sent < limit && f.Match(&e) {
+				if sent < limit && (f.Limit == 0 || sent < f.Limit) && f.Match(&e) {
 					p.send("EVENT", msg[0], e)
 					sent++
 				}
@@ -143,6 +178,53 @@ func TestTailPagesBack(t *testing.T) {
 		receive(t, f.through)
 		if seen := f.seen(); len(seen) != len(all)-3 {
 			t.Errorf("pages of %d: %d events, want %d", limit, len(seen), len(all)-3)
+		}
+	}
+}
+
+// Nobody promised an order or a page size: some relays send the oldest first,
+// those without a limit or all, and some send all whatever the limit.
+func TestTailReadsAllWhateverTheOrderAndTheSizeOfPages(t *testing.T) {
+	all := notes(t, 1300)
+	newestFirst := slices.Clone(all)
+	slices.Reverse(newestFirst)
+	for name, page := range map[string]func(f nostr.Filter) (list []nostr.Event, most int){
+		"the oldest first without a limit": func(f nostr.Filter) ([]nostr.Event, int) {
+			if f.Limit == 0 {
+				return all, 500
+			}
+			return newestFirst, f.Limit
+		},
+		"the oldest first":                    func(f nostr.Filter) ([]nostr.Event, int) { return all, f.Limit },
+		"the oldest first, few":               func(f nostr.Filter) ([]nostr.Event, int) { return all, min(f.Limit, 100) },
+		"the limit ignored":                   func(nostr.Filter) ([]nostr.Event, int) { return newestFirst, len(all) },
+		"the limit ignored, the oldest first": func(nostr.Filter) ([]nostr.Event, int) { return all, len(all) },
+	} {
+		url := startFake(t, func(p *peer) {
+			for msg := p.expect("REQ"); msg != nil; msg = p.expect("REQ") {
+				var f nostr.Filter
+				if err := json.Unmarshal(msg[1], &f); err != nil {
+					p.t.Error(err)
+				}
+				list, most := page(f)
+				for _, e := range list {
+					if most > 0 && f.Match(&e) {
+						p.send("EVENT", msg[0], e)
+						most--
+					}
+				}
+				p.send("EOSE", msg[0])
+			}
+		}).url
+		f := newFollower()
+		run(t, url, f.follow(all[10].CreatedAt))
+		receive(t, f.through)
+		seen := f.seen()
+		for _, e := range all[10:] {
+			if !seen[e.ID] {
+				t.Errorf("%s: %d events of %d", name, len(seen), len(all)-10)
+				break
+			}
 		}
 	}
 }
@@ -179,24 +261,11 @@ func TestTailEndsWithItsConnection(t *testing.T) {
 	} {
 		all := notes(t, 1)
 		f := startFake(t, func(p *peer) {
-			for {
-				msg := p.expect("REQ")
-				if msg == nil {
-					return
-				}
-				var filter nostr.Filter
-				if err := json.Unmarshal(msg[1], &filter); err != nil {
-					p.t.Error(err)
-				}
-				if filter.Since > 1000 { // the live subscription
-					c.end(p, msg[0])
-					return
-				}
-				if filter.Until == 0 {
-					p.send("EVENT", msg[0], all[0])
-				}
-				p.send("EOSE", msg[0])
-			}
+			live := p.expect("REQ")[0]
+			p.send("EVENT", live, all[0])
+			p.send("EOSE", live)
+			p.send("EOSE", p.expect("REQ")[0])
+			c.end(p, live)
 		})
 		follower := newFollower()
 		err := Tail(testContext(t), f.url, testOptions(), follower.follow(100))

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -22,6 +23,10 @@ const tolerated = 100
 
 func newValidator(r request) *validator {
 	j := &validator{request: r}
+	if r.live { // some ignore a limit, and there is no end to ask again from
+		j.most = -1
+		return j
+	}
 	for _, f := range r.filters {
 		switch {
 		case f.Limit > 0:
@@ -61,7 +66,8 @@ func (j *validator) read(batch []delivery) (all []nostr.Event, why []error) {
 func (j *validator) admit(e *nostr.Event, why error) (bool, error) {
 	if why == nil && slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) }) {
 		if j.good++; j.most >= 0 && j.good > j.most+tolerated {
-			return false, fmt.Errorf("%w: it sent %d events where %d were asked for", reconcile.ErrMisbehaving, j.good, j.most)
+			return false, fmt.Errorf("%w: it sent %d events where %d were asked for (%w)",
+				reconcile.ErrMisbehaving, j.good, j.most, pager.ErrOverflow)
 		}
 		return true, nil
 	}

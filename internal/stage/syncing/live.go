@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -19,8 +21,8 @@ import (
 )
 
 const (
-	// overlap is how far behind the last sync a live subscription begins:
-	// events reach a relay late, and clocks differ.
+	// overlap is how far behind the last sync a live subscription reads what is
+	// stored: events reach a relay late, and clocks differ.
 	overlap = 10 * time.Minute
 	// saveEvery is how often the progress of a live subscription is written
 	// down; it must be shorter than overlap.
@@ -118,8 +120,9 @@ func liveDue(m contract.Message, url string) contract.Output {
 	}
 }
 
-// follow subscribes to what matches the filters and was made after a time, less
-// the overlap, and writes what comes to the local relay. It ends with an error.
+// follow subscribes to what matches the filters, reads what was made after a
+// time, less the overlap, and writes what comes to the local relay. It ends with
+// an error.
 func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, through int64) error {
 	since := s.Now().Unix()
 	if through > 0 {
@@ -139,12 +142,8 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 	var caughtUp atomic.Int64
 	group, gctx := errgroup.WithContext(ctx)
 	for _, part := range parts {
-		part = slices.Clone(part)
-		for i := range part {
-			part[i].Since = max(part[i].Since, since)
-		}
 		group.Go(func() error {
-			return s.subscribe(gctx, remote, part, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
+			return s.subscribe(gctx, remote, part, since, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
 				return s.receive(ctx, url, local, e)
 			})
 		})
@@ -159,32 +158,80 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 	return err
 }
 
-// subscribe holds one subscription.
+// subscribe holds one subscription, and reads what is stored since a time when
+// it is open.
 func (s *Stage) subscribe(
-	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, caughtUp func(), receive func(context.Context, nostr.Event) error,
+	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, since int64,
+	caughtUp func(), receive func(context.Context, nostr.Event) error,
 ) error {
-	group, wctx := errgroup.WithContext(ctx)
-	group.SetLimit(writing)
-	err := func() error {
-		for u, err := range remote.Subscribe(wctx, filters...) {
-			switch {
-			case err != nil:
-				return err
-			case u.EOSE:
-				caughtUp()
-			default:
-				if _, known := s.recent.LoadOrStore(u.Event.ID, struct{}{}); !known {
-					// While all places are taken the relay is not read.
-					group.Go(func() error { return receive(wctx, u.Event) })
-				}
-			}
+	writers, ctx := errgroup.WithContext(ctx)
+	writers.SetLimit(writing)
+	take := func(e nostr.Event) {
+		if _, known := s.recent.LoadOrStore(e.ID, struct{}{}); !known {
+			// While all places are taken the relay is not read.
+			writers.Go(func() error { return receive(ctx, e) })
 		}
-		return errors.New("the relay ended the subscription")
-	}()
-	if failed := group.Wait(); failed != nil {
+	}
+	readers, rctx := errgroup.WithContext(ctx)
+	readers.Go(func() error {
+		return listen(rctx, remote, filters, take, func() {
+			readers.Go(func() error {
+				err := readSince(rctx, remote, filters, since, take)
+				if err == nil {
+					caughtUp()
+				}
+				return err
+			})
+		})
+	})
+	err := readers.Wait()
+	if failed := writers.Wait(); failed != nil {
 		return failed
 	}
 	return err
+}
+
+// listen takes what a relay receives, whatever its date: authors publish again
+// what they made long ago. The stored events before EOSE, of which no relay that
+// heeds limits sends more than one per filter, are those of the last sync.
+func listen(
+	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, take func(nostr.Event), subscribed func(),
+) error {
+	filters = slices.Clone(filters)
+	for i := range filters {
+		filters[i].Limit = 1
+	}
+	open := false
+	for u, err := range remote.Subscribe(ctx, filters...) {
+		switch {
+		case err != nil:
+			return err
+		case u.EOSE:
+			open = true
+			subscribed()
+		case open:
+			take(u.Event)
+		}
+	}
+	return errors.New("the relay ended the subscription")
+}
+
+// readSince takes what a relay has stored since a time.
+func readSince(
+	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, since int64, take func(nostr.Event),
+) error {
+	for _, f := range filters {
+		f.Since, f.Limit = max(f.Since, since), remote.Limits(ctx).PageSize()
+		p := pager.Pager{Filter: f}
+		err := p.Walk(
+			func(f nostr.Filter) iter.Seq2[nostr.Event, error] { return remote.Query(ctx, f) },
+			func(e nostr.Event) error { take(e); return nil },
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // receive writes an event that arrived live to the local relay. What our rules

@@ -1,0 +1,72 @@
+package reconcile
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// A relay may answer a limit with its oldest events.
+func TestARelayThatSendsTheOldestFirstIsListedWhole(t *testing.T) {
+	for _, c := range []struct{ n, page int }{{1200, 0}, {1200, 100}, {501, 0}, {3, 1}} {
+		all := make([]nostr.Event, c.n)
+		for i := range all {
+			all[i] = note(i, today-100_000+int64(i))
+		}
+		a, b := newFake(all[c.n/2:]...), newFake(all[:c.n/2+1]...)
+		b.no77, b.page, b.order = true, c.page, slices.Reverse
+		r := mustSync(t, a, b, options(Both))
+		if !r.Complete || r.Left > 0 || len(a.events) != c.n || len(b.events) != c.n {
+			t.Errorf("%+v: a has %d, b has %d, %+v", c, len(a.events), len(b.events), r)
+		}
+	}
+}
+
+// No relay is asked for more events than it says that it gives.
+func TestPagesKeepToTheRelaysLimit(t *testing.T) {
+	for _, page := range []int{1, 7, 300, 5000} {
+		n := min(3*page, 1000)
+		a, b := newFake(notes(0, n)...), newFake(notes(n/2, n)...)
+		for _, f := range []*fake{a, b} {
+			f.no77, f.takes = true, Limits{Page: page}
+		}
+		want := union(a.ids(), b.ids())
+		r := mustSync(t, a, b, options(Both))
+		if !slices.Equal(a.ids(), want) || !slices.Equal(b.ids(), want) || !r.Complete && page > 7 {
+			t.Errorf("max_limit %d: a has %d, b has %d of %d, %+v", page, len(a.events), len(b.events), len(want), r)
+		}
+	}
+}
+
+// The first second of time can be full like any other, and nothing that was
+// written is said to be lost.
+func TestTheFirstSecondsOfTimeAreFull(t *testing.T) {
+	for _, at := range []int64{0, 1, 2, today} {
+		var all []nostr.Event
+		for i := range 700 {
+			all = append(all, note(i, at))
+		}
+		a, b := newFake(), newFake(all...)
+		a.no77, b.no77 = true, true
+		r := mustSync(t, a, b, options(Down))
+		if r.Complete || r.Left > 0 || !strings.Contains(r.Why, "one second") {
+			t.Errorf("second %d: %+v", at, r)
+		}
+	}
+}
+
+// Between the events of a page in no order there may be others, and no REQ brings
+// them.
+func TestARelayInNoOrderIsNotProved(t *testing.T) {
+	a, b := newFake(), newFake(notes(0, 1200)...)
+	b.no77, b.order = true, func(list []nostr.Event) {
+		r := rand.New(rand.NewPCG(1, 2))
+		r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	}
+	if r := mustSync(t, a, b, options(Down)); r.Complete || !strings.Contains(r.Why, "no order") {
+		t.Errorf("%+v", r)
+	}
+}
