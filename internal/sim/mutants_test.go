@@ -161,7 +161,7 @@ var mutations = []mutation{
 		old: `case e.Tag("-") != nil:`, bug: `case e.Tag("--") != nil:`, caught: "which is protected",
 	},
 	{
-		name: "deleted events come back (NIP-09)", file: "internal/stage/syncing/ingest_first.go",
+		name: "deleted events come back (NIP-09)", file: "internal/stage/gate.go",
 		old: "case buried:", bug: "case buried && q.Event.Kind == 5:", caught: "which is deleted",
 	},
 	{
