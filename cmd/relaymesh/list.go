@@ -246,7 +246,6 @@ func (c *publishCmd) send(ctx context.Context, o *output, list ...nostr.Event) (
 		for _, e := range list {
 			msg := nats.NewMsg(events.SubjectEventReceived)
 			msg.Data = nostr.Encode(e)
-			msg.Header.Set(nats.MsgIdHdr, e.ID)
 			if _, err := js.PublishMsg(ctx, msg); err != nil {
 				return fmt.Errorf("couldn't hand kind %d to the pipeline: %w", e.Kind, err)
 			}

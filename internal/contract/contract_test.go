@@ -184,7 +184,8 @@ func TestSubjectsDocIsFresh(t *testing.T) {
 	b.WriteString("<!-- Generated from internal/contract by: go test ./internal/contract -update -->\n# Subjects, streams and buckets\n\n")
 	b.WriteString("Public subjects (anyone with the permission may publish): `event.received`, `author.seen`, `relaylist.signed`,\n" +
 		"`relay.discovered`, `note.missing`. Everything keyed (`author.seen.<pubkey>`, …) is internal.\n")
-	b.WriteString("Give an event its id as `Nats-Msg-Id`, and name yourself in the header `" + events.HeaderSender + "`.\n")
+	b.WriteString("Name yourself in the header `" + events.HeaderSender + "`, and set no `Nats-Msg-Id`: others could have used it before. " +
+		"Ingest takes an event once.\n")
 	b.WriteString("Services: `" + events.ServiceNoteFetch + "` (fetchers), `" + events.ServiceListResolve +
 		"` (dhtworkers). They answer to inboxes (`_INBOX…`) only.\n\n")
 	b.WriteString("## Streams\n\n| stream | subjects | holds | behaviour |\n|---|---|---|---|\n")

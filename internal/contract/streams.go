@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"slices"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -36,7 +37,8 @@ type Stream struct {
 	MaxWaiting int
 	// Why is the reason for the bound.
 	Why string
-	// Dedupe is the window of Nats-Msg-Id deduplication.
+	// Dedupe is the window of Nats-Msg-Id deduplication; the server has none
+	// shorter than 100 ms.
 	Dedupe time.Duration
 }
 
@@ -98,7 +100,24 @@ const (
 // consumer has given up on a message; stream and consumer name follow.
 const AdvisoryMaxDeliveries = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
-const dedupeWindow = 10 * time.Minute
+const (
+	dedupeWindow = 10 * time.Minute
+	// noDedupe is the shortest window that there is. Who publishes to the intake
+	// may know the id of an event before its author's relay hands it over, and use
+	// it up for a message of their own.
+	noDedupe = 100 * time.Millisecond
+)
+
+// intake are the subjects that strangers publish to.
+var intake = []string{
+	events.SubjectEventReceived, events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered,
+	events.SubjectNoteMissing,
+}
+
+// Intake reports whether a subject is one that strangers publish to, too: a
+// message there has no Nats-Msg-Id, which they could have used before. That it
+// comes twice has no effect, since ingest knows what it has verified.
+func Intake(subject string) bool { return slices.Contains(intake, subject) }
 
 // Streams lists the streams of relaymesh in flow order. A new subject belongs to
 // one of them; it also wants a consumer in [Consumers] if a stage handles it, and
@@ -108,11 +127,8 @@ func Streams() []Stream {
 	return []Stream{
 		{
 			Name: StreamIntake, Doc: "what relays publish, before ingest has looked at it",
-			Subjects: []string{
-				events.SubjectEventReceived, events.SubjectAuthorSeen, events.SubjectRelayListSigned, events.SubjectRelayDiscovered,
-				events.SubjectNoteMissing,
-			},
-			Queue: true, Dedupe: dedupeWindow,
+			Subjects: slices.Clone(intake),
+			Queue:    true, Dedupe: noDedupe,
 			MaxBytes: 4 << 30, Why: "some four million events: an hour of a thousand a second",
 		},
 		{

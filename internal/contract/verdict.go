@@ -30,7 +30,7 @@ type Output struct {
 	Data    []byte
 	// ID is the Nats-Msg-Id. Where it is empty the bus derives it from stage,
 	// subject and content, so that a handler that runs twice on the same input
-	// publishes once. For event.received it is the id of the event.
+	// publishes once. Messages for the intake have none, see [Intake].
 	ID string
 	// Sender names who hands the message over where that is not the stage
 	// itself: it keeps the events of one source apart from those of others.

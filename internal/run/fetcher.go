@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage/fetch"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -26,6 +27,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 	s := &fetch.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Links: open[contract.Link](&kv, contract.BucketLinks),
 		Lost: open[contract.Lost](&kv, contract.BucketLost), Net: found,
+		Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)
 			defer cancel()

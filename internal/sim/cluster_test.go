@@ -241,7 +241,7 @@ func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) 
 		s := &fetch.Stage{
 			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
 			Lost: bucket[contract.Lost](js, y.log, contract.BucketLost, &errs),
-			Net:  net, Local: home, LostFor: y.lostFor, ThreadDepth: 20, ThreadCount: 100, Now: l.now, Log: y.log,
+			Net:  net, Deleted: net.deleted, Local: home, LostFor: y.lostFor, ThreadDepth: 20, ThreadCount: 100, Now: l.now, Log: y.log,
 			Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 				return directory.Resolve(ctx, events.ResolveRequest{DHTKey: r.DHTKey})
 			},

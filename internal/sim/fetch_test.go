@@ -183,12 +183,19 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fetcher(nil)
 		alice := user(w.T, "alice")
+		deleted := note(w.T, alice, "deleted by its author, and named by a stranger")
+		w.relays.set(home, func(x *remote) {
+			x.events = append(x.events, sign(w.T, alice, nostr.Event{Kind: 5, Tags: []nostr.Tag{{"e", deleted.ID}}}))
+		})
 		protected, refused, unsaid := note(w.T, alice, "protected", nostr.Tag{"-"}), note(w.T, alice, "refused"),
 			note(w.T, alice, "refused without a word")
-		w.relays.set(relayURL(1), func(x *remote) { x.events = append(x.events, protected, refused, unsaid) })
+		w.relays.set(relayURL(1), func(x *remote) { x.events = append(x.events, deleted, protected, refused, unsaid) })
 		w.relays.set(home, func(x *remote) {
 			x.refuse = func(e nostr.Event) string {
-				if e.ID == unsaid.ID {
+				switch e.ID {
+				case deleted.ID:
+					return ""
+				case unsaid.ID:
 					return wordless
 				}
 				return "blocked: no"
@@ -197,7 +204,7 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 		for _, c := range []struct {
 			e   nostr.Event
 			why string
-		}{{protected, "NIP-70"}, {refused, "blocked: no"}, {unsaid, "without a reason"}} {
+		}{{deleted, "NIP-09"}, {protected, "NIP-70"}, {refused, "blocked: no"}, {unsaid, "without a reason"}} {
 			n := events.NoteMissing{EventID: c.e.ID, Relays: []string{relayURL(1)}}
 			w.missing(n)
 			time.Sleep(time.Minute)
@@ -205,7 +212,7 @@ func TestWhatMustNotBeCopiedIsNotAndSaysWhy(t *testing.T) {
 				w.Errorf("%s: told %d times %+v", c.e.Content, count, r)
 			}
 		}
-		if ids := w.relays.ids(home); len(ids) != 0 {
+		if ids := w.relays.ids(home); len(ids) != 1 { // the deletion
 			w.Errorf("copied %v", ids)
 		}
 		// Only ingest may ask; a message that does not belong to its subject
@@ -239,7 +246,7 @@ func TestNoteFoundIsToldOnceThoughTheMessageComesTwice(t *testing.T) {
 		if q := w.relays.seen(relayURL(1)).queries; q != 2 {
 			w.Errorf("handled %d times, want twice", q)
 		}
-		if in := w.ever(contract.StreamIntake); in != 1 {
+		if in := w.ever(contract.StreamIntake); in != 2 { // which takes it once
 			w.Errorf("handed to ingest %d times", in)
 		}
 		w.noDeadLetters()

@@ -43,7 +43,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "no Nats-Msg-Id", file: "internal/edge/bus/publish.go",
-		old: "b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))", bug: "b.js.PublishMsg(ctx, msg)", caught: "without a Nats-Msg-Id",
+		old: "msg.Header.Set(jetstream.MsgIDHeader, id)", bug: "_ = id", caught: "without a Nats-Msg-Id",
 	},
 	{
 		name: "outputs of a second attempt are dropped", file: "internal/edge/bus/handler.go",
@@ -161,7 +161,7 @@ var mutations = []mutation{
 		old: `case e.Tag("-") != nil:`, bug: `case e.Tag("--") != nil:`, caught: "which is protected",
 	},
 	{
-		name: "deleted events come back (NIP-09)", file: "internal/stage/syncing/ingest_first.go",
+		name: "deleted events come back (NIP-09)", file: "internal/stage/gate.go",
 		old: "case buried:", bug: "case buried && q.Event.Kind == 5:", caught: "which is deleted",
 	},
 	{

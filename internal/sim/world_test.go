@@ -328,7 +328,7 @@ func (w *world) fetchStage(f *faults) *fetch.Stage {
 		Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
 		Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 		Lost:    faulty(w, f, store[contract.Lost](w, contract.BucketLost)),
-		Net:     w.relays, Resolve: w.dht.resolve, Local: home,
+		Net:     w.relays, Deleted: w.relays.deleted, Resolve: w.dht.resolve, Local: home,
 		LostFor: lostFor, ThreadDepth: 20, ThreadCount: 100, Now: time.Now, Log: w.log,
 	}
 	w.Cleanup(s.Close)

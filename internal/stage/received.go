@@ -11,5 +11,5 @@ import (
 // long here as it was on its relay, since JSON may be written in many ways.
 func Received(e nostr.Event) (out contract.Output, ok bool) {
 	data := nostr.Encode(e)
-	return contract.Output{Subject: events.SubjectEventReceived, Data: data, ID: e.ID}, len(data) <= nostr.MaxEventBytes
+	return contract.Output{Subject: events.SubjectEventReceived, Data: data}, len(data) <= nostr.MaxEventBytes
 }

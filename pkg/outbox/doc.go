@@ -16,5 +16,6 @@
 // 1 MiB unless max_payload says otherwise.
 //
 // What is held is lost with the process. What was published but not confirmed
-// is published again under the same Nats-Msg-Id, so the bus stores it once.
+// is published again, and may be stored twice: ingest takes an event once. There
+// is no Nats-Msg-Id, since whoever may publish could have used an event's before.
 package outbox

@@ -11,7 +11,7 @@ import (
 // A relay hands over what it has stored, and never waits.
 func Example() {
 	out := outbox.New(func(_ context.Context, m outbox.Message) error {
-		fmt.Println(m.Subject, m.Header["Relaymesh-Sender"], m.Header["Nats-Msg-Id"]) // or js.PublishMsg of NATS
+		fmt.Println(m.Subject, m.Header["Relaymesh-Sender"]) // or js.PublishMsg of NATS
 		return nil
 	}, outbox.Options{Sender: "wss://relay.example.com"})
 
@@ -19,7 +19,7 @@ func Example() {
 
 	fmt.Println(out.Close(context.Background()), "lost")
 	// Output:
-	// event.received [wss://relay.example.com] [5c83da77af1dec6d7289834998ad7aafbd9e2191396d75ec3cc27f5a77226f36]
+	// event.received [wss://relay.example.com]
 	// 0 lost
 }
 

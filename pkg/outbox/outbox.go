@@ -238,9 +238,6 @@ func (b *Outbox) tellFailure(err error) {
 
 func (b *Outbox) message(event []byte) Message {
 	m := Message{Subject: events.SubjectEventReceived, Header: map[string][]string{}, Data: event}
-	if id, ok := nostr.PeekID(event); ok {
-		m.Header["Nats-Msg-Id"] = []string{id}
-	}
 	if b.options.Sender != "" {
 		m.Header[events.HeaderSender] = []string{b.options.Sender}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/outbox"
 )
 
-// bus stores messages once per Nats-Msg-Id; while it is away, publishing
+// bus stores messages, for the test once per id of an event; while it is away, publishing
 // fails: at once, or by the context's end, and now and then after storing.
 type bus struct {
 	mu     sync.Mutex
@@ -35,7 +35,8 @@ func (b *bus) publish(ctx context.Context, m outbox.Message) error {
 		if b.stored == nil {
 			b.stored = map[string]outbox.Message{}
 		}
-		b.stored[m.Header["Nats-Msg-Id"][0]] = m
+		id, _ := nostr.PeekID(m.Data)
+		b.stored[id] = m
 	}
 	b.mu.Unlock()
 	if away && calls%3 == 0 {

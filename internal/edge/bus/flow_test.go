@@ -188,20 +188,20 @@ func TestPublishOfASource(t *testing.T) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		out := contract.Output{Subject: events.SubjectEventReceived, Data: []byte("{}")}
+		out := contract.Output{Subject: events.SubjectNoteFound, Data: []byte("{}")}
 		for range 3 {
 			if err := b.Publish(context.Background(), out); err != nil {
 				w.Fatal(err)
 			}
 		}
-		if n := w.Stored(contract.StreamIntake); n != 1 {
+		if n := w.Stored(contract.StreamOutcome); n != 1 {
 			w.Errorf("%d messages stored, want the same content once", n)
 		}
 		time.Sleep(11 * time.Minute)
 		if err := b.Publish(context.Background(), out); err != nil {
 			w.Fatal(err)
 		}
-		if n := w.Stored(contract.StreamIntake); n != 2 {
+		if n := w.Stored(contract.StreamOutcome); n != 2 {
 			w.Errorf("%d messages stored, want another after the deduplication window", n)
 		}
 		if err := b.Publish(context.Background(), contract.Output{Subject: "nobody.stores.this"}); err == nil {

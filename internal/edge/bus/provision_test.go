@@ -50,6 +50,7 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 		}
 		changed := stream.CachedInfo().Config
 		changed.MaxBytes, changed.Metadata = 1<<20, map[string]string{"team": "ops"}
+		changed.Duplicates = 10 * time.Minute // as earlier versions had it
 		changed.Subjects = append(slices.DeleteFunc(changed.Subjects, func(s string) bool { return s == events.SubjectNoteMissing }), "other")
 		if _, err := js.UpdateStream(ctx, changed); err != nil {
 			t.Fatal(err)
@@ -73,7 +74,7 @@ func TestProvisionMigratesWhatDiffersAndKeepsWhatItDoesNotName(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []string{
-			"updated stream INTAKE: subjects +note.missing -other, max_bytes 1048576 → 4294967296",
+			"updated stream INTAKE: subjects +note.missing -other, max_bytes 1048576 → 4294967296, duplicate_window 10m0s → 100ms",
 			"updated consumer fetch of NOTE: ack_wait 1h0m0s → 30s",
 			`updated bucket links: description "" → "relay key.pubkey → who writes where, by which evidence (Link)", ` +
 				`history 5 → 1, limit_marker_ttl 1m0s → 1h0m0s`,

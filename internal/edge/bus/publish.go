@@ -23,7 +23,8 @@ const publishers = 16
 
 // Publish publishes outputs and returns when JetStream has stored all of them.
 // Their order is not kept. After an error some may be stored; publishing the
-// same again within the deduplication window stores nothing twice.
+// same again within the deduplication window stores nothing twice, but on the
+// subjects of the intake.
 func (b *Bus) Publish(ctx context.Context, outputs ...contract.Output) error {
 	return b.publishAll(ctx, "", outputs)
 }
@@ -52,12 +53,15 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out contract.O
 	}
 	msg.Header.Set(headerSender, cmp.Or(out.Sender, b.options.Stage))
 	Inject(ctx, msg.Header)
-	id := out.ID
-	if id == "" {
-		id = contentID(b.options.Stage, out.Subject, out.Data)
+	if !contract.Intake(out.Subject) {
+		id := out.ID
+		if id == "" {
+			id = contentID(b.options.Stage, out.Subject, out.Data)
+		}
+		msg.Header.Set(jetstream.MsgIDHeader, id)
 	}
 	return b.publishWithBackpressure(ctx, out.Subject, func(ctx context.Context) error {
-		if err := b.store(ctx, msg, id); err != nil && !alreadyQueued(err) {
+		if err := b.store(ctx, msg); err != nil && !alreadyQueued(err) {
 			return fmt.Errorf("publish %s: %w", out.Subject, err)
 		}
 		return nil
@@ -70,9 +74,9 @@ const betweenTries = 100 * time.Millisecond
 
 // store publishes until the stream has a leader that took or refused the
 // message, or ctx ends.
-func (b *Bus) store(ctx context.Context, msg *nats.Msg, id string) error {
+func (b *Bus) store(ctx context.Context, msg *nats.Msg) error {
 	for {
-		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
+		_, err := b.js.PublishMsg(ctx, msg)
 		if !errors.Is(err, jetstream.ErrNoStreamResponse) && !inProcess(err) {
 			return err
 		}

@@ -102,18 +102,41 @@ func TestAnOutputMayNameItsID(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.work(contract.StageFetcher,
 			handlers{contract.ConsumerFetch: func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
-				return []contract.Output{{Subject: events.SubjectEventReceived, Data: m.Data, ID: "event 1"}}, contract.Done()
+				return []contract.Output{{Subject: events.SubjectNoteFound, Data: m.Data, ID: "event 1"}}, contract.Done()
 			}})
 		b := w.source()
 		w.send(b, contract.NoteMissingSubject("a"), "from one relay")
 		w.send(b, contract.NoteMissingSubject("b"), "from another, in another order of fields")
 		time.Sleep(time.Minute)
 		if err := b.Publish(context.Background(),
-			contract.Output{Subject: events.SubjectEventReceived, Data: []byte("from the tail"), ID: "event 1"}); err != nil {
+			contract.Output{Subject: events.SubjectNoteFound, Data: []byte("from a source"), ID: "event 1"}); err != nil {
 			w.Fatal(err)
 		}
-		if n := w.Stored(contract.StreamIntake); n != 1 {
+		if n := w.Stored(contract.StreamOutcome); n != 1 {
 			w.Errorf("%d messages stored, want 1", n)
+		}
+	})
+}
+
+// Whoever may publish may have used the Nats-Msg-Id of a message before: the id of
+// an event, or what a stage makes of content.
+func TestTheIntakeTakesWhatFollowsRubbishUnderItsID(t *testing.T) {
+	inWorld(t, func(w *world) {
+		out := contract.Output{Subject: events.SubjectEventReceived, Data: []byte("event"), ID: "event 1"}
+		rubbish := nats.NewMsg(out.Subject)
+		rubbish.Header.Set(jetstream.MsgIDHeader, out.ID)
+		if _, err := w.JS.PublishMsg(w.Context(), rubbish); err != nil {
+			w.Fatal(err)
+		}
+		if err := w.source().Publish(w.Context(), out); err != nil { // a tail, a sync
+			w.Fatal(err)
+		}
+		if n := w.Stored(contract.StreamIntake); n != 2 {
+			w.Errorf("%d messages stored, want rubbish and event", n)
+		}
+		time.Sleep(time.Second)
+		if ack, err := w.JS.PublishMsg(w.Context(), rubbish); err != nil || ack.Duplicate { // a producer of others, which sets one
+			w.Errorf("%+v, %v: the id of another is used up for long", ack, err)
 		}
 	})
 }

@@ -224,11 +224,11 @@ accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {
 	}
 	ctx, span := bus.Begin(t.Context(), provider, bus.Job{Name: "job"})
 	for range 2 { // the second time it is a duplicate
-		if err := b.Publish(ctx, contract.Output{Subject: events.SubjectEventReceived, Data: []byte("{}")}); err != nil {
+		if err := b.Publish(ctx, contract.Output{Subject: contract.RelayListSignedSubject("x"), Data: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c, err := js.Consumer(t.Context(), contract.StreamIntake, contract.ConsumerIngest)
+	c, err := js.Consumer(t.Context(), contract.StreamRelayList, contract.ConsumerPublish)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {
 	if info, err := c.Info(t.Context()); err != nil || info.NumPending != 0 || info.Delivered.Consumer != 1 {
 		t.Errorf("%+v, %v: want delivered once, and nothing left", info, err)
 	}
-	if m, err := told.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(m.Data), contract.StreamIntake) {
+	if m, err := told.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(m.Data), contract.StreamRelayList) {
 		t.Errorf("the server told %v, %v: does it still look at traceparent?", m, err)
 	}
 }

@@ -28,7 +28,8 @@ const requestWait = 5 * time.Second
 const markerTTL = time.Hour
 
 // Bucket is a KV bucket whose values are the JSON of T. It is safe for
-// concurrent use.
+// concurrent use. A value that is read forgets its times that cannot be so, if
+// *T has a method Believe of the time it is (see [contract.Believe]).
 type Bucket[T any] struct {
 	js   jetstream.JetStream
 	kv   jetstream.KeyValue
@@ -165,6 +166,9 @@ func (b *Bucket[T]) decode(key string, data []byte) (T, error) {
 	var value T
 	if err := json.Unmarshal(data, &value); err != nil {
 		return value, b.failed(key, fmt.Errorf("value is not the JSON of a %T: %w", value, err))
+	}
+	if dated, is := any(&value).(interface{ Believe(now int64) }); is {
+		dated.Believe(time.Now().Unix())
 	}
 	return value, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
@@ -97,10 +98,11 @@ func (f *search) askedRelays() (urls []string) {
 }
 
 // land writes an event to the local relay. why is set if it must not be
-// there.
+// there. What must not be copied is not shown to those who asked, either.
 func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
+	forbidden := found.url + " has it, but it must not be copied: "
 	if rule := reconcile.MayCopy(found.event, s.Now().Unix()); rule != "" {
-		return found.url + " has it, but it must not be copied: " + string(rule), nil
+		return forbidden + string(rule), nil
 	}
 	if s.Local == "" || found.url == s.Local {
 		return "", nil
@@ -108,13 +110,15 @@ func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
 	local, err := s.Net.At(ctx, s.Local)
 	var reply reconcile.Reply
 	if err == nil {
-		reply, err = local.Publish(ctx, *found.event)
+		reply, err = stage.Gate(local, s.Deleted, s.Now).Publish(ctx, *found.event)
 	}
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("couldn't write the note to the local relay: %w", err)
 	case reply.Kept():
 		return "", nil
+	case reply.Reason.Cause == reconcile.ByRules:
+		return forbidden + reply.Reason.String(), nil
 	case reply.Reason.Passes(): // such as that its disk is full
 		return "", fmt.Errorf("the local relay cannot take the note now: %s", reply.Reason)
 	}

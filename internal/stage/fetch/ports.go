@@ -30,6 +30,9 @@ type Stage struct {
 	Links   stage.Store[contract.Link]
 	Lost    stage.Store[contract.Lost]
 	Net     Relays
+	// Deleted reports whether the local relay holds its author's word that an
+	// event is to be gone (NIP-09, NIP-62). It is not used without Local.
+	Deleted func(ctx context.Context, e *nostr.Event) (bool, error)
 	// Resolve looks an author's list up on the DHT.
 	Resolve func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error)
 

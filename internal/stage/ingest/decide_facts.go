@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
@@ -65,7 +66,7 @@ func remember(a contract.Author, now, resolveEvery int64) cachedAuthor {
 // covers reports whether a claim at now changes nothing.
 func (k cachedAuthor) covers(pubkey string, c keyClaim, now int64) bool {
 	was := contract.Author{DHTKey: k.key.key, DHTKeyBy: k.key.by, DHTKeyAt: k.key.at}
-	return now < k.until && sameKey(was, learnKey(pubkey, was, c))
+	return now < contract.Believe(k.until, now, writeSeenEvery*time.Second) && sameKey(was, learnKey(pubkey, was, c))
 }
 
 // sameKey reports whether two states of an author have one DHT key on one word:

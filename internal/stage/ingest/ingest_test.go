@@ -207,7 +207,7 @@ func TestARetryEndsWhatANewerRecordOvertook(t *testing.T) {
 }
 
 func TestCachedAuthorCoversEventsThatChangeNothing(t *testing.T) {
-	const now = 1000
+	const now = 1_000_000
 	k := remember(contract.Author{DHTKey: dhtA, DHTKeyBy: alice, DHTKeyAt: 5, LastSeen: now, NextResolve: now + 60}, now, 3600)
 	claim := func(key, by string, at int64) keyClaim { return keyClaim{key, source{by: by, at: at}} }
 	for name, tc := range map[string]struct {
@@ -215,12 +215,13 @@ func TestCachedAuthorCoversEventsThatChangeNothing(t *testing.T) {
 		at    int64
 		want  bool
 	}{
-		"no claim":           {claim("", alice, 9), now, true},
-		"the same":           {claim(dhtA, alice, 9), now, true},
-		"a stranger's":       {claim(dhtB, bob, 9), now, true},
-		"an older one":       {claim(dhtB, alice, 4), now, true},
-		"a newer one":        {claim(dhtB, alice, 6), now, false},
-		"no claim, but late": {claim("", alice, 9), now + 60, false},
+		"no claim":                  {claim("", alice, 9), now, true},
+		"the same":                  {claim(dhtA, alice, 9), now, true},
+		"a stranger's":              {claim(dhtB, bob, 9), now, true},
+		"an older one":              {claim(dhtB, alice, 4), now, true},
+		"a newer one":               {claim(dhtB, alice, 6), now, false},
+		"no claim, but late":        {claim("", alice, 9), now + 60, false},
+		"by a clock that was ahead": {claim("", alice, 9), now - 3*24*3600, false},
 	} {
 		if got := k.covers(alice, tc.claim, tc.at); got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)

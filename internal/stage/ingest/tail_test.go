@@ -51,7 +51,8 @@ func newTailed(n int) *tailed {
 			if r.fail != nil {
 				return r.fail(out[0])
 			}
-			r.stored[out[0].ID]++
+			id, _ := nostr.PeekID(out[0].Data)
+			r.stored[id]++
 			if out[0].Sender != "wss://relay.example.com" {
 				return fmt.Errorf("sender is %q", out[0].Sender)
 			}

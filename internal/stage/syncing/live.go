@@ -237,13 +237,13 @@ func readSince(
 // receive writes an event that arrived live to the local relay. What our rules
 // or a passing refusal keep back, the next sync decides on again.
 func (s *Stage) receive(ctx context.Context, url string, local reconcile.Relay, e nostr.Event) error {
-	if reconcile.MayCopy(&e, s.Now().Unix()) != "" {
-		return nil
-	}
 	reply, err := local.Publish(ctx, e)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.recent.Delete(e.ID)
 		return fmt.Errorf("couldn't write to the local relay: %w", err)
+	case reply.Reason.Cause == reconcile.ByRules:
+		return nil
 	}
 	if id, err := negentropy.ParseID(e.ID); err == nil && !reply.Kept() && !reply.Reason.Passes() {
 		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Reason: reply.Reason})
