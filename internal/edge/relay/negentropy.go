@@ -41,11 +41,20 @@ type NegSession struct {
 // relays differ in what it means here.
 func (c *Conn) Open(ctx context.Context, filter nostr.Filter, initial []byte) (reconcile.Session, []byte, error) {
 	filter.Limit = 0
+	c.afterIntroduction(ctx)
+	then := c.identity()
 	s, answer, err := c.openNeg(ctx, filter, initial)
-	err = c.afterAuth(ctx, err, func() (err error) {
+	again := func() (err error) {
 		s, answer, err = c.openNeg(ctx, filter, initial)
 		return err
-	})
+	}
+	if err == nil && c.askedSince(then) {
+		s.Close()
+		_ = c.authenticate(ctx) // the relay decides again what it shows
+		err = again()
+	} else {
+		err = c.afterAuth(ctx, err, again)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("relay %s: negentropy: %w", c.url, err)
 	}

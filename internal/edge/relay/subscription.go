@@ -18,7 +18,8 @@ type subscription struct {
 	conn   *Conn
 	ctx    context.Context //nolint:containedctx // ends when the caller or the connection is gone
 	leave  context.CancelFunc
-	exit   func() // gives its slots back
+	exit   func()   // gives its slots back
+	known  identity // when it was sent
 	queue  chan delivery
 	budget *semaphore.Weighted // bytes of what is queued or being verified
 	ended  chan struct{}       // closed when nothing more will be queued
@@ -137,7 +138,7 @@ func (c *Conn) open(ctx context.Context, r request) (*subscription, error) {
 		return nil, err
 	}
 	s := &subscription{
-		id: c.nextID("r"), conn: c, exit: leave,
+		id: c.nextID("r"), conn: c, exit: leave, known: c.identity(),
 		queue:  make(chan delivery, queueLength),
 		budget: semaphore.NewWeighted(queueBytes),
 		ended:  make(chan struct{}),
