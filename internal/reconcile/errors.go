@@ -65,6 +65,20 @@ func WantsAuth(err error) bool {
 	return refused != nil && refused.Reason.Code == PrefixAuthRequired
 }
 
+// forTheMoment reports whether an error is a refusal that passes, by the words
+// for which a write is tried again. A relay that refuses a session is listed
+// instead, unless it only wants us to be slower.
+func forTheMoment(err error) bool {
+	refused := RefusalOf(err)
+	switch {
+	case refused == nil || refused.Means != nil:
+		return false
+	case errors.Is(err, ErrNoNegentropy):
+		return refused.Reason.Code == PrefixRateLimited
+	}
+	return refused.Reason.Passes()
+}
+
 // NewRefusal is a refusal for a reason. What is for members, or for those who say
 // who they are, means [ErrRefused].
 func NewRefusal(why Reason) *RefusedError {
@@ -95,7 +109,7 @@ var (
 func NewSessionRefusal(words string) *RefusedError {
 	e := NewRefusal(ParseReason(words))
 	switch {
-	case e.Means != nil:
+	case e.Means != nil, e.Reason.Code == PrefixRateLimited:
 	case tooLarge.MatchString(e.Reason.Text) && !e.Busy():
 		e.Means = ErrTooLarge
 	case sessionEnded.MatchString(e.Reason.Text):

@@ -21,6 +21,8 @@ const (
 	maxRetries = 7
 	// firstRetries is the same for a side that has never answered.
 	firstRetries = 2
+	// attempts is how often what a relay refuses for the moment is asked of it.
+	attempts = 5
 	// A relay that keeps us waiting longer than this for its answers is
 	// dropped: patience once, for it may have to read a large set first, and
 	// pace for every message.
@@ -28,7 +30,10 @@ const (
 	pace     = 2 * time.Second
 )
 
-var betweenRetries = backoff.Backoff{First: 100 * time.Millisecond, Most: 10 * time.Second}
+var (
+	betweenRetries  = backoff.Backoff{First: 100 * time.Millisecond, Most: 10 * time.Second}
+	betweenAttempts = backoff.Backoff{First: time.Second, Most: 10 * time.Second}
+)
 
 // session is one side of a sync, with its session while there is one.
 type session struct {
@@ -59,27 +64,38 @@ func (l *session) fail(err error) error {
 	return &sideError{int(l.at), l.Name, err}
 }
 
-// again tries something until it does not end with ErrInterrupted, a few times
-// at most.
+// again tries something until it ends neither with ErrInterrupted nor with a
+// refusal for the moment, a few times at most.
 func (l *session) again(ctx context.Context, try func() error) error {
-	for n := 0; ; n++ {
+	for interrupted, refused := 0, 0; ; {
 		err := try()
-		if !errors.Is(err, ErrInterrupted) {
+		var wait time.Duration
+		switch {
+		case errors.Is(err, ErrInterrupted):
+			if interrupted == maxRetries || interrupted == firstRetries && !l.alive.Load() {
+				return l.fail(err)
+			}
+			interrupted++
+			wait = betweenRetries.Wait(interrupted, rand.Float64())
+		case forTheMoment(err):
+			if refused++; refused == attempts {
+				return l.fail(err)
+			}
+			wait = betweenAttempts.Wait(refused, rand.Float64())
+		default:
 			l.alive.Store(true)
 			return l.fail(err)
 		}
-		if n == maxRetries || n == firstRetries && !l.alive.Load() {
-			return l.fail(err)
-		}
-		if err := sleep(ctx, betweenRetries.Wait(n+1, rand.Float64())); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
 // each passes the events of one REQ to do, until that wants no more. After an
-// interruption it is tried again, unless something had come before it: then it
-// was cut, and what did not come is left to another REQ.
+// interruption, or a refusal for the moment, it is tried again, unless something
+// had come before it: then it was cut, and what did not come is left to another
+// REQ.
 func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.Event) (more bool, err error)) (cut bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
 	defer cancel()
@@ -90,6 +106,9 @@ func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.
 			case errors.Is(err, ErrInterrupted) && came:
 				cut = true
 				return nil
+			case forTheMoment(err) && came:
+				cut = true
+				return sleep(ctx, betweenAttempts.Wait(1, rand.Float64()))
 			case err != nil:
 				return timely(ctx, err)
 			}

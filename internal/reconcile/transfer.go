@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -190,8 +189,6 @@ func (r *run) forbidden(to negentropy.Side, e *nostr.Event) Code {
 
 // publish writes an event, again after interruptions and refusals that pass.
 func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (reply Reply, err error) {
-	const attempts = 5
-	waits := backoff.Backoff{First: time.Second, Most: 10 * time.Second}
 	for n := 1; ; n++ {
 		err = to.again(ctx, func() error {
 			var err error
@@ -201,7 +198,7 @@ func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (reply Re
 		if err != nil || reply.Kept() || !reply.Reason.Passes() || n == attempts {
 			return reply, err
 		}
-		if err := sleep(ctx, waits.Wait(n, rand.Float64())); err != nil {
+		if err := sleep(ctx, betweenAttempts.Wait(n, rand.Float64())); err != nil {
 			return reply, err
 		}
 	}
