@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
@@ -77,6 +78,27 @@ func forTheMoment(err error) bool {
 		return refused.Reason.Code == PrefixRateLimited
 	}
 	return refused.Reason.Passes()
+}
+
+// LaterError is a relay's word on when it may be asked again, such as the
+// Retry-After of HTTP.
+type LaterError struct {
+	Until time.Time
+	Err   error // in which answer it said so
+}
+
+func (e *LaterError) Error() string {
+	return fmt.Sprintf("%v, asks to be left alone until %s", e.Err, e.Until.Format(time.TimeOnly))
+}
+
+// Unwrap returns Err.
+func (e *LaterError) Unwrap() error { return e.Err }
+
+// LaterOf returns the relay's word on when it may be asked again, or nil.
+func LaterOf(err error) *LaterError {
+	later := (*LaterError)(nil)
+	_ = errors.As(err, &later)
+	return later
 }
 
 // NewRefusal is a refusal for a reason. What is for members, or for those who say

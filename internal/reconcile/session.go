@@ -21,6 +21,8 @@ const (
 	maxRetries = 7
 	// firstRetries is the same for a side that has never answered.
 	firstRetries = 2
+	// maxLater is how long a relay is waited for that says when it may be asked.
+	maxLater = 2 * time.Minute
 	// attempts is how often what a relay refuses for the moment is asked of it.
 	attempts = 5
 	// A relay that keeps us waiting longer than this for its answers is
@@ -77,6 +79,13 @@ func (l *session) again(ctx context.Context, try func() error) error {
 			}
 			interrupted++
 			wait = betweenRetries.Wait(interrupted, rand.Float64())
+			if later := LaterOf(err); later != nil {
+				asked := time.Until(later.Until)
+				if asked > maxLater {
+					return l.fail(err)
+				}
+				wait += max(asked, 0)
+			}
 		case forTheMoment(err):
 			if refused++; refused == attempts {
 				return l.fail(err)
