@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,10 @@ type session struct {
 	list   negentropy.Store
 	local  *negentropy.Reconciler // answers for it
 	lists  int                    // how often it was listed
+
+	source   bool              // events are read from it, or it is only compared
+	unreadMu sync.Mutex        // guards unread
+	unread   map[string]string // by id: why what it delivers of the window cannot be read
 
 	waited  time.Duration // for answers in sessions
 	answers int
@@ -129,6 +134,28 @@ func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.
 		return nil
 	})
 	return cut, err
+}
+
+// cannotRead notes an event that the side delivers and that cannot be read.
+func (l *session) cannotRead(u Unread) {
+	listed := u.Claim.ID
+	if id, err := negentropy.ParseID(listed); err == nil {
+		listed = id.String()
+	}
+	l.unreadMu.Lock()
+	defer l.unreadMu.Unlock()
+	if l.unread == nil {
+		l.unread = map[string]string{}
+	}
+	l.unread[listed] = fmt.Sprintf("%s delivers it, but it cannot be read: %s", l.Name, u.Why)
+}
+
+// unreadable returns why an event of the side cannot be read, if that was found.
+func (l *session) unreadable(id negentropy.ID) (why string, ok bool) {
+	l.unreadMu.Lock()
+	defer l.unreadMu.Unlock()
+	why, ok = l.unread[id.String()]
+	return why, ok
 }
 
 // sleep waits for d, or until ctx ends. It makes no timer that is due at once:

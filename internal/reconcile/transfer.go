@@ -70,7 +70,11 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 		}
 	}
 	for _, id := range want {
-		if err := r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: from.Name + " lists it and does not deliver it"}}); err != nil {
+		why, ok := from.unreadable(id)
+		if !ok {
+			why = from.Name + " lists it and does not deliver it"
+		}
+		if err := r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: why}}); err != nil {
 			return err
 		}
 	}
@@ -85,7 +89,7 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 func (r *run) fetch(ctx context.Context, from *session, want map[string]negentropy.ID) (batch []nostr.Event, err error) {
 	filter := nostr.Filter{Limit: len(want), IDs: slices.Sorted(maps.Keys(want))}
 	size := 0
-	_, err = from.each(ctx, filter, func(e *nostr.Event) (more bool, err error) {
+	_, err = from.each(WithUnread(ctx, from.cannotRead), filter, func(e *nostr.Event) (more bool, err error) {
 		if _, ok := want[e.ID]; ok {
 			delete(want, e.ID)
 			batch = append(batch, *e)

@@ -108,9 +108,9 @@ func (c *Conn) ask(ctx context.Context, r request, last bool, take func(reconcil
 			}
 			return err
 		}
-		all, why := judge.read(batch)
+		all, unread := judge.read(batch)
 		for i, d := range batch {
-			s.budget.Release(int64(len(d.event)))
+			s.budget.Release(d.size())
 			u := reconcile.Update{Event: all[i], EOSE: d.eose}
 			if d.eose {
 				if stored && !last && c.askedSince(s.known) {
@@ -121,7 +121,7 @@ func (c *Conn) ask(ctx context.Context, r request, last bool, take func(reconcil
 				}
 				stored, judge.most = false, -1
 				wait.Stop() // from here on, silence is normal
-			} else if good, err := judge.admit(&u.Event, why[i]); err != nil {
+			} else if good, err := judge.admit(ctx, &u.Event, unread[i]); err != nil {
 				return err
 			} else if !good {
 				continue

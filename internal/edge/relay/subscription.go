@@ -28,15 +28,25 @@ type subscription struct {
 }
 
 type delivery struct {
-	event []byte
-	eose  bool
+	event  []byte
+	unread *reconcile.Unread // in place of an event
+	eose   bool
+}
+
+// size is what a delivery takes of the budget, in bytes. Of an event that is too
+// large the tags are held, which may be most of it.
+func (d delivery) size() int64 {
+	if d.unread != nil {
+		return maxMessage
+	}
+	return int64(len(d.event))
 }
 
 // deliver queues for the caller. A full queue stops the reading of the socket,
 // so the relay is slowed and nothing is lost; a caller who takes nothing for
 // timing.stall loses the subscription, not the others their connection.
 func (s *subscription) deliver(d delivery) {
-	size := int64(len(d.event))
+	size := d.size()
 	if s.budget.TryAcquire(size) {
 		select {
 		case s.queue <- d:
