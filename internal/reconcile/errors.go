@@ -66,10 +66,10 @@ func WantsAuth(err error) bool {
 	return refused != nil && refused.Reason.Code == PrefixAuthRequired
 }
 
-// forTheMoment reports whether an error is a refusal that passes, by the words
+// ForTheMoment reports whether an error is a refusal that passes, by the words
 // for which a write is tried again. A relay that refuses a session is listed
 // instead, unless it only wants us to be slower.
-func forTheMoment(err error) bool {
+func ForTheMoment(err error) bool {
 	refused := RefusalOf(err)
 	switch {
 	case refused == nil || refused.Means != nil:

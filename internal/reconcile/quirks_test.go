@@ -129,7 +129,7 @@ func TestRefusalsForTheMoment(t *testing.T) {
 	}
 	for words, want := range map[string]bool{"rate-limited: too many messages": true, "error: none here": false, "blocked: no": false} {
 		err := openError(NewSessionRefusal(words))
-		if forTheMoment(err) != want || !errors.Is(err, ErrNoNegentropy) {
+		if ForTheMoment(err) != want || !errors.Is(err, ErrNoNegentropy) {
 			t.Errorf("a session, %q: %v", words, err)
 		}
 	}

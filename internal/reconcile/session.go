@@ -91,7 +91,7 @@ func (l *session) again(ctx context.Context, try func() error) error {
 				}
 				wait += max(asked, 0)
 			}
-		case forTheMoment(err):
+		case ForTheMoment(err):
 			if refused++; refused == attempts {
 				return l.fail(err)
 			}
@@ -120,7 +120,7 @@ func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.
 			case errors.Is(err, ErrInterrupted) && came:
 				cut = true
 				return nil
-			case forTheMoment(err) && came:
+			case ForTheMoment(err) && came:
 				cut = true
 				return sleep(ctx, betweenAttempts.Wait(1, rand.Float64()))
 			case err != nil:
