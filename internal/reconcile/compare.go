@@ -164,6 +164,12 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 		f.leave(refusal)
 		return r.refuseForGood(refusal)
 	}
+	if why, ok := r.sessions[to.Other()].unreadable(id); ok {
+		first()
+		refusal := Refusal{id, to, Reason{Cause: BySource, Text: why}}
+		f.leave(refusal)
+		return r.refuse(refusal)
+	}
 	if r.queues[to].put(id) {
 		f.fresh++
 		first()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
@@ -65,6 +66,41 @@ func WantsAuth(err error) bool {
 	return refused != nil && refused.Reason.Code == PrefixAuthRequired
 }
 
+// ForTheMoment reports whether an error is a refusal that passes, by the words
+// for which a write is tried again. A relay that refuses a session is listed
+// instead, unless it only wants us to be slower.
+func ForTheMoment(err error) bool {
+	refused := RefusalOf(err)
+	switch {
+	case refused == nil || refused.Means != nil:
+		return false
+	case errors.Is(err, ErrNoNegentropy):
+		return refused.Reason.Code == PrefixRateLimited
+	}
+	return refused.Reason.Passes()
+}
+
+// LaterError is a relay's word on when it may be asked again, such as the
+// Retry-After of HTTP.
+type LaterError struct {
+	Until time.Time
+	Err   error // in which answer it said so
+}
+
+func (e *LaterError) Error() string {
+	return fmt.Sprintf("%v, asks to be left alone until %s", e.Err, e.Until.Format(time.TimeOnly))
+}
+
+// Unwrap returns Err.
+func (e *LaterError) Unwrap() error { return e.Err }
+
+// LaterOf returns the relay's word on when it may be asked again, or nil.
+func LaterOf(err error) *LaterError {
+	later := (*LaterError)(nil)
+	_ = errors.As(err, &later)
+	return later
+}
+
 // NewRefusal is a refusal for a reason. What is for members, or for those who say
 // who they are, means [ErrRefused].
 func NewRefusal(why Reason) *RefusedError {
@@ -95,7 +131,7 @@ var (
 func NewSessionRefusal(words string) *RefusedError {
 	e := NewRefusal(ParseReason(words))
 	switch {
-	case e.Means != nil:
+	case e.Means != nil, e.Reason.Code == PrefixRateLimited:
 	case tooLarge.MatchString(e.Reason.Text) && !e.Busy():
 		e.Means = ErrTooLarge
 	case sessionEnded.MatchString(e.Reason.Text):

@@ -27,7 +27,16 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 	filter.Limit = l.nextLimit()
 	since = w.since
 	var items []negentropy.Item
-	for p := (pager.Pager{Filter: filter}); ; {
+	p := pager.Pager{Filter: filter}
+	if l.source { // else it is as if it were not there
+		ctx = WithUnread(ctx, func(u Unread) {
+			l.cannotRead(u)
+			if id, err := negentropy.ParseID(u.Claim.ID); err == nil && u.Claim.CreatedAt >= 0 && p.Add(&u.Claim) {
+				items = append(items, negentropy.Item{Timestamp: uint64(u.Claim.CreatedAt), ID: id})
+			}
+		})
+	}
+	for {
 		cut, err := l.each(ctx, p.Filter, func(e *nostr.Event) (more bool, err error) {
 			id, err := negentropy.ParseID(e.ID)
 			if p.Add(e) {

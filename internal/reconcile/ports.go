@@ -21,7 +21,7 @@ type Relay interface {
 	Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error)
 	// Query yields the stored events that match any of the filters, newest first
 	// for each, until the relay has sent them all; id and signature are verified,
-	// the match is checked. An error is the last item.
+	// the match is checked, see [WithUnread]. An error is the last item.
 	Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error]
 	// Publish writes an event and waits for the relay's answer. After an error it
 	// is not known whether the relay has the event; it may be written again.
@@ -54,6 +54,29 @@ type Session interface {
 type Update struct {
 	Event nostr.Event
 	EOSE  bool
+}
+
+// Unread is an event that a relay delivers and that cannot be taken for one: it
+// is too large, has too many tags, or is forged. Claim is as far as it could be
+// read, and nothing of it is verified.
+type Unread struct {
+	Claim nostr.Event
+	Why   string
+}
+
+type unreadKey struct{}
+
+// WithUnread has each [Relay.Query] of the context tell of what it leaves out
+// although it is asked for: the goroutine that ranges over the events calls tell.
+func WithUnread(ctx context.Context, tell func(Unread)) context.Context {
+	return context.WithValue(ctx, unreadKey{}, tell)
+}
+
+// TellUnread tells whoever has asked for it, if anybody has, see [WithUnread].
+func TellUnread(ctx context.Context, u Unread) {
+	if tell, ok := ctx.Value(unreadKey{}).(func(Unread)); ok {
+		tell(u)
+	}
 }
 
 // Limits are what a relay says of itself; 0 is unknown.

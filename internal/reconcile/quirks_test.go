@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"strings"
@@ -97,4 +98,62 @@ func TestTooLargeInTheMidst(t *testing.T) {
 			t.Errorf("refused %d, told of %d, want %d; complete %t, %v", r.Refused, r.Left, len(fresh), r.Complete, err)
 		}
 	})
+}
+
+// A relay that refuses a request for the moment is asked again after a wait,
+// whatever the request, and whether something had come or not; one that goes on
+// refusing ends the sync, with its words.
+func TestRefusalsForTheMoment(t *testing.T) {
+	for _, words := range []string{"rate-limited: slow down", "error: shutting down", "RATE-LIMITED: too many messages", "error:"} {
+		for _, after := range []int{0, 3} {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := newFake(), newFake(notes(0, 50)...)
+				b.no77 = true
+				asked, begun := 0, time.Now()
+				b.query = refuseEvery(b, func() bool { asked++; return asked%2 == 1 }, after, words)
+				r := mustSync(t, a, b, options(Down))
+				if !r.Complete || r.Left != 0 || r.ToA != 50 || time.Since(begun) < 700*time.Millisecond {
+					t.Errorf("%s, after %d events: %+v in %s", words, after, r, time.Since(begun))
+				}
+			})
+		}
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newFake(), newFake(notes(0, 50)...)
+			b.no77 = true
+			b.query = refuseEvery(b, func() bool { return true }, 0, words)
+			_, err := Sync(t.Context(), a.side("a"), b.side("b"), nostr.Filter{}, options(Down))
+			if refused := RefusalOf(err); refused == nil || refused.Reason.Text != words {
+				t.Errorf("%s for ever: %v", words, err)
+			}
+		})
+	}
+	for words, want := range map[string]bool{"rate-limited: too many messages": true, "error: none here": false, "blocked: no": false} {
+		err := openError(NewSessionRefusal(words))
+		if ForTheMoment(err) != want || !errors.Is(err, ErrNoNegentropy) {
+			t.Errorf("a session, %q: %v", words, err)
+		}
+	}
+}
+
+// refuseEvery answers a REQ, and where it refuses ends it after some events.
+func refuseEvery(f *fake, refuses func() bool, after int, words string) func(context.Context, nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(_ context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+		f.mu.Lock()
+		refused := refuses()
+		f.mu.Unlock()
+		out := f.matching(filter)
+		return func(yield func(nostr.Event, error) bool) {
+			for i, e := range out[:min(len(out), filter.Limit)] {
+				if refused && i == after {
+					break
+				}
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if refused {
+				yield(nostr.Event{}, NewRefusal(ParseReason(words)))
+			}
+		}
+	}
 }

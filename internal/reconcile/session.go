@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,10 @@ const (
 	maxRetries = 7
 	// firstRetries is the same for a side that has never answered.
 	firstRetries = 2
+	// maxLater is how long a relay is waited for that says when it may be asked.
+	maxLater = 2 * time.Minute
+	// attempts is how often what a relay refuses for the moment is asked of it.
+	attempts = 5
 	// A relay that keeps us waiting longer than this for its answers is
 	// dropped: patience once, for it may have to read a large set first, and
 	// pace for every message.
@@ -29,7 +34,10 @@ const (
 	pace     = 2 * time.Second
 )
 
-var betweenRetries = backoff.Backoff{First: 100 * time.Millisecond, Most: 10 * time.Second}
+var (
+	betweenRetries  = backoff.Backoff{First: 100 * time.Millisecond, Most: 10 * time.Second}
+	betweenAttempts = backoff.Backoff{First: time.Second, Most: 10 * time.Second}
+)
 
 // session is one side of a sync, with its session while there is one.
 type session struct {
@@ -48,6 +56,10 @@ type session struct {
 	local  *negentropy.Reconciler // answers for it
 	lists  int                    // how often it was listed
 
+	source   bool              // events are read from it, or it is only compared
+	unreadMu sync.Mutex        // guards unread
+	unread   map[string]string // by id: why what it delivers of the window cannot be read
+
 	waited  time.Duration // for answers in sessions
 	answers int
 }
@@ -60,28 +72,45 @@ func (l *session) fail(err error) error {
 	return &sideError{int(l.at), l.Name, err}
 }
 
-// again tries something until it does not end with ErrInterrupted, a few times
-// at most.
+// again tries something until it ends neither with ErrInterrupted nor with a
+// refusal for the moment, a few times at most.
 func (l *session) again(ctx context.Context, try func() error) error {
-	for n := 0; ; n++ {
+	for interrupted, refused := 0, 0; ; {
 		err := try()
-		if !errors.Is(err, ErrInterrupted) {
+		var wait time.Duration
+		switch {
+		case errors.Is(err, ErrInterrupted):
+			if interrupted == maxRetries || interrupted == firstRetries && !l.alive.Load() {
+				return l.fail(err)
+			}
+			interrupted++
+			wait = betweenRetries.Wait(interrupted, rand.Float64())
+			if later := LaterOf(err); later != nil {
+				asked := time.Until(later.Until)
+				if asked > maxLater {
+					return l.fail(err)
+				}
+				wait += max(asked, 0)
+			}
+		case ForTheMoment(err):
+			if refused++; refused == attempts {
+				return l.fail(err)
+			}
+			wait = betweenAttempts.Wait(refused, rand.Float64())
+		default:
 			l.alive.Store(true)
 			return l.fail(err)
 		}
-		if n == maxRetries || n == firstRetries && !l.alive.Load() {
-			return l.fail(err)
-		}
-		if err := sleep(ctx, betweenRetries.Wait(n+1, rand.Float64())); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
 // each passes the events of one REQ to do, until that wants no more. After an
-// interruption it is tried again, unless something had come before it: then it
-// was cut, and what did not come is left to another REQ, as it is after a page
-// that overflows.
+// interruption, or a refusal for the moment, it is tried again, unless something
+// had come before it: then it was cut, and what did not come is left to another
+// REQ, as it is after a page that overflows.
 func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.Event) (more bool, err error)) (cut bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
 	defer cancel()
@@ -94,6 +123,9 @@ func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.
 			case errors.Is(err, ErrInterrupted) && came:
 				cut = true
 				return nil
+			case ForTheMoment(err) && came:
+				cut = true
+				return sleep(ctx, betweenAttempts.Wait(1, rand.Float64()))
 			case err != nil:
 				return timely(ctx, err)
 			}
@@ -105,6 +137,28 @@ func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.
 		return nil
 	})
 	return cut, err
+}
+
+// cannotRead notes an event that the side delivers and that cannot be read.
+func (l *session) cannotRead(u Unread) {
+	listed := u.Claim.ID
+	if id, err := negentropy.ParseID(listed); err == nil {
+		listed = id.String()
+	}
+	l.unreadMu.Lock()
+	defer l.unreadMu.Unlock()
+	if l.unread == nil {
+		l.unread = map[string]string{}
+	}
+	l.unread[listed] = fmt.Sprintf("%s delivers it, but it cannot be read: %s", l.Name, u.Why)
+}
+
+// unreadable returns why an event of the side cannot be read, if that was found.
+func (l *session) unreadable(id negentropy.ID) (why string, ok bool) {
+	l.unreadMu.Lock()
+	defer l.unreadMu.Unlock()
+	why, ok = l.unread[id.String()]
+	return why, ok
 }
 
 // sleep waits for d, or until ctx ends. It makes no timer that is due at once:

@@ -90,11 +90,15 @@ func newRun(a, b Side, filter nostr.Filter, o Options) *run {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &run{
+	r := &run{
 		opts: o, filter: filter, start: o.Now().Unix(), verdicts: newVerdicts(), tally: tally{report: o.Progress},
 		sessions: [2]*session{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
 		queues:   [2]*queue{newQueue(), newQueue()}, pass: &passState{},
 	}
+	for _, l := range r.sessions {
+		l.source = o.Direction.writes(l.at.Other()) || o.Direction == None
+	}
+	return r
 }
 
 // windows works through the spans of time, the newest first.
@@ -119,7 +123,7 @@ func (r *run) windows(ctx context.Context) error {
 // settled of it, the oldest first.
 func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 	for _, l := range r.sessions {
-		l.list = nil
+		l.list, l.unread = nil, nil
 	}
 	r.tally.add(func(f *Figures) { f.Windows++ })
 	for pass := 0; pass < maxPasses; {
@@ -152,8 +156,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			return nil, err
 		}
 		if !cut && f.fresh == 0 {
-			r.accept(f)
-			return rest, nil
+			return rest, r.accept(f)
 		}
 		if !cut {
 			older, ok, err := r.proved(ctx, w, f)
@@ -161,8 +164,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 				return nil, err
 			}
 			if ok {
-				r.accept(f, &r.pass.held)
-				return append(rest, older), nil
+				return append(rest, older), r.accept(f, &r.pass.held)
 			}
 		}
 		r.uncount(f)
@@ -173,12 +175,29 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 	return nil, fmt.Errorf("%w after %d passes: %s (A) and %s (B)", ErrUnproved, maxPasses, r.sessions[0].Name, r.sessions[1].Name)
 }
 
-// accept takes what a window comes to: what cannot be the same.
-func (r *run) accept(parts ...*findings) {
+// accept takes what a window comes to: what cannot be the same, and what cannot be
+// read, even if both sides list the id.
+func (r *run) accept(parts ...*findings) error {
+	for _, l := range r.sessions {
+		f := &findings{}
+		for listed, why := range l.unread {
+			id, err := negentropy.ParseID(listed) // the zero ID is for what has none
+			if _, _, told := r.verdicts.refused(l.at.Other(), id); told && err == nil {
+				continue
+			}
+			refusal := Refusal{id, l.at.Other(), Reason{Cause: BySource, Text: why}}
+			f.leave(refusal)
+			if err := r.refuse(refusal); err != nil {
+				return err
+			}
+		}
+		parts = append(parts, f)
+	}
 	for _, f := range parts {
 		r.lefts += f.lefts
 		r.left = append(r.left, f.left[:min(len(f.left), maxRefused-len(r.left))]...)
 	}
+	return nil
 }
 
 // one runs a pass and waits for its transfers.

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/relaymesh/relaymesh/internal/backoff"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -71,7 +70,11 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 		}
 	}
 	for _, id := range want {
-		if err := r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: from.Name + " lists it and does not deliver it"}}); err != nil {
+		why, ok := from.unreadable(id)
+		if !ok {
+			why = from.Name + " lists it and does not deliver it"
+		}
+		if err := r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: why}}); err != nil {
 			return err
 		}
 	}
@@ -86,7 +89,7 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 func (r *run) fetch(ctx context.Context, from *session, want map[string]negentropy.ID) (batch []nostr.Event, err error) {
 	filter := nostr.Filter{Limit: min(len(want), from.takes.PageSize()), IDs: slices.Sorted(maps.Keys(want))}
 	size := 0
-	_, err = from.each(ctx, filter, func(e *nostr.Event) (more bool, err error) {
+	_, err = from.each(WithUnread(ctx, from.cannotRead), filter, func(e *nostr.Event) (more bool, err error) {
 		if _, ok := want[e.ID]; ok {
 			delete(want, e.ID)
 			batch = append(batch, *e)
@@ -190,8 +193,6 @@ func (r *run) forbidden(to negentropy.Side, e *nostr.Event) Code {
 
 // publish writes an event, again after interruptions and refusals that pass.
 func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (reply Reply, err error) {
-	const attempts = 5
-	waits := backoff.Backoff{First: time.Second, Most: 10 * time.Second}
 	for n := 1; ; n++ {
 		err = to.again(ctx, func() error {
 			var err error
@@ -201,7 +202,7 @@ func (r *run) publish(ctx context.Context, to *session, e nostr.Event) (reply Re
 		if err != nil || reply.Kept() || !reply.Reason.Passes() || n == attempts {
 			return reply, err
 		}
-		if err := sleep(ctx, waits.Wait(n, rand.Float64())); err != nil {
+		if err := sleep(ctx, betweenAttempts.Wait(n, rand.Float64())); err != nil {
 			return reply, err
 		}
 	}

@@ -22,6 +22,7 @@ type authState struct {
 	challenge string        // the latest
 	answered  string        // the challenge that was answered last
 	err       error         // how that went
+	succeeded int           // how often the relay has said OK
 
 	introduced chan struct{} // closed when the first challenge, which nobody had to ask for, was dealt with; nil before it
 }
@@ -83,6 +84,23 @@ func (c *Conn) afterIntroduction(ctx context.Context) {
 	}
 }
 
+// identity is how far a relay has got in asking who we are.
+type identity struct {
+	challenge string // the latest
+	succeeded int    // AUTHs
+}
+
+func (c *Conn) identity() identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return identity{c.auth.challenge, c.auth.succeeded}
+}
+
+// askedSince reports whether a challenge came, or was answered, since then, and
+// there is a key to answer it: what the relay said meanwhile may be for
+// strangers.
+func (c *Conn) askedSince(then identity) bool { return c.opts.Auth != nil && c.identity() != then }
+
 // afterAuth asks again, once, if the error of what was asked is that the relay
 // wants to know who we are, and there is a key.
 func (c *Conn) afterAuth(ctx context.Context, err error, again func() error) error {
@@ -134,7 +152,9 @@ func (c *Conn) authenticate(ctx context.Context) error {
 	}
 	if ctx.Err() == nil {
 		c.mu.Lock()
-		c.auth.answered, c.auth.err = challenge, err
+		if c.auth.answered, c.auth.err = challenge, err; err == nil {
+			c.auth.succeeded++
+		}
 		c.mu.Unlock()
 	}
 	return err

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/json"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -66,4 +67,59 @@ func TestABareChallengeIsAnsweredOnce(t *testing.T) {
 		t.Error(err)
 	}
 	receive(t, closed)
+}
+
+// A relay that shows strangers a part, and asks who we are in the midst of it, is
+// asked again: all comes, and nothing twice.
+func TestAChallengeInTheMidstOfAnAnswer(t *testing.T) {
+	all := notes(t, 4)
+	for name, end := range map[string]func(p *peer, id json.RawMessage){
+		"EOSE":              func(p *peer, id json.RawMessage) { p.send("EOSE", id) },
+		"CLOSED":            func(p *peer, id json.RawMessage) { p.send("CLOSED", id, "auth-required: some kinds") },
+		"CLOSED, no reason": func(p *peer, id json.RawMessage) { p.send("CLOSED", id) },
+		"CLOSED, no prefix": func(p *peer, id json.RawMessage) { p.send("CLOSED", id, "please log in") },
+	} {
+		f := startFake(t, func(p *peer) {
+			authed := false
+			for msg := p.next(); msg != nil; msg = p.next() {
+				switch unquote(msg[0]) {
+				case "AUTH":
+					var e nostr.Event
+					_ = json.Unmarshal(msg[1], &e)
+					authed = true
+					p.send("OK", e.ID, true, "")
+				case "REQ":
+					p.send("EVENT", msg[1], all[2])
+					if !authed {
+						p.send("AUTH", "c1")
+						end(p, msg[1])
+						continue
+					}
+					for _, e := range []nostr.Event{all[0], all[1], all[3]} {
+						p.send("EVENT", msg[1], e)
+					}
+					p.send("EOSE", msg[1])
+				}
+			}
+		})
+		withKey := func(o *Options) { o.Auth = newKey(t).SignEvent }
+		got, err := collect(t, dial(t, f.url, withKey), filterAll)
+		if want := ids([]nostr.Event{all[2], all[0], all[1], all[3]}); err != nil || !slices.Equal(ids(got), want) {
+			t.Errorf("%s: %d events, want 4, each once; %v", name, len(got), err)
+		}
+		// Live, the mark comes when all has come.
+		n := 0
+		for u, err := range dial(t, f.url, withKey).Subscribe(testContext(t), filterAll) {
+			if err != nil {
+				t.Errorf("%s: live: %v", name, err)
+			}
+			if err != nil || u.EOSE {
+				break
+			}
+			n++
+		}
+		if n != 4 {
+			t.Errorf("%s: live: %d events before the mark, want 4", name, n)
+		}
+	}
 }

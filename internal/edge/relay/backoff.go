@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // BackoffError says that a relay failed lately and is not dialled before
@@ -28,7 +29,8 @@ type failure struct {
 	err error
 }
 
-// failed remembers a failure; mu is held.
+// failed remembers a failure; mu is held. A relay's word on when it may be asked
+// again comes before our own wait.
 func (p *Pool) failed(url string, err error) {
 	if p.ctx.Err() != nil {
 		return
@@ -38,5 +40,9 @@ func (p *Pool) failed(url string, err error) {
 		use = health.Local
 	}
 	f, _ := p.failures.Get(url)
-	p.failures.Put(url, failure{use.Next(f.State, health.Failed, time.Now(), rand.Float64()), err})
+	next := use.Next(f.State, health.Failed, time.Now(), rand.Float64())
+	if later := reconcile.LaterOf(err); later != nil {
+		next.LeftAloneUntil = later.Until
+	}
+	p.failures.Put(url, failure{next, err})
 }

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -79,7 +82,7 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 		resp.Body.Close()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("relay %s: dial: %w", url, err)
+		return nil, fmt.Errorf("relay %s: dial: %w", url, later(resp, err, time.Now()))
 	}
 	ws.SetReadLimit(maxMessage)
 	return newConn(ws, url, o), nil
@@ -88,4 +91,24 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 // httpClient returns what dials a relay. See [dialguard.Guard.HTTPClient].
 func (o Options) httpClient() *http.Client {
 	return dialguard.Guard{AllowPrivate: o.AllowPrivate}.HTTPClient()
+}
+
+// maxRetryAfter is how long a relay can have itself left alone.
+const maxRetryAfter = time.Hour
+
+// later adds to an error what the answer says of when the relay may be asked
+// again (RFC 9110, Retry-After: seconds or a date), if it says so.
+func later(resp *http.Response, err error, now time.Time) error {
+	if resp == nil || resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return err
+	}
+	said := strings.TrimSpace(resp.Header.Get("Retry-After"))
+	until, dateErr := http.ParseTime(said)
+	if seconds, numErr := strconv.ParseUint(said, 10, 32); numErr == nil {
+		until = now.Add(time.Duration(seconds) * time.Second)
+	} else if dateErr != nil {
+		return err
+	}
+	wait := min(max(until.Sub(now), time.Second), maxRetryAfter)
+	return &reconcile.LaterError{Until: now.Add(wait), Err: err}
 }

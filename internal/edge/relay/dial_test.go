@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,5 +163,72 @@ func TestFloodsEndTheConnection(t *testing.T) {
 				t.Errorf("got %v", c.Err())
 			}
 		})
+	}
+}
+
+// A relay that asks for a pause, by 429 or 503 with Retry-After in seconds or as
+// a date, gets it: the pool does not dial before, and a sync waits and goes on.
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, x := range []struct {
+		status int
+		said   string
+		want   time.Duration // 0 is no word
+	}{
+		{429, "7", 7 * time.Second},
+		{503, " 7 ", 7 * time.Second},
+		{429, now.Add(30 * time.Second).Format(http.TimeFormat), 30 * time.Second},
+		{429, now.Add(-time.Hour).Format(http.TimeFormat), time.Second},
+		{429, "0", time.Second},
+		{429, "4294967295", maxRetryAfter},
+		{429, "99999999999999999999", 0},
+		{429, "-5", 0},
+		{429, "", 0},
+		{429, "soon", 0},
+		{404, "7", 0},
+	} {
+		resp := &http.Response{StatusCode: x.status, Header: http.Header{"Retry-After": {x.said}}}
+		word := reconcile.LaterOf(later(resp, errors.New("no"), now))
+		if (word != nil) != (x.want != 0) || word != nil && !word.Until.Equal(now.Add(x.want)) {
+			t.Errorf("%d, %q: got %v, want %s", x.status, x.said, word, x.want)
+		}
+	}
+
+	var dialled atomic.Int32
+	all := notes(t, 3)
+	open := startFake(t, serve(all))
+	target, err := url.Parse(strings.Replace(open.url, "ws", "http", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := httputil.NewSingleHostReverseProxy(target)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if dialled.Add(1) == 1 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	o := testOptions()
+	o.timing.answer = time.Second // it says nothing about sessions
+	pool := NewPool(o)
+	t.Cleanup(pool.Close)
+	relay, begun := pool.At(strings.Replace(server.URL, "http", "ws", 1)), time.Now()
+	for n := range 5 {
+		for _, err := range relay.Query(testContext(t), filterAll) {
+			if reconcile.LaterOf(err) == nil || !errors.Is(err, reconcile.ErrInterrupted) {
+				t.Errorf("query %d: %v", n, err)
+			}
+		}
+	}
+	if dialled.Load() != 1 {
+		t.Errorf("dialled %d times within the pause", dialled.Load())
+	}
+	a, b := reconcile.Side{Relay: newPool(t).At(startHome(t)), Name: "a"}, reconcile.Side{Relay: reconcile.Classified(relay), Name: "b"}
+	r, err := reconcile.Sync(testContext(t), a, b, filterAll, reconcile.Options{Direction: reconcile.None})
+	if err != nil || r.OnlyB != 3 || time.Since(begun) < time.Second {
+		t.Errorf("%+v in %s, %v", r, time.Since(begun), err)
 	}
 }

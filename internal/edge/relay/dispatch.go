@@ -21,11 +21,15 @@ func (c *Conn) dispatch(data []byte) error {
 	}
 	switch id := stringAt(elements, 1); stringAt(elements, 0) {
 	case "EVENT":
-		if s := c.subscription(id); s != nil && len(elements) >= 3 && len(elements[2]) <= nostr.MaxEventBytes {
-			s.deliver(delivery{event: bytes.Clone(elements[2])})
-			return nil
+		s := c.subscription(id)
+		switch {
+		case s == nil || len(elements) < 3:
+			return c.stray(data)
+		case len(elements[2]) > nostr.MaxEventBytes:
+			s.deliver(delivery{unread: tooLarge(elements[2])})
+			return c.stray(data)
 		}
-		return c.stray(data)
+		s.deliver(delivery{event: bytes.Clone(elements[2])})
 	case "EOSE":
 		if s := c.subscription(id); s != nil {
 			s.deliver(delivery{eose: true})

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nbd-wtf/go-nostr/nip11"
 
@@ -99,7 +100,7 @@ func FetchInfo(ctx context.Context, url string, o Options) (Info, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return info, fmt.Errorf("relay %s: NIP-11: status %s", url, resp.Status)
+		return info, fmt.Errorf("relay %s: NIP-11: %w", url, later(resp, fmt.Errorf("status %s", resp.Status), time.Now()))
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxInfo+1))
 	if err != nil {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -41,15 +43,71 @@ type NegSession struct {
 // relays differ in what it means here.
 func (c *Conn) Open(ctx context.Context, filter nostr.Filter, initial []byte) (reconcile.Session, []byte, error) {
 	filter.Limit = 0
+	c.afterIntroduction(ctx)
+	then := c.identity()
 	s, answer, err := c.openNeg(ctx, filter, initial)
-	err = c.afterAuth(ctx, err, func() (err error) {
+	again := func() (err error) {
 		s, answer, err = c.openNeg(ctx, filter, initial)
 		return err
-	})
+	}
+	if err == nil && c.askedSince(then) {
+		s.Close()
+		_ = c.authenticate(ctx) // the relay decides again what it shows
+		err = again()
+	} else {
+		err = c.afterAuth(ctx, err, again)
+	}
+	if err == nil && c.identity().succeeded > 0 && showsNothing(initial, answer) {
+		s.Close() // so that no session holds a slot while it waits for another one
+		if err = c.shows(ctx, filter); err == nil {
+			err = again()
+		}
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("relay %s: negentropy: %w", c.url, err)
 	}
 	return s, answer, nil
+}
+
+// listAll asks for the ids of a whole set, by saying that we have none.
+var listAll = []byte{0x61, 0, 0, 2, 0}
+
+// showsNothing reports whether an answer is that of a relay without any event.
+func showsNothing(initial, answer []byte) bool {
+	if len(initial) < 2 {
+		return false // no question
+	}
+	nobody := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
+	nothing, err := nobody.Respond(initial)
+	return err == nil && bytes.Equal(nothing, answer)
+}
+
+// shows checks that a session shows what a REQ gives: strfry opens sessions about
+// kinds that it keeps for their parties to those who have said who they are, and
+// fills them as for strangers. Otherwise the error is reconcile.ErrNoNegentropy.
+func (c *Conn) shows(ctx context.Context, filter nostr.Filter) error {
+	found := false
+	filter.Limit = 1
+	for e, err := range c.Query(ctx, filter) {
+		if err != nil {
+			return err
+		}
+		found, filter.Since, filter.Until = true, e.CreatedAt, e.CreatedAt
+		break
+	}
+	if !found {
+		return nil
+	}
+	filter.Limit = 0
+	s, answer, err := c.openNeg(ctx, filter, listAll)
+	if err != nil {
+		return err
+	}
+	s.Close()
+	if len(answer) < len(negentropy.ID{}) {
+		return fmt.Errorf("%w: its sessions show nothing of what it gives for a REQ", reconcile.ErrNoNegentropy)
+	}
+	return nil
 }
 
 func (c *Conn) openNeg(ctx context.Context, filter nostr.Filter, initial []byte) (*NegSession, []byte, error) {

@@ -3,11 +3,14 @@ package relay
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -232,6 +235,88 @@ func TestNegentropyRealRelay(t *testing.T) {
 	for _, e := range all {
 		if !strings.Contains(hex.EncodeToString(answer), e.ID) {
 			t.Errorf("the answer lacks %s", e.ID)
+		}
+	}
+}
+
+// After an AUTH, a set that is shown empty is looked at by a REQ: some relays keep
+// back in sessions what they give for a REQ, and are listed. A set that is empty,
+// or empty in the part that is asked for, is believed.
+func TestSessionsThatShowNothingAfterAuth(t *testing.T) {
+	for name, x := range map[string]struct {
+		events, shown int
+		refuse        bool // the session until the AUTH; else the set of strangers is shown, with the challenge
+		listed        bool
+	}{
+		"nothing is shown after a refusal":          {6, 0, true, true},
+		"nothing is shown with a bare challenge":    {6, 0, false, true},
+		"nothing is there":                          {0, 0, true, false},
+		"all is shown after a refusal":              {6, 6, true, false},
+		"all is shown to those who said who we are": {6, 6, false, false},
+	} {
+		all := notes(t, x.events)
+		var lists atomic.Int32
+		f := startFake(t, func(p *peer) {
+			authed, sessions := false, map[string]*negentropy.Reconciler{}
+			answer := func(id, msg json.RawMessage) {
+				in, _ := hex.DecodeString(unquote(msg))
+				out, err := sessions[unquote(id)].Respond(in)
+				if err != nil {
+					t.Error(err)
+				}
+				p.send("NEG-MSG", id, hex.EncodeToString(out))
+			}
+			for msg := p.next(); msg != nil; msg = p.next() {
+				var filter nostr.Filter
+				if len(msg) > 2 {
+					_ = json.Unmarshal(msg[2], &filter)
+				}
+				switch unquote(msg[0]) {
+				case "AUTH":
+					var e nostr.Event
+					_ = json.Unmarshal(msg[1], &e)
+					authed = true
+					p.send("OK", e.ID, true, "")
+				case "NEG-OPEN":
+					var set []negentropy.Item
+					for _, e := range all[:x.shown] {
+						if id, err := negentropy.ParseID(e.ID); err == nil && authed && filter.Match(&e) {
+							set = append(set, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
+						}
+					}
+					sessions[unquote(msg[1])] = negentropy.NewReconciler(negentropy.NewVector(set), negentropy.Options{})
+					if !authed {
+						p.send("AUTH", "c1")
+					}
+					if !authed && x.refuse {
+						p.send("NEG-ERR", msg[1], "auth-required: for their parties")
+						continue
+					}
+					answer(msg[1], msg[3])
+				case "NEG-MSG":
+					answer(msg[1], msg[2])
+				case "REQ":
+					if filter.Limit > 1 && len(filter.IDs) == 0 {
+						lists.Add(1)
+					}
+					for _, e := range all {
+						if authed && filter.Match(&e) {
+							p.send("EVENT", msg[1], e)
+						}
+					}
+					p.send("EOSE", msg[1])
+				}
+			}
+		})
+		o := testOptions()
+		o.Auth = newKey(t).SignEvent
+		pool := NewPool(o)
+		t.Cleanup(pool.Close)
+		a := reconcile.Side{Relay: pool.At(startHome(t)), Name: "a"}
+		b := reconcile.Side{Relay: reconcile.Classified(pool.At(f.url)), Name: "b"}
+		r, err := reconcile.Sync(testContext(t), a, b, filterAll, reconcile.Options{Direction: reconcile.Down})
+		if err != nil || !r.Complete || r.OnlyB != x.events || r.ToA != x.events || lists.Load() > 0 != x.listed {
+			t.Errorf("%s: %d lists, %v, %+v", name, lists.Load(), err, r)
 		}
 	}
 }

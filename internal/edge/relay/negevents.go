@@ -74,7 +74,7 @@ func (c *Conn) again(id, reason string) bool {
 // what it means.
 func (c *Conn) endNegAsClosed(id, reason string) {
 	why := reconcile.NewSessionRefusal(reason)
-	if why.Means == nil && !why.Busy() {
+	if why.Means == nil && !why.Busy() && why.Reason.Code != reconcile.PrefixRateLimited {
 		why.Means = reconcile.ErrNoNegentropy
 	}
 	c.mu.Lock()

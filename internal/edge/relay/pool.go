@@ -182,8 +182,15 @@ func (p *Pool) request(ctx context.Context, url string, r request, take func(rec
 // subscriptions that it allows.
 func (p *Pool) FetchInfo(ctx context.Context, url string) (Info, error) {
 	info, err := FetchInfo(ctx, url, p.opts)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.keepTo(url, info.Limitation.MaxSubscriptions)
+	case reconcile.LaterOf(err) != nil:
+		if normal, normErr := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate); normErr == nil {
+			p.mu.Lock()
+			p.failed(normal, err)
+			p.mu.Unlock()
+		}
 	}
 	return info, err
 }

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -48,17 +49,38 @@ type request struct {
 	trusted bool // skip the signature: only whether events are there is asked
 }
 
-// request runs a request until its end, or until take has had enough.
+// errAskAgain ends an answer in the midst of which the relay asked who we are: it
+// may have shown a part only.
+var errAskAgain = errors.New("the relay asked who we are in the midst of its answer")
+
+// request runs a request until its end, or until take has had enough. If the
+// relay wants to know who we are, it is asked again, once, and what came before
+// is not passed on twice.
 func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Update) bool) error {
 	if len(r.filters) == 0 {
 		return nil
 	}
-	taken, err := c.ask(ctx, r, take)
-	if !taken {
-		err = c.afterAuth(ctx, err, func() error {
-			_, err := c.ask(ctx, r, take)
-			return err
-		})
+	var seen map[string]bool // ids that were passed on, as long as it may be asked again: up to the mark
+	if c.opts.Auth != nil {
+		seen = map[string]bool{}
+	}
+	err := c.ask(ctx, r, false, func(u reconcile.Update) bool {
+		if u.EOSE {
+			seen = nil
+		} else if seen != nil {
+			seen[u.Event.ID] = true
+		}
+		return take(u)
+	})
+	again := func() error {
+		return c.ask(ctx, r, true, func(u reconcile.Update) bool { return !u.EOSE && seen[u.Event.ID] || take(u) })
+	}
+	switch {
+	case errors.Is(err, errAskAgain):
+		_ = c.authenticate(ctx) // the relay decides again what it shows
+		err = again()
+	case seen != nil:
+		err = c.afterAuth(ctx, err, again)
 	}
 	if err != nil {
 		return fmt.Errorf("relay %s: %w", c.url, err)
@@ -66,12 +88,13 @@ func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Updat
 	return nil
 }
 
-// ask sends one REQ and passes on what comes. It returns whether anything was
-// passed on, and nil at EOSE of a query or when take has had enough.
-func (c *Conn) ask(ctx context.Context, r request, take func(reconcile.Update) bool) (delivered bool, err error) {
+// ask sends one REQ and passes on what comes. It returns nil at EOSE of a query
+// or when take has had enough, and [errAskAgain], unless it is the last try, at
+// the end of the stored events if the relay asked who we are meanwhile.
+func (c *Conn) ask(ctx context.Context, r request, last bool, take func(reconcile.Update) bool) error {
 	s, err := c.open(ctx, r)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer s.close()
 	judge, stored := newValidator(r), true
@@ -80,26 +103,31 @@ func (c *Conn) ask(ctx context.Context, r request, take func(reconcile.Update) b
 	for {
 		batch, err := s.next(ctx, wait.C, min(judge.most, queueLength))
 		if err != nil {
-			return delivered, err
+			if stored && !last && reconcile.RefusalOf(err) != nil && c.askedSince(s.known) {
+				return errAskAgain
+			}
+			return err
 		}
-		all, why := judge.read(batch)
+		all, unread := judge.read(batch)
 		for i, d := range batch {
-			s.budget.Release(int64(len(d.event)))
+			s.budget.Release(d.size())
 			u := reconcile.Update{Event: all[i], EOSE: d.eose}
 			if d.eose {
+				if stored && !last && c.askedSince(s.known) {
+					return errAskAgain
+				}
 				if !r.live {
-					return delivered, nil
+					return nil
 				}
 				stored, judge.most = false, -1
 				wait.Stop() // from here on, silence is normal
-			} else if good, err := judge.admit(&u.Event, why[i]); err != nil {
-				return delivered, err
+			} else if good, err := judge.admit(ctx, &u.Event, unread[i]); err != nil {
+				return err
 			} else if !good {
 				continue
 			}
-			delivered = true
 			if !take(u) {
-				return delivered, nil
+				return nil
 			}
 		}
 		if stored {

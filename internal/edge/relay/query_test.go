@@ -74,6 +74,50 @@ func TestBadEventsAreDropped(t *testing.T) {
 	}
 }
 
+// Whoever asks for it is told what is left out although it matches, and why.
+func TestUnreadableEventsAreTold(t *testing.T) {
+	sk, good := newKey(t), notes(t, 2)
+	forged := good[0]
+	forged.Sig = strings.Repeat("0", 128)
+	changed := note(t, sk, 1, 1_700_000_100, "words")
+	changed.Content = "other words"
+	tags := note(t, sk, 1, 1_700_000_200, "")
+	tags.Tags = slices.Repeat([]nostr.Tag{{"p", "x"}}, nostr.MaxTags+1)
+	tags.ID = tags.Hash()
+	large, other := note(t, sk, 1, 1_700_000_300, ""), note(t, sk, 7, 1_700_000_400, "")
+	large.Content, other.Content = strings.Repeat("z", nostr.MaxEventBytes), strings.Repeat("z", nostr.MaxEventBytes)
+	odd := raw(`{"id":"` + strings.Repeat("f", 64) + `","kind":1,"tags":[[1]],"created_at":1700000500}`)
+	f := startFake(t, func(p *peer) {
+		for req := p.expect("REQ"); req != nil; req = p.expect("REQ") {
+			for _, e := range []nostr.Event{forged, changed, tags, large, other, good[1]} {
+				p.send("EVENT", req[0], e)
+			}
+			p.send(raw(`["EVENT",` + string(req[0]) + `,` + string(odd) + `]`))
+			p.send("EOSE", req[0])
+		}
+	})
+	told := map[string]string{}
+	ctx := reconcile.WithUnread(testContext(t), func(u reconcile.Unread) { told[u.Claim.ID] = u.Why })
+	n := 0
+	for e, err := range dial(t, f.url).Query(ctx, filterAll) {
+		if n++; err != nil || e.ID != good[1].ID {
+			t.Errorf("got %s, %v", e.ID, err)
+		}
+	}
+	want := map[string]string{
+		forged.ID: "signature", changed.ID: "its id is not its hash", tags.ID: "tags: ", large.ID: "larger than",
+		strings.Repeat("f", 64): "not a JSON event",
+	}
+	for id, why := range want {
+		if !strings.Contains(told[id], why) {
+			t.Errorf("told %q, want %q", told[id], why)
+		}
+	}
+	if n != 1 || len(told) != len(want) {
+		t.Errorf("%d events came, %d were told of", n, len(told))
+	}
+}
+
 func TestTooManyBadEvents(t *testing.T) {
 	bad := slices.Repeat([]nostr.Event{note(t, newKey(t), 7, 1, "+")}, tolerated+1)
 	_, err := collect(t, dial(t, startFake(t, serve(bad)).url), filterAll)

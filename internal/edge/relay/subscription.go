@@ -18,7 +18,8 @@ type subscription struct {
 	conn   *Conn
 	ctx    context.Context //nolint:containedctx // ends when the caller or the connection is gone
 	leave  context.CancelFunc
-	exit   func() // gives its slots back
+	exit   func()   // gives its slots back
+	known  identity // when it was sent
 	queue  chan delivery
 	budget *semaphore.Weighted // bytes of what is queued or being verified
 	ended  chan struct{}       // closed when nothing more will be queued
@@ -27,15 +28,25 @@ type subscription struct {
 }
 
 type delivery struct {
-	event []byte
-	eose  bool
+	event  []byte
+	unread *reconcile.Unread // in place of an event
+	eose   bool
+}
+
+// size is what a delivery takes of the budget, in bytes. Of an event that is too
+// large the tags are held, which may be most of it.
+func (d delivery) size() int64 {
+	if d.unread != nil {
+		return maxMessage
+	}
+	return int64(len(d.event))
 }
 
 // deliver queues for the caller. A full queue stops the reading of the socket,
 // so the relay is slowed and nothing is lost; a caller who takes nothing for
 // timing.stall loses the subscription, not the others their connection.
 func (s *subscription) deliver(d delivery) {
-	size := int64(len(d.event))
+	size := d.size()
 	if s.budget.TryAcquire(size) {
 		select {
 		case s.queue <- d:
@@ -137,7 +148,7 @@ func (c *Conn) open(ctx context.Context, r request) (*subscription, error) {
 		return nil, err
 	}
 	s := &subscription{
-		id: c.nextID("r"), conn: c, exit: leave,
+		id: c.nextID("r"), conn: c, exit: leave, known: c.identity(),
 		queue:  make(chan delivery, queueLength),
 		budget: semaphore.NewWeighted(queueBytes),
 		ended:  make(chan struct{}),

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -41,30 +43,65 @@ func newValidator(r request) *validator {
 	return j
 }
 
-// read decodes and verifies what came, all signatures at once; why[i] is what
-// is wrong with the i-th, if anything is.
-func (j *validator) read(batch []delivery) (all []nostr.Event, why []error) {
-	all, why = make([]nostr.Event, len(batch)), make([]error, len(batch))
+// read decodes and verifies what came, all signatures at once; unread[i] is the
+// i-th if something is wrong with it.
+func (j *validator) read(batch []delivery) (all []nostr.Event, unread []*reconcile.Unread) {
+	all, unread = make([]nostr.Event, len(batch)), make([]*reconcile.Unread, len(batch))
 	var open []*nostr.Event
 	var at []int
 	for i, d := range batch {
-		if d.eose {
+		if unread[i] = d.unread; d.eose || d.unread != nil {
 			continue
 		}
-		if all[i], why[i] = nostr.ParseEvent(d.event); why[i] == nil && !j.trusted {
+		var err error
+		if all[i], err = nostr.ParseEvent(d.event); err != nil {
+			unread[i] = &reconcile.Unread{Claim: claim(d.event), Why: err.Error()}
+			if all[i].ID = all[i].Hash(); all[i].Check() == nil {
+				unread[i].Why = "its id is not its hash" // and not both, so that reasons can be counted
+			}
+		} else if !j.trusted {
 			open, at = append(open, &all[i]), append(at, i)
 		}
 	}
 	for n, err := range schnorr.VerifyAll(open) {
-		why[at[n]] = err
+		if err != nil {
+			unread[at[n]] = &reconcile.Unread{Claim: *open[n], Why: err.Error()}
+		}
 	}
-	return all, why
+	return all, unread
 }
 
-// admit says whether an event is passed on; why is what [validator.read] found
-// wrong with it. An error ends the request.
-func (j *validator) admit(e *nostr.Event, why error) (bool, error) {
-	if why == nil && slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) }) {
+// tooLarge reads what may be read of an event that is too large.
+func tooLarge(event []byte) *reconcile.Unread {
+	return &reconcile.Unread{Claim: claim(event), Why: fmt.Sprintf("larger than %d bytes", nostr.MaxEventBytes)}
+}
+
+// claim reads what an event says of itself, but for its content, as far as it can
+// be read.
+func claim(event []byte) nostr.Event {
+	var e struct {
+		ID        string      `json:"id"`
+		PubKey    string      `json:"pubkey"`
+		CreatedAt int64       `json:"created_at"`
+		Kind      int         `json:"kind"`
+		Tags      []nostr.Tag `json:"tags"`
+	}
+	_ = json.Unmarshal(event, &e) // goes on after a field of another type
+	return nostr.Event{
+		ID: reconcile.Clip(e.ID), PubKey: reconcile.Clip(e.PubKey), CreatedAt: e.CreatedAt, Kind: e.Kind,
+		Tags: slices.Clone(e.Tags[:min(len(e.Tags), nostr.MaxTags)]),
+	}
+}
+
+// matches reports whether an event was asked for.
+func (j *validator) matches(e *nostr.Event) bool {
+	return slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) })
+}
+
+// admit says whether an event is passed on; unread is what [validator.read] has
+// found. An error ends the request.
+func (j *validator) admit(ctx context.Context, e *nostr.Event, unread *reconcile.Unread) (bool, error) {
+	if unread == nil && j.matches(e) {
 		if j.good++; j.most >= 0 && j.good > j.most+tolerated {
 			return false, fmt.Errorf("%w: it sent %d events where %d were asked for (%w)",
 				reconcile.ErrMisbehaving, j.good, j.most, pager.ErrOverflow)
@@ -72,10 +109,15 @@ func (j *validator) admit(e *nostr.Event, why error) (bool, error) {
 		return true, nil
 	}
 	if j.bad++; j.bad > tolerated+j.good {
-		if why == nil {
-			why = fmt.Errorf("event %s does not match the filter", e.ID)
+		why := "does not match the filter"
+		if unread != nil {
+			e, why = &unread.Claim, unread.Why
 		}
-		return false, fmt.Errorf("%w: %d of %d events were bad, the last because: %w", reconcile.ErrMisbehaving, j.bad, j.bad+j.good, why)
+		return false, fmt.Errorf("%w: %d of %d events were bad, the last, %s, because: %s",
+			reconcile.ErrMisbehaving, j.bad, j.bad+j.good, e.ID, why)
+	}
+	if unread != nil && j.matches(&unread.Claim) {
+		reconcile.TellUnread(ctx, *unread)
 	}
 	return false, nil
 }

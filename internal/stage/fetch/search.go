@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/backoff"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -175,15 +178,36 @@ func (f *search) handle(ctx context.Context, w reply) {
 	}
 }
 
-// ask asks one relay.
+// betweenAttempts is the wait before a relay that refuses for the moment is asked
+// again, within askTimeout.
+var betweenAttempts = backoff.Backoff{First: time.Second, Most: 4 * time.Second}
+
+// pause waits, and returns false if ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ask asks one relay, again if it refuses for the moment.
 func (f *search) ask(ctx context.Context, url string) (w reply) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	w.url = url
-	if f.need.EventID != "" {
-		w.event, w.err = f.stage.Net.Find(ctx, url, f.need.EventID)
-	} else {
-		w.event, w.err = f.newest(ctx, url)
+	for n := 1; ; n++ {
+		if f.need.EventID != "" {
+			w.event, w.err = f.stage.Net.Find(ctx, url, f.need.EventID)
+		} else {
+			w.event, w.err = f.newest(ctx, url)
+		}
+		if !reconcile.ForTheMoment(w.err) || !pause(ctx, betweenAttempts.Wait(n, rand.Float64())) {
+			break
+		}
 	}
 	if w.err != nil {
 		w.err = fmt.Errorf("%s: %w", url, w.err)
