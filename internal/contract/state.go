@@ -1,9 +1,8 @@
 package contract
 
 import (
-	"slices"
-
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The values of the KV buckets. All times are Unix seconds.
@@ -34,7 +33,7 @@ type Author struct {
 func (a Author) WriteRelays() (urls []string) {
 	for _, via := range Sources() {
 		for _, url := range a.Lists[via].Write {
-			if !slices.Contains(urls, url) {
+			if !nostr.HasRelay(urls, url) {
 				urls = append(urls, url)
 			}
 		}

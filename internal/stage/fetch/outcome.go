@@ -10,6 +10,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // found ends the search with the event, once it is at the local relay.
@@ -86,14 +87,10 @@ func (f *search) soFar(cause error) error {
 	return &silentError{err, f.askedRelays()}
 }
 
-func (f *search) askedRelays() (urls []string) {
+func (f *search) askedRelays() []string {
 	f.stage.mu.Lock()
 	defer f.stage.mu.Unlock()
-	for url := range f.hedger.seen {
-		urls = append(urls, url)
-	}
-	slices.Sort(urls)
-	return urls
+	return slices.Sorted(slices.Values(f.hedger.seen))
 }
 
 // land writes an event to the local relay. why is set if it must not be
@@ -102,7 +99,7 @@ func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
 	if rule := reconcile.MayCopy(found.event, s.Now().Unix()); rule != "" {
 		return found.url + " has it, but it must not be copied: " + string(rule), nil
 	}
-	if s.Local == "" || found.url == s.Local {
+	if s.Local == "" || nostr.SameRelay(found.url, s.Local) {
 		return "", nil
 	}
 	local, err := s.Net.At(ctx, s.Local)

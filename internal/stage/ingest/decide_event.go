@@ -3,7 +3,9 @@ package ingest
 import (
 	"encoding/hex"
 	"fmt"
-	"slices"
+	"regexp"
+	"strings"
+	"unicode"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -150,16 +152,19 @@ func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
 			continue
 		}
 		count++
-		url, err := nostr.NormalizeRelayURL(t.At(1), allowPrivate)
-		if err != nil {
-			bad = fmt.Errorf("tags[%d]: %w", i, err)
-			continue
-		}
-		if t.At(2) != "read" {
-			list.Write = appendNew(list.Write, url)
-		}
-		if t.At(2) != "write" {
-			list.Read = appendNew(list.Read, url)
+		marker := marker(t.At(2))
+		for _, raw := range relayURLs(t.At(1)) {
+			url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
+			if err != nil {
+				bad = fmt.Errorf("tags[%d]: %w", i, err)
+				continue
+			}
+			if marker != "read" {
+				list.Write = appendNew(list.Write, url)
+			}
+			if marker != "write" {
+				list.Read = appendNew(list.Read, url)
+			}
 		}
 	}
 	if count > nostr.MaxListTags {
@@ -170,6 +175,20 @@ func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
 		bad = nil
 	}
 	return list, bad
+}
+
+// between is what people put between two URLs in one tag.
+var between = regexp.MustCompile(`(?i)[\s\p{Z}\p{Cf},;|]+(wss?://)`)
+
+// relayURLs returns the URLs of one r tag; some clients write down what was pasted
+// into one field.
+func relayURLs(value string) []string {
+	return strings.Split(between.ReplaceAllString(value, "\n$1"), "\n")
+}
+
+// marker reads the marker of an r tag as people write it.
+func marker(text string) string {
+	return strings.ToLower(strings.TrimFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }))
 }
 
 // readDHTKeyTag reads the dht_key tag. On a reply it is the DHT key of the
@@ -205,7 +224,7 @@ func normalizeAll(urls []string, allowPrivate bool) (out []string, bad error) {
 }
 
 func appendNew(list []string, s string) []string {
-	if len(list) >= nostr.MaxListRelays || slices.Contains(list, s) {
+	if len(list) >= nostr.MaxListRelays || nostr.HasRelay(list, s) {
 		return list
 	}
 	return append(list, s)

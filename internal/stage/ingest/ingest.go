@@ -322,7 +322,7 @@ func (s *Stage) follow(
 			return nil, err
 		}
 		if list.ID == f.list.ID {
-			only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return slices.Contains(list.Write, url) })
+			only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return nostr.HasRelay(list.Write, url) })
 			out = append(out, discovered(only, pubkey, f.via, list.ID)...)
 		}
 	}
