@@ -93,14 +93,14 @@ func (f *search) askedRelays() []string {
 	return slices.Sorted(slices.Values(f.hedger.seen))
 }
 
-// land writes an event to the local relay. why is set if it must not be
-// there.
+// land writes an event to the local relay, if there is one and it lacks it. why is
+// set if it must not be there.
 func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
-	if rule := reconcile.MayCopy(found.event, s.Now().Unix()); rule != "" {
-		return found.url + " has it, but it must not be copied: " + string(rule), nil
-	}
 	if s.Local == "" || nostr.SameRelay(found.url, s.Local) {
 		return "", nil
+	}
+	if rule := reconcile.MayCopy(found.event, s.Now().Unix()); rule != "" {
+		return found.url + " has it, but it must not be copied: " + string(rule), nil
 	}
 	local, err := s.Net.At(ctx, s.Local)
 	var reply reconcile.Reply
