@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
@@ -43,7 +44,7 @@ func (*fetchCmd) Help() string {
 
 // Run prints the note.
 func (c *fetchCmd) Run(ctx context.Context, o *output) error {
-	request, err := c.request()
+	request, err := c.request(o)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 }
 
 // request is what is asked for.
-func (c *fetchCmd) request() (events.MissingNoteRequest, error) {
+func (c *fetchCmd) request(o *output) (events.MissingNoteRequest, error) {
 	n, err := schnorr.ParseNote(c.What)
 	if err != nil {
 		return events.MissingNoteRequest{}, usage("%q: %v", c.What, err)
@@ -89,24 +90,52 @@ func (c *fetchCmd) request() (events.MissingNoteRequest, error) {
 		}
 	}
 	n.DHTKey = c.DHTKey
-	var given []string
-	for _, raw := range c.Relay {
-		url, err := nostr.NormalizeRelayURL(raw, c.AllowPrivate || c.NATS != "") // fetchers have rules of their own
-		if err != nil {
-			return events.MissingNoteRequest{}, usage("--relay: %v", err)
-		}
-		given = append(given, url)
+	relays, passedOver, err := c.relays(n.Relays)
+	if err != nil {
+		return events.MissingNoteRequest{}, err
 	}
-	n.Relays = append(given, n.Relays...)
-	n.Relays = n.Relays[:min(len(n.Relays), nostr.MaxListRelays)]
+	n.Relays = relays
 	if _, err := n.Validate(true); err != nil {
 		return events.MissingNoteRequest{}, usage("%v", err)
 	}
 	if c.NATS == "" && len(n.Relays) == 0 && n.DHTKey == "" {
-		return events.MissingNoteRequest{},
-			usage("where shall the note be looked for? Give --relay, --dht-key, or --nats to ask a running pipeline")
+		passedOver = append(passedOver, "where shall the note be looked for? Give --relay, --dht-key, or --nats to ask a running pipeline")
+		return events.MissingNoteRequest{}, usage("%s", strings.Join(passedOver, "; "))
+	}
+	for _, why := range passedOver {
+		fmt.Fprintln(o.err, why)
 	}
 	return events.MissingNoteRequest{NoteMissing: n, TimeoutMS: c.Timeout.Milliseconds(), Thread: c.Thread}, nil
+}
+
+// relays returns those of --relay and, of those that the code names, the ones that
+// can be dialled; of each other one it says why it is passed over and what to do.
+func (c *fetchCmd) relays(hinted []string) (urls, passedOver []string, err error) {
+	allow := c.AllowPrivate || c.NATS != "" // fetchers have rules of their own
+	for _, raw := range c.Relay {
+		url, err := nostr.NormalizeRelayURL(raw, allow)
+		if err != nil {
+			return nil, nil, usage("--relay: %v", err)
+		}
+		urls = append(urls, url)
+	}
+	for _, raw := range hinted {
+		url, err := nostr.NormalizeRelayURL(raw, allow)
+		if err == nil {
+			urls = append(urls, url)
+			continue
+		}
+		do := "give the right one by --relay"
+		if _, err := nostr.NormalizeRelayURL(raw, true); err == nil {
+			do = "--allow-private permits it"
+		}
+		passedOver = append(passedOver, fmt.Sprintf("a relay that the code names is not asked: %s (%s)", printable(err.Error()), do))
+	}
+	if more := len(urls) - nostr.MaxListRelays; more > 0 {
+		urls = urls[:nostr.MaxListRelays]
+		passedOver = append(passedOver, fmt.Sprintf("%d more relays are not asked: name them by --relay in another run", more))
+	}
+	return urls, passedOver, nil
 }
 
 func (c *fetchCmd) fetch(ctx context.Context, r events.MissingNoteRequest, o *output) (events.MissingNoteResponse, error) {

@@ -112,6 +112,31 @@ func TestFetchUsage(t *testing.T) {
 	}
 }
 
+// The code names two relays, one on this machine and one that is no URL.
+func TestFetchSaysWhichHintsItDoesNotAsk(t *testing.T) {
+	t.Parallel()
+	const code = "nevent1qqsqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqpzpmhxw309" +
+		"ucnydewxqhrqt338gcszytjv4kxz7fwv4uxzmtsd3jjucm0d5dtng3e"
+	url := hometest.Start(t)
+	for _, tc := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{nil, run.ExitUsage, []string{
+			"ws://127.0.0.1:1", "(--allow-private permits it)", "relay.example.com", "(give the right one by --relay)", "where shall",
+		}},
+		{[]string{"--relay", url, "--allow-private"}, run.ExitFailed, []string{"not asked: relay url \"relay.example.com\""}},
+	} {
+		exit, _, stderr := here(append([]string{"fetch", code}, tc.args...)...)
+		for _, want := range tc.want {
+			if exit != tc.code || !strings.Contains(stderr, want) {
+				t.Errorf("%q: exit code %d, %s, want %q", tc.args, exit, stderr, want)
+			}
+		}
+	}
+}
+
 func TestFetchThroughAPipeline(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)

@@ -65,7 +65,7 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 			return job, usage("%v", err)
 		}
 	}
-	if job.A == job.B {
+	if nostr.SameRelay(job.A, job.B) {
 		return job, usage("both sides are %s", job.A)
 	}
 	if err := json.Unmarshal([]byte(c.Filter), &job.Filter); err != nil {

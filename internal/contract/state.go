@@ -1,9 +1,8 @@
 package contract
 
 import (
-	"slices"
-
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // The values of the KV buckets. All times are Unix seconds.
@@ -34,7 +33,7 @@ type Author struct {
 func (a Author) WriteRelays() (urls []string) {
 	for _, via := range Sources() {
 		for _, url := range a.Lists[via].Write {
-			if !slices.Contains(urls, url) {
+			if !nostr.HasRelay(urls, url) {
 				urls = append(urls, url)
 			}
 		}
@@ -57,7 +56,15 @@ type List struct {
 	ID    string   `json:"id,omitempty"` // event id, for ties (the lower wins)
 	Write []string `json:"write,omitempty"`
 	Read  []string `json:"read,omitempty"`
+	// D is the d tag of the event that carried a list of [ViaNIP78]; those of
+	// earlier versions have none.
+	D string `json:"d,omitempty"`
 }
+
+// Ended reports whether this stands for a list that its author has deleted or
+// vanished from: it names no relays and is of no event, so that nothing of its
+// version or an earlier one comes back.
+func (l List) Ended() bool { return l.ID == "" && len(l.Write)+len(l.Read) == 0 }
 
 // Record is the value of bucket records: a BEP 44 item to be kept alive.
 type Record struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -65,7 +64,7 @@ func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err er
 		return nil, err
 	}
 	at = traced(reconcile.Classified(at), name, r.writes)
-	if r.known == nil || name == r.homeURL {
+	if r.known == nil || nostr.SameRelay(name, r.homeURL) {
 		return at, nil
 	}
 	doc, _, err := r.known.Get(ctx, nostr.RelayKey(name))
@@ -78,9 +77,9 @@ func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err er
 // pool returns the pool that may talk to a relay.
 func (r relays) pool(url string) (*relay.Pool, error) {
 	switch {
-	case url == r.homeURL:
+	case nostr.SameRelay(url, r.homeURL):
 		return r.home, nil
-	case len(r.only) > 0 && !slices.Contains(r.only, url):
+	case len(r.only) > 0 && !nostr.HasRelay(r.only, url):
 		return nil, fmt.Errorf("relay %s is not one of --only", url)
 	}
 	return r.world, nil
@@ -134,7 +133,7 @@ func describe(url string, info *relay.Info) (contract.Relay, error) {
 func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error,
 	func(context.Context, int64) error) error {
 	options := r.options
-	options.AllowPrivate = options.AllowPrivate || url == r.homeURL
+	options.AllowPrivate = options.AllowPrivate || nostr.SameRelay(url, r.homeURL)
 	return func(ctx context.Context, since int64,
 		handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error,
 	) error {

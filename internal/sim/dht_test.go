@@ -330,6 +330,14 @@ func TestAnAuthorWhoMovedAwayIsLookedUpAgainThoughNothingMoreIsSeenOfThem(t *tes
 		if links := keys[contract.Link](w, contract.BucketLinks, "*."+alice.PublicKey()); len(links) != 1 {
 			w.Errorf("links %v, want the new relay alone", links)
 		}
+
+		// A list of nothing that may be dialled has taken its place all the same.
+		none := list(w.T, alice, 300, "ws://abc.onion", "ws://192.168.1.1")
+		w.dht.set(func(n *network) { n.items[stage.TargetHex(none.Item)] = none.Item })
+		time.Sleep(2 * resolveEvery)
+		if links := keys[contract.Link](w, contract.BucketLinks, "*."+alice.PublicKey()); len(links) != 0 {
+			w.Errorf("links %v, want none of the list before", links)
+		}
 		w.noDeadLetters()
 	})
 }

@@ -102,7 +102,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a list under a stranger's key is the author's", file: "internal/stage/dht/resolve.go",
-		old: "if own && answer.Found {", bug: "if answer.Found {", caught: goesBack,
+		old: "if own && answer.DHTSig != \"\" {", bug: "if answer.Found {", caught: goesBack,
 	},
 	{
 		name: "a third party's word stands beside the author's", file: "internal/stage/decide_word.go",

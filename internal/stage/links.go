@@ -97,7 +97,7 @@ func (e evidence) covers(l contract.Link) bool {
 // same version may be of a list that lost by its id.
 func (e evidence) outdated(l contract.Link) (sources []string) {
 	for via, version := range l.Via {
-		left := via == e.via && !slices.Contains(e.urls, l.URL)
+		left := via == e.via && !nostr.HasRelay(e.urls, l.URL)
 		if slices.Contains(e.over, via) || left && (version <= e.version || via == contract.ViaDHT && l.Key != e.key) {
 			sources = append(sources, via)
 		}

@@ -94,6 +94,23 @@ func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 	}
 }
 
+// The link is of a version that cut the slash off the URL, or of a list of another
+// source that spells the relay so.
+func TestALinkIsOfARelayHoweverItsURLEnds(t *testing.T) {
+	const a, b = "wss://a.example.com/nostr", "wss://a.example.com/nostr/"
+	key := contract.LinkKey(nostr.RelayKey(a), "alice")
+	for _, was := range []map[string]int64{{contract.ViaNIP65: 1}, {contract.ViaNIP65: 2}, {contract.ViaDHT: 7}} {
+		links := memory[contract.Link]{now: map[string]contract.Link{key: {URL: a, Via: was}}}
+		author := contract.Author{Lists: map[string]contract.List{contract.ViaNIP65: {Version: 2, ID: "2", Write: []string{b}}}}
+		if _, err := stage.FollowList(t.Context(), memory[contract.Author]{}, links, "alice", contract.ViaNIP65, author); err != nil {
+			t.Fatal(err)
+		}
+		if l := links.now[key]; len(links.now) != 1 || l.Via[contract.ViaNIP65] != 2 || l.Via[contract.ViaDHT] != was[contract.ViaDHT] {
+			t.Errorf("after %v links are %+v", was, links.now)
+		}
+	}
+}
+
 // What a list names and a copy does not show yet is not left as it is.
 func TestALinkIsNotLeftForACopyThatLags(t *testing.T) {
 	const a = "wss://a.example.com"

@@ -34,6 +34,12 @@ func ParseAddress(s string) (Address, error) {
 // String returns kind:pubkey:d.
 func (a Address) String() string { return strconv.Itoa(a.Kind) + ":" + a.PubKey + ":" + a.D }
 
+// Of reports whether an event is at the address: of its first d tag, whatever others
+// it has, which match a filter too.
+func (a Address) Of(e *Event) bool {
+	return e.Kind == a.Kind && e.PubKey == a.PubKey && (!Addressable(a.Kind) || e.Tag("d").At(1) == a.D)
+}
+
 // Filter asks for the event at the address.
 func (a Address) Filter() Filter {
 	f := Filter{Kinds: []int{a.Kind}, Authors: []string{a.PubKey}, Limit: 1}

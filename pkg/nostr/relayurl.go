@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Bounds of what a relay list may name (NIP-65 and BEP 44 lists alike).
@@ -23,16 +25,19 @@ const (
 	MaxURLBytes = 256
 )
 
-// NormalizeRelayURL returns the one spelling under which relaymesh knows a
-// relay: scheme and host in lower case, no default port, no trailing slash,
-// no fragment. It refuses what is no relay address: a scheme other than ws and
-// wss, user info, a host in other letters than ASCII and, unless allowPrivate,
+// NormalizeRelayURL returns a relay URL to dial: scheme and host in lower case, no
+// default port, no fragment, the path as it was given but for one of slashes alone,
+// since servers tell /nostr/ from /nostr. Whether two are of one relay, say
+// [SameRelay] and [RelayKey]. Blanks and invisible characters around it are cut
+// off. It refuses what is no relay address: a scheme other than ws and wss, user
+// info, a host in other letters than ASCII, blanks or invisible characters within,
+// two URLs in one and, unless allowPrivate,
 // an address literal or name that leads to the own machine or network, a port
 // of another service ([PublicPort]), and addresses of overlay networks that
 // cannot be dialled. A name that resolves to a private address passes here and is
 // caught at dial time.
 func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
-	raw = strings.TrimSpace(raw)
+	raw = strings.TrimFunc(raw, invisible)
 	if len(raw) > MaxURLBytes {
 		return "", fmt.Errorf("relay url: %d bytes, at most %d are accepted", len(raw), MaxURLBytes)
 	}
@@ -51,6 +56,10 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	case strings.ContainsFunc(u.Hostname(), notOfHost):
 		return "", fmt.Errorf("relay url %q: the host has other characters than a-z, 0-9, dots and hyphens; "+
 			"write names of other scripts as xn--…", clip(raw))
+	case strings.ContainsFunc(raw, invisible):
+		return "", fmt.Errorf("relay url %q: has blanks or invisible characters within", clip(raw))
+	case strings.Contains(u.Path, "://"), strings.HasSuffix(u.Host, ":") && strings.HasPrefix(u.Path, "//"):
+		return "", fmt.Errorf("relay url %q: is two URLs without anything between them", clip(raw))
 	case strings.ContainsFunc(u.RawQuery, notOfQuery):
 		return "", fmt.Errorf("relay url %q: what follows the question mark must be percent-encoded", clip(raw))
 	}
@@ -71,7 +80,7 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	} else if strings.ContainsAny(host, ":%") {
 		return "", fmt.Errorf("relay url %q: %s is neither a name nor an address", clip(raw), clip(host))
 	}
-	out := scheme + "://" + host + port + strings.TrimRight(u.EscapedPath(), "/")
+	out := scheme + "://" + host + port + normalizePath(u)
 	if u.RawQuery != "" {
 		out += "?" + u.RawQuery
 	}
@@ -81,11 +90,46 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	return out, nil
 }
 
-// RelayKey is the KV and subject token of a relay: 32 hex digits of the
-// SHA-256 of its normalised URL.
+// RelayKey is the KV and subject token of a relay: 32 hex digits of the SHA-256 of
+// its normalised URL, without slashes at the end of the path.
 func RelayKey(normalized string) string {
-	sum := sha256.Sum256([]byte(normalized))
+	sum := sha256.Sum256([]byte(withoutSlash(normalized)))
 	return hex.EncodeToString(sum[:16])
+}
+
+// SameRelay reports whether two normalised URLs are of one relay: whether they
+// differ in nothing but slashes at the end of the path.
+func SameRelay(a, b string) bool { return a == b || withoutSlash(a) == withoutSlash(b) }
+
+// HasRelay reports whether a normalised URL is of a relay among others.
+func HasRelay(urls []string, url string) bool {
+	return slices.ContainsFunc(urls, func(one string) bool { return SameRelay(one, url) })
+}
+
+func withoutSlash(url string) string {
+	path, query, asks := strings.Cut(url, "?")
+	if path = strings.TrimRight(path, "/"); asks {
+		path += "?" + query
+	}
+	return path
+}
+
+// normalizePath returns the path as it was given, without percent-encoded blanks at
+// the end, and "" for one of slashes alone.
+func normalizePath(u *url.URL) string {
+	if path := strings.TrimRightFunc(u.Path, invisible); path != u.Path {
+		u.Path, u.RawPath = path, ""
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		return ""
+	}
+	return u.EscapedPath()
+}
+
+// invisible reports whether a character is not seen: blanks, control characters,
+// and those of format such as a zero-width space, which copies of a URL pick up.
+func invisible(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 }
 
 // notOfHost reports whether a character can be in no host. Resolvers and HTTP

@@ -1,6 +1,8 @@
 package nostr_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -11,20 +13,28 @@ import (
 
 func TestNormalizeRelayURL(t *testing.T) {
 	for in, want := range map[string]string{
-		"wss://Relay.Example.COM":              "wss://relay.example.com",
-		"\twss://relay.example.com/\n":         "wss://relay.example.com",
-		"WSS://relay.example.com:443/":         "wss://relay.example.com",
-		"ws://relay.example.com:80":            "ws://relay.example.com",
-		"wss://relay.example.com:0443":         "wss://relay.example.com",
-		"wss://relay.example.com:8443/Inbox//": "wss://relay.example.com:8443/Inbox",
-		"wss://relay.example.com./#frag":       "wss://relay.example.com",
-		"wss://relay.example.com/?a=b":         "wss://relay.example.com?a=b",
-		"wss://[2606:4700::1111]":              "wss://[2606:4700::1111]",
-		"wss://[2606:4700:0::0:1111]":          "wss://[2606:4700::1111]",
-		"wss://[::ffff:1.1.1.1]":               "wss://1.1.1.1",
-		"wss://1.1.1.1":                        "wss://1.1.1.1",
-		"wss://xn--bcher-kva.example":          "wss://xn--bcher-kva.example",
-		"wss://relay.example.com/é":            "wss://relay.example.com/%C3%A9",
+		"wss://Relay.Example.COM":                 "wss://relay.example.com",
+		"\twss://relay.example.com/\n":            "wss://relay.example.com",
+		"WSS://relay.example.com:443/":            "wss://relay.example.com",
+		"ws://relay.example.com:80":               "ws://relay.example.com",
+		"wss://relay.example.com:0443":            "wss://relay.example.com",
+		"wss://relay.example.com:8443/Inbox//":    "wss://relay.example.com:8443/Inbox//",
+		"wss://relay.example.com./#frag":          "wss://relay.example.com",
+		"wss://relay.example.com/?a=b":            "wss://relay.example.com?a=b",
+		"wss://[2606:4700::1111]":                 "wss://[2606:4700::1111]",
+		"wss://[2606:4700:0::0:1111]":             "wss://[2606:4700::1111]",
+		"wss://[::ffff:1.1.1.1]":                  "wss://1.1.1.1",
+		"wss://1.1.1.1":                           "wss://1.1.1.1",
+		"wss://xn--bcher-kva.example":             "wss://xn--bcher-kva.example",
+		"wss://relay.example.com/é":               "wss://relay.example.com/%C3%A9",
+		"wss://relay.example.com/nostr/":          "wss://relay.example.com/nostr/",
+		"wss://relay.example.com/nostr/?a=b":      "wss://relay.example.com/nostr/?a=b",
+		"wss://relay.example.com//":               "wss://relay.example.com",
+		"\u200bwss://relay.example.com\u00a0":     "wss://relay.example.com",
+		"wss://relay.example.com/\u2060\ufeff":    "wss://relay.example.com",
+		"wss://relay.example.com/nostr\u200d":     "wss://relay.example.com/nostr",
+		"wss://relay.example.com/%20":             "wss://relay.example.com",
+		"wss://relay.example.com/a%20b/%E2%80%8B": "wss://relay.example.com/a%20b/",
 	} {
 		if got, err := nostr.NormalizeRelayURL(in, false); got != want || err != nil {
 			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
@@ -49,6 +59,8 @@ func TestNormalizeRelayURLRefuses(t *testing.T) {
 		"ws://[2002:a00:1::]", "ws://[2001:0:a00:1::]", "ws://[fd00:ec2::254]", "ws://[::]", "ws://[::7f00:1]", "ws://[::ffff:0:7f00:1]",
 		"wss://relay.example.com:25", "wss://relay.example.com:22", "ws://relay.example.com:6667", "wss://@relay.example.com",
 		"wss://relay.example.com:443:443",
+		"wss://relay.example.com/ wss://b.example.com", "wss://relay.example.com/,wss://b.example.com", "wss://a.example.comwss://b.example.com",
+		"wss://relay.example.com/in box", "wss://relay.example.com/in\u200bbox", "wss://relay.example.com/wss://b.example.com/",
 		"wss://relay.example.com?a b", "wss://relay.example.com?x\u00a0#f", "wss://relay.example.com\\@127.0.0.1",
 		"wss://relay.example.com/" + strings.Repeat("é", 100),
 		"wss://" + strings.Repeat("a", nostr.MaxURLBytes) + ".example",
@@ -68,10 +80,31 @@ func TestNormalizeRelayURLRefuses(t *testing.T) {
 	}
 }
 
+// The keys are those of earlier versions, which cut the slash off the URL itself.
+func TestSlashesAtTheEndAreNoOtherRelay(t *testing.T) {
+	for url, before := range map[string]string{
+		"wss://relay.example.com":            "wss://relay.example.com",
+		"wss://relay.example.com/nostr":      "wss://relay.example.com/nostr",
+		"wss://relay.example.com/nostr/":     "wss://relay.example.com/nostr",
+		"wss://relay.example.com/nostr//?a/": "wss://relay.example.com/nostr?a/",
+	} {
+		if sum := sha256.Sum256([]byte(before)); nostr.RelayKey(url) != hex.EncodeToString(sum[:16]) {
+			t.Errorf("%s has another key than before", url)
+		}
+		if !nostr.SameRelay(url, before) || !nostr.HasRelay([]string{"wss://x.example.com", url}, before) {
+			t.Errorf("%s is not %s", url, before)
+		}
+	}
+	if nostr.SameRelay("wss://relay.example.com/a/", "wss://relay.example.com/b/") || nostr.HasRelay(nil, "") {
+		t.Error("two relays are one")
+	}
+}
+
 func FuzzNormalizeRelayURL(f *testing.F) {
 	for _, s := range []string{
 		"wss://relay.example.com/x?y#z", "ws://[::1%25eth0]:80", "wss://a@b.c", "wss://[64:ff9b::101:101]", "ws://[fe80::1%25e%2f]",
-		"wss://relay.example.com/é?x\u00a0#z", "wss://RELAY.EXAMPLE.COM.:0443//", "ws://0x7f.1", "ws://[::ffff:1.2.3.4]",
+		"wss://relay.example.com/é?x\u00a0#z", "wss://relay.example.com/%20/%E2%80%8B%20", "ws://a.b:///?",
+		"wss://RELAY.EXAMPLE.COM.:0443//", "ws://0x7f.1", "ws://[::ffff:1.2.3.4]",
 	} {
 		f.Add(s)
 	}

@@ -94,7 +94,7 @@ func (l *Local) deletes(deletion, e *nostr.Event, address string) bool {
 		switch value := t.At(1); {
 		case deletion.Kind == kindVanish:
 			url, err := nostr.NormalizeRelayURL(value, true)
-			return t.At(0) == "relay" && e.CreatedAt <= deletion.CreatedAt && (value == "ALL_RELAYS" || err == nil && url == l.url)
+			return t.At(0) == "relay" && e.CreatedAt <= deletion.CreatedAt && (value == "ALL_RELAYS" || err == nil && nostr.SameRelay(url, l.url))
 		case t.At(0) == "e":
 			return value == e.ID
 		default:

@@ -39,6 +39,27 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
+// Servers redirect /nostr to /nostr/, or have nothing there.
+func TestAURLIsDialledAsItWasGiven(t *testing.T) {
+	paths := make(chan string, 2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths <- r.URL.RequestURI()
+		http.NotFound(w, r)
+	}))
+	defer server.Close()
+	for given, want := range map[string]string{"": "/", "/": "/", "/nostr": "/nostr", "/nostr/": "/nostr/", "/a//?x=/": "/a//?x=/"} {
+		url := strings.Replace(server.URL, "http", "ws", 1) + given
+		_, dialErr := Dial(testContext(t), url, testOptions())
+		_, infoErr := FetchInfo(testContext(t), url, testOptions())
+		if dialErr == nil || infoErr == nil {
+			t.Fatal("there is no relay to connect to")
+		}
+		if dialled, asked := <-paths, <-paths; dialled != want || asked != want {
+			t.Errorf("%q: dialled %s, asked for the document at %s", given, dialled, asked)
+		}
+	}
+}
+
 // A peer that accepts the connection and says nothing is given up.
 func TestHandshakeTimeout(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -141,7 +141,10 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 	answer.PubKey = r.PubKey
 	if list := author.Lists[contract.ViaDHT]; answer.Found && list.Key == r.DHTKey && list.Version > answer.Seq {
 		answer = events.ResolveResponse{
-			PubKey: r.PubKey, DHTKey: r.DHTKey, Target: answer.Target, Seq: list.Version, Relays: list.Write, Found: true,
+			PubKey: r.PubKey, DHTKey: r.DHTKey, Target: answer.Target, Seq: list.Version, Relays: list.Write, Found: len(list.Write) > 0,
+		}
+		if !answer.Found {
+			answer.Why = "the author's newest list names no relay that may be dialled"
 		}
 	}
 	return answer, err
@@ -206,7 +209,7 @@ func (s *Stage) follow(
 	list := contract.List{Version: answer.Seq, Key: answer.DHTKey, ID: answer.DHTSig, Write: answer.Relays}
 	stored, err := s.update(ctx, pubkey, author, func(a contract.Author) (contract.Author, bool) {
 		next, newer := stage.OwnLists(pubkey, a), false
-		if own && answer.Found {
+		if own && answer.DHTSig != "" { // a record of no usable relay has replaced the list before, too
 			next, newer = stage.LearnList(next, contract.ViaDHT, list)
 		}
 		return next, newer || len(next.Lists) < len(a.Lists)

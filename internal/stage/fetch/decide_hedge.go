@@ -3,6 +3,8 @@ package fetch
 import (
 	"slices"
 	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 // a time; one that has answered, or has been silent for hedge, frees its slot
 // for the next.
 type hedger struct {
-	seen  map[string]bool      // every relay that has ever come up
+	seen  []string             // every relay that has ever come up
 	left  int                  // how many more may come up
 	queue []string             // to be asked, likeliest first
 	open  map[string]time.Time // asked and not answered, since when
@@ -25,18 +27,14 @@ type hedger struct {
 
 // newHedger starts with relays that are not to be asked (again).
 func newHedger(not ...string) hedger {
-	t := hedger{seen: map[string]bool{}, left: maxRelays, open: map[string]time.Time{}}
-	for _, url := range not {
-		t.seen[url] = true
-	}
-	return t
+	return hedger{seen: slices.Clone(not), left: maxRelays, open: map[string]time.Time{}}
 }
 
 // add queues the relays that are new, and returns how many those are.
 func (t *hedger) add(urls ...string) (added int) {
 	for _, url := range urls {
-		if !t.seen[url] && t.left > 0 {
-			t.seen[url] = true
+		if !nostr.HasRelay(t.seen, url) && t.left > 0 {
+			t.seen = append(t.seen, url)
 			t.left--
 			t.queue = append(t.queue, url)
 			added++

@@ -15,7 +15,7 @@ const maxAsked = 2 * maxRelays
 // whether the note is still held to be lost at now (Unix seconds).
 func unasked(lost contract.Lost, hints []string, local string, now int64) (hinted []string, held bool) {
 	for _, url := range hints {
-		if url != local && !slices.Contains(lost.Relays, url) {
+		if !nostr.SameRelay(url, local) && !nostr.HasRelay(lost.Relays, url) {
 			hinted = append(hinted, url)
 		}
 	}
@@ -31,7 +31,7 @@ func lose(old contract.Lost, asked []string, why string, now int64, hold time.Du
 		next.At, next.Until, next.Relays = old.At, old.Until, slices.Clone(old.Relays)
 	}
 	for _, url := range asked {
-		if len(next.Relays) < maxAsked && !slices.Contains(next.Relays, url) {
+		if len(next.Relays) < maxAsked && !nostr.HasRelay(next.Relays, url) {
 			next.Relays = append(next.Relays, url)
 		}
 	}

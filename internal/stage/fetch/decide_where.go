@@ -31,7 +31,7 @@ func candidates(n events.NoteMissing, author contract.Author, linked []string, l
 	var out []string
 	add := func(urls []string) {
 		for _, url := range urls {
-			if url != local && len(out) < maxCandidates && !slices.Contains(out, url) {
+			if !nostr.SameRelay(url, local) && len(out) < maxCandidates && !nostr.HasRelay(out, url) {
 				out = append(out, url)
 			}
 		}

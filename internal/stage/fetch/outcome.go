@@ -11,6 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // found ends the search with the event, once it is at the local relay.
@@ -87,26 +88,19 @@ func (f *search) soFar(cause error) error {
 	return &silentError{err, f.askedRelays()}
 }
 
-func (f *search) askedRelays() (urls []string) {
+func (f *search) askedRelays() []string {
 	f.stage.mu.Lock()
 	defer f.stage.mu.Unlock()
-	for url := range f.hedger.seen {
-		urls = append(urls, url)
-	}
-	slices.Sort(urls)
-	return urls
+	return slices.Sorted(slices.Values(f.hedger.seen))
 }
 
-// land writes an event to the local relay. why is set if it must not be
-// there. What must not be copied is not shown to those who asked, either.
+// land writes an event to the local relay, if there is one and it lacks it. why is
+// set if it must not be there; then it is not shown to those who asked, either.
 func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
-	forbidden := found.url + " has it, but it must not be copied: "
-	if rule := reconcile.MayCopy(found.event, s.Now().Unix()); rule != "" {
-		return forbidden + string(rule), nil
-	}
-	if s.Local == "" || found.url == s.Local {
+	if s.Local == "" || nostr.SameRelay(found.url, s.Local) {
 		return "", nil
 	}
+	forbidden := found.url + " has it, but it must not be copied: "
 	local, err := s.Net.At(ctx, s.Local)
 	var reply reconcile.Reply
 	if err == nil {

@@ -17,6 +17,12 @@ const (
 	// askTimeout bounds the answer of one relay, searchTimeout a search.
 	askTimeout    = 10 * time.Second
 	searchTimeout = 30 * time.Second
+	// moreTimeout is how long a relay may take over further versions after the
+	// first; some never say that there are no more.
+	moreTimeout = 2 * hedge
+	// maxVersions is how many events a relay is asked for at an address: it may
+	// keep old versions, and such as have the address in a second d tag.
+	maxVersions = 10
 	// maxSearches bounds those that run at a time.
 	maxSearches = 1024
 )
@@ -215,18 +221,34 @@ func (f *search) ask(ctx context.Context, url string) (w reply) {
 	return w
 }
 
-// newest asks a relay for the versions of what is at an address.
+// newest asks a relay for the versions of what is at an address. Of a relay that
+// does not say that it has no more, the newest that came is its answer.
 func (f *search) newest(ctx context.Context, url string) (event *nostr.Event, err error) {
+	at, err := nostr.ParseAddress(f.need.Address)
+	if err != nil {
+		return nil, err
+	}
 	relay, err := f.stage.Net.At(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	for e, err := range relay.Query(ctx, f.need.Filter()) {
-		if err != nil {
-			return event, err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	filter := at.Filter()
+	filter.Limit = maxVersions
+	var ends *time.Timer
+	for e, err := range relay.Query(ctx, filter) {
+		switch {
+		case err != nil && event != nil:
+			return event, nil
+		case err != nil:
+			return nil, err
+		case !at.Of(&e) || event != nil && !newer(&e, event):
+			continue
 		}
-		if event == nil || newer(&e, event) {
-			event = &e
+		if event = &e; ends == nil {
+			ends = time.AfterFunc(moreTimeout, cancel)
+			defer ends.Stop()
 		}
 	}
 	return event, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // knownRelays returns the relays that are known without asking anyone.
@@ -80,7 +81,7 @@ func (f *search) byMentions(ctx context.Context) ([]string, error) {
 
 func others(urls []string, local string) (out []string) {
 	for _, url := range urls {
-		if url != local {
+		if !nostr.SameRelay(url, local) {
 			out = append(out, url)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // threading is how many notes of one thread are looked for at a time.
@@ -50,7 +51,7 @@ func (s *Stage) referredTo(by events.MissingNoteResponse, seen map[string]bool) 
 			continue
 		}
 		seen[n.Key()] = true
-		if by.RelayURL != s.Local {
+		if !nostr.SameRelay(by.RelayURL, s.Local) {
 			n.Relays = append(n.Relays, by.RelayURL)
 		}
 		refs = append(refs, n)

@@ -3,7 +3,9 @@ package ingest
 import (
 	"encoding/hex"
 	"fmt"
-	"slices"
+	"regexp"
+	"strings"
+	"unicode"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -14,9 +16,9 @@ import (
 
 // The event kinds that carry relay lists.
 const (
-	kindRelayList = 10002 // NIP-65
-	kindDHTList   = 11011 // HORNETS: a signed BEP 44 item
-	kindAppData   = 30078 // NIP-78, with r and dht tags
+	kindRelayList = stage.KindRelayList
+	kindDHTList   = stage.KindDHTList
+	kindAppData   = stage.KindAppData
 )
 
 // finding is what one verified event teaches.
@@ -24,6 +26,8 @@ type finding struct {
 	// list is the author's relay list, of the source via.
 	via  string
 	list *contract.List
+	// over names lists of the author's that are over by this event.
+	over *stage.Ending
 	// record is the BEP 44 item to be kept alive on the DHT.
 	record *contract.Record
 	target string
@@ -35,7 +39,9 @@ type finding struct {
 }
 
 // decideEvent reads what an event says; its id and signature have been
-// verified. An error names the field that makes the event unusable.
+// verified. An error names the field that makes the event unusable. A list that
+// comes with one has taken the place of the author's list before all the same,
+// with those of its relays that can be used, if any.
 func decideEvent(e *nostr.Event, allowPrivate bool) (finding, error) {
 	f := finding{keys: map[string]string{}}
 	var err error
@@ -46,6 +52,8 @@ func decideEvent(e *nostr.Event, allowPrivate bool) (finding, error) {
 		err = f.readNIP65(e, allowPrivate)
 	case kindAppData:
 		err = f.readAppData(e, allowPrivate)
+	case kindDeletion, kindVanish:
+		f.over = readEnding(e)
 	default:
 		f.refs = stage.References(e, allowPrivate)
 	}
@@ -96,11 +104,11 @@ func (f *finding) readDHTList(e *nostr.Event, allowPrivate bool) error {
 		return fmt.Errorf("content: %w", err)
 	}
 	relays, err := normalizeAll(urls, allowPrivate)
+	f.via, f.list = contract.ViaDHT, &contract.List{Version: item.Seq, Key: key, ID: e.ID, Write: relays}
+	f.keys[e.PubKey] = key
 	if err != nil {
 		return fmt.Errorf("content: %w", err)
 	}
-	f.via, f.list = contract.ViaDHT, &contract.List{Version: item.Seq, Key: key, ID: e.ID, Write: relays}
-	f.keys[e.PubKey] = key
 	if !wrapped {
 		f.record, f.target = &contract.Record{PubKey: e.PubKey, Event: e.ID}, stage.TargetHex(item)
 		stage.SetItem(f.record, item)
@@ -108,15 +116,11 @@ func (f *finding) readDHTList(e *nostr.Event, allowPrivate bool) error {
 	return nil
 }
 
-// readNIP65 reads kind 10002. A URL that is no relay address is passed over, as
-// clients do, since real lists carry such; a list of nothing else is refused.
-func (f *finding) readNIP65(e *nostr.Event, allowPrivate bool) error {
-	list, err := relayTags(e, allowPrivate)
-	if err != nil {
-		return err
-	}
-	f.via, f.list = contract.ViaNIP65, list
-	return nil
+// readNIP65 reads kind 10002.
+func (f *finding) readNIP65(e *nostr.Event, allowPrivate bool) (err error) {
+	f.via = contract.ViaNIP65
+	f.list, err = relayTags(e, allowPrivate)
+	return err
 }
 
 // readAppData reads kind 30078 with r tags (relays) and a dht tag (the key
@@ -130,14 +134,15 @@ func (f *finding) readAppData(e *nostr.Event, allowPrivate bool) error {
 		return fmt.Errorf("dht: want 64 lower-case hex digits, got %d characters", len(dht.At(1)))
 	}
 	list, err := relayTags(e, allowPrivate)
-	if err != nil {
-		return err
-	}
+	list.D = e.Tag("d").At(1)
 	f.keys[e.PubKey] = dht.At(1)
 	f.via, f.list = contract.ViaNIP78, list
-	return nil
+	return err
 }
 
+// relayTags reads the r tags. A URL that is no relay address is passed over, as
+// clients do, since real lists carry such. With an error, which says that the
+// list has nothing else, or too much, comes one that is empty.
 func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
 	list := &contract.List{Version: e.CreatedAt, ID: e.ID}
 	var count int
@@ -147,25 +152,43 @@ func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
 			continue
 		}
 		count++
-		url, err := nostr.NormalizeRelayURL(t.At(1), allowPrivate)
-		if err != nil {
-			bad = fmt.Errorf("tags[%d]: %w", i, err)
-			continue
-		}
-		if t.At(2) != "read" {
-			list.Write = appendNew(list.Write, url)
-		}
-		if t.At(2) != "write" {
-			list.Read = appendNew(list.Read, url)
+		marker := marker(t.At(2))
+		for _, raw := range relayURLs(t.At(1)) {
+			url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
+			if err != nil {
+				bad = fmt.Errorf("tags[%d]: %w", i, err)
+				continue
+			}
+			if marker != "read" {
+				list.Write = appendNew(list.Write, url)
+			}
+			if marker != "write" {
+				list.Read = appendNew(list.Read, url)
+			}
 		}
 	}
 	if count > nostr.MaxListTags {
-		return nil, fmt.Errorf("tags: %d relays, at most %d are accepted", count, nostr.MaxListTags)
+		list.Write, list.Read = nil, nil
+		return list, fmt.Errorf("tags: %d relays, at most %d are accepted", count, nostr.MaxListTags)
 	}
-	if bad != nil && len(list.Write)+len(list.Read) == 0 {
-		return nil, bad
+	if len(list.Write)+len(list.Read) > 0 {
+		bad = nil
 	}
-	return list, nil
+	return list, bad
+}
+
+// between is what people put between two URLs in one tag.
+var between = regexp.MustCompile(`(?i)[\s\p{Z}\p{Cf},;|]+(wss?://)`)
+
+// relayURLs returns the URLs of one r tag; some clients write down what was pasted
+// into one field.
+func relayURLs(value string) []string {
+	return strings.Split(between.ReplaceAllString(value, "\n$1"), "\n")
+}
+
+// marker reads the marker of an r tag as people write it.
+func marker(text string) string {
+	return strings.ToLower(strings.TrimFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }))
 }
 
 // readDHTKeyTag reads the dht_key tag. On a reply it is the DHT key of the
@@ -186,20 +209,22 @@ func (f *finding) readDHTKeyTag(e *nostr.Event) {
 	}
 }
 
-func normalizeAll(urls []string, allowPrivate bool) ([]string, error) {
-	var out []string
+// normalizeAll returns those of the relays that can be used; an error names one
+// that cannot.
+func normalizeAll(urls []string, allowPrivate bool) (out []string, bad error) {
 	for i, raw := range urls {
 		url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
 		if err != nil {
-			return nil, fmt.Errorf("relays[%d]: %w", i, err)
+			bad = fmt.Errorf("relays[%d]: %w", i, err)
+			continue
 		}
 		out = appendNew(out, url)
 	}
-	return out, nil
+	return out, bad
 }
 
 func appendNew(list []string, s string) []string {
-	if len(list) >= nostr.MaxListRelays || slices.Contains(list, s) {
+	if len(list) >= nostr.MaxListRelays || nostr.HasRelay(list, s) {
 		return list
 	}
 	return append(list, s)

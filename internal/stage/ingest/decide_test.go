@@ -159,6 +159,38 @@ func TestNIP65MarkersAndSpellings(t *testing.T) {
 	}
 }
 
+// What people's clients have written into r tags, and what they meant.
+func TestNIP65AsPeopleWriteIt(t *testing.T) {
+	const a, b = "wss://a.example", "wss://b.example/nostr/"
+	for name, tc := range map[string]struct {
+		tags        []nostr.Tag
+		write, read []string
+	}{
+		"blanks around":           {[]nostr.Tag{{"r", " wss://a.example\t"}}, []string{a}, []string{a}},
+		"a zero-width space":      {[]nostr.Tag{{"r", "wss://a.example/\u200b"}, {"r", a}}, []string{a}, []string{a}},
+		"a byte order mark":       {[]nostr.Tag{{"r", "\ufeffwss://a.example"}}, []string{a}, []string{a}},
+		"a blank, percent":        {[]nostr.Tag{{"r", "wss://a.example/%20"}, {"r", a}}, []string{a}, []string{a}},
+		"the slash of a path":     {[]nostr.Tag{{"r", b}, {"r", "wss://b.example/nostr"}}, []string{b}, []string{b}},
+		"two by a blank":          {[]nostr.Tag{{"r", "wss://a.example/ wss://b.example/nostr/"}}, []string{a, b}, []string{a, b}},
+		"two by a comma":          {[]nostr.Tag{{"r", "wss://a.example,WSS://b.example/nostr/"}}, []string{a, b}, []string{a, b}},
+		"two by a line, and read": {[]nostr.Tag{{"r", "wss://a.example\r\nwss://b.example/nostr/", "read"}}, nil, []string{a, b}},
+		"two by nothing":          {[]nostr.Tag{{"r", "wss://a.examplewss://x.example"}, {"r", a}}, []string{a}, []string{a}},
+		"two by a slash":          {[]nostr.Tag{{"r", "wss://a.example/wss://x.example"}, {"r", a}}, []string{a}, []string{a}},
+		"one of two is none":      {[]nostr.Tag{{"r", "wss://a.example; ws://x.onion"}}, []string{a}, []string{a}},
+		"a blank within":          {[]nostr.Tag{{"r", "wss://x.example/in box"}, {"r", a}}, []string{a}, []string{a}},
+		"READ":                    {[]nostr.Tag{{"r", a, "READ"}}, nil, []string{a}},
+		" write":                  {[]nostr.Tag{{"r", a, " write"}}, []string{a}, nil},
+		"Write, zero-width":       {[]nostr.Tag{{"r", a, "Write\u200b"}}, []string{a}, nil},
+		"an unknown marker":       {[]nostr.Tag{{"r", a, "both"}}, []string{a}, []string{a}},
+	} {
+		e := nostr.Event{ID: id1, PubKey: alice, Kind: kindRelayList, Tags: tc.tags}
+		f, err := decideEvent(&e, false)
+		if err != nil || !slices.Equal(f.list.Write, tc.write) || !slices.Equal(f.list.Read, tc.read) {
+			t.Errorf("%s: write %q, read %q, %v; want %q, %q", name, f.list.Write, f.list.Read, err, tc.write, tc.read)
+		}
+	}
+}
+
 func TestNIP65RefusesWhatNoUserWrites(t *testing.T) {
 	many := make([]nostr.Tag, 500)
 	for i := range many {

@@ -138,16 +138,19 @@ func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) 
 	if err := s.Verify(m.Sender, e); err != nil {
 		return nil, bad(err)
 	}
-	f, err := decideEvent(e, s.AllowPrivate)
-	if err != nil {
-		return nil, bad(err)
+	f, unusable := decideEvent(e, s.AllowPrivate)
+	if unusable != nil && f.list == nil {
+		return nil, bad(unusable)
 	}
 	if !s.Policy.refers(e.Kind) {
 		f.refs = nil
 	}
 	out, err := s.learn(ctx, e.PubKey, f, source{by: e.PubKey, at: e.CreatedAt, again: m.Attempt > 1})
-	if err != nil {
+	switch {
+	case err != nil:
 		return out, err
+	case unusable != nil:
+		return out, bad(unusable)
 	}
 	s.seen.Put(e.ID, struct{}{})
 	if f.dag != "" {
@@ -240,7 +243,8 @@ func (s *Stage) keep(ctx context.Context, target string, put contract.Record) er
 // see writes what is known of an author and returns the wake-ups that follow.
 func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyClaim) ([]contract.Output, error) {
 	now := s.Now().Unix()
-	if k, found := s.cached.Get(pubkey); found && (f == nil || f.list == nil) && !claim.again && k.covers(pubkey, claim, now) {
+	lists := f != nil && (f.list != nil || f.over != nil)
+	if k, found := s.cached.Get(pubkey); found && !lists && !claim.again && k.covers(pubkey, claim, now) {
 		return nil, nil
 	}
 	var before contract.List
@@ -253,6 +257,11 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 			next, newer = stage.LearnList(next, f.via, *f.list)
 			changed = changed || newer
 		}
+		if f != nil && f.over != nil {
+			var ended bool
+			next, ended = stage.EndLists(pubkey, next, *f.over)
+			changed = changed || ended
+		}
 		if !changed && now-old.LastSeen < writeSeenEvery {
 			return old, false
 		}
@@ -264,6 +273,11 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 	var out []contract.Output
 	if f != nil && f.list != nil {
 		if out, err = s.follow(ctx, pubkey, f, before, author, claim.again); err != nil {
+			return nil, err
+		}
+	}
+	if f != nil && f.over != nil {
+		if err := s.unlink(ctx, pubkey, author); err != nil {
 			return nil, err
 		}
 	}
@@ -308,12 +322,33 @@ func (s *Stage) follow(
 			return nil, err
 		}
 		if list.ID == f.list.ID {
-			only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return slices.Contains(list.Write, url) })
+			only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return nostr.HasRelay(list.Write, url) })
 			out = append(out, discovered(only, pubkey, f.via, list.ID)...)
 		}
 	}
 	s.followed.Put(key, list.ID)
 	return out, nil
+}
+
+// unlink takes the links of an author back that are of lists which have ended. It
+// does so for those that ended before, too: a worker may have died over them.
+func (s *Stage) unlink(ctx context.Context, pubkey string, author contract.Author) error {
+	for via, list := range author.Lists {
+		if !list.Ended() {
+			continue
+		}
+		list, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, via, author)
+		if err != nil {
+			return err
+		}
+		if s.Mentions {
+			if err := stage.FollowReaders(ctx, s.Links, pubkey, via, list); err != nil {
+				return err
+			}
+		}
+		s.followed.Put(via+"."+pubkey, list.ID)
+	}
+	return nil
 }
 
 // wanted returns a wake-up for each reference of pubkey's that the local relay

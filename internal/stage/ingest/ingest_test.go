@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +36,25 @@ func (m *memory[T]) Update(_ context.Context, key string, change func(T, bool) (
 	return value, nil
 }
 
-func (m *memory[T]) Each(context.Context, string, func(string, T) error) error { return nil }
+func (m *memory[T]) Each(_ context.Context, pattern string, f func(string, T) error) error {
+	for key, value := range maps.Clone(m.values) {
+		if match, _ := path.Match(pattern, key); !match {
+			continue
+		}
+		if err := f(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory[T]) Remove(_ context.Context, key string, decide func(T) bool) (bool, error) {
+	value, found := m.values[key]
+	if found = found && decide(value); found {
+		delete(m.values, key)
+	}
+	return found, nil
+}
 
 // bench is a stage whose events are signed by the word "signed".
 type bench struct {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Stream is what the operator wants synced with some relays.
@@ -41,7 +42,7 @@ func RulesFor(url string, streams []Stream, preset Stream, now time.Time) (list 
 	var others []Stream
 	for _, s := range streams {
 		switch {
-		case slices.Contains(s.URLs, url):
+		case nostr.HasRelay(s.URLs, url):
 			list = append(list, s.rule(now))
 		case len(s.URLs) == 0:
 			others = append(others, s)

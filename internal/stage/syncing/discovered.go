@@ -15,10 +15,10 @@ const retryAfter = 10 * time.Second
 // is idempotent; cause tells one wish from the next.
 func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error {
 	for _, url := range urls {
-		if url == s.Local {
+		if nostr.SameRelay(url, s.Local) {
 			continue
 		}
-		if err := s.addRelay(ctx, url, contract.ViaManual); err != nil {
+		if _, err := s.addRelay(ctx, url, contract.ViaManual); err != nil {
 			return err
 		}
 		if err := s.Publish(ctx, s.due(url, cause)...); err != nil {
@@ -28,16 +28,22 @@ func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error
 	return nil
 }
 
-// addRelay writes down that there is a relay.
-func (s *Stage) addRelay(ctx context.Context, url, via string) error {
+// addRelay writes down that there is a relay, and returns its URL as it is to be
+// dialled: of spellings of one relay that which the operator gives, else the first
+// one, until the relay does not answer by it.
+func (s *Stage) addRelay(ctx context.Context, url, via string) (string, error) {
 	now := s.Now().Unix()
-	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
-		if found {
+	relay, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
+		switch {
+		case !found:
+			return contract.Relay{URL: url, Via: via, FirstSeen: now}, true
+		case old.URL == url || via != contract.ViaManual && (old.Via == contract.ViaManual || old.Failures == 0):
 			return old, false
 		}
-		return contract.Relay{URL: url, Via: via, FirstSeen: now}, true
+		old.URL = url
+		return old, true
 	})
-	return err
+	return relay.URL, err
 }
 
 // due makes a relay due, now and on a schedule.
@@ -59,11 +65,12 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]con
 	if nostr.RelayKey(p.URL) != key {
 		return nil, contract.Reject("url: does not belong to the key of the subject")
 	}
-	if p.URL == s.Local {
+	if nostr.SameRelay(p.URL, s.Local) {
 		return nil, contract.Done()
 	}
-	if err := s.addRelay(ctx, p.URL, p.Via); err != nil {
+	url, err := s.addRelay(ctx, p.URL, p.Via)
+	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	return s.due(p.URL, m.Cause), contract.Done()
+	return s.due(url, m.Cause), contract.Done()
 }
