@@ -42,7 +42,9 @@
 //
 // A relay without NIP-77, and one that turns out to show only the newest part
 // of its set, is listed by paged REQs, window by window, and the bridge answers
-// for it. A window that a relay finds too large is cut in two.
+// for it. A window that a relay finds too large is cut in two. What a listed
+// relay delivers and cannot be read is compared by the id that it claims, and is
+// among Result.Refusals even where both sides list that id.
 //
 // To find such relays, the old end of a window is compared anew as a window of
 // its own, whenever anything was transferred: there, a relay that shows only the

@@ -34,6 +34,10 @@ import (
 //	                                                  pair.TestSyncInEveryDirectionWithEveryKindOfRelay, pair.TestSplitCoversTheWindow
 //	200 sessions or REQs per connection               relay.TestNegentropySlots
 //	want AUTH for some kinds                          relay.TestAuth, relay.TestABareChallengeIsAnsweredOnce
+//	ask for it in the midst of an answer              relay.TestAChallengeInTheMidstOfAnAnswer
+//	show nothing in sessions after AUTH               relay.TestSessionsThatShowNothingAfterAuth
+//	refuse a REQ or a connection for the moment       pair.TestRefusalsForTheMoment, relay.TestRetryAfter
+//	have events that we cannot read                   pair.TestUnreadableEventsAreTold, relay.TestUnreadableEventsAreTold
 //	lists of 2,047, limits in sessions, 100 ids       TestFiltersAreWithinWhatRelaysTake, TestSyncDividesALargeFilter,
 //	                                                  syncing.TestChunksCoverEveryAuthorOnce
 //	unsolicited EVENTs, sets larger than the filter   relay.TestNegentropyNoise, pair.TestListedButNotMatching
