@@ -88,6 +88,11 @@ func TestWhatCameIsTheAnswerOfARelayThatNeverEnds(t *testing.T) {
 	}
 }
 
+// untouched is a local relay that must not be asked.
+type untouched struct{ Relays }
+
+func (untouched) At(context.Context, string) (reconcile.Relay, error) { return nil, nil }
+
 // The rules are for what is written to the local relay.
 func TestWhatIsOnlyPrintedMayBeAnything(t *testing.T) {
 	for name, e := range map[string]nostr.Event{
@@ -98,7 +103,7 @@ func TestWhatIsOnlyPrintedMayBeAnything(t *testing.T) {
 	} {
 		found := reply{url: "wss://relay.example.com/", event: &e}
 		for local, held := range map[string]bool{"": false, "wss://relay.example.com": false, "wss://home.example.com": true} {
-			s := &Stage{Local: local, Now: func() time.Time { return time.Unix(1_700_000_000, 0) }}
+			s := &Stage{Local: local, Net: untouched{}, Now: func() time.Time { return time.Unix(1_700_000_000, 0) }}
 			if why, err := s.land(t.Context(), found); err != nil || (why != "") != held {
 				t.Errorf("%s, local relay %q: %q, %v", name, local, why, err)
 			}
