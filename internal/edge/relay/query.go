@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -69,6 +70,7 @@ func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Updat
 // ask sends one REQ and passes on what comes. It returns whether anything was
 // passed on, and nil at EOSE of a query or when take has had enough.
 func (c *Conn) ask(ctx context.Context, r request, take func(reconcile.Update) bool) (delivered bool, err error) {
+	before := c.noticed.Load()
 	s, err := c.open(ctx, r)
 	if err != nil {
 		return false, err
@@ -79,6 +81,10 @@ func (c *Conn) ask(ctx context.Context, r request, take func(reconcile.Update) b
 	defer wait.Stop()
 	for {
 		batch, err := s.next(ctx, wait.C, min(judge.most, queueLength))
+		// Some refuse by NOTICE, which names no subscription.
+		if notice := c.noticed.Load(); errors.Is(err, reconcile.ErrTimeout) && notice != before {
+			err = fmt.Errorf("%w; its notice: %q", err, reconcile.Clip(*notice))
+		}
 		if err != nil {
 			return delivered, err
 		}
