@@ -54,7 +54,10 @@ type Conn struct {
 	url  string
 	opts Options
 	log  *slog.Logger
-	ws   *websocket.Conn
+
+	noticed atomic.Pointer[string] // the last NOTICE
+
+	ws *websocket.Conn
 
 	ctx     context.Context //nolint:containedctx // ends with the connection; its cause says why
 	cancel  context.CancelCauseFunc

@@ -72,6 +72,7 @@ func (c *Conn) notice(text string) error {
 		return fmt.Errorf("%w: it sent %d notices", reconcile.ErrMisbehaving, c.notices)
 	}
 	c.log.Debug("notice from relay", "notice", reconcile.Clip(text))
+	c.noticed.Store(&text)
 	c.noticeToNeg(text)
 	return nil
 }

@@ -92,6 +92,7 @@ func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Updat
 // or when take has had enough, and [errAskAgain], unless it is the last try, at
 // the end of the stored events if the relay asked who we are meanwhile.
 func (c *Conn) ask(ctx context.Context, r request, last bool, take func(reconcile.Update) bool) error {
+	before := c.noticed.Load()
 	s, err := c.open(ctx, r)
 	if err != nil {
 		return err
@@ -102,6 +103,10 @@ func (c *Conn) ask(ctx context.Context, r request, last bool, take func(reconcil
 	defer wait.Stop()
 	for {
 		batch, err := s.next(ctx, wait.C, min(judge.most, queueLength))
+		// Some refuse by NOTICE, which names no subscription.
+		if notice := c.noticed.Load(); errors.Is(err, reconcile.ErrTimeout) && notice != before {
+			err = fmt.Errorf("%w; its notice: %q", err, reconcile.Clip(*notice))
+		}
 		if err != nil {
 			if stored && !last && reconcile.RefusalOf(err) != nil && c.askedSince(s.known) {
 				return errAskAgain
