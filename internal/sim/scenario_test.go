@@ -145,7 +145,9 @@ func (p *scenario) author(i int) {
 		}
 	}
 	if p.often(0.3) { // afterwards, without faults
-		p.later(faultyTime+time.Minute, "late note", func() {
+		// Each in a second of its own: what shares one beyond a page of a relay
+		// without NIP-77 cannot be read by NIP-01.
+		p.later(faultyTime+time.Minute+time.Duration(i)*time.Second, "late note", func() {
 			p.publish(a.urls[0], sign(p.T, a.key, nostr.Event{Kind: 1, Content: p.text()}))
 		})
 	}
