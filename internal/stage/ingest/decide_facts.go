@@ -69,9 +69,12 @@ func (k cachedAuthor) covers(pubkey string, c keyClaim, now int64) bool {
 	return now < contract.Believe(k.until, now, writeSeenEvery*time.Second) && sameKey(was, learnKey(pubkey, was, c))
 }
 
-// sameKey reports whether two states of an author have one DHT key on one word:
-// that it was said again is not worth a write.
-func sameKey(a, b contract.Author) bool { return a.DHTKey == b.DHTKey && a.DHTKeyBy == b.DHTKeyBy }
+// sameKey reports whether two states of an author have one DHT key by one claim.
+// The same key claimed again later differs: an own claim of another key that was
+// made in between, and comes late, must not win.
+func sameKey(a, b contract.Author) bool {
+	return a.DHTKey == b.DHTKey && a.DHTKeyBy == b.DHTKeyBy && a.DHTKeyAt == b.DHTKeyAt
+}
 
 // writeSeenEvery is how old LastSeen may be, in seconds: not every event is
 // worth a write.

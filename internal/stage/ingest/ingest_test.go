@@ -236,7 +236,8 @@ func TestCachedAuthorCoversEventsThatChangeNothing(t *testing.T) {
 		want  bool
 	}{
 		"no claim":                  {claim("", alice, 9), now, true},
-		"the same":                  {claim(dhtA, alice, 9), now, true},
+		"the same":                  {claim(dhtA, alice, 5), now, true},
+		"the same, said again":      {claim(dhtA, alice, 9), now, false},
 		"a stranger's":              {claim(dhtB, bob, 9), now, true},
 		"an older one":              {claim(dhtB, alice, 4), now, true},
 		"a newer one":               {claim(dhtB, alice, 6), now, false},
