@@ -139,7 +139,7 @@ test-sync-cuts: go-version # Cut the connections of 400 seeded syncs, 200 by web
 
 # Seeds are run in a Go runtime that does the same in every run.
 SEEDS ?= 1000
-sim: go-version ## Run the whole pipeline in SEEDS random worlds where everything fails now and then (2 minutes; SEED=n: one again, with its trace)
+sim: go-version ## Run the whole pipeline in SEEDS random worlds where everything fails now and then (3 minutes; SEED=n: one again, with its trace)
 	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
 
 MUTANTS ?= .
