@@ -11,7 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
-// The share of the holders of records that leave Mainline in one hour and in six, measured by pkarr (package simnet replaces them).
+// The share of the holders of records that leave Mainline in one hour and in six, measured by pkarr (package dhtsim replaces them).
 const (
 	hourlyChurn = 0.11
 	sixHours    = 0.35

@@ -5,10 +5,10 @@
 // client. It compares relaymesh's node with the getput package of anacrolix/dht, which it uses as intended: one put after
 // the other.
 //
-//	go run ./internal/edge/mainline/dhtbench            all measurements, a few minutes
-//	go run ./internal/edge/mainline/dhtbench -sample 200 -records 100000 -real 0
+//	go run ./bench/dht            all measurements, 13 minutes
+//	go run ./bench/dht -sample 200 -records 100000 -real 0
 //
-// The network is simulated (package simnet) in a second process, so that the CPU time is the client's alone. No figure
+// The network is simulated (package dhtsim) in a second process, so that the CPU time is the client's alone. No figure
 // depends on how fast the machine is, but for the CPU time itself. A small network of real nodes follows.
 package main
 

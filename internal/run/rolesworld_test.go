@@ -119,7 +119,7 @@ func (w *rolesWorld) consumers(stream jetstream.Stream) (map[string]*jetstream.C
 	return infos, list.Err()
 }
 
-// serve runs both services as the users of their stages.
+// Serve runs both services as the users of their stages.
 func (w *rolesWorld) Serve() {
 	ctx, stop := context.WithCancel(w.Context())
 	resolve := natstest.ConnectAs(w, w.server, contract.StageDHTWorker, contract.StageDHTWorker).Conn()

@@ -112,7 +112,7 @@ type process struct {
 	incarnations int
 }
 
-// start runs a process until the town ends it.
+// start runs a process until the cluster ends it.
 func (y *cluster) start(stageName, name string) {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &process{stage: stageName, name: name, stop: stop, done: make(chan error, 1), cycle: make(chan struct{})}

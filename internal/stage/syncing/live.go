@@ -168,7 +168,7 @@ func (s *Stage) subscribe(
 	writers.SetLimit(writing)
 	take := func(e nostr.Event) {
 		if _, known := s.recent.LoadOrStore(e.ID, struct{}{}); !known {
-			// While all places are taken the relay is not read.
+			// While all slots are taken the relay is not read.
 			writers.Go(func() error { return receive(ctx, e) })
 		}
 	}
