@@ -129,7 +129,7 @@ test-interop: go-version # Work with other implementations, both ways: of negent
 	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -vet=off -count=1 -timeout 5m ./internal/edge/homerelay/interop
 	NIP77_INTEROP=$(CURDIR)/.cache/interop-nip77 $(GO) test -vet=off -count=1 -timeout 5m -run PlainRelay ./internal/run
 	cd bench/scionic && $(GO) test ./...
-	$(GO) test -vet=off -count=1 -tags scionic -run DAG ./internal/sim
+	$(GO) test -vet=off -count=1 -tags scionic -run DAG ./internal/sim ./internal/stage/fetch
 
 test-signatures: go-version # Compare batch verification with btcec on 100,000 valid and damaged signatures (a minute)
 	RELAYMESH_SIGNATURES=100000 $(GO) test -count=1 -v -timeout 20m -run Differs ./internal/edge/schnorr

@@ -47,12 +47,27 @@ func TestTheFileIsReadAgainAndAWrongOneChangesNothing(t *testing.T) {
 		if told != 1 || named() != "wss://b.example.com" || f.Version() == version {
 			t.Errorf("told %d times, %+v", told, f.Streams())
 		}
+		write("streams: {a: {urls: [wss://a.example.com]}}")
+		write("streams: {b: {urls: [wss://b.example.com]}}")
+		if told != 3 {
+			t.Errorf("told %d times of three changes", told)
+		}
+		// An editor that writes in pieces: the first is valid, and half of the file.
+		if err := os.WriteFile(path, []byte("streams: {c: {urls: [wss://c.example.com]}}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookEvery)
+		synctest.Wait()
+		write("streams: {b: {urls: [wss://b.example.com], dir: up}}")
+		if told != 4 || named() != "wss://b.example.com" {
+			t.Errorf("told %d times, %+v", told, f.Streams())
+		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if told != 1 || named() != "wss://b.example.com" {
+		if told != 4 || named() != "wss://b.example.com" {
 			t.Error("a file that is gone changes something")
 		}
 		stop()

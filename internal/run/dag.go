@@ -53,7 +53,7 @@ func (e *Env) fetchDAGs(ctx context.Context, authors stage.Store[contract.Author
 				select {
 				case m := <-wanted:
 					if err := e.fetchDAG(ctx, host, authors, m.Data); err != nil {
-						e.Log.Warn("a DAG was not fetched", "err", err)
+						e.Log.WarnContext(ctx, "a DAG was not fetched", "err", err)
 					}
 				case <-ctx.Done():
 					return nil
@@ -85,7 +85,7 @@ func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[
 	for _, url := range urls {
 		path, err := e.downloadDAG(ctx, host, url, w.Root)
 		if err == nil {
-			e.Log.Info("fetched a DAG", "root", w.Root, "relay", url, "path", path)
+			e.Log.InfoContext(ctx, "fetched a DAG", "root", w.Root, "relay", url, "path", path)
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", url, err))

@@ -49,7 +49,7 @@ func TestRequestsAreHedged(t *testing.T) {
 		t.Fatalf("asked first %v", got)
 	}
 	if got := turn.next(at(hedge - 1)); got != nil || turn.idle(at(hedge-1)) {
-		t.Errorf("while all places are taken: asked %v", got)
+		t.Errorf("while all slots are taken: asked %v", got)
 	}
 	turn.answered("3")
 	if got := turn.next(at(hedge - 1)); !slices.Equal(got, urls[asking:asking+1]) {
