@@ -112,12 +112,18 @@ func (c *Conn) URL() string { return c.url }
 // Done is closed when the connection has ended; [Conn.Err] then says why.
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
-// Err returns nil while the connection lives.
+// Err returns nil while the connection lives. A relay that has broken the protocol
+// or a bound would do so again: that is [reconcile.ErrMisbehaving], all else
+// [ErrConnClosed].
 func (c *Conn) Err() error {
 	if c.ctx.Err() == nil {
 		return nil
 	}
-	return fmt.Errorf("relay %s: %w: %w", c.url, ErrConnClosed, context.Cause(c.ctx))
+	cause := context.Cause(c.ctx)
+	if errors.Is(cause, reconcile.ErrMisbehaving) {
+		return fmt.Errorf("relay %s: connection closed: %w", c.url, cause)
+	}
+	return fmt.Errorf("relay %s: %w: %w", c.url, ErrConnClosed, cause)
 }
 
 // Close ends the connection and everything that waits on it, and returns when
@@ -266,6 +272,9 @@ func (c *Conn) read() {
 		typ, r, err := c.ws.Reader(c.ctx)
 		if err == nil {
 			_, err = buf.ReadFrom(r)
+		}
+		if errors.Is(err, websocket.ErrMessageTooBig) {
+			err = fmt.Errorf("%w: %w", reconcile.ErrMisbehaving, err)
 		}
 		if err != nil {
 			c.fail(fmt.Errorf("read: %w", err))

@@ -94,7 +94,7 @@ func TestMessageTooLong(t *testing.T) {
 		p.send("NOTICE", strings.Repeat("x", maxMessage))
 		p.drain()
 	})
-	if _, err := collect(t, dial(t, f.url), filterAll); !errors.Is(err, ErrConnClosed) {
+	if _, err := collect(t, dial(t, f.url), filterAll); !errors.Is(err, reconcile.ErrMisbehaving) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -162,6 +162,7 @@ func TestFloodsEndTheConnection(t *testing.T) {
 				p.send("EVENT", "none", junk)
 			}
 		},
+		"a message without end": func(p *peer) { p.send(raw(strings.Repeat("x", maxMessage+1))) },
 		"junk": func(p *peer) {
 			junk := strings.Repeat("x", 1<<20)
 			for range maxStrayBytes>>20 + 1 {
@@ -180,8 +181,12 @@ func TestFloodsEndTheConnection(t *testing.T) {
 			case <-testContext(t).Done():
 				t.Fatal("the connection lives on")
 			}
-			if !errors.Is(c.Err(), reconcile.ErrMisbehaving) {
-				t.Errorf("got %v", c.Err())
+			// Who breaks a bound would do so again: it is no interruption.
+			_, err := c.Publish(testContext(t), nostr.Event{})
+			for _, err := range []error{c.Err(), err} {
+				if !errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, reconcile.ErrInterrupted) {
+					t.Errorf("got %v", err)
+				}
 			}
 		})
 	}

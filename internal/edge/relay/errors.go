@@ -9,7 +9,8 @@ import (
 
 // What can go wrong with a connection, besides the errors of package reconcile.
 var (
-	// ErrConnClosed: the connection ended; the error says why.
+	// ErrConnClosed: the connection ended, and not since the relay misbehaves; the
+	// error says why.
 	ErrConnClosed = fmt.Errorf("%w: connection closed", reconcile.ErrInterrupted)
 	// ErrSlowConsumer: the events of a subscription were not taken in time, so
 	// it was closed; the connection lives. Events received before were

@@ -118,10 +118,12 @@ func (c *Conn) ask(ctx context.Context, r request, last bool, take func(reconcil
 			s.budget.Release(d.size())
 			u := reconcile.Update{Event: all[i], EOSE: d.eose}
 			if d.eose {
-				if stored && !last && c.askedSince(s.known) {
+				switch {
+				case !stored: // whoever listens does so already
+					continue
+				case !last && c.askedSince(s.known):
 					return errAskAgain
-				}
-				if !r.live {
+				case !r.live:
 					return nil
 				}
 				stored, judge.most = false, -1

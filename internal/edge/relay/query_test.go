@@ -430,3 +430,33 @@ func TestQueryTellsTheNotice(t *testing.T) {
 		}
 	}
 }
+
+// A relay may end its stored events as often as it likes: whoever listens is told
+// once.
+func TestEOSEIsPassedOnOnce(t *testing.T) {
+	all := notes(t, 1)
+	f := startFake(t, func(p *peer) {
+		req := p.expect("REQ")
+		if req == nil {
+			return
+		}
+		for range 1000 {
+			p.send("EOSE", req[0])
+		}
+		p.send("EVENT", req[0], all[0])
+		p.drain()
+	})
+	marks := 0
+	for u, err := range dial(t, f.url).Subscribe(testContext(t), filterAll) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !u.EOSE {
+			break
+		}
+		marks++
+	}
+	if marks != 1 {
+		t.Errorf("%d marks, want 1", marks)
+	}
+}
