@@ -55,7 +55,9 @@
 // # Memory
 //
 // What is held depends on the queues (thousands of ids), on the events in
-// flight (at most 8 MiB per worker), and on what was refused (about 40 bytes
-// each), not on the sets or on the difference. A listed relay costs 72 bytes an
-// event of its window, 200,000 events at most in most cases.
+// flight (at most 8 MiB per worker), on what was refused (about 40 bytes each, up to
+// 500,000 for each side), and on what cannot be read (an id and a sentence each, up to
+// 10,000 in a window for each side; beyond that a sync is not complete), not on the
+// sets or on the difference. A listed relay costs 72 bytes an event of its window,
+// 200,000 events at most in most cases.
 package reconcile

@@ -75,11 +75,12 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 
 // nextLimit is the limit of a list's pages. Some relays answer a REQ that they
 // have just seen from memory, without what was written in between: no two lists
-// in a row ask the same. Each asks for more than the one before: of a second that
-// fills the page, a smaller one would not show what was just written.
+// in a row ask the same. Each asks for more than the one before, until it begins
+// again: of a second that fills the page, a smaller one would not show what was
+// just written.
 func (l *session) nextLimit() int {
 	size := l.takes.PageSize()
-	smaller := max(1, min(maxSmaller, size/10))
+	smaller := max(min(2, size), min(maxSmaller, size/10))
 	l.lists++
 	return size - (smaller - l.lists%smaller) + 1
 }

@@ -70,3 +70,19 @@ func TestARelayInNoOrderIsNotProved(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// No list asks the same as the one before it, for a relay may answer from memory;
+// nor more than the relay gives.
+func TestTheNextListAsksSomethingElse(t *testing.T) {
+	for _, size := range []int{1, 2, 3, 9, 10, 19, 20, 100, 500} {
+		l := &session{takes: Limits{Page: size}}
+		before := 0
+		for n := range 50 {
+			limit := l.nextLimit()
+			if limit < 1 || limit > size || limit == before && size > 1 {
+				t.Errorf("pages of %d, list %d: limit %d after %d", size, n, limit, before)
+			}
+			before = limit
+		}
+	}
+}

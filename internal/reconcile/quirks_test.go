@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -155,5 +156,51 @@ func refuseEvery(f *fake, refuses func() bool, after int, words string) func(con
 				yield(nostr.Event{}, NewRefusal(ParseReason(words)))
 			}
 		}
+	}
+}
+
+// A relay that says when it may be asked again is waited for, and that time is not
+// held against it: neither as the time of a REQ nor as that of its answers.
+func TestAPauseThatTheRelayAsksForIsNotItsSlowness(t *testing.T) {
+	all := notes(0, 3)
+	for name, ask := range map[string]func(context.Context, *session) error{
+		"a REQ": func(ctx context.Context, l *session) error {
+			_, err := l.each(ctx, nostr.Filter{Limit: 5}, func(*nostr.Event) (bool, error) { return true, nil })
+			return err
+		},
+		"one event": func(ctx context.Context, l *session) error {
+			r := newRun(l.Side, l.Side, nostr.Filter{}, options(None))
+			_, err := r.first(ctx, l, nostr.Filter{Limit: 5}, func(*nostr.Event) bool { return true })
+			return err
+		},
+		"a session": func(ctx context.Context, l *session) error {
+			_, err := l.exchange(ctx, nostr.Filter{}, agreed)
+			return err
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b, pauses := newFake(all...), 0
+			pause := func() error {
+				if pauses++; pauses > 4 {
+					return nil
+				}
+				return fmt.Errorf("%w: %w", ErrInterrupted, &LaterError{Until: time.Now().Add(maxLater - time.Second), Err: errBroken})
+			}
+			b.respond = func([]byte) ([]byte, error) { return agreed, pause() }
+			b.query = func(context.Context, nostr.Filter) iter.Seq2[nostr.Event, error] {
+				return func(yield func(nostr.Event, error) bool) {
+					if err := pause(); err != nil {
+						yield(nostr.Event{}, err)
+						return
+					}
+					yield(all[0], nil)
+				}
+			}
+			l := &session{Side: b.side("b")}
+			l.alive.Store(true)
+			if err := ask(t.Context(), l); err != nil || pauses != 5 {
+				t.Errorf("%s: asked %d times, %v", name, pauses, err)
+			}
+		})
 	}
 }

@@ -31,7 +31,7 @@ func (r *Responder) relay() *session { return r.run.sessions[negentropy.SideA] }
 // Open begins a comparison of what matches the filter.
 func (r *Responder) Open(filter nostr.Filter) {
 	r.relay().hangUp()
-	r.filter, r.relay().list = filter, nil
+	r.filter, r.relay().list, r.relay().unread = filter, nil, nil
 }
 
 // Answer answers a message of the comparison.

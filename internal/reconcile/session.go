@@ -18,6 +18,9 @@ import (
 )
 
 const (
+	// maxUnread bounds the events of a window that a side delivers and that cannot be
+	// read, of which it is kept why.
+	maxUnread = 10_000
 	// maxRetries is how often in a row the same is tried again after an
 	// interruption: for 13 seconds.
 	maxRetries = 7
@@ -58,7 +61,7 @@ type session struct {
 
 	source   bool              // events are read from it, or it is only compared
 	unreadMu sync.Mutex        // guards unread
-	unread   map[string]string // by id: why what it delivers of the window cannot be read
+	unread   map[string]string // by id: why what it delivers of the window cannot be read; up to maxUnread
 
 	waited  time.Duration // for answers in sessions
 	answers int
@@ -112,10 +115,10 @@ func (l *session) again(ctx context.Context, try func() error) error {
 // had come before it: then it was cut, and what did not come is left to another
 // REQ, as it is after a page that overflows.
 func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.Event) (more bool, err error)) (cut bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
-	defer cancel()
 	came := false
 	err = l.again(ctx, func() error {
+		ctx, cancel := l.inTime(ctx)
+		defer cancel()
 		for e, err := range l.Query(ctx, filter) {
 			switch {
 			case errors.Is(err, pager.ErrOverflow):
@@ -139,7 +142,13 @@ func (l *session) each(ctx context.Context, filter nostr.Filter, do func(*nostr.
 	return cut, err
 }
 
-// cannotRead notes an event that the side delivers and that cannot be read.
+// inTime bounds one REQ to the side, but for the pauses between two tries of it.
+func (l *session) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, readTime, l.fail(fmt.Errorf("%w: it takes longer than %s for one REQ", ErrMisbehaving, readTime)))
+}
+
+// cannotRead notes an event that the side delivers and that cannot be read. Beyond
+// maxUnread the reasons are not kept, and nothing is proved, see [run.accept].
 func (l *session) cannotRead(u Unread) {
 	listed := u.Claim.ID
 	if id, err := negentropy.ParseID(listed); err == nil {
@@ -149,6 +158,9 @@ func (l *session) cannotRead(u Unread) {
 	defer l.unreadMu.Unlock()
 	if l.unread == nil {
 		l.unread = map[string]string{}
+	}
+	if len(l.unread) == maxUnread {
+		return
 	}
 	l.unread[listed] = fmt.Sprintf("%s delivers it, but it cannot be read: %s", l.Name, u.Why)
 }
@@ -189,8 +201,9 @@ func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte)
 		answer, err = l.local.Respond(msg)
 		return slices.Clone(answer), l.fail(err)
 	}
-	begun := time.Now()
 	err = l.again(ctx, func() error {
+		begun := time.Now()
+		defer func() { l.waited += time.Since(begun) }()
 		var err error
 		if l.neg == nil {
 			l.neg, answer, err = l.Open(ctx, filter, msg)
@@ -205,7 +218,6 @@ func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte)
 	if err != nil {
 		return nil, err
 	}
-	l.waited += time.Since(begun)
 	l.answers++
 	if most := patience + time.Duration(l.answers)*pace; l.waited > most {
 		return nil, l.fail(fmt.Errorf("%w: its %d answers took %s", ErrMisbehaving, l.answers, l.waited.Round(time.Second)))

@@ -179,6 +179,9 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 // read, even if both sides list the id.
 func (r *run) accept(parts ...*findings) error {
 	for _, l := range r.sessions {
+		if len(l.unread) == maxUnread {
+			r.why = fmt.Sprintf("%s delivers %d or more events that cannot be read, and no more of them are told", l.Name, maxUnread)
+		}
 		f := &findings{}
 		for listed, why := range l.unread {
 			id, err := negentropy.ParseID(listed) // the zero ID is for what has none

@@ -102,11 +102,6 @@ func (r *run) fetch(ctx context.Context, from *session, want map[string]negentro
 	return batch, err
 }
 
-// tooSlow is the cause when the time for a REQ is over.
-func (l *session) tooSlow() error {
-	return l.fail(fmt.Errorf("%w: it takes longer than %s for one REQ", ErrMisbehaving, readTime))
-}
-
 // timely returns why ctx ended, if it has, and err otherwise.
 func timely(ctx context.Context, err error) error {
 	if ctx.Err() != nil {

@@ -72,9 +72,9 @@ func (r *run) delivers(ctx context.Context, l *session, ids []negentropy.ID) (bo
 
 // first returns the first event that a side delivers and want accepts, or nil.
 func (r *run) first(ctx context.Context, l *session, filter nostr.Filter, want func(*nostr.Event) bool) (found *nostr.Event, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readTime, l.tooSlow())
-	defer cancel()
 	err = l.again(ctx, func() error {
+		ctx, cancel := l.inTime(ctx)
+		defer cancel()
 		found = nil
 		for e, err := range l.Query(ctx, filter) {
 			if err != nil {

@@ -94,3 +94,50 @@ func TestUnreadableEventsWithoutAnID(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// What cannot be read is not kept without bound, and what is beyond it is told as a
+// number: nothing of it counts as equal.
+func TestUnreadableEventsAreBounded(t *testing.T) {
+	l := &session{Side: Side{Name: "b"}}
+	for i := range maxUnread + 5 {
+		l.cannotRead(Unread{Claim: note(i, today), Why: "forged"})
+		l.cannotRead(Unread{Claim: note(0, today), Why: "forged"})
+	}
+	if len(l.unread) != maxUnread {
+		t.Errorf("%d are kept", len(l.unread))
+	}
+
+	all := notes(0, maxUnread+300)
+	a, b := newFake(all...), newFake(all...)
+	why := map[string]string{}
+	for _, e := range all {
+		why[e.ID] = "forged"
+	}
+	unreadable(b, why)
+	r := mustSync(t, a, b, options(Both))
+	if r.Complete || r.Left != maxUnread || !strings.Contains(r.Why, "10000") {
+		t.Errorf("complete %t, left %d, %q", r.Complete, r.Left, r.Why)
+	}
+}
+
+// A peer that asks for one set after another does not make us keep what could not be
+// read of those before.
+func TestResponderForgetsWhatCannotBeRead(t *testing.T) {
+	all := notes(0, 30)
+	relay := newFake(all...)
+	unreadable(relay, map[string]string{all[3].ID: "forged"})
+	r := NewResponder(relay.side("relay"), "peer", options(Both))
+	defer r.Close()
+	for range 2 {
+		r.Open(nostr.Filter{})
+		if len(r.relay().unread) != 0 {
+			t.Error("what the set before held is kept")
+		}
+		if _, err := r.Answer(t.Context(), agreed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.relay().unread) != 1 {
+		t.Errorf("%d cannot be read, want 1", len(r.relay().unread))
+	}
+}
