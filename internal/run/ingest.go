@@ -16,6 +16,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -117,6 +118,9 @@ func keepTailing(ctx context.Context, log *slog.Logger, tail func(context.Contex
 		}
 		state = health.Tail.Next(state, health.Failed, now, rand.Float64())
 		wait := state.LeftAloneUntil.Sub(now)
+		if later := reconcile.LaterOf(err); later != nil {
+			wait = max(wait, later.Until.Sub(now))
+		}
 		log.WarnContext(ctx, "tail interrupted", "err", err, "wait", wait)
 		select {
 		case <-time.After(wait):

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 func TestWebOfTrustOfEveryoneOrNobody(t *testing.T) {
@@ -48,6 +50,24 @@ func TestATailBeginsAgain(t *testing.T) {
 		})
 		if waits[0] != 0 || waits[1] > 2*time.Second || waits[2] <= waits[1] || waits[9] < 45*time.Second || waits[10] > 2*time.Second {
 			t.Errorf("it waits %s", waits)
+		}
+	})
+}
+
+// A relay that says when it may be asked again is not tailed before.
+func TestATailWaitsAsLongAsTheRelayAsksFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		begun, tries := time.Now(), 0
+		keepTailing(ctx, slog.New(slog.DiscardHandler), func(context.Context) error {
+			if tries++; tries == 2 {
+				cancel()
+			}
+			return fmt.Errorf("dial: %w", &reconcile.LaterError{Until: begun.Add(5 * time.Minute), Err: errors.New("429")})
+		})
+		if waited := time.Since(begun); waited < 5*time.Minute || waited > 6*time.Minute {
+			t.Errorf("it waited %s", waited)
 		}
 	})
 }

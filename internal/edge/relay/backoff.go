@@ -29,6 +29,14 @@ type failure struct {
 	err error
 }
 
+// leftAlone returns a [*BackoffError] while a relay is left alone; mu is held.
+func (p *Pool) leftAlone(url string) error {
+	if f, _ := p.failures.Get(url); f.LeftAlone(time.Now()) {
+		return &BackoffError{URL: url, Until: f.LeftAloneUntil, Err: f.err}
+	}
+	return nil
+}
+
 // failed remembers a failure; mu is held. A relay's word on when it may be asked
 // again comes before our own wait.
 func (p *Pool) failed(url string, err error) {

@@ -92,8 +92,8 @@ func (p *Pool) entry(url string) (*entry, error) {
 	if e := p.relays[url]; e != nil && !e.dead() {
 		return e, nil
 	}
-	if f, _ := p.failures.Get(url); f.LeftAlone(time.Now()) {
-		return nil, &BackoffError{URL: url, Until: f.LeftAloneUntil, Err: f.err}
+	if err := p.leftAlone(url); err != nil {
+		return nil, err
 	}
 	if len(p.relays) >= maxConns {
 		p.sweep(0)
@@ -179,27 +179,32 @@ func (p *Pool) request(ctx context.Context, url string, r request, take func(rec
 
 // FetchInfo is [FetchInfo] with the pool's options; it uses no connection of
 // the pool. From then on connections to the relay keep to the number of
-// subscriptions that it allows.
+// subscriptions that it allows. A pause that the relay has asked for holds here, too.
 func (p *Pool) FetchInfo(ctx context.Context, url string) (Info, error) {
+	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
+	if err != nil {
+		return Info{}, err
+	}
+	p.mu.Lock()
+	err = p.leftAlone(url)
+	p.mu.Unlock()
+	if reconcile.LaterOf(err) != nil {
+		return Info{}, err
+	}
 	info, err := FetchInfo(ctx, url, p.opts)
 	switch {
 	case err == nil:
 		p.keepTo(url, info.Limitation.MaxSubscriptions)
 	case reconcile.LaterOf(err) != nil:
-		if normal, normErr := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate); normErr == nil {
-			p.mu.Lock()
-			p.failed(normal, err)
-			p.mu.Unlock()
-		}
+		p.mu.Lock()
+		p.failed(url, err)
+		p.mu.Unlock()
 	}
 	return info, err
 }
 
+// keepTo has the connections to a relay keep to a number of subscriptions.
 func (p *Pool) keepTo(url string, allowed int) {
-	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
-	if err != nil {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.allowed.Delete(url); allowed > 0 && allowed < maxSubscriptions {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -112,6 +113,41 @@ func TestPoolRemembersFailures(t *testing.T) {
 	}
 	if f, _ := p.failures.Get(url); f.Failures != 2 || time.Until(f.LeftAloneUntil) < time.Second {
 		t.Errorf("after the third attempt: %+v", f)
+	}
+}
+
+// A pause that a relay asked for holds for its NIP-11 document, too, whoever is
+// told of it first.
+func TestAPauseHoldsForTheDocument(t *testing.T) {
+	requests := make(chan struct{}, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests <- struct{}{}
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	defer server.Close()
+	url := strings.Replace(server.URL, "http", "ws", 1)
+	for name, first := range map[string]func(*Pool) error{
+		"a connection": func(p *Pool) error { _, err := p.Conn(testContext(t), url); return err },
+		"a document":   func(p *Pool) error { _, err := p.FetchInfo(testContext(t), url+"/"); return err },
+	} {
+		p := newPool(t)
+		if err := first(p); reconcile.LaterOf(err) == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		receive(t, requests)
+		for range 3 {
+			_, err := p.FetchInfo(testContext(t), url)
+			if later := reconcile.LaterOf(err); later == nil || time.Until(later.Until) < 50*time.Second {
+				t.Errorf("%s, and then a document: %v", name, err)
+			}
+			if _, err := p.Conn(testContext(t), url); reconcile.LaterOf(err) == nil {
+				t.Errorf("%s, and then a connection: %v", name, err)
+			}
+		}
+		if len(requests) > 0 {
+			t.Errorf("%s, and it was asked again", name)
+		}
 	}
 }
 
