@@ -16,6 +16,7 @@ import (
 type Responder struct {
 	run    *run
 	filter nostr.Filter
+	asked  bool // for its limits
 }
 
 // NewResponder answers for a relay. Of the options, UploadPrivate is about what
@@ -28,6 +29,15 @@ func NewResponder(relay Side, peer string, o Options) *Responder {
 
 func (r *Responder) relay() *session { return r.run.sessions[negentropy.SideA] }
 
+// within returns the relay when it is known what it takes.
+func (r *Responder) within(ctx context.Context) *session {
+	l := r.relay()
+	if !r.asked {
+		r.asked, l.takes = true, l.Limits(ctx)
+	}
+	return l
+}
+
 // Open begins a comparison of what matches the filter.
 func (r *Responder) Open(filter nostr.Filter) {
 	r.relay().hangUp()
@@ -36,7 +46,7 @@ func (r *Responder) Open(filter nostr.Filter) {
 
 // Answer answers a message of the comparison.
 func (r *Responder) Answer(ctx context.Context, msg []byte) ([]byte, error) {
-	l := r.relay()
+	l := r.within(ctx)
 	if !l.listed {
 		answer, err := l.exchange(ctx, r.filter, msg)
 		if !errors.Is(err, ErrNoNegentropy) {
@@ -65,7 +75,7 @@ func (r *Responder) Read(ctx context.Context, ids []negentropy.ID, add func(nost
 		want[id.String()] = id
 	}
 	for len(want) > 0 {
-		batch, err := r.run.fetch(ctx, r.relay(), want)
+		batch, err := r.run.fetch(ctx, r.within(ctx), want)
 		if err != nil || len(batch) == 0 {
 			return err
 		}

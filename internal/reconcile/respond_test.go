@@ -137,3 +137,16 @@ func TestResponderFails(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A relay that is asked for a peer is asked for no more than it gives at once.
+func TestResponderKeepsToTheRelaysLimits(t *testing.T) {
+	all := notes(0, 50)
+	relay := newFake(all...)
+	relay.no77, relay.takes = true, Limits{Page: 7}
+	r := NewResponder(relay.side("relay"), "peer", options(Both))
+	defer r.Close()
+	got, err := lead(t, r, nostr.Filter{})
+	if err != nil || len(got) != len(all) {
+		t.Errorf("%d events, %v", len(got), err)
+	}
+}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -155,6 +157,61 @@ func TestChoiceOfTransport(t *testing.T) {
 				t.Errorf("%d events went by libp2p, want %d", got, want)
 			}
 		})
+	}
+}
+
+// limited says what it gives.
+type limited struct{ reconcile.Relay }
+
+func (limited) Limits(context.Context) reconcile.Limits {
+	return reconcile.Limits{Accepts: 60_000, Answers: 60_000, Page: 300}
+}
+
+// What is sent to a relay fits libp2p, and its websocket gives as much at once as its
+// document says.
+func TestLimitsOfBothWays(t *testing.T) {
+	t.Parallel()
+	w := attach(t, hometest.Start(t), store{})
+	got := w.node.Via(limited{}, contract.Relay{}).Limits(t.Context())
+	if want := (reconcile.Limits{Accepts: p2p.FrameLimit, Answers: p2p.FrameLimit, Page: 300}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A relay that was not reached by libp2p is asked over its websocket, also when it may
+// be tried again by libp2p; and once it is reached, all is well.
+func TestAPeerThatWasNeverReachedIsNotTalkedTo(t *testing.T) {
+	t.Parallel()
+	hornets := startHornets(t, signed()[:10])
+	const url = "ws://127.0.0.1:1"
+	doc := contract.Relay{URL: url, Hornets: extension(t, hornets)}
+	w := attach(t, hometest.Start(t), store{nostr.RelayKey(url): doc})
+	n := w.node
+	talked := func() bool {
+		e := n.acquire(doc, false)
+		if e != nil {
+			n.release(e, false)
+		}
+		return e != nil
+	}
+	n.release(n.acquire(doc, true), true)
+	if talked() {
+		t.Error("it is talked to right after it was not reached")
+	}
+	n.mu.Lock()
+	n.peers[url].health.LeftAloneUntil = time.Now()
+	n.mu.Unlock()
+	if talked() {
+		t.Error("it is talked to after its wait, although it was never reached")
+	}
+	set := negentropy.NewReconciler(negentropy.NewVector(nil), negentropy.Options{})
+	session, _, err := w.relay(t, url).Open(t.Context(), nostr.Filter{}, set.Initiate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.Close()
+	if !talked() {
+		t.Error("it is not talked to once it was reached")
 	}
 }
 

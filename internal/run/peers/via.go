@@ -37,8 +37,9 @@ func (v via) ask(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) e
 	case reconcile.OpOpen:
 		return v.open(ctx, q, ask)
 	case reconcile.OpLimits: // it may be compared by libp2p, with small messages
-		q.Limits = reconcile.Limits{Accepts: p2p.FrameLimit, Answers: p2p.FrameLimit}
-		return nil
+		err := ask(ctx, v.websocket)
+		q.Limits.Accepts, q.Limits.Answers = p2p.FrameLimit, p2p.FrameLimit
+		return err
 	case reconcile.OpQuery, reconcile.OpPublish:
 		if slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) == 0 }) {
 			break // peers do not list
@@ -85,6 +86,9 @@ func (v via) openByPeer(ctx context.Context, q *reconcile.Request, ask reconcile
 	}
 	err := ask(ctx, e.relay)
 	if err == nil {
+		v.mu.Lock()
+		e.health = health.State{}
+		v.mu.Unlock()
 		q.Session = heldSession{q.Session, sync.OnceFunc(func() { v.release(e, false) })}
 		return nil
 	}
@@ -120,7 +124,8 @@ type entry struct {
 }
 
 // acquire returns the entry of a relay, which must be released; nil if it was not
-// reached a while ago, or is not talked to and not to be met.
+// reached a while ago, or, unless it is to be met, is not talked to: it was not met,
+// or not reached the last time.
 func (n *node) acquire(doc contract.Relay, meet bool) *entry {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -138,7 +143,7 @@ func (n *node) acquire(doc contract.Relay, meet bool) *entry {
 		e = &entry{peer: peer, relay: reconcile.Classified(peer)}
 		n.peers[doc.URL] = e
 	}
-	if e == nil || e.health.LeftAlone(time.Now()) {
+	if e == nil || e.health.LeftAlone(time.Now()) || !meet && e.health.Failures > 0 {
 		return nil
 	}
 	e.using++
