@@ -1,6 +1,7 @@
 package syncing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,7 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 	group, gctx := errgroup.WithContext(ctx)
 	for _, part := range parts {
 		group.Go(func() error {
-			return s.subscribe(gctx, remote, part, since, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
+			return s.subscribe(gctx, url, remote, part, since, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
 				return s.receive(ctx, url, local, e)
 			})
 		})
@@ -159,9 +160,9 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 }
 
 // subscribe holds one subscription, and reads what is stored since a time when
-// it is open.
+// it is open. caughtUp is told when all of that was read.
 func (s *Stage) subscribe(
-	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, since int64,
+	ctx context.Context, url string, remote reconcile.Relay, filters []nostr.Filter, since int64,
 	caughtUp func(), receive func(context.Context, nostr.Event) error,
 ) error {
 	writers, ctx := errgroup.WithContext(ctx)
@@ -176,8 +177,13 @@ func (s *Stage) subscribe(
 	readers.Go(func() error {
 		return listen(rctx, remote, filters, take, func() {
 			readers.Go(func() error {
-				err := readSince(rctx, remote, filters, since, take)
-				if err == nil {
+				unreached, err := readSince(rctx, remote, filters, since, take)
+				switch {
+				case err != nil:
+				case unreached != "":
+					why := "the relay " + unreached
+					s.Log.InfoContext(ctx, "a live subscription may lack stored events until the next sync", "relay", url, "reason", why)
+				default:
 					caughtUp()
 				}
 				return err
@@ -216,10 +222,11 @@ func listen(
 	return errors.New("the relay ended the subscription")
 }
 
-// readSince takes what a relay has stored since a time.
+// readSince takes what a relay has stored since a time. unreached is why events may
+// be left out, as [pager.Pager.Unreached] says it.
 func readSince(
 	ctx context.Context, remote reconcile.Relay, filters []nostr.Filter, since int64, take func(nostr.Event),
-) error {
+) (unreached string, err error) {
 	for _, f := range filters {
 		f.Since, f.Limit = max(f.Since, since), remote.Limits(ctx).PageSize()
 		p := pager.Pager{Filter: f}
@@ -228,10 +235,11 @@ func readSince(
 			func(e nostr.Event) error { take(e); return nil },
 		)
 		if err != nil {
-			return err
+			return "", err
 		}
+		unreached = cmp.Or(unreached, p.Unreached())
 	}
-	return nil
+	return unreached, nil
 }
 
 // receive writes an event that arrived live to the local relay. What our rules
