@@ -150,7 +150,7 @@ func keyFromRelay(ctx context.Context, url, pubkey string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	for e, err := range conn.Query(ctx, nostr.Filter{Authors: []string{pubkey}, Kinds: []int{11011}, Limit: 1}) {
+	for e, err := range conn.Query(ctx, nostr.Filter{Authors: []string{pubkey}, Kinds: []int{nostr.KindDHTList}, Limit: 1}) {
 		if err != nil {
 			return "", err
 		}

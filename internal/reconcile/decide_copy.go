@@ -7,8 +7,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-const kindAuth = 22242 // NIP-42: never leaves the connection it was made for
-
 // private are the kinds that are meant for the relays of their recipients
 // alone: direct messages (NIP-04), seals and gift wraps (NIP-59, NIP-17).
 var private = []int{4, 13, 14, 15, 1059, 1060}
@@ -17,7 +15,7 @@ var private = []int{4, 13, 14, 15, 1059, 1060}
 // at now (Unix seconds). It returns the rule that forbids it, or "".
 func MayCopy(e *nostr.Event, now int64) (rule Code) {
 	switch {
-	case nostr.Ephemeral(e.Kind) || e.Kind == kindAuth:
+	case nostr.Ephemeral(e.Kind) || e.Kind == nostr.KindAuth:
 		return Ephemeral
 	case e.CreatedAt > now+nostr.MaxFuture:
 		return FromTheFuture

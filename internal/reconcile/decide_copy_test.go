@@ -18,7 +18,7 @@ func TestMayCopy(t *testing.T) {
 		{nostr.Event{Kind: 1, CreatedAt: 1000 + nostr.MaxFuture}, ""},
 		{nostr.Event{Kind: 1, CreatedAt: 1001 + nostr.MaxFuture}, "from the future"},
 		{nostr.Event{Kind: 20001}, "ephemeral"},
-		{nostr.Event{Kind: kindAuth}, "ephemeral"},
+		{nostr.Event{Kind: nostr.KindAuth}, "ephemeral"},
 	} {
 		if why := MayCopy(&tc.e, 1000); why != tc.why {
 			t.Errorf("%+v: %q, want %q", tc.e, why, tc.why)

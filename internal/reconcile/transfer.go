@@ -24,8 +24,7 @@ const (
 	// maxBatchBytes is how much is read before it is written.
 	maxBatchBytes = 8 << 20
 	// readTime bounds one REQ, so that a relay that trickles is dropped.
-	readTime     = 3 * time.Minute
-	kindDeletion = 5 // NIP-09
+	readTime = 3 * time.Minute
 	// tolerated is how many events a side may promise and not deliver before
 	// those that it delivers count: some list what they do not show to us.
 	tolerated = 1000
@@ -129,7 +128,7 @@ func (r *run) write(ctx context.Context, to negentropy.Side, batch []nostr.Event
 	var parts [2][]nostr.Event
 	for _, e := range batch {
 		later := 1
-		if e.Kind == kindDeletion {
+		if e.Kind == nostr.KindDeletion {
 			later = 0
 		}
 		parts[later] = append(parts[later], e)

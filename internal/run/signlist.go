@@ -34,13 +34,13 @@ func SignList(key *schnorr.SecretKey, relays []string, now int64) (SignedList, e
 		return s, fmt.Errorf("couldn't sign for the DHT: %w", err)
 	}
 	s.DHT = nostr.Event{
-		CreatedAt: now, Kind: 11011, Content: hex.EncodeToString(s.Item.SignedBuffer()),
+		CreatedAt: now, Kind: nostr.KindDHTList, Content: hex.EncodeToString(s.Item.SignedBuffer()),
 		Tags: []nostr.Tag{
 			{"dht_pubkey", hex.EncodeToString(s.Item.Key[:])},
 			{"dht_sig", hex.EncodeToString(s.Item.Sig[:])},
 		},
 	}
-	s.NIP65 = nostr.Event{CreatedAt: now, Kind: 10002, Tags: []nostr.Tag{}}
+	s.NIP65 = nostr.Event{CreatedAt: now, Kind: nostr.KindRelayList, Tags: []nostr.Tag{}}
 	for _, url := range relays {
 		s.NIP65.Tags = append(s.NIP65.Tags, nostr.Tag{"r", url})
 	}

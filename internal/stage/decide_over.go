@@ -7,13 +7,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// The event kinds that carry relay lists.
-const (
-	KindRelayList = 10002 // NIP-65
-	KindDHTList   = 11011 // HORNETS: a signed BEP 44 item
-	KindAppData   = 30078 // NIP-78, with r and dht tags
-)
-
 // Ending is an author's word that lists of theirs are over: a deletion (NIP-09),
 // or a request to vanish from all relays (NIP-62).
 type Ending struct {
@@ -55,6 +48,6 @@ func EndLists(pubkey string, a contract.Author, over Ending) (contract.Author, b
 
 // addressOf returns the address of the event that carries a list of an author.
 func addressOf(pubkey, via string, l contract.List) nostr.Address {
-	kind := map[string]int{contract.ViaNIP65: KindRelayList, contract.ViaDHT: KindDHTList, contract.ViaNIP78: KindAppData}[via]
+	kind := map[string]int{contract.ViaNIP65: nostr.KindRelayList, contract.ViaDHT: nostr.KindDHTList, contract.ViaNIP78: nostr.KindAppData}[via]
 	return nostr.Address{Kind: kind, PubKey: pubkey, D: l.D}
 }

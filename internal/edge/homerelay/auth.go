@@ -38,7 +38,7 @@ func (c *client) onAuth(m message) {
 func (c *client) checkAuth(e *nostr.Event) error {
 	now := c.relay.store.now().Unix()
 	switch {
-	case e.Kind != kindAuth:
+	case e.Kind != nostr.KindAuth:
 		return errors.New("kind is not 22242")
 	case c.challenge == "" || firstValue(e, "challenge") != c.challenge:
 		return errors.New("challenge is not the one of this connection")

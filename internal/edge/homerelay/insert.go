@@ -70,7 +70,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 		return errDuplicate, nil
 	}
 	gone := tx.Bucket(deleted)
-	if r.event.Kind != kindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
+	if r.event.Kind != nostr.KindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
 		return errDeleted, nil
 	}
 	if addr := r.address(); addr != nil {
@@ -96,7 +96,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 	if err := put(tx, r, text); err != nil {
 		return nil, err
 	}
-	if r.event.Kind == kindDeletion {
+	if r.event.Kind == nostr.KindDeletion {
 		return nil, s.applyDeletion(tx, r)
 	}
 	return nil, nil
@@ -151,7 +151,7 @@ func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
 		if err != nil {
 			return err
 		}
-		if target.pubkey != r.pubkey || target.event.Kind == kindDeletion {
+		if target.pubkey != r.pubkey || target.event.Kind == nostr.KindDeletion {
 			continue
 		}
 		if err := remove(tx, target); err != nil {

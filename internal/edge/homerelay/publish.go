@@ -8,12 +8,10 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// The kinds that the relay itself acts on.
+// The kinds that carry another event.
 const (
-	kindRepost        = 6     // NIP-18
-	kindGenericRepost = 16    // NIP-18
-	kindDeletion      = 5     // NIP-09
-	kindAuth          = 22242 // NIP-42
+	kindRepost        = 6  // NIP-18
+	kindGenericRepost = 16 // NIP-18
 )
 
 // onEvent takes an EVENT. Events of a connection are verified and stored in
@@ -56,7 +54,7 @@ func (c *client) reject(e *nostr.Event, reason string) {
 // refuse returns why an event is not taken from this client, or "".
 func (c *client) refuse(e *nostr.Event) string {
 	switch {
-	case e.Kind == kindAuth:
+	case e.Kind == nostr.KindAuth:
 		return "invalid: kind 22242 belongs in AUTH"
 	case repeatsProtected(e):
 		return "blocked: it repeats a protected event (NIP-70)"

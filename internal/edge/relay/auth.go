@@ -11,9 +11,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// kindAuth is the ephemeral event of NIP-42.
-const kindAuth = 22242
-
 // authState is what a connection knows about NIP-42. Conn.mu guards all but
 // one.
 type authState struct {
@@ -138,7 +135,7 @@ func (c *Conn) authenticate(ctx context.Context) error {
 	}
 	e := nostr.Event{
 		CreatedAt: time.Now().Unix(),
-		Kind:      kindAuth,
+		Kind:      nostr.KindAuth,
 		Tags:      []nostr.Tag{{"relay", c.url}, {"challenge", challenge}},
 	}
 	if err = c.opts.Auth(&e); err == nil {

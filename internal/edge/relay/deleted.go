@@ -9,14 +9,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-const (
-	kindDeletion = 5  // NIP-09
-	kindVanish   = 62 // NIP-62
-
-	// deletionsPerREQ is how many events one REQ asks about: each takes an id, an
-	// author and perhaps an address.
-	deletionsPerREQ = 50
-)
+// deletionsPerREQ is how many events one REQ asks about: each takes an id, an
+// author and perhaps an address.
+const deletionsPerREQ = 50
 
 // Deleted reports whether the relay holds a deletion of the event by its author:
 // one that names it (NIP-09), or a request to vanish (NIP-62) from this relay or
@@ -24,7 +19,7 @@ const (
 // not every relay sees to by itself. Calls that come within a few milliseconds
 // share a REQ.
 func (l *Local) Deleted(ctx context.Context, e *nostr.Event) (bool, error) {
-	if e.Kind == kindDeletion || e.Kind == kindVanish {
+	if e.Kind == nostr.KindDeletion || e.Kind == nostr.KindVanish {
 		return false, nil
 	}
 	key := strings.Join([]string{e.ID, e.PubKey, strconv.FormatInt(e.CreatedAt, 10), addressOf(e)}, " ")
@@ -60,11 +55,11 @@ func (l *Local) haveUndeleted(ctx context.Context, keys []string) (map[string]bo
 	slices.Sort(authors)
 	authors = slices.Compact(authors)
 	filters := []nostr.Filter{
-		{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"e": ids}},
-		{Kinds: []int{kindVanish}, Authors: authors},
+		{Kinds: []int{nostr.KindDeletion}, Authors: authors, Tags: map[string][]string{"e": ids}},
+		{Kinds: []int{nostr.KindVanish}, Authors: authors},
 	}
 	if len(named) > 0 {
-		filters = append(filters, nostr.Filter{Kinds: []int{kindDeletion}, Authors: authors, Tags: map[string][]string{"a": named}})
+		filters = append(filters, nostr.Filter{Kinds: []int{nostr.KindDeletion}, Authors: authors, Tags: map[string][]string{"a": named}})
 	}
 	gone := map[string]bool{}
 	err := l.each(ctx, filters, func(deletion *nostr.Event) {
@@ -92,7 +87,7 @@ func (l *Local) deletes(deletion, e *nostr.Event, address string) bool {
 	}
 	return slices.ContainsFunc(deletion.Tags, func(t nostr.Tag) bool {
 		switch value := t.At(1); {
-		case deletion.Kind == kindVanish:
+		case deletion.Kind == nostr.KindVanish:
 			url, err := nostr.NormalizeRelayURL(value, true)
 			return t.At(0) == "relay" && e.CreatedAt <= deletion.CreatedAt && (value == "ALL_RELAYS" || err == nil && nostr.SameRelay(url, l.url))
 		case t.At(0) == "e":

@@ -14,13 +14,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// The event kinds that carry relay lists.
-const (
-	kindRelayList = stage.KindRelayList
-	kindDHTList   = stage.KindDHTList
-	kindAppData   = stage.KindAppData
-)
-
 // finding is what one verified event teaches.
 type finding struct {
 	// list is the author's relay list, of the source via.
@@ -46,13 +39,13 @@ func decideEvent(e *nostr.Event, allowPrivate bool) (finding, error) {
 	f := finding{keys: map[string]string{}}
 	var err error
 	switch e.Kind {
-	case kindDHTList:
+	case nostr.KindDHTList:
 		err = f.readDHTList(e, allowPrivate)
-	case kindRelayList:
+	case nostr.KindRelayList:
 		err = f.readNIP65(e, allowPrivate)
-	case kindAppData:
+	case nostr.KindAppData:
 		err = f.readAppData(e, allowPrivate)
-	case kindDeletion, kindVanish:
+	case nostr.KindDeletion, nostr.KindVanish:
 		f.over = readEnding(e)
 	default:
 		f.refs = stage.References(e, allowPrivate)

@@ -7,17 +7,11 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// The event kinds by which an author takes back what they have said.
-const (
-	kindDeletion = 5  // NIP-09
-	kindVanish   = 62 // NIP-62
-)
-
 // readEnding reads a deletion or a request to vanish, or returns nil if it ends no
 // relay list: a deletion of anything else, a request to vanish from some relay only.
 func readEnding(e *nostr.Event) *stage.Ending {
 	over := &stage.Ending{At: e.CreatedAt}
-	if e.Kind == kindVanish {
+	if e.Kind == nostr.KindVanish {
 		over.All = slices.ContainsFunc(e.Tags, func(t nostr.Tag) bool { return t[0] == "relay" && t.At(1) == "ALL_RELAYS" })
 		if !over.All {
 			return nil

@@ -47,7 +47,7 @@ func relayList(t *testing.T, urls ...string) []byte {
 // no part in the decision.
 func dhtList(item bep44.Item, payload []byte) nostr.Event {
 	return nostr.Event{
-		ID: id1, PubKey: alice, Kind: kindDHTList, Content: hex.EncodeToString(payload),
+		ID: id1, PubKey: alice, Kind: nostr.KindDHTList, Content: hex.EncodeToString(payload),
 		Tags: []nostr.Tag{{"dht_pubkey", hex.EncodeToString(item.Key[:])}, {"dht_sig", hex.EncodeToString(item.Sig[:])}},
 	}
 }
@@ -137,7 +137,7 @@ func TestDHTListRefuses(t *testing.T) {
 }
 
 func TestNIP65MarkersAndSpellings(t *testing.T) {
-	e := nostr.Event{ID: id1, PubKey: alice, Kind: kindRelayList, CreatedAt: 5, Tags: []nostr.Tag{
+	e := nostr.Event{ID: id1, PubKey: alice, Kind: nostr.KindRelayList, CreatedAt: 5, Tags: []nostr.Tag{
 		{"r", "wss://both.example/"},
 		{"r", "wss://in.example", "read"},
 		{"r", "wss://OUT.example", "write"},
@@ -183,7 +183,7 @@ func TestNIP65AsPeopleWriteIt(t *testing.T) {
 		"Write, zero-width":       {[]nostr.Tag{{"r", a, "Write\u200b"}}, []string{a}, nil},
 		"an unknown marker":       {[]nostr.Tag{{"r", a, "both"}}, []string{a}, []string{a}},
 	} {
-		e := nostr.Event{ID: id1, PubKey: alice, Kind: kindRelayList, Tags: tc.tags}
+		e := nostr.Event{ID: id1, PubKey: alice, Kind: nostr.KindRelayList, Tags: tc.tags}
 		f, err := decideEvent(&e, false)
 		if err != nil || !slices.Equal(f.list.Write, tc.write) || !slices.Equal(f.list.Read, tc.read) {
 			t.Errorf("%s: write %q, read %q, %v; want %q, %q", name, f.list.Write, f.list.Read, err, tc.write, tc.read)
@@ -203,12 +203,12 @@ func TestNIP65RefusesWhatNoUserWrites(t *testing.T) {
 		"tags[0]: relay url \"ws://127.0.0.1\"":       {{"r", "ws://127.0.0.1"}},
 		"tags[0]: relay url \"ws://169.254.169.254\"": {{"r", "ws://169.254.169.254"}},
 	} {
-		e := nostr.Event{PubKey: alice, Kind: kindRelayList, Tags: tags}
+		e := nostr.Event{PubKey: alice, Kind: nostr.KindRelayList, Tags: tags}
 		if _, err := decideEvent(&e, false); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("error is %v, want %q", err, want)
 		}
 	}
-	e := nostr.Event{PubKey: alice, Kind: kindRelayList}
+	e := nostr.Event{PubKey: alice, Kind: nostr.KindRelayList}
 	if f, err := decideEvent(&e, false); err != nil || f.list == nil {
 		t.Errorf("an empty list takes all relays back: %+v, %v", f.list, err)
 	}
@@ -216,7 +216,7 @@ func TestNIP65RefusesWhatNoUserWrites(t *testing.T) {
 
 func TestAppDataTeachesKeyAndRelays(t *testing.T) {
 	e := nostr.Event{
-		ID: id1, PubKey: alice, Kind: kindAppData, CreatedAt: 3,
+		ID: id1, PubKey: alice, Kind: nostr.KindAppData, CreatedAt: 3,
 		Tags: []nostr.Tag{{"d", "x"}, {"r", "wss://r.example"}, {"dht", dhtA}},
 	}
 	f, err := decideEvent(&e, false)

@@ -177,7 +177,7 @@ func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
 	list := func(at int64, want int, why string, urls ...string) nostr.Event {
 		t.Helper()
 		e := textNote(alice, why)
-		e.Kind, e.CreatedAt = kindRelayList, 1_600_000_000+at
+		e.Kind, e.CreatedAt = nostr.KindRelayList, 1_600_000_000+at
 		for _, url := range urls {
 			e.Tags = append(e.Tags, nostr.Tag{"r", url})
 		}

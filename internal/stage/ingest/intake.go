@@ -66,8 +66,8 @@ func (s *Stage) relayListSigned(ctx context.Context, m contract.Message) ([]cont
 		if err := p.Event.Check(); err != nil {
 			return nil, bad(fmt.Errorf("event: %w", err))
 		}
-		if p.Event.Kind != kindDHTList {
-			return nil, bad(fmt.Errorf("event: kind is %d, want %d", p.Event.Kind, kindDHTList))
+		if p.Event.Kind != nostr.KindDHTList {
+			return nil, bad(fmt.Errorf("event: kind is %d, want %d", p.Event.Kind, nostr.KindDHTList))
 		}
 		return s.accept(ctx, p.Event, m)
 	}

@@ -25,11 +25,11 @@ func by(kind int, after int64, tags ...nostr.Tag) nostr.Event {
 // DHT a third; a stranger's hint has named a fourth.
 func TestAListThatIsOverHasNoLinks(t *testing.T) {
 	const nip65, nip78, dht, hint = "wss://nip65.example", "wss://nip78.example", "wss://dht.example", "wss://hint.example"
-	first := by(kindRelayList, 0, nostr.Tag{"r", nip65})
-	data := by(kindAppData, 0, nostr.Tag{"d", "relays"}, nostr.Tag{"r", nip78}, nostr.Tag{"dht", strings.Repeat("0", 64)})
+	first := by(nostr.KindRelayList, 0, nostr.Tag{"r", nip65})
+	data := by(nostr.KindAppData, 0, nostr.Tag{"d", "relays"}, nostr.Tag{"r", nip78}, nostr.Tag{"dht", strings.Repeat("0", 64)})
 	item, _ := signed(t, 7, relayList(t, dht))
 	record := dhtList(item, item.SignedBuffer())
-	record = by(kindDHTList, 0, record.Tags...)
+	record = by(nostr.KindDHTList, 0, record.Tags...)
 	record.Content = dhtList(item, item.SignedBuffer()).Content
 	record.ID = record.Hash()
 	data.Tags[2] = nostr.Tag{"dht", record.Tags[0].At(1)}
@@ -46,7 +46,7 @@ func TestAListThatIsOverHasNoLinks(t *testing.T) {
 	}
 	unusable, _ := signed(t, 8, relayList(t, "ws://127.0.0.1"))
 	bare := dhtList(unusable, unusable.SignedBuffer())
-	hidden := by(kindDHTList, 9, bare.Tags...)
+	hidden := by(nostr.KindDHTList, 9, bare.Tags...)
 	hidden.Content = bare.Content
 	hidden.ID = hidden.Hash()
 
@@ -55,28 +55,28 @@ func TestAListThatIsOverHasNoLinks(t *testing.T) {
 		event nostr.Event
 		want  []string
 	}{
-		"onion addresses":                   {by(kindRelayList, 9, onion), []string{dht, nip78}},
-		"a private address and a web page":  {by(kindRelayList, 9, private, nostr.Tag{"r", "https://x.example"}), []string{dht, nip78}},
-		"more tags than any user has":       {by(kindRelayList, 9, many...), []string{dht, nip78}},
-		"no tags":                           {by(kindRelayList, 9), []string{dht, nip78}},
-		"an older one of onion addresses":   {by(kindRelayList, -9, onion), all},
-		"app data of onion addresses":       {by(kindAppData, 9, nostr.Tag{"d", "relays"}, onion, data.Tags[2]), []string{dht, nip65}},
+		"onion addresses":                   {by(nostr.KindRelayList, 9, onion), []string{dht, nip78}},
+		"a private address and a web page":  {by(nostr.KindRelayList, 9, private, nostr.Tag{"r", "https://x.example"}), []string{dht, nip78}},
+		"more tags than any user has":       {by(nostr.KindRelayList, 9, many...), []string{dht, nip78}},
+		"no tags":                           {by(nostr.KindRelayList, 9), []string{dht, nip78}},
+		"an older one of onion addresses":   {by(nostr.KindRelayList, -9, onion), all},
+		"app data of onion addresses":       {by(nostr.KindAppData, 9, nostr.Tag{"d", "relays"}, onion, data.Tags[2]), []string{dht, nip65}},
 		"a record of private addresses":     {hidden, []string{nip65, nip78}},
-		"deleted by address":                {by(kindDeletion, 9, a(10002, alice, "")), []string{dht, nip78}},
-		"deleted in the same second":        {by(kindDeletion, 0, a(10002, alice, "")), []string{dht, nip78}},
-		"deleted by address, with some d":   {by(kindDeletion, 9, a(10002, alice, "x")), []string{dht, nip78}},
-		"deleted by id":                     {by(kindDeletion, 9, nostr.Tag{"e", id1}, e(first)), []string{dht, nip78}},
-		"app data deleted by address":       {by(kindDeletion, 9, a(30078, alice, "relays")), []string{dht, nip65}},
-		"other app data deleted by address": {by(kindDeletion, 9, a(30078, alice, "theme")), all},
-		"the record deleted by address":     {by(kindDeletion, 9, a(11011, alice, "")), []string{nip65, nip78}},
-		"the record deleted by id":          {by(kindDeletion, 9, e(record)), []string{nip65, nip78}},
-		"all of them deleted":               {by(kindDeletion, 9, e(record), e(first), e(data)), nil},
-		"deleted before":                    {by(kindDeletion, -1, a(10002, alice, ""), a(11011, alice, "")), all},
-		"another's list deleted":            {by(kindDeletion, 9, a(10002, bob, "")), all},
-		"nothing deleted":                   {by(kindDeletion, 9, nostr.Tag{"e"}, nostr.Tag{"a", "10002"}), all},
-		"vanished from all relays":          {by(kindVanish, 9, nostr.Tag{"relay", "wss://x.example"}, nostr.Tag{"relay", "ALL_RELAYS"}), nil},
-		"vanished from one":                 {by(kindVanish, 9, nostr.Tag{"relay", "wss://x.example"}), all},
-		"vanished before":                   {by(kindVanish, -1, nostr.Tag{"relay", "ALL_RELAYS"}), all},
+		"deleted by address":                {by(nostr.KindDeletion, 9, a(10002, alice, "")), []string{dht, nip78}},
+		"deleted in the same second":        {by(nostr.KindDeletion, 0, a(10002, alice, "")), []string{dht, nip78}},
+		"deleted by address, with some d":   {by(nostr.KindDeletion, 9, a(10002, alice, "x")), []string{dht, nip78}},
+		"deleted by id":                     {by(nostr.KindDeletion, 9, nostr.Tag{"e", id1}, e(first)), []string{dht, nip78}},
+		"app data deleted by address":       {by(nostr.KindDeletion, 9, a(30078, alice, "relays")), []string{dht, nip65}},
+		"other app data deleted by address": {by(nostr.KindDeletion, 9, a(30078, alice, "theme")), all},
+		"the record deleted by address":     {by(nostr.KindDeletion, 9, a(11011, alice, "")), []string{nip65, nip78}},
+		"the record deleted by id":          {by(nostr.KindDeletion, 9, e(record)), []string{nip65, nip78}},
+		"all of them deleted":               {by(nostr.KindDeletion, 9, e(record), e(first), e(data)), nil},
+		"deleted before":                    {by(nostr.KindDeletion, -1, a(10002, alice, ""), a(11011, alice, "")), all},
+		"another's list deleted":            {by(nostr.KindDeletion, 9, a(10002, bob, "")), all},
+		"nothing deleted":                   {by(nostr.KindDeletion, 9, nostr.Tag{"e"}, nostr.Tag{"a", "10002"}), all},
+		"vanished from all relays":          {by(nostr.KindVanish, 9, nostr.Tag{"relay", "wss://x.example"}, nostr.Tag{"relay", "ALL_RELAYS"}), nil},
+		"vanished from one":                 {by(nostr.KindVanish, 9, nostr.Tag{"relay", "wss://x.example"}), all},
+		"vanished before":                   {by(nostr.KindVanish, -1, nostr.Tag{"relay", "ALL_RELAYS"}), all},
 	} {
 		b := newBench(t, Policy{})
 		links := &memory[contract.Link]{values: map[string]contract.Link{}}
@@ -123,9 +123,9 @@ func TestAListThatIsOverHasNoLinks(t *testing.T) {
 func TestAListAfterOneThatIsOver(t *testing.T) {
 	const one, two = "wss://one.example", "wss://two.example"
 	for name, over := range map[string]nostr.Event{
-		"unusable": by(kindRelayList, 1, nostr.Tag{"r", "ws://a.onion"}),
-		"deleted":  by(kindDeletion, 1, nostr.Tag{"a", fmt.Sprintf("%d:%s:", kindRelayList, alice)}),
-		"vanished": by(kindVanish, 1, nostr.Tag{"relay", "ALL_RELAYS"}),
+		"unusable": by(nostr.KindRelayList, 1, nostr.Tag{"r", "ws://a.onion"}),
+		"deleted":  by(nostr.KindDeletion, 1, nostr.Tag{"a", fmt.Sprintf("%d:%s:", nostr.KindRelayList, alice)}),
+		"vanished": by(nostr.KindVanish, 1, nostr.Tag{"relay", "ALL_RELAYS"}),
 	} {
 		b := newBench(t, Policy{})
 		links := &memory[contract.Link]{values: map[string]contract.Link{}}
@@ -133,11 +133,11 @@ func TestAListAfterOneThatIsOver(t *testing.T) {
 		if _, v := b.handle(over, 1); v.IsReject() != (name == "unusable") {
 			t.Errorf("%s: %v, %s", name, v, v.Reason())
 		}
-		b.handle(by(kindRelayList, 0, nostr.Tag{"r", one}), 1)
+		b.handle(by(nostr.KindRelayList, 0, nostr.Tag{"r", one}), 1)
 		if len(links.values) > 0 {
 			t.Errorf("%s: the list before is in force when it comes late: %v", name, links.values)
 		}
-		b.handle(by(kindRelayList, 2, nostr.Tag{"r", two}), 1)
+		b.handle(by(nostr.KindRelayList, 2, nostr.Tag{"r", two}), 1)
 		if _, found := links.values[contract.LinkKey(nostr.RelayKey(two), alice)]; !found || len(links.values) != 1 {
 			t.Errorf("%s: after the next list links are %v", name, links.values)
 		}

@@ -89,8 +89,6 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 	return w, w.connect(ctx)
 }
 
-const kindRelayList = 10002 // NIP-65
-
 // fill spreads the events over the other relays, each to one or two of them by
 // its hash. Recorded authors say in their lists that they write at relays of the
 // real world, and beside that the demo's claim for its own would not count: the
@@ -99,7 +97,7 @@ func (w *world) fill(ctx context.Context, list []nostr.Event) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(loading)
 	for _, e := range list {
-		if e.Kind == kindRelayList {
+		if e.Kind == nostr.KindRelayList {
 			continue
 		}
 		h := fnv.New32a()
