@@ -95,7 +95,7 @@ func (n NoteMissing) Validate(allowPrivate bool) (NoteMissing, error) {
 		if err != nil {
 			return n, err
 		}
-		n.AuthorPubkey = a.PubKey
+		n.Address, n.AuthorPubkey = a.String(), a.PubKey // spelled one way, as it is the key
 	}
 	var hints []string
 	for _, raw := range n.Relays {

@@ -15,7 +15,8 @@ type Address struct {
 }
 
 // ParseAddress reads kind:pubkey:d. Only replaceable kinds (0, 3, 10000 to
-// 19999) and addressable ones (30000 to 39999) have addresses.
+// 19999) and addressable ones (30000 to 39999) have addresses. The d of a
+// replaceable kind is dropped, whatever is written: its events have none.
 func ParseAddress(s string) (Address, error) {
 	parts := strings.SplitN(s, ":", 3)
 	if len(parts) != 3 || len(s) > MaxURLBytes*4 {
@@ -28,7 +29,23 @@ func ParseAddress(s string) (Address, error) {
 	if !IsHex(parts[1], 32) {
 		return Address{}, fmt.Errorf("address %q: pubkey: want 64 lower-case hex digits", clip(s))
 	}
-	return Address{Kind: kind, PubKey: parts[1], D: parts[2]}, nil
+	a := Address{Kind: kind, PubKey: parts[1]}
+	if Addressable(kind) {
+		a.D = parts[2]
+	}
+	return a, nil
+}
+
+// AddressOf returns the address that an event is at; found is false for kinds
+// that have none.
+func AddressOf(e *Event) (a Address, found bool) {
+	switch {
+	case Addressable(e.Kind):
+		return Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)}, true
+	case Replaceable(e.Kind):
+		return Address{Kind: e.Kind, PubKey: e.PubKey}, true
+	}
+	return Address{}, false
 }
 
 // String returns kind:pubkey:d.
@@ -37,7 +54,8 @@ func (a Address) String() string { return strconv.Itoa(a.Kind) + ":" + a.PubKey 
 // Of reports whether an event is at the address: of its first d tag, whatever others
 // it has, which match a filter too.
 func (a Address) Of(e *Event) bool {
-	return e.Kind == a.Kind && e.PubKey == a.PubKey && (!Addressable(a.Kind) || e.Tag("d").At(1) == a.D)
+	at, found := AddressOf(e)
+	return found && at == a
 }
 
 // Filter asks for the event at the address.

@@ -127,9 +127,6 @@ func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
 			if err != nil || a.PubKey != r.event.PubKey {
 				continue
 			}
-			if nostr.Replaceable(a.Kind) {
-				a.D = ""
-			}
 			addr := addressKey(a.Kind, r.pubkey[:], a.D)
 			if old := tx.Bucket(deleted).Get(deletedAddress(addr)); old == nil || bytes.Compare(old, at) < 0 {
 				if err := tx.Bucket(deleted).Put(deletedAddress(addr), at); err != nil {

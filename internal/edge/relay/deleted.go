@@ -22,23 +22,19 @@ func (l *Local) Deleted(ctx context.Context, e *nostr.Event) (bool, error) {
 	if e.Kind == nostr.KindDeletion || e.Kind == nostr.KindVanish {
 		return false, nil
 	}
-	key := strings.Join([]string{e.ID, e.PubKey, strconv.FormatInt(e.CreatedAt, 10), addressOf(e)}, " ")
+	address := ""
+	if _, found := nostr.AddressOf(e); found {
+		address = nostr.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)}.String() // as clients write it, also where no d counts
+	}
+	key := strings.Join([]string{e.ID, e.PubKey, strconv.FormatInt(e.CreatedAt, 10), address}, " ")
 	gone, err := l.undeleted.missing(ctx, []string{key})
 	return len(gone) > 0, err
-}
-
-// addressOf returns the address of a replaceable event, "" for others.
-func addressOf(e *nostr.Event) string {
-	if !nostr.Replaceable(e.Kind) && !nostr.Addressable(e.Kind) {
-		return ""
-	}
-	return withoutD(nostr.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)}).String()
 }
 
 // haveUndeleted asks which of the events, as the keys of Gone, are not to be gone.
 func (l *Local) haveUndeleted(ctx context.Context, keys []string) (map[string]bool, error) {
 	asked := make([]nostr.Event, len(keys))
-	addresses := make([]string, len(keys))
+	addresses := make([]nostr.Address, len(keys)) // zero for an event that has none
 	var authors, ids, named []string
 	for i, key := range keys {
 		parts := strings.SplitN(key, " ", 4)
@@ -46,10 +42,14 @@ func (l *Local) haveUndeleted(ctx context.Context, keys []string) (map[string]bo
 		if err != nil {
 			return nil, err
 		}
-		asked[i], addresses[i] = nostr.Event{ID: parts[0], PubKey: parts[1], CreatedAt: at}, parts[3]
+		asked[i] = nostr.Event{ID: parts[0], PubKey: parts[1], CreatedAt: at}
 		ids, authors = append(ids, parts[0]), append(authors, parts[1])
-		if parts[3] != "" {
+		if a, err := nostr.ParseAddress(parts[3]); err == nil {
+			addresses[i] = a
 			named = append(named, parts[3])
+			if canonical := a.String(); canonical != parts[3] {
+				named = append(named, canonical)
+			}
 		}
 	}
 	slices.Sort(authors)
@@ -79,9 +79,9 @@ func (l *Local) haveUndeleted(ctx context.Context, keys []string) (map[string]bo
 	return living, nil
 }
 
-// deletes reports whether a deletion or a request to vanish is about an event,
-// which has an address or "".
-func (l *Local) deletes(deletion, e *nostr.Event, address string) bool {
+// deletes reports whether a deletion or a request to vanish is about an event at
+// an address, which is zero if it has none.
+func (l *Local) deletes(deletion, e *nostr.Event, address nostr.Address) bool {
 	if deletion.PubKey != e.PubKey {
 		return false
 	}
@@ -93,7 +93,8 @@ func (l *Local) deletes(deletion, e *nostr.Event, address string) bool {
 		case t.At(0) == "e":
 			return value == e.ID
 		default:
-			return t.At(0) == "a" && address != "" && value == address && e.CreatedAt <= deletion.CreatedAt
+			named, err := nostr.ParseAddress(value)
+			return t.At(0) == "a" && err == nil && named == address && e.CreatedAt <= deletion.CreatedAt
 		}
 	})
 }

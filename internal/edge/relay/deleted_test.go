@@ -21,7 +21,10 @@ func TestDeleted(t *testing.T) {
 	before, after := note(t, vanished, 1, 100, "before"), note(t, vanished, 1, 300, "after")
 	elsewhere := note(t, other, 1, 100, "asked to vanish from another relay")
 	address := "30000:" + sk.PublicKey() + ":a b"
-	deletion := note(t, sk, 5, 200, "", nostr.Tag{"e", deleted.ID}, nostr.Tag{"a", address})
+	// A d means nothing in a list of these kinds, and stands in addresses all the same.
+	withD, bare := note(t, sk, 10000, 100, "", nostr.Tag{"d", "x"}), note(t, sk, 10001, 100, "", nostr.Tag{"d", "x"})
+	deletion := note(t, sk, 5, 200, "", nostr.Tag{"e", deleted.ID}, nostr.Tag{"a", address},
+		nostr.Tag{"a", "10000:" + sk.PublicKey() + ":x"}, nostr.Tag{"a", "10001:" + sk.PublicKey() + ":"})
 	words := []nostr.Event{
 		deletion,
 		note(t, other, 5, 200, "", nostr.Tag{"e", byAnother.ID}),
@@ -37,7 +40,7 @@ func TestDeleted(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	var all sync.WaitGroup
-	ask := []nostr.Event{deleted, kept, byAnother, oldList, newList, before, after, elsewhere, deletion}
+	ask := []nostr.Event{deleted, kept, byAnother, oldList, newList, before, after, elsewhere, deletion, withD, bare}
 	for i := range 2 * deletionsPerREQ {
 		ask = append(ask, note(t, sk, 1, 100, strconv.Itoa(i)))
 	}
@@ -55,7 +58,7 @@ func TestDeleted(t *testing.T) {
 		})
 	}
 	all.Wait()
-	want := []string{deleted.ID, oldList.ID, before.ID}
+	want := []string{deleted.ID, oldList.ID, before.ID, withD.ID, bare.ID}
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {

@@ -81,24 +81,18 @@ func (l *Local) haveAddresses(ctx context.Context, addresses []string) (map[stri
 	}
 	found := map[nostr.Address]bool{}
 	err := l.each(ctx, filters, func(e *nostr.Event) {
-		found[withoutD(nostr.Address{Kind: e.Kind, PubKey: e.PubKey, D: e.Tag("d").At(1)})] = true
+		if a, ok := nostr.AddressOf(e); ok {
+			found[a] = true
+		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	have := map[string]bool{}
 	for text, a := range asked {
-		have[text] = found[withoutD(a)]
+		have[text] = found[a]
 	}
 	return have, nil
-}
-
-// withoutD clears the d of a kind that has none.
-func withoutD(a nostr.Address) nostr.Address {
-	if !nostr.Addressable(a.Kind) {
-		a.D = ""
-	}
-	return a
 }
 
 // each runs a query without checking signatures: the local relay did.

@@ -22,10 +22,11 @@ const (
 // Handle takes note.missing.<key>.
 func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	n, err := nostr.Decode[events.NoteMissing](m.Data)
+	key := n.Key() // as it was written: earlier versions spelled an address as it came
 	if err == nil {
 		n, err = n.Validate(s.AllowPrivate)
 	}
-	if err == nil && n.Key() != m.Key() {
+	if err == nil && key != m.Key() {
 		err = errors.New("event_id: is not the key of the subject")
 	}
 	if err != nil {

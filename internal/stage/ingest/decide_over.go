@@ -24,9 +24,6 @@ func readEnding(e *nostr.Event) *stage.Ending {
 			over.IDs = append(over.IDs, t.At(1))
 		case "a":
 			if a, err := nostr.ParseAddress(t.At(1)); err == nil && a.PubKey == e.PubKey {
-				if nostr.Replaceable(a.Kind) {
-					a.D = "" // which those have none of, whatever is written
-				}
 				over.Addresses = append(over.Addresses, a)
 			}
 		}

@@ -62,9 +62,6 @@ func supersedes(e, old *nostr.Event) bool {
 }
 
 func address(e *nostr.Event) (string, bool) {
-	a := nostr.Address{Kind: e.Kind, PubKey: e.PubKey}
-	if nostr.Addressable(e.Kind) {
-		a.D = e.Tag("d").At(1)
-	}
-	return a.String(), nostr.Addressable(e.Kind) || nostr.Replaceable(e.Kind)
+	a, found := nostr.AddressOf(e)
+	return a.String(), found
 }
