@@ -158,7 +158,7 @@ type Sync struct {
 // SyncProgress is how far a sync of several filters has come.
 type SyncProgress struct {
 	Begun int64    `json:"begun"`
-	Done  []string `json:"done"` // keys of the filters that are complete since, see [Filter.Key]
+	Done  []string `json:"done"` // keys of the filters that are complete since, see [nostr.Filter.Key]
 }
 
 // Refused is the value of bucket refused, under relay key and event id: why a
@@ -182,7 +182,7 @@ type Cursor struct {
 }
 
 // Lost is the value of bucket lost, under the key of a note
-// ([NoteMissing.Key]): it was looked for At in vain, is not looked for again
+// ([events.NoteMissing.Key]): it was looked for At in vain, is not looked for again
 // before Until, and Relays were asked. Only another relay is worth asking
 // meanwhile.
 type Lost struct {

@@ -53,7 +53,7 @@ func RelayDiscoveredSubject(relayKey string) string {
 	return events.SubjectRelayDiscovered + "." + relayKey
 }
 
-// NoteMissingSubject is the keyed form of note.missing; see [NoteMissing.Key].
+// NoteMissingSubject is the keyed form of note.missing; see [events.NoteMissing.Key].
 func NoteMissingSubject(key string) string { return events.SubjectNoteMissing + "." + key }
 
 // RecordDueSubject asks for one keyspace slice to be refreshed.

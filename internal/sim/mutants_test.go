@@ -162,7 +162,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "deleted events come back (NIP-09)", file: "internal/stage/gate.go",
-		old: "case buried:", bug: "case buried && q.Event.Kind == 5:", caught: "which is deleted",
+		old: "case gone:", bug: "case gone && q.Event.Kind == 5:", caught: "which is deleted",
 	},
 	{
 		name: "refused events are offered for ever", file: "internal/reconcile/transfer.go",

@@ -22,11 +22,11 @@ func Gate(local reconcile.Relay, deleted func(ctx context.Context, e *nostr.Even
 		}
 		rule := reconcile.MayCopy(q.Event, now().Unix())
 		if rule == "" {
-			buried, err := deleted(ctx, q.Event)
+			gone, err := deleted(ctx, q.Event)
 			switch {
 			case err != nil:
 				return err
-			case buried:
+			case gone:
 				rule = reconcile.DeletedByAuthor
 			}
 		}

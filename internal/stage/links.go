@@ -105,9 +105,9 @@ func (e evidence) outdated(l contract.Link) (sources []string) {
 	return sources
 }
 
-// setLinks writes bucket links by a list; ingest's hint does so by a claim, and
-// nothing else does. It adds the links that the list asks for, and takes the
-// evidence back from relays that it leaves out. A link with no evidence left is
+// setLinks writes bucket links by a list or a claim; ingest's hint does so by a
+// hint, and nothing else does. It adds the links that the evidence asks for, and
+// takes it back from relays that it leaves out. A link with no evidence left is
 // removed.
 //
 // It reads back what the bucket holds rather than the list before, so that a

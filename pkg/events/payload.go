@@ -207,8 +207,8 @@ type SyncFinished struct {
 }
 
 // DAGWanted says that an event names a Scionic DAG (tag scionic_root), by which
-// HORNETS relays keep files: Root is its CID, see [IsDAGRoot]. The author's
-// relays may have it.
+// HORNETS relays keep files: Root is its CID, in base32 (bafirei...). The author's relays may have
+// it.
 type DAGWanted struct {
 	Root   string `json:"root"`
 	PubKey string `json:"pubkey"`

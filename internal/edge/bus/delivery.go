@@ -21,7 +21,7 @@ const (
 	headerSubject     = "Relaymesh-Subject"
 	headerAttempt     = "Relaymesh-Attempt" // attempts so far
 	headerCause       = "Relaymesh-Cause"
-	headerHistory     = "Relaymesh-History"     // JSON of earlier [contract.Death]s
+	headerHistory     = "Relaymesh-History"     // JSON of earlier [contract.Failure]s
 	headerReason      = "Relaymesh-Reason"      // why it waits; nothing is decided by it
 	headerCorrelation = "Relaymesh-Correlation" // passed on to outputs
 	headerSender      = events.HeaderSender

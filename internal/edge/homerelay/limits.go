@@ -38,7 +38,7 @@ const (
 	maxRecordsInAll  = 4_000_000 // of all open sets, 72 bytes each
 
 	// frameLimit is of our negentropy messages before hex: every relay and
-	// client takes 128 KiB. maxRounds is far above what sets of maxRecords need.
+	// client takes 128 KiB. maxSessionMessages is far above what sets of maxRecords need.
 	frameLimit         = 60_000
 	maxSessionMessages = 20_000
 

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxRelays bounds the relays that are asked for one note, and maxKnown
+	// maxRelays bounds the relays that are asked for one note, and maxCandidates
 	// those of them that are known without looking further.
 	maxRelays     = 32
 	maxCandidates = 24

@@ -7,10 +7,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/health"
 )
 
-// maxAttempts is how often a message is tried before it waits for the relay's
-// next turn: a dead relay is no dead letter.
-const maxAttempts = 3
-
 // healthOf reads how a relay does in syncs.
 func healthOf(r contract.Relay) health.State { return health.Stored(r.Failures, r.RetryAt) }
 

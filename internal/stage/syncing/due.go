@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// localAttempts is the same while it is the local relay that fails, and no
-	// syncRelay of another would go better: they take more than an hour.
+	// localAttempts is how often a message is tried while it is the local relay
+	// that fails, so that no sync of another would go better: they take more than
+	// an hour.
 	localAttempts = 10
 	// maxDuration bounds one sync, so that a relay that trickles cannot hold
 	// a worker's slot for ever. What was complete by then stays so.
@@ -67,7 +68,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	allowed := health.Sync.Attempts(healthOf(relay), s.Now())
 	switch {
 	case allowed == 0:
-		return nil, contract.Done() // its next turn will tell
+		return nil, contract.Done() // its next scheduled sync will tell
 	case !health.Sync.Suspect(healthOf(relay), time.Duration(last.Last.Millis)*time.Millisecond):
 	case s.slowRelays.acquire():
 		defer s.slowRelays.release()
@@ -196,9 +197,9 @@ func remember(old contract.Sync, r events.SyncFinished, begun, now int64) contra
 var errNotDone = fmt.Errorf("not done in %s, goes on with the next scheduled sync", maxDuration)
 
 // sync works through the jobs, but for those that are complete since the
-// syncRelay has begun. What was stored before an error stays stored; the figures say
-// how much, and done says how many jobs became complete.
-func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, turn *contract.SyncProgress,
+// sync has begun. What was stored before an error stays stored; the figures say how
+// much, and done says how many jobs became complete.
+func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, progress *contract.SyncProgress,
 	timing *latency,
 ) (result events.SyncFinished, done int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
@@ -218,7 +219,7 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 		return result, done, err
 	}
 	for _, j := range list {
-		if turn != nil && slices.Contains(turn.Done, j.key()) {
+		if progress != nil && slices.Contains(progress.Done, j.key()) {
 			continue
 		}
 		if err := s.syncJob(ctx, local, remote, j, known, &result); err != nil {
@@ -234,15 +235,15 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, t
 	return result, done, nil
 }
 
-// progress writes down that a job is complete since the turn has begun.
+// progress writes down that a job is complete since the sync has begun.
 func (s *Stage) progress(ctx context.Context, url string, begun int64, j job) error {
 	_, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
-		turn := contract.SyncProgress{Begun: begun}
+		progress := contract.SyncProgress{Begun: begun}
 		if old.Progress != nil && old.Progress.Begun == begun {
-			turn.Done = slices.Clone(old.Progress.Done)
+			progress.Done = slices.Clone(old.Progress.Done)
 		}
-		turn.Done = append(turn.Done, j.key())
-		old.URL, old.Progress = url, &turn
+		progress.Done = append(progress.Done, j.key())
+		old.URL, old.Progress = url, &progress
 		return old, true
 	})
 	return err

@@ -32,7 +32,7 @@ type job struct {
 	direction reconcile.Direction
 }
 
-// key names the job in the progress of a turn.
+// key names the job in the progress of a sync.
 func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction)) }
 
 // jobs returns what is to be synced with a relay, and how many authors write

@@ -29,12 +29,15 @@ const (
 	// down; it must be shorter than overlap.
 	saveEvery = 5 * time.Minute
 	// A REQ of 3 filters of 500 authors is within the 128 KiB that relays take,
-	// and 4 of them leave room on the connection for syncs. Who writes to a
+	// and 4 of them leave slots of the connection for syncs. Who writes to a
 	// relay with more authors than that is seen by its syncs alone.
 	filtersPerREQ = 3
 	maxREQs       = 4
 	// writing is how many events of one subscription are written at a time.
 	writing = 16
+	// maxAttempts is how often a message is tried while KV fails or the worker
+	// holds all the subscriptions that it may; then the next sync asks again.
+	maxAttempts = 3
 	// resigns is the attempt from which on a message is given up when its
 	// subscription ends with the worker: the next sync makes a new one, before
 	// it would wait for more than a minute, see below.
