@@ -52,8 +52,16 @@ type List struct {
 	Version int64 `json:"version"`
 	// Key is the DHT key, in hex, that signed a list of [ViaDHT]. Lists of
 	// earlier versions of relaymesh have none, whoever signed them.
-	Key   string   `json:"key,omitempty"`
-	ID    string   `json:"id,omitempty"` // event id, for ties (the lower wins)
+	Key string `json:"key,omitempty"`
+	// ID is the id of the event that carried the list, or the DHT signature
+	// (128 hex digits) of one that was looked up. Of lists of one
+	// version the one that has ended stands, then that of the lower event id,
+	// then one that was looked up.
+	ID string `json:"id,omitempty"`
+	// At is the created_at of the event that carried a list of [ViaDHT], and
+	// of one that has ended the time of the deletion by address, in Unix
+	// seconds; 0 of a list that was looked up, or came with an earlier version.
+	At    int64    `json:"at,omitempty"`
 	Write []string `json:"write,omitempty"`
 	Read  []string `json:"read,omitempty"`
 	// D is the d tag of the event that carried a list of [ViaNIP78]; those of

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -22,22 +23,29 @@ type Ending struct {
 // over may come later from a relay that has not heard.
 //
 // The versions of lists for the DHT are no times: such a list is as old as the
-// author's word for its key.
+// event that carried it, or, if it was looked up, the author's word for its key.
 func EndLists(pubkey string, a contract.Author, over Ending) (contract.Author, bool) {
 	ended := false
 	for _, via := range []string{contract.ViaNIP65, contract.ViaNIP78, contract.ViaDHT} {
 		list, known := a.Lists[via]
+		byID := known && list.ID != "" && slices.Contains(over.IDs, list.ID)
+		named := over.All || slices.Contains(over.Addresses, addressOf(pubkey, via, list))
+		if via == contract.ViaDHT {
+			named = named && known && cmp.Or(list.At, a.DHTKeyAt) <= over.At
+		}
 		end := contract.List{Version: over.At, D: list.D}
 		switch {
-		case known && list.ID != "" && slices.Contains(over.IDs, list.ID):
-			end.Version = list.Version
-		case !over.All && !slices.Contains(over.Addresses, addressOf(pubkey, via, list)):
+		case !byID && !named:
 			continue
-		case via == contract.ViaDHT && (!known || a.DHTKeyAt > over.At):
-			continue
-		}
-		if via == contract.ViaDHT {
+		case via == contract.ViaDHT:
 			end.Version, end.Key = list.Version, a.DHTKey
+			if named {
+				end.At = over.At
+			}
+		case !named:
+			end.Version = list.Version
+		case byID:
+			end.Version = max(over.At, list.Version)
 		}
 		var newer bool
 		a, newer = LearnList(a, via, end)

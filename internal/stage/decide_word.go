@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"maps"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -28,14 +29,14 @@ func OwnLists(pubkey string, a contract.Author) contract.Author {
 }
 
 // LearnList puts a list of one source into an author, unless a newer one of
-// that source is known, or the list is of another DHT key than theirs. Ties go
-// to the lower id (NIP-01).
+// that source is known, or the list is of another DHT key than theirs, or older
+// than the author's word that their list for the DHT is over.
 func LearnList(a contract.Author, via string, l contract.List) (contract.Author, bool) {
 	if via == contract.ViaDHT && l.Key != a.DHTKey {
 		return a, false // whatever its seq, which counts within one key
 	}
 	old, known := a.Lists[via]
-	if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {
+	if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && !before(l, old) || endedBy(old, l)) {
 		return a, false
 	}
 	a.Lists = maps.Clone(a.Lists)
@@ -45,6 +46,19 @@ func LearnList(a contract.Author, via string, l contract.List) (contract.Author,
 	a.Lists[via] = l
 	return a, true
 }
+
+// before reports whether a list stands of two that have one version: the one that
+// has ended, which has no id, before one of an event, before one that was looked
+// up and has a signature in place of the id, since only an event can be named by
+// a deletion. Of two events that is the lower id (NIP-01); the same one once more
+// has at most a time that was not kept before.
+func before(l, old contract.List) bool {
+	return cmp.Or(cmp.Compare(len(l.ID), len(old.ID)), cmp.Compare(l.ID, old.ID), cmp.Compare(old.At, l.At)) < 0
+}
+
+// endedBy reports whether a list for the DHT was over before it came: its seq
+// counts for nothing against a deletion by address, which is about a time.
+func endedBy(old, l contract.List) bool { return old.Ended() && l.At != 0 && l.At <= old.At }
 
 // overruled returns the sources of third parties that are nothing beside an
 // author's own word: a claim beside their own DHT key or any list of theirs, a

@@ -97,7 +97,7 @@ func (f *finding) readDHTList(e *nostr.Event, allowPrivate bool) error {
 		return fmt.Errorf("content: %w", err)
 	}
 	relays, err := normalizeAll(urls, allowPrivate)
-	f.via, f.list = contract.ViaDHT, &contract.List{Version: item.Seq, Key: key, ID: e.ID, Write: relays}
+	f.via, f.list = contract.ViaDHT, &contract.List{Version: item.Seq, Key: key, ID: e.ID, At: e.CreatedAt, Write: relays}
 	f.keys[e.PubKey] = key
 	if err != nil {
 		return fmt.Errorf("content: %w", err)
