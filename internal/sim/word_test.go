@@ -111,6 +111,29 @@ func TestAStrangersListNeverStandsUnderAnAuthorsName(t *testing.T) {
 	})
 }
 
+// The DHT keeps what an author deletes; we do not go by it, also when a look-up has
+// read the same list there before.
+func TestAListThatItsAuthorHasDeletedIsAnsweredNoMore(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.dhtworker(nil)
+		alice := user(w.T, "alice")
+		l := list(w.T, alice, 100, relayURL(1))
+		w.sendEvent(l.DHT)
+		time.Sleep(2 * resolveEvery)
+		w.stands("a list that was looked up", alice, 100, relayURL(1))
+		w.sendEvent(sign(w.T, alice, nostr.Event{Kind: nostr.KindDeletion, CreatedAt: time.Now().Unix(), Tags: []nostr.Tag{{"e", l.DHT.ID}}}))
+		w.stands("deleted", alice, 100, "")
+		time.Sleep(2 * resolveEvery)
+		w.stands("looked up again", alice, 100, "")
+		told := outcomes[events.RecordResolved](w, events.SubjectRecordResolved)
+		if last := told[len(told)-1]; last.Found || len(last.Relays) > 0 || last.Why == "" {
+			w.Errorf("told of the last look-up: %+v", last)
+		}
+		w.noDeadLetters()
+	})
+}
+
 func TestAnAuthorWhoNamesAnotherKeyIsFollowedThereWhateverItsSeq(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)

@@ -59,7 +59,7 @@ func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contra
 		return out, contract.Retry(retryAfter, fmt.Sprintf("%d of %d relays gave no answer", silent, len(answer.Relays)))
 	}
 	now := s.Now().Unix()
-	_, err = s.update(ctx, pubkey, author, func(a contract.Author) (contract.Author, bool) {
+	stored, err := s.update(ctx, pubkey, author, func(a contract.Author) (contract.Author, bool) {
 		a.NextResolve = now + int64(s.ResolveEvery.Seconds())
 		return a, true
 	})
@@ -75,6 +75,7 @@ func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contra
 			Subject: m.Subject, Data: nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}), Cron: cron,
 		})
 	}
+	answer = standing(answer, stage.OwnLists(pubkey, stored).Lists[contract.ViaDHT])
 	return append(out, contract.Output{Subject: events.SubjectRecordResolved, Data: nostr.Encode(events.RecordResolved{
 		PubKey: pubkey, DHTKey: key, Seq: answer.Seq, Relays: answer.Relays, Found: answer.Found, Why: answer.Why,
 	})}), contract.Done()
@@ -118,7 +119,8 @@ func (s *Stage) update(
 
 // Resolve answers the service relaymesh.list.resolve. Where the network gives
 // an older list of an author than the newest that was seen, as nodes do that
-// missed the last put, it answers with that one. An author has no list but under
+// missed the last put, it answers with that one, and with none where the author has
+// ended it. An author has no list but under
 // the DHT key that they named themselves; whoever asks for a list under another
 // key is told that key's, and not that it is the author's.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
@@ -139,15 +141,7 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 	}
 	answer, err := s.lookUp(ctx, r.DHTKey)
 	answer.PubKey = r.PubKey
-	if list := author.Lists[contract.ViaDHT]; answer.Found && list.Key == r.DHTKey && list.Version > answer.Seq {
-		answer = events.ResolveResponse{
-			PubKey: r.PubKey, DHTKey: r.DHTKey, Target: answer.Target, Seq: list.Version, Relays: list.Write, Found: len(list.Write) > 0,
-		}
-		if !answer.Found {
-			answer.Why = "the author's newest list names no relay that may be dialled"
-		}
-	}
-	return answer, err
+	return standing(answer, author.Lists[contract.ViaDHT]), err
 }
 
 // lookUp reads the list under a DHT key, which may be empty: not known.
