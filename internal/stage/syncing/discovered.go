@@ -37,7 +37,11 @@ func (s *Stage) addRelay(ctx context.Context, url, via string) (string, error) {
 		switch {
 		case !found:
 			return contract.Relay{URL: url, Via: via, FirstSeen: now}, true
-		case old.URL == url || via != contract.ViaManual && (old.Via == contract.ViaManual || old.Failures == 0):
+		case via == contract.ViaManual:
+			named := old.URL == url && old.Via == via
+			old.URL, old.Via = url, via
+			return old, !named
+		case old.URL == url || old.Via == contract.ViaManual || old.Failures == 0:
 			return old, false
 		}
 		old.URL = url

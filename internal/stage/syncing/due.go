@@ -173,7 +173,7 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 	jitter, now := rand.Float64(), s.Now()
 	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
-			old = contract.Relay{URL: url, Via: contract.ViaManual, FirstSeen: now.Unix()}
+			old = contract.Relay{URL: url, Via: contract.ViaHint, FirstSeen: now.Unix()}
 		}
 		next := decideHealth(old, event, why, latency, now, jitter)
 		return next, next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
