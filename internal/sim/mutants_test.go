@@ -84,7 +84,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "an older list is accepted", file: "internal/stage/decide_word.go",
-		old: "if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && old.ID <= l.ID) {",
+		old: "if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && !before(l, old) || endedBy(old, l)) {",
 		bug: "if known && old.ID == l.ID {", caught: goesBack + "|" + unlinked,
 	},
 	// whose word counts

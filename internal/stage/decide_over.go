@@ -56,6 +56,8 @@ func EndLists(pubkey string, a contract.Author, over Ending) (contract.Author, b
 
 // addressOf returns the address of the event that carries a list of an author.
 func addressOf(pubkey, via string, l contract.List) nostr.Address {
-	kind := map[string]int{contract.ViaNIP65: nostr.KindRelayList, contract.ViaDHT: nostr.KindDHTList, contract.ViaNIP78: nostr.KindAppData}[via]
+	kind := map[string]int{
+		contract.ViaNIP65: nostr.KindRelayList, contract.ViaDHT: nostr.KindDHTList, contract.ViaNIP78: nostr.KindAppData,
+	}[via]
 	return nostr.Address{Kind: kind, PubKey: pubkey, D: l.D}
 }

@@ -10,24 +10,24 @@ import (
 
 // A deletion that names a list by its id and by its address does what both say.
 func TestADeletionByIDAndAddress(t *testing.T) {
-	app := nostr.Address{Kind: nostr.KindAppData, PubKey: alice, D: "relays"}
+	app := []nostr.Address{{Kind: nostr.KindAppData, PubKey: alice, D: "relays"}}
+	this, another := []string{id1}, []string{id2}
 	for name, tc := range map[string]struct {
 		via           string
-		known         contract.List
 		over          Ending
 		ended, reborn bool // whether the list ends, and whether one of version 150 counts after that
 	}{
-		"by id":                       {contract.ViaNIP78, contract.List{Version: 100}, Ending{At: 200, IDs: []string{id1}}, true, true},
-		"by address":                  {contract.ViaNIP78, contract.List{Version: 100}, Ending{At: 200, Addresses: []nostr.Address{app}}, true, false},
-		"by both":                     {contract.ViaNIP78, contract.List{Version: 100}, Ending{At: 200, IDs: []string{id1}, Addresses: []nostr.Address{app}}, true, false},
-		"by both, and a request":      {contract.ViaNIP65, contract.List{Version: 100}, Ending{At: 200, IDs: []string{id1}, All: true}, true, false},
-		"by both, earlier":            {contract.ViaNIP78, contract.List{Version: 100}, Ending{At: 50, IDs: []string{id1}, Addresses: []nostr.Address{app}}, true, true},
-		"by address, earlier":         {contract.ViaNIP78, contract.List{Version: 100}, Ending{At: 50, Addresses: []nostr.Address{app}}, false, true},
-		"another id and the address":  {contract.ViaNIP78, contract.List{Version: 100}, Ending{At: 200, IDs: []string{id2}, Addresses: []nostr.Address{app}}, true, false},
-		"another id, another address": {contract.ViaNIP65, contract.List{Version: 100}, Ending{At: 200, IDs: []string{id2}, Addresses: []nostr.Address{app}}, false, true},
+		"by id":                       {contract.ViaNIP78, Ending{At: 200, IDs: this}, true, true},
+		"by address":                  {contract.ViaNIP78, Ending{At: 200, Addresses: app}, true, false},
+		"by both":                     {contract.ViaNIP78, Ending{At: 200, IDs: this, Addresses: app}, true, false},
+		"by both, and a request":      {contract.ViaNIP65, Ending{At: 200, IDs: this, All: true}, true, false},
+		"by both, earlier":            {contract.ViaNIP78, Ending{At: 50, IDs: this, Addresses: app}, true, true},
+		"by address, earlier":         {contract.ViaNIP78, Ending{At: 50, Addresses: app}, false, true},
+		"another id and the address":  {contract.ViaNIP78, Ending{At: 200, IDs: another, Addresses: app}, true, false},
+		"another id, another address": {contract.ViaNIP65, Ending{At: 200, IDs: another, Addresses: app}, false, true},
 	} {
-		tc.known.ID, tc.known.D, tc.known.Write = id1, "relays", []string{"wss://a.example"}
-		a, _ := EndLists(alice, contract.Author{Lists: map[string]contract.List{tc.via: tc.known}}, tc.over)
+		known := contract.List{Version: 100, ID: id1, D: "relays", Write: []string{"wss://a.example"}}
+		a, _ := EndLists(alice, contract.Author{Lists: map[string]contract.List{tc.via: known}}, tc.over)
 		if a.Lists[tc.via].Ended() != tc.ended {
 			t.Errorf("%s: %+v stands", name, a.Lists[tc.via])
 		}

@@ -39,6 +39,7 @@ func TestAListThatIsOverHasNoLinks(t *testing.T) {
 	a := func(kind int, pubkey, d string) nostr.Tag {
 		return nostr.Tag{"a", fmt.Sprintf("%d:%s:%s", kind, pubkey, d)}
 	}
+	from := func(relay string) nostr.Tag { return nostr.Tag{"relay", relay} }
 	e := func(of nostr.Event) nostr.Tag { return nostr.Tag{"e", of.ID} }
 	many := make([]nostr.Tag, nostr.MaxListTags+1)
 	for i := range many {
@@ -74,9 +75,9 @@ func TestAListThatIsOverHasNoLinks(t *testing.T) {
 		"deleted before":                    {by(nostr.KindDeletion, -1, a(10002, alice, ""), a(11011, alice, "")), all},
 		"another's list deleted":            {by(nostr.KindDeletion, 9, a(10002, bob, "")), all},
 		"nothing deleted":                   {by(nostr.KindDeletion, 9, nostr.Tag{"e"}, nostr.Tag{"a", "10002"}), all},
-		"vanished from all relays":          {by(nostr.KindVanish, 9, nostr.Tag{"relay", "wss://x.example"}, nostr.Tag{"relay", "ALL_RELAYS"}), nil},
-		"vanished from one":                 {by(nostr.KindVanish, 9, nostr.Tag{"relay", "wss://x.example"}), all},
-		"vanished before":                   {by(nostr.KindVanish, -1, nostr.Tag{"relay", "ALL_RELAYS"}), all},
+		"vanished from all relays":          {by(nostr.KindVanish, 9, from("wss://x.example"), from("ALL_RELAYS")), nil},
+		"vanished from one":                 {by(nostr.KindVanish, 9, from("wss://x.example")), all},
+		"vanished before":                   {by(nostr.KindVanish, -1, from("ALL_RELAYS")), all},
 	} {
 		b := newBench(t, Policy{})
 		links := &memory[contract.Link]{values: map[string]contract.Link{}}
