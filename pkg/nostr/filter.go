@@ -120,10 +120,10 @@ func (f *Filter) set(key string, raw json.RawMessage) (err error) {
 
 var errNull = errors.New("null is no value: leave the key out where everything is meant")
 
-func decodeList[T any](raw json.RawMessage, into *[]T) error {
+func decodeList[T int | string](raw json.RawMessage, into *[]T) error {
 	var values []*T
 	if err := json.Unmarshal(raw, &values); err != nil {
-		return err
+		return wrongType(err, "a list of "+names[fmt.Sprintf("%T", *new(T))])
 	}
 	if values == nil || slices.Contains(values, nil) {
 		return errNull
@@ -135,11 +135,23 @@ func decodeList[T any](raw json.RawMessage, into *[]T) error {
 	return nil
 }
 
+var names = map[string]string{"int": "whole numbers", "string": "strings"}
+
 func decodeNumber[T int | int64](raw json.RawMessage, into *T) error {
 	if string(raw) == "null" {
 		return errNull
 	}
-	return json.Unmarshal(raw, into)
+	return wrongType(json.Unmarshal(raw, into), "a whole number")
+}
+
+// wrongType says of a value in which place another one is wanted, without the types
+// of Go.
+func wrongType(err error, want string) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("want %s, not a %s", want, clip(wrong.Value))
+	}
+	return err
 }
 
 // Void reports whether no event can match, since one of the lists is empty. Such a

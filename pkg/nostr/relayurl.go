@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // Bounds of what a relay list may name (NIP-65 and BEP 44 lists alike).
@@ -124,12 +123,6 @@ func normalizePath(u *url.URL) string {
 		return ""
 	}
 	return u.EscapedPath()
-}
-
-// invisible reports whether a character is not seen: blanks, control characters,
-// and those of format such as a zero-width space, which copies of a URL pick up.
-func invisible(r rune) bool {
-	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 }
 
 // notOfHost reports whether a character can be in no host. Resolvers and HTTP

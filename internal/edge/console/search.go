@@ -31,7 +31,7 @@ func parse(text string) (query, error) {
 	if len(q.text) > maxQuery {
 		return q, &pageError{http.StatusBadRequest, "that is longer than anything that can be found"}
 	}
-	plain := strings.TrimPrefix(q.text, "nostr:")
+	plain := nostr.BareCode(q.text)
 	lower := strings.ToLower(plain)
 	switch {
 	case nostr.IsHex(lower, 20):
@@ -42,7 +42,7 @@ func parse(text string) (query, error) {
 		q.pubkey, _ = schnorr.ParsePublicKey(lower) // half of all ids are no point of the curve
 		q.note = &events.NoteMissing{EventID: lower}
 		return q, nil
-	case strings.HasPrefix(lower, "npub1"):
+	case nostr.CodePrefix(plain) == "npub", nostr.CodePrefix(plain) == "nprofile":
 		pubkey, err := schnorr.ParsePublicKey(plain)
 		q.pubkey = pubkey
 		return q, badQuery(err)

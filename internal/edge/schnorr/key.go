@@ -33,7 +33,7 @@ func NewSecret() (*SecretKey, error) {
 // ParseSecret reads a secret key as nsec1... (NIP-19) or as 64 hex digits. Its
 // errors never contain the input.
 func ParseSecret(s string) (*SecretKey, error) {
-	raw, err := decodeKey("nsec", s)
+	raw, err := decodeSecret(s)
 	if err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)
 	}
@@ -101,17 +101,18 @@ func (sk *SecretKey) sign(msg []byte) (string, error) {
 	return hex.EncodeToString(sig.Serialize()), nil
 }
 
-// ParsePublicKey reads a public key as npub1... (NIP-19) or as 64 hex digits
-// and returns it as hex. It checks that the key is a point of the curve.
+// ParsePublicKey reads a public key as npub1... or nprofile1... (NIP-19) or as 64
+// hex digits and returns it as hex. It checks that the key is a point of the curve.
 func ParsePublicKey(s string) (string, error) {
-	raw, err := decodeKey("npub", s)
+	pubkey, err := nostr.ReadKey(s)
 	if err != nil {
 		return "", fmt.Errorf("public key: %w", err)
 	}
+	raw, _ := hex.DecodeString(pubkey) // checked
 	if _, err := schnorr.ParsePubKey(raw); err != nil {
-		return "", fmt.Errorf("public key: %w", err)
+		return "", errors.New("public key: there is none of these digits; are they the id of an event, or a DHT key?")
 	}
-	return hex.EncodeToString(raw), nil
+	return pubkey, nil
 }
 
 // EncodeNpub writes a public key of 64 hex digits as npub1... (NIP-19).
@@ -122,18 +123,22 @@ func EncodeNpub(pubkey string) (string, error) {
 	return nip19.EncodePublicKey(pubkey)
 }
 
-// decodeKey reads 32 bytes as hex or as a code of the prefix.
-func decodeKey(prefix, s string) ([]byte, error) {
-	if strings.HasPrefix(strings.ToLower(s), prefix+"1") {
-		value, err := decodeCode(s, prefix)
+// decodeSecret reads 32 bytes as hex or as nsec1....
+func decodeSecret(s string) ([]byte, error) {
+	switch given := nostr.CodePrefix(s); given {
+	case "nsec":
+		code, err := nostr.ParseCode(s)
 		if err != nil {
 			return nil, err
 		}
-		s, _ = value.(string)
+		s = code.Key
+	case "":
+	default:
+		return nil, fmt.Errorf("want nsec1... or 64 hex digits, not an %s", given)
 	}
 	raw, err := hex.DecodeString(s)
 	if err != nil || len(raw) != 32 {
-		return nil, fmt.Errorf("want %s1... or 64 hex digits", prefix)
+		return nil, errors.New("want nsec1... or 64 hex digits")
 	}
 	return raw, nil
 }

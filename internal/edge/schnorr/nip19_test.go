@@ -26,36 +26,43 @@ func TestParseNote(t *testing.T) {
 	naddr := must(nip19.EncodeEntity(author, 30023, "slug:1", relays))
 	noD := must(nip19.EncodeEntity(author, 10002, "", nil))
 	for code, want := range map[string]events.NoteMissing{
-		id:                                   {EventID: id},
-		strings.ToUpper(id):                  {EventID: id},
-		note:                                 {EventID: id},
-		" nostr:" + note + "\n":              {EventID: id},
-		"NOSTR:" + strings.ToUpper(nevent):   {EventID: id, AuthorPubkey: author, Relays: relays}, // as QR codes have it
-		strings.ToUpper(note):                {EventID: id},
-		must(nip19.EncodeEvent(id, nil, "")): {EventID: id},
-		nevent:                               {EventID: id, AuthorPubkey: author, Relays: relays},
-		naddr:                                {Address: "30023:" + author + ":slug:1", AuthorPubkey: author, Relays: relays},
-		noD:                                  {Address: "10002:" + author + ":", AuthorPubkey: author},
-		"30023:" + author + ":slug":          {Address: "30023:" + author + ":slug", AuthorPubkey: author},
+		id:                                 {EventID: id},
+		strings.ToUpper(id):                {EventID: id},
+		note:                               {EventID: id},
+		" nostr:" + note + "\n":            {EventID: id},
+		"NOSTR:" + strings.ToUpper(nevent): {EventID: id, AuthorPubkey: author, Relays: relays}, // as QR codes have it
+		strings.ToUpper(note):              {EventID: id},
+		"https://njump.me/" + note:         {EventID: id},
+		"https://primal.net/e/" + nevent + "?from=x":             {EventID: id, AuthorPubkey: author, Relays: relays},
+		"HTTPS://NOSTRUDEL.NINJA/#/N/" + strings.ToUpper(nevent): {EventID: id, AuthorPubkey: author, Relays: relays},
+		"web+nostr://" + note:                                    {EventID: id},
+		"\ufeff\u200b" + note + "\u2060\r\n":                     {EventID: id},
+		must(nip19.EncodeEvent(id, nil, "")):                     {EventID: id},
+		nevent:                                                   {EventID: id, AuthorPubkey: author, Relays: relays},
+		naddr:                                                    {Address: "30023:" + author + ":slug:1", AuthorPubkey: author, Relays: relays},
+		noD:                                                      {Address: "10002:" + author + ":", AuthorPubkey: author},
+		"30023:" + author + ":slug":                              {Address: "30023:" + author + ":slug", AuthorPubkey: author},
 	} {
 		if got, err := ParseNote(code); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v", code, got, err)
 		}
 	}
 	for code, want := range map[string]string{
-		"":                                       "want note1",
-		"hello":                                  "want note1",
-		must(nip19.EncodePublicKey(author)):      "want note1",
-		"nevent1" + strings.Repeat("q", maxCode): "want note1",
-		nevent[:len(nevent)-1]:                   "checksum",
-		encode("note", 1, 2, 3):                  "note: data should be 32 bytes (3)",
-		encode("nevent"):                         "nevent: no id",
-		encode("nevent", 0, 32, 1):               "nevent: no id",
-		encode("nevent", 0):                      "nevent: no id",
-		encode("naddr", 0, 1, 'd'):               "author or kind is missing",
+		"":                                    "want note1",
+		"hello":                               "want note1",
+		must(nip19.EncodePublicKey(author)):   "want note1",
+		"nevent1" + strings.Repeat("q", 5000): "at most 5000",
+		nevent[:len(nevent)-1]:                "checksum",
+		encode("note", 1, 2, 3):               "note: has 3 bytes, want 32",
+		encode("nevent"):                      "nevent: no id",
+		encode("nevent", 0, 32, 1):            "nevent: is cut off",
+		encode("nevent", 0):                   "nevent: is cut off",
+		encode("naddr", 0, 1, 'd'):            "author or kind is missing",
 		must(nip19.EncodeEntity(author, 0, "d", nil)): "author or kind is missing",
 		encode("naddr", 3, 2, 1, 1):                   "naddr: its kind is cut off",
-		encode("nevent", 2, 1, 1):                     "nevent: author",
+		encode("nevent", 2, 1, 1):                     "nevent: its author",
+		must(nip19.EncodePrivateKey(id)):              "secret key, which may stand",
+		must(nip19.EncodeProfile(id, nil)):            "a person and no event",
 		must(nip19.EncodeEntity(author, 1, "d", nil)): "not replaceable",
 		"1:" + author + ":d":                          "not replaceable",
 	} {
@@ -78,8 +85,7 @@ func encode(prefix string, raw ...byte) string {
 	return code
 }
 
-// Whatever a code holds, it names an event or is refused: go-nostr's decoder
-// panics on some.
+// Whatever a code holds, it names an event or is refused.
 func FuzzParseNote(f *testing.F) {
 	f.Add("nevent", []byte{0, 1, 1, 2, 0})
 	f.Add("naddr", []byte{3, 4, 0, 0, 0, 1})

@@ -1,0 +1,191 @@
+package nostr
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ReadFilter reads a filter that a person wrote: npub and nprofile stand for keys,
+// note and nevent for ids, naddr for addresses (NIP-19, NIP-21), and hex may be in
+// upper case. Every value is checked, since one that can match no event is a
+// mistake; the error names its key and, if it is of another sort than is wanted
+// there, where it belongs. A secret key is not repeated.
+func ReadFilter(text string) (f Filter, err error) {
+	text = strings.TrimFunc(text, invisible)
+	if !json.Valid([]byte(text)) {
+		return f, errors.New(`invalid filter: it is not JSON, such as {"kinds":[1],"authors":["npub1…"]}: keys and text stand in double quotes`)
+	}
+	if err := f.UnmarshalJSON([]byte(text)); err != nil {
+		return f, err
+	}
+	var negative map[string]int64 // of a whole number below 0 some have become another one
+	_ = json.Unmarshal([]byte(text), &negative)
+	for _, key := range []string{"since", "until", "limit"} {
+		if negative[key] < 0 {
+			return f, fmt.Errorf("filter: %s: %d is negative", key, negative[key])
+		}
+	}
+	if err := f.read(); err != nil {
+		return f, fmt.Errorf("filter: %w", err)
+	}
+	return f, nil
+}
+
+// read checks every value, and puts hex in the place of codes.
+func (f *Filter) read() error {
+	for _, list := range []struct {
+		key    string
+		values []string
+		sort   sort
+	}{{"ids", f.IDs, sortID}, {"authors", f.Authors, sortKey}} {
+		if err := readValues(list.key, list.values, list.sort); err != nil {
+			return err
+		}
+	}
+	for name, values := range f.Tags {
+		if c := name[0]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return fmt.Errorf("#%s: want one letter, of those that relays have an index of", clip(name))
+		}
+		if err := readValues("#"+name, values, tagSorts[strings.ToLower(name)]); err != nil {
+			return err
+		}
+	}
+	for _, kind := range f.Kinds {
+		if err := CheckKind(kind); err != nil {
+			return fmt.Errorf("kinds: %w", err)
+		}
+	}
+	for key, at := range map[string]int64{"since": f.Since, "until": f.Until} {
+		if err := CheckTimestamp(at); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return f.CheckPeriod()
+}
+
+// CheckPeriod says that no event can match, because Since is after Until.
+func (f *Filter) CheckPeriod() error {
+	if f.Until != 0 && f.Since > max(f.Until, 0) {
+		return fmt.Errorf("since: %d is after until, %d, so that no event can match", f.Since, max(f.Until, 0))
+	}
+	return nil
+}
+
+// ReadKey reads a public key that a person wrote: 64 hex digits in any case, npub
+// or nprofile. It returns lower-case hex; whether it is a point of the curve is not
+// checked. A secret key is not repeated in the error.
+func ReadKey(text string) (string, error) { return readValue(text, sortKey) }
+
+// CheckKind says that a number is no kind of NIP-01.
+func CheckKind(kind int) error {
+	if kind < 0 || kind > 65535 {
+		return fmt.Errorf("%d is not in 0..65535", kind)
+	}
+	return nil
+}
+
+// CheckTimestamp says that a time, in Unix seconds, is one that no event is of: most
+// are given in milliseconds.
+func CheckTimestamp(at int64) error {
+	const year10000 = 253402300800
+	if at >= year10000 {
+		return fmt.Errorf("%d is after the year 9999: want seconds, not milliseconds", at)
+	}
+	return nil
+}
+
+// sort is what the values of a key are.
+type sort int
+
+const (
+	sortText sort = iota
+	sortKey
+	sortID
+	sortAddress
+	sortReference // an id or an address
+)
+
+// tagSorts are the sorts of tags, in lower case, which all NIPs give them: p of
+// NIP-01, also P of NIP-57, e and E of NIP-22, q of NIP-18.
+var tagSorts = map[string]sort{"p": sortKey, "e": sortID, "a": sortAddress, "q": sortReference}
+
+// readValues checks values of a sort, and puts hex in the place of codes.
+func readValues(key string, values []string, of sort) error {
+	for i, given := range values {
+		value, err := readValue(given, of)
+		if where := belongs[CodePrefix(given)]; err != nil && where != "" && !slices.Contains(wants[of].prefixes, CodePrefix(given)) {
+			return fmt.Errorf("%s: %w; %s", key, err, where)
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		values[i] = value
+	}
+	return nil
+}
+
+func readValue(given string, of sort) (string, error) {
+	prefix := CodePrefix(given)
+	if prefix == "nsec" || prefix == "ncryptsec" {
+		return "", errors.New("this is a secret key, which is wanted nowhere but in a file; it may stand in your shell's history now")
+	}
+	if of == sortText {
+		return given, nil
+	}
+	if prefix == "" {
+		return readPlain(given, of)
+	}
+	wanted := wants[of]
+	if !slices.Contains(wanted.prefixes, prefix) {
+		return "", fmt.Errorf("%q is %s: want %s", clip(given), meanings[prefix], wanted.text)
+	}
+	code, err := ParseCode(given)
+	switch {
+	case err != nil:
+		return "", err
+	case prefix == "naddr":
+		return code.Address.String(), nil
+	case of == sortKey:
+		return code.Key, nil
+	}
+	return code.ID, nil
+}
+
+// readPlain reads what is no code.
+func readPlain(given string, of sort) (string, error) {
+	value := strings.TrimFunc(given, invisible)
+	if hex := strings.ToLower(value); of != sortAddress && IsHex(hex, 32) {
+		return hex, nil
+	}
+	if of == sortAddress || of == sortReference && strings.Contains(value, ":") {
+		kind, rest, _ := strings.Cut(value, ":")
+		pubkey, d, ok := strings.Cut(rest, ":")
+		if address, err := ParseAddress(kind + ":" + strings.ToLower(pubkey) + ":" + d); err == nil && ok {
+			return address.String(), nil
+		}
+	}
+	return "", fmt.Errorf("%q has %d characters: want %s", clip(given), len([]rune(given)), wants[of].text)
+}
+
+// wants says what a sort is written as.
+var wants = map[sort]struct {
+	prefixes []string
+	text     string
+}{
+	sortKey:       {[]string{"npub", "nprofile"}, "a public key: 64 hex digits, npub1… or nprofile1…"},
+	sortID:        {[]string{"note", "nevent"}, "the id of an event: 64 hex digits, note1… or nevent1…"},
+	sortAddress:   {[]string{"naddr"}, "an address: kind:pubkey:d or naddr1…"},
+	sortReference: {[]string{"note", "nevent", "naddr"}, "an id or an address: 64 hex digits, note1…, nevent1…, kind:pubkey:d or naddr1…"},
+}
+
+var (
+	meanings = map[string]string{
+		"npub": "a public key", "nprofile": "a public key", "note": "the id of an event", "nevent": "the id of an event", "naddr": "an address",
+	}
+	belongs = map[string]string{
+		"npub": "keys belong into authors or #p", "nprofile": "keys belong into authors or #p", "note": "ids belong into ids or #e",
+		"nevent": "ids belong into ids or #e", "naddr": "addresses belong into #a, or are asked for by kinds, authors and #d",
+	}
+)
