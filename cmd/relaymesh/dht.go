@@ -13,7 +13,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type dhtCmd struct {
@@ -111,7 +110,7 @@ func (c *dhtVerifyCmd) Run(ctx context.Context, o *output) error {
 		}
 	}
 	if len(v.Holders) == 0 {
-		return errors.New("not found: no node near the target holds such a record")
+		return errors.New("not found: no node near the target holds such a record" + notTheOther(c.Record))
 	}
 	if c.JSON {
 		return o.json(v)
@@ -154,15 +153,4 @@ func (c *dhtVerifyCmd) ask(ctx context.Context, o *output, target [20]byte, v *v
 		v.Holders[at].Seen++
 	}
 	return nil
-}
-
-func parseTarget(s string) (target [20]byte, err error) {
-	raw, _ := hex.DecodeString(s) // the length tells
-	switch {
-	case nostr.IsHex(s, 32):
-		return bep44.Target([32]byte(raw), nil), nil
-	case nostr.IsHex(s, 20):
-		return [20]byte(raw), nil
-	}
-	return target, usage("%q is neither a DHT key of 64 hex digits nor a target of 40", s)
 }

@@ -46,10 +46,11 @@ type directoryEntry struct {
 func (c *dhtDirectoryCmd) Run(ctx context.Context, o *output) error {
 	key := bep44.HornetsDirectoryKey
 	if c.Key != "" {
-		if !nostr.IsHex(c.Key, 32) {
-			return usage("--key: want 64 lower-case hex digits, got %d characters", len(c.Key))
+		text, err := parseDHTKey(c.Key)
+		if err != nil {
+			return usage("--key: %v", err)
 		}
-		_, _ = hex.Decode(key[:], []byte(c.Key)) // checked above
+		_, _ = hex.Decode(key[:], []byte(text)) // checked
 	}
 	if c.Slots < 1 || c.Slots > 1024 {
 		return usage("--slots: %d is not within 1 and 1024", c.Slots)

@@ -61,7 +61,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 	for i, r := range append([]events.MissingNoteResponse{response}, response.Thread...) {
 		switch {
 		case !r.Found && i == 0:
-			return fmt.Errorf("not found: %s", r.Why)
+			return fmt.Errorf("not found: %s%s", printable(r.Why), c.otherwise())
 		case !r.Found || r.Event == nil:
 			missing++
 			fmt.Fprintf(o.err, "%s%s: %s\n", r.EventID, printable(r.Address), printable(r.Why))
@@ -78,6 +78,15 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 	return nil
 }
 
+// otherwise says of 64 hex digits what they are taken for, and what else may be meant.
+func (c *fetchCmd) otherwise() string {
+	key, err := schnorr.ParsePublicKey(c.What)
+	if err != nil || nostr.CodePrefix(c.What) != "" {
+		return ""
+	}
+	return fmt.Sprintf("; 64 hex digits are taken for the id of an event: if they are the key of a person, 0:%s: is their profile", key)
+}
+
 // request is what is asked for.
 func (c *fetchCmd) request(o *output) (events.MissingNoteRequest, error) {
 	n, err := schnorr.ParseNote(c.What)
@@ -89,7 +98,11 @@ func (c *fetchCmd) request(o *output) (events.MissingNoteRequest, error) {
 			return events.MissingNoteRequest{}, usage("--author: %v", err)
 		}
 	}
-	n.DHTKey = c.DHTKey
+	if c.DHTKey != "" {
+		if n.DHTKey, err = parseDHTKey(c.DHTKey); err != nil {
+			return events.MissingNoteRequest{}, usage("--dht-key: %v", err)
+		}
+	}
 	relays, passedOver, err := c.relays(n.Relays)
 	if err != nil {
 		return events.MissingNoteRequest{}, err

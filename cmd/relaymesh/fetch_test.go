@@ -102,7 +102,7 @@ func TestFetchUsage(t *testing.T) {
 		"want note1":         {"hello"},
 		"--author":           {id, "--author", "npub1x"},
 		"--relay":            {id, "--relay", "ws://127.0.0.1:1"},
-		"dht_key":            {id, "--dht-key", "x"},
+		"--dht-key":          {id, "--dht-key", "x"},
 		"where shall":        {id},
 		"checksum of the no": {"note1hello"},
 	} {

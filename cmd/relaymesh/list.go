@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,7 +20,7 @@ import (
 )
 
 type resolveCmd struct {
-	Who          string        `arg:"" name:"npub-or-dht-key" help:"An npub, or the 64 hex digits of a DHT key."`
+	Who          string        `arg:"" name:"npub-or-dht-key" help:"An npub or nprofile, or the 64 hex digits of a DHT key (not of a Nostr key)."`
 	NATS         string        `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"Ask the dhtworkers of a running pipeline instead of the DHT."`
 	Relay        string        `env:"RELAYMESH_RELAY" placeholder:"URL" help:"Relay where the DHT key of an npub is looked up (kind 11011)."`
 	AllowPrivate bool          `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to addresses on loopback and private networks, too."`
@@ -44,22 +43,40 @@ lines with "early": true. A running pipeline (--nats) gives the final answer onl
 func (c *resolveCmd) Run(ctx context.Context, o *output) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	request := events.ResolveRequest{DHTKey: c.Who, TimeoutMS: c.Timeout.Milliseconds()}
-	if strings.HasPrefix(c.Who, "npub1") {
-		pubkey, err := schnorr.ParsePublicKey(c.Who)
-		if err != nil {
-			return usage("npub: %v", err)
-		}
-		request = events.ResolveRequest{PubKey: pubkey, TimeoutMS: request.TimeoutMS}
-	} else if !nostr.IsHex(c.Who, 32) {
-		return usage("%q is neither an npub nor the 64 hex digits of a DHT key", c.Who)
+	request, err := c.request()
+	if err != nil {
+		return err
 	}
 	p := &answers{output: o, json: c.JSON}
 	answer, err := c.resolve(ctx, request, o, p.early)
 	if err != nil {
 		return err
 	}
-	return p.final(answer)
+	if err := p.final(answer); err != nil {
+		return fmt.Errorf("%w%s", err, notTheOther(request.DHTKey))
+	}
+	return nil
+}
+
+// request is what is asked for.
+func (c *resolveCmd) request() (r events.ResolveRequest, err error) {
+	r.TimeoutMS = c.Timeout.Milliseconds()
+	if c.Relay != "" {
+		if c.Relay, err = nostr.NormalizeRelayURL(c.Relay, true); err != nil {
+			return r, usage("--relay: %v", err)
+		}
+	}
+	switch prefix := nostr.CodePrefix(c.Who); prefix {
+	case "":
+		if r.DHTKey, err = parseDHTKey(c.Who); err != nil {
+			return r, usage("%q is neither an npub nor the 64 hex digits of a DHT key: it has %d characters", c.Who, len(c.Who))
+		}
+	default:
+		if r.PubKey, err = schnorr.ParsePublicKey(c.Who); err != nil {
+			return r, usage("npub: %v", err)
+		}
+	}
+	return r, nil
 }
 
 // answers prints a list, and corrects it when a newer one is found.
@@ -187,6 +204,13 @@ type published struct {
 func (c *publishCmd) Run(ctx context.Context, o *output) error {
 	if c.Relay == "" && c.NATS == "" {
 		return usage("give --relay, --nats or both: where shall the list be sent?")
+	}
+	if c.Relay != "" {
+		url, err := nostr.NormalizeRelayURL(c.Relay, true)
+		if err != nil {
+			return usage("--relay: %v", err)
+		}
+		c.Relay = url
 	}
 	for i, raw := range c.Relays {
 		url, err := nostr.NormalizeRelayURL(raw, c.AllowPrivate)

@@ -73,6 +73,32 @@ func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
 	}
 }
 
+// What people give in place of what is wanted is named, with where it belongs.
+func TestKeysOfTheWrongSortAreNamed(t *testing.T) {
+	t.Parallel()
+	const npub = "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6"
+	const nsec = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5"
+	for want, args := range map[string][]string{
+		"no DHT key: relaymesh resolve --json npub180cvv07": {"dht", "verify", npub},
+		"it has 63 characters":                              {"resolve", strings.Repeat("a", 63)},
+		"note1x\" is the id of an event: want a public key": {"resolve", "note1x"},
+		"npub: public key: this is a secret key":            {"resolve", nsec},
+		"0:3bf0c63fcb":                                      {"fetch", npub},
+		"--dht-key: an npub is a Nostr key":                 {"fetch", strings.Repeat("a", 64), "--dht-key", npub},
+		"--key: \"xx\" is not the 64 hex digits":            {"dht", "directory", "--key", "xx"},
+		"--relay: relay url \"http":                         {"resolve", strings.Repeat("a", 64), "--relay", "http://x.example"},
+		"--filter: filter: kinds: 70000":                    {"sync", "ws://a", "ws://b", "--filter", `{"kinds":[70000]}`},
+		"--since: stands in the filter, too":                {"sync", "ws://a", "ws://b", "--filter", `{"since":1}`, "--since", "2"},
+		"since: 6 is after until, 0":                        {"sync", "ws://a", "ws://b", "--filter", `{"since":6}`, "--until", "0"},
+		"--authors: \"npubx\" has 5 characters":             {"up", "--authors", "npubx"},
+	} {
+		code, _, stderr := relaymesh(t, args...)
+		if code != run.ExitUsage || !strings.Contains(stderr, want) || strings.Contains(stderr, nsec[:20]) {
+			t.Errorf("%q: exit code %d, want %d; stderr %q, want %q", args, code, run.ExitUsage, stderr, want)
+		}
+	}
+}
+
 func TestHelpNamesTheExitCodes(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{}, {"resolve"}, {"publish"}, {"dht", "status"}, {"dht", "verify"}, {"dht", "directory"}, {"sync"}} {

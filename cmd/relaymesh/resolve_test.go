@@ -104,6 +104,12 @@ func TestResolveEndsWithTheNewestList(t *testing.T) {
 		!strings.HasSuffix(stdout, "wss://relay.example.com\nws://relay.example.com\n") {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
+	// The Nostr key of NIP-19's example: there is no DHT key of these digits.
+	nostrKey, _ := hex.DecodeString("3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d")
+	if code, _, stderr := resolve(nostrKey); code != run.ExitFailed ||
+		!strings.Contains(stderr, "if they are a Nostr key, give it as npub180cvv07") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
 	if code, _, stderr := resolve(make([]byte, 32)); code != run.ExitFailed || !strings.Contains(stderr, "not found") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}

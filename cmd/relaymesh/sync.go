@@ -68,11 +68,11 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 	if nostr.SameRelay(job.A, job.B) {
 		return job, usage("both sides are %s", job.A)
 	}
-	if err := json.Unmarshal([]byte(c.Filter), &job.Filter); err != nil {
+	if job.Filter, err = nostr.ReadFilter(c.Filter); err != nil {
 		return job, usage("--filter: %v", err)
 	}
 	if job.Filter.Limit != 0 {
-		return job, usage("--filter: a limit has no meaning in a sync")
+		return job, usage("--filter: a limit has no meaning in a sync, which compares all that matches; bound it by --since and --until")
 	}
 	for flag, when := range map[string]struct {
 		text string
@@ -81,9 +81,18 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 		if when.text == "" {
 			continue
 		}
+		if *when.into != 0 {
+			return job, usage("%s: stands in the filter, too: which is meant?", flag)
+		}
 		if *when.into, err = config.ParseWhen(when.text, time.Now()); err != nil {
 			return job, usage("%s: %v", flag, err)
 		}
+	}
+	if c.Until != "" && job.Filter.Until == 0 {
+		job.Filter.Until = -1 // the first second of time, see nostr.Filter
+	}
+	if err := job.Filter.CheckPeriod(); err != nil {
+		return job, usage("--since, --until: %v", err)
 	}
 	if c.NsecFile != "" {
 		if job.Key, err = schnorr.ReadSecretFile(c.NsecFile); err != nil {

@@ -60,7 +60,18 @@ type Policy struct {
 	MissingPerMinute int      `env:"RELAYMESH_MISSING_PER_MINUTE" default:"120" group:"Policy" help:"How many missing notes the events of one author may lead to in a minute; 0 is unbounded."`
 }
 
+// checkPolicy says what is wrong, and puts hex in the place of codes.
 func (p Policy) checkPolicy() (errs []error) {
+	for flag, list := range map[string][]string{"--authors": p.Authors, "--follows": p.Follows} {
+		for i, text := range list {
+			key, err := nostr.ReadKey(text)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", flag, err))
+			}
+			list[i] = key
+		}
+	}
+	errs = append(errs, checkKinds("--missing-kinds", p.MissingKinds))
 	if p.FollowDepth < 1 || p.FollowDepth > 5 {
 		errs = append(errs, fmt.Errorf("--follow-depth: %d is not in 1..5", p.FollowDepth))
 	}
@@ -68,6 +79,15 @@ func (p Policy) checkPolicy() (errs []error) {
 		errs = append(errs, fmt.Errorf("--missing-per-minute: %d is negative", p.MissingPerMinute))
 	}
 	return errs
+}
+
+func checkKinds(flag string, kinds []int) error {
+	for _, kind := range kinds {
+		if err := nostr.CheckKind(kind); err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+	}
+	return nil
 }
 
 // DHT is the DHT node of dhtworkers.

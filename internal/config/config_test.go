@@ -63,11 +63,27 @@ func TestMistakesAreNamed(t *testing.T) {
 		"--sync-every: interval 7s":                           {args: []string{"--sync-every", "7s"}},
 		"--refresh-every: interval 5h0m0s":                    {args: []string{"--refresh-every", "5h"}},
 		"--p2p-listen: ":                                      {args: []string{"--p2p-listen", ":9001"}},
+		`--authors: "xyz" has 3 characters`:                   {args: []string{"--authors", "xyz"}},
+		"--follows: this is a secret key":                     {args: []string{"--follows", "nsec1vl029mgpspedva0"}},
+		`--authors: "note1x" is the id of an event`:           {yaml: "authors: [note1x]"},
+		"--kinds: 70000 is not in 0..65535":                   {args: []string{"--kinds", "1,70000"}},
+		"--missing-kinds: -1 is not in 0..65535":              {yaml: "missing-kinds: [-1]"},
+		"--since: 1700000000000 is after the year 9999":       {args: []string{"--since", "1700000000000"}},
+		"--since: 2026-01-02 is after until":                  {args: []string{"--since", "2026-01-02", "--until", "2026-01-01"}},
 		"--log-level":                                         {args: []string{"--log-level", "loud"}},
 	} {
 		if _, err := parse(t, try.yaml, try.args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %q", err, want)
 		}
+	}
+}
+
+func TestKeysAreReadAsPeopleWriteThem(t *testing.T) {
+	const npub = "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6"
+	const key = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d"
+	c, err := parse(t, "follows: [nostr:"+npub+"]", "--authors", strings.ToUpper(key)+","+npub)
+	if err != nil || len(c.Authors) != 2 || c.Authors[0] != key || c.Authors[1] != key || c.Follows[0] != key {
+		t.Errorf("%v, %v, %v", c.Authors, c.Follows, err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -120,7 +121,25 @@ func parseStream(name string, value any, allowPrivate bool) (s Stream, err error
 			return s, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	return s, nil
+	return s, s.bound()
+}
+
+// bound takes the bounds in time out of the filter, and checks that they leave
+// something.
+func (s *Stream) bound() error {
+	for key, of := range map[string]struct {
+		filter *int64
+		own    *string
+	}{"since": {&s.Filter.Since, &s.Since}, "until": {&s.Filter.Until, &s.Until}} {
+		if *of.filter == 0 {
+			continue
+		}
+		if *of.own != "" {
+			return fmt.Errorf("%s: stands in the filter, too: which is meant?", key)
+		}
+		*of.own, *of.filter = strconv.FormatInt(max(*of.filter, 0), 10), 0
+	}
+	return checkPeriod(s.Since, s.Until)
 }
 
 func (s *Stream) direct(value any) error {
@@ -161,13 +180,10 @@ func parseFilter(value any) (f nostr.Filter, err error) {
 		}
 		text = string(data)
 	}
-	if err := json.Unmarshal([]byte(text), &f); err != nil {
-		return f, err
+	if f, err = nostr.ReadFilter(text); err == nil && f.Limit != 0 {
+		err = errors.New("a limit has no meaning in a sync")
 	}
-	if f.Limit != 0 {
-		return f, errors.New("a limit has no meaning in a sync")
-	}
-	return f, nil
+	return f, err
 }
 
 func parseTime(value any) (string, error) {

@@ -20,7 +20,7 @@ streams:
   text:
     dir: up
     urls: [wss://a.example.com]
-    filter: '{"authors":["x"]}'
+    filter: '{"authors":["7E7E9C42A91BFEF19FA929E5FDA1B72E0EBC1A4C1141673E2794234D86ADDF4E"]}'
     writers: true
   writers:
     filter: {kinds: [1]}
@@ -33,7 +33,7 @@ streams:
 		len(f.Filter.Kinds) != 2 || f.Filter.Tags["t"][0] != "nostr" || f.Since != "720h" || f.Until == "" {
 		t.Errorf("friends: %+v", f)
 	}
-	if !x.Up || x.Down || !x.Writers || x.Filter.Authors[0] != "x" {
+	if !x.Up || x.Down || !x.Writers || x.Filter.Authors[0] != "7e7e9c42a91bfef19fa929e5fda1b72e0ebc1a4c1141673e2794234d86addf4e" {
 		t.Errorf("text: %+v", x)
 	}
 	if w.Up || !w.Down || !w.Writers || w.URLs != nil {
@@ -54,6 +54,13 @@ func TestMistakesInStreamsAreNamed(t *testing.T) {
 		"streams: {a: {filter: {kind: [1]}}}":               `streams: a: filter: filter: unknown key "kind"`,
 		"streams: {a: {filter: {limit: 5}}}":                "streams: a: filter: a limit has no meaning",
 		"streams: {a: {filter: [1]}}":                       "streams: a: filter: filter: [1] is not a JSON object",
+		"streams: {a: {filter: {kinds: [1, x]}}}":           "streams: a: filter: filter: kinds: want a list of whole numbers",
+		"streams: {a: {filter: {authors: [npub1x]}}}":       "streams: a: filter: filter: authors: the checksum of the npub is wrong",
+		"streams: {a: {filter: {ids: [7]}}}":                "streams: a: filter: filter: ids: want a list of strings",
+		"streams: {a: {filter: {since: 5}, since: 6}}":      "streams: a: since: stands in the filter, too",
+		"streams: {a: {filter: {since: 6}, until: 5}}":      "streams: a: since: 6 is after until",
+		"streams: {a: {since: 1h, until: 2h}}":              "streams: a: since: 1h is after until",
+		"streams: {a: {until: 1700000000000}}":              "streams: a: until: 1700000000000 is after the year 9999",
 		"streams: {a: {dir: sideways}}":                     "streams: a: dir: sideways is none of down, up and both",
 		"streams: {a: {urls: wss://a.example.com}}":         "streams: a: urls: want a list",
 		"streams: {a: {urls: [https://a.example.com]}}":     "streams: a: urls: relay url",

@@ -32,7 +32,10 @@ func (s *Syncing) validate() error {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	return errors.Join(errs...)
+	if err := checkPeriod(s.Since, s.Until); err != nil {
+		errs = append(errs, fmt.Errorf("--%w", err))
+	}
+	return errors.Join(append(errs, checkKinds("--kinds", s.Kinds))...)
 }
 
 // Stream is the stream of the flags.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ParseWhen reads a point in time as Unix seconds, a date (2006-01-02), a time
@@ -18,8 +20,23 @@ func ParseWhen(text string, now time.Time) (int64, error) {
 		}
 	}
 	unix, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || unix < 0 {
-		return 0, fmt.Errorf("%q is neither Unix seconds, nor a date, nor a time like 2006-01-02T15:04:05Z, nor a duration like 72h", text)
+	if err == nil && unix >= 0 {
+		return unix, nostr.CheckTimestamp(unix)
 	}
-	return unix, nil
+	return 0, fmt.Errorf("%q is neither Unix seconds, nor a date, nor a time like 2006-01-02T15:04:05Z, nor a duration like 72h", text)
+}
+
+// checkPeriod says that no event can ever match, because one bound in time excludes
+// the other. What is no time is told elsewhere.
+func checkPeriod(since, until string) error {
+	now := time.Now()
+	from, sinceErr := ParseWhen(since, now)
+	to, untilErr := ParseWhen(until, now)
+	_, sinceAgo := time.ParseDuration(since)
+	_, untilAgo := time.ParseDuration(until)
+	moves := (sinceAgo == nil) != (untilAgo == nil) // against each other, with time
+	if sinceErr == nil && untilErr == nil && !moves && from > to {
+		return fmt.Errorf("since: %s is after until, %s, so that no event can match", since, until)
+	}
+	return nil
 }

@@ -38,6 +38,9 @@ func (r rules) stream(s config.Stream) syncing.Stream {
 		URLs: s.URLs, Rule: syncing.Rule{Filter: s.Filter, Writers: s.Writers, Mentions: r.flags.Mentions},
 		Since: bound(s.Since), Until: bound(s.Until),
 	}
+	if s.Until != "" && out.Until == (syncing.Bound{}) {
+		out.Until.At = -1 // the first second of time, see nostr.Filter
+	}
 	if s.Down {
 		out.Direction |= reconcile.Down
 	}

@@ -45,6 +45,14 @@ func TestTheMostParticularRuleHolds(t *testing.T) {
 	if moment.Since != 1767225600 || moment.Until != moment.Since {
 		t.Errorf("one moment is %d to %d", moment.Since, moment.Until)
 	}
+	for text, want := range map[string][2]int64{
+		"filter: {since: 5, until: 9}": {5, 9}, "filter: {since: 5}, until: 9": {5, 9}, "filter: {until: 0}": {0, -1}, "until: 0": {0, -1},
+	} {
+		f := write("streams: {a: {urls: [wss://a.example.com], " + text + "}}").of("wss://a.example.com")[0].Filter
+		if f.Since != want[0] || f.Until != want[1] {
+			t.Errorf("%s: from %d to %d", text, f.Since, f.Until)
+		}
+	}
 	others := r.of("wss://x.example.com")
 	if len(others) != 1 || others[0].Writers || others[0].Named || !others[0].Mentions || others[0].Filter.Kinds != nil {
 		t.Errorf("of the others: %+v", others)
