@@ -34,19 +34,20 @@ const maxChallenge = 1 << 10
 // challenged notes an AUTH challenge; a later one replaces it. The first is
 // answered at once if there is a key: some relays leave events out without a
 // word for those who have not said who they are. Later ones are answered when a
-// refusal asks for it, so that a relay cannot make us sign time and again.
-func (c *Conn) challenged(challenge string) {
+// refusal asks for it, so that a relay cannot make us sign time and again. It
+// reports whether it is the first.
+func (c *Conn) challenged(challenge string) (first bool) {
 	if challenge == "" || len(challenge) > maxChallenge {
-		return
+		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.auth.challenge == "" {
+	if first = c.auth.challenge == ""; first {
 		close(c.auth.arrived)
 	}
 	c.auth.challenge = challenge
 	if c.opts.Auth == nil || c.auth.introduced != nil {
-		return
+		return first
 	}
 	done := make(chan struct{})
 	c.auth.introduced = done
@@ -56,6 +57,7 @@ func (c *Conn) challenged(challenge string) {
 			c.log.Debug("couldn't answer a challenge", "err", err)
 		}
 	})
+	return first
 }
 
 // afterIntroduction waits for the AUTH that is under way, if there is one.

@@ -37,12 +37,10 @@ const (
 	// maxKept is how large a buffer for messages is kept: it holds the usual
 	// NEG-MSG.
 	maxKept = 256 << 10
-	// Bounds on what a relay sends unasked: notices, and bytes of events that
-	// are too large or for no open subscription, which is normal just after a
-	// CLOSE.
-	maxStrayBytes = 64 << 20
-	maxNotices    = 1000
-	writeTimeout  = 15 * time.Second
+	// maxNotices bounds the notices of a connection; see [account] for what else
+	// comes unasked.
+	maxNotices   = 1000
+	writeTimeout = 15 * time.Second
 	// pongTimeout is on top of timing.stall: a stalled reader sees no pong.
 	pongTimeout = 15 * time.Second
 )
@@ -79,8 +77,7 @@ type Conn struct {
 	oks     map[string][]chan reconcile.Reply
 	auth    authState
 
-	// Of the reading goroutine only.
-	strayBytes, notices int
+	notices int // of the reading goroutine only
 }
 
 func newConn(ws *websocket.Conn, url string, o Options) *Conn {
@@ -135,6 +132,9 @@ func (c *Conn) Close() {
 
 // fail ends the connection; the first cause stays.
 func (c *Conn) fail(cause error) {
+	if errors.Is(cause, reconcile.ErrMisbehaving) {
+		c.opts.account.exhaust(cause, time.Now()) // before anybody dials again
+	}
 	c.cancel(cause)
 	// Without the close handshake, for which a stalled relay could make us wait.
 	_ = c.ws.CloseNow() // it is gone either way
@@ -160,6 +160,7 @@ func (c *Conn) nextID(prefix string) string {
 // send queues a message; it waits while the relay does not read.
 func (c *Conn) send(ctx context.Context, msg []byte) error {
 	c.touch()
+	c.opts.account.asked()
 	select {
 	case c.out <- msg:
 		return nil
@@ -280,10 +281,12 @@ func (c *Conn) read() {
 			c.fail(fmt.Errorf("read: %w", err))
 			return
 		}
-		if typ != websocket.MessageText {
-			continue
+		if typ == websocket.MessageText {
+			err = c.dispatch(buf.Bytes())
+		} else {
+			err = c.stray(buf.Bytes())
 		}
-		if err := c.dispatch(buf.Bytes()); err != nil {
+		if err != nil {
 			c.fail(err)
 			return
 		}

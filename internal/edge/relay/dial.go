@@ -30,7 +30,8 @@ type Options struct {
 	// Log takes what is worth knowing and is no error; nil discards it.
 	Log *slog.Logger
 
-	timing timing
+	timing  timing
+	account *account // of the host that is dialled
 }
 
 // timing holds the waits of a connection; tests shorten them.
@@ -44,6 +45,9 @@ type timing struct {
 func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.account == nil {
+		o.account = &account{}
 	}
 	defaults := timing{handshake: 10 * time.Second, answer: 30 * time.Second, stall: 10 * time.Second, ping: 25 * time.Second}
 	for _, d := range []struct{ set, to *time.Duration }{
@@ -75,7 +79,7 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timing.handshake)
 	defer cancel()
 	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		HTTPClient: o.httpClient(),
+		HTTPClient: o.countingClient(),
 		HTTPHeader: http.Header{"User-Agent": {"relaymesh"}},
 	})
 	if resp != nil && resp.Body != nil && err != nil {
@@ -91,6 +95,14 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 // httpClient returns what dials a relay. See [dialguard.Guard.HTTPClient].
 func (o Options) httpClient() *http.Client {
 	return dialguard.Guard{AllowPrivate: o.AllowPrivate}.HTTPClient()
+}
+
+// countingClient is [Options.httpClient] with the frames of its websockets
+// charged to the host's account.
+func (o Options) countingClient() *http.Client {
+	client := o.httpClient()
+	client.Transport = counting{client.Transport, func(bytes int) error { return o.account.charge(bytes, time.Now()) }}
+	return client
 }
 
 // maxRetryAfter is how long a relay can have itself left alone.

@@ -2,7 +2,9 @@ package relay
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -14,8 +16,9 @@ func (c *Conn) dispatch(data []byte) error {
 	elements, err := splitArray(data)
 	if err != nil {
 		if id, reason, ok := brokenNegErr(data); ok {
-			c.endNeg(id, reconcile.NewSessionRefusal(reason))
-			return nil
+			if c.endNeg(id, reconcile.NewSessionRefusal(reason)) {
+				return nil
+			}
 		}
 		return c.stray(data)
 	}
@@ -30,28 +33,43 @@ func (c *Conn) dispatch(data []byte) error {
 			return c.stray(data)
 		}
 		s.deliver(delivery{event: bytes.Clone(elements[2])})
-	case "EOSE":
-		if s := c.subscription(id); s != nil {
-			s.deliver(delivery{eose: true})
+		if s.repeats(elements[2]) {
+			return c.stray(data)
 		}
+	case "EOSE":
+		s := c.subscription(id)
+		if s == nil || s.complete {
+			return c.stray(data)
+		}
+		s.complete = true
+		s.deliver(delivery{eose: true})
 	case "CLOSED":
 		reason := stringAt(elements, 2)
-		if s := c.subscription(id); s != nil {
+		s := c.subscription(id)
+		if s != nil {
 			c.forget(s)
 			s.end(reconcile.NewRefusal(reconcile.ParseReason(reason)))
 		}
-		c.endNegAsClosed(id, reason)
+		if !c.endNegAsClosed(id, reason) && s == nil {
+			return c.stray(data)
+		}
 	case "OK":
-		c.resolve(id, reconcile.ParseReply(len(elements) > 2 && string(elements[2]) == "true", stringAt(elements, 3)))
+		if !c.resolve(id, reconcile.ParseReply(len(elements) > 2 && string(elements[2]) == "true", stringAt(elements, 3))) {
+			return c.stray(data)
+		}
 	case "AUTH":
-		c.challenged(id)
+		if !c.challenged(id) {
+			return c.stray(data)
+		}
 	case "NOTICE":
-		return c.notice(id)
+		return cmp.Or(c.notice(id), c.stray(data))
 	case "NEG-MSG":
-		c.negMessage(id, elements)
+		if !c.negMessage(id, elements) {
+			return c.stray(data)
+		}
 	case "NEG-ERR", "NEG-ERROR":
-		if reason := reasonAt(elements, 2); !c.again(id, reason) {
-			c.endNeg(id, reconcile.NewSessionRefusal(reason))
+		if reason := reasonAt(elements, 2); !c.again(id, reason) && !c.endNeg(id, reconcile.NewSessionRefusal(reason)) {
+			return c.stray(data)
 		}
 	default:
 		return c.stray(data)
@@ -61,10 +79,7 @@ func (c *Conn) dispatch(data []byte) error {
 
 // stray counts what nobody asked for.
 func (c *Conn) stray(data []byte) error {
-	if c.strayBytes += len(data); c.strayBytes > maxStrayBytes {
-		return fmt.Errorf("%w: it sent %d MiB that nobody asked for", reconcile.ErrMisbehaving, c.strayBytes>>20)
-	}
-	return nil
+	return c.opts.account.charge(max(len(data), frameCost), time.Now())
 }
 
 func (c *Conn) notice(text string) error {

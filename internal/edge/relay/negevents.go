@@ -11,29 +11,31 @@ import (
 // resendAfter gives khatru the moment that it needs; see again.
 const resendAfter = 5 * time.Millisecond
 
-// negMessage takes a NEG-MSG. Two in a row are a breach: answers alternate
-// with questions.
-func (c *Conn) negMessage(id string, elements [][]byte) {
+// negMessage takes a NEG-MSG, and reports whether its session is open. Two in a
+// row are a breach: answers alternate with questions.
+func (c *Conn) negMessage(id string, elements [][]byte) (open bool) {
 	c.mu.Lock()
 	s := c.negs[id]
 	c.mu.Unlock()
 	if s == nil {
-		return
+		return false
 	}
 	frame, err := hexAt(elements, 2)
 	if err != nil {
 		c.removeNeg(s, fmt.Errorf("%w: NEG-MSG is not hex", reconcile.ErrMisbehaving))
-		return
+		return true
 	}
 	select {
 	case s.frames <- frame:
 	default:
 		c.removeNeg(s, fmt.Errorf("%w: two NEG-MSG in answer to one", reconcile.ErrMisbehaving))
 	}
+	return true
 }
 
-// endNeg takes a NEG-ERR; one without an id is about every session.
-func (c *Conn) endNeg(id string, why error) {
+// endNeg takes a NEG-ERR, and reports whether a session ends by it; one without an
+// id is about every session.
+func (c *Conn) endNeg(id string, why error) (ended bool) {
 	c.mu.Lock()
 	var over []*NegSession
 	for _, s := range c.negs {
@@ -45,6 +47,7 @@ func (c *Conn) endNeg(id string, why error) {
 	for _, s := range over {
 		c.removeNeg(s, why)
 	}
+	return len(over) > 0
 }
 
 // again sends a session's last message once more and reports whether it does.
@@ -69,10 +72,10 @@ func (c *Conn) again(id, reason string) bool {
 	return true
 }
 
-// endNegAsClosed takes a CLOSED that names a session: relays that know no
-// NIP-77 may answer so. Unless the reason is about permission or size, that is
+// endNegAsClosed takes a CLOSED, and reports whether it names a session: relays
+// that know no NIP-77 may answer so. Unless the reason is about permission or size, that is
 // what it means.
-func (c *Conn) endNegAsClosed(id, reason string) {
+func (c *Conn) endNegAsClosed(id, reason string) (open bool) {
 	why := reconcile.NewSessionRefusal(reason)
 	if why.Means == nil && !why.Busy() && why.Reason.Code != reconcile.PrefixRateLimited {
 		why.Means = reconcile.ErrNoNegentropy
@@ -83,6 +86,7 @@ func (c *Conn) endNegAsClosed(id, reason string) {
 	if s != nil {
 		c.removeNeg(s, why)
 	}
+	return s != nil
 }
 
 // noticeToNeg ends the session that is being opened if the notice reads like a

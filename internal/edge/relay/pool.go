@@ -33,7 +33,8 @@ type Pool struct {
 	mu       sync.Mutex
 	relays   map[string]*entry
 	failures recent.Map[string, failure]
-	allowed  recent.Map[string, int] // subscriptions, where they are fewer than ours
+	allowed  recent.Map[string, int]      // subscriptions, where they are fewer than ours
+	accounts recent.Map[string, *account] // by host
 
 	said   recent.Map[string, said]
 	finder finder
@@ -51,6 +52,7 @@ func NewPool(o Options) *Pool {
 	p := &Pool{
 		opts: o.withDefaults(), relays: map[string]*entry{},
 		failures: recent.Map[string, failure]{Size: maxRemembered}, allowed: recent.Map[string, int]{Size: maxRemembered},
+		accounts: recent.Map[string, *account]{Size: maxRemembered},
 	}
 	p.said.Size = maxLimits
 	p.finder.next = map[string]*finding{}
@@ -95,6 +97,9 @@ func (p *Pool) entry(url string) (*entry, error) {
 	if err := p.leftAlone(url); err != nil {
 		return nil, err
 	}
+	if err := p.account(url).barred(url, time.Now()); err != nil {
+		return nil, err
+	}
 	if len(p.relays) >= maxConns {
 		p.sweep(0)
 	}
@@ -120,7 +125,9 @@ func (e *entry) dead() bool {
 }
 
 func (p *Pool) dial(url string, e *entry) {
-	e.conn, e.err = Dial(p.ctx, url, p.opts)
+	o := p.opts
+	o.account = p.account(url)
+	e.conn, e.err = Dial(p.ctx, url, o)
 	p.mu.Lock()
 	if e.err != nil {
 		delete(p.relays, url)

@@ -59,17 +59,18 @@ func (c *Conn) submit(ctx context.Context, label string, e nostr.Event) (reply r
 	}
 }
 
-// resolve gives an OK to the goroutine that has waited longest for it: the
-// same event may be published twice at once.
-func (c *Conn) resolve(id string, a reconcile.Reply) {
+// resolve gives an OK to the goroutine that has waited longest for it, if there is
+// one: the same event may be published twice at once.
+func (c *Conn) resolve(id string, a reconcile.Reply) (awaited bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	waiting := c.oks[id]
 	if len(waiting) == 0 {
-		return
+		return false
 	}
 	waiting[0] <- a
 	c.setWaiting(id, waiting[1:])
+	return true
 }
 
 func (c *Conn) stopWaiting(id string, answer chan reconcile.Reply) {

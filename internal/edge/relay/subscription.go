@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -25,6 +26,31 @@ type subscription struct {
 	ended  chan struct{}       // closed when nothing more will be queued
 	once   sync.Once
 	err    error // why it ended; read after ended is closed
+
+	// Of the reading goroutine only.
+	complete bool     // EOSE came
+	latest   []uint64 // hashes of ids, each at its place; nil unless it is live
+}
+
+// maxLatest is how many ids of a live subscription are remembered, to count what
+// is sent again and again.
+const maxLatest = 4096
+
+var latestSeed = maphash.MakeSeed()
+
+// repeats reports whether a live subscription brought an event lately. Relays do
+// so when one is both stored and new, which is no harm: it is passed on. A few ids
+// that were forgotten for others go unnoticed.
+func (s *subscription) repeats(event []byte) bool {
+	id, ok := nostr.PeekID(event)
+	if s.latest == nil || !ok {
+		return false
+	}
+	hash := maphash.String(latestSeed, id)
+	at := &s.latest[hash%maxLatest]
+	again := *at == hash
+	*at = hash
+	return again
 }
 
 type delivery struct {
@@ -152,6 +178,9 @@ func (c *Conn) open(ctx context.Context, r request) (*subscription, error) {
 		queue:  make(chan delivery, queueLength),
 		budget: semaphore.NewWeighted(queueBytes),
 		ended:  make(chan struct{}),
+	}
+	if r.live {
+		s.latest = make([]uint64, maxLatest)
 	}
 	s.ctx, s.leave = context.WithCancel(c.ctx)
 	c.mu.Lock()
