@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -14,6 +15,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
+	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
 )
 
 // maxAddrs is how many of a peer's addresses are tried.
@@ -118,8 +120,13 @@ func isTransport(codes []int) bool {
 	return len(codes) == 2 && codes[0] == ma.P_UDP && codes[1] == ma.P_QUIC_V1
 }
 
-// gater is asked before every address is dialled, after names were resolved.
-type gater struct{ dialguard.Guard }
+// gater is asked before every address is dialled, after names were resolved, and
+// before a connection is taken.
+type gater struct {
+	dialguard.Guard
+
+	serving *limiter
+}
 
 func (g gater) InterceptPeerDial(peer.ID) bool { return true }
 
@@ -141,7 +148,9 @@ func addrPort(addr ma.Multiaddr) (netip.AddrPort, bool) {
 
 func isAddress(code int) bool { return code == ma.P_IP4 || code == ma.P_IP6 }
 
-func (gater) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+func (g gater) InterceptAccept(c network.ConnMultiaddrs) bool {
+	return !g.serving.barred(node.Network(c.RemoteMultiaddr()), time.Now())
+}
 
 func (gater) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool { return true }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -45,7 +46,9 @@ type Options struct {
 type Host struct {
 	opts    Options
 	node    *node.Node
-	serving limiter
+	serving *limiter
+	// opening are the streams that are no session yet, or are being refused.
+	opening *node.Places
 	// responder makes what answers an incoming session; see Serve.
 	responder func(ctx context.Context, from string) (Responder, error)
 
@@ -66,13 +69,22 @@ func Start(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	below, err := node.New(key, gater{dialguard.Guard{AllowPrivate: o.AllowPrivate}})
-	if err != nil {
+	h := &Host{opts: o, serving: newLimiter(), opening: node.NewPlaces(maxOpening, maxOpeningAddr)}
+	if h.node, err = node.New(key, gater{dialguard.Guard{AllowPrivate: o.AllowPrivate}, h.serving}); err != nil {
 		return nil, fmt.Errorf("libp2p: %w", err)
 	}
-	h := &Host{opts: o, node: below, serving: newLimiter()}
+	h.node.OnFlood(h.flooded)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, nil
+}
+
+// flooded ends the connections of a peer that opens streams without end.
+func (h *Host) flooded(id peer.ID) {
+	for _, c := range h.node.ConnsToPeer(id) {
+		h.opts.Log.Info("dropped a peer", "peer", id, "err", "it opens streams without end")
+		h.serving.offend(node.Network(c.RemoteMultiaddr()), id.String(), time.Now())
+		_ = c.Close() // it is closed in any case
+	}
 }
 
 // Serve has peers connect at HOST:PORT, with an address literal, by QUIC and by
@@ -186,15 +198,33 @@ func (h *Host) negotiate(raw network.Stream, speak protocol.ID, agree func() err
 func (h *Host) accept(raw network.Stream) {
 	h.running.Add(1)
 	defer h.running.Done()
+	opened, ok := h.opening.Take(node.Network(raw.Conn().RemoteMultiaddr()), func() { _ = raw.Reset() })
+	if !ok {
+		_ = raw.Reset() // it is over in any case
+		return
+	}
+	defer opened()
 	mux := multistream.NewMultistreamMuxer[protocol.ID]()
 	mux.AddHandler(Protocol, nil)
-	err := h.negotiate(raw, Protocol, func() error { _, _, err := mux.Negotiate(raw); return err })
+	bounded := struct {
+		io.Reader
+		io.WriteCloser
+	}{io.LimitReader(raw, maxNegotiation), raw}
+	err := h.negotiate(raw, Protocol, func() error { _, _, err := mux.Negotiate(bounded); return err })
 	if err != nil {
 		h.opts.Log.Debug("refused a libp2p stream", "peer", raw.Conn().RemotePeer(), "err", err)
 		return
 	}
-	h.serve(newStream(raw, h.opts.timing))
+	h.serve(newStream(raw, h.opts.timing), opened)
 }
+
+// Bounds of streams that are no sessions yet: in all, of one address, and how many
+// bytes a peer may send until it has named a protocol that we speak.
+const (
+	maxOpening     = 64
+	maxOpeningAddr = 16
+	maxNegotiation = 4 << 10
+)
 
 // hangUp closes the connections to a peer that we made and neither side makes
 // use of. What a peer opens counts only where it is served: otherwise it could

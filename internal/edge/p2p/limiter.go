@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
 	"github.com/relaymesh/relaymesh/internal/recent"
 )
 
@@ -26,9 +27,9 @@ const (
 
 // limiter counts the sessions that are being served, and what peers did.
 type limiter struct {
+	places   *node.Places // by address
 	mu       sync.Mutex
-	all      int
-	each     map[string]int               // by address and by peer
+	each     map[string]int               // by peer
 	offences recent.Map[string, offences] // by address and by peer
 }
 
@@ -37,24 +38,45 @@ type offences struct {
 	last  time.Time
 }
 
-func newLimiter() limiter {
-	return limiter{each: map[string]int{}, offences: recent.Map[string, offences]{Size: maxOffenders}}
+func newLimiter() *limiter {
+	return &limiter{
+		places: node.NewPlaces(maxServed, maxServedAddr), each: map[string]int{},
+		offences: recent.Map[string, offences]{Size: maxOffenders},
+	}
 }
 
-// enter counts a session, or says why there is to be none.
-func (l *limiter) enter(addr, id string, now time.Time) (why string) {
+// enter counts a session until leave is called, or says why there is to be none.
+// Evict ends the session when its place goes to an address that has fewer.
+func (l *limiter) enter(addr, id string, now time.Time, evict func()) (leave func(), why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.all >= maxServed || l.each[addr] >= maxServedAddr || l.each[id] >= maxServedPeer:
-		return busy
+	case l.each[id] >= maxServedPeer:
+		return nil, busy
 	case l.recent(id, now) > 0 || l.recent(addr, now) >= offencesAddr:
-		return "error: dropped for misbehaving, come back later"
+		return nil, "error: dropped for misbehaving, come back later"
 	}
-	l.all++
-	l.each[addr]++
+	free, ok := l.places.Take(addr, evict)
+	if !ok {
+		return nil, busy
+	}
 	l.each[id]++
-	return ""
+	return func() {
+		free()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.each[id]--; l.each[id] == 0 {
+			delete(l.each, id)
+		}
+	}, ""
+}
+
+// barred reports whether peers of an address misbehaved so often that none of them
+// may connect.
+func (l *limiter) barred(addr string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.recent(addr, now) >= offencesAddr
 }
 
 // recent counts the offences of late; mu is held.
@@ -66,17 +88,11 @@ func (l *limiter) recent(key string, now time.Time) int {
 	return o.count
 }
 
-// leave takes a session out again, and notes if it ended by an offence.
-func (l *limiter) leave(addr, id string, offence bool, now time.Time) {
+// offend notes that a peer misbehaved.
+func (l *limiter) offend(addr, id string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all--
 	for _, key := range []string{addr, id} {
-		if l.each[key]--; l.each[key] == 0 {
-			delete(l.each, key)
-		}
-		if offence {
-			l.offences.Put(key, offences{l.recent(key, now) + 1, now})
-		}
+		l.offences.Put(key, offences{l.recent(key, now) + 1, now})
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"time"
 
-	manet "github.com/multiformats/go-multiaddr/net"
-
+	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
+	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -26,6 +26,13 @@ const (
 	// of one session.
 	maxNeeded   = 100_000
 	maxMessages = 100_000
+	// maxOpens and maxNeededAll bound what a session has the relay do: each
+	// comparison begins a session there.
+	maxOpens     = 1000
+	maxNeededAll = 1_000_000
+	// maxUploaded is how many events of a session are remembered, so that each is
+	// taken once.
+	maxUploaded = 20_000
 )
 
 // patience is how long a peer has to take in that its session is over.
@@ -48,22 +55,28 @@ type Responder interface {
 	Close()
 }
 
-// serve serves a stream until it ends.
-func (h *Host) serve(s *stream) {
-	id, addr := s.raw.Conn().RemotePeer().String(), remoteHost(s)
+// errEvicted ends a session of an address that has more than others.
+var errEvicted = errors.New("its place is given to an address that has fewer")
+
+// serve serves a stream until it ends; begun is called when it is a session.
+func (h *Host) serve(s *stream, begun func()) {
+	id, addr := s.raw.Conn().RemotePeer().String(), node.Network(s.raw.Conn().RemoteMultiaddr())
 	log := h.opts.Log.With("peer", id)
-	if why := h.serving.enter(addr, id, time.Now()); why != "" {
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.opts.timing.total, malformed("the session takes longer than %s", h.opts.timing.total))
+	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	leave, why := h.serving.enter(addr, id, time.Now(), func() { end(errEvicted) })
+	if why != "" {
 		log.Debug("refused a session", "err", why)
 		s.refuse(why)
 		return
 	}
-	var err error
-	defer func() { h.serving.leave(addr, id, errors.Is(err, reconcile.ErrMisbehaving), time.Now()) }()
-	ctx, cancel := context.WithTimeoutCause(h.ctx, h.opts.timing.total, malformed("the session takes longer than %s", h.opts.timing.total))
-	defer cancel()
+	defer leave()
+	begun()
 	defer s.until(ctx)()
-	in := incoming{stream: s}
-	err = h.answer(ctx, &in, id)
+	in := incoming{stream: s, uploaded: recent.Map[negentropy.ID, struct{}]{Size: maxUploaded}}
+	err := h.answer(ctx, &in, id)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -71,6 +84,7 @@ func (h *Host) serve(s *stream) {
 		level := slog.LevelDebug
 		if errors.Is(err, reconcile.ErrMisbehaving) {
 			level = slog.LevelInfo
+			h.serving.offend(addr, id, time.Now())
 		}
 		log.Log(ctx, level, "dropped a peer", "err", err, "messages", in.messages, "events", in.validator.good, "refused", in.validator.bad)
 		s.refuse(reason(err))
@@ -138,7 +152,9 @@ type incoming struct {
 
 	validator validator
 	messages  int
-	opened    bool
+	opens     int
+	needed    int // ids, of all requests
+	uploaded  recent.Map[negentropy.ID, struct{}]
 }
 
 // run answers messages in their order until the peer is done.
@@ -152,7 +168,7 @@ func (in *incoming) run(ctx context.Context) error {
 			return err
 		case kind == kindClose:
 			return in.in.end()
-		case kind != kindOpen && !in.opened:
+		case kind != kindOpen && in.opens == 0:
 			return malformed("a %s before NEG-OPEN", kind)
 		}
 		switch kind {
@@ -187,7 +203,10 @@ func (in *incoming) open(ctx context.Context) error {
 	if _, err := in.in.text(maxKind); err != nil {
 		return err
 	}
-	filter.Limit, in.opened = 0, true
+	if in.opens++; in.opens > maxOpens {
+		return malformed("more than %d times NEG-OPEN in a session", maxOpens)
+	}
+	filter.Limit = 0
 	in.Open(filter)
 	return in.message(ctx)
 }
@@ -235,7 +254,7 @@ func (in *incoming) receive(ctx context.Context) error {
 		return ours(err)
 	}
 	err := in.in.elements(nostr.MaxEventBytes, func(text []byte) error {
-		e, ok, err := in.validator.event(text, anything)
+		e, ok, err := in.validator.event(text, in.unseen)
 		if err != nil || !ok {
 			return err
 		}
@@ -251,6 +270,20 @@ func (in *incoming) receive(ctx context.Context) error {
 	}
 	return in.in.end()
 }
+
+// unseen wants an event that the session has not brought before.
+func (in *incoming) unseen(e *nostr.Event) error {
+	id, err := negentropy.ParseID(e.ID)
+	if err != nil {
+		return err
+	}
+	if _, again := in.uploaded.LoadOrStore(id, struct{}{}); again {
+		return errAgain
+	}
+	return nil
+}
+
+var errAgain = errors.New("event: it came before")
 
 // send answers a request with one list of the events, however many batches of
 // ids it takes to find them.
@@ -278,6 +311,9 @@ func (in *incoming) send(ctx context.Context) error {
 			if count++; count > maxNeeded {
 				return malformed("NEG-NEED: more than %d ids", maxNeeded)
 			}
+			if in.needed++; in.needed > maxNeededAll {
+				return malformed("NEG-NEED: more than %d ids in a session", maxNeededAll)
+			}
 			if ids = append(ids, id); len(ids) == batchIDs {
 				return flush()
 			}
@@ -291,13 +327,4 @@ func (in *incoming) send(ctx context.Context) error {
 		}
 		return in.in.end()
 	})
-}
-
-// remoteHost is the network address of a peer.
-func remoteHost(s *stream) string {
-	ip, err := manet.ToIP(s.raw.Conn().RemoteMultiaddr())
-	if err != nil {
-		return s.raw.Conn().RemoteMultiaddr().String()
-	}
-	return ip.String()
 }

@@ -36,7 +36,4 @@ func (j *validator) event(text []byte, wanted func(*nostr.Event) error) (e nostr
 	return e, false, nil
 }
 
-// anything is wanted of an upload: its sender chose the filter, too.
-func anything(*nostr.Event) error { return nil }
-
 var errUnwanted = errors.New("event: was not asked for")

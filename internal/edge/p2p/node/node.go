@@ -32,11 +32,14 @@ type Node struct {
 	*swarm.Swarm
 	below []func() error // closes what the swarm stands on, the top last
 	once  sync.Once
+
+	admission *admission
 }
 
 // New puts a node together from its parts. The constructor of go-libp2p itself
 // links WebRTC, relays and a dependency injector, whatever is used of it: twice
-// the packages. The gater is asked before anything is dialled.
+// the packages. The gater is asked before anything is dialled, and before
+// anything is accepted.
 func New(key crypto.PrivKey, gate connmgr.ConnectionGater) (_ *Node, err error) {
 	n := &Node{}
 	defer func() {
@@ -61,11 +64,13 @@ func New(key crypto.PrivKey, gate connmgr.ConnectionGater) (_ *Node, err error) 
 		return nil, err
 	}
 	n.below = append(n.below, limits.Close)
+	n.admission = newAdmission(gate, limits)
 	bus := eventbus.NewBus()
-	n.Swarm, err = swarm.NewSwarm(id, store, bus, swarm.WithConnectionGater(gate), swarm.WithResourceManager(limits))
+	n.Swarm, err = swarm.NewSwarm(id, store, bus, swarm.WithConnectionGater(n.admission), swarm.WithResourceManager(n.admission))
 	if err != nil {
 		return nil, err
 	}
+	n.Notify(&network.NotifyBundle{DisconnectedF: n.admission.disconnected})
 	// Without it, the keys of all peers that ever came would be kept.
 	forgetting, err := pstoremanager.NewPeerstoreManager(store, bus, n.Swarm)
 	if err != nil {
@@ -73,8 +78,12 @@ func New(key crypto.PrivKey, gate connmgr.ConnectionGater) (_ *Node, err error) 
 	}
 	forgetting.Start()
 	n.below = append(n.below, forgetting.Close)
-	return n, n.transports(key, gate, limits)
+	return n, n.transports(key)
 }
+
+// OnFlood has a function called, in a goroutine of its own, with each peer that
+// opens streams faster than it may; those are refused already.
+func (n *Node) OnFlood(do func(peer.ID)) { n.admission.flooded.Store(&do) }
 
 // Close ends all connections and frees everything. It may be called again.
 func (n *Node) Close() (err error) {
@@ -90,7 +99,7 @@ func (n *Node) Close() (err error) {
 }
 
 // transports adds TCP and QUIC to the swarm.
-func (n *Node) transports(key crypto.PrivKey, gate connmgr.ConnectionGater, limits network.ResourceManager) error {
+func (n *Node) transports(key crypto.PrivKey) error {
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	byTLS, err := tls.New(tls.ID, key, muxers)
 	if err != nil {
@@ -100,11 +109,12 @@ func (n *Node) transports(key crypto.PrivKey, gate connmgr.ConnectionGater, limi
 	if err != nil {
 		return err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{byTLS, byNoise}, muxers, nil, limits, gate)
+	secure := []sec.SecureTransport{byTLS, byNoise}
+	up, err := upgrader.New(secure, muxers, nil, n.admission, n.admission, upgrader.WithAcceptTimeout(handshakeTime))
 	if err != nil {
 		return err
 	}
-	overTCP, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport())
+	overTCP, err := tcp.NewTCPTransport(up, n.admission, nil, tcp.DisableReuseport())
 	if err != nil {
 		return err
 	}
@@ -117,22 +127,26 @@ func (n *Node) transports(key crypto.PrivKey, gate connmgr.ConnectionGater, limi
 			return err
 		}
 	}
-	conns, err := quicreuse.NewConnManager(secrets[0], secrets[1], quicreuse.VerifySourceAddress(limits.VerifySourceAddress))
+	conns, err := quicreuse.NewConnManager(secrets[0], secrets[1], n.admission.quicOptions()...)
 	if err != nil {
 		return err
 	}
 	n.below = append(n.below, conns.Close)
-	overQUIC, err := libp2pquic.NewTransport(key, conns, nil, gate, limits)
+	overQUIC, err := libp2pquic.NewTransport(key, conns, nil, n.admission, n.admission)
 	if err != nil {
 		return err
 	}
 	return n.AddTransport(overQUIC)
 }
 
-// bounds are what all peers together, and each of them, may take.
+// maxConnsIn is a place for every handshake and every connection.
+const maxConnsIn = 2 * (maxHandshakes + maxInbound)
+
+// bounds are what all peers together, and each of them, may take; incoming
+// connections have their places besides, which are fewer.
 func bounds() rcmgr.ConcreteLimitConfig {
 	all := rcmgr.ResourceLimits{
-		Conns: 128, ConnsInbound: 64, ConnsOutbound: 64, FD: 128,
+		Conns: 64 + maxConnsIn, ConnsInbound: maxConnsIn, ConnsOutbound: 64, FD: 64 + maxConnsIn/2,
 		Streams: 512, StreamsInbound: 256, StreamsOutbound: 256, Memory: 256 << 20,
 	}
 	one := rcmgr.ResourceLimits{
