@@ -31,7 +31,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 			return err
 		}
 		defer home.Close()
-		c.Relay = home.URL()
+		c.Relay, c.RelayToken = home.URL(), home.Token()
 	}
 	if c.P2P.KeyFile == "" {
 		c.P2P.KeyFile = filepath.Join(c.Data, "p2p", "key")

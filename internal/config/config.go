@@ -19,7 +19,9 @@ type Config struct {
 	NATS string `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"NATS server (nats://host:4222 or tls://…), with JetStream on."`
 	NATSAuth
 	// File is the config file that was read, "" if none was.
-	File         string   `kong:"-"`
+	File string `kong:"-"`
+	// RelayToken opens the relay of Relay whole, "" if it has none: the embedded relay's.
+	RelayToken   string   `kong:"-"`
 	Relay        string   `env:"RELAYMESH_RELAY" placeholder:"URL" help:"The relay to stand beside (ws:// or wss://): it is read, and what it lacks is written to it."`
 	Tail         []string `env:"RELAYMESH_TAIL" placeholder:"URL" help:"More relays whose new events are taken in."`
 	AllowPrivate bool     `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to relays and DHT nodes on loopback and private addresses, too. The relay of --relay may always be one."`

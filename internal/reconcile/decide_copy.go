@@ -1,15 +1,10 @@
 package reconcile
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
-
-// private are the kinds that are meant for the relays of their recipients
-// alone: direct messages (NIP-04), seals and gift wraps (NIP-59, NIP-17).
-var private = []int{4, 13, 14, 15, 1059, 1060}
 
 // MayCopy decides whether an event may be copied from one relay to another
 // at now (Unix seconds). It returns the rule that forbids it, or "".
@@ -33,7 +28,7 @@ func mayUpload(e *nostr.Event, now int64, privateToo bool) (rule Code) {
 	if rule := MayCopy(e, now); rule != "" {
 		return rule
 	}
-	if !privateToo && slices.Contains(private, e.Kind) {
+	if !privateToo && nostr.Private(e.Kind) {
 		return Private
 	}
 	return ""

@@ -26,6 +26,8 @@ type relays struct {
 	only    []string // if not empty, no other relay of the world is talked to
 	options relay.Options
 
+	homeOptions relay.Options
+
 	libp2p Libp2p                      // nil: none is reached by it
 	known  stage.Store[contract.Relay] // of which some say where they are on libp2p; nil: of none
 	lines  *jsonl.Relay                // that Lines names
@@ -34,10 +36,10 @@ type relays struct {
 
 func newRelays(c config.Config, options relay.Options) relays {
 	home := options
-	home.AllowPrivate, home.Local = true, true
+	home.AllowPrivate, home.Local, home.Token = true, true, c.RelayToken
 	return relays{
 		world: relay.NewPool(options), home: relay.NewPool(home),
-		homeURL: c.Relay, only: c.Only, options: options,
+		homeURL: c.Relay, only: c.Only, options: options, homeOptions: home,
 	}
 }
 
@@ -133,7 +135,9 @@ func describe(url string, info *relay.Info) (contract.Relay, error) {
 func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error,
 	func(context.Context, int64) error) error {
 	options := r.options
-	options.AllowPrivate = options.AllowPrivate || nostr.SameRelay(url, r.homeURL)
+	if nostr.SameRelay(url, r.homeURL) {
+		options = r.homeOptions
+	}
 	return func(ctx context.Context, since int64,
 		handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error,
 	) error {

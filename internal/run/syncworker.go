@@ -79,10 +79,13 @@ func (e *Env) Relays(known stage.Store[contract.Relay]) (_ reconcile.Relays, nod
 }
 
 // Respond answers peers that sync with the local relay, over connections of
-// their own: whoever is answered does not disturb the stages.
+// their own: whoever is answered does not disturb the stages, and is shown what
+// strangers are.
 func (e *Env) Respond(s *syncing.Stage) func(peer string) (*reconcile.Responder, func(), error) {
 	return func(peer string) (*reconcile.Responder, func(), error) {
-		own := newRelays(e.Config, e.relays.options)
+		c := e.Config
+		c.RelayToken = ""
+		own := newRelays(c, e.relays.options)
 		home, err := own.At(context.Background(), e.Config.Relay)
 		if err != nil {
 			own.close()

@@ -2,6 +2,7 @@ package nostr
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -79,3 +80,11 @@ func Addressable(kind int) bool { return kind >= 30000 && kind < 40000 }
 
 // Ephemeral reports whether relays do not store events of that kind (NIP-01).
 func Ephemeral(kind int) bool { return kind >= 20000 && kind < 30000 }
+
+// private are messages of NIP-04, seals, messages of NIP-17 that somebody signed, and
+// gift wraps, kept and ephemeral (NIP-59).
+var private = []int{4, 13, 14, 15, 1059, 1060, 21059}
+
+// Private reports whether events of that kind are for their parties alone: their
+// author, and those whom a p tag names.
+func Private(kind int) bool { return slices.Contains(private, kind) }

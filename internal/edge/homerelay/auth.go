@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
@@ -12,6 +13,10 @@ import (
 
 // maxAuthed bounds the keys that one connection proves to hold.
 const maxAuthed = 16
+
+// hidden is the refusal of a request for private events, worded as the reason of a
+// CLOSED or NEG-ERR.
+const hidden = "auth-required: direct messages are for their parties (NIP-17)"
 
 // demandAuth sends the connection's challenge (NIP-42).
 func (c *client) demandAuth() {
@@ -30,7 +35,9 @@ func (c *client) onAuth(m message) {
 		c.reject(e, "invalid: "+err.Error())
 		return
 	}
-	c.authed[e.PubKey] = true
+	if v := c.viewer.Load(); !slices.Contains(v.Keys, e.PubKey) {
+		c.viewer.Store(&viewer{All: v.All, Keys: append(slices.Clone(v.Keys), e.PubKey)})
+	}
 	c.tell("OK", e.ID, true, "")
 }
 
@@ -46,7 +53,7 @@ func (c *client) checkAuth(e *nostr.Event) error {
 		return errors.New("relay is another one")
 	case e.CreatedAt < now-authWindow || e.CreatedAt > now+authWindow:
 		return errors.New("created_at is more than ten minutes off")
-	case len(c.authed) == maxAuthed:
+	case len(c.viewer.Load().Keys) == maxAuthed:
 		return errors.New("too many keys on one connection")
 	}
 	return schnorr.Verify(e)

@@ -47,7 +47,7 @@ func BenchmarkQuery(b *testing.B) {
 	s := recordedStore(b)
 	n := 0
 	for b.Loop() {
-		if err := s.Query(b.Context(), nostr.Filter{Kinds: []int{1, 7}}, func([]byte) bool { n++; return true }); err != nil {
+		if err := s.Query(b.Context(), everything, nostr.Filter{Kinds: []int{1, 7}}, func([]byte) bool { n++; return true }); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -58,7 +58,7 @@ func BenchmarkItems(b *testing.B) {
 	s := recordedStore(b)
 	n := 0
 	for b.Loop() {
-		items, err := s.Items(b.Context(), []nostr.Filter{{Kinds: []int{1, 7}}}, maxRecords)
+		items, err := s.Items(b.Context(), everything, []nostr.Filter{{Kinds: []int{1, 7}}}, maxRecords)
 		if err != nil {
 			b.Fatal(err)
 		}

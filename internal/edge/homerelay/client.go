@@ -36,7 +36,8 @@ type client struct {
 
 	// Of the reading goroutine only.
 	challenge string // of NIP-42, "" until it was sent
-	authed    map[string]bool
+
+	viewer atomic.Pointer[viewer] // stored by the reading goroutine
 
 	mu       sync.Mutex
 	subs     map[string]*subscription
@@ -44,18 +45,18 @@ type client struct {
 	sessions map[string]*session
 }
 
-func newClient(r *Relay, ws *websocket.Conn, host string) *client {
+func newClient(r *Relay, ws *websocket.Conn, host string, v *viewer) *client {
 	c := &client{
 		relay: r, ws: ws, host: host,
 		out:        make(chan []byte, outLength),
 		feed:       make(chan update, feedLength),
 		publishing: make(chan struct{}, maxPublishing),
 		querying:   make(chan struct{}, maxQuerying),
-		authed:     map[string]bool{},
 		subs:       map[string]*subscription{},
 		sessions:   map[string]*session{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(r.ctx)
+	c.viewer.Store(v)
 	ws.SetReadLimit(maxMessage)
 	return c
 }
@@ -106,7 +107,7 @@ func (c *client) dispatch(data []byte) {
 	case "CLOSE":
 		c.onClose(m)
 	case "COUNT":
-		c.tell("CLOSED", m.id(), "unsupported: this relay does not count (NIP-45)")
+		c.onCount(m)
 	case "AUTH":
 		c.onAuth(m)
 	case "NEG-OPEN":

@@ -54,9 +54,10 @@ var recorded = sync.OnceValue(func() []*nostr.Event {
 	return all
 })
 
-// regularKind reports whether an event is kept beside all others (NIP-01).
+// regularKind reports whether an event is kept beside all others (NIP-01), and
+// shown to all.
 func regularKind(e *nostr.Event) bool {
-	return gonostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tag("expiration") == nil
+	return gonostr.IsRegularKind(e.Kind) && e.Kind != 5 && e.Tag("expiration") == nil && !nostr.Private(e.Kind)
 }
 
 func startRelay(t *testing.T, path string) *Relay {
@@ -160,7 +161,7 @@ func (s signer) event(kind int, at int64, content string, tags ...nostr.Tag) *no
 func idsOf(t *testing.T, s *store, f nostr.Filter) []string {
 	t.Helper()
 	ids := []string{}
-	err := s.Query(t.Context(), f, func(event []byte) bool {
+	err := s.Query(t.Context(), everything, f, func(event []byte) bool {
 		id, _ := nostr.PeekID(event)
 		ids = append(ids, id)
 		return true

@@ -54,6 +54,12 @@ func (c *client) onNegOpen(m message) {
 		c.negErr(id, err.Error())
 		return
 	}
+	v := c.viewer.Load()
+	if v.mustAuth(filters) {
+		c.demandAuth()
+		c.negErr(id, hidden)
+		return
+	}
 	first, err := hex.DecodeString(m.text(len(m.elements) - 1))
 	if err != nil {
 		c.negErr(id, "invalid: the message is not hex")
@@ -72,7 +78,7 @@ func (c *client) onNegOpen(m message) {
 		c.negErr(id, fmt.Sprintf("blocked: too many concurrent sessions on this connection, at most %d", maxSessions))
 		return
 	}
-	c.running.Go(func() { c.converse(ctx, s, newSetKey(filters), first) })
+	c.running.Go(func() { c.converse(ctx, s, newSetKey(v, filters), first) })
 }
 
 func (c *client) onNegMsg(m message) {

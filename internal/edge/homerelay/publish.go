@@ -3,6 +3,7 @@ package homerelay
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -58,9 +59,9 @@ func (c *client) refuse(e *nostr.Event) string {
 		return "invalid: kind 22242 belongs in AUTH"
 	case repeatsProtected(e):
 		return "blocked: it repeats a protected event (NIP-70)"
-	case e.Tag("-") == nil || c.authed[e.PubKey]:
+	case e.Tag("-") == nil || slices.Contains(c.viewer.Load().Keys, e.PubKey):
 		return ""
-	case len(c.authed) > 0:
+	case len(c.viewer.Load().Keys) > 0:
 		return "restricted: a protected event must come from its author (NIP-70)"
 	}
 	c.demandAuth()

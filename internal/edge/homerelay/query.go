@@ -18,14 +18,14 @@ const (
 	pageBytes = 1 << 20
 )
 
-// Query calls yield with the JSON of every stored event that matches, newest
+// Query calls yield with the JSON of every stored event that matches and may be shown, newest
 // first and equal times by lowest id, until yield returns false, the filter's limit is
 // reached or the context ends.
 //
 // Memory is bounded by a page and by the number of values in the filter. What
 // is inserted or deleted while a query runs may or may not be seen.
-func (s *store) Query(ctx context.Context, f nostr.Filter, yield func(event []byte) bool) error {
-	q, ok := newQuery(f, s.now().Unix())
+func (s *store) Query(ctx context.Context, v *viewer, f nostr.Filter, yield func(event []byte) bool) error {
+	q, ok := newQuery(v, f, s.now().Unix())
 	if !ok {
 		return nil
 	}
@@ -76,12 +76,12 @@ func (q *query) page(ctx context.Context, tx *bbolt.Tx, limit int) (page [][]byt
 var errTooMany = errors.New("too many records")
 
 // Items returns time and id of every stored event that matches one of the
-// filters, in no order, and an event that matches several once for each. More
+// filters and may be shown, in no order, and an event that matches several once for each. More
 // than limit of them are errTooMany. Where it can, it reads an index alone, 40
 // bytes an event.
-func (s *store) Items(ctx context.Context, filters []nostr.Filter, limit int) (items []negentropy.Item, err error) {
+func (s *store) Items(ctx context.Context, v *viewer, filters []nostr.Filter, limit int) (items []negentropy.Item, err error) {
 	for _, f := range filters {
-		q, ok := newQuery(f, s.now().Unix())
+		q, ok := newQuery(v, f, s.now().Unix())
 		if !ok {
 			continue
 		}

@@ -163,7 +163,7 @@ func TestItems(t *testing.T) {
 	}
 	for range 500 {
 		f := randomFilter(r, kept)
-		items, err := s.Items(t.Context(), []nostr.Filter{f}, len(kept))
+		items, err := s.Items(t.Context(), everything, []nostr.Filter{f}, len(kept))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,10 +178,10 @@ func TestItems(t *testing.T) {
 			t.Fatalf("filter %+v: %d items, want %d", f, len(got), len(want))
 		}
 	}
-	if items, err := s.Items(t.Context(), []nostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
+	if items, err := s.Items(t.Context(), everything, []nostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
 		t.Errorf("of two filters: %d items and %v, want each event twice", len(items), err)
 	}
-	if _, err := s.Items(t.Context(), []nostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
+	if _, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
 		t.Errorf("above the limit: %v", err)
 	}
 }
@@ -216,7 +216,7 @@ func TestQueryOddFilters(t *testing.T) {
 func TestQueryStops(t *testing.T) {
 	s, _ := loaded(t)
 	n := 0
-	err := s.Query(t.Context(), nostr.Filter{}, func([]byte) bool {
+	err := s.Query(t.Context(), everything, nostr.Filter{}, func([]byte) bool {
 		n++
 		return n < 3
 	})
@@ -241,7 +241,7 @@ func TestEarlierStoresAreServedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []nostr.Filter{{}, {IDs: []string{e.ID}}, {Tags: map[string][]string{"t": {"&"}}}} {
-		err := s.Query(t.Context(), f, func(event []byte) bool {
+		err := s.Query(t.Context(), everything, f, func(event []byte) bool {
 			if want := nostr.Encode(e); !bytes.Equal(event, want) {
 				t.Errorf("%+v: %s, want %s", f, event, want)
 			}

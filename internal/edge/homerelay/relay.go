@@ -2,6 +2,7 @@ package homerelay
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ type Config struct {
 // Relay is a relay that serves. It is made by [Start].
 type Relay struct {
 	url            string
+	token          string
 	info           []byte // the NIP-11 document
 	log            *slog.Logger
 	sessionTimeout time.Duration
@@ -71,6 +73,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	}
 	r := &Relay{
 		url:            "ws://" + ln.Addr().String(),
+		token:          rand.Text(),
 		info:           newInfo(c),
 		log:            c.Log,
 		sessionTimeout: c.sessionTimeout,
@@ -95,6 +98,11 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 
 // URL is the websocket address, ws://host:port.
 func (r *Relay) URL() string { return r.url }
+
+// Token opens the whole relay, private events included, to a handshake with the
+// header "Authorization: Bearer" and it. It is new with every start, and for the
+// process of the relay alone.
+func (r *Relay) Token() string { return r.token }
 
 // Close stops listening, ends every connection, waits for writes that run and
 // closes the store; further calls return what the first returned.

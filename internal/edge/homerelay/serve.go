@@ -32,7 +32,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	newClient(r, ws, req.Host).serve()
+	newClient(r, ws, req.Host, r.viewerOf(req)).serve()
 }
 
 // serveInfo answers with the NIP-11 document, which pages of any origin may
@@ -62,7 +62,7 @@ func newInfo(c Config) []byte {
 		"name":           c.Name,
 		"description":    c.Description,
 		"software":       "https://github.com/relaymesh/relaymesh",
-		"supported_nips": []int{1, 9, 11, 40, 42, 70, 77},
+		"supported_nips": []int{1, 9, 11, 40, 42, 45, 70, 77},
 		// As strfry says it: the version of the negentropy protocol.
 		"negentropy": 1,
 		"limitation": map[string]any{

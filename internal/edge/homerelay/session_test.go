@@ -25,7 +25,7 @@ func insertMany(t *testing.T, s *store, r *rand.Rand, n int) []*nostr.Event {
 	var all []*nostr.Event
 	for i := range n {
 		e := &nostr.Event{
-			Kind: []int{1, 4, 9}[r.IntN(3)], CreatedAt: int64(1_700_000_000 + r.IntN(1+n/4)), Content: strconv.Itoa(i),
+			Kind: []int{1, 7, 9}[r.IntN(3)], CreatedAt: int64(1_700_000_000 + r.IntN(1+n/4)), Content: strconv.Itoa(i),
 			PubKey: strings.Repeat(fmt.Sprintf("%02x", r.IntN(5)), 32), Tags: []nostr.Tag{{"t", strconv.Itoa(i % 3)}},
 		}
 		e.ID = e.Hash()
@@ -277,6 +277,7 @@ func TestSessionAnswersInOrder(t *testing.T) {
 	s := &session{id: "x", in: make(chan []byte, 1), cancel: func() {}, ended: make(chan struct{})}
 	close(s.ended)
 	c := &client{relay: r, ctx: t.Context(), out: make(chan []byte, 4), sessions: map[string]*session{"x": s}}
+	c.viewer.Store(everything)
 	for range 2 {
 		c.dispatch([]byte(`["NEG-MSG","x","61"]`))
 	}
@@ -291,6 +292,7 @@ func TestSessionStaysOpen(t *testing.T) {
 		s := newStore(t)
 		r := &Relay{store: s, sets: newSets(t.Context(), s), sessionTimeout: sessionTimeout}
 		c := &client{relay: r, ctx: t.Context(), out: make(chan []byte, 1), sessions: map[string]*session{}}
+		c.viewer.Store(everything)
 		c.dispatch([]byte(`["NEG-OPEN","x",{},"61"]`))
 		for range 10 {
 			if got := string(<-c.out); got != `["NEG-MSG","x","61"]` {

@@ -37,14 +37,16 @@ type set struct {
 	err        error
 }
 
-// setKey names a set: the filters, and a hash of their text.
+// setKey names a set: to whom it is shown, the filters, and a hash of both.
 type setKey struct {
 	hash    [32]byte
+	viewer  *viewer
 	filters []nostr.Filter
 }
 
-func newSetKey(filters []nostr.Filter) setKey {
-	return setKey{sha256.Sum256(nostr.Encode(filters)), filters}
+func newSetKey(v *viewer, filters []nostr.Filter) setKey {
+	v = v.of(filters)
+	return setKey{sha256.Sum256(nostr.Encode([]any{v, filters})), v, filters}
 }
 
 func newSets(ctx context.Context, s *store) *sets {
@@ -94,7 +96,7 @@ func (l *sets) build(s *set) {
 		return
 	}
 	defer func() { <-l.building }()
-	items, err := l.store.Items(l.ctx, s.key.filters, l.most)
+	items, err := l.store.Items(l.ctx, s.key.viewer, s.key.filters, l.most)
 	if err != nil {
 		s.err = err
 		return

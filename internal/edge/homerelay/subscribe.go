@@ -11,6 +11,7 @@ import (
 // subscription is a REQ; its context ends with its CLOSE or its connection.
 type subscription struct {
 	id       string
+	viewer   *viewer // when it was opened: of what is stored
 	filters  []nostr.Filter
 	size     int
 	ctx      context.Context //nolint:containedctx // one per REQ
@@ -36,13 +37,19 @@ func (c *client) onReq(m message) {
 		c.tell("CLOSED", id, why)
 		return
 	}
+	c.unsubscribe(id) // a REQ with an id in use replaces the other (NIP-01), or ends it
 	filters, err := decodeFilters(m.elements[2:])
 	if err != nil {
 		c.tell("CLOSED", id, err.Error())
 		return
 	}
-	c.unsubscribe(id) // a REQ with an id in use replaces the other (NIP-01)
-	sub := &subscription{id: id, filters: filters, size: m.size, answered: make(chan struct{})}
+	v := c.viewer.Load()
+	if v.mustAuth(filters) {
+		c.demandAuth()
+		c.tell("CLOSED", id, hidden)
+		return
+	}
+	sub := &subscription{id: id, viewer: v, filters: filters, size: m.size, answered: make(chan struct{})}
 	sub.ctx, sub.cancel = context.WithCancel(c.ctx)
 	if !c.subscribe(sub) {
 		sub.cancel()
@@ -94,7 +101,7 @@ func (c *client) answer(sub *subscription) {
 	}
 	defer func() { <-c.querying }()
 	for _, f := range sub.filters {
-		err := c.relay.store.Query(sub.ctx, f, func(event []byte) bool {
+		err := c.relay.store.Query(sub.ctx, sub.viewer, f, func(event []byte) bool {
 			return c.send(sub.ctx, eventMessage(sub.id, event))
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {
@@ -110,6 +117,9 @@ func (c *client) answer(sub *subscription) {
 // offer queues an event for every subscription that it matches. A client that
 // does not keep up is disconnected, so that it knows that it missed something.
 func (c *client) offer(e *nostr.Event, text []byte) {
+	if !c.viewer.Load().sees(e) {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, sub := range c.subs {

@@ -14,6 +14,7 @@ import (
 
 // query is a filter turned into ranges of one index, merged in time order.
 type query struct {
+	viewer   *viewer
 	filter   nostr.Filter
 	limit    int // at least 1
 	now      int64
@@ -28,8 +29,8 @@ type query struct {
 }
 
 // newQuery chooses the index. ok is false when nothing can match.
-func newQuery(f nostr.Filter, now int64) (q *query, ok bool) {
-	q = &query{filter: f, limit: limitOf(f), now: now, next: upTo(math.MaxInt64), oldest: f.Since}
+func newQuery(v *viewer, f nostr.Filter, now int64) (q *query, ok bool) {
+	q = &query{viewer: v, filter: f, limit: limitOf(f), now: now, next: upTo(math.MaxInt64), oldest: f.Since}
 	if f.Until != 0 {
 		q.next = upTo(max(f.Until, 0))
 	}
@@ -133,14 +134,18 @@ func (q *query) match(tx *bbolt.Tx, pos position, value []byte) (bool, error) {
 	if !alive(sum, q.now) || (q.kinds != nil && !slices.Contains(q.kinds, sum.kind())) {
 		return false, nil
 	}
-	if !q.read {
+	private := nostr.Private(sum.kind())
+	switch {
+	case private && q.viewer.stranger():
+		return false, nil
+	case !q.read && (!private || q.viewer.All):
 		return true, nil
 	}
 	r, err := load(tx, pos.id())
 	if err != nil {
 		return false, err
 	}
-	return q.filter.Match(r.event), nil
+	return q.filter.Match(r.event) && q.viewer.sees(r.event), nil
 }
 
 // walkIDs looks ids up. The first walk finds the positions of all that match,
@@ -159,7 +164,7 @@ func (q *query) walkIDs(ctx context.Context, tx *bbolt.Tx, visit func(position) 
 			if err != nil {
 				return false, err
 			}
-			if alive(r.summary, q.now) && q.filter.Match(r.event) {
+			if alive(r.summary, q.now) && q.filter.Match(r.event) && q.viewer.sees(r.event) {
 				q.ids = append(q.ids, r.pos)
 			}
 		}

@@ -27,6 +27,9 @@ type Options struct {
 	// Auth signs a NIP-42 event in place, for instance the SignEvent method of
 	// a schnorr.SecretKey; nil is never to authenticate.
 	Auth func(*nostr.Event) error
+	// Token is shown in each handshake (RFC 6750), "" is none: the embedded relay
+	// hides nothing from those who have its own.
+	Token string
 	// Log takes what is worth knowing and is no error; nil discards it.
 	Log *slog.Logger
 
@@ -80,7 +83,7 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	defer cancel()
 	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		HTTPClient: o.countingClient(),
-		HTTPHeader: http.Header{"User-Agent": {"relaymesh"}},
+		HTTPHeader: o.header(),
 	})
 	if resp != nil && resp.Body != nil && err != nil {
 		resp.Body.Close()
@@ -90,6 +93,14 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	}
 	ws.SetReadLimit(maxMessage)
 	return newConn(ws, url, o), nil
+}
+
+func (o Options) header() http.Header {
+	h := http.Header{"User-Agent": {"relaymesh"}}
+	if o.Token != "" {
+		h.Set("Authorization", "Bearer "+o.Token)
+	}
+	return h
 }
 
 // httpClient returns what dials a relay. See [dialguard.Guard.HTTPClient].

@@ -1,0 +1,67 @@
+package homerelay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// onCount takes a COUNT (NIP-45): how many events a REQ with these filters would be
+// answered with, each counted once.
+func (c *client) onCount(m message) {
+	id := m.id()
+	if id == "" {
+		c.tell("NOTICE", "invalid: COUNT takes an id, a string")
+		return
+	}
+	if why := longID(id); why != "" {
+		c.tell("CLOSED", id, why)
+		return
+	}
+	filters, err := decodeFilters(m.elements[2:])
+	if err != nil {
+		c.tell("CLOSED", id, err.Error())
+		return
+	}
+	v := c.viewer.Load()
+	if v.mustAuth(filters) {
+		c.demandAuth()
+		c.tell("CLOSED", id, hidden)
+		return
+	}
+	if !acquire(c.ctx, c.querying) {
+		return
+	}
+	c.running.Go(func() {
+		defer func() { <-c.querying }()
+		n, err := c.relay.sets.count(c.ctx, v, filters)
+		switch {
+		case err == nil:
+			c.tell("COUNT", id, map[string]int{"count": n})
+		case errors.Is(err, errTooMany):
+			c.tell("CLOSED", id, fmt.Sprintf("blocked: too many records, at most %d are counted", c.relay.sets.most))
+		case c.ctx.Err() == nil:
+			c.relay.log.Error("home relay cannot count", "err", err)
+			c.tell("CLOSED", id, "error: store: "+err.Error())
+		}
+	})
+}
+
+// count reads the set of a COUNT, like one of a session: few are read at a time.
+func (l *sets) count(ctx context.Context, v *viewer, filters []nostr.Filter) (int, error) {
+	if !acquire(ctx, l.building) {
+		return 0, ctx.Err()
+	}
+	defer func() { <-l.building }()
+	items, err := l.store.Items(ctx, v, filters, l.most)
+	if len(filters) > 1 {
+		slices.SortFunc(items, func(a, b negentropy.Item) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+		items = slices.Compact(items)
+	}
+	return len(items), err
+}

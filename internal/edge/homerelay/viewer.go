@@ -1,0 +1,58 @@
+package homerelay
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"slices"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// viewer is what may be shown to a connection of the kinds that are for their
+// parties alone ([nostr.Private]). It is never changed: an AUTH makes another one.
+type viewer struct {
+	All  bool     // the pipeline, see [Relay.Token]
+	Keys []string // that the client has proved to hold (NIP-42)
+}
+
+// everything is shown to the pipeline, and to all where nothing is private.
+var everything = &viewer{All: true}
+
+// sees reports whether an event may be shown.
+func (v *viewer) sees(e *nostr.Event) bool {
+	if v.All || !nostr.Private(e.Kind) || slices.Contains(v.Keys, e.PubKey) {
+		return true
+	}
+	return slices.ContainsFunc(e.Tags, func(t nostr.Tag) bool { return t.At(0) == "p" && slices.Contains(v.Keys, t.At(1)) })
+}
+
+// viewerOf returns what a connection is shown before an AUTH.
+func (r *Relay) viewerOf(req *http.Request) *viewer {
+	sent := []byte(req.Header.Get("Authorization"))
+	if subtle.ConstantTimeCompare(sent, []byte("Bearer "+r.token)) == 1 {
+		return everything
+	}
+	return &viewer{}
+}
+
+// stranger reports whether no private event can be shown.
+func (v *viewer) stranger() bool { return !v.All && len(v.Keys) == 0 }
+
+// mustAuth reports whether one of the filters asks for nothing but what is hidden from
+// a stranger. Other filters are answered without it, and without a word.
+func (v *viewer) mustAuth(filters []nostr.Filter) bool {
+	return v.stranger() && slices.ContainsFunc(filters, func(f nostr.Filter) bool {
+		return !f.Void() && f.Kinds != nil && !slices.ContainsFunc(f.Kinds, public)
+	})
+}
+
+// of returns the viewer as far as it matters to the filters, so that equal answers
+// are known to be equal.
+func (v *viewer) of(filters []nostr.Filter) *viewer {
+	if slices.ContainsFunc(filters, func(f nostr.Filter) bool { return f.Kinds == nil || slices.ContainsFunc(f.Kinds, nostr.Private) }) {
+		return v
+	}
+	return everything
+}
+
+func public(kind int) bool { return !nostr.Private(kind) }
