@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -23,14 +22,14 @@ type client struct {
 	relay *Relay
 	ws    *websocket.Conn
 	host  string // as the client dialled it
+	hold  *holding
 
 	ctx     context.Context //nolint:containedctx // ends with the connection; its cause says why
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
 
 	out        chan []byte // to the writing goroutine
-	feed       chan update // likewise, of live events
-	lag        atomic.Int64
+	feed       *feed       // likewise, of live events
 	publishing chan struct{}
 	querying   chan struct{}
 
@@ -45,18 +44,19 @@ type client struct {
 	sessions map[string]*session
 }
 
-func newClient(r *Relay, ws *websocket.Conn, host string, v *viewer) *client {
+// newClient makes the client of a connection that was admitted; ctx ends with
+// it.
+func newClient(ctx context.Context, cancel context.CancelCauseFunc, r *Relay, h *holding, ws *websocket.Conn, host string) *client {
 	c := &client{
-		relay: r, ws: ws, host: host,
+		relay: r, ws: ws, host: host, hold: h, ctx: ctx, cancel: cancel,
 		out:        make(chan []byte, outLength),
-		feed:       make(chan update, feedLength),
+		feed:       newFeed(),
 		publishing: make(chan struct{}, maxPublishing),
 		querying:   make(chan struct{}, maxQuerying),
 		subs:       map[string]*subscription{},
 		sessions:   map[string]*session{},
 	}
-	c.ctx, c.cancel = context.WithCancelCause(r.ctx)
-	c.viewer.Store(v)
+	c.viewer.Store(&viewer{All: h.party.own})
 	ws.SetReadLimit(maxMessage)
 	return c
 }
@@ -65,6 +65,7 @@ func newClient(r *Relay, ws *websocket.Conn, host string, v *viewer) *client {
 func (c *client) serve() {
 	c.relay.clients.add(c)
 	defer c.relay.clients.remove(c)
+	defer c.forgetAll()
 	defer c.running.Wait()
 	defer c.end(errors.New("served"))
 	c.running.Go(c.write)
@@ -81,20 +82,22 @@ func (c *client) end(cause error) {
 
 func (c *client) read() error {
 	for {
-		kind, data, err := c.ws.Read(c.ctx)
+		data, err := c.readMessage()
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		// Text that is not UTF-8 would be served to clients that refuse it.
-		if kind != websocket.MessageText || !utf8.Valid(data) {
-			return errors.New("a message that is not text")
-		}
+		c.hold.active.Store(time.Now().UnixNano())
 		c.dispatch(data)
+		c.drop(cap(data))
 	}
 }
 
 func (c *client) dispatch(data []byte) {
-	m, err := parseMessage(data)
+	var m message
+	var err error
+	if !c.work(len(data), func() { m, err = parseMessage(data) }) {
+		return
+	}
 	if err != nil {
 		c.tell("NOTICE", "invalid: "+err.Error())
 		return
@@ -124,10 +127,14 @@ func (c *client) dispatch(data []byte) {
 // send queues a message; it waits while the client does not read, and reports
 // whether the message will be written.
 func (c *client) send(ctx context.Context, msg []byte) bool {
+	if !c.keep(cap(msg)) {
+		return false
+	}
 	select {
 	case c.out <- msg:
 		return true
 	case <-ctx.Done():
+		c.drop(cap(msg))
 		return false
 	}
 }
@@ -138,16 +145,16 @@ func (c *client) tell(elements ...any) { c.send(c.ctx, nostr.Message(elements...
 func (c *client) write() {
 	for {
 		var msg []byte
+		queued := 0
 		select {
 		case <-c.ctx.Done():
 			return
 		case msg = <-c.out:
-		case u := <-c.feed:
-			c.lag.Add(int64(-len(u.event)))
-			if u.sub.ctx.Err() != nil {
+			queued = cap(msg)
+		case <-c.feed.more:
+			if msg = c.nextUpdate(); msg == nil {
 				continue
 			}
-			msg = eventMessage(u.sub.id, u.event)
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, writeTimeout)
 		err := c.ws.Write(ctx, websocket.MessageText, msg)
@@ -156,6 +163,7 @@ func (c *client) write() {
 			c.end(fmt.Errorf("write: %w", err))
 			return
 		}
+		c.drop(queued) // 0 for a live event
 	}
 }
 

@@ -178,11 +178,12 @@ func TestSubscriptionLimits(t *testing.T) {
 	c.expect("EOSE", "again")
 }
 
-// Browsers cannot take the connections of the pipeline, and a connection that
+// Browsers cannot take the connections of other programs, and a connection that
 // ends frees one.
 func TestConnectionLimits(t *testing.T) {
 	r := startRelay(t, "")
 	page := func() (*websocket.Conn, bool) {
+		t.Helper()
 		ws, resp, err := websocket.Dial(t.Context(), r.URL(), &websocket.DialOptions{ //nolint:bodyclose // Dial has read it
 			HTTPHeader: http.Header{"Origin": {"https://page.example"}},
 		})
@@ -192,11 +193,13 @@ func TestConnectionLimits(t *testing.T) {
 		return ws, err == nil
 	}
 	var open []*websocket.Conn
-	for range maxWebClients {
+	for range maxConnections {
 		ws, ok := page()
 		if !ok {
 			t.Fatalf("only %d connections of pages", len(open))
 		}
+		c := rawClient{t, t.Context(), ws}
+		c.alive() // and subscribed
 		open = append(open, ws)
 	}
 	if _, ok := page(); ok {

@@ -23,7 +23,7 @@ func (c *client) onCount(m message) {
 		c.tell("CLOSED", id, why)
 		return
 	}
-	filters, err := decodeFilters(m.elements[2:])
+	filters, err := c.decodeFilters(m.elements[2:])
 	if err != nil {
 		c.tell("CLOSED", id, err.Error())
 		return
@@ -39,7 +39,7 @@ func (c *client) onCount(m message) {
 	}
 	c.running.Go(func() {
 		defer func() { <-c.querying }()
-		n, err := c.relay.sets.count(c.ctx, v, filters)
+		n, err := c.relay.sets.count(c.ctx, c.hold.party, v, filters)
 		switch {
 		case err == nil:
 			c.tell("COUNT", id, map[string]int{"count": n})
@@ -53,11 +53,11 @@ func (c *client) onCount(m message) {
 }
 
 // count reads the set of a COUNT, like one of a session: few are read at a time.
-func (l *sets) count(ctx context.Context, v *viewer, filters []nostr.Filter) (int, error) {
-	if !acquire(ctx, l.building) {
+func (l *sets) count(ctx context.Context, p party, v *viewer, filters []nostr.Filter) (int, error) {
+	if !l.building.enter(ctx, p, 1, 1) {
 		return 0, ctx.Err()
 	}
-	defer func() { <-l.building }()
+	defer l.building.leave(1)
 	items, err := l.store.Items(ctx, v, filters, l.most)
 	if len(filters) > 1 {
 		slices.SortFunc(items, func(a, b negentropy.Item) int { return bytes.Compare(a.ID[:], b.ID[:]) })

@@ -14,9 +14,16 @@
 // No input on the socket ends the process. Messages of a connection are taken
 // one after the other, everything that they start is counted against the
 // limits of limits.go, and where a limit is reached the socket is not read on,
-// or the request is refused in the words of its own protocol. Any web page may
-// open a websocket to a loopback address, so that matters. Why this is not
+// or the request is refused in the words of its own protocol. Why this is not
 // khatru: docs/adr/0006.
+//
+// One stranger is one stranger. Connections, subscriptions, sessions, records and
+// bytes held are counted by address and network (ledger.go): where one of them is
+// used up, the address that has most gives way. Work takes turns by address
+// (gate.go), so whoever floods waits behind itself. An event meets only those
+// filters that ask for something it has (matcher.go). Any web page may open a
+// websocket to a loopback address: pages are counted apart from other programs.
+// The pipeline beside the relay shows a key and is not counted.
 //
 // What it does not promise: to serve the public. It has no accounts, no rate
 // limits and no policy; that is strfry's, khatru's or another relay's job,

@@ -34,6 +34,21 @@ func (s *store) Has(id string) (bool, error) {
 	return known, err
 }
 
+// Text returns the JSON of a stored event, or nil; id is 64 hex digits.
+func (s *store) Text(id string) (text []byte, err error) {
+	key, err := hex.DecodeString(id)
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		if tx.Bucket(byID).Get(key) != nil {
+			text, err = loadText(tx, key)
+		}
+		return err
+	})
+	return text, err
+}
+
 // Insert stores an event and returns once it is on disk, or returns one of the
 // refusals above; the caller has verified id and signature. Concurrent calls
 // share a transaction and its fsync.

@@ -13,11 +13,6 @@ const (
 	// relaymesh handles, and its envelope.
 	maxMessage = nostr.MaxEventBytes + 4<<10
 
-	// Connections. Those with an Origin are a browser's, and a page can open
-	// hundreds: they never take the pipeline's connections.
-	maxClients    = 256
-	maxWebClients = 128
-
 	// Of one connection.
 	maxIDLength      = 64 // of a subscription or session id; NIP-01
 	maxFilters       = 64 // of one request
@@ -27,15 +22,15 @@ const (
 	maxPublishing    = 128            // EVENTs on their way into the store
 	maxSessions      = 16             // NIP-77
 	outLength        = 8              // messages to be written
-	feedLength       = 4096           // live events that the client may lag behind,
-	feedBytes        = 16 << 20       // and what they take
+	feedLength       = 4096           // live events that the client may lag behind
+	firstRead        = 512            // bytes for a message, doubled as it comes
 
 	// Of all connections together.
-	maxInserting     = 256 // EVENTs on their way into the store
-	maxSessionsInAll = 512
-	maxBuilding      = 2         // sets that are read for a session
-	maxRecords       = 1_000_000 // of one session; strfry's default
-	maxRecordsInAll  = 4_000_000 // of all open sets, 72 bytes each
+	maxInserting = 256       // EVENTs on their way into the store, see insertCost
+	minWork      = 256       // bytes that the least work counts for
+	feedBytes    = 16 << 20  // texts of live events
+	maxBuilding  = 2         // sets that are read for a session
+	maxRecords   = 1_000_000 // of one session; strfry's default
 
 	// frameLimit is of our negentropy messages before hex: every relay and
 	// client takes 128 KiB. maxSessionMessages is far above what sets of maxRecords need.
@@ -43,9 +38,23 @@ const (
 	maxSessionMessages = 20_000
 
 	readHeaderTimeout = 5 * time.Second
+	messageTimeout    = 60 * time.Second // from a message's begin to its end
 	writeTimeout      = 30 * time.Second
 	pingInterval      = 30 * time.Second // relays and proxies close after 60 s of silence
 	pongTimeout       = 60 * time.Second
 	sessionTimeout    = 60 * time.Second // of a session without a message
 	authWindow        = 600              // seconds that an AUTH may be off; NIP-42
 )
+
+// shares bounds what clients take up together. A party is an IPv4 address or an
+// IPv6 /64, its web pages and its other programs each; a network is a /24 or /48.
+var shares = [resources]share{
+	connections:   {all: 12_000, network: 8 * maxConnections, party: maxConnections, connection: 1},
+	subscriptions: {all: 48_000, network: 4096, party: 512, connection: maxSubscriptions},
+	sessions:      {all: 512, network: 128, party: 32, connection: maxSessions},
+	records:       {all: 2 * maxRecords, network: 3 * maxRecords / 2, party: maxRecords, connection: 4 * maxRecords}, // 72 bytes each
+	heldBytes:     {all: 96 << 20, network: 48 << 20, party: 24 << 20, connection: 16 << 20},
+}
+
+// maxConnections is of one party.
+const maxConnections = 128

@@ -49,7 +49,7 @@ func (c *client) onNegOpen(m message) {
 			return
 		}
 	}
-	filters, err := decodeFilters(texts)
+	filters, err := c.decodeFilters(texts)
 	if err != nil {
 		c.negErr(id, err.Error())
 		return
@@ -68,14 +68,13 @@ func (c *client) onNegOpen(m message) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	s := &session{id: id, in: make(chan []byte, 1), cancel: cancel, ended: make(chan struct{})}
 	c.mu.Lock()
-	full := len(c.sessions) == maxSessions
-	if !full {
+	if err = c.relay.ledger.take(c.hold, sessions, 1); err == nil {
 		c.sessions[id] = s
 	}
 	c.mu.Unlock()
-	if full {
+	if err != nil {
 		cancel()
-		c.negErr(id, fmt.Sprintf("blocked: too many concurrent sessions on this connection, at most %d", maxSessions))
+		c.negErr(id, "blocked: "+err.Error())
 		return
 	}
 	c.running.Go(func() { c.converse(ctx, s, newSetKey(v, filters), first) })
@@ -141,19 +140,24 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 		c.mu.Lock()
 		delete(c.sessions, s.id)
 		c.mu.Unlock()
+		c.relay.ledger.give(c.hold, sessions, 1)
 		close(s.ended)
 	}()
-	set, err := c.relay.sets.open(ctx, key)
+	set, err := c.relay.sets.open(ctx, c.hold, key)
 	if err != nil {
 		c.refuseSet(ctx, s, err)
 		return
 	}
-	defer c.relay.sets.release(set)
+	defer c.relay.sets.release(set, c.hold)
 	rec := negentropy.NewReconciler(set.vector, negentropy.Options{FrameLimit: frameLimit, MaxMessages: maxSessionMessages})
 	idle := time.NewTimer(c.relay.sessionTimeout)
 	defer idle.Stop()
 	for msg := first; ; {
-		answer, err := rec.Respond(msg)
+		var answer []byte
+		var err error
+		if !c.work(frameLimit, func() { answer, err = rec.Respond(msg) }) {
+			return
+		}
 		if err != nil {
 			reason := "invalid: " + err.Error()
 			if errors.Is(err, negentropy.ErrLimit) {

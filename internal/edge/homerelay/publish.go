@@ -18,7 +18,11 @@ const (
 // onEvent takes an EVENT. Events of a connection are verified and stored in
 // parallel, which lets them share an fsync.
 func (c *client) onEvent(m message) {
-	e, err := m.event()
+	var e *nostr.Event
+	var err error
+	if !c.work(m.size, func() { e, err = m.event() }) {
+		return
+	}
 	if err != nil {
 		c.reject(e, "invalid: "+err.Error())
 		return
@@ -27,19 +31,24 @@ func (c *client) onEvent(m message) {
 		c.reject(e, reason)
 		return
 	}
-	if !acquire(c.ctx, c.publishing) {
-		return
-	}
-	if !acquire(c.ctx, c.relay.inserting) {
+	bytes, width := insertCost(m.size, len(e.Tags))
+	if !acquire(c.ctx, c.publishing) || !c.keep(bytes) || !c.relay.inserting.enter(c.ctx, c.hold.party, width, width) {
 		return
 	}
 	c.running.Go(func() {
 		ok, reason := c.relay.accept(e)
 		// Nobody's slot but the client's own waits for it to read.
-		<-c.relay.inserting
+		c.relay.inserting.leave(width)
+		c.drop(bytes)
 		c.tell("OK", e.ID, ok, reason)
 		<-c.publishing
 	})
+}
+
+// insertCost is what an event of this size takes while it is stored: memory, and
+// a width of maxInserting that tells how long others may wait for it.
+func insertCost(size, tags int) (bytes, width int) {
+	return 2*size + 128*tags, 1 + size/(8<<10) + tags/64
 }
 
 // reject answers an event that is not taken, without an OK only if there is no id

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -13,9 +14,12 @@ import (
 
 const (
 	// A page is what one read transaction collects: a slow client must not
-	// keep a transaction open, because bbolt could then reuse no page.
+	// keep a transaction open, because bbolt could then reuse no page, and a
+	// search that finds little must let others work.
 	pageItems = 500
-	pageBytes = 1 << 20
+	pageBytes = 256 << 10
+	pageSteps = 5000 // index entries that are looked at
+	rangeCost = 64   // bytes of work that the seek of an index range counts for
 )
 
 // Query calls yield with the JSON of every stored event that matches and may be shown, newest
@@ -25,30 +29,42 @@ const (
 // Memory is bounded by a page and by the number of values in the filter. What
 // is inserted or deleted while a query runs may or may not be seen.
 func (s *store) Query(ctx context.Context, v *viewer, f nostr.Filter, yield func(event []byte) bool) error {
+	now := func(_ int, do func()) bool { do(); return true }
+	return s.pages(ctx, v, f, now, func(page [][]byte) bool {
+		return !slices.ContainsFunc(page, func(e []byte) bool { return ctx.Err() != nil || !yield(e) })
+	})
+}
+
+// pages is Query by the page, which belongs to yield. Each is read by work, whose
+// cost is about in bytes; if work says false, so has the context ended.
+func (s *store) pages(
+	ctx context.Context, v *viewer, f nostr.Filter, work func(cost int, do func()) bool, yield func(page [][]byte) bool,
+) error {
 	q, ok := newQuery(v, f, s.now().Unix())
 	if !ok {
 		return nil
 	}
+	q.steps = pageSteps
 	left := q.limit
 	for more := true; more; {
 		var page [][]byte
-		err := s.db.View(func(tx *bbolt.Tx) error {
-			var err error
-			page, more, err = q.page(ctx, tx, min(left, pageItems))
-			return err
-		})
+		var err error
+		if !work(pageBytes+rangeCost*len(q.prefixes), func() {
+			err = s.db.View(func(tx *bbolt.Tx) error {
+				var err error
+				page, more, err = q.page(ctx, tx, min(left, pageItems))
+				return err
+			})
+		}) {
+			return ctx.Err()
+		}
 		if err != nil {
 			return err
 		}
-		for _, e := range page {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if !yield(e) {
-				return nil
-			}
+		left -= len(page) // before yield, which owns the page
+		if !yield(page) {
+			return ctx.Err()
 		}
-		left -= len(page)
 		more = more && left > 0
 	}
 	return nil

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -23,6 +25,10 @@ type Config struct {
 	PubKey      string       // NIP-11 operator key, hex
 	Contact     string       // NIP-11 contact
 	Log         *slog.Logger // nil is slog.Default
+
+	// TrustedProxies are the addresses of proxies before the relay, whose
+	// X-Forwarded-For tells the address of the client; nobody else's does.
+	TrustedProxies []netip.Prefix
 
 	sessionTimeout time.Duration // tests shorten it
 }
@@ -38,7 +44,10 @@ type Relay struct {
 	store     *store
 	sets      *sets
 	clients   *clients
-	inserting chan struct{}
+	ledger    *ledger
+	working   *gate // what takes the processor
+	inserting *gate // events on their way into the store
+	proxies   []netip.Prefix
 
 	ctx    context.Context //nolint:containedctx // ends with Close
 	cancel context.CancelFunc
@@ -79,11 +88,14 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		sessionTimeout: c.sessionTimeout,
 		store:          store,
 		clients:        newClients(),
-		inserting:      make(chan struct{}, maxInserting),
+		ledger:         newLedger(shares),
+		working:        newGate(2 * runtime.GOMAXPROCS(0)),
+		inserting:      newGate(maxInserting),
+		proxies:        c.TrustedProxies,
 		served:         make(chan error, 1),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r.sets = newSets(r.ctx, store)
+	r.sets = newSets(r.ctx, store, r.ledger)
 	r.server = &http.Server{
 		Handler:           r,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -100,7 +112,8 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 func (r *Relay) URL() string { return r.url }
 
 // Token opens the whole relay, private events included, to a handshake with the
-// header "Authorization: Bearer" and it. It is new with every start, and for the
+// header "Authorization: Bearer" and it, and gives it slots that nobody else can
+// take. It is new with every start, and for the
 // process of the relay alone.
 func (r *Relay) Token() string { return r.token }
 
@@ -114,6 +127,7 @@ func (r *Relay) shutdown() error {
 		err = errors.Join(err, e)
 	}
 	r.cancel()
-	r.clients.wait()
+	r.ledger.close()
+	r.clients.serving.Wait()
 	return errors.Join(err, r.store.Close())
 }

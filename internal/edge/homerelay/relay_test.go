@@ -146,9 +146,9 @@ func TestSlowClientIsCut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := startRelay(t, "")
 			c := dialRaw(t, r.URL())
-			c.send(`["REQ","a",{"kinds":[1]}]`)
+			c.send(`["REQ","a",{"kinds":[20001]}]`)
 			c.expect("EOSE", "a")
-			e := newSigner(t).event(1, 1000, strings.Repeat("x", load.size))
+			e := newSigner(t).event(20_001, 1000, strings.Repeat("x", load.size)) // nowhere else when it is gone
 			for range load.events {
 				r.clients.publish(e)
 			}

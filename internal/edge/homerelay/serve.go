@@ -1,6 +1,7 @@
 package homerelay
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -17,12 +18,17 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.serveInfo(w, req)
 		return
 	}
-	web := req.Header.Get("Origin") != ""
-	if !r.clients.enter(web) {
-		http.Error(w, "too many connections", http.StatusServiceUnavailable)
+	r.clients.serving.Add(1)
+	defer r.clients.serving.Done()
+	ctx, cancel := context.WithCancelCause(r.ctx)
+	defer cancel(nil)
+	h, err := r.ledger.enter(r.partyOf(req), cancel)
+	if err != nil {
+		w.Header().Set("Retry-After", "60")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	defer r.clients.leave(web)
+	defer r.ledger.leave(h)
 	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
 		// Nostr clients are web pages of any origin. There is no cookie or
 		// other ambient authority here that a page could borrow.
@@ -32,7 +38,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	newClient(r, ws, req.Host, r.viewerOf(req)).serve()
+	newClient(ctx, cancel, r, h, ws, req.Host).serve()
 }
 
 // serveInfo answers with the NIP-11 document, which pages of any origin may
@@ -75,6 +81,12 @@ func newInfo(c Config) []byte {
 			"auth_required":          false,
 			"payment_required":       false,
 			"restricted_writes":      false,
+			// No others have these yet; each is of an address (IPv4, or IPv6 /64).
+			"max_connections_per_address":         shares[connections].party,
+			"max_subscriptions_per_address":       shares[subscriptions].party,
+			"max_negentropy_sessions":             maxSessions,
+			"max_negentropy_sessions_per_address": shares[sessions].party,
+			"max_negentropy_records":              maxRecords,
 		},
 	}
 	if c.Name == "" {

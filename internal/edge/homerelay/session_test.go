@@ -276,7 +276,7 @@ func TestSessionAnswersInOrder(t *testing.T) {
 	r := startRelay(t, "")
 	s := &session{id: "x", in: make(chan []byte, 1), cancel: func() {}, ended: make(chan struct{})}
 	close(s.ended)
-	c := &client{relay: r, ctx: t.Context(), out: make(chan []byte, 4), sessions: map[string]*session{"x": s}}
+	c := &client{relay: r, ctx: t.Context(), hold: &holding{}, out: make(chan []byte, 4), sessions: map[string]*session{"x": s}}
 	c.viewer.Store(everything)
 	for range 2 {
 		c.dispatch([]byte(`["NEG-MSG","x","61"]`))
@@ -290,8 +290,9 @@ func TestSessionAnswersInOrder(t *testing.T) {
 func TestSessionStaysOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t)
-		r := &Relay{store: s, sets: newSets(t.Context(), s), sessionTimeout: sessionTimeout}
-		c := &client{relay: r, ctx: t.Context(), out: make(chan []byte, 1), sessions: map[string]*session{}}
+		l := newLedger(shares)
+		r := &Relay{store: s, ledger: l, working: newGate(1), sets: newSets(t.Context(), s, l), sessionTimeout: sessionTimeout}
+		c := &client{relay: r, ctx: t.Context(), hold: &holding{}, out: make(chan []byte, 1), sessions: map[string]*session{}}
 		c.viewer.Store(everything)
 		c.dispatch([]byte(`["NEG-OPEN","x",{},"61"]`))
 		for range 10 {
@@ -323,7 +324,7 @@ func TestSessionTimeout(t *testing.T) {
 	c.alive()
 	r.sets.mu.Lock()
 	defer r.sets.mu.Unlock()
-	if r.sets.sessions != 0 || len(r.sets.shared) != 0 {
-		t.Errorf("%d sessions and %d sets are left", r.sets.sessions, len(r.sets.shared))
+	if len(r.sets.shared) != 0 {
+		t.Errorf("%d sets are left", len(r.sets.shared))
 	}
 }

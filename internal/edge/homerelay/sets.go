@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -11,27 +13,28 @@ import (
 )
 
 // errBusy is worded so that clients do not take it for a set that is too large.
-var errBusy = errors.New("too many concurrent negentropy sessions; try again later")
+var errBusy = errors.New("too much is held for negentropy sessions; try again later")
 
 // sets holds the sealed sets of open sessions. Sessions with the same filters
 // share one for as long as nothing is written in between.
 type sets struct {
 	ctx      context.Context //nolint:containedctx // ends with the relay
 	store    *store
-	building chan struct{}
+	ledger   *ledger
+	building *gate
 	most     int // records of one set; tests lower it
 
-	mu       sync.Mutex
-	shared   map[[32]byte]*set
-	sessions int // users of all sets
-	records  int // of all sets that are in use
+	mu      sync.Mutex
+	shared  map[[32]byte]*set
+	records int // of all sets that are in use
 }
 
 // set is a sealed set. Its vector and err may be read once ready is closed.
 type set struct {
 	key        setKey
 	generation uint64
-	users      int // guarded by sets.mu
+	users      []*holding // guarded by sets.mu; its records count for the first
+	paid       bool       // likewise: they are counted
 	ready      chan struct{}
 	vector     *negentropy.Vector
 	err        error
@@ -49,53 +52,48 @@ func newSetKey(v *viewer, filters []nostr.Filter) setKey {
 	return setKey{sha256.Sum256(nostr.Encode([]any{v, filters})), v, filters}
 }
 
-func newSets(ctx context.Context, s *store) *sets {
-	return &sets{ctx: ctx, store: s, building: make(chan struct{}, maxBuilding), most: maxRecords, shared: map[[32]byte]*set{}}
+func newSets(ctx context.Context, s *store, l *ledger) *sets {
+	return &sets{ctx: ctx, store: s, ledger: l, building: newGate(maxBuilding), most: maxRecords, shared: map[[32]byte]*set{}}
 }
 
 // open returns the set of what the store holds now; release must follow. The
 // session that is first builds it, and goes on when its client leaves: others
 // may wait for it.
-func (l *sets) open(ctx context.Context, key setKey) (*set, error) {
+func (l *sets) open(ctx context.Context, h *holding, key setKey) (*set, error) {
 	generation := l.store.generation.Load()
 	l.mu.Lock()
-	if l.sessions == maxSessionsInAll {
-		l.mu.Unlock()
-		return nil, errBusy
-	}
-	l.sessions++
 	s := l.shared[key.hash]
 	first := s == nil || s.generation != generation
 	if first {
 		s = &set{key: key, generation: generation, ready: make(chan struct{})}
 		l.shared[key.hash] = s
 	}
-	s.users++
+	s.users = append(s.users, h)
 	l.mu.Unlock()
 	if first {
-		l.build(s)
+		l.build(s, h)
 	}
 	select {
 	case <-s.ready:
 	case <-ctx.Done():
-		l.release(s)
+		l.release(s, h)
 		return nil, ctx.Err()
 	}
 	if s.err != nil {
-		l.release(s)
+		l.release(s, h)
 		return nil, s.err
 	}
 	return s, nil
 }
 
 // build is called once for each set, and closes ready.
-func (l *sets) build(s *set) {
+func (l *sets) build(s *set, h *holding) {
 	defer close(s.ready)
-	if !acquire(l.ctx, l.building) {
+	if !l.building.enter(l.ctx, h.party, 1, 1) {
 		s.err = l.ctx.Err()
 		return
 	}
-	defer func() { <-l.building }()
+	defer l.building.leave(1)
 	items, err := l.store.Items(l.ctx, s.key.viewer, s.key.filters, l.most)
 	if err != nil {
 		s.err = err
@@ -104,20 +102,32 @@ func (l *sets) build(s *set) {
 	vector := negentropy.NewVector(items)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.records+vector.Len() > maxRecordsInAll {
-		s.err = errBusy
+	if err := l.ledger.take(s.users[0], records, vector.Len()); err != nil {
+		s.err = fmt.Errorf("%w: %w", errBusy, err)
 		return
 	}
 	l.records += vector.Len()
-	s.vector = vector
+	s.vector, s.paid = vector, true
 }
 
-// release gives a set back; the last user frees it.
-func (l *sets) release(s *set) {
+// release gives a set back; the last user frees it, and until then it counts
+// for one of those who are left.
+func (l *sets) release(s *set, h *holding) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sessions--
-	if s.users--; s.users > 0 {
+	i := slices.Index(s.users, h)
+	s.users = slices.Delete(s.users, i, i+1)
+	if s.paid && i == 0 {
+		l.ledger.give(h, records, s.vector.Len())
+		s.paid = false
+	}
+	if len(s.users) > 0 {
+		if s.vector != nil && !s.paid {
+			err := l.ledger.take(s.users[0], records, s.vector.Len())
+			if s.paid = err == nil; !s.paid {
+				s.users[0].end(err) // its release is next
+			}
+		}
 		return
 	}
 	if l.shared[s.key.hash] == s {

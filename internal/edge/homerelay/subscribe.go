@@ -3,26 +3,23 @@ package homerelay
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // subscription is a REQ; its context ends with its CLOSE or its connection.
 type subscription struct {
+	client   *client
 	id       string
 	viewer   *viewer // when it was opened: of what is stored
 	filters  []nostr.Filter
-	size     int
+	watches  []*watch        // of the matcher
+	size     int             // of the REQ's text
+	bytes    int             // that it takes
 	ctx      context.Context //nolint:containedctx // one per REQ
 	cancel   context.CancelFunc
 	answered chan struct{} // closed when its stored events were sent
-}
-
-// update is an event, as JSON, that a subscription is to get.
-type update struct {
-	sub   *subscription
-	event []byte
 }
 
 // onReq takes a REQ. It counts from before its stored events are read, so that
@@ -38,7 +35,7 @@ func (c *client) onReq(m message) {
 		return
 	}
 	c.unsubscribe(id) // a REQ with an id in use replaces the other (NIP-01), or ends it
-	filters, err := decodeFilters(m.elements[2:])
+	filters, err := c.decodeFilters(m.elements[2:])
 	if err != nil {
 		c.tell("CLOSED", id, err.Error())
 		return
@@ -49,11 +46,13 @@ func (c *client) onReq(m message) {
 		c.tell("CLOSED", id, hidden)
 		return
 	}
-	sub := &subscription{id: id, viewer: v, filters: filters, size: m.size, answered: make(chan struct{})}
+	sub := &subscription{
+		client: c, id: id, viewer: v, filters: filters, size: m.size, bytes: subscriptionBytes(filters), answered: make(chan struct{}),
+	}
 	sub.ctx, sub.cancel = context.WithCancel(c.ctx)
-	if !c.subscribe(sub) {
+	if err := c.subscribe(sub); err != nil {
 		sub.cancel()
-		c.tell("CLOSED", id, "blocked: too many concurrent subscriptions")
+		c.tell("CLOSED", id, "blocked: "+err.Error())
 		return
 	}
 	c.running.Go(func() { c.answer(sub) })
@@ -61,15 +60,24 @@ func (c *client) onReq(m message) {
 
 func (c *client) onClose(m message) { c.unsubscribe(m.id()) }
 
-func (c *client) subscribe(sub *subscription) bool {
+func (c *client) subscribe(sub *subscription) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.subs) == maxSubscriptions || c.held+sub.size > maxHeld {
-		return false
+		return errors.New("too many concurrent subscriptions")
+	}
+	l := c.relay.ledger
+	if err := l.take(c.hold, subscriptions, 1); err != nil {
+		return err
+	}
+	if err := l.take(c.hold, heldBytes, sub.bytes); err != nil {
+		l.give(c.hold, subscriptions, 1)
+		return err
 	}
 	c.subs[sub.id] = sub
 	c.held += sub.size
-	return true
+	c.relay.clients.matcher.add(sub)
+	return nil
 }
 
 // unsubscribe ends a subscription and waits until nothing of it runs.
@@ -90,7 +98,39 @@ func (c *client) forget(sub *subscription) {
 	if c.subs[sub.id] == sub {
 		delete(c.subs, sub.id)
 		c.held -= sub.size
+		c.relay.clients.matcher.remove(sub)
+		c.relay.ledger.give(c.hold, subscriptions, 1)
+		c.relay.ledger.give(c.hold, heldBytes, sub.bytes)
 	}
+}
+
+// forgetAll ends all subscriptions.
+func (c *client) forgetAll() {
+	for _, sub := range c.subs { // nothing else of the client runs any more
+		c.forget(sub)
+	}
+}
+
+// subscriptionBytes is about what a subscription takes: its filters' values,
+// each a string with its places in the filter and in the matcher.
+func subscriptionBytes(filters []nostr.Filter) int {
+	const base, filter, value = 1024, 512, 96
+	n := base
+	list := func(values []string) {
+		for _, v := range values {
+			n += value + len(v)
+		}
+	}
+	for _, f := range filters {
+		n += filter + value*len(f.Kinds)
+		list(f.IDs)
+		list(f.Authors)
+		for _, values := range f.Tags {
+			n += value
+			list(values)
+		}
+	}
+	return n
 }
 
 // answer sends the stored events, each once for every filter that it matches.
@@ -101,9 +141,7 @@ func (c *client) answer(sub *subscription) {
 	}
 	defer func() { <-c.querying }()
 	for _, f := range sub.filters {
-		err := c.relay.store.Query(sub.ctx, sub.viewer, f, func(event []byte) bool {
-			return c.send(sub.ctx, eventMessage(sub.id, event))
-		})
+		err := c.relay.store.pages(sub.ctx, sub.viewer, f, c.work, func(page [][]byte) bool { return c.sendPage(sub, page) })
 		if err != nil && !errors.Is(err, context.Canceled) {
 			c.relay.log.Error("home relay query failed", "err", err)
 			c.send(sub.ctx, nostr.Message("CLOSED", sub.id, "error: store: "+err.Error()))
@@ -114,32 +152,68 @@ func (c *client) answer(sub *subscription) {
 	c.send(sub.ctx, nostr.Message("EOSE", sub.id))
 }
 
-// offer queues an event for every subscription that it matches. A client that
+// sendPage sends events, of which those that wait are counted; it reports
+// whether the subscription goes on.
+func (c *client) sendPage(sub *subscription, page [][]byte) bool {
+	waiting := 0
+	for _, event := range page {
+		waiting += cap(event)
+	}
+	if !c.keep(waiting) {
+		return false
+	}
+	for i, event := range page {
+		if !c.send(sub.ctx, eventMessage(sub.id, event)) {
+			break
+		}
+		page[i] = nil
+		c.drop(cap(event))
+		waiting -= cap(event)
+	}
+	c.drop(waiting)
+	return sub.ctx.Err() == nil
+}
+
+// offer queues an event for a subscription, if it may be shown. A client that
 // does not keep up is disconnected, so that it knows that it missed something.
-func (c *client) offer(e *nostr.Event, text []byte) {
+func (c *client) offer(sub *subscription, e *nostr.Event, event *live) {
 	if !c.viewer.Load().sees(e) {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, sub := range c.subs {
-		if !slices.ContainsFunc(sub.filters, func(f nostr.Filter) bool { return f.Match(e) }) {
-			continue
-		}
-		if c.lag.Add(int64(len(text))) > feedBytes {
-			c.cutOff()
-			return
-		}
-		select {
-		case c.feed <- update{sub, text}:
-		default:
-			c.cutOff()
-			return
-		}
+	if !c.feed.push(update{sub, event}) {
+		c.cutOff(errLags)
+		return
 	}
+	c.keep(updateBytes)
 }
 
-// cutOff ends the connection without waiting for it.
-func (c *client) cutOff() {
-	c.cancel(errors.New("the client does not keep up with live events"))
+// nextUpdate returns the message of the next live event, or nil where there is
+// none to be sent.
+func (c *client) nextUpdate() []byte {
+	u, ok := c.feed.pop()
+	if !ok {
+		return nil
+	}
+	c.drop(updateBytes)
+	if u.sub.ctx.Err() != nil {
+		return nil
+	}
+	if text := u.event.text.Load(); text != nil {
+		return eventMessage(u.sub.id, *text)
+	}
+	text, err := c.relay.store.Text(u.event.id)
+	switch {
+	case err != nil:
+		c.cutOff(fmt.Errorf("store: %w", err))
+	case text != nil:
+		return eventMessage(u.sub.id, text)
+	case !u.event.stored:
+		c.cutOff(errLags)
+	}
+	return nil // it has been deleted since
 }
+
+var errLags = errors.New("the client does not keep up with live events")
+
+// cutOff ends the connection without waiting for it.
+func (c *client) cutOff(cause error) { c.cancel(cause) }

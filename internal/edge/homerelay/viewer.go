@@ -1,8 +1,6 @@
 package homerelay
 
 import (
-	"crypto/subtle"
-	"net/http"
 	"slices"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -24,15 +22,6 @@ func (v *viewer) sees(e *nostr.Event) bool {
 		return true
 	}
 	return slices.ContainsFunc(e.Tags, func(t nostr.Tag) bool { return t.At(0) == "p" && slices.Contains(v.Keys, t.At(1)) })
-}
-
-// viewerOf returns what a connection is shown before an AUTH.
-func (r *Relay) viewerOf(req *http.Request) *viewer {
-	sent := []byte(req.Header.Get("Authorization"))
-	if subtle.ConstantTimeCompare(sent, []byte("Bearer "+r.token)) == 1 {
-		return everything
-	}
-	return &viewer{}
 }
 
 // stranger reports whether no private event can be shown.

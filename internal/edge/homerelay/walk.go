@@ -25,6 +25,7 @@ type query struct {
 	ids      []position // for a filter by ids, which are looked up directly
 
 	next   position // where the next walk begins
+	steps  int      // after how many entries a walk pauses; 0 is never
 	oldest int64
 }
 
@@ -92,7 +93,8 @@ func decodeAll(values []string) [][]byte {
 }
 
 // walk calls visit with each match in time order, until visit returns false: it
-// did not take the match, and the next walk begins there. more is false at the end.
+// did not take the match, and the next walk begins there, or where this one has
+// paused. more is false at the end.
 func (q *query) walk(ctx context.Context, tx *bbolt.Tx, visit func(position) (bool, error)) (more bool, err error) {
 	if bytes.Equal(q.bucket, byID) {
 		return q.walkIDs(ctx, tx, visit)
@@ -103,6 +105,10 @@ func (q *query) walk(ctx context.Context, tx *bbolt.Tx, visit func(position) (bo
 			return false, err
 		}
 		pos, value := m.ranges[0].pos, m.ranges[0].value
+		if q.steps != 0 && step == q.steps {
+			q.next = pos
+			return true, nil
+		}
 		if pos.createdAt() < q.oldest {
 			return false, nil
 		}

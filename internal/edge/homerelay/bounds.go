@@ -1,0 +1,85 @@
+package homerelay
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// keep counts bytes that the client makes us hold, and reports whether it may.
+// Where it may not, the connection ends.
+func (c *client) keep(bytes int) bool {
+	err := c.relay.ledger.take(c.hold, heldBytes, bytes)
+	if err != nil {
+		c.cutOff(err)
+	}
+	return err == nil
+}
+
+// drop undoes keep.
+func (c *client) drop(bytes int) { c.relay.ledger.give(c.hold, heldBytes, bytes) }
+
+// work does what takes the processor for a while, when it is this client's
+// turn, and reports whether it did before the connection ended. Turns go round
+// by party; cost is in bytes. What waits for anything else must not be done in
+// it.
+func (c *client) work(cost int, do func()) bool {
+	if !c.relay.working.enter(c.ctx, c.hold.party, 1, cost+minWork) {
+		return false
+	}
+	defer c.relay.working.leave(1)
+	do()
+	return true
+}
+
+// decodeFilters is [decodeFilters] when it is this client's turn.
+func (c *client) decodeFilters(texts []json.RawMessage) (filters []nostr.Filter, err error) {
+	size := 0
+	for _, text := range texts {
+		size += len(text)
+	}
+	if !c.work(size, func() { filters, err = decodeFilters(texts) }) {
+		return nil, c.ctx.Err()
+	}
+	return filters, err
+}
+
+// readMessage reads the next message, whose capacity is counted as memory.
+func (c *client) readMessage() ([]byte, error) {
+	kind, r, err := c.ws.Reader(c.ctx)
+	if err != nil {
+		return nil, err
+	}
+	stalled := time.AfterFunc(messageTimeout, func() { c.cutOff(errors.New("a message that does not end")) })
+	defer stalled.Stop()
+	if !c.keep(firstRead) {
+		return nil, c.ctx.Err()
+	}
+	data := make([]byte, 0, firstRead)
+	for {
+		n, err := r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			// Text that is not UTF-8 would be served to clients that refuse it.
+			if kind != websocket.MessageText || !utf8.Valid(data) {
+				return nil, errors.New("a message that is not text")
+			}
+			return data, nil
+		case err != nil:
+			return nil, err
+		case len(data) < cap(data):
+			continue
+		}
+		if !c.keep(cap(data)) {
+			return nil, c.ctx.Err()
+		}
+		data = append(make([]byte, 0, 2*cap(data)), data...)
+	}
+}

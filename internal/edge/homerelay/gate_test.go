@@ -1,0 +1,75 @@
+package homerelay
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+)
+
+func testParty(address string) party { return party{address: netip.MustParsePrefix(address)} }
+
+// A party that floods waits behind itself, however much it has queued.
+func TestGateTakesTurnsByParty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1)
+		flood, other, pipeline := testParty("192.0.2.1/32"), testParty("192.0.2.2/32"), party{own: true}
+		if !g.enter(t.Context(), flood, 1, 100) {
+			t.Fatal("an empty gate is closed")
+		}
+		served := make(chan string, 200)
+		queue := func(p party, name string) {
+			go func() {
+				if g.enter(t.Context(), p, 1, 100) {
+					served <- name
+					g.leave(1)
+				}
+			}()
+			synctest.Wait()
+		}
+		for range 50 {
+			queue(flood, "flood")
+		}
+		for range 3 {
+			queue(other, "other")
+			queue(pipeline, "pipeline")
+		}
+		g.leave(1)
+		synctest.Wait()
+		first := map[string]int{}
+		for range 9 {
+			first[<-served]++
+		}
+		if first["other"] != 3 || first["pipeline"] != 3 {
+			t.Errorf("served first: %v", first)
+		}
+	})
+}
+
+// Who gives up leaves the gate as if never come.
+func TestGateForgetsWhoGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, p := newGate(2), testParty("192.0.2.1/32")
+		g.enter(t.Context(), p, 2, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		refused := make(chan bool, 2)
+		for range 2 {
+			go func() { refused <- g.enter(ctx, p, 5, 1) }() // as wide as the gate
+		}
+		synctest.Wait()
+		cancel()
+		for range 2 {
+			if <-refused {
+				t.Error("let through without room")
+			}
+		}
+		g.leave(2)
+		if !g.enter(t.Context(), p, 2, 1) {
+			t.Error("the gate stays closed")
+		}
+		g.leave(2)
+		if g.free != 2 || len(g.waiting) != 0 || len(g.finished) != 0 {
+			t.Errorf("left: %d free, %d waiting, %d finished", g.free, len(g.waiting), len(g.finished))
+		}
+	})
+}
