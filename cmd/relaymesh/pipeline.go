@@ -20,18 +20,26 @@ import (
 // pipeline runs embedded NATS, the embedded relay unless another one is given,
 // and all stages until ctx ends. up is called once everything has been started.
 func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL, natsURL string)) error {
+	proxies, err := homerelay.ParseProxies(c.TrustedProxies)
+	if err != nil {
+		return usage("--trusted-proxies: %v", err)
+	}
 	server, err := c.start(natsd.Config{Dir: filepath.Join(c.Data, "nats"), Listen: c.NATSListen, Log: log})
 	if err != nil {
 		return err
 	}
 	defer server.Close()
+	var options []run.Option
 	if c.Relay == "" {
-		home, err := homerelay.Start(ctx, homerelay.Config{Addr: c.RelayAddr, Path: filepath.Join(c.Data, "relay", "events.db"), Log: log})
+		home, err := homerelay.Start(ctx, homerelay.Config{
+			Addr: c.RelayAddr, Path: c.relayFile(), Log: log, TrustedProxies: proxies,
+		})
 		if err != nil {
 			return err
 		}
 		defer home.Close()
 		c.Relay, c.RelayToken = home.URL(), home.Token()
+		options = append(options, run.WithCheck("embedded relay", home.Ready))
 	}
 	if c.P2P.KeyFile == "" {
 		c.P2P.KeyFile = filepath.Join(c.Data, "p2p", "key")
@@ -63,6 +71,9 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		return err
 	}
 	names := slices.DeleteFunc(contract.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
-	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, run.WithLibp2p(peers.Start), run.WithConsole(pages),
-		run.WithTraces(otlp.Start))
+	options = append(options, run.WithLibp2p(peers.Start), run.WithConsole(pages), run.WithTraces(otlp.Start))
+	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, options...)
 }
+
+// relayFile is where the embedded relay keeps its events.
+func (f *upFlags) relayFile() string { return filepath.Join(f.Data, "relay", "events.db") }

@@ -19,7 +19,8 @@ type upFlags struct {
 	Data       string          `env:"RELAYMESH_DATA" placeholder:"DIR" help:"Where everything is kept; ~/.local/share/relaymesh by default."`
 	NATSListen string          `name:"nats-listen" env:"RELAYMESH_NATS_LISTEN" placeholder:"HOST:PORT" default:"127.0.0.1:4222" help:"Where relays and commands reach the embedded NATS server; empty for nowhere."`
 	natsAccess
-	RelayAddr string `env:"RELAYMESH_RELAY_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:7777" help:"Without --relay: where the embedded relay listens."`
+	RelayAddr      string   `env:"RELAYMESH_RELAY_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:7777" help:"Without --relay: where the embedded relay listens."`
+	TrustedProxies []string `env:"RELAYMESH_TRUSTED_PROXIES" placeholder:"ADDRESS" help:"Without --relay: addresses or networks (10.0.0.0/8) of proxies before the embedded relay. Only they are believed which address a client has (X-Forwarded-For); without this all clients behind a proxy share the bounds of one address."`
 
 	config.Config
 	consoleFlags

@@ -64,6 +64,11 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 // WithConsole serves the console on the admin endpoint, if there is one.
 func WithConsole(console http.Handler) Option { return func(e *Env) { e.console = console } }
 
+// WithCheck adds a condition of readiness, which may take a second or two.
+func WithCheck(name string, holds func() error) Option {
+	return func(e *Env) { e.addCheck(name, holds) }
+}
+
 // Close ends the connections to relays.
 func (e *Env) Close() { e.relays.close() }
 

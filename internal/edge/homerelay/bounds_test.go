@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,6 +77,36 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	mustDialFrom(t, r, honest).alive()
 	mustDialFrom(t, r, stranger, "Authorization", "Bearer "+r.token).alive()
 	own.alive()
+}
+
+// Readiness says so when nobody else can get in, and only then.
+func TestReadyUntilNobodyGetsIn(t *testing.T) {
+	r := startRelay(t, "")
+	r.ledger.shares[connections].all = 4
+	open := make([]*rawClient, 4)
+	for i := range open {
+		if err := r.Ready(); err != nil {
+			t.Errorf("with %d connections: %v", i, err)
+		}
+		open[i] = mustDialFrom(t, r, fmt.Sprintf("127.2.2.%d", 2*i/3))
+		open[i].alive()
+	}
+	if err := r.Ready(); err != nil {
+		t.Errorf("an address has two of four connections, of which one gives way: %v", err)
+	}
+	mustDialFrom(t, r, "127.4.4.4").alive()
+	if err := r.Ready(); err == nil {
+		t.Error("all connections are of addresses that have no other")
+	}
+	if _, err := dialFrom(t, r, honest); err == nil {
+		t.Error("a fifth was admitted")
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r.Ready() == nil {
+		t.Error("ready when closed")
+	}
 }
 
 // When all connections are in use, the address that has most of them gives way.
@@ -253,7 +282,14 @@ func TestHalfMessagesAreCounted(t *testing.T) {
 
 // X-Forwarded-For counts from proxies that the operator named, from the right.
 func TestPartyOf(t *testing.T) {
-	r := &Relay{proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, token: "secret"}
+	proxies, err := ParseProxies([]string{"10.0.0.0/8", "::1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseProxies([]string{"proxy.example"}); err == nil {
+		t.Error("a name was taken for an address")
+	}
+	r := &Relay{proxies: proxies, token: "secret"}
 	for _, test := range []struct{ remote, forwarded, want, network string }{
 		{"192.0.2.7:99", "", "192.0.2.7/32", "192.0.2.0/24"},
 		{"192.0.2.7:99", "198.51.100.1", "192.0.2.7/32", "192.0.2.0/24"},

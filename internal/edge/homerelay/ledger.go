@@ -85,6 +85,18 @@ func (l *ledger) leave(h *holding) {
 	l.clear(h)
 }
 
+// full reports why a connection of an address and network of its own would
+// not be admitted.
+func (l *ledger) full() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	nobody := &holding{}
+	if l.used[connections] < l.shares[connections].all || l.fullest(nobody, connections, 1) != nil {
+		return nil
+	}
+	return fmt.Errorf("%d connections of as many addresses are open, and no more are admitted", l.used[connections])
+}
+
 // close admits nobody any more.
 func (l *ledger) close() {
 	l.mu.Lock()

@@ -2,6 +2,7 @@ package homerelay
 
 import (
 	"crypto/subtle"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -66,6 +67,22 @@ func parseHop(s string) (netip.Addr, error) {
 	}
 	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
 	return addr.Unmap().WithZone(""), err
+}
+
+// ParseProxies reads addresses and networks for [Config.TrustedProxies].
+func ParseProxies(texts []string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(text)
+		if addr, addrErr := netip.ParseAddr(text); addrErr == nil {
+			prefix, err = addr.Unmap().Prefix(addr.Unmap().BitLen())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address and no network", text)
+		}
+		list = append(list, prefix)
+	}
+	return list, nil
 }
 
 func (r *Relay) trusts(proxy netip.Addr) bool {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
@@ -113,9 +114,26 @@ func (r *Relay) URL() string { return r.url }
 
 // Token opens the whole relay, private events included, to a handshake with the
 // header "Authorization: Bearer" and it, and gives it slots that nobody else can
-// take. It is new with every start, and for the
-// process of the relay alone.
+// take. It is new with every start, and for the process of the relay alone.
 func (r *Relay) Token() string { return r.token }
+
+// Ready reports why a client of an address of its own would not get in; it takes
+// up to two seconds.
+func (r *Relay) Ready() error {
+	if err := r.ledger.full(); err != nil {
+		return err
+	}
+	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, "http"+strings.TrimPrefix(r.url, "ws"), http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("it does not answer: %w", err)
+	}
+	return resp.Body.Close()
+}
 
 // Close stops listening, ends every connection, waits for writes that run and
 // closes the store; further calls return what the first returned.
