@@ -10,6 +10,7 @@ import "time"
 type State struct {
 	Failures       int       // in a row
 	LeftAloneUntil time.Time // zero is now
+	Since          time.Time // when the first of them was; KV does not hold it
 }
 
 // Event is how a use of a relay ended.
@@ -40,9 +41,15 @@ func (u Use) Next(s State, e Event, now time.Time, jitter float64) State {
 	default:
 		s.Failures++
 	}
-	s.LeftAloneUntil = time.Time{}
+	if s.LeftAloneUntil = (time.Time{}); s.Since.IsZero() {
+		s.Since = now
+	}
+	wait := u.wait
+	if e == Failed && now.Sub(s.Since) < u.soonFor {
+		wait = u.soon
+	}
 	if n := s.Failures - u.tolerated; n > 0 {
-		s.LeftAloneUntil = now.Add(u.wait.Wait(n, jitter))
+		s.LeftAloneUntil = now.Add(wait.Wait(n, jitter))
 	}
 	return s
 }

@@ -28,8 +28,6 @@ func TestEveryUseHasItsTimes(t *testing.T) {
 	}{
 		"dial":   {Dial, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}, 10 * time.Minute},
 		"local":  {Local, []time.Duration{time.Second, 2 * time.Second, 2 * time.Second}, 2 * time.Second},
-		"tail":   {Tail, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}, time.Minute},
-		"live":   {Live, []time.Duration{0, 0}, 0},
 		"probe":  {Probe, []time.Duration{5 * time.Second, 10 * time.Second}, 24 * time.Hour},
 		"within": {Probe.Within(time.Minute), []time.Duration{5 * time.Second, 10 * time.Second}, time.Minute},
 		"sync":   {Sync, []time.Duration{0, 0, 10 * time.Minute, 20 * time.Minute}, 6 * time.Hour},
@@ -46,6 +44,28 @@ func TestEveryUseHasItsTimes(t *testing.T) {
 		}
 		if s := c.use.Next(State{}, Refused, now, 0.5); s.LeftAloneUntil.Sub(now) != c.most && c.most > 0 {
 			t.Errorf("%s: who refuses is left alone until %s", name, s.LeftAloneUntil)
+		}
+	}
+}
+
+// A relay that is wanted is tried within seconds for ten minutes, and every minute
+// then, however the waits are spread.
+func TestAWantedRelayIsTriedAgainSoon(t *testing.T) {
+	for _, jitter := range []float64{0, 0.5, 0.999} {
+		s, at := State{}, now
+		for n := 1; at.Sub(now) < time.Hour; n++ {
+			s = Wanted.Next(s, Failed, at, jitter)
+			least, most := 700*time.Millisecond, 4*time.Second
+			if at.Sub(now) >= 10*time.Minute {
+				least, most = 30*time.Second, time.Minute
+			}
+			if wait := s.LeftAloneUntil.Sub(at); wait < least || wait > most {
+				t.Fatalf("spread %v: after %s and %d failures it waits %s", jitter, at.Sub(now), n, wait)
+			}
+			at = s.LeftAloneUntil
+		}
+		if s = Wanted.Next(Wanted.Next(s, Answered, at, jitter), Failed, at, jitter); s.LeftAloneUntil.Sub(at) > 2*time.Second {
+			t.Errorf("after a success it waits %s", s.LeftAloneUntil.Sub(at))
 		}
 	}
 }
@@ -90,7 +110,7 @@ func TestWhoFailedOrWasSlowIsSuspect(t *testing.T) {
 }
 
 func TestWhatLastedAMinuteWasSteady(t *testing.T) {
-	if Tail.Steady(time.Minute-1) || !Tail.Steady(time.Minute) || Live.Steady(time.Minute-1) || !Live.Steady(time.Minute) {
+	if Wanted.Steady(time.Minute-1) || !Wanted.Steady(time.Minute) {
 		t.Error("it is not")
 	}
 }

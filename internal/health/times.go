@@ -13,6 +13,10 @@ type Use struct {
 	// the first few are tolerated.
 	wait      backoff.Backoff
 	tolerated int
+	// soon is the wait in place of it until failures in a row have gone on for
+	// soonFor.
+	soon    backoff.Backoff
+	soonFor time.Duration
 	// steady is how long a connection or subscription must last to have gone
 	// well although it ended.
 	steady time.Duration
@@ -23,16 +27,18 @@ type Use struct {
 // Every use of a relay, with all the times that decide how long it is left
 // alone.
 var (
-	// Dial is the connection of a pool that all but tails share: of syncs, live
-	// subscriptions and searches.
+	// Dial is the connection of a pool to a relay that nobody has named, and that was
+	// not followed lately.
 	Dial = Use{wait: backoff.Backoff{First: time.Second, Most: 10 * time.Minute}}
 	// Local is the same to the relay that nothing can be done without.
 	Local = Use{wait: backoff.Backoff{First: time.Second, Most: 2 * time.Second}}
-	// Tail is the connection of a tail, which is wanted all the time.
-	Tail = Use{wait: backoff.Backoff{First: time.Second, Most: time.Minute}, steady: time.Minute}
-	// Live is a live subscription. After one that was steady a sync follows at
-	// once, which asks for the next; after another the schedule decides.
-	Live = Use{steady: time.Minute}
+	// Wanted is the connection to a relay that the operator has named, or that is
+	// followed: of a pool, a tail, a live subscription. Spread by a quarter, it is
+	// tried every four seconds at most for ten minutes, and every minute then.
+	Wanted = Use{
+		soon: backoff.Backoff{First: time.Second, Most: 3 * time.Second}, soonFor: 10 * time.Minute,
+		wait: backoff.Backoff{First: time.Second, Most: 48 * time.Second}, steady: time.Minute,
+	}
 	// Probe is the request for a NIP-11 document: see [Use.Within]. The first wait
 	// is shorter than the one before another attempt of the message.
 	Probe = Use{wait: backoff.Backoff{First: 5 * time.Second, Most: 24 * time.Hour}}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -99,6 +100,47 @@ func LaterOf(err error) *LaterError {
 	later := (*LaterError)(nil)
 	_ = errors.As(err, &later)
 	return later
+}
+
+// AwayError says that a relay that is wanted cannot be reached, and is dialled again
+// and again until it answers.
+type AwayError struct {
+	Since time.Time
+	Back  <-chan struct{} // closed when it answers, or is not wanted any more
+	Err   error           // of the last attempt
+}
+
+func (e *AwayError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *AwayError) Unwrap() error { return e.Err }
+
+// maxAway is how long after it went a relay is waited for.
+const maxAway = 2 * time.Minute
+
+// Wait waits until the relay is back, or ctx ends, or it is away for two minutes, and
+// reports whether it is worth asking again at once.
+func (e *AwayError) Wait(ctx context.Context) bool {
+	left := time.Until(e.Since.Add(maxAway))
+	if left <= 0 {
+		return false
+	}
+	late := time.NewTimer(left)
+	defer late.Stop()
+	select {
+	case <-e.Back:
+		return true
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// AwayOf returns the error that says that a relay is away, or nil.
+func AwayOf(err error) *AwayError {
+	away := (*AwayError)(nil)
+	_ = errors.As(err, &away)
+	return away
 }
 
 // NewRefusal is a refusal for a reason. What is for members, or for those who say

@@ -76,13 +76,17 @@ func (l *session) fail(err error) error {
 }
 
 // again tries something until it ends neither with ErrInterrupted nor with a
-// refusal for the moment, a few times at most.
+// refusal for the moment, a few times at most. A relay that has answered before and
+// is away is waited for, however many wait.
 func (l *session) again(ctx context.Context, try func() error) error {
 	for interrupted, refused := 0, 0; ; {
 		err := try()
 		var wait time.Duration
 		switch {
 		case errors.Is(err, ErrInterrupted):
+			if away := AwayOf(err); away != nil && l.alive.Load() && away.Wait(ctx) {
+				continue // with all others that wait for it
+			}
 			if interrupted == maxRetries || interrupted == firstRetries && !l.alive.Load() {
 				return l.fail(err)
 			}

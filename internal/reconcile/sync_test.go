@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,47 @@ func TestSyncSurvivesCuts(t *testing.T) {
 					t.Errorf("a has %d, b has %d, want %d: %+v", len(a.events), len(b.events), len(want), got)
 				}
 			})
+		})
+	}
+}
+
+// A relay that goes away in the midst of a sync is gone on with as soon as it is back,
+// by all who wait for it at once; and not for ever.
+func TestSyncGoesOnWhenTheRelayIsBack(t *testing.T) {
+	for _, outage := range []time.Duration{3 * time.Second, 45 * time.Second, 100 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newFake(notes(0, 1000)...), newFake()
+			var gone time.Time
+			var lastBack atomic.Int64
+			back, written := make(chan struct{}), 0
+			b.write = func(context.Context) error {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				if written++; written == 500 {
+					gone = time.Now()
+					time.AfterFunc(outage, func() { close(back) })
+				}
+				if gone.IsZero() {
+					return nil
+				}
+				waited := time.Since(gone)
+				if waited < outage {
+					return fmt.Errorf("%w: %w", ErrInterrupted, &AwayError{Since: gone, Back: back, Err: errBroken})
+				}
+				lastBack.Store(int64(waited))
+				return nil
+			}
+			r, err := Sync(t.Context(), a.side("a"), b.side("b"), nostr.Filter{}, options(Up))
+			if outage > maxAway {
+				if !errors.Is(err, errBroken) || time.Since(gone) > maxAway+20*time.Second || r.ToB == 0 {
+					t.Errorf("an outage of %s: %v after %s, %+v", outage, err, time.Since(gone), r.Figures)
+				}
+				time.Sleep(outage) // the timer ends with the test
+				return
+			}
+			if err != nil || !r.Complete || r.ToB != 1000 || time.Duration(lastBack.Load()) > outage+100*time.Millisecond {
+				t.Errorf("an outage of %s: %v after %s, %+v", outage, err, time.Duration(lastBack.Load()), r.Figures)
+			}
 		})
 	}
 }

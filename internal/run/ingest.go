@@ -69,6 +69,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	b.Handle(consumer(contract.ConsumerIngest), ingest.New(p).Handle)
 	group.Go(func() error { return b.Run(ctx) })
 	seen := ingest.NewSeen()
+	e.relays.world.Want("tails", e.Config.Tail...)
 	for _, url := range tails {
 		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.relays.follow(url), Publish: b.Publish, Seen: seen}
 		group.Go(func() error {
@@ -104,24 +105,29 @@ func publicKeys(flag string, list []string) (pubkeys []string, err error) {
 	return pubkeys, nil
 }
 
-// keepTailing runs a tail until ctx ends, again and again.
+// keepTailing runs a tail until ctx ends, again and again. For a relay that is away
+// the tail itself waits, and the pool has said so.
 func keepTailing(ctx context.Context, log *slog.Logger, tail func(context.Context) error) {
 	for state := (health.State{}); ctx.Err() == nil; {
 		begun := time.Now()
 		err := tail(ctx)
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() != nil || reconcile.AwayOf(err) != nil {
+			continue
 		}
 		now := time.Now()
-		if health.Tail.Steady(now.Sub(begun)) {
+		if health.Wanted.Steady(now.Sub(begun)) {
 			state = health.State{}
 		}
-		state = health.Tail.Next(state, health.Failed, now, rand.Float64())
+		state = health.Wanted.Next(state, health.Failed, now, rand.Float64())
 		wait := state.LeftAloneUntil.Sub(now)
 		if later := reconcile.LaterOf(err); later != nil {
 			wait = max(wait, later.Until.Sub(now))
 		}
-		log.WarnContext(ctx, "tail interrupted", "err", err, "wait", wait)
+		level := slog.LevelWarn // not for each failure of a row, nor for a mere cut
+		if state.Failures > 1 || errors.Is(err, reconcile.ErrInterrupted) {
+			level = slog.LevelInfo
+		}
+		log.Log(ctx, level, "tail interrupted", "err", err, "wait", wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

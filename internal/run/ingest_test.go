@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
@@ -48,7 +50,7 @@ func TestATailBeginsAgain(t *testing.T) {
 			ended = time.Now()
 			return errors.New("closed")
 		})
-		if waits[0] != 0 || waits[1] > 2*time.Second || waits[2] <= waits[1] || waits[9] < 45*time.Second || waits[10] > 2*time.Second {
+		if waits[0] != 0 || waits[1] > 2*time.Second || waits[2] <= waits[1] || waits[9] > 4*time.Second || waits[10] > 2*time.Second {
 			t.Errorf("it waits %s", waits)
 		}
 	})
@@ -70,4 +72,33 @@ func TestATailWaitsAsLongAsTheRelayAsksFor(t *testing.T) {
 			t.Errorf("it waited %s", waited)
 		}
 	})
+}
+
+// A relay that is away is waited for by its tail, and told of by the pool; a cut is no
+// warning, and whatever else fails is one warning in a row.
+func TestATailWarnsOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   error
+		warns int
+	}{
+		"away": {&reconcile.AwayError{Err: errors.New("refused")}, 0},
+		"cut":  {relay.ErrConnClosed, 0},
+		"NATS": {errors.New("no answer from NATS"), 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			tries := 0
+			keepTailing(ctx, slog.New(slog.NewTextHandler(&log, nil)), func(context.Context) error {
+				if tries++; tries == 20 {
+					cancel()
+				}
+				return c.err
+			})
+			if got := strings.Count(log.String(), "level=WARN"); got != c.warns || tries != 20 {
+				t.Errorf("%s: %d warnings of %d tries", name, got, tries)
+			}
+		})
+	}
 }

@@ -26,8 +26,6 @@ type relays struct {
 	only    []string // if not empty, no other relay of the world is talked to
 	options relay.Options
 
-	homeOptions relay.Options
-
 	libp2p Libp2p                      // nil: none is reached by it
 	known  stage.Store[contract.Relay] // of which some say where they are on libp2p; nil: of none
 	lines  *jsonl.Relay                // that Lines names
@@ -39,7 +37,7 @@ func newRelays(c config.Config, options relay.Options) relays {
 	home.AllowPrivate, home.Local, home.Token = true, true, c.RelayToken
 	return relays{
 		world: relay.NewPool(options), home: relay.NewPool(home),
-		homeURL: c.Relay, only: c.Only, options: options, homeOptions: home,
+		homeURL: c.Relay, only: c.Only, options: options,
 	}
 }
 
@@ -134,17 +132,14 @@ func describe(url string, info *relay.Info) (contract.Relay, error) {
 // follow tails a relay; see the port of ingest.Tail.
 func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error,
 	func(context.Context, int64) error) error {
-	options := r.options
+	pool := r.world
 	if nostr.SameRelay(url, r.homeURL) {
-		options = r.homeOptions
+		pool = r.home
 	}
 	return func(ctx context.Context, since int64,
 		handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error,
 	) error {
-		f := relay.Follow{Since: since, Handle: handle, CaughtUp: caughtUp}
-		if pool, err := r.pool(url); err == nil {
-			f.Page = pool.At(url).Limits(ctx).PageSize()
-		}
-		return relay.Tail(ctx, url, options, f)
+		page := pool.At(url).Limits(ctx).PageSize()
+		return pool.Tail(ctx, url, relay.Follow{Since: since, Page: page, Handle: handle, CaughtUp: caughtUp})
 	}
 }

@@ -103,6 +103,7 @@ func (s Sync) relays(ctx context.Context, result *SyncResult) (r relays, err err
 		options.Auth = s.Key.SignEvent
 	}
 	r = newRelays(config.Config{}, options)
+	r.world.Want("sync", s.A, s.B)
 	if IsPeer(s.A) || IsPeer(s.B) {
 		r.libp2p, err = s.Libp2p(config.P2P{}, true, s.Log)
 	}

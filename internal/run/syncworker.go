@@ -82,10 +82,12 @@ func (e *Env) Relays(known stage.Store[contract.Relay]) (_ reconcile.Relays, nod
 // their own: whoever is answered does not disturb the stages, and is shown what
 // strangers are.
 func (e *Env) Respond(s *syncing.Stage) func(peer string) (*reconcile.Responder, func(), error) {
+	options := e.relays.options
+	options.Log = nil // that the local relay is away is told by the stages
 	return func(peer string) (*reconcile.Responder, func(), error) {
 		c := e.Config
 		c.RelayToken = ""
-		own := newRelays(c, e.relays.options)
+		own := newRelays(c, options)
 		home, err := own.At(context.Background(), e.Config.Relay)
 		if err != nil {
 			own.close()
@@ -145,8 +147,14 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		prometheus.GaugeOpts{Name: "relaymesh_live_subscriptions", Help: "Live subscriptions that this process holds."},
 		func() float64 { return float64(s.Live()) },
 	)
+	e.relays.world.OnBack(func(url string) {
+		if err := s.Back(ctx, url); err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "a relay that is back waits for its next scheduled sync", "relay", url, "err", err)
+		}
+	})
 	announce := func(ctx context.Context) error {
 		urls, cause := rules.named()
+		e.relays.world.Want("streams", urls...)
 		return s.Announce(ctx, urls, cause)
 	}
 	if err := announce(ctx); err != nil {

@@ -104,6 +104,28 @@ func TestAGapIsRepairedAtOnce(t *testing.T) {
 	})
 }
 
+// A subscription that was cut soon after it began is made again within seconds, and
+// what came meanwhile is read; so is one that the relay ends for the moment.
+func TestAShortSubscriptionIsMadeAgain(t *testing.T) {
+	inLiveWorld(t, func(w *world) {
+		w.syncEvery = 6 * time.Hour // no schedule helps
+		w.syncworker(nil)
+		alice, url := user(w.T, "alice"), relayURL(1)
+		w.discover(url, alice)
+		time.Sleep(20 * time.Second)
+		for n := range 3 {
+			missed := note(w.T, alice, fmt.Sprint("while the connection was cut ", n))
+			w.relays.set(url, func(x *remote) { x.cuts, x.events = x.cuts+1, append(x.events, missed) })
+			time.Sleep(6 * time.Second)
+			w.complete("in the gap", []nostr.Event{missed})
+			if n := w.subscribers(url); n != 1 {
+				w.Errorf("%d subscriptions after the gap", n)
+			}
+		}
+		w.noDeadLetters()
+	})
+}
+
 // A relay that cuts every subscription is not asked in a loop.
 func TestARelayThatCutsSubscriptionsIsSyncedOnSchedule(t *testing.T) {
 	inLiveWorld(t, func(w *world) {

@@ -22,6 +22,10 @@ func (p *Pool) At(url string) reconcile.Relay {
 			return nil
 		}
 		return p.over(ctx, url, func(c *Conn) (begun bool, err error) {
+			if q.Op == reconcile.OpSubscribe {
+				p.follows(url)
+				defer p.follows(url)
+			}
 			err = ask(ctx, c)
 			return q.Events > 0 || q.Op != reconcile.OpQuery && q.Op != reconcile.OpPublish, err
 		})
@@ -32,7 +36,7 @@ func (p *Pool) At(url string) reconcile.Relay {
 // while it lay in the pool is replaced once, unless something has begun.
 func (p *Pool) over(ctx context.Context, url string, do func(*Conn) (begun bool, err error)) error {
 	for again := true; ; again = false {
-		c, err := p.Conn(ctx, url)
+		c, err := p.reach(ctx, url)
 		if err != nil {
 			return err
 		}

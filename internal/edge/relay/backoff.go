@@ -26,31 +26,42 @@ func (e *BackoffError) Unwrap() error { return e.Err }
 // failure is what a pool remembers of a relay that could not be dialled.
 type failure struct {
 	health.State
-	err error
+
+	err  error
+	back time.Time // of a wanted relay: when it answered again
 }
 
-// leftAlone returns a [*BackoffError] while a relay is left alone; mu is held.
+// next takes in another failure. A relay's word on when it may be asked again comes
+// before our own wait.
+func (f *failure) next(use health.Use, err error) {
+	f.State, f.err = use.Next(f.State, health.Failed, time.Now(), rand.Float64()), err
+	if later := reconcile.LaterOf(err); later != nil {
+		f.LeftAloneUntil = later.Until
+	}
+}
+
+// leftAlone returns a [*BackoffError] while a relay is left alone, within a
+// [*reconcile.AwayError] if it is wanted; mu is held.
 func (p *Pool) leftAlone(url string) error {
+	if r := p.resting[url]; r != nil {
+		return p.away(url, &BackoffError{URL: url, Until: r.LeftAloneUntil, Err: r.err})
+	}
 	if f, _ := p.failures.Get(url); f.LeftAlone(time.Now()) {
 		return &BackoffError{URL: url, Until: f.LeftAloneUntil, Err: f.err}
 	}
 	return nil
 }
 
-// failed remembers a failure; mu is held. A relay's word on when it may be asked
-// again comes before our own wait.
-func (p *Pool) failed(url string, err error) {
-	if p.ctx.Err() != nil {
-		return
+// failed remembers a failure, and returns what is to be told of it; mu is held.
+func (p *Pool) failed(url string, err error) error {
+	switch {
+	case p.ctx.Err() != nil:
+	case p.isWanted(url):
+		return p.away(url, err)
+	default:
+		f, _ := p.failures.Get(url)
+		f.next(health.Dial, err)
+		p.failures.Put(url, f)
 	}
-	use := health.Dial
-	if p.opts.Local {
-		use = health.Local
-	}
-	f, _ := p.failures.Get(url)
-	next := use.Next(f.State, health.Failed, time.Now(), rand.Float64())
-	if later := reconcile.LaterOf(err); later != nil {
-		next.LeftAloneUntil = later.Until
-	}
-	p.failures.Put(url, failure{next, err})
+	return err
 }

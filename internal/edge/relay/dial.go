@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -89,7 +88,7 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 		resp.Body.Close()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("relay %s: dial: %w", url, later(resp, err, time.Now()))
+		return nil, &dialError{url, later(resp, err, time.Now())}
 	}
 	ws.SetReadLimit(maxMessage)
 	return newConn(ws, url, o), nil

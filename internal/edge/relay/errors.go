@@ -17,3 +17,13 @@ var (
 	// delivered, later ones must be asked for again.
 	ErrSlowConsumer = errors.New("events were not taken in time")
 )
+
+// dialError says that there is no connection to a relay.
+type dialError struct {
+	url string
+	err error
+}
+
+func (e *dialError) Error() string { return fmt.Sprintf("relay %s: dial: %v", e.url, e.err) }
+
+func (e *dialError) Unwrap() error { return e.err }

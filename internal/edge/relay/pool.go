@@ -22,8 +22,9 @@ const (
 
 // Pool keeps one connection per relay, dialled when it is first asked for and
 // closed when it has not been used for two minutes. A relay that does not
-// answer is not dialled again for a while ([health.Dial]); asking for it
-// meanwhile is an error at once. All methods may be called concurrently.
+// answer is not dialled again for a while ([health.Dial]), or, if it is wanted, is
+// dialled until it does ([Pool.Want]); asking for it meanwhile is an error at once.
+// All methods may be called concurrently.
 type Pool struct {
 	opts Options
 	ctx  context.Context //nolint:containedctx // ends with the pool
@@ -33,8 +34,12 @@ type Pool struct {
 	mu       sync.Mutex
 	relays   map[string]*entry
 	failures recent.Map[string, failure]
-	allowed  recent.Map[string, int]      // subscriptions, where they are fewer than ours
-	accounts recent.Map[string, *account] // by host
+	allowed  recent.Map[string, int]       // subscriptions, where they are fewer than ours
+	accounts recent.Map[string, *account]  // by host
+	named    map[string]map[string]bool    // by purpose, see Want
+	followed recent.Map[string, time.Time] // when a relay was last subscribed to
+	resting  map[string]*rest
+	onBack   func(url string)
 
 	said   recent.Map[string, said]
 	finder finder
@@ -50,10 +55,11 @@ type entry struct {
 // NewPool returns an empty pool. [Pool.Close] ends it.
 func NewPool(o Options) *Pool {
 	p := &Pool{
-		opts: o.withDefaults(), relays: map[string]*entry{},
+		opts: o.withDefaults(), relays: map[string]*entry{}, named: map[string]map[string]bool{}, resting: map[string]*rest{},
 		failures: recent.Map[string, failure]{Size: maxRemembered}, allowed: recent.Map[string, int]{Size: maxRemembered},
 		accounts: recent.Map[string, *account]{Size: maxRemembered},
 	}
+	p.followed.Size = maxRemembered
 	p.said.Size = maxLimits
 	p.finder.next = map[string]*finding{}
 	p.ctx, p.stop = context.WithCancel(context.Background())
@@ -63,7 +69,7 @@ func NewPool(o Options) *Pool {
 
 // Conn returns the connection to a relay; whoever needs one at the same time
 // shares the dialling. The caller must not close it. That there is none is
-// [reconcile.ErrInterrupted].
+// [reconcile.ErrInterrupted], with a [*reconcile.AwayError] if the relay is wanted.
 func (p *Pool) Conn(ctx context.Context, url string) (*Conn, error) {
 	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
 	if err != nil {
@@ -131,11 +137,10 @@ func (p *Pool) dial(url string, e *entry) {
 	p.mu.Lock()
 	if e.err != nil {
 		delete(p.relays, url)
-		p.failed(url, e.err)
+		e.err = p.failed(url, e.err)
 	} else {
 		p.failures.Delete(url)
-		allowed, _ := p.allowed.Get(url)
-		e.conn.keepTo(allowed)
+		e.conn.keepTo(p.allows(url))
 	}
 	p.mu.Unlock()
 	close(e.dialled)
@@ -204,10 +209,16 @@ func (p *Pool) FetchInfo(ctx context.Context, url string) (Info, error) {
 		p.keepTo(url, info.Limitation.MaxSubscriptions)
 	case reconcile.LaterOf(err) != nil:
 		p.mu.Lock()
-		p.failed(url, err)
+		err = p.failed(url, err)
 		p.mu.Unlock()
 	}
 	return info, err
+}
+
+// allows is how many subscriptions a relay allows, 0 if it does not say.
+func (p *Pool) allows(url string) int {
+	allowed, _ := p.allowed.Get(url)
+	return allowed
 }
 
 // keepTo has the connections to a relay keep to a number of subscriptions.

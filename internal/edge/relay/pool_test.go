@@ -155,9 +155,9 @@ func TestPoolBoundsItsMemory(t *testing.T) {
 	p := newPool(t)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failed("long ago", net.ErrClosed)
+	_ = p.failed("long ago", net.ErrClosed)
 	for i := range 2 * maxRemembered {
-		p.failed(strconv.Itoa(i), net.ErrClosed)
+		_ = p.failed(strconv.Itoa(i), net.ErrClosed)
 	}
 	if _, known := p.failures.Get("long ago"); known {
 		t.Errorf("more than %d failures are remembered", 2*maxRemembered)
@@ -167,15 +167,34 @@ func TestPoolBoundsItsMemory(t *testing.T) {
 	}
 }
 
-func TestPoolWaitsLessForTheLocalRelay(t *testing.T) {
-	for local, most := range map[bool]time.Duration{true: 3 * time.Second, false: 13 * time.Minute} {
+// A relay that nobody has named is left alone for ever longer; one that is wanted is
+// dialled soon, again and again, and more so the local one.
+func TestPoolWaitsLessForWhatIsWanted(t *testing.T) {
+	const url = "ws://127.0.0.1:1"
+	for name, c := range map[string]struct {
+		want  func(*Pool)
+		since time.Duration // it went
+		most  time.Duration
+	}{
+		"a stranger":              {func(*Pool) {}, time.Hour, 13 * time.Minute},
+		"local":                   {func(p *Pool) { p.opts.Local = true }, time.Hour, 3 * time.Second},
+		"named, five minutes ago": {func(p *Pool) { p.Want("test", url+"/") }, 5 * time.Minute, 4 * time.Second},
+		"named, an hour ago":      {func(p *Pool) { p.Want("test", url) }, time.Hour, time.Minute},
+		"followed":                {func(p *Pool) { p.follows(url) }, 5 * time.Minute, 4 * time.Second},
+		"followed two days ago":   {func(p *Pool) { p.followed.Put(url, time.Now().Add(-48*time.Hour)) }, time.Hour, 13 * time.Minute},
+		"named no more":           {func(p *Pool) { p.Want("test", url); p.Want("test") }, time.Hour, 13 * time.Minute},
+		"named for one purpose":   {func(p *Pool) { p.Want("a", url); p.Want("b") }, time.Minute, 4 * time.Second},
+	} {
 		p := newPool(t)
-		p.opts.Local = local
-		p.failures.Put("x", failure{State: health.State{Failures: 100}})
-		p.failed("x", net.ErrClosed)
-		if f, _ := p.failures.Get("x"); time.Until(f.LeftAloneUntil) > most || time.Until(f.LeftAloneUntil) < most/3 {
-			t.Errorf("local %t: it is left alone for %s", local, time.Until(f.LeftAloneUntil))
+		c.want(p)
+		p.mu.Lock()
+		p.failures.Put(url, failure{State: health.State{Failures: 100, Since: time.Now().Add(-c.since)}, back: time.Now()})
+		_ = p.failed(url, net.ErrClosed)
+		var late *BackoffError
+		if err := p.leftAlone(url); !errors.As(err, &late) || time.Until(late.Until) > c.most || time.Until(late.Until) < c.most/3 {
+			t.Errorf("%s: %v", name, err)
 		}
+		p.mu.Unlock()
 	}
 }
 

@@ -2,9 +2,11 @@ package syncing
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -56,6 +58,22 @@ func (s *Stage) due(url, cause string) []contract.Output {
 		{Subject: contract.SyncDueSubject(nostr.RelayKey(url)), Data: nostr.Encode(contract.SyncDue{URL: url, Cause: cause})},
 		s.schedule(url, true),
 	}
+}
+
+// Back has a relay synced at once that was away and answers again: what failed
+// meanwhile is not held against it. A relay that is not synced is none of its concern.
+func (s *Stage) Back(ctx context.Context, url string) error {
+	known := false
+	relay, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
+		known = found
+		next := decideHealth(old, health.Answered, "", 0, s.Now(), 0)
+		return next, found && next.Failures != old.Failures
+	})
+	if err != nil || !known {
+		return err
+	}
+	cause := "back:" + strconv.FormatInt(s.Now().UnixNano(), 10)
+	return s.Publish(ctx, s.due(relay.URL, cause)[0])
 }
 
 // HandleDiscovered takes relay.discovered.<relay key>: remember the relay, sync

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -57,7 +58,9 @@ var (
 // the subscription, and another one takes over from a worker that is killed.
 //
 // It ends with the connection. Then a sync repairs the gap and asks for the
-// subscription again.
+// subscription again. After one that did not last it is made again here, with what is
+// stored since the last sync, after ever longer waits: a sync each time would be more
+// than such a relay is worth.
 func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	p, err := nostr.Decode[contract.LiveDue](m.Data)
 	if err != nil {
@@ -69,7 +72,8 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	for began := s.Now(); ; {
+	for state := (health.State{}); ; {
+		began := s.Now()
 		list, authors, err := s.jobs(ctx, p.URL)
 		var last contract.Sync
 		if err == nil {
@@ -107,13 +111,40 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 			return nil, contract.Retry(retryAfter, context.Cause(ctx).Error())
 		}
 		s.Log.DebugContext(ctx, "live subscription ended", "relay", p.URL, "err", err)
-		if !health.Live.Steady(s.Now().Sub(began)) {
-			return nil, contract.Done()
+		if !health.Wanted.Steady(s.Now().Sub(began)) {
+			if !passes(err) {
+				return nil, contract.Done()
+			}
+			state = health.Wanted.Next(state, health.Failed, s.Now(), rand.Float64())
+			if !s.pause(ctx, state.LeftAloneUntil) {
+				return nil, contract.Retry(0, errStopping.Error())
+			}
+			continue
 		}
 		return []contract.Output{{
 			Subject: contract.SyncDueSubject(key), Data: nostr.Encode(contract.SyncDue{URL: p.URL, Cause: m.Cause}),
 		}}, contract.Done()
 	}
+}
+
+// passes reports whether a subscription that ended so may go well soon: the relay has
+// not said no, breaks no rule, and is there. One that is away is synced when it is
+// back, see [Stage.Back], and that asks for the subscription.
+func passes(err error) bool {
+	return !final(err) && reconcile.AwayOf(err) == nil && (reconcile.RefusalOf(err) == nil || reconcile.ForTheMoment(err))
+}
+
+// pause waits until a time and reports whether the worker goes on.
+func (s *Stage) pause(ctx context.Context, until time.Time) bool {
+	wait := time.NewTimer(until.Sub(s.Now()))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-ctx.Done():
+	case <-s.Stopping:
+	}
+	return false
 }
 
 // liveDue asks for a live subscription with a relay, unless one is held or
