@@ -66,7 +66,7 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 		collectors.NewBuildInfoCollector())
 	run.Notify(ctx)
 	fmt.Fprintf(o.err, "the console is at http://%s/\n", c.Admin)
-	return obs.ServeAdmin(ctx, c.Admin, metrics, func() []obs.Check {
+	return obs.ServeAdmin(ctx, c.Admin, c.ConsoleHosts, metrics, func() []obs.Check {
 		nats := obs.Check{Name: "NATS"}
 		if !js.Conn().IsConnected() {
 			nats.Err = errors.New("not connected")

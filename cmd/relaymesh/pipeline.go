@@ -66,6 +66,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	for _, change := range changes {
 		log.DebugContext(ctx, "provisioned", "change", change.Done())
 	}
+	c.AdminHosts = append(c.AdminHosts, c.ConsoleHosts...)
 	pages, err := c.console(js, log)
 	if err != nil {
 		return err

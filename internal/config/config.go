@@ -41,8 +41,9 @@ type Config struct {
 	SyncEvery    time.Duration `env:"RELAYMESH_SYNC_EVERY" default:"15m" group:"Timing" help:"How often a relay is synced; a divisor like above."`
 	Drain        time.Duration `env:"RELAYMESH_DRAIN" default:"20s" group:"Timing" help:"How long a stopping worker may finish what it has begun."`
 
-	Admin    string `env:"RELAYMESH_ADMIN" placeholder:"HOST:PORT" group:"Operation" help:"Serve /metrics, /livez and /readyz there."`
-	LogLevel string `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" group:"Operation" help:"Least level that is logged: debug, info, warn or error."`
+	Admin      string   `env:"RELAYMESH_ADMIN" placeholder:"HOST:PORT" group:"Operation" help:"Serve /metrics, /livez and /readyz there."`
+	AdminHosts []string `env:"RELAYMESH_ADMIN_HOSTS" placeholder:"NAME" group:"Operation" help:"Names by which --admin may be asked, for instance by Prometheus; localhost and IP addresses always may."`
+	LogLevel   string   `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" group:"Operation" help:"Least level that is logged: debug, info, warn or error."`
 }
 
 // NATSAuth is how NATS is told who we are, and how we know who it is.

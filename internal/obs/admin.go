@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,11 +27,14 @@ type Check struct {
 
 // ServeAdmin serves /metrics, /livez and /readyz on addr until ctx ends,
 // /debug/pprof/ to callers on the same machine, and console, unless it is nil,
-// everywhere else. ready returns the conditions of readiness, which /readyz
+// everywhere else; all of it only by localhost, an IP address or one of the names.
+// ready returns the conditions of readiness, which /readyz
 // lists with ?verbose, or where one does not hold. /livez never
 // depends on anything outside, or one outage would restart every worker. The
 // contexts of requests end with ctx.
-func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, ready func() []Check, console http.Handler) error {
+func ServeAdmin(
+	ctx context.Context, addr string, names []string, gatherer prometheus.Gatherer, ready func() []Check, console http.Handler,
+) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -46,7 +50,7 @@ func ServeAdmin(ctx context.Context, addr string, gatherer prometheus.Gatherer, 
 		mux.Handle("/", console)
 	}
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler: byOwnName(mux, names), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	var lc net.ListenConfig
@@ -98,7 +102,7 @@ func loopback(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)
 		passedOn := r.Header.Get("X-Forwarded-For")+r.Header.Get("Forwarded")+r.Header.Get("Via") != ""
-		if err != nil || !from.Addr().Unmap().IsLoopback() || passedOn || !ownName(r.Host) {
+		if err != nil || !from.Addr().Unmap().IsLoopback() || passedOn || !ownName(r.Host, nil) {
 			http.Error(w, "only from the machine itself; kubectl port-forward counts as that", http.StatusForbidden)
 			return
 		}
@@ -106,12 +110,26 @@ func loopback(next http.Handler) http.Handler {
 	})
 }
 
+// byOwnName refuses requests by a name that is none of ours: a page of another
+// site may have its name lead here (DNS rebinding) and read what is answered.
+func byOwnName(next http.Handler, names []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !ownName(r.Host, names) {
+			http.Error(w, "not known by this name; if it is right, add it to --admin-hosts", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // ownName reports whether a Host header is localhost or an address, which cannot
-// be another site's.
-func ownName(host string) bool {
+// be another site's, or one of the names.
+func ownName(host string, names []string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
+	host = strings.TrimSuffix(host, ".")
 	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || host == "localhost"
+	own := func(name string) bool { return strings.EqualFold(strings.TrimSuffix(name, "."), host) }
+	return err == nil || own("localhost") || host != "" && slices.ContainsFunc(names, own)
 }

@@ -1,10 +1,15 @@
 package obs
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestProfilesAreForTheMachineItself(t *testing.T) {
@@ -70,4 +75,63 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 		body != "[+] NATS\n[-] DHT: no node answers\n" {
 		t.Errorf("not ready, verbose: %d %q", code, body)
 	}
+}
+
+// Nothing is answered by a name that somebody made lead here (DNS rebinding),
+// whatever the path.
+func TestNothingIsAnsweredByANameOfOthers(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	addr := freeAddr(t)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- ServeAdmin(ctx, addr, []string{"Relay.Example.com"}, prometheus.NewRegistry(), func() []Check { return nil },
+			http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	}()
+	get := func(path, host string) int {
+		for {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host
+			resp, err := http.DefaultClient.Do(r)
+			if err == nil {
+				resp.Body.Close()
+				return resp.StatusCode
+			}
+			select { // it does not listen yet
+			case err := <-ended:
+				t.Fatal(err)
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	for host, want := range map[string]int{
+		addr: 200, "localhost:9464": 200, "LOCALHOST": 200, "localhost.": 200, "[::1]:9464": 200, "192.0.2.1": 200,
+		"relay.example.com": 200, "relay.example.com.:443": 200,
+		"evil.example.com": 421, "127.0.0.1.evil.example.com": 421, "localhost.evil.example.com:9464": 421, "relay.example.com.evil.com": 421,
+		"xrelay.example.com": 421,
+	} {
+		for _, path := range []string{"/metrics", "/livez", "/readyz?verbose", "/", "/dlq"} {
+			if code := get(path, host); code != want {
+				t.Errorf("%s of %q: %d, want %d", path, host, code, want)
+			}
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// freeAddr returns an address where nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }

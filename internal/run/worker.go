@@ -157,7 +157,7 @@ func authOptions(a config.NATSAuth) ([]nats.Option, error) {
 // admin serves metrics and health until ctx ends; ready is a process whose
 // NATS connection stands.
 func (e *Env) admin(ctx context.Context) error {
-	return obs.ServeAdmin(ctx, e.Config.Admin, e.Metrics, func() []obs.Check { return e.ready(ctx) }, e.console)
+	return obs.ServeAdmin(ctx, e.Config.Admin, e.Config.AdminHosts, e.Metrics, func() []obs.Check { return e.ready(ctx) }, e.console)
 }
 
 // Signals returns a context that ends on SIGTERM (Kubernetes, systemd) and

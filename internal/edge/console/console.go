@@ -42,6 +42,7 @@ type Console struct {
 	session sessions
 	hosts   []string
 	feed    *feed
+	streams streams
 	within  time.Duration
 	views   map[string]*template.Template
 	handler http.Handler
@@ -56,7 +57,7 @@ func New(js jetstream.JetStream, o Options) *Console {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Console{js: js, log: o.Log, session: sessions{o.Token}, hosts: o.Hosts, within: within, views: views()}
+	c := &Console{js: js, log: o.Log, session: sessions{o.Token}, hosts: o.Hosts, streams: newStreams(), within: within, views: views()}
 	c.feed = newFeed(func(ctx context.Context, before *Pipeline) (*Pipeline, error) { return read(ctx, js, before) })
 
 	mux := http.NewServeMux()

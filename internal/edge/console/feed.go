@@ -15,7 +15,7 @@ const (
 	// kept is how many readings charts show: ten minutes.
 	kept = 300
 	// maxWatchers bounds the open streams of one console.
-	maxWatchers = 64
+	maxWatchers = 2 * maxStreams
 	// readWithin bounds one reading.
 	readWithin = 5 * time.Second
 )

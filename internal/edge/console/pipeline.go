@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -90,6 +91,14 @@ func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 // events streams the figures of the pipeline, as HTML that replaces the
 // page's, until the browser leaves or the process stops.
 func (c *Console) events(w http.ResponseWriter, r *http.Request) {
+	ctx, evict := context.WithCancel(r.Context())
+	defer evict()
+	free, ok := c.streams.take(r, evict)
+	if !ok {
+		c.fail(w, r, &pageError{http.StatusServiceUnavailable, errFull.Error()})
+		return
+	}
+	defer free()
 	news, leave, err := c.feed.watch()
 	if err != nil {
 		c.fail(w, r, &pageError{http.StatusServiceUnavailable, err.Error()})
@@ -102,11 +111,14 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold it back
+	if stream.Flush() != nil {       // it is open before there is news
+		return
+	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		case <-beat.C:
 			_ = stream.SetWriteDeadline(time.Now().Add(writeTimeout))

@@ -168,7 +168,7 @@ func TestStreamFloods(t *testing.T) {
 	}
 }
 
-// Lines without end in place of a protocol end a stream, long before its time.
+// Lines without end in slot of a protocol end a stream, long before its time.
 func TestNegotiationsAreBounded(t *testing.T) {
 	for name, line := range map[string]string{
 		"protocols that we do not speak": "\x06/none\n",

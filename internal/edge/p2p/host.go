@@ -23,6 +23,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 )
 
 // Protocol is the name of the protocol on libp2p.
@@ -48,7 +49,7 @@ type Host struct {
 	node    *node.Node
 	serving *limiter
 	// opening are the streams that are no session yet, or are being refused.
-	opening *node.Places
+	opening *slots.Shared
 	// responder makes what answers an incoming session; see Serve.
 	responder func(ctx context.Context, from string) (Responder, error)
 
@@ -69,7 +70,7 @@ func Start(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{opts: o, serving: newLimiter(), opening: node.NewPlaces(maxOpening, maxOpeningAddr)}
+	h := &Host{opts: o, serving: newLimiter(), opening: slots.New(maxOpening, maxOpeningAddr)}
 	if h.node, err = node.New(key, gater{dialguard.Guard{AllowPrivate: o.AllowPrivate}, h.serving}); err != nil {
 		return nil, fmt.Errorf("libp2p: %w", err)
 	}

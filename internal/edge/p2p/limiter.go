@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 	"github.com/relaymesh/relaymesh/internal/recent"
 )
 
@@ -27,7 +27,7 @@ const (
 
 // limiter counts the sessions that are being served, and what peers did.
 type limiter struct {
-	places   *node.Places // by address
+	slots    *slots.Shared // by address
 	mu       sync.Mutex
 	each     map[string]int               // by peer
 	offences recent.Map[string, offences] // by address and by peer
@@ -40,13 +40,13 @@ type offences struct {
 
 func newLimiter() *limiter {
 	return &limiter{
-		places: node.NewPlaces(maxServed, maxServedAddr), each: map[string]int{},
+		slots: slots.New(maxServed, maxServedAddr), each: map[string]int{},
 		offences: recent.Map[string, offences]{Size: maxOffenders},
 	}
 }
 
 // enter counts a session until leave is called, or says why there is to be none.
-// Evict ends the session when its place goes to an address that has fewer.
+// Evict ends the session when its slot goes to an address that has fewer.
 func (l *limiter) enter(addr, id string, now time.Time, evict func()) (leave func(), why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +56,7 @@ func (l *limiter) enter(addr, id string, now time.Time, evict func()) (leave fun
 	case l.recent(id, now) > 0 || l.recent(addr, now) >= offencesAddr:
 		return nil, "error: dropped for misbehaving, come back later"
 	}
-	free, ok := l.places.Take(addr, evict)
+	free, ok := l.slots.Take(addr, evict)
 	if !ok {
 		return nil, busy
 	}

@@ -56,7 +56,7 @@ type Responder interface {
 }
 
 // errEvicted ends a session of an address that has more than others.
-var errEvicted = errors.New("its place is given to an address that has fewer")
+var errEvicted = errors.New("its slot is given to an address that has fewer")
 
 // serve serves a stream until it ends; begun is called when it is a session.
 func (h *Host) serve(s *stream, begun func()) {

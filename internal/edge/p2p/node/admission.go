@@ -19,10 +19,11 @@ import (
 	"github.com/quic-go/quic-go"
 	"golang.org/x/time/rate"
 
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 	"github.com/relaymesh/relaymesh/internal/recent"
 )
 
-// Places of incoming connections, of each transport: those of TCP are not taken
+// Slots of incoming connections, of each transport: those of TCP are not taken
 // from those of QUIC, nor those before the handshake, of which nothing is known
 // but an address, from those after it.
 const (
@@ -50,18 +51,18 @@ type admission struct {
 	connmgr.ConnectionGater
 	network.ResourceManager
 
-	tcp, quic transportPlaces
+	tcp, quic transportSlots
 	arriving  sync.Map // io.Closer by remote address, between InterceptAccept and OpenConnection
-	leaving   sync.Map // func() by network.Conn: gives its place back
+	leaving   sync.Map // func() by network.Conn: gives its slot back
 
 	streams recent.Map[peer.ID, *rate.Limiter]
 	flooded atomic.Pointer[func(peer.ID)]
 }
 
-type transportPlaces struct{ handshakes, inbound *Places }
+type transportSlots struct{ handshakes, inbound *slots.Shared }
 
-func newPlaces() transportPlaces {
-	return transportPlaces{NewPlaces(maxHandshakes, maxHandshakesAddr), NewPlaces(maxInbound, maxInboundAddr)}
+func newTransportSlots() transportSlots {
+	return transportSlots{slots.New(maxHandshakes, maxHandshakesAddr), slots.New(maxInbound, maxInboundAddr)}
 }
 
 func newAdmission(gate connmgr.ConnectionGater, limits network.ResourceManager) *admission {
@@ -69,7 +70,7 @@ func newAdmission(gate connmgr.ConnectionGater, limits network.ResourceManager) 
 		gate = openGate{}
 	}
 	return &admission{
-		ConnectionGater: gate, ResourceManager: limits, tcp: newPlaces(), quic: newPlaces(),
+		ConnectionGater: gate, ResourceManager: limits, tcp: newTransportSlots(), quic: newTransportSlots(),
 		streams: recent.Map[peer.ID, *rate.Limiter]{Size: maxFlooders},
 	}
 }
@@ -88,8 +89,8 @@ func (openGate) InterceptUpgraded(network.Conn) (allow bool, why control.Disconn
 	return true, 0
 }
 
-// of returns the places of an address's transport.
-func (a *admission) of(addr ma.Multiaddr) transportPlaces {
+// of returns the slots of an address's transport.
+func (a *admission) of(addr ma.Multiaddr) transportSlots {
 	if _, err := addr.ValueForProtocol(ma.P_QUIC_V1); err == nil {
 		return a.quic
 	}
@@ -122,7 +123,7 @@ func (a *admission) InterceptAccept(c network.ConnMultiaddrs) bool {
 	return true
 }
 
-// OpenConnection takes a place of an incoming connection's handshake.
+// OpenConnection takes a slot of an incoming connection's handshake.
 func (a *admission) OpenConnection(dir network.Direction, usefd bool, from ma.Multiaddr) (network.ConnManagementScope, error) {
 	if dir != network.DirInbound {
 		return a.ResourceManager.OpenConnection(dir, usefd, from)
@@ -143,7 +144,7 @@ func (a *admission) OpenConnection(dir network.Direction, usefd bool, from ma.Mu
 	return &handshake{scope, leave}, nil
 }
 
-// handshake is the scope of a connection that has a place until its peer is known.
+// handshake is the scope of a connection that has a slot until its peer is known.
 type handshake struct {
 	network.ConnManagementScope
 
@@ -162,7 +163,7 @@ func (h *handshake) Done() {
 	h.ConnManagementScope.Done()
 }
 
-// InterceptUpgraded takes a place of an incoming connection whose peer is known.
+// InterceptUpgraded takes a slot of an incoming connection whose peer is known.
 func (a *admission) InterceptUpgraded(c network.Conn) (allow bool, reason control.DisconnectReason) {
 	if c.Stat().Direction == network.DirInbound {
 		from := c.RemoteMultiaddr()
@@ -175,7 +176,7 @@ func (a *admission) InterceptUpgraded(c network.Conn) (allow bool, reason contro
 	return a.ConnectionGater.InterceptUpgraded(c)
 }
 
-// disconnected gives the place of a connection back.
+// disconnected gives the slot of a connection back.
 func (a *admission) disconnected(_ network.Network, c network.Conn) {
 	if leave, ok := a.leaving.LoadAndDelete(c); ok {
 		leave.(func())()
@@ -196,7 +197,7 @@ func (a *admission) OpenStream(id peer.ID, dir network.Direction) (network.Strea
 	return a.ResourceManager.OpenStream(id, dir)
 }
 
-// quicOptions has handshakes by QUIC take their places before they begin.
+// quicOptions has handshakes by QUIC take their slots before they begin.
 func (a *admission) quicOptions() []quicreuse.Option {
 	return []quicreuse.Option{
 		quicreuse.VerifySourceAddress(func(from net.Addr) bool {

@@ -139,11 +139,11 @@ func (n *Node) transports(key crypto.PrivKey) error {
 	return n.AddTransport(overQUIC)
 }
 
-// maxConnsIn is a place for every handshake and every connection.
+// maxConnsIn is a slot for every handshake and every connection.
 const maxConnsIn = 2 * (maxHandshakes + maxInbound)
 
 // bounds are what all peers together, and each of them, may take; incoming
-// connections have their places besides, which are fewer.
+// connections have their slots besides, which are fewer.
 func bounds() rcmgr.ConcreteLimitConfig {
 	all := rcmgr.ResourceLimits{
 		Conns: 64 + maxConnsIn, ConnsInbound: maxConnsIn, ConnsOutbound: 64, FD: 64 + maxConnsIn/2,

@@ -1,14 +1,12 @@
-package node
+package slots
 
 import (
 	"strconv"
 	"testing"
-
-	ma "github.com/multiformats/go-multiaddr"
 )
 
-func TestPlacesAreShared(t *testing.T) {
-	p := NewPlaces(8, 4)
+func TestSlotsAreShared(t *testing.T) {
+	p := New(8, 4)
 	evicted := map[string]int{}
 	take := func(addr string) (leave func(), ok bool) {
 		return p.Take(addr, func() { evicted[addr]++ })
@@ -35,7 +33,7 @@ func TestPlacesAreShared(t *testing.T) {
 	leave[0]()
 	leave[0]()
 	if _, ok := take("honest"); !ok || len(evicted) != 2 {
-		t.Error("a place that was left is not free")
+		t.Error("a slot that was left is not free")
 	}
 	for n := range 5 { // until each has one
 		if _, ok := take("one of many " + strconv.Itoa(n)); !ok {
@@ -47,9 +45,9 @@ func TestPlacesAreShared(t *testing.T) {
 	}
 }
 
-// A place that cannot be taken back stays.
-func TestPlacesThatCannotBeTakenBackStay(t *testing.T) {
-	p := NewPlaces(3, 3)
+// A slot that cannot be taken back stays.
+func TestSlotsThatCannotBeTakenBackStay(t *testing.T) {
+	p := New(3, 3)
 	for range 3 {
 		if _, ok := p.Take("a", nil); !ok {
 			t.Fatal("not taken")
@@ -57,26 +55,5 @@ func TestPlacesThatCannotBeTakenBackStay(t *testing.T) {
 	}
 	if _, ok := p.Take("b", nil); ok {
 		t.Error("taken though none was free")
-	}
-}
-
-// Whoever has an IPv6 network of a customer has no more than who has one address.
-func TestNetworks(t *testing.T) {
-	for addr, want := range map[string]string{
-		"/ip4/192.0.2.1/tcp/9001":                 "192.0.2.1",
-		"/ip4/192.0.2.1/udp/9001/quic-v1":         "192.0.2.1",
-		"/ip6/::ffff:192.0.2.1/tcp/1":             "192.0.2.1",
-		"/ip6/2001:db8:1:2::3/tcp/1":              "2001:db8:1::/56",
-		"/ip6/2001:db8:1:ff:ffff::/udp/1/quic-v1": "2001:db8:1::/56",
-		"/ip6/2001:db8:1:100::/udp/1/quic-v1":     "2001:db8:1:100::/56",
-		"/dns/relay.example.com/tcp/1":            "/dns/relay.example.com/tcp/1",
-	} {
-		at, err := ma.NewMultiaddr(addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := Network(at); got != want {
-			t.Errorf("%s: %s, want %s", addr, got, want)
-		}
 	}
 }
