@@ -93,7 +93,7 @@ func ended(t *testing.T, c *Conn) {
 	case <-testContext(t).Done():
 		t.Fatal("the connection lives on")
 	}
-	if err := c.Err(); !errors.Is(err, reconcile.ErrMisbehaving) || !errors.Is(err, ErrConnClosed) {
+	if err := c.Err(); !errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, ErrConnClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -230,7 +230,7 @@ func TestAHostThatCostTooMuchIsNotDialledAgain(t *testing.T) {
 			for _, path := range []string{"", "/", "/other", "?and=another"} {
 				_, err := p.Conn(testContext(t), url+path)
 				left := (*BackoffError)(nil)
-				if !errors.Is(err, reconcile.ErrMisbehaving) || !errors.As(err, &left) {
+				if !errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, reconcile.ErrInterrupted) || !errors.As(err, &left) {
 					t.Errorf("%s: %v", path, err)
 				} else if wait := time.Until(left.Until); wait < time.Minute || wait > 5*time.Minute {
 					t.Errorf("%s: left alone for %s", path, wait)
@@ -241,6 +241,14 @@ func TestAHostThatCostTooMuchIsNotDialledAgain(t *testing.T) {
 			}
 			if _, err := p.Conn(testContext(t), honest.url); err != nil {
 				t.Errorf("an honest relay: %v", err)
+			}
+			o := testOptions() // nothing can be done without the local relay
+			o.Local = true
+			local := NewPool(o)
+			t.Cleanup(local.Close)
+			local.account(url).exhaust(reconcile.ErrMisbehaving, time.Now())
+			if _, err := local.Conn(testContext(t), url); err != nil {
+				t.Errorf("the local relay: %v", err)
 			}
 		})
 	}

@@ -82,5 +82,11 @@ func (p *Pool) limits(ctx context.Context, url string) reconcile.Limits {
 // Limits are not told on a connection, but by NIP-11, see [Pool.At].
 func (c *Conn) Limits(context.Context) reconcile.Limits { return reconcile.Limits{} }
 
-// unreachable marks that there is no connection, which may pass.
-func unreachable(err error) error { return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err) }
+// unreachable marks that there is no connection, which may pass, unless the relay
+// would misbehave again.
+func unreachable(err error) error {
+	if errors.Is(err, reconcile.ErrMisbehaving) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err)
+}

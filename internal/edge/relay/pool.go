@@ -69,7 +69,8 @@ func NewPool(o Options) *Pool {
 
 // Conn returns the connection to a relay; whoever needs one at the same time
 // shares the dialling. The caller must not close it. That there is none is
-// [reconcile.ErrInterrupted], with a [*reconcile.AwayError] if the relay is wanted.
+// [reconcile.ErrInterrupted], with a [*reconcile.AwayError] if the relay is wanted,
+// or [reconcile.ErrMisbehaving] for a while after its host did.
 func (p *Pool) Conn(ctx context.Context, url string) (*Conn, error) {
 	url, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate)
 	if err != nil {
@@ -103,7 +104,7 @@ func (p *Pool) entry(url string) (*entry, error) {
 	if err := p.leftAlone(url); err != nil {
 		return nil, err
 	}
-	if err := p.account(url).barred(url, time.Now()); err != nil {
+	if err := p.account(url).barred(url, time.Now()); err != nil && !p.opts.Local {
 		return nil, err
 	}
 	if len(p.relays) >= maxConns {
