@@ -20,6 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(envRelayAddr) != "" {
+		serveRelay()
+		return
+	}
 	goleak.VerifyTestMain(m,
 		// One per khatru relay, which has no way to end it.
 		goleak.IgnoreAnyFunction("github.com/fiatjaf/khatru.(*expirationManager).start"),

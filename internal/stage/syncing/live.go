@@ -58,9 +58,9 @@ var (
 // the subscription, and another one takes over from a worker that is killed.
 //
 // It ends with the connection. Then a sync repairs the gap and asks for the
-// subscription again. After one that did not last it is made again here, with what is
-// stored since the last sync, after ever longer waits: a sync each time would be more
-// than such a relay is worth.
+// subscription again. After one that did not last that happens after ever longer
+// waits, and only for a relay that the operator has named: others are not worth a sync
+// each time, so it is made again here, with what is stored since the last sync.
 func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	p, err := nostr.Decode[contract.LiveDue](m.Data)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	for state := (health.State{}); ; {
+	for {
 		began := s.Now()
 		list, authors, err := s.jobs(ctx, p.URL)
 		var last contract.Sync
@@ -111,15 +111,20 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 			return nil, contract.Retry(retryAfter, context.Cause(ctx).Error())
 		}
 		s.Log.DebugContext(ctx, "live subscription ended", "relay", p.URL, "err", err)
-		if !health.Wanted.Steady(s.Now().Sub(began)) {
-			if !passes(err) {
+		if health.Wanted.Steady(s.Now().Sub(began)) {
+			s.cuts.Delete(key)
+		} else {
+			cuts, _ := s.cuts.Get(key)
+			cuts = health.Wanted.Next(cuts, health.Failed, s.Now(), rand.Float64())
+			s.cuts.Put(key, cuts)
+			switch {
+			case !passes(err):
 				return nil, contract.Done()
-			}
-			state = health.Wanted.Next(state, health.Failed, s.Now(), rand.Float64())
-			if !s.pause(ctx, state.LeftAloneUntil) {
+			case !s.pause(ctx, cuts.LeftAloneUntil):
 				return nil, contract.Retry(0, errStopping.Error())
+			case !slices.ContainsFunc(s.Rules(p.URL), func(r Rule) bool { return r.Named }):
+				continue
 			}
-			continue
 		}
 		return []contract.Output{{
 			Subject: contract.SyncDueSubject(key), Data: nostr.Encode(contract.SyncDue{URL: p.URL, Cause: m.Cause}),

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -55,6 +56,8 @@ type Stage struct {
 	// recent are the ids that came last over all live subscriptions: an author's
 	// note comes from every relay where they write, at about the same time.
 	recent recent.Map[string, struct{}]
+	// cuts are, by relay key, the live subscriptions in a row that did not last.
+	cuts recent.Map[string, health.State]
 }
 
 // Live is how many live subscriptions this process holds.
