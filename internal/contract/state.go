@@ -154,6 +154,8 @@ type Sync struct {
 	LastTry  int64               `json:"last_try"`
 	Failures int                 `json:"failures,omitempty"` // in a row
 	Last     events.SyncFinished `json:"last"`
+	// Cause is that of the message that Last is about, over all its attempts.
+	Cause string `json:"cause,omitempty"`
 	// Through says that what the relay held by then has been compared.
 	Through int64 `json:"through,omitempty"`
 	// Live says that what the relay received by then, and is dated later than

@@ -474,3 +474,41 @@ func TestARelayWithASmallMessageLimit(t *testing.T) {
 		}
 	})
 }
+
+// A sync that has stored events before the relay went away is told with their number,
+// however often it was tried again in vain.
+func TestWhatASyncStoredBeforeACutIsTold(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		alice, url := user(w.T, "alice"), relayURL(1)
+		w.holds(url, alice, 500, 60)
+		other := w.relays.relay(url)
+		w.relays.set(home, func(x *remote) {
+			x.refuse = func(nostr.Event) string {
+				other.down = len(x.events) >= 50 // under the lock of both
+				return ""
+			}
+		})
+		w.discover(url, alice)
+		time.Sleep(5 * time.Minute)
+		stored := 0
+		for _, e := range w.relays.seen(home).events {
+			if e.PubKey == alice.PublicKey() && e.Kind == 1 {
+				stored++
+			}
+		}
+		s := w.sync(url)
+		if stored < 50 || s.Failures < 3 || s.Last.OK || s.Last.Stored != stored || s.Last.Missing < 500 {
+			w.Errorf("%d are stored, and told is %+v", stored, s)
+		}
+
+		// The next one counts for itself.
+		w.relays.set(home, func(x *remote) { x.refuse = nil })
+		w.relays.set(url, func(x *remote) { x.down = false })
+		time.Sleep(40 * time.Minute)
+		if s := w.sync(url); !s.Last.OK || s.Last.Stored > 500-stored {
+			w.Errorf("after %d were stored, told is %+v", stored, s)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // healthOf reads how a relay does in syncs.
@@ -24,5 +25,17 @@ func decideHealth(r contract.Relay, e health.Event, why string, latency time.Dur
 	if is := health.Sync.Next(was, e, now, jitter); is != was {
 		r.Failures, r.RetryAt, r.Fault = is.Failures, is.Unix(), why
 	}
+	return r
+}
+
+// together is what two attempts of one sync have come to: the second goes on where
+// the first was interrupted. What is refused is met by both.
+func together(before, r events.SyncFinished) events.SyncFinished {
+	r.Missing = max(before.Missing, before.Stored+r.Missing)
+	r.Stored += before.Stored
+	r.Sent += before.Sent
+	r.Refused, r.Invalid = max(before.Refused, r.Refused), max(before.Invalid, r.Invalid)
+	r.Messages += before.Messages
+	r.Millis += before.Millis
 	return r
 }

@@ -52,14 +52,14 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 }
 
 func TestRememberCountsFailuresInARow(t *testing.T) {
-	s := remember(contract.Sync{}, events.SyncFinished{URL: "u", OK: true}, 9, 10)
+	s := remember(contract.Sync{}, "c", events.SyncFinished{URL: "u", OK: true}, 9, 10)
 	s.Progress = &contract.SyncProgress{Begun: 15}
-	s = remember(s, events.SyncFinished{URL: "u"}, 15, 20)
-	s = remember(s, events.SyncFinished{URL: "u"}, 15, 30)
+	s = remember(s, "c", events.SyncFinished{URL: "u"}, 15, 20)
+	s = remember(s, "c", events.SyncFinished{URL: "u"}, 15, 30)
 	if s.Failures != 2 || s.LastOK != 10 || s.LastTry != 30 || s.Through != 9 || s.Progress == nil {
 		t.Errorf("%+v", s)
 	}
-	if s = remember(s, events.SyncFinished{URL: "u", OK: true}, 15, 40); s.Failures != 0 || s.LastOK != 40 || s.Through != 15 ||
+	if s = remember(s, "c", events.SyncFinished{URL: "u", OK: true}, 15, 40); s.Failures != 0 || s.LastOK != 40 || s.Through != 15 ||
 		s.Progress != nil {
 		t.Errorf("%+v", s)
 	}

@@ -77,7 +77,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	default:
 		return nil, contract.Done()
 	}
-	result, syncErr, err := s.syncRelay(ctx, p.URL, list, last)
+	result, syncErr, err := s.syncRelay(ctx, m.Cause, p.URL, list, last)
 	result.Authors = authors
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -119,7 +119,9 @@ func outcomeID(m contract.Message, r events.SyncFinished) string {
 
 // syncRelay syncs a relay, and writes down what that came to. syncErr is why the
 // sync failed, err that it could not be written.
-func (s *Stage) syncRelay(ctx context.Context, url string, list []job, last contract.Sync) (_ events.SyncFinished, syncErr, err error) {
+func (s *Stage) syncRelay(
+	ctx context.Context, cause, url string, list []job, last contract.Sync,
+) (_ events.SyncFinished, syncErr, err error) {
 	key, start := nostr.RelayKey(url), s.Now()
 	begun := start.Unix()
 	if last.Progress != nil && last.Progress.Begun > begun-int64(maxResumeAge.Seconds()) {
@@ -145,8 +147,11 @@ func (s *Stage) syncRelay(ctx context.Context, url string, list []job, last cont
 			return result, syncErr, err
 		}
 	}
+	if last.Cause == cause { // an attempt before this one, which failed
+		result = together(last.Last, result)
+	}
 	_, err = s.Syncs.Update(ctx, key, func(old contract.Sync, _ bool) (contract.Sync, bool) {
-		return remember(old, result, begun, s.Now().Unix()), true
+		return remember(old, cause, result, begun, s.Now().Unix()), true
 	})
 	return result, syncErr, err
 }
@@ -184,9 +189,9 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 // moved reports whether a figure is worth a write.
 func moved(old, next int64) bool { return next > old+old/4 || next < old-old/4 }
 
-func remember(old contract.Sync, r events.SyncFinished, begun, now int64) contract.Sync {
+func remember(old contract.Sync, cause string, r events.SyncFinished, begun, now int64) contract.Sync {
 	next := old
-	next.URL, next.LastTry, next.Last, next.Failures = r.URL, now, r, old.Failures+1
+	next.URL, next.LastTry, next.Last, next.Cause, next.Failures = r.URL, now, r, cause, old.Failures+1
 	if r.OK {
 		next.LastOK, next.Failures, next.Through, next.Progress = now, 0, begun, nil
 	}
