@@ -63,7 +63,7 @@ func layer(path string) string {
 
 // shared are the layers without I/O that stages and edges have in common.
 var shared = []string{
-	"pkg", "internal/backoff", "internal/contract", "internal/health", "internal/pager", "internal/recent",
+	"pkg", "internal/backoff", "internal/contract", "internal/deny", "internal/health", "internal/pager", "internal/recent",
 	"internal/reconcile",
 }
 
@@ -72,13 +72,14 @@ var mayImport = map[string][]string{
 	"pkg":                {},
 	"internal/backoff":   {},
 	"internal/contract":  {"pkg"},
+	"internal/deny":      {"pkg"},
 	"internal/health":    {"internal/backoff"},
 	"internal/pager":     {"pkg"},
 	"internal/recent":    {},
 	"internal/reconcile": {"pkg", "internal/backoff", "internal/pager"},
 	"internal/stage":     shared,
 	"internal/edge":      shared,
-	"internal/config":    {"pkg", "internal/contract"},
+	"internal/config":    {"pkg", "internal/contract", "internal/deny"},
 	"internal/obs":       {"pkg", "internal/contract"},
 	"internal/run":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/config", "internal/obs"}),
 	"internal/sim":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/run", "internal/testkit"}),
@@ -86,7 +87,7 @@ var mayImport = map[string][]string{
 	"internal/docs":      {},
 	"bench":              {"pkg", "internal/contract", "internal/edge", "internal/testkit"},
 	"cmd": {
-		"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/config", "internal/obs", "internal/run",
+		"pkg", "internal/contract", "internal/deny", "internal/reconcile", "internal/edge", "internal/config", "internal/obs", "internal/run",
 	},
 	"cmd/relaymesh-demo": {"internal/run", "internal/testkit"},
 }
@@ -146,7 +147,7 @@ func TestPublicPackagesUseTheStandardLibraryOnly(t *testing.T) {
 }
 
 // pure are the rooms of which every file is a decision.
-var pure = []string{"internal/backoff", "internal/health", "internal/pager"}
+var pure = []string{"internal/backoff", "internal/deny", "internal/health", "internal/pager"}
 
 // A decision is a function of state, input and time: its file may not reach
 // the network, the disk or the clock.

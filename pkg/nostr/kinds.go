@@ -2,10 +2,12 @@ package nostr
 
 // The event kinds that relaymesh itself reads, writes or acts on.
 const (
-	KindDeletion  = 5     // NIP-09
-	KindVanish    = 62    // NIP-62
-	KindRelayList = 10002 // NIP-65
-	KindDHTList   = 11011 // HORNETS: a signed BEP 44 item
-	KindAuth      = 22242 // NIP-42: never leaves the connection it was made for
-	KindAppData   = 30078 // NIP-78; with r and dht tags a relay list
+	KindDeletion      = 5     // NIP-09
+	KindRepost        = 6     // NIP-18: its content is a note
+	KindGenericRepost = 16    // NIP-18: its content is any event
+	KindVanish        = 62    // NIP-62
+	KindRelayList     = 10002 // NIP-65
+	KindDHTList       = 11011 // HORNETS: a signed BEP 44 item
+	KindAuth          = 22242 // NIP-42: never leaves the connection it was made for
+	KindAppData       = 30078 // NIP-78; with r and dht tags a relay list
 )

@@ -9,12 +9,6 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// The kinds that carry another event.
-const (
-	kindRepost        = 6  // NIP-18
-	kindGenericRepost = 16 // NIP-18
-)
-
 // onEvent takes an EVENT. Events of a connection are verified and stored in
 // parallel, which lets them share an fsync.
 func (c *client) onEvent(m message) {
@@ -80,7 +74,7 @@ func (c *client) refuse(e *nostr.Event) string {
 // repeatsProtected reports whether an event is a repost of one that its author
 // wants to be in no other place.
 func repeatsProtected(e *nostr.Event) bool {
-	if e.Kind != kindRepost && e.Kind != kindGenericRepost {
+	if e.Kind != nostr.KindRepost && e.Kind != nostr.KindGenericRepost {
 		return false
 	}
 	var inner nostr.Event

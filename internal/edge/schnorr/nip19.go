@@ -49,3 +49,13 @@ func ParseNote(s string) (n events.NoteMissing, err error) {
 
 // secretGiven is said where a secret key is given in place of something public.
 const secretGiven = "this is a secret key, which may stand in your shell's history now"
+
+// ParseEventID reads the id of an event: note1... or nevent1... (NIP-19), or 64 hex
+// digits.
+func ParseEventID(s string) (string, error) {
+	n, err := ParseNote(s)
+	if err == nil && n.EventID == "" {
+		err = errors.New("want note1..., nevent1... or 64 hex digits; an address names no event")
+	}
+	return n.EventID, err
+}
