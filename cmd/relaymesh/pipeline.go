@@ -32,7 +32,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	var options []run.Option
 	if c.Relay == "" {
 		home, err := homerelay.Start(ctx, homerelay.Config{
-			Addr: c.RelayAddr, Path: c.relayFile(), Log: log, TrustedProxies: proxies,
+			Addr: c.RelayAddr, URL: c.RelayURL, Path: c.relayFile(), Log: log, TrustedProxies: proxies,
 		})
 		if err != nil {
 			return err

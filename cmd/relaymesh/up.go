@@ -11,6 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // upFlags are the configuration of the whole pipeline in one process.
@@ -21,6 +22,7 @@ type upFlags struct {
 	natsAccess
 	RelayAddr      string   `env:"RELAYMESH_RELAY_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:7777" help:"Without --relay: where the embedded relay listens."`
 	TrustedProxies []string `env:"RELAYMESH_TRUSTED_PROXIES" placeholder:"ADDRESS" help:"Without --relay: addresses or networks (10.0.0.0/8) of proxies before the embedded relay. Only they are believed which address a client has (X-Forwarded-For); without this all clients behind a proxy share the bounds of one address."`
+	RelayURL       string   `name:"relay-url" env:"RELAYMESH_RELAY_URL" placeholder:"URL" help:"Without --relay: the URL by which clients reach the embedded relay, if a proxy or a name of its own leads there. They say who they are to that URL (NIP-42), and ask to vanish from it (NIP-62)."`
 
 	config.Config
 	consoleFlags
@@ -42,6 +44,11 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 			return usage("--data: missing, and there is no home directory: %v", err)
 		}
 		c.Data = filepath.Join(home, ".local", "share", "relaymesh")
+	}
+	if c.RelayURL != "" {
+		if _, err := nostr.NormalizeRelayURL(c.RelayURL, true); err != nil {
+			return usage("--relay-url: %v", err)
+		}
 	}
 	c.Config.File = string(c.File)
 	log := obs.NewLogger(o.err, c.LogLevel)

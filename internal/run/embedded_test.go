@@ -21,7 +21,8 @@ import (
 // it: syncs, the questions for what is there, the fetcher and the tail. A peer that
 // syncs with it, and whoever else, does not.
 func TestStagesSeeDirectMessagesOfTheEmbeddedRelay(t *testing.T) {
-	home, err := homerelay.Start(t.Context(), homerelay.Config{Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler)})
+	silent := slog.New(slog.DiscardHandler)
+	home, err := homerelay.Start(t.Context(), homerelay.Config{Path: filepath.Join(t.TempDir(), "relay.db"), Log: silent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestStagesSeeDirectMessagesOfTheEmbeddedRelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	hometest.Publish(t, home.URL(), message)
-	e := &Env{Config: config.Config{Relay: home.URL(), RelayToken: home.Token()}, Log: slog.New(slog.DiscardHandler)}
+	e := &Env{Config: config.Config{Relay: home.URL(), RelayToken: home.Token()}, Log: silent}
 	e.relays = newRelays(e.Config, relay.Options{})
 	t.Cleanup(e.relays.close)
 	at, err := e.relays.At(t.Context(), home.URL())

@@ -77,7 +77,7 @@ func byID(id, author string) (events.NoteMissing, bool) {
 
 func byAddress(address string) (events.NoteMissing, bool) {
 	a, err := nostr.ParseAddress(address)
-	if err != nil {
+	if err != nil || len(address) > nostr.MaxAddressBytes {
 		return events.NoteMissing{}, false
 	}
 	return events.NoteMissing{Address: a.String(), AuthorPubkey: a.PubKey}, true

@@ -91,6 +91,9 @@ func (n NoteMissing) Validate(allowPrivate bool) (NoteMissing, error) {
 		return n, fmt.Errorf("relays: %d, at most %d are accepted", len(n.Relays), nostr.MaxListRelays)
 	}
 	if n.EventID == "" {
+		if len(n.Address) > nostr.MaxAddressBytes {
+			return n, fmt.Errorf("address: %d bytes, at most %d are accepted", len(n.Address), nostr.MaxAddressBytes)
+		}
 		a, err := nostr.ParseAddress(n.Address)
 		if err != nil {
 			return n, err

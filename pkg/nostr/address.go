@@ -15,12 +15,15 @@ type Address struct {
 	D      string
 }
 
-// ParseAddress reads kind:pubkey:d. Only replaceable kinds (0, 3, 10000 to
+// MaxAddressBytes bounds an address that is looked for. Events may name longer ones.
+const MaxAddressBytes = 1024
+
+// ParseAddress reads kind:pubkey:d, of any length. Only replaceable kinds (0, 3, 10000 to
 // 19999) and addressable ones (30000 to 39999) have addresses. The d of a
 // replaceable kind is dropped, whatever is written: its events have none.
 func ParseAddress(s string) (Address, error) {
 	parts := strings.SplitN(s, ":", 3)
-	if len(parts) != 3 || len(s) > MaxURLBytes*4 {
+	if len(parts) != 3 {
 		return Address{}, fmt.Errorf("address %q: want kind:pubkey:d", clip(s))
 	}
 	kind, err := strconv.Atoi(parts[0])

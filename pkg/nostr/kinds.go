@@ -6,6 +6,7 @@ const (
 	KindRepost        = 6     // NIP-18: its content is a note
 	KindGenericRepost = 16    // NIP-18: its content is any event
 	KindVanish        = 62    // NIP-62
+	KindGiftWrap      = 1059  // NIP-59
 	KindRelayList     = 10002 // NIP-65
 	KindDHTList       = 11011 // HORNETS: a signed BEP 44 item
 	KindAuth          = 22242 // NIP-42: never leaves the connection it was made for

@@ -3,8 +3,11 @@ package homerelay
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
@@ -50,7 +53,7 @@ func (c *client) checkAuth(e *nostr.Event) error {
 	case c.challenge == "" || firstValue(e, "challenge") != c.challenge:
 		return errors.New("challenge is not the one of this connection")
 	case !c.isThisRelay(firstValue(e, "relay")):
-		return errors.New("relay is another one")
+		return fmt.Errorf("relay is another one than %s", c.relay.store.urls[0])
 	case e.CreatedAt < now-authWindow || e.CreatedAt > now+authWindow:
 		return errors.New("created_at is more than ten minutes off")
 	case len(c.viewer.Load().Keys) == maxAuthed:
@@ -59,10 +62,55 @@ func (c *client) checkAuth(e *nostr.Event) error {
 	return schnorr.Verify(e)
 }
 
-// isThisRelay compares the URL of a relay tag with the host that the client dialled: an
-// event made for another relay must not open this one. Headers of proxies play
-// no part, since the client can set them.
+// isThisRelay decides about the URL of a relay tag: an event made for another relay,
+// which may have passed our challenge on, must not open this one. Clients choose the
+// header Host, too, so beside our own URLs it counts only if it is no host that a
+// relay of strangers can have. The path plays no part, and neither does the scheme,
+// which a proxy may have changed.
 func (c *client) isThisRelay(relay string) bool {
-	u, err := url.Parse(relay)
-	return err == nil && strings.EqualFold(u.Host, c.host)
+	host := hostOf(relay)
+	if host == "" {
+		return false
+	}
+	if slices.ContainsFunc(c.relay.store.urls, func(own string) bool { return hostOf(own) == host }) {
+		return true
+	}
+	return host == hostOf("ws://"+c.host) && !ofStrangers(host)
+}
+
+// ofStrangers reports whether a relay of strangers can have a host, be it in an
+// overlay network.
+func ofStrangers(host string) bool {
+	u := url.URL{Scheme: "ws", Host: host}
+	u.Host = strings.TrimSuffix(host, ":"+u.Port())
+	_, err := nostr.NormalizeRelayURL(u.String(), false)
+	return err == nil || strings.HasSuffix(u.Host, ".onion") || strings.HasSuffix(u.Host, ".i2p")
+}
+
+// hostOf returns the host of a relay's URL, with its port unless that is the scheme's
+// own, or "".
+func hostOf(relay string) string {
+	normal, err := nostr.NormalizeRelayURL(relay, true)
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(normal, "://")
+	return rest[:strings.IndexAny(rest+"/", "/?")]
+}
+
+// ownURLs are the URLs by which the relay that listens there is known for sure, with
+// that of a proxy, if there is one.
+func ownURLs(listening net.Addr, public string) []string {
+	var urls []string
+	raw := []string{public, "ws://" + listening.String()}
+	if at, ok := listening.(*net.TCPAddr); ok && (at.IP.IsLoopback() || at.IP.IsUnspecified()) {
+		port := strconv.Itoa(at.Port)
+		raw = append(raw, "ws://127.0.0.1:"+port, "ws://[::1]:"+port, "ws://localhost:"+port)
+	}
+	for _, one := range raw {
+		if url, err := nostr.NormalizeRelayURL(one, true); err == nil {
+			urls = append(urls, url)
+		}
+	}
+	return urls
 }

@@ -1,6 +1,6 @@
 // Package homerelay is the small Nostr relay that `relaymesh up` and the demo
 // bring along, so that a newcomer needs nothing else: NIP-01, 9, 11, 40, 42,
-// 70 and 77 over a store of its own on bbolt.
+// 45, 62, 70 and 77 over a store of its own on bbolt.
 //
 // What it promises: an event answered with OK true is on disk (one fsync for
 // all events that arrive together); duplicates are found exactly; of a
@@ -8,7 +8,11 @@
 // times going to the lowest id (NIP-01); an author's deletion (NIP-09) removes
 // and keeps away what it names, before or after it arrives, and nobody else's
 // can; an expired event (NIP-40) is neither taken nor served; ephemeral events
-// are passed on and not stored. A query and a negentropy session see every
+// are passed on and not stored; after a request to vanish (NIP-62) nothing is left or
+// comes back of what its author wrote, or was sent in gift wraps, up to then. Direct
+// messages, seals and gift wraps are shown, stored or live, counted or in a session, to
+// their author and to those whom a p tag names, once they have proved their key; and
+// to the pipeline, by [Relay.Token]. A query and a negentropy session see every
 // match: no limit is applied that the client did not ask for.
 //
 // No input on the socket ends the process. Messages of a connection are taken

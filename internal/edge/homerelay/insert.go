@@ -18,6 +18,7 @@ var (
 	errDeleted   = errors.New("blocked: its author deleted this event")
 	errReplaced  = errors.New("replaced: a newer version is stored")
 	errExpired   = errors.New("invalid: the event has expired")
+	errVanished  = errors.New("blocked: its author, or who it is for, asked to vanish from this relay")
 )
 
 // Has reports whether an event is stored; id is 64 lower-case hex digits.
@@ -69,6 +70,9 @@ func (s *store) Insert(e *nostr.Event) error {
 		refusal, err = s.insert(tx, r, text)
 		return err
 	})
+	if err == nil && refusal == nil && s.asksToVanish(e) {
+		err = s.vanish(r.pubkey[:])
+	}
 	s.generation.Add(1)
 	if err != nil {
 		return fmt.Errorf("error: store: %w", err)
@@ -84,8 +88,11 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 	if tx.Bucket(byID).Get(r.id[:]) != nil {
 		return errDuplicate, nil
 	}
+	if hasVanished(tx, r) {
+		return errVanished, nil
+	}
 	gone := tx.Bucket(deleted)
-	if r.event.Kind != nostr.KindDeletion && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
+	if !undeletable(r.event.Kind) && gone.Get(deletedEvent(r.id[:], r.pubkey[:])) != nil {
 		return errDeleted, nil
 	}
 	if addr := r.address(); addr != nil {
@@ -111,15 +118,21 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 	if err := put(tx, r, text); err != nil {
 		return nil, err
 	}
-	if r.event.Kind == nostr.KindDeletion {
+	switch {
+	case r.event.Kind == nostr.KindDeletion:
 		return nil, s.applyDeletion(tx, r)
+	case s.asksToVanish(r.event):
+		return nil, markVanished(tx, r)
 	}
 	return nil, nil
 }
 
+// undeletable reports whether no deletion has an effect on events of a kind.
+func undeletable(kind int) bool { return kind == nostr.KindDeletion || kind == nostr.KindVanish }
+
 // applyDeletion removes what a kind 5 names and remembers it, so that it stays
-// away (NIP-09). What is not the author's is left alone; a deletion cannot be
-// deleted.
+// away (NIP-09). What is not the author's is left alone; neither a deletion nor a
+// request to vanish can be deleted.
 func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
 	at := binary.BigEndian.AppendUint64(nil, uint64(r.pos.createdAt()))
 	for _, tag := range r.event.Tags {
@@ -163,7 +176,7 @@ func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
 		if err != nil {
 			return err
 		}
-		if target.pubkey != r.pubkey || target.event.Kind == nostr.KindDeletion {
+		if target.pubkey != r.pubkey || undeletable(target.event.Kind) {
 			continue
 		}
 		if err := remove(tx, target); err != nil {

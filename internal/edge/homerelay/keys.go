@@ -25,8 +25,9 @@ var (
 	latest   = []byte("r") // kind, pubkey, hash of d → position of the stored version
 	deleted  = []byte("d") // what an author deleted → created_at of the deletion
 	expiring = []byte("x") // expiration, id → nothing
+	vanished = []byte("v") // pubkey → created_at of the last request to vanish, and 1 while events are left
 
-	buckets = [][]byte{byID, byTime, byAuthor, byKind, byTag, latest, deleted, expiring}
+	buckets = [][]byte{byID, byTime, byAuthor, byKind, byTag, latest, deleted, expiring, vanished}
 )
 
 const (
@@ -103,7 +104,7 @@ func expiration(e *nostr.Event) int64 {
 	if err != nil {
 		return 0
 	}
-	return max(0, at)
+	return max(1, at) // what expired before there was time has expired, too
 }
 
 // firstValue returns the value of the first tag of a name that has one, or "".

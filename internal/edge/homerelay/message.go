@@ -55,11 +55,14 @@ func longID(id string) string {
 // has its id yet, if that is a string: the client waits for an OK of that id.
 func (m message) event() (*nostr.Event, error) {
 	e := &nostr.Event{}
-	if len(m.elements) != 2 {
-		return e, fmt.Errorf("%s takes one event", m.label)
+	if len(m.elements) < 2 {
+		return e, fmt.Errorf("%s takes an event", m.label)
 	}
 	if err := e.UnmarshalJSON(m.elements[1]); err != nil {
 		return e, fmt.Errorf("not an event: %w", err)
+	}
+	if len(m.elements) > 2 {
+		return e, fmt.Errorf("%s takes one event", m.label)
 	}
 	if e.ID == "" {
 		return e, errors.New("id is missing")

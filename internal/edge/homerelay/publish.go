@@ -84,8 +84,12 @@ func repeatsProtected(e *nostr.Event) bool {
 // accept verifies an event, stores it or passes it on, and returns what an OK
 // says of it.
 func (r *Relay) accept(e *nostr.Event) (ok bool, reason string) {
-	if err := cmp.Or(e.Check(), e.CheckTime(r.store.now().Unix())); err != nil {
+	now := r.store.now().Unix()
+	if err := cmp.Or(e.Check(), e.CheckTime(now)); err != nil {
 		return false, "invalid: " + err.Error()
+	}
+	if at := expiration(e); at != 0 && at <= now {
+		return false, errExpired.Error()
 	}
 	// Most of what a sync offers is there already, and was verified then.
 	known, err := r.store.Has(e.ID)

@@ -20,6 +20,7 @@ import (
 // Config says where the relay listens and keeps its events.
 type Config struct {
 	Addr        string       // host:port to listen on; "" is a free port of 127.0.0.1
+	URL         string       // by which clients reach it; "" is by the address alone
 	Path        string       // the store's file; its directory is made
 	Name        string       // NIP-11 name; "" is "relaymesh home relay"
 	Description string       // NIP-11 description
@@ -95,6 +96,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		proxies:        c.TrustedProxies,
 		served:         make(chan error, 1),
 	}
+	store.urls = ownURLs(ln.Addr(), c.URL)
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.sets = newSets(r.ctx, store, r.ledger)
 	r.server = &http.Server{

@@ -68,7 +68,7 @@ func newInfo(c Config) []byte {
 		"name":           c.Name,
 		"description":    c.Description,
 		"software":       "https://github.com/relaymesh/relaymesh",
-		"supported_nips": []int{1, 9, 11, 40, 42, 45, 70, 77},
+		"supported_nips": []int{1, 9, 11, 40, 42, 45, 62, 70, 77},
 		// As strfry says it: the version of the negentropy protocol.
 		"negentropy": 1,
 		"limitation": map[string]any{

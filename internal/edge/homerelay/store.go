@@ -18,6 +18,7 @@ type store struct {
 	// generation grows with every write: while it stays, so does the set of
 	// events, but for those that expire. A write counts before Insert returns.
 	generation atomic.Uint64
+	urls       []string // of the relay, normalised; set before it serves
 }
 
 // openStore opens or makes the file. bbolt locks it, so a second relay on the
@@ -48,7 +49,11 @@ func openStore(path string) (*store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("home relay: prepare %s: %w", path, err), db.Close())
 	}
-	return &store{db: db, now: time.Now}, nil
+	s := &store{db: db, now: time.Now}
+	if err := s.resumeVanishing(); err != nil {
+		return nil, errors.Join(fmt.Errorf("home relay: finish a request to vanish in %s: %w", path, err), db.Close())
+	}
+	return s, nil
 }
 
 // Close waits for transactions that run.

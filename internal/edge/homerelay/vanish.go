@@ -1,0 +1,145 @@
+package homerelay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// vanishStep is how many index entries one transaction of a removal reads: an author
+// may have a hundred thousand events, and others wait to write.
+const vanishStep = 1000
+
+// allRelays is the value of a relay tag that means every relay (NIP-62).
+const allRelays = "ALL_RELAYS"
+
+// asksToVanish reports whether an event is a request to vanish from this relay (NIP-62).
+func (s *store) asksToVanish(e *nostr.Event) bool {
+	return e.Kind == nostr.KindVanish && slices.ContainsFunc(e.Tags, func(t nostr.Tag) bool {
+		return t.At(0) == "relay" && (t.At(1) == allRelays || s.isOurs(t.At(1)))
+	})
+}
+
+// isOurs reports whether a URL is one of this relay.
+func (s *store) isOurs(raw string) bool {
+	url, err := nostr.NormalizeRelayURL(raw, true)
+	return err == nil && nostr.HasRelay(s.urls, url)
+}
+
+// markVanished keeps away what an author wrote, and what was wrapped for them, up to
+// the request. What is stored of it is removed by vanish.
+func markVanished(tx *bbolt.Tx, r *record) error {
+	at := r.pos.createdAt()
+	if old := tx.Bucket(vanished).Get(r.pubkey[:]); old != nil {
+		at = max(at, int64(binary.BigEndian.Uint64(old)))
+	}
+	return tx.Bucket(vanished).Put(r.pubkey[:], append(binary.BigEndian.AppendUint64(nil, uint64(at)), 1))
+}
+
+// hasVanished reports whether an event is one of those that markVanished keeps away.
+// Requests to vanish stay, since other relays may have to hear of them.
+func hasVanished(tx *bbolt.Tx, r *record) bool {
+	if r.event.Kind == nostr.KindVanish {
+		return false
+	}
+	from := func(pubkey []byte) bool {
+		at := tx.Bucket(vanished).Get(pubkey)
+		return at != nil && r.pos.createdAt() <= int64(binary.BigEndian.Uint64(at))
+	}
+	if from(r.pubkey[:]) {
+		return true
+	}
+	return r.event.Kind == nostr.KindGiftWrap && slices.ContainsFunc(r.event.Tags, func(t nostr.Tag) bool {
+		recipients := decodeAll([]string{t.At(1)})
+		return t.At(0) == "p" && len(recipients) > 0 && from(recipients[0])
+	})
+}
+
+// vanish removes what markVanished keeps away and is stored, in several transactions.
+// What a crash leaves of it is removed by the next start.
+func (s *store) vanish(pubkey []byte) error {
+	var mark []byte
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		mark = bytes.Clone(tx.Bucket(vanished).Get(pubkey))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	newest := upTo(int64(binary.BigEndian.Uint64(mark)))
+	for _, in := range []struct{ bucket, prefix []byte }{
+		{byAuthor, authorPrefix(pubkey)}, {byTag, tagPrefix('p', hex.EncodeToString(pubkey))},
+	} {
+		for next := slices.Concat(in.prefix, newest[:]); next != nil; {
+			err := s.db.Update(func(tx *bbolt.Tx) (err error) {
+				next, err = removeVanished(tx, in.bucket, in.prefix, next)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		if !bytes.Equal(tx.Bucket(vanished).Get(pubkey), mark) {
+			return nil // a later request has more to remove
+		}
+		return tx.Bucket(vanished).Put(pubkey, mark[:8])
+	})
+}
+
+// removeVanished removes what is to be gone among the next entries of an index, and
+// returns where to go on, nil at the end.
+func removeVanished(tx *bbolt.Tx, bucket, prefix, from []byte) (next []byte, err error) {
+	var ids [][]byte
+	c, step := tx.Bucket(bucket).Cursor(), 0
+	for k, v := c.Seek(from); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		if step++; step > vanishStep {
+			next = bytes.Clone(k)
+			break
+		}
+		sum, err := asSummary(v)
+		if err != nil {
+			return nil, err
+		}
+		if sum.kind() == nostr.KindGiftWrap || bytes.Equal(bucket, byAuthor) {
+			ids = append(ids, bytes.Clone(k[len(k)-idSize:]))
+		}
+	}
+	for _, id := range ids {
+		r, err := load(tx, id)
+		if err != nil {
+			return nil, err
+		}
+		if !hasVanished(tx, r) {
+			continue
+		}
+		if err := remove(tx, r); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// resumeVanishing ends the removals that a crash has left.
+func (s *store) resumeVanishing() error {
+	var left [][]byte
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(vanished).ForEach(func(pubkey, mark []byte) error {
+			if len(mark) > 8 {
+				left = append(left, bytes.Clone(pubkey))
+			}
+			return nil
+		})
+	})
+	for _, pubkey := range left {
+		err = errors.Join(err, s.vanish(pubkey))
+	}
+	return err
+}
