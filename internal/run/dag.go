@@ -109,7 +109,7 @@ func (e *Env) downloadDAG(ctx context.Context, host *p2p.Host, url, root string)
 	if err != nil {
 		return "", err
 	}
-	peer, err := p2p.AddressOf(said.PubKey, said.PeerID, said.Addrs)
+	peer, err := p2p.Locate(ctx, url, said.PubKey, said.PeerID, said.Addrs)
 	if err != nil {
 		return "", err
 	}

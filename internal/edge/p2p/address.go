@@ -1,11 +1,15 @@
 package p2p
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/control"
@@ -13,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
@@ -38,11 +43,58 @@ func ParseAddress(text string) (Address, error) {
 	return Address{*info}, nil
 }
 
+// Locate is [AddressOf] of a relay that is at a URL, less all addresses that are
+// not of the URL's host, which is looked up: otherwise a document could have us
+// dial anybody. An address by name must be by the name of the URL; what it leads to
+// is settled here. The context bounds the look-up.
+func Locate(ctx context.Context, relay, pubkey, id string, addrs []string) (Address, error) {
+	at, err := url.Parse(relay)
+	if err != nil {
+		return Address{}, fmt.Errorf("relay %.100q: %w", relay, err)
+	}
+	var ips []netip.Addr
+	if ip, err := netip.ParseAddr(at.Hostname()); err == nil {
+		ips = []netip.Addr{ip}
+	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", at.Hostname()); err != nil {
+		return Address{}, fmt.Errorf("libp2p_addrs: whose they are: %w", err)
+	}
+	return addressOf(pubkey, id, addrs, func(addr ma.Multiaddr) []ma.Multiaddr { return ofHost(addr, at.Hostname(), ips) })
+}
+
+// ofHost returns an address if it is of a host with that name and those addresses:
+// by number as it stands, and by name once for each number.
+func ofHost(addr ma.Multiaddr, name string, ips []netip.Addr) (out []ma.Multiaddr) {
+	if len(addr) == 0 {
+		return nil
+	}
+	first, isName := addr[0], isHost(addr[0].Protocol().Code) && !isAddress(addr[0].Protocol().Code)
+	for _, ip := range ips {
+		ip = ip.Unmap().WithZone("")
+		own, _ := netip.AddrFromSlice(first.RawValue())
+		switch code := first.Protocol().Code; {
+		case isAddress(code) && own.Unmap() == ip:
+			return []ma.Multiaddr{addr}
+		case !isName || !strings.EqualFold(strings.TrimSuffix(first.Value(), "."), strings.TrimSuffix(name, ".")):
+		case code == ma.P_DNS4 && !ip.Is4(), code == ma.P_DNS6 && ip.Is4():
+		default:
+			if host, err := manet.FromIP(ip.AsSlice()); err == nil {
+				out = append(out, host.Encapsulate(addr[1:]))
+			}
+		}
+	}
+	return out
+}
+
 // AddressOf reads where a relay says it is: its peer id, its addresses, of
 // which those of other transports are passed over, and the Nostr key (x-only,
 // 64 hex digits) that has signed both. The peer must be that key; of the two
 // points that an x-only key stands for, either.
 func AddressOf(pubkey, id string, addrs []string) (Address, error) {
+	return addressOf(pubkey, id, addrs, func(addr ma.Multiaddr) []ma.Multiaddr { return []ma.Multiaddr{addr} })
+}
+
+// addressOf is AddressOf with the addresses that of makes of each.
+func addressOf(pubkey, id string, addrs []string, of func(ma.Multiaddr) []ma.Multiaddr) (Address, error) {
 	who, err := peer.Decode(id)
 	if err != nil {
 		return Address{}, fmt.Errorf("libp2p_id: %w", err)
@@ -58,11 +110,11 @@ func AddressOf(pubkey, id string, addrs []string) (Address, error) {
 		}
 		at, named := peer.SplitAddr(addr)
 		if at != nil && (named == "" || named == who) {
-			info.Addrs = append(info.Addrs, at)
+			info.Addrs = append(info.Addrs, of(at)...)
 		}
 	}
 	if info.Addrs = usable(info.Addrs); len(info.Addrs) == 0 {
-		return Address{}, errors.New("libp2p_addrs: none of TCP or QUIC v1")
+		return Address{}, errors.New("libp2p_addrs: none of the relay's host, by TCP or QUIC v1")
 	}
 	return Address{info}, nil
 }

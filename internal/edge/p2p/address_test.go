@@ -2,11 +2,15 @@ package p2p
 
 import (
 	"encoding/hex"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/relaymesh/relaymesh/internal/testkit/dnstest"
 )
 
 // The secrets 1 and 6 have points with an even and an odd y.
@@ -75,6 +79,43 @@ func TestParseAddressRefuses(t *testing.T) {
 	for _, text := range []string{"", "/ip4/192.0.2.1/tcp/1", "/p2p/" + id, "/ip4/192.0.2.1/udp/1/p2p/" + id, "wss://relay.example"} {
 		if at, err := ParseAddress(text); err == nil {
 			t.Errorf("%s: %v", text, at)
+		}
+	}
+}
+
+// A relay says where it is at its own host only, whatever it is called there.
+func TestLocateKeepsTheAddressesOfTheHost(t *testing.T) {
+	id, pubkey, _ := hornetsKey(t, parities["odd"])
+	dns := dnstest.StartDNS(t)
+	dns.Set("relay.example.com", []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")})
+	dns.Set("victim.example.com", []netip.Addr{netip.MustParseAddr("192.0.2.1")})
+	for addr, want := range map[string]string{
+		"/ip4/192.0.2.1/tcp/9001":                "/ip4/192.0.2.1/tcp/9001",
+		"/ip4/192.0.2.1/udp/9001/quic-v1":        "/ip4/192.0.2.1/udp/9001/quic-v1",
+		"/ip6/::ffff:192.0.2.1/tcp/9001":         "/ip6/::ffff:192.0.2.1/tcp/9001",
+		"/ip6/2001:db8::1/tcp/9001":              "/ip6/2001:db8::1/tcp/9001",
+		"/dns4/relay.example.com/tcp/9001":       "/ip4/192.0.2.1/tcp/9001",
+		"/dns6/Relay.Example.com./tcp/9001":      "/ip6/2001:db8::1/tcp/9001",
+		"/ip4/192.0.2.2/tcp/9001":                "",
+		"/ip6/2001:db8::2/udp/9001/quic-v1":      "",
+		"/dns4/victim.example.com/tcp/9001":      "",
+		"/dns/x.relay.example.com/tcp/9001":      "",
+		"/dnsaddr/relay.example.com":             "",
+		"/dns4/relay.example.com/tcp/9001/ws":    "",
+		"/ip6zone/eth0/ip6/2001:db8::1/tcp/9001": "",
+	} {
+		at, err := Locate(t.Context(), "wss://relay.example.com/path", pubkey, id, slices.Repeat([]string{"/ip4/192.0.2.9/tcp/1", addr}, 20))
+		if want == "" {
+			if err == nil {
+				t.Errorf("%s: %s", addr, at)
+			}
+		} else if err != nil || at.String() != want+"/p2p/"+id || len(at.info.Addrs) > maxAddrs {
+			t.Errorf("%s: %v, %v", addr, at, err)
+		}
+	}
+	for _, relay := range []string{"wss://unknown.example.com", "wss://", "::", "wss://192.0.2.3"} {
+		if at, err := Locate(t.Context(), relay, pubkey, id, []string{"/ip4/192.0.2.1/tcp/1"}); err == nil {
+			t.Errorf("%s: %v", relay, at)
 		}
 	}
 }

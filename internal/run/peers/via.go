@@ -15,8 +15,12 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// idleTime is after which a peer is hung up on.
-const idleTime = 5 * time.Minute
+const (
+	// idleTime is after which a peer is hung up on.
+	idleTime = 5 * time.Minute
+	// lookUpTime bounds the look-up of a relay's host.
+	lookUpTime = 5 * time.Second
+)
 
 // via is a relay that says where it is on libp2p. NIP-77 comes first, where it is
 // claimed; who is reached by neither is listed over its websocket.
@@ -123,26 +127,41 @@ type entry struct {
 	last   time.Time // when it was used, or failed
 }
 
-// acquire returns the entry of a relay, which must be released; nil if it was not
-// reached a while ago, or, unless it is to be met, is not talked to: it was not met,
-// or not reached the last time.
-func (n *node) acquire(doc contract.Relay, meet bool) *entry {
+// locate makes the entry of a relay that has none, with the addresses of its own
+// host.
+func (n *node) locate(doc contract.Relay) {
+	n.mu.Lock()
+	n.sweep()
+	known := n.peers[doc.URL] != nil
+	n.mu.Unlock()
+	if known {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpTime)
+	defer cancel()
+	at, err := p2p.Locate(ctx, doc.URL, doc.Hornets.PubKey, doc.Hornets.PeerID, doc.Hornets.Addrs)
+	if err != nil {
+		n.log.DebugContext(ctx, "passed over a HORNETS extension", "relay", doc.URL, "err", err)
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if meet {
-		n.sweep()
-	}
-	e := n.peers[doc.URL]
-	if e == nil && meet {
-		at, err := p2p.AddressOf(doc.Hornets.PubKey, doc.Hornets.PeerID, doc.Hornets.Addrs)
-		if err != nil {
-			n.log.Debug("passed over a HORNETS extension", "relay", doc.URL, "err", err)
-			return nil
-		}
+	if n.peers[doc.URL] == nil { // nobody else was faster
 		peer := n.host.Peer(at)
-		e = &entry{peer: peer, relay: reconcile.Classified(peer)}
-		n.peers[doc.URL] = e
+		n.peers[doc.URL] = &entry{peer: peer, relay: reconcile.Classified(peer)}
 	}
+}
+
+// acquire returns the entry of a relay, which must be released; nil if it was not
+// located or not reached a while ago, or, unless it is to be met, is not talked to:
+// it was not met, or not reached the last time.
+func (n *node) acquire(doc contract.Relay, meet bool) *entry {
+	if meet {
+		n.locate(doc)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := n.peers[doc.URL]
 	if e == nil || e.health.LeftAlone(time.Now()) || !meet && e.health.Failures > 0 {
 		return nil
 	}
