@@ -115,13 +115,13 @@ func (e *AwayError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *AwayError) Unwrap() error { return e.Err }
 
-// maxAway is how long after it went a relay is waited for.
-const maxAway = 2 * time.Minute
+// MaxAway is how long after it went a relay is waited for.
+const MaxAway = 2 * time.Minute
 
-// Wait waits until the relay is back, or ctx ends, or it is away for two minutes, and
+// Wait waits until the relay is back, or ctx ends, or it is away for [MaxAway], and
 // reports whether it is worth asking again at once.
 func (e *AwayError) Wait(ctx context.Context) bool {
-	left := time.Until(e.Since.Add(maxAway))
+	left := time.Until(e.Since.Add(MaxAway))
 	if left <= 0 {
 		return false
 	}

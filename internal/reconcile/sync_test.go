@@ -149,8 +149,8 @@ func TestSyncGoesOnWhenTheRelayIsBack(t *testing.T) {
 				return nil
 			}
 			r, err := Sync(t.Context(), a.side("a"), b.side("b"), nostr.Filter{}, options(Up))
-			if outage > maxAway {
-				if !errors.Is(err, errBroken) || time.Since(gone) > maxAway+20*time.Second || r.ToB == 0 {
+			if outage > MaxAway {
+				if !errors.Is(err, errBroken) || time.Since(gone) > MaxAway+20*time.Second || r.ToB == 0 {
 					t.Errorf("an outage of %s: %v after %s, %+v", outage, err, time.Since(gone), r.Figures)
 				}
 				time.Sleep(outage) // the timer ends with the test

@@ -162,12 +162,15 @@ func startOutages(t *testing.T) *outages {
 		ended <- Run(ctx, config.Config{
 			File: file, Relay: o.local.url(), AllowPrivate: true, Drain: 5 * time.Second, SyncEvery: 24 * time.Hour, ResolveEvery: time.Hour,
 			Sync: config.Syncing{Live: 10}, Policy: config.Policy{MissingPerMinute: 100},
-		}, js, slog.New(slog.NewTextHandler(o, nil)), []string{contract.StageIngest, contract.StageSyncWorker}, func() {})
+		}, js, slog.New(slog.NewTextHandler(o, &slog.HandlerOptions{Level: slog.LevelDebug})), []string{contract.StageIngest, contract.StageSyncWorker}, func() {})
 	}()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(o.log.String())
 		}
 	})
 	o.arrive(time.Minute, map[string]func() bool{

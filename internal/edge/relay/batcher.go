@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // batcher answers "which of these keys are missing" for many callers with few
@@ -25,9 +27,9 @@ type batch struct {
 	err  error
 }
 
-// askTimeout bounds a question: it belongs to several callers, so no single
-// caller's context ends it.
-const askTimeout = 30 * time.Second
+// askTimeout bounds a question, and before it the time for which the relay may be
+// away: it belongs to several callers, so no single caller's context ends it.
+const askTimeout = reconcile.MaxAway + 30*time.Second
 
 func (b *batcher) missing(ctx context.Context, keys []string) ([]string, error) {
 	in := b.join(keys)

@@ -50,6 +50,7 @@ var (
 	errStopping  = errors.New("the worker is stopping")
 	errOutranked = errors.New("a relay with more authors needs the connection")
 	errChanged   = errors.New("something else is to be followed there now")
+	errLocal     = errors.New("couldn't write to the local relay")
 )
 
 // HandleLive takes live.due.<relay key>: hold a live subscription with this
@@ -120,7 +121,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 			switch {
 			case !passes(err):
 				return nil, contract.Done()
-			case !s.pause(ctx, cuts.LeftAloneUntil):
+			case !s.pause(ctx, cuts.LeftAloneUntil, err):
 				return nil, contract.Retry(0, errStopping.Error())
 			case !slices.ContainsFunc(s.Rules(p.URL), func(r Rule) bool { return r.Named }):
 				continue
@@ -136,15 +137,22 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 // not said no, breaks no rule, and is there. One that is away is synced when it is
 // back, see [Stage.Back], and that asks for the subscription.
 func passes(err error) bool {
-	return !final(err) && reconcile.AwayOf(err) == nil && (reconcile.RefusalOf(err) == nil || reconcile.ForTheMoment(err))
+	return errors.Is(err, errLocal) || !final(err) && reconcile.AwayOf(err) == nil && (reconcile.RefusalOf(err) == nil || reconcile.ForTheMoment(err))
 }
 
-// pause waits until a time and reports whether the worker goes on.
-func (s *Stage) pause(ctx context.Context, until time.Time) bool {
+// pause waits until a time and reports whether the worker goes on. While it is the
+// local relay that is away, nobody is asked for what could not be stored.
+func (s *Stage) pause(ctx context.Context, until time.Time, err error) bool {
 	wait := time.NewTimer(until.Sub(s.Now()))
 	defer wait.Stop()
+	due, back := wait.C, (<-chan struct{})(nil)
+	if away := reconcile.AwayOf(err); away != nil {
+		due, back = nil, away.Back
+	}
 	select {
-	case <-wait.C:
+	case <-due:
+		return true
+	case <-back:
 		return true
 	case <-ctx.Done():
 	case <-s.Stopping:
@@ -288,7 +296,7 @@ func (s *Stage) receive(ctx context.Context, url string, local reconcile.Relay, 
 	switch {
 	case err != nil:
 		s.recent.Delete(e.ID)
-		return fmt.Errorf("couldn't write to the local relay: %w", err)
+		return fmt.Errorf("%w: %w", errLocal, err)
 	case reply.Reason.Cause == reconcile.ByRules:
 		return nil
 	}
