@@ -139,6 +139,9 @@ test-sync-cuts: go-version # Cut the connections of 400 seeded syncs, 200 by web
 
 # Seeds are run in a Go runtime that does the same in every run.
 SEEDS ?= 1000
+test-outages: go-version # Take relays away from a pipeline for 5 to 60 seconds, 20 times, as processes that are killed (15 minutes)
+	RELAYMESH_OUTAGES=20 $(GO) test -vet=off -count=1 -timeout 40m -v -run 'TestARelayThatIsBack' ./internal/run
+
 sim: go-version ## Run the whole pipeline in SEEDS random worlds where everything fails now and then (3 minutes; SEED=n: one again, with its trace)
 	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
 
@@ -228,7 +231,7 @@ docs: go-version # Write the generated pages of docs/
 check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some ten minutes on two cores, of them eight the tests)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
-check-slow: test-signatures test-sync-cuts interop-dht test-k8s test-dist test-deb fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+check-slow: test-signatures test-sync-cuts test-outages interop-dht test-k8s test-dist test-deb fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
 
 ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run

@@ -157,12 +157,12 @@ func startOutages(t *testing.T) *outages {
 		return found && err == nil
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	ended, log := make(chan error, 1), slog.New(slog.NewTextHandler(o, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	go func() {
 		ended <- Run(ctx, config.Config{
 			File: file, Relay: o.local.url(), AllowPrivate: true, Drain: 5 * time.Second, SyncEvery: 24 * time.Hour, ResolveEvery: time.Hour,
 			Sync: config.Syncing{Live: 10}, Policy: config.Policy{MissingPerMinute: 100},
-		}, js, slog.New(slog.NewTextHandler(o, &slog.HandlerOptions{Level: slog.LevelDebug})), []string{contract.StageIngest, contract.StageSyncWorker}, func() {})
+		}, js, log, []string{contract.StageIngest, contract.StageSyncWorker}, func() {})
 	}()
 	t.Cleanup(func() {
 		stop()

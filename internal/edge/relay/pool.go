@@ -131,10 +131,15 @@ func (e *entry) dead() bool {
 	}
 }
 
-func (p *Pool) dial(url string, e *entry) {
+// options are for a connection to a relay, at the cost of its host.
+func (p *Pool) options(url string) Options {
 	o := p.opts
 	o.account = p.account(url)
-	e.conn, e.err = Dial(p.ctx, url, o)
+	return o
+}
+
+func (p *Pool) dial(url string, e *entry) {
+	e.conn, e.err = Dial(p.ctx, url, p.options(url))
 	p.mu.Lock()
 	if e.err != nil {
 		delete(p.relays, url)

@@ -110,7 +110,7 @@ func (p *Pool) dialUntilBack(url string, r *rest) {
 		case <-p.ctx.Done():
 			wait.Stop()
 		}
-		conn, err := Dial(p.ctx, url, p.opts)
+		conn, err := Dial(p.ctx, url, p.options(url))
 		if over, tell := p.redialled(url, r, conn, err); over {
 			tell(url)
 			return
@@ -180,7 +180,7 @@ func (p *Pool) Tail(ctx context.Context, url string, f Follow) error {
 			return ctx.Err()
 		}
 	}
-	err = Tail(ctx, url, p.opts, f)
+	err = Tail(ctx, url, p.options(url), f)
 	if errors.As(err, new(*dialError)) && ctx.Err() == nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()

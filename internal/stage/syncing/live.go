@@ -50,6 +50,7 @@ var (
 	errStopping  = errors.New("the worker is stopping")
 	errOutranked = errors.New("a relay with more authors needs the connection")
 	errChanged   = errors.New("something else is to be followed there now")
+	errAgain     = errors.New("it was cut soon after it was made")
 	errLocal     = errors.New("couldn't write to the local relay")
 )
 
@@ -101,43 +102,65 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		}
 		err = s.follow(ctx, p.URL, filters, max(last.Through, last.Live))
 		leave()
-		switch {
-		case errors.Is(err, errChanged):
+		switch err = s.afterCut(ctx, p.URL, s.Now().Sub(began), err); {
+		case err == nil:
+			return []contract.Output{{
+				Subject: contract.SyncDueSubject(key), Data: nostr.Encode(contract.SyncDue{URL: p.URL, Cause: m.Cause}),
+			}}, contract.Done()
+		case errors.Is(err, errChanged), errors.Is(err, errAgain):
 			continue
 		case errors.Is(err, errStopping) && m.Attempt < resigns:
 			return nil, contract.Retry(0, err.Error())
-		case errors.Is(err, errStopping), errors.Is(err, errOutranked):
-			return nil, contract.Done()
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && !errors.Is(err, errStopping) && !errors.Is(err, errOutranked):
 			return nil, contract.Retry(retryAfter, context.Cause(ctx).Error())
 		}
-		s.Log.DebugContext(ctx, "live subscription ended", "relay", p.URL, "err", err)
-		if health.Wanted.Steady(s.Now().Sub(began)) {
-			s.cuts.Delete(key)
-		} else {
-			cuts, _ := s.cuts.Get(key)
-			cuts = health.Wanted.Next(cuts, health.Failed, s.Now(), rand.Float64())
-			s.cuts.Put(key, cuts)
-			switch {
-			case !passes(err):
-				return nil, contract.Done()
-			case !s.pause(ctx, cuts.LeftAloneUntil, err):
-				return nil, contract.Retry(0, errStopping.Error())
-			case !slices.ContainsFunc(s.Rules(p.URL), func(r Rule) bool { return r.Named }):
-				continue
-			}
-		}
-		return []contract.Output{{
-			Subject: contract.SyncDueSubject(key), Data: nostr.Encode(contract.SyncDue{URL: p.URL, Cause: m.Cause}),
-		}}, contract.Done()
+		return nil, contract.Done()
 	}
+}
+
+// afterCut returns why there is no subscription any more: nil if a sync is due,
+// [errAgain] if it is to be made again, for which it has waited, the reasons of ours
+// as they are, and any other error if the schedule decides.
+func (s *Stage) afterCut(ctx context.Context, url string, lasted time.Duration, err error) error {
+	for _, ours := range []error{errChanged, errStopping, errOutranked} {
+		if errors.Is(err, ours) {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	s.Log.DebugContext(ctx, "live subscription ended", "relay", url, "err", err)
+	key := nostr.RelayKey(url)
+	if health.Wanted.Steady(lasted) {
+		s.cuts.Delete(key)
+		return nil
+	}
+	cuts, _ := s.cuts.Get(key)
+	cuts = health.Wanted.Next(cuts, health.Failed, s.Now(), rand.Float64())
+	s.cuts.Put(key, cuts)
+	switch {
+	case !passes(err):
+		return err
+	case !s.pause(ctx, cuts.LeftAloneUntil, err):
+		return errStopping
+	case slices.ContainsFunc(s.Rules(url), func(r Rule) bool { return r.Named }):
+		return nil
+	}
+	return errAgain
 }
 
 // passes reports whether a subscription that ended so may go well soon: the relay has
 // not said no, breaks no rule, and is there. One that is away is synced when it is
 // back, see [Stage.Back], and that asks for the subscription.
 func passes(err error) bool {
-	return errors.Is(err, errLocal) || !final(err) && reconcile.AwayOf(err) == nil && (reconcile.RefusalOf(err) == nil || reconcile.ForTheMoment(err))
+	switch {
+	case errors.Is(err, errLocal):
+		return true
+	case reconcile.RefusalOf(err) != nil:
+		return reconcile.ForTheMoment(err)
+	}
+	return !final(err) && reconcile.AwayOf(err) == nil
 }
 
 // pause waits until a time and reports whether the worker goes on. While it is the
