@@ -40,7 +40,7 @@ func cutting(t *testing.T, url string, seed uint64, cuts *atomic.Int64) string {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))
 	return "ws://" + cut.TCP(t, strings.TrimPrefix(url, "ws://"), func() *cut.Budget {
-		left := 5000 + random.IntN(150_000)
+		left := 3000 + random.IntN(50_000) // of what is compressed
 		return cut.NewBudget(cuts, func() int { return left })
 	})
 }

@@ -58,9 +58,10 @@ func (c *client) readMessage() ([]byte, error) {
 	}
 	stalled := time.AfterFunc(messageTimeout, func() { c.cutOff(errors.New("a message that does not end")) })
 	defer stalled.Stop()
-	if !c.keep(firstRead) {
+	if !c.keep(c.inflating + firstRead) {
 		return nil, c.ctx.Err()
 	}
+	defer c.drop(c.inflating)
 	data := make([]byte, 0, firstRead)
 	for {
 		n, err := r.Read(data[len(data):cap(data)])
@@ -71,7 +72,7 @@ func (c *client) readMessage() ([]byte, error) {
 			if kind != websocket.MessageText || !utf8.Valid(data) {
 				return nil, errors.New("a message that is not text")
 			}
-			return data, nil
+			return data, c.meter.Read(c.ctx, len(data))
 		case err != nil:
 			return nil, err
 		case len(data) < cap(data):

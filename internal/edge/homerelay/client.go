@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -34,7 +35,9 @@ type client struct {
 	querying   chan struct{}
 
 	// Of the reading goroutine only.
-	challenge string // of NIP-42, "" until it was sent
+	challenge string         // of NIP-42, "" until it was sent
+	meter     *deflate.Meter // of what messages inflate to
+	inflating int            // bytes that it takes while a message comes
 
 	viewer atomic.Pointer[viewer] // stored by the reading goroutine
 

@@ -9,9 +9,11 @@ import (
 // What a client may take up. Beyond a limit on work in progress it is not read
 // on; beyond one on what it keeps open, its request is refused.
 const (
-	// maxMessage is the largest client message: an event of the size that
-	// relaymesh handles, and its envelope.
+	// maxMessage is the largest client message, inflated: an event of the size
+	// that relaymesh handles, and its envelope.
 	maxMessage = nostr.MaxEventBytes + 4<<10
+	// compressed is the size from which our messages are compressed.
+	compressed = 256
 
 	// Of one connection.
 	maxIDLength      = 64 // of a subscription or session id; NIP-01

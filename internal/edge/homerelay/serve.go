@@ -8,6 +8,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -29,16 +30,22 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer r.ledger.leave(h)
-	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+	meter := &deflate.Meter{}
+	ws, err := websocket.Accept(meter.Measure(w), req, &websocket.AcceptOptions{
 		// Nostr clients are web pages of any origin. There is no cookie or
 		// other ambient authority here that a page could borrow.
 		InsecureSkipVerify: true,
-		CompressionMode:    websocket.CompressionDisabled,
+		// Neither side goes on from one message to the next, so that a
+		// connection holds no memory for it.
+		CompressionMode:      websocket.CompressionNoContextTakeover,
+		CompressionThreshold: compressed,
 	})
 	if err != nil {
 		return // Accept has answered
 	}
-	newClient(ctx, cancel, r, h, ws, req.Host).serve()
+	c := newClient(ctx, cancel, r, h, ws, req.Host)
+	c.meter, c.inflating = meter, deflate.Memory(w)
+	c.serve()
 }
 
 // serveInfo answers with the NIP-11 document, which pages of any origin may

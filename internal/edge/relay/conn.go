@@ -277,6 +277,9 @@ func (c *Conn) read() {
 		if errors.Is(err, websocket.ErrMessageTooBig) {
 			err = fmt.Errorf("%w: %w", reconcile.ErrMisbehaving, err)
 		}
+		if err == nil {
+			err = c.opts.meter.Read(c.ctx, buf.Len())
+		}
 		if err != nil {
 			c.fail(fmt.Errorf("read: %w", err))
 			return

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -33,7 +35,8 @@ type Options struct {
 	Log *slog.Logger
 
 	timing  timing
-	account *account // of the host that is dialled
+	account *account       // of the host that is dialled
+	meter   *deflate.Meter // of the connection; nil is without compression
 }
 
 // timing holds the waits of a connection; tests shorten them.
@@ -65,9 +68,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// maxMessage bounds a message from a relay. khatru and strfry answer NIP-77
+// maxMessage bounds a message from a relay, inflated. khatru and strfry answer NIP-77
 // with up to 2 MiB of hex.
 const maxMessage = 4 << 20
+
+// compressed is the size from which a message is compressed.
+const compressed = 256
 
 // Dial connects to a relay, in any spelling that [nostr.NormalizeRelayURL]
 // accepts. The context bounds the handshake only; the connection lives until
@@ -80,18 +86,36 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timing.handshake)
 	defer cancel()
-	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
-		HTTPClient: o.countingClient(),
-		HTTPHeader: o.header(),
-	})
-	if resp != nil && resp.Body != nil && err != nil {
-		resp.Body.Close()
+	if !o.Local { // bytes to it cost nothing, compressing them would
+		o.meter = &deflate.Meter{}
+	}
+	ws, err := o.handshake(ctx, url)
+	if errors.Is(err, deflate.ErrUnknown) {
+		o.meter = nil
+		ws, err = o.handshake(ctx, url)
 	}
 	if err != nil {
-		return nil, &dialError{url, later(resp, err, time.Now())}
+		return nil, &dialError{url, err}
 	}
 	ws.SetReadLimit(maxMessage)
 	return newConn(ws, url, o), nil
+}
+
+// handshake opens a websocket. It offers compression if there is a meter.
+func (o Options) handshake(ctx context.Context, url string) (*websocket.Conn, error) {
+	options := &websocket.DialOptions{HTTPClient: o.countingClient(), HTTPHeader: o.header()}
+	if o.meter != nil {
+		options.HTTPClient = o.meter.Offer(options.HTTPClient)
+		options.CompressionMode, options.CompressionThreshold = websocket.CompressionContextTakeover, compressed
+	}
+	ws, resp, err := websocket.Dial(ctx, url, options)
+	if err != nil && resp != nil && resp.Body != nil {
+		resp.Body.Close()
+	}
+	if err != nil {
+		return nil, later(resp, err, time.Now())
+	}
+	return ws, nil
 }
 
 func (o Options) header() http.Header {
