@@ -162,8 +162,8 @@ bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-dht ## Run all
 bench-negentropy: go-version # Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
 
-bench-sync: go-version # Sync two khatru relays of 200,000 events, beside go-nostr; and 50 relays, one of which stalls (a minute)
-	cd bench/sync && $(GO) run .
+bench-sync: go-version # Sync two khatru relays of 200,000 events, beside go-nostr; bytes with and without compression; 50 relays, one of which stalls (three minutes)
+	cd bench/sync && $(GO) test . && $(GO) run .
 
 bench-fetch: go-version # Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
 	cd bench/fetch && $(GO) run .

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,13 +50,6 @@ type bench struct {
 	missed            bool
 }
 
-// cost is what one sync took.
-type cost struct {
-	wall  time.Duration
-	peak  int64 // resident bytes
-	bytes int64 // on the wire to the second relay
-}
-
 func (b *bench) run() (err error) {
 	dir, err := os.MkdirTemp("", "bench-sync-")
 	if err != nil {
@@ -73,12 +67,12 @@ func (b *bench) run() (err error) {
 	}
 	var ours, theirs, few, strfry cost
 	contestants := map[*cost]func() (cost, error){
-		&ours:   func() (cost, error) { return b.ours(b.common) },
-		&few:    func() (cost, error) { return b.ours(b.common / 10) },
+		&ours:   func() (cost, error) { return b.ours(b.common, "both", false) },
+		&few:    func() (cost, error) { return b.ours(b.common/10, "both", false) },
 		&theirs: b.theirs,
 	}
 	if b.strfry = os.Getenv("STRFRY"); b.strfry != "" {
-		contestants[&strfry] = b.theirsInC
+		contestants[&strfry] = func() (cost, error) { return b.theirsInC("both", false) }
 	}
 	for range b.runs {
 		for into, sync := range contestants {
@@ -105,6 +99,9 @@ func (b *bench) run() (err error) {
 	b.goal("bytes beside a direct reconciliation", float64(ours.bytes)/float64(theirs.bytes), 1.3)
 	b.goal("peak memory, MiB", float64(ours.peak)/(1<<20), 64)
 	b.goal(fmt.Sprintf("peak memory of %d common beside %d", b.common, b.common/10), float64(ours.peak)/float64(few.peak), 1.1)
+	if err := b.wire(); err != nil {
+		return err
+	}
 	if err := b.many(); err != nil {
 		return err
 	}
@@ -112,13 +109,6 @@ func (b *bench) run() (err error) {
 		return errors.New("a goal is missed")
 	}
 	return nil
-}
-
-func (c *cost) best(o cost) {
-	if c.wall == 0 || o.wall < c.wall {
-		c.wall = o.wall
-	}
-	c.bytes, c.peak = o.bytes, max(c.peak, o.peak)
 }
 
 // goal prints one line: what was measured and what is wanted, at most.
@@ -170,8 +160,8 @@ func (b *bench) relay(name string, common int) (addr string, stopped func(), err
 	return out[0], func() { stop(cmd) }, nil
 }
 
-// ours syncs two relays, both in other processes.
-func (b *bench) ours(common int) (c cost, err error) {
+// ours syncs two relays, both in other processes, in a direction.
+func (b *bench) ours(common int, dir string, compressing bool) (c cost, err error) {
 	first, stopA, err := b.relay("a", common)
 	if err != nil {
 		return c, err
@@ -182,18 +172,17 @@ func (b *bench) ours(common int) (c cost, err error) {
 		return c, err
 	}
 	defer stopB()
-	p, err := startProxy(second)
+	p, err := startProxy(second, compressing)
 	if err != nil {
 		return c, err
 	}
-	cmd := exec.Command(b.relaymesh, "sync", "ws://"+first, "ws://"+p.addr, "--json")
+	cmd := exec.Command(b.relaymesh, "sync", "ws://"+first, "ws://"+p.addr, "--json", "--dir", dir)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	begun := time.Now()
-	if err := cmd.Run(); err != nil {
+	if c, err = costOf(cmd); err != nil {
 		return c, fmt.Errorf("relaymesh sync: %w: %s", err, out.String())
 	}
-	c = cost{time.Since(begun), peak(cmd), p.bytes.Load()}
+	c.bytes = p.bytes.Load()
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	var summary struct {
 		ToA      int  `json:"to_a"`
@@ -203,7 +192,8 @@ func (b *bench) ours(common int) (c cost, err error) {
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &summary); err != nil {
 		return c, err
 	}
-	if !summary.Complete || summary.ToA != b.own || summary.ToB != b.own {
+	i := slices.IndexFunc(directions, func(d direction) bool { return d.name == dir })
+	if !summary.Complete || summary.ToA != b.own*directions[i].toA || summary.ToB != b.own*directions[i].toB {
 		return c, fmt.Errorf("relaymesh sync: not everything was synced: %s", lines[len(lines)-1])
 	}
 	return c, nil
@@ -216,7 +206,7 @@ func (b *bench) theirs() (c cost, err error) {
 		return c, err
 	}
 	defer stopped()
-	p, err := startProxy(addr)
+	p, err := startProxy(addr, false)
 	if err != nil {
 		return c, err
 	}
@@ -224,13 +214,9 @@ func (b *bench) theirs() (c cost, err error) {
 	if err != nil {
 		return c, err
 	}
-	begun := time.Now()
-	err = cmd.Wait()
-	return cost{time.Since(begun), peak(cmd), p.bytes.Load()}, err
-}
-
-func peak(cmd *exec.Cmd) int64 {
-	return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	c, err = costOf(cmd)
+	c.bytes = p.bytes.Load()
+	return c, err
 }
 
 const (

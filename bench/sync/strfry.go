@@ -7,24 +7,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 )
 
-// strfryConfig gives strfry a database of its own, and lets it take old events.
+// strfryConfig gives strfry a database of its own, lets it take old events, and
+// leaves the limit of open files as it is, which may be lower than it wants.
 const strfryConfig = `db = "%s/"
 events { rejectEventsOlderThanSeconds = 9999999999 }
+relay { nofiles = 0 }
 `
 
 // theirsInC syncs a set in strfry's database with a relay. Filling the database
 // does not count.
-func (b *bench) theirsInC() (c cost, err error) {
-	dir, err := os.MkdirTemp("", "bench-strfry-")
+func (b *bench) theirsInC(dir string, compressing bool) (c cost, err error) {
+	db, err := os.MkdirTemp("", "bench-strfry-")
 	if err != nil {
 		return c, err
 	}
-	defer os.RemoveAll(dir)
-	config := filepath.Join(dir, "strfry.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, strfryConfig, dir), 0o600); err != nil {
+	defer os.RemoveAll(db)
+	config := filepath.Join(db, "strfry.conf")
+	if err := os.WriteFile(config, fmt.Appendf(nil, strfryConfig, db), 0o600); err != nil {
 		return c, err
 	}
 	list, err := set("a", b.common, b.own)
@@ -47,14 +48,16 @@ func (b *bench) theirsInC() (c cost, err error) {
 		return c, err
 	}
 	defer stopped()
-	p, err := startProxy(addr)
+	p, err := startProxy(addr, compressing)
 	if err != nil {
 		return c, err
 	}
-	cmd := exec.Command(b.strfry, "--config="+config, "sync", "ws://"+p.addr, "--dir=both")
-	begun := time.Now()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return c, fmt.Errorf("strfry sync: %w\n%s", err, out)
+	cmd := exec.Command(b.strfry, "--config="+config, "sync", "ws://"+p.addr, "--dir="+dir)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if c, err = costOf(cmd); err != nil {
+		return c, fmt.Errorf("strfry sync: %w\n%s", err, out.String())
 	}
-	return cost{time.Since(begun), peak(cmd), p.bytes.Load()}, nil
+	c.bytes = p.bytes.Load()
+	return c, nil
 }
