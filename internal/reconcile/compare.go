@@ -12,7 +12,7 @@ import (
 type findings struct {
 	fresh int       // ids queued to be transferred
 	other [2]int    // ids that a side lacks and is not to be given
-	left  []Refusal // the first differences that cannot be
+	left  []Refusal // the first differences that cannot be settled
 	lefts int       // how many there are
 
 	// floor is a created_at: both sides have shown what they have above it.
@@ -35,6 +35,13 @@ func (f *findings) leave(r Refusal) {
 	if f.lefts++; len(f.left) < maxRefused {
 		f.left = append(f.left, r)
 	}
+}
+
+// plus adds the differences of others.
+func (f *findings) plus(g *findings) *findings {
+	f.lefts += g.lefts
+	f.left = append(f.left, g.left[:min(len(g.left), maxRefused-len(f.left))]...)
+	return f
 }
 
 // answer is what an exchange with a side brought.
@@ -151,24 +158,18 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 	}
 	if r.opts.Refused != nil && r.opts.Refused(to, id) {
 		first()
-		refusal := Refusal{id, to, Reason{Cause: ByEarlier, Text: "refused in an earlier sync"}}
-		f.leave(refusal)
-		return r.refuse(refusal)
+		return r.refuse(Refusal{id, to, Reason{Cause: ByEarlier, Text: "refused in an earlier sync"}})
 	}
 	if when, ok := r.verdicts.confirmedIn(to, id); ok {
 		if when == r.pass.number {
 			return nil // reported again, after a session was opened anew
 		}
 		f.suspect(to, id)
-		refusal := Refusal{id, to, Reason{Cause: ByRelay, Code: NotKept}}
-		f.leave(refusal)
-		return r.refuseForGood(refusal)
+		return r.refuseForGood(Refusal{id, to, Reason{Cause: ByRelay, Code: NotKept}})
 	}
 	if why, ok := r.sessions[to.Other()].unreadable(id); ok {
 		first()
-		refusal := Refusal{id, to, Reason{Cause: BySource, Text: why}}
-		f.leave(refusal)
-		return r.refuse(refusal)
+		return r.refuse(Refusal{id, to, Reason{Cause: BySource, Text: why}})
 	}
 	if r.queues[to].put(id) {
 		f.fresh++

@@ -10,10 +10,12 @@
 // than once. An event counts as transferred when the relay that it is written to
 // has said OK.
 //
-// If little was transferred, and nothing refused, the last pass asks both relays
-// in new sessions for exactly the ids that were written to them: all else has
-// just been found equal, and a relay that reads a million events for a session
-// is spared a second one. That proves both relays as they were when the
+// If little was transferred, the last pass asks both relays in new sessions for
+// exactly the ids that were written to them, and for those that the other one
+// refused, or could not be given: all else has just been found equal, and a relay
+// that reads a million events for a session is spared a second one. A refused
+// event that its relay lists no more differs no more: a deletion or a newer
+// version came with the transfers. That proves both relays as they were when the
 // comparison began. Otherwise they are compared as a whole once more, and again
 // until nothing new is found. From the third comparison on, what is dated after
 // the start of the sync is left out, so that two busy relays can be proved, too.

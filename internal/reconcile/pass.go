@@ -7,8 +7,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// maxProvable bounds the events written to one side in a pass that are proved
-// one by one; beyond it, the sides are compared again.
+// maxProvable bounds the events written to one side in a pass, and those it was
+// not given, that are proved one by one; beyond it, the sides are compared again.
 const maxProvable = 5000
 
 // passState is a comparison, begun in new sessions, with its transfers: none of
@@ -20,6 +20,8 @@ type passState struct {
 	read    [2]struct{ count, oldest int64 } // by the side that was read; oldest is a created_at
 	written [2][]negentropy.Item             // and confirmed, by the side; up to maxProvable
 	held    findings                         // what our rules kept back
+	refused findings                         // what cannot be given otherwise
+	claims  [2][]Refusal                     // the same, by the side that has it; up to maxProvable
 	whole   bool                             // something only another comparison can tell
 }
 
@@ -48,13 +50,19 @@ func (r *passState) writes(to negentropy.Side, item negentropy.Item) {
 }
 
 // refuses notes an event that a side cannot be given. Unless our rules say so,
-// what comes later may settle it: a deletion, a newer version.
+// what is transferred may settle it: a deletion, a newer version.
 func (r *passState) refuses(refusal Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if refusal.Cause == ByRules {
+	from := refusal.To.Other()
+	switch {
+	case refusal.Cause == ByRules:
 		r.held.leave(refusal)
-	} else {
+		return
+	case len(r.claims[from]) < maxProvable:
+		r.claims[from] = append(r.claims[from], refusal)
+	default:
 		r.whole = true
 	}
+	r.refused.leave(refusal)
 }

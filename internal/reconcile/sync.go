@@ -156,15 +156,15 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			return nil, err
 		}
 		if !cut && f.fresh == 0 {
-			return rest, r.accept(f)
+			return rest, r.accept(*f, r.pass.refused)
 		}
 		if !cut {
-			older, ok, err := r.proved(ctx, w, f)
+			older, refused, err := r.proved(ctx, w, f)
 			if err != nil {
 				return nil, err
 			}
-			if ok {
-				return append(rest, older), r.accept(f, &r.pass.held)
+			if refused != nil {
+				return append(rest, older), r.accept(*f, r.pass.held, *refused)
 			}
 		}
 		r.uncount(f)
@@ -177,12 +177,12 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 
 // accept takes what a window comes to: what cannot be the same, and what cannot be
 // read, even if both sides list the id.
-func (r *run) accept(parts ...*findings) error {
+func (r *run) accept(parts ...findings) error {
 	for _, l := range r.sessions {
 		if len(l.unread) == maxUnread {
 			r.why = fmt.Sprintf("%s delivers %d or more events that cannot be read, and no more of them are told", l.Name, maxUnread)
 		}
-		f := &findings{}
+		f := findings{}
 		for listed, why := range l.unread {
 			id, err := negentropy.ParseID(listed) // the zero ID is for what has none
 			if _, _, told := r.verdicts.refused(l.at.Other(), id); told && err == nil {

@@ -20,67 +20,128 @@ const (
 )
 
 // proved is the last pass over a window of which little was transferred: each
-// event written is asked for in sessions of their own. All else has just been
-// found equal, and need not be read by the relays a second time.
+// event written is asked for in sessions of their own, and each that was refused
+// of the side that had it. All else has just been found equal, and need not be
+// read by the relays a second time.
 //
 // It returns the part of the window that is left to be settled: below the floor
 // of the comparison, a side that shows only the newest part of its set may have
-// more. ok is false if it takes another comparison of the whole to tell: then
-// too much was written, or refused, or is not there.
-func (r *run) proved(ctx context.Context, w window, f *findings) (older window, ok bool, err error) {
+// more. refused is what still cannot be the same, or nil if it takes another
+// comparison of the whole to tell: then too much was written, or refused, or is
+// not there.
+func (r *run) proved(ctx context.Context, w window, f *findings) (older window, refused *findings, err error) {
 	if r.pass.whole || !f.floored || f.floor < w.since || w.until != 0 && f.floor >= w.until || f.floor >= r.start {
-		return w, false, nil
+		return w, nil, nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	var kept [2]bool
+	var stand [2]*findings
 	for s, l := range r.sessions {
 		group.Go(func() (err error) {
-			kept[s], err = r.keeps(ctx, l, r.pass.written[s])
+			if kept[s], err = r.keeps(ctx, l, r.pass.written[s]); kept[s] && err == nil {
+				stand[s], err = r.stands(ctx, l, r.pass.claims[s])
+			}
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return w, false, err
+		return w, nil, err
 	}
 	r.tally.add(func(f *Figures) { f.Passes++ })
-	return window{w.since, f.floor, r.pass.number}, kept[0] && kept[1], nil
+	if stand[0] == nil || stand[1] == nil {
+		return w, nil, nil
+	}
+	return window{w.since, f.floor, r.pass.number}, stand[0].plus(stand[1]), nil
+}
+
+// chunk is how many events a side is asked about at a time.
+func (l *session) chunk() int {
+	switch {
+	case l.listed:
+		return idsPerRequest
+	case l.takes.Accepts > 0:
+		return max(1, min(idsPerProof, 2*l.takes.Accepts/idBytes-10))
+	}
+	return idsPerProof
 }
 
 // keeps reports whether a side has all of the items.
 func (r *run) keeps(ctx context.Context, l *session, items []negentropy.Item) (bool, error) {
-	most := idsPerProof
-	if l.takes.Accepts > 0 {
-		most = max(1, min(most, 2*l.takes.Accepts/idBytes-10))
-	}
-	ask := r.proves
-	if l.listed {
-		most, ask = idsPerRequest, r.delivered
-	}
-	for chunk := range slices.Chunk(items, most) {
+	for chunk := range slices.Chunk(items, l.chunk()) {
 		filter := nostr.Filter{}
 		for _, item := range chunk {
 			filter.IDs = append(filter.IDs, item.ID.String())
 		}
 		slices.Sort(filter.IDs)
-		if ok, err := ask(ctx, l, filter, chunk); !ok || err != nil {
+		var ok bool
+		var err error
+		if l.listed {
+			var has map[string]bool
+			has, err = r.delivered(ctx, l, filter)
+			ok = len(has) == len(chunk)
+		} else {
+			bridge := negentropy.NewBridge(negentropy.BridgeOptions{
+				A: l.options(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(slices.Clone(chunk))},
+				MaxMessages: 10 + len(chunk), MaxDifferences: len(chunk),
+			})
+			ok, err = r.ask(ctx, l, filter, bridge)
+			ok = ok && bridge.Proved()
+		}
+		if !ok || err != nil {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-// proves compares what a side has of the filter's ids with all of them, in a
-// session.
-func (r *run) proves(ctx context.Context, l *session, filter nostr.Filter, items []negentropy.Item) (bool, error) {
+// stands returns the refusals of events that a side has still, or nil if it does
+// not say.
+func (r *run) stands(ctx context.Context, l *session, claims []Refusal) (*findings, error) {
+	f := &findings{}
+	for chunk := range slices.Chunk(claims, l.chunk()) {
+		filter := nostr.Filter{}
+		for _, refusal := range chunk {
+			filter.IDs = append(filter.IDs, refusal.ID.String())
+		}
+		slices.Sort(filter.IDs)
+		has, err := r.has(ctx, l, filter)
+		if has == nil || err != nil {
+			return nil, err
+		}
+		for _, refusal := range chunk {
+			if has[refusal.ID.String()] {
+				f.leave(refusal)
+			}
+		}
+	}
+	return f, nil
+}
+
+// has returns which of the filter's ids a side lists, or nil if it does not say.
+func (r *run) has(ctx context.Context, l *session, filter nostr.Filter) (map[string]bool, error) {
+	if l.listed {
+		return r.delivered(ctx, l, filter)
+	}
+	has := map[string]bool{}
+	ok, err := r.ask(ctx, l, filter, negentropy.NewBridge(negentropy.BridgeOptions{
+		A: l.options(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(nil)},
+		OnlyA:       func(id negentropy.ID) { has[id.String()] = true },
+		MaxMessages: 10 + len(filter.IDs), MaxDifferences: len(filter.IDs),
+	}))
+	if !ok || err != nil {
+		return nil, err
+	}
+	return has, nil
+}
+
+// ask compares what a side has of the filter's ids with a set of ours, in a
+// session. It is false if the side does not answer as it should.
+func (r *run) ask(ctx context.Context, l *session, filter nostr.Filter, bridge *negentropy.Bridge) (bool, error) {
 	defer l.hangUp()
-	bridge := negentropy.NewBridge(negentropy.BridgeOptions{
-		A: l.options(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(slices.Clone(items))},
-		MaxMessages: 10 + len(items), MaxDifferences: len(items),
-	})
 	for {
 		msg, ok := bridge.Next(negentropy.SideA)
 		if !ok {
-			break
+			return bridge.Err() == nil, nil
 		}
 		r.count(msg)
 		answer, err := l.exchange(ctx, filter, msg)
@@ -91,24 +152,30 @@ func (r *run) proves(ctx context.Context, l *session, filter nostr.Filter, items
 			return false, err
 		}
 		r.count(answer)
-		_ = bridge.Feed(negentropy.SideA, answer) // Proved is false then
+		_ = bridge.Feed(negentropy.SideA, answer) // Err says it
 	}
-	return bridge.Proved(), nil
 }
 
-// delivered asks a side without sessions for the events themselves.
-func (r *run) delivered(ctx context.Context, l *session, filter nostr.Filter, _ []negentropy.Item) (bool, error) {
+// delivered asks a side without sessions for the events themselves, and returns
+// the ids of those that come, readable or not.
+func (r *run) delivered(ctx context.Context, l *session, filter nostr.Filter) (map[string]bool, error) {
+	has := map[string]bool{}
+	ctx = WithUnread(ctx, func(u Unread) {
+		if slices.Contains(filter.IDs, u.Claim.ID) {
+			has[u.Claim.ID] = true
+		}
+	})
 	for {
+		before := len(has)
 		filter.Limit = min(len(filter.IDs), l.takes.PageSize())
-		had := map[string]bool{}
 		_, err := l.each(ctx, filter, func(e *nostr.Event) (more bool, err error) {
-			had[e.ID] = true
+			has[e.ID] = true
 			return true, nil
 		})
 		// Some cap what they send at a time.
-		filter.IDs = slices.DeleteFunc(filter.IDs, func(id string) bool { return had[id] })
-		if err != nil || len(filter.IDs) == 0 || len(had) == 0 {
-			return err == nil && len(filter.IDs) == 0, err
+		filter.IDs = slices.DeleteFunc(filter.IDs, func(id string) bool { return has[id] })
+		if err != nil || len(filter.IDs) == 0 || len(has) == before {
+			return has, err
 		}
 	}
 }
