@@ -164,6 +164,9 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 		if when == r.pass.number {
 			return nil // reported again, after a session was opened anew
 		}
+		if r.sessions[to].hides {
+			return nil // it may be there, and Result.Why says so
+		}
 		f.suspect(to, id)
 		return r.refuseForGood(Refusal{id, to, Reason{Cause: ByRelay, Code: NotKept}})
 	}

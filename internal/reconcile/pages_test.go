@@ -58,6 +58,23 @@ func TestTheFirstSecondsOfTimeAreFull(t *testing.T) {
 	}
 }
 
+// What a page cannot show of a second is not called missing after the relay has
+// confirmed it, and is not remembered as refused.
+func TestWhatAPageHidesIsNotCalledMissing(t *testing.T) {
+	var list []nostr.Event
+	for i := range 2100 {
+		list = append(list, note(i, today-100_000-int64(i/700)))
+	}
+	a, b := newFake(list...), newFake(list[:100]...)
+	b.no77, b.page = true, 500
+	o := options(Up)
+	o.Remember = func(r Refusal) { t.Errorf("remembered: %v", r) }
+	r := mustSync(t, a, b, o)
+	if len(b.events) != len(list) || r.Complete || !strings.Contains(r.Why, "one second") || r.Left != 0 || r.Refused != 0 || r.Passes > 5 {
+		t.Errorf("b has %d; %+v", len(b.events), r)
+	}
+}
+
 // Between the events of a page in no order there may be others, and no REQ brings
 // them.
 func TestARelayInNoOrderIsNotProved(t *testing.T) {

@@ -58,6 +58,7 @@ type session struct {
 	list   negentropy.Store
 	local  *negentropy.Reconciler // answers for it
 	lists  int                    // how often it was listed
+	hides  bool                   // the last list may lack events that it has
 
 	source   bool              // events are read from it, or it is only compared
 	unreadMu sync.Mutex        // guards unread

@@ -238,7 +238,7 @@ func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if unreached != "" {
+		if l.hides = unreached != ""; l.hides {
 			r.why = l.Name + " " + unreached
 		}
 		since = max(since, begin)
