@@ -25,11 +25,12 @@ type fetchCmd struct {
 	NATS string `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"Have the fetchers of a running pipeline look for it."`
 	config.NATSAuth
 
-	DHTKey       string `name:"dht-key" group:"Without a pipeline" placeholder:"HEX" help:"The author's DHT key, under which their relay list is looked up."`
-	ThreadDepth  int    `default:"20" group:"Without a pipeline" help:"How many references away a thread may reach."`
-	ThreadCount  int    `default:"100" group:"Without a pipeline" help:"How many events a thread may have."`
-	AllowPrivate bool   `env:"RELAYMESH_ALLOW_PRIVATE" group:"Without a pipeline" help:"Talk to addresses on loopback and private networks, too."`
-	NsecFile     string `env:"RELAYMESH_NSEC_FILE" group:"Without a pipeline" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
+	DHTKey       string   `name:"dht-key" group:"Without a pipeline" placeholder:"HEX" help:"The author's DHT key, under which their relay list is looked up."`
+	ThreadDepth  int      `default:"20" group:"Without a pipeline" help:"How many references away a thread may reach."`
+	ThreadCount  int      `default:"100" group:"Without a pipeline" help:"How many events a thread may have."`
+	AllowPrivate bool     `env:"RELAYMESH_ALLOW_PRIVATE" group:"Without a pipeline" help:"Talk to addresses on loopback and private networks, too."`
+	Deny         []string `env:"RELAYMESH_DENY" group:"Without a pipeline" placeholder:"FILE" help:"Files of what is denied: it is not asked for, and denied hosts are not asked. See relaymesh deny."`
+	NsecFile     string   `env:"RELAYMESH_NSEC_FILE" group:"Without a pipeline" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
 
 	DHT config.DHT `embed:"" prefix:"dht-" group:"DHT"`
 }
@@ -157,7 +158,7 @@ func (c *fetchCmd) fetch(ctx context.Context, r events.MissingNoteRequest, o *ou
 		ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 		defer cancel()
 		return run.FetchOnce(ctx, config.Config{
-			AllowPrivate: c.AllowPrivate, NsecFile: c.NsecFile, DHT: c.DHT,
+			AllowPrivate: c.AllowPrivate, NsecFile: c.NsecFile, Deny: c.Deny, DHT: c.DHT,
 			Fetch: config.Fetch{ThreadDepth: c.ThreadDepth, ThreadCount: c.ThreadCount},
 		}, r, log)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 
@@ -16,6 +17,24 @@ import (
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/run/peers"
 )
+
+// home starts the embedded relay, which follows the deny lists until ctx ends.
+func (c *upCmd) home(ctx context.Context, proxies []netip.Prefix, log *slog.Logger) (*homerelay.Relay, error) {
+	denied, err := run.OpenDeny(c.Deny, log)
+	if err != nil {
+		return nil, err
+	}
+	home, err := homerelay.Start(ctx, homerelay.Config{
+		Addr: c.RelayAddr, URL: c.RelayURL, Path: c.relayFile(), Log: log,
+		TrustedProxies: proxies, Denied: denied.Lists(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	go denied.Watch(ctx) //nolint:errcheck // it fails by ctx alone
+	go run.PurgeDenied(ctx, denied.Lists(), log, home.Purge)
+	return home, nil
+}
 
 // pipeline runs embedded NATS, the embedded relay unless another one is given,
 // and all stages until ctx ends. up is called once everything has been started.
@@ -31,9 +50,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	defer server.Close()
 	var options []run.Option
 	if c.Relay == "" {
-		home, err := homerelay.Start(ctx, homerelay.Config{
-			Addr: c.RelayAddr, URL: c.RelayURL, Path: c.relayFile(), Log: log, TrustedProxies: proxies,
-		})
+		home, err := c.home(ctx, proxies, log)
 		if err != nil {
 			return err
 		}

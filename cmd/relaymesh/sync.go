@@ -23,15 +23,16 @@ import (
 )
 
 type syncCmd struct {
-	A             string `arg:"" name:"relay-a" help:"URL of a relay (ws:// or wss://), multiaddr of a libp2p peer (/ip4/…/p2p/ID), or - for events as JSON lines: standard input where they are read, standard output where they are written."`
-	B             string `arg:"" name:"relay-b" help:"The other one."`
-	Filter        string `default:"{}" placeholder:"JSON" help:"Which events, as a NIP-01 filter without a limit."`
-	Dir           string `enum:"down,up,both,none" default:"both" help:"down writes to RELAY_A what it lacks, up to RELAY_B, none only counts."`
-	Since         string `placeholder:"WHEN" help:"Only events from then on: Unix seconds, a date, a time, or how long ago (72h)."`
-	Until         string `placeholder:"WHEN" help:"Only events until then."`
-	UploadPrivate bool   `help:"Write direct messages and gift wraps to RELAY_B, too."`
-	NsecFile      string `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
-	JSON          bool   `help:"Print one JSON object a second to standard output, one for each event that is refused, and one at the end."`
+	A             string   `arg:"" name:"relay-a" help:"URL of a relay (ws:// or wss://), multiaddr of a libp2p peer (/ip4/…/p2p/ID), or - for events as JSON lines: standard input where they are read, standard output where they are written."`
+	B             string   `arg:"" name:"relay-b" help:"The other one."`
+	Filter        string   `default:"{}" placeholder:"JSON" help:"Which events, as a NIP-01 filter without a limit."`
+	Dir           string   `enum:"down,up,both,none" default:"both" help:"down writes to RELAY_A what it lacks, up to RELAY_B, none only counts."`
+	Since         string   `placeholder:"WHEN" help:"Only events from then on: Unix seconds, a date, a time, or how long ago (72h)."`
+	Until         string   `placeholder:"WHEN" help:"Only events until then."`
+	UploadPrivate bool     `help:"Write direct messages and gift wraps to RELAY_B, too."`
+	Deny          []string `env:"RELAYMESH_DENY" placeholder:"FILE" help:"Files of what is denied; it goes neither way. See relaymesh deny."`
+	NsecFile      string   `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
+	JSON          bool     `help:"Print one JSON object a second to standard output, one for each event that is refused, and one at the end."`
 }
 
 // Help is the long help text.
@@ -94,6 +95,11 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 	if err := job.Filter.CheckPeriod(); err != nil {
 		return job, usage("--since, --until: %v", err)
 	}
+	denied, err := run.OpenDeny(c.Deny, job.Log)
+	if err != nil {
+		return job, usage("%v", err)
+	}
+	job.Denied = denied.Lists()
 	if c.NsecFile != "" {
 		if job.Key, err = schnorr.ReadSecretFile(c.NsecFile); err != nil {
 			return job, usage("--nsec-file: %v", err)

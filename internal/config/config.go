@@ -26,6 +26,7 @@ type Config struct {
 	Tail         []string `env:"RELAYMESH_TAIL" placeholder:"URL" help:"More relays whose new events are taken in."`
 	AllowPrivate bool     `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to relays and DHT nodes on loopback and private addresses, too. The relay of --relay may always be one."`
 	Only         []string `env:"RELAYMESH_ONLY" placeholder:"URL" help:"Talk to no relays but these and the one of --relay."`
+	Deny         []string `env:"RELAYMESH_DENY" placeholder:"FILE" help:"Files of what is denied, read again when they change: a line each for a key, an event id, a kind, a host or a word; see relaymesh deny."`
 	DAGDir       string   `name:"dag-dir" env:"RELAYMESH_DAG_DIR" placeholder:"DIR" help:"Where the fetcher writes the Scionic DAGs that events name; empty for nowhere. Only in binaries built with -tags scionic."`
 	NsecFile     string   `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
 

@@ -37,18 +37,20 @@ func OpenDeny(paths []string, codes deny.Codes, log *slog.Logger) (*DenyFiles, e
 // Lists are what the files deny, at any time.
 func (f *DenyFiles) Lists() *deny.Lists { return &f.lists }
 
-// Watch reads the files again when they change, has [DenyFiles.Lists] follow and
-// tells of that, until ctx ends or changed fails. While one of them is missing or
-// wrong, all stay as they were, and it is complained about once.
-func (f *DenyFiles) Watch(ctx context.Context, changed func(ctx context.Context) error) error {
+// Watch reads the files again when they change and has [DenyFiles.Lists] follow,
+// until ctx ends. While one of them is missing or wrong, all stay as they were, and
+// it is complained about once.
+func (f *DenyFiles) Watch(ctx context.Context) error {
 	if len(f.paths) == 0 {
 		return nil
 	}
-	const wrong = "a deny list is wrong, all stay as they were"
-	return f.file.watch(ctx, f.log, wrong, func(ctx context.Context, entries []deny.Entry) error {
+	wrong := func(ctx context.Context, err error) {
+		f.log.ErrorContext(ctx, "a deny list is wrong, all stay as they were", "err", err)
+	}
+	return f.file.watch(ctx, wrong, func(ctx context.Context, entries []deny.Entry) error {
 		f.lists.Set(deny.NewList(entries...))
-		f.log.InfoContext(ctx, "read the deny lists again", "entries", len(entries))
-		return changed(ctx)
+		f.log.InfoContext(ctx, "read the deny lists again", "lines", len(entries))
+		return nil
 	})
 }
 

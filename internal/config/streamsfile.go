@@ -42,8 +42,10 @@ func (f *StreamsFile) Watch(ctx context.Context, changed func(ctx context.Contex
 	if f.path == "" {
 		return nil
 	}
-	const wrong = "the config file is wrong, the streams stay as they were"
-	return f.file.watch(ctx, f.log, wrong, func(ctx context.Context, streams []Stream) error {
+	wrong := func(ctx context.Context, err error) {
+		f.log.ErrorContext(ctx, "the config file is wrong, the streams stay as they were", "err", err)
+	}
+	return f.file.watch(ctx, wrong, func(ctx context.Context, streams []Stream) error {
 		f.log.InfoContext(ctx, "read the streams of the config file again; other keys need a restart", "streams", len(streams))
 		return changed(ctx)
 	})

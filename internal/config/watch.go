@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"time"
 )
@@ -33,9 +32,11 @@ func (w *watched[T]) open() error {
 }
 
 // watch tells of changes until ctx ends or changed fails. A file that is wrong
-// changes nothing and is complained about once, in the words of wrong. What is
-// found twice in a row counts: editors write in pieces.
-func (w *watched[T]) watch(ctx context.Context, log *slog.Logger, wrong string, changed func(ctx context.Context, value T) error) error {
+// changes nothing, and wrong is told once. What is found twice in a row counts:
+// editors write in pieces.
+func (w *watched[T]) watch(ctx context.Context, wrong func(ctx context.Context, err error),
+	changed func(ctx context.Context, value T) error,
+) error {
 	every := time.NewTicker(lookEvery)
 	defer every.Stop()
 	var complaint string
@@ -49,7 +50,7 @@ func (w *watched[T]) watch(ctx context.Context, log *slog.Logger, wrong string, 
 		value, data, err := w.read()
 		if err != nil {
 			if complaint != err.Error() {
-				log.ErrorContext(ctx, wrong, "err", err)
+				wrong(ctx, err)
 			}
 			complaint, seen = err.Error(), nil
 			continue

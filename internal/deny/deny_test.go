@@ -107,7 +107,8 @@ func TestErrorsNameTheLineAndWhatToDo(t *testing.T) {
 	if _, err := Parse(strings.Repeat("x y\n", 1000), codes); strings.Count(err.Error(), "\n") != maxErrors-1 {
 		t.Errorf("a wrong file: %v", err)
 	}
-	if _, err := Parse(strings.Repeat("word x\n", maxWords+1), codes); err == nil || !strings.Contains(err.Error(), fmt.Sprint("line ", maxWords+1)) {
+	_, err := Parse(strings.Repeat("word x\n", maxWords+1), codes)
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprint("line ", maxWords+1)) {
 		t.Errorf("too many words: %v", err)
 	}
 	if lines, err := Parse("\ufeffkind 1\r\n\r\n# kind 2\r\nkind 3", codes); err != nil || len(lines) != 2 || lines[1].Number != 4 {

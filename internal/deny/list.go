@@ -81,6 +81,20 @@ func (l *List) Relay(relay string) bool {
 	return err == nil && l.host(u.Hostname())
 }
 
+// Relays returns those of the relays that are not denied.
+func (l *List) Relays(relays []string) []string {
+	if l.Empty() {
+		return relays
+	}
+	var left []string
+	for _, url := range relays {
+		if !l.Relay(url) {
+			left = append(left, url)
+		}
+	}
+	return left
+}
+
 func (l *List) host(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {

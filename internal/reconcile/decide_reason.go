@@ -39,6 +39,7 @@ const (
 	Expired         Code = "expired (NIP-40)"
 	Private         Code = "private" // a message to single people, see mayUpload
 	DeletedByAuthor Code = "deleted by its author (NIP-09, NIP-62)"
+	Denied          Code = "on a deny list"
 )
 
 // NotKept is what a relay shows, in whatever words: it takes an event and does
@@ -70,7 +71,7 @@ var prefixes = []Code{
 // rule of ours, and of [NotKept], are taken for it.
 func GuessReason(words string) Reason {
 	switch code := Code(words); code {
-	case Ephemeral, FromTheFuture, Protected, Expired, Private, DeletedByAuthor:
+	case Ephemeral, FromTheFuture, Protected, Expired, Private, DeletedByAuthor, Denied:
 		return Reason{Cause: ByRules, Code: code}
 	case NotKept:
 		return Reason{Cause: ByRelay, Code: code}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Direction says which side is written to.
@@ -33,6 +34,10 @@ type Options struct {
 	// UploadPrivate writes events of private kinds to B, too: direct messages
 	// and gift wraps, which concern nobody but the relays of their recipients.
 	UploadPrivate bool
+
+	// Denied asks whether the operator wants an event on neither side; nil denies
+	// nothing. It is called by many goroutines.
+	Denied func(e *nostr.Event) bool
 
 	// Refused asks whether a side was not given an event in an earlier sync, so
 	// that it is neither read nor offered again. Remember notes that in this

@@ -179,6 +179,9 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 
 // forbidden returns the rule of ours that keeps an event from a side, or "".
 func (r *run) forbidden(to negentropy.Side, e *nostr.Event) Code {
+	if r.opts.Denied != nil && r.opts.Denied(e) {
+		return Denied
+	}
 	if to == negentropy.SideA {
 		return MayCopy(e, r.opts.Now().Unix())
 	}

@@ -70,6 +70,9 @@ func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[
 	if err != nil {
 		return err
 	}
+	if e.deny.Lists().Key(w.PubKey) || e.deny.Lists().ID(w.Event) {
+		return nil
+	}
 	if !contract.IsDAGRoot(w.Root) {
 		return fmt.Errorf("root %.64q: is no CID of a DAG", w.Root)
 	}

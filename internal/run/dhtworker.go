@@ -37,7 +37,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	s := &dht.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks),
-		Network: network{node: node}, Probe: e.relays.probe, Publish: b.Publish,
+		Network: network{node: node}, Probe: e.relays.probe, Publish: b.Publish, Denied: e.deny.Lists(),
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}
@@ -50,6 +50,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
+	group.Go(func() error { PurgeDenied(ctx, s.Denied, s.Log, s.Purge); return nil })
 	group.Go(func() error {
 		return Serve(ctx, e.JS.Conn(), e.traces, e.droppedBy(contract.StageDHTWorker), contract.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)

@@ -29,6 +29,7 @@ type Env struct {
 	Metrics *prometheus.Registry
 
 	relays  relays
+	deny    *config.DenyFiles
 	libp2p  StartLibp2p  // nil: not linked
 	console http.Handler // nil: none
 	start   StartTraces  // nil: not linked
@@ -50,6 +51,10 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 		}
 		options.Auth = key.SignEvent
 	}
+	denied, err := OpenDeny(c.Deny, log)
+	if err != nil {
+		return nil, err
+	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector())
@@ -58,7 +63,9 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 		Help: "Requests of a NATS service that were not answered: their reply subject is no inbox.",
 	}, []string{"stage"})
 	metrics.MustRegister(dropped)
-	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options)}, nil
+	e := &Env{Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options), deny: denied}
+	e.relays.denied = denied.Lists()
+	return e, nil
 }
 
 // WithConsole serves the console on the admin endpoint, if there is one.

@@ -26,10 +26,16 @@ func FetchOnce(ctx context.Context, c config.Config, r events.MissingNoteRequest
 		options.Auth = key.SignEvent
 	}
 	c.Relay = "" // there is no local one
+	denied, err := OpenDeny(c.Deny, log)
+	if err != nil {
+		return events.MissingNoteResponse{}, err
+	}
 	pools := newRelays(c, options)
+	pools.denied = denied.Lists()
 	defer pools.close()
 	s := &fetch.Stage{
 		Authors: forgetful[contract.Author]{}, Links: forgetful[contract.Link]{}, Lost: forgetful[contract.Lost]{}, Net: pools,
+		Denied: denied.Lists(),
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			return ResolveOnce(ctx, c, r, log, nil)
 		},

@@ -37,6 +37,7 @@ func Ingest(ctx context.Context, e *Env) error {
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
 		Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList,
 		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Mentions: e.Config.Sync.Mentions, Now: time.Now,
+		Denied: e.deny.Lists(),
 	}
 	tails := e.Config.Tail
 	var local *relay.Local // nil without a relay
@@ -66,7 +67,9 @@ func Ingest(ctx context.Context, e *Env) error {
 		p.Policy.Ours = ours.Has
 		group.Go(func() error { ours.Refresh(ctx); return nil })
 	}
-	b.Handle(consumer(contract.ConsumerIngest), ingest.New(p).Handle)
+	s := ingest.New(p)
+	b.Handle(consumer(contract.ConsumerIngest), s.Handle)
+	group.Go(func() error { PurgeDenied(ctx, p.Denied, e.Log, s.Purge); return nil })
 	group.Go(func() error { return b.Run(ctx) })
 	seen := ingest.NewSeen()
 	e.relays.world.Want("tails", e.Config.Tail...)

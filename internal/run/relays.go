@@ -9,6 +9,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/jsonl"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
@@ -25,6 +26,7 @@ type relays struct {
 	homeURL string
 	only    []string // if not empty, no other relay of the world is talked to
 	options relay.Options
+	denied  *deny.Lists // hosts that are not talked to; nil: none
 
 	libp2p Libp2p                      // nil: none is reached by it
 	known  stage.Store[contract.Relay] // of which some say where they are on libp2p; nil: of none
@@ -52,6 +54,8 @@ func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err er
 	switch {
 	case name == Lines && r.lines != nil:
 		at = r.lines
+	case IsPeer(name) && r.denied.Relay(name):
+		err = fmt.Errorf("peer %s is %s", name, reconcile.Denied)
 	case IsPeer(name) && r.libp2p != nil:
 		at, err = r.libp2p.At(name)
 	default:
@@ -79,6 +83,8 @@ func (r relays) pool(url string) (*relay.Pool, error) {
 	switch {
 	case nostr.SameRelay(url, r.homeURL):
 		return r.home, nil
+	case r.denied.Relay(url):
+		return nil, fmt.Errorf("relay %s is %s", url, reconcile.Denied)
 	case len(r.only) > 0 && !nostr.HasRelay(r.only, url):
 		return nil, fmt.Errorf("relay %s is not one of --only", url)
 	}
@@ -132,13 +138,18 @@ func describe(url string, info *relay.Info) (contract.Relay, error) {
 // follow tails a relay; see the port of ingest.Tail.
 func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error,
 	func(context.Context, int64) error) error {
-	pool := r.world
+	pool, denied := r.world, r.denied
 	if nostr.SameRelay(url, r.homeURL) {
-		pool = r.home
+		pool, denied = r.home, nil
 	}
 	return func(ctx context.Context, since int64,
 		handle func(context.Context, nostr.Event) error, caughtUp func(context.Context, int64) error,
 	) error {
+		ctx, leave := stage.UntilDenied(ctx, denied, url)
+		defer leave()
+		if denied.Relay(url) {
+			return stage.ErrDenied
+		}
 		page := pool.At(url).Limits(ctx).PageSize()
 		return pool.Tail(ctx, url, relay.Follow{Since: since, Page: page, Handle: handle, CaughtUp: caughtUp})
 	}

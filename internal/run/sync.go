@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/jsonl"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
@@ -26,6 +27,7 @@ type Sync struct {
 	Down, Up      bool // from B to A, from A to B; neither only counts
 	UploadPrivate bool
 	Key           *schnorr.SecretKey // answers relays that ask who we are (NIP-42); may be nil
+	Denied        *deny.Lists        // what goes neither way; hosts are not dialled; nil denies nothing
 	Libp2p        StartLibp2p        // reaches multiaddrs; may be nil if there are none
 	In            io.Reader
 	Out           io.Writer
@@ -80,7 +82,7 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 	if s.Up {
 		direction |= reconcile.Up
 	}
-	options := reconcile.Options{Direction: direction, UploadPrivate: s.UploadPrivate}
+	options := reconcile.Options{Direction: direction, UploadPrivate: s.UploadPrivate, Denied: s.Denied.Event}
 	result.Complete = true
 	for _, filter := range reconcile.Divide(s.Filter) {
 		done := result.SyncFigures
@@ -104,6 +106,7 @@ func (s Sync) relays(ctx context.Context, result *SyncResult) (r relays, err err
 	}
 	r = newRelays(config.Config{}, options)
 	r.world.Want("sync", s.A, s.B)
+	r.denied = s.Denied
 	if IsPeer(s.A) || IsPeer(s.B) {
 		r.libp2p, err = s.Libp2p(config.P2P{}, true, s.Log)
 	}

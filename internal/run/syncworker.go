@@ -88,6 +88,7 @@ func (e *Env) Respond(s *syncing.Stage) func(peer string) (*reconcile.Responder,
 		c := e.Config
 		c.RelayToken = ""
 		own := newRelays(c, options)
+		own.denied = e.relays.denied
 		home, err := own.At(context.Background(), e.Config.Relay)
 		if err != nil {
 			own.close()
@@ -125,7 +126,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	}
 	rules := rules{streams, e.Config.Sync}
 	s := &syncing.Stage{
-		Rules:   rules.of,
+		Rules: rules.of, Denied: e.deny.Lists(),
 		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,

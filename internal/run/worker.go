@@ -65,6 +65,7 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 	if c.Admin != "" {
 		group.Go(func() error { return env.admin(ctx) })
 	}
+	group.Go(func() error { return env.deny.Watch(ctx) })
 	started()
 	return group.Wait()
 }

@@ -19,6 +19,7 @@ var (
 	errReplaced  = errors.New("replaced: a newer version is stored")
 	errExpired   = errors.New("invalid: the event has expired")
 	errVanished  = errors.New("blocked: its author, or who it is for, asked to vanish from this relay")
+	errDenied    = errors.New("blocked: it is on a deny list of this relay")
 )
 
 // Has reports whether an event is stored; id is 64 lower-case hex digits.
@@ -61,12 +62,21 @@ func (s *store) Insert(e *nostr.Event) error {
 	if r.expires != 0 && r.expires <= s.now().Unix() {
 		return errExpired
 	}
+	denied := s.denied.Now()
+	if denied.Event(e) != "" {
+		return errDenied
+	}
 	text := nostr.Encode(e)
 	// An error returned from the function would undo the whole shared
 	// transaction, so a refusal travels beside it. The function may run again.
 	var refusal error
 	err = s.db.Batch(func(tx *bbolt.Tx) error {
 		var err error
+		// Behind all that a former list lets in, purgeDenied begins.
+		if now := s.denied.Now(); now != denied && now.Event(e) != "" {
+			refusal = errDenied
+			return nil
+		}
 		refusal, err = s.insert(tx, r, text)
 		return err
 	})

@@ -103,7 +103,10 @@ func (r *Relay) accept(e *nostr.Event) (ok bool, reason string) {
 	if err := schnorr.VerifySignature(e); err != nil {
 		return false, "invalid: " + err.Error()
 	}
-	if !nostr.Ephemeral(e.Kind) {
+	switch {
+	case nostr.Ephemeral(e.Kind) && r.store.denied.Event(e):
+		return false, errDenied.Error()
+	case !nostr.Ephemeral(e.Kind):
 		switch err := r.store.Insert(e); {
 		case errors.Is(err, errDuplicate):
 			return true, err.Error()

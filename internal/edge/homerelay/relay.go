@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/relaymesh/relaymesh/internal/deny"
 )
 
 // Config says where the relay listens and keeps its events.
@@ -27,6 +29,7 @@ type Config struct {
 	PubKey      string       // NIP-11 operator key, hex
 	Contact     string       // NIP-11 contact
 	Log         *slog.Logger // nil is slog.Default
+	Denied      *deny.Lists  // events that are not taken in; nil denies none
 
 	// TrustedProxies are the addresses of proxies before the relay, whose
 	// X-Forwarded-For tells the address of the client; nobody else's does.
@@ -77,6 +80,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	store.denied = c.Denied
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", c.Addr)
 	if err != nil {

@@ -9,12 +9,16 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/relaymesh/relaymesh/internal/deny"
 )
 
 // store keeps events in one bbolt file. It is safe for concurrent use.
 type store struct {
 	db  *bbolt.DB
 	now func() time.Time
+	// denied is what Insert refuses; it is set before the store is used.
+	denied *deny.Lists
 	// generation grows with every write: while it stays, so does the set of
 	// events, but for those that expire. A write counts before Insert returns.
 	generation atomic.Uint64

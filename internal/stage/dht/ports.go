@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
@@ -57,6 +58,9 @@ type Stage struct {
 	Links   stage.Store[contract.Link]
 	Network Network
 
+	// Denied is what the operator denies: records of denied keys are not put, and
+	// no list is read under them; denied hosts are not announced. It may be nil.
+	Denied *deny.Lists
 	// Probe fetches a relay's NIP-11 document and returns what it says.
 	Probe func(ctx context.Context, url string) (contract.Relay, error)
 	// Publish sends outcomes of a long job while it still runs.

@@ -32,6 +32,9 @@ func (s *Stage) HandlePublish(ctx context.Context, m contract.Message) ([]contra
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	wake, _ := nostr.Decode[events.RelayListSigned](m.Data) // one without a seq is any
+	if s.denies(record) || s.Denied.Key(wake.PubKey) || s.Denied.Key(wake.DHTKey) {
+		return nil, contract.Done()
+	}
 	switch behind := !found || record.Seq < wake.Seq; {
 	case behind && m.Attempt < stage.StaleAttempts:
 		return nil, contract.Retry(stage.StaleAfter, "KV does not show the record yet that the message is about")
@@ -102,13 +105,18 @@ func (s *Stage) HandleRefresh(ctx context.Context, m contract.Message) ([]contra
 // they are held in memory, not the records.
 func (s *Stage) dueTargets(ctx context.Context, slice string, now int64) (targets []string, err error) {
 	err = s.Records.Each(ctx, slice+".*", func(key string, r contract.Record) error {
-		if due(r, now, s.RefreshEvery) {
+		if due(r, now, s.RefreshEvery) && !s.denies(r) {
 			targets = append(targets, key[len(slice)+1:])
 		}
 		return ctx.Err()
 	})
 	slices.Sort(targets)
 	return targets, err
+}
+
+// denies reports whether a record is to be on the DHT no more.
+func (s *Stage) denies(r contract.Record) bool {
+	return s.Denied.Key(r.PubKey) || s.Denied.Key(r.DHTKey)
 }
 
 // errWeak says that a record stands, on fewer nodes than it should.
@@ -123,7 +131,7 @@ func weak(placed events.RecordPublished, r contract.Record) bool {
 // refresh refreshes a record, unless another worker did so meanwhile.
 func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
 	r, found, err := s.Records.Get(ctx, contract.RecordKey(target))
-	if err != nil || !found || !due(r, now, s.RefreshEvery) {
+	if err != nil || !found || !due(r, now, s.RefreshEvery) || s.denies(r) {
 		return err
 	}
 	placed, err := s.place(ctx, target, r, decideHow(r, s.RefreshEvery), now)

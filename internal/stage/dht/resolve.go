@@ -13,6 +13,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -32,6 +33,9 @@ const (
 // any more, and is found on the DHT only.
 func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 	pubkey := m.Key()
+	if s.Denied.Key(pubkey) {
+		return []contract.Output{{Subject: m.Subject, Data: m.Data, Cron: contract.CronNever}}, contract.Done()
+	}
 	author, found, err := s.Authors.Get(ctx, pubkey)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -124,6 +128,9 @@ func (s *Stage) update(
 // the DHT key that they named themselves; whoever asks for a list under another
 // key is told that key's, and not that it is the author's.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
+	if s.Denied.Key(r.PubKey) {
+		return events.ResolveResponse{PubKey: r.PubKey, Why: "the author is " + string(reconcile.Denied)}, nil
+	}
 	var author contract.Author
 	if r.PubKey != "" && s.Authors != nil {
 		var err error
@@ -155,6 +162,10 @@ func (s *Stage) lookUp(ctx context.Context, dhtKey string) (events.ResolveRespon
 		answer.Why = "dht_key: want 64 lower-case hex digits"
 		return answer, nil
 	}
+	if s.Denied.Key(dhtKey) {
+		answer.Why = "the DHT key is " + string(reconcile.Denied)
+		return answer, nil
+	}
 	var key [32]byte
 	_, _ = hex.Decode(key[:], []byte(dhtKey)) // checked above
 	item, holders, found, err := s.Network.Get(ctx, key, nil)
@@ -180,7 +191,7 @@ func (s *Stage) Answer(item bep44.Item, holders int) events.ResolveResponse {
 		return answer
 	}
 	for _, raw := range urls {
-		if url, err := nostr.NormalizeRelayURL(raw, s.AllowPrivate); err == nil {
+		if url, err := nostr.NormalizeRelayURL(raw, s.AllowPrivate); err == nil && !s.Denied.Relay(url) {
 			answer.Relays = append(answer.Relays, url)
 		}
 	}
@@ -232,7 +243,7 @@ func (s *Stage) announce(ctx context.Context, pubkey, via string, list contract.
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(probing)
-	for _, url := range list.Write {
+	for _, url := range s.Denied.Relays(list.Write) {
 		group.Go(func() error {
 			answered, err := s.probe(ctx, url, via)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -56,6 +57,11 @@ func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Outp
 // now or lately. n has passed Validate.
 func (s *Stage) fetch(ctx context.Context, n events.NoteMissing, home bool) (events.MissingNoteResponse, error) {
 	response := events.MissingNoteResponse{EventID: n.EventID, Address: n.Address, Timestamp: s.Now().Unix()}
+	if s.Denied.ID(n.EventID) || s.Denied.Key(n.AuthorPubkey) {
+		response.Why = "the note is " + string(reconcile.Denied)
+		return response, nil
+	}
+	n.Relays = s.Denied.Relays(n.Relays)
 	lost, _, err := s.Lost.Get(ctx, n.Key())
 	if err != nil {
 		return response, err

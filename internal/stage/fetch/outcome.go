@@ -104,7 +104,7 @@ func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
 	local, err := s.Net.At(ctx, s.Local)
 	var reply reconcile.Reply
 	if err == nil {
-		reply, err = stage.Gate(local, s.Deleted, s.Now).Publish(ctx, *found.event)
+		reply, err = stage.Gate(local, s.Deleted, s.Denied, s.Now).Publish(ctx, *found.event)
 	}
 	switch {
 	case err != nil:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -33,6 +34,9 @@ type Stage struct {
 	// Deleted reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62). It is not used without Local.
 	Deleted func(ctx context.Context, e *nostr.Event) (bool, error)
+	// Denied is what the operator denies: it is not looked for, not taken from a
+	// relay and given to nobody, and denied hosts are not asked. It may be nil.
+	Denied *deny.Lists
 	// Resolve looks an author's list up on the DHT.
 	Resolve func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error)
 

@@ -166,14 +166,14 @@ func (f *search) handle(ctx context.Context, w reply) {
 	s.mu.Lock()
 	if w.url == "" {
 		f.sources--
-		f.hedger.add(w.relays...)
+		f.hedger.add(s.Denied.Relays(w.relays)...)
 	}
 	f.hedger.answered(w.url)
 	if w.err != nil {
 		f.errs = append(f.errs, w.err)
 	}
 	s.mu.Unlock()
-	if w.event == nil || (f.best != nil && !newer(w.event, f.best.event)) {
+	if w.event == nil || s.Denied.Event(w.event) || (f.best != nil && !newer(w.event, f.best.event)) {
 		return
 	}
 	f.best = &w

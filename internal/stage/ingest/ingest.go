@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -45,6 +46,9 @@ type Ports struct {
 	VerifyList func(relays []string, signature, pubkey string) error
 
 	Policy Policy
+	// Denied is what the operator denies: it has no effect, whoever says it. It
+	// may be nil.
+	Denied *deny.Lists
 	// ResolveEvery is how often an author's list is looked up; author.seen is
 	// published once in that time.
 	ResolveEvery time.Duration
@@ -104,6 +108,9 @@ func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Outp
 	return out, contract.Done()
 }
 
+// ours reports whether an author is one that we care for.
+func (s *Stage) ours(pubkey string) bool { return s.Policy.ours(pubkey) && !s.Denied.Key(pubkey) }
+
 // inputError is an error in the message itself, which no retry can mend.
 type inputError struct{ error }
 
@@ -129,7 +136,7 @@ func (s *Stage) event(ctx context.Context, m contract.Message) ([]contract.Outpu
 
 // accept takes an event of the right shape and id.
 func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) ([]contract.Output, error) {
-	if !s.Policy.ours(e.PubKey) || nostr.Ephemeral(e.Kind) {
+	if !s.Policy.ours(e.PubKey) || nostr.Ephemeral(e.Kind) || s.Denied.Event(e) {
 		return nil, nil
 	}
 	if err := e.CheckTime(s.Now().Unix()); err != nil {
@@ -145,6 +152,7 @@ func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) 
 	if !s.Policy.refers(e.Kind) {
 		f.refs = nil
 	}
+	f.without(s.Denied.Now())
 	out, err := s.learn(ctx, e.PubKey, f, source{by: e.PubKey, at: e.CreatedAt, again: m.Attempt > 1})
 	switch {
 	case err != nil:
@@ -184,7 +192,7 @@ func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source
 		}
 	}
 	for _, owner := range slices.Sorted(maps.Keys(f.keys)) {
-		if owner != pubkey && s.Policy.ours(owner) {
+		if owner != pubkey && s.ours(owner) {
 			wake, err := s.see(ctx, owner, nil, keyClaim{f.keys[owner], from})
 			if err != nil {
 				return out, err
@@ -315,7 +323,7 @@ func (s *Stage) follow(
 		return nil, err
 	}
 	if list.ID == f.list.ID {
-		out = discovered(list.Write, pubkey, f.via, list.ID)
+		out = discovered(s.Denied.Relays(list.Write), pubkey, f.via, list.ID)
 	}
 	if s.Mentions {
 		if err := stage.FollowReaders(ctx, s.Links, pubkey, f.via, list); err != nil {
@@ -323,7 +331,7 @@ func (s *Stage) follow(
 		}
 		if list.ID == f.list.ID {
 			only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return nostr.HasRelay(list.Write, url) })
-			out = append(out, discovered(only, pubkey, f.via, list.ID)...)
+			out = append(out, discovered(s.Denied.Relays(only), pubkey, f.via, list.ID)...)
 		}
 	}
 	s.followed.Put(key, list.ID)
@@ -354,6 +362,9 @@ func (s *Stage) unlink(ctx context.Context, pubkey string, author contract.Autho
 // wanted returns a wake-up for each reference of pubkey's that the local relay
 // lacks, up to the author's rate limit.
 func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMissing, keys map[string]string) ([]contract.Output, error) {
+	refs = slices.DeleteFunc(refs, func(ref events.NoteMissing) bool {
+		return s.Denied.ID(ref.EventID) || s.Denied.Key(ref.AuthorPubkey)
+	})
 	if len(refs) == 0 {
 		return nil, nil
 	}

@@ -35,14 +35,17 @@ func (s *Stage) authorSeen(ctx context.Context, m contract.Message) ([]contract.
 	if err != nil {
 		return nil, bad(err)
 	}
-	if !s.Policy.ours(p.PubKey) {
+	if !s.ours(p.PubKey) {
 		return nil, nil
+	}
+	if s.Denied.Key(p.DHTKey) {
+		p.DHTKey = ""
 	}
 	out, err := s.see(ctx, p.PubKey, nil, keyClaim{p.DHTKey, source{again: m.Attempt > 1}})
 	if err != nil {
 		return nil, err
 	}
-	for _, url := range hints {
+	for _, url := range s.Denied.Relays(hints) {
 		counts, err := s.hint(ctx, url, p.PubKey)
 		if err != nil {
 			return nil, err
@@ -74,7 +77,7 @@ func (s *Stage) relayListSigned(ctx context.Context, m contract.Message) ([]cont
 	if !nostr.IsHex(p.PubKey, 32) {
 		return nil, bad(errors.New("pubkey: want 64 lower-case hex digits"))
 	}
-	if !s.Policy.ours(p.PubKey) {
+	if !s.ours(p.PubKey) || s.Denied.Key(p.DHTKey) {
 		return nil, nil
 	}
 	if p.Signature == "" {
@@ -118,6 +121,9 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]contract.Ou
 	if err != nil {
 		return nil, bad(fmt.Errorf("url: %w", err))
 	}
+	if s.Denied.Relay(url) {
+		return nil, nil
+	}
 	if len(p.Authors) > maxAuthors {
 		return nil, bad(fmt.Errorf("authors: %d, at most %d are accepted", len(p.Authors), maxAuthors))
 	}
@@ -126,7 +132,7 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]contract.Ou
 			return nil, bad(fmt.Errorf("authors[%d]: want 64 lower-case hex digits", i))
 		}
 	}
-	p.Authors = slices.DeleteFunc(p.Authors, func(author string) bool { return !s.Policy.ours(author) })
+	p.Authors = slices.DeleteFunc(p.Authors, func(author string) bool { return !s.ours(author) })
 	for _, author := range p.Authors {
 		if _, err := s.hint(ctx, url, author); err != nil {
 			return nil, err

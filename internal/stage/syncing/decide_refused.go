@@ -13,7 +13,7 @@ const day = 24 * time.Hour
 // is about the event itself stays true, a relay's policy may change tomorrow. The
 // code "" stands for all others, free text and no reason at all among them.
 var remembered = map[reconcile.Cause]map[reconcile.Code]time.Duration{
-	reconcile.ByRules: {reconcile.FromTheFuture: time.Hour, "": 30 * day},
+	reconcile.ByRules: {reconcile.FromTheFuture: time.Hour, reconcile.Denied: day, "": 30 * day},
 	reconcile.ByRelay: {
 		reconcile.PrefixInvalid: 30 * day, reconcile.PrefixPoW: 30 * day,
 		reconcile.PrefixReplaced: 30 * day, reconcile.PrefixDeleted: 30 * day,

@@ -17,7 +17,7 @@ const retryAfter = 10 * time.Second
 // is idempotent; cause tells one wish from the next.
 func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error {
 	for _, url := range urls {
-		if nostr.SameRelay(url, s.Local) {
+		if nostr.SameRelay(url, s.Local) || s.Denied.Relay(url) {
 			continue
 		}
 		if _, err := s.addRelay(ctx, url, contract.ViaManual); err != nil {
@@ -87,7 +87,7 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]con
 	if nostr.RelayKey(p.URL) != key {
 		return nil, contract.Reject("url: does not belong to the key of the subject")
 	}
-	if nostr.SameRelay(p.URL, s.Local) {
+	if nostr.SameRelay(p.URL, s.Local) || s.Denied.Relay(p.URL) {
 		return nil, contract.Done()
 	}
 	url, err := s.addRelay(ctx, p.URL, p.Via)

@@ -47,6 +47,9 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		return nil, contract.Done()
 	}
 	defer s.flights.release(key)
+	if s.Denied.Relay(p.URL) {
+		return s.forget(ctx, p.URL)
+	}
 	list, authors, err := s.jobs(ctx, p.URL)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -79,6 +82,9 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	}
 	result, syncErr, err := s.syncRelay(ctx, m.Cause, p.URL, list, last)
 	result.Authors = authors
+	if s.Denied.Relay(p.URL) { // since
+		return s.forget(ctx, p.URL)
+	}
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
@@ -99,6 +105,19 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		out = append(out, liveDue(m, p.URL))
 	}
 	return out, contract.Done()
+}
+
+// forget ends the syncs with a relay that is denied, and what is known of it.
+func (s *Stage) forget(ctx context.Context, url string) ([]contract.Output, contract.Verdict) {
+	key := nostr.RelayKey(url)
+	_, err := s.Relays.Remove(ctx, key, func(contract.Relay) bool { return true })
+	if err == nil {
+		_, err = s.Syncs.Remove(ctx, key, func(contract.Sync) bool { return true })
+	}
+	if err != nil {
+		return nil, contract.Retry(retryAfter, err.Error())
+	}
+	return []contract.Output{s.schedule(url, false)}, contract.Done()
 }
 
 // schedule makes a relay due at regular times, or not any more.
@@ -209,6 +228,8 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 ) (result events.SyncFinished, done int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
+	ctx, leave := stage.UntilDenied(ctx, s.Denied, url)
+	defer leave()
 	result = events.SyncFinished{URL: url}
 	defer func() {
 		if err != nil && !errors.Is(err, errNotDone) && errors.Is(context.Cause(ctx), errNotDone) {

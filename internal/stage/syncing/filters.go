@@ -37,8 +37,12 @@ func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction
 
 // jobs returns what is to be synced with a relay, and how many authors write
 // there. It is nothing if none does, and none reads there whose mentions are
-// asked for, unless the operator named the relay.
+// asked for, unless the operator named the relay; and nothing if the relay is
+// denied. No denied key is among the authors.
 func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, err error) {
+	if s.Denied.Relay(url) {
+		return nil, 0, nil
+	}
 	relay := nostr.RelayKey(url)
 	writers, err := s.linked(ctx, contract.LinkKey(relay, "*"))
 	if err != nil {
@@ -75,7 +79,9 @@ func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, 
 // linked lists the public keys of the links that match a pattern.
 func (s *Stage) linked(ctx context.Context, pattern string) (pubkeys []string, err error) {
 	err = s.Links.Each(ctx, pattern, func(key string, _ contract.Link) error {
-		pubkeys = append(pubkeys, key[len(pattern)-1:])
+		if pubkey := key[len(pattern)-1:]; !s.Denied.Key(pubkey) {
+			pubkeys = append(pubkeys, pubkey)
+		}
 		return nil
 	})
 	if err != nil {

@@ -20,5 +20,5 @@ func (s *Stage) ingestFirst(local reconcile.Relay) reconcile.Relay {
 			}
 		}
 		return ask(ctx, local)
-	}), s.Deleted, s.Now)
+	}), s.Deleted, s.Denied, s.Now)
 }

@@ -74,7 +74,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	for {
+	for !s.Denied.Relay(p.URL) {
 		began := s.Now()
 		list, authors, err := s.jobs(ctx, p.URL)
 		var last contract.Sync
@@ -107,7 +107,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 			return []contract.Output{{
 				Subject: contract.SyncDueSubject(key), Data: nostr.Encode(contract.SyncDue{URL: p.URL, Cause: m.Cause}),
 			}}, contract.Done()
-		case errors.Is(err, errChanged), errors.Is(err, errAgain):
+		case errors.Is(err, errChanged), errors.Is(err, errAgain), errors.Is(err, stage.ErrDenied):
 			continue
 		case errors.Is(err, errStopping) && m.Attempt < resigns:
 			return nil, contract.Retry(0, err.Error())
@@ -116,13 +116,14 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		}
 		return nil, contract.Done()
 	}
+	return nil, contract.Done() // nor is it synced any more
 }
 
 // afterCut returns why there is no subscription any more: nil if a sync is due,
 // [errAgain] if it is to be made again, for which it has waited, the reasons of ours
 // as they are, and any other error if the schedule decides.
 func (s *Stage) afterCut(ctx context.Context, url string, lasted time.Duration, err error) error {
-	for _, ours := range []error{errChanged, errStopping, errOutranked} {
+	for _, ours := range []error{errChanged, errStopping, errOutranked, stage.ErrDenied} {
 		if errors.Is(err, ours) {
 			return err
 		}
@@ -200,6 +201,8 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 		since = through
 	}
 	since -= int64(overlap.Seconds())
+	ctx, leave := stage.UntilDenied(ctx, s.Denied, url)
+	defer leave()
 	remote, err := s.Net.At(ctx, url)
 	if err != nil {
 		return err
@@ -335,6 +338,7 @@ func (s *Stage) attend(ctx context.Context, url string, filters []nostr.Filter, 
 	save, look := time.NewTicker(saveEvery), time.NewTicker(s.SyncEvery)
 	defer save.Stop()
 	defer look.Stop()
+	denied := s.Denied.Changed()
 	for {
 		select {
 		case <-ctx.Done():
@@ -354,13 +358,23 @@ func (s *Stage) attend(ctx context.Context, url string, filters []nostr.Filter, 
 				return err
 			}
 		case <-look.C:
-			list, _, err := s.jobs(ctx, url)
-			if err != nil {
+			if err := s.unchanged(ctx, url, filters); err != nil {
 				return err
 			}
-			if !slices.EqualFunc(down(list), filters, func(a, b nostr.Filter) bool { return a.Key() == b.Key() }) {
-				return errChanged
+		case <-denied:
+			denied = s.Denied.Changed()
+			if err := s.unchanged(ctx, url, filters); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+// unchanged fails if something else than the filters is to be followed at a relay.
+func (s *Stage) unchanged(ctx context.Context, url string, filters []nostr.Filter) error {
+	list, _, err := s.jobs(ctx, url)
+	if err == nil && !slices.EqualFunc(down(list), filters, func(a, b nostr.Filter) bool { return a.Key() == b.Key() }) {
+		err = errChanged
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
@@ -26,6 +27,9 @@ type Stage struct {
 	// Deleted reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62).
 	Deleted func(ctx context.Context, e *nostr.Event) (bool, error)
+	// Denied is what the operator denies: hosts are not dialled, and what is
+	// denied of events goes neither way. It may be nil.
+	Denied *deny.Lists
 	// Rules returns what is synced with a relay. It may change at any time.
 	Rules func(url string) []Rule
 	// Local is the URL of the relay that is to be made complete.

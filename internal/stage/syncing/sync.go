@@ -5,6 +5,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 )
 
 // sides are the local relay and another one as the sides of a sync.
@@ -28,9 +29,12 @@ func (s *Stage) local(ctx context.Context) (reconcile.Relay, error) {
 func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job, known *memory, result *events.SyncFinished) error {
 	r, err := reconcile.Sync(ctx, local, remote, j.filter, reconcile.Options{
 		Direction: j.direction,
-		Refused:   known.has,
-		Remember:  func(r reconcile.Refusal) { known.add(ctx, r) },
-		Now:       s.Now,
+		Denied:    s.Denied.Event,
+		Refused: func(to negentropy.Side, id negentropy.ID) bool {
+			return known.has(to, id) || s.Denied.ID(id.String())
+		},
+		Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
+		Now:      s.Now,
 	})
 	if j.direction&reconcile.Down != 0 {
 		result.Missing += r.OnlyB

@@ -1,0 +1,91 @@
+package homerelay
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// purgeStep is how many events one transaction of [Relay.Purge] looks at.
+const purgeStep = 1000
+
+// Purge deletes the stored events that are denied now. It reads the whole store,
+// in steps between which others write.
+func (r *Relay) Purge(ctx context.Context) error {
+	n, err := r.store.purgeDenied(ctx)
+	if n > 0 {
+		r.log.InfoContext(ctx, "home relay deleted denied events", "events", n)
+	}
+	if err != nil {
+		return fmt.Errorf("home relay: delete denied events: %w", err)
+	}
+	return nil
+}
+
+func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
+	if s.denied.Now().Empty() {
+		return 0, nil
+	}
+	// What was let in by the list before is in the store after this.
+	if err := s.db.Update(func(*bbolt.Tx) error { return nil }); err != nil {
+		return 0, err
+	}
+	for from := []byte(nil); ; {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		ids, next, err := s.deniedFrom(from)
+		if err == nil && len(ids) > 0 {
+			err = s.db.Update(func(tx *bbolt.Tx) error { return removeAll(tx, ids) })
+			s.generation.Add(1)
+		}
+		if err != nil {
+			return n, err
+		}
+		if n += len(ids); next == nil {
+			return n, nil
+		}
+		from = next
+	}
+}
+
+// deniedFrom returns the denied events of a step that begins at an id, and where
+// the next one begins; nil is the end.
+func (s *store) deniedFrom(from []byte) (ids [][]byte, next []byte, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(byID).Cursor()
+		k, text := c.Seek(from)
+		for step := 0; k != nil && step < purgeStep; step++ {
+			var e nostr.Event
+			// One that cannot be read is served to nobody, and no reason to stop.
+			if e.UnmarshalJSON(text) == nil && s.denied.Event(&e) {
+				ids = append(ids, bytes.Clone(k))
+			}
+			k, text = c.Next()
+		}
+		next = bytes.Clone(k)
+		return nil
+	})
+	return ids, next, err
+}
+
+// removeAll deletes events, those of them that are still there.
+func removeAll(tx *bbolt.Tx, ids [][]byte) error {
+	for _, id := range ids {
+		if tx.Bucket(byID).Get(id) == nil {
+			continue
+		}
+		r, err := load(tx, id)
+		if err != nil {
+			return err
+		}
+		if err := remove(tx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
