@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
@@ -58,6 +59,7 @@ type world struct {
 	maxLive                 int // live subscriptions of each syncworker
 	mentions                bool
 	ruled                   map[string][]syncing.Rule // by relay
+	denied                  *deny.Lists               // nil: nothing
 
 	other *otherwise
 }
@@ -270,7 +272,9 @@ func (w *world) ingest(f *faults) *worker {
 			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Missing: w.relays.missing, Mentions: w.mentions,
 			Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList, ResolveEvery: resolveEvery, Now: time.Now,
+			Denied: w.denied,
 		})
+		w.purge(s.Purge)
 		return handlers{contract.ConsumerIngest: s.Handle}
 	})
 }
@@ -283,13 +287,21 @@ func (w *world) dhtworker(f *faults) *worker {
 			Records: faulty(w, f, store[contract.Record](w, contract.BucketRecords)),
 			Relays:  faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
 			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
-			Network: w.dht, Probe: w.relays.probe, Publish: b.Publish,
+			Network: w.dht, Probe: w.relays.probe, Publish: b.Publish, Denied: w.denied,
 			RefreshEvery: w.refreshEvery, ResolveEvery: resolveEvery, Now: time.Now, Log: w.log,
 		}
+		w.purge(s.Purge)
 		return handlers{
 			contract.ConsumerPublish: s.HandlePublish, contract.ConsumerRefresh: s.HandleRefresh, contract.ConsumerResolve: s.HandleResolve,
 		}
 	})
+}
+
+// purge has a stage remove what is denied, if anything may be.
+func (w *world) purge(purge func(context.Context) error) {
+	if w.denied != nil {
+		go run.PurgeDenied(w.Context(), w.denied, w.log, purge)
+	}
 }
 
 // syncworker runs the third stage.
@@ -300,7 +312,7 @@ func (w *world) syncworker(f *faults) *worker {
 			Relays:  faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
 			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Syncs:   faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
-			Refused: w.refused(), Deleted: w.relays.deleted,
+			Refused: w.refused(), Deleted: w.relays.deleted, Denied: w.denied,
 			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules,
 			Now: time.Now, Log: w.log,
 		}
@@ -328,7 +340,7 @@ func (w *world) fetchStage(f *faults) *fetch.Stage {
 		Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
 		Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 		Lost:    faulty(w, f, store[contract.Lost](w, contract.BucketLost)),
-		Net:     w.relays, Deleted: w.relays.deleted, Resolve: w.dht.resolve, Local: home,
+		Net:     w.relays, Deleted: w.relays.deleted, Denied: w.denied, Resolve: w.dht.resolve, Local: home,
 		LostFor: lostFor, ThreadDepth: 20, ThreadCount: 100, Now: time.Now, Log: w.log,
 	}
 	w.Cleanup(s.Close)
