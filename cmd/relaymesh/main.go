@@ -37,6 +37,7 @@ type cli struct {
 
 	NATSPermissions permissionsCmd `cmd:"" name:"nats-permissions" help:"Print what the NATS user of a stage may publish and subscribe to."`
 
+	Deny   denyCmd   `cmd:"" help:"Change the deny lists: keys, events, kinds, hosts and words that relaymesh is to have nothing to do with."`
 	DLQ    dlqCmd    `cmd:"" name:"dlq" help:"Look at dead letters, retry them or drop them."`
 	Doctor doctorCmd `cmd:"" help:"Check NATS, the relay and the DHT, and say what to do."`
 	Config configCmd `cmd:"" help:"Print the effective configuration of up and where each value comes from."`
