@@ -78,6 +78,8 @@ func TestErrorsNameTheLineAndWhatToDo(t *testing.T) {
 		alice:                               "want key, id, kind, host or word",
 		"hots a.example":                    `"hots": want`,
 		"key":                               "a value behind it",
+		"npub1mallory npub1mallory":         "no such code",
+		"kind #1":                           "a value behind it",
 		"kind # 1":                          "want",
 		"key bob":                           "key: no such code",
 		"key " + alice[:63]:                 "key: no such code",

@@ -96,20 +96,21 @@ func ParseEntry(text string, codes Codes) (e Entry, err error) {
 	if len(text) > maxLine {
 		return e, fmt.Errorf("%d bytes, at most %d are read", len(text), maxLine)
 	}
-	what, value, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(text), "\t", " "), " ")
+	what, rest, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(text), "\t", " "), " ")
 	if code := withoutScheme(what); isCode(code, "npub") || isCode(code, "nprofile") {
-		what, value = string(Key), code
+		what, rest = string(Key), code+" "+rest
 	} else if isCode(code, "note") || isCode(code, "nevent") {
-		what, value = string(ID), code
+		what, rest = string(ID), code+" "+rest
 	}
 	if isCode(withoutScheme(what), "nsec") {
 		return e, errors.New("a secret key (nsec), which belongs in no list: want key and the npub1... of it")
 	}
 	e.What = What(strings.ToLower(what))
 	if e.What != Word {
-		value, _, _ = strings.Cut(value, " #")
+		rest, _, _ = strings.Cut(" "+rest, " #")
 	}
-	if value = strings.TrimSpace(value); value == "" {
+	value := strings.TrimSpace(rest)
+	if value == "" {
 		return e, fmt.Errorf("%q: want key, id, kind, host or word, and a value behind it", clip(text))
 	}
 	switch e.What {
