@@ -43,17 +43,17 @@ type Env struct {
 // NewEnv prepares the stages to run over a NATS connection, which stays the
 // caller's. Close ends the connections to relays.
 func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, error) {
-	options := relay.Options{AllowPrivate: c.AllowPrivate, Log: log}
+	denied, err := OpenDeny(c.Deny, log)
+	if err != nil {
+		return nil, err
+	}
+	options := relay.Options{AllowPrivate: c.AllowPrivate, Denied: denied.Lists(), Log: log}
 	if c.NsecFile != "" {
 		key, err := schnorr.ReadSecretFile(c.NsecFile)
 		if err != nil {
 			return nil, fmt.Errorf("--nsec-file: %w", err)
 		}
 		options.Auth = key.SignEvent
-	}
-	denied, err := OpenDeny(c.Deny, log)
-	if err != nil {
-		return nil, err
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -63,9 +63,7 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 		Help: "Requests of a NATS service that were not answered: their reply subject is no inbox.",
 	}, []string{"stage"})
 	metrics.MustRegister(dropped)
-	e := &Env{Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options), deny: denied}
-	e.relays.denied = denied.Lists()
-	return e, nil
+	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options), deny: denied}, nil
 }
 
 // WithConsole serves the console on the admin endpoint, if there is one.

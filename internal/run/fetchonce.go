@@ -30,8 +30,8 @@ func FetchOnce(ctx context.Context, c config.Config, r events.MissingNoteRequest
 	if err != nil {
 		return events.MissingNoteResponse{}, err
 	}
+	options.Denied = denied.Lists()
 	pools := newRelays(c, options)
-	pools.denied = denied.Lists()
 	defer pools.close()
 	s := &fetch.Stage{
 		Authors: forgetful[contract.Author]{}, Links: forgetful[contract.Link]{}, Lost: forgetful[contract.Lost]{}, Net: pools,

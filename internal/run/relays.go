@@ -9,7 +9,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/jsonl"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
@@ -26,7 +25,6 @@ type relays struct {
 	homeURL string
 	only    []string // if not empty, no other relay of the world is talked to
 	options relay.Options
-	denied  *deny.Lists // hosts that are not talked to; nil: none
 
 	libp2p Libp2p                      // nil: none is reached by it
 	known  stage.Store[contract.Relay] // of which some say where they are on libp2p; nil: of none
@@ -36,7 +34,7 @@ type relays struct {
 
 func newRelays(c config.Config, options relay.Options) relays {
 	home := options
-	home.AllowPrivate, home.Local, home.Token = true, true, c.RelayToken
+	home.AllowPrivate, home.Local, home.Token, home.Denied = true, true, c.RelayToken, nil
 	return relays{
 		world: relay.NewPool(options), home: relay.NewPool(home),
 		homeURL: c.Relay, only: c.Only, options: options,
@@ -54,7 +52,7 @@ func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err er
 	switch {
 	case name == Lines && r.lines != nil:
 		at = r.lines
-	case IsPeer(name) && r.denied.Relay(name):
+	case IsPeer(name) && r.options.Denied.Relay(name):
 		err = fmt.Errorf("peer %s is %s", name, reconcile.Denied)
 	case IsPeer(name) && r.libp2p != nil:
 		at, err = r.libp2p.At(name)
@@ -83,7 +81,7 @@ func (r relays) pool(url string) (*relay.Pool, error) {
 	switch {
 	case nostr.SameRelay(url, r.homeURL):
 		return r.home, nil
-	case r.denied.Relay(url):
+	case r.options.Denied.Relay(url):
 		return nil, fmt.Errorf("relay %s is %s", url, reconcile.Denied)
 	case len(r.only) > 0 && !nostr.HasRelay(r.only, url):
 		return nil, fmt.Errorf("relay %s is not one of --only", url)
@@ -138,7 +136,7 @@ func describe(url string, info *relay.Info) (contract.Relay, error) {
 // follow tails a relay; see the port of ingest.Tail.
 func (r relays) follow(url string) func(context.Context, int64, func(context.Context, nostr.Event) error,
 	func(context.Context, int64) error) error {
-	pool, denied := r.world, r.denied
+	pool, denied := r.world, r.options.Denied
 	if nostr.SameRelay(url, r.homeURL) {
 		pool, denied = r.home, nil
 	}

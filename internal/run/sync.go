@@ -100,13 +100,12 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 
 // relays makes what reaches the relays of the sync, and reads the lines.
 func (s Sync) relays(ctx context.Context, result *SyncResult) (r relays, err error) {
-	options := relay.Options{AllowPrivate: true, Log: s.Log}
+	options := relay.Options{AllowPrivate: true, Denied: s.Denied, Log: s.Log}
 	if s.Key != nil {
 		options.Auth = s.Key.SignEvent
 	}
 	r = newRelays(config.Config{}, options)
 	r.world.Want("sync", s.A, s.B)
-	r.denied = s.Denied
 	if IsPeer(s.A) || IsPeer(s.B) {
 		r.libp2p, err = s.Libp2p(config.P2P{}, true, s.Log)
 	}

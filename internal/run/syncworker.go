@@ -88,7 +88,6 @@ func (e *Env) Respond(s *syncing.Stage) func(peer string) (*reconcile.Responder,
 		c := e.Config
 		c.RelayToken = ""
 		own := newRelays(c, options)
-		own.denied = e.relays.denied
 		home, err := own.At(context.Background(), e.Config.Relay)
 		if err != nil {
 			own.close()

@@ -58,7 +58,7 @@ func (w *world) stands(what string, author *schnorr.SecretKey, version int64, ow
 func (w *world) service() *dht.Stage {
 	return &dht.Stage{
 		Network: w.dht, Probe: w.relays.probe, ResolveEvery: resolveEvery, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Denied: w.denied,
+		Denied:  w.denied,
 		Authors: store[contract.Author](w, contract.BucketAuthors), Links: store[contract.Link](w, contract.BucketLinks),
 		Relays: store[contract.Relay](w, contract.BucketRelays),
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/relaymesh/relaymesh/internal/edge/deflate"
+	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -31,6 +33,8 @@ type Options struct {
 	// Token is shown in each handshake (RFC 6750), "" is none: the embedded relay
 	// hides nothing from those who have its own.
 	Token string
+	// Denied names relays that are not dialled; nil none.
+	Denied *deny.Lists
 	// Log takes what is worth knowing and is no error; nil discards it.
 	Log *slog.Logger
 
@@ -84,6 +88,9 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Denied.Relay(url) {
+		return nil, errDenied(url)
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.timing.handshake)
 	defer cancel()
 	if !o.Local { // bytes to it cost nothing, compressing them would
@@ -117,6 +124,8 @@ func (o Options) handshake(ctx context.Context, url string) (*websocket.Conn, er
 	}
 	return ws, nil
 }
+
+func errDenied(url string) error { return fmt.Errorf("relay %s is %s", url, reconcile.Denied) }
 
 func (o Options) header() http.Header {
 	h := http.Header{"User-Agent": {"relaymesh"}}

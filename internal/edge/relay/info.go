@@ -86,6 +86,9 @@ func FetchInfo(ctx context.Context, url string, o Options) (Info, error) {
 	if err != nil {
 		return info, err
 	}
+	if o.Denied.Relay(url) {
+		return info, errDenied(url)
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.timing.handshake)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http"+strings.TrimPrefix(url, "ws"), nil)
