@@ -49,7 +49,7 @@ func (f *DenyFiles) Watch(ctx context.Context) error {
 	}
 	return f.file.watch(ctx, wrong, func(ctx context.Context, entries []deny.Entry) error {
 		f.lists.Set(deny.NewList(entries...))
-		f.log.InfoContext(ctx, "read the deny lists again", "lines", len(entries))
+		f.log.InfoContext(ctx, "read the deny lists again", "entries", len(entries))
 		return nil
 	})
 }

@@ -106,7 +106,7 @@ func TestWhatIsDeniedIsNotFetchedStoredSentOrAnnounced(t *testing.T) {
 			}
 		}
 		if !slices.Contains(up, fine.ID) || slices.Contains(up, before[0].ID) {
-			w.Errorf("sent: the one that is not denied %t, one that was stored before %t", slices.Contains(up, fine.ID), slices.Contains(up, before[0].ID))
+			w.Errorf("sent are %v, want %s and not %s, which was stored before", up, fine.ID, before[0].ID)
 		}
 		if x := w.relays.seen(bad); x.sessions != sessions || len(x.asked) > 0 {
 			w.Errorf("the denied relay was talked to: %d sessions more, asked for %v", x.sessions-sessions, x.asked)
