@@ -98,11 +98,6 @@ func (s *Relay) add(e *nostr.Event) error {
 	return nil
 }
 
-// Open says that lines speak no NIP-77, so they are listed.
-func (s *Relay) Open(context.Context, nostr.Filter, []byte) (reconcile.Session, []byte, error) {
-	return nil, nil, reconcile.ErrNoNegentropy
-}
-
 // Query yields what matches, newest first for each filter.
 func (s *Relay) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
@@ -167,7 +162,8 @@ func (s *Relay) candidates(filter nostr.Filter) []string {
 	first := sort.Search(len(s.order), func(i int) bool {
 		return filter.Until == 0 || s.entries[s.order[i]].createdAt <= filter.Until
 	})
-	return s.order[first:]
+	past := sort.Search(len(s.order), func(i int) bool { return s.entries[s.order[i]].createdAt < filter.Since })
+	return s.order[min(first, past):past]
 }
 
 func (s *Relay) read(id string) (e nostr.Event, err error) {

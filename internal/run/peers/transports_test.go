@@ -76,7 +76,7 @@ func TestTransports(t *testing.T) {
 		"libp2p": {Sessions: true, New: func(t *testing.T, holds []nostr.Event) reconcile.Relay {
 			return reach(t, startHornets(t, holds).Addr("udp"))
 		}},
-		"JSON lines": {Lists: true, New: func(t *testing.T, holds []nostr.Event) reconcile.Relay {
+		"JSON lines": {Sessions: true, Lists: true, New: func(t *testing.T, holds []nostr.Event) reconcile.Relay {
 			var text bytes.Buffer
 			for _, e := range holds {
 				text.Write(append(nostr.Encode(e), '\n'))
