@@ -70,6 +70,8 @@ type Conn struct {
 	lastID   atomic.Uint64
 	lastUsed atomic.Int64 // Unix nanoseconds of the last request
 
+	askedPrivate atomic.Bool // see findPrivate
+
 	mu      sync.Mutex
 	subs    map[string]*subscription
 	negs    map[string]*NegSession

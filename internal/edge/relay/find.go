@@ -130,7 +130,7 @@ func (p *Pool) spawn(url string, f *finding) {
 
 // find asks for the ids of a finding and tells those who wait.
 func (p *Pool) find(url string, f *finding, ids []string) {
-	err := p.eachID(f.ctx, url, ids, false, func(e *nostr.Event) (more bool) {
+	found := func(e *nostr.Event) (more bool) {
 		p.finder.mu.Lock()
 		defer p.finder.mu.Unlock()
 		for _, answer := range f.want[e.ID] {
@@ -139,11 +139,40 @@ func (p *Pool) find(url string, f *finding, ids []string) {
 		}
 		delete(f.want, e.ID)
 		return f.waiting > 0
-	})
+	}
+	err := p.eachID(f.ctx, url, ids, false, found)
+	if err == nil && p.opts.Auth != nil {
+		p.findPrivate(f, url, found)
+	}
 	p.finder.mu.Lock()
 	defer p.finder.mu.Unlock()
 	f.end(err)
 }
+
+// findPrivate asks once more, and once a connection, for what has not been found: of
+// kinds that relays keep for their parties. To ids alone many say nothing of those,
+// and ask who we are only if nothing else could match. From then on they know.
+func (p *Pool) findPrivate(f *finding, url string, found func(*nostr.Event) bool) {
+	p.finder.mu.Lock()
+	rest := slices.Sorted(maps.Keys(f.want))
+	p.finder.mu.Unlock()
+	if len(rest) == 0 {
+		return
+	}
+	r := request{filters: []nostr.Filter{{IDs: rest, Kinds: []int{kindDirectMessage, nostr.KindGiftWrap}, Limit: len(rest)}}}
+	err := p.over(f.ctx, url, func(c *Conn) (begun bool, err error) {
+		if c.identity().succeeded > 0 || !c.askedPrivate.CompareAndSwap(false, true) {
+			return false, nil
+		}
+		return true, c.request(f.ctx, r, func(u reconcile.Update) bool { return found(&u.Event) })
+	})
+	if err != nil { // the relay has said that it has none for us, which stands
+		p.opts.Log.Debug("couldn't ask for private events", "relay", url, "err", err)
+	}
+}
+
+// kindDirectMessage is that of NIP-04.
+const kindDirectMessage = 4
 
 // end tells those who still wait that there is no more; finder.mu is held.
 func (f *finding) end(err error) {
