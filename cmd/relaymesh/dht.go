@@ -75,8 +75,9 @@ func (c *dhtStatusCmd) Run(ctx context.Context, o *output) error {
 
 type dhtVerifyCmd struct {
 	dhtFlags
-	Record string `arg:"" help:"A DHT key (64 hex digits) or a target (40)."`
-	Nodes  int    `default:"3" help:"How many fresh nodes ask, one after the other."`
+	Record string   `arg:"" help:"A DHT key (64 hex digits) or a target (40)."`
+	Nodes  int      `default:"3" help:"How many fresh nodes ask from each address, one after the other."`
+	From   []string `placeholder:"ADDRESS" help:"Ask from these IPv4 addresses of this machine, too: nodes may answer one address and nobody else."`
 }
 
 // verified is what the command prints; its fields are stable.
@@ -85,12 +86,19 @@ type verified struct {
 	Seq     int64    `json:"seq"`
 	Relays  []string `json:"relays,omitempty"`
 	Holders []holder `json:"holders"`
+
+	NetworkSize int      `json:"network_size,omitempty"` // estimated, in nodes; 0 is unknown
+	SharedBits  int      `json:"shared_bits,omitempty"`  // by the nodes nearest to the target, where it is no chance
+	Warnings    []string `json:"warnings,omitempty"`     // what cannot be seen, or speaks against what is
 }
 
 type holder struct {
 	Address string `json:"address"`
 	ID      string `json:"id"`
 	Seen    int    `json:"seen"` // by how many of the fresh nodes
+	From    int    `json:"from"` // from how many of our addresses
+
+	last int // number of the address that saw it last, from 1
 }
 
 // Run asks each time as somebody whom no node knows: what they find, anyone
@@ -102,12 +110,23 @@ func (c *dhtVerifyCmd) Run(ctx context.Context, o *output) error {
 	if err != nil {
 		return err
 	}
+	asking, err := c.addresses()
+	if err != nil {
+		return err
+	}
 	v := verified{Target: hex.EncodeToString(target[:])}
-	index := map[mainline.Contact]int{}
-	for range c.Nodes {
-		if err := c.ask(ctx, o, target, &v, index); err != nil {
-			return err
+	seen := sight{holders: map[mainline.Contact]int{}, found: make([]bool, len(asking))}
+	for from, listen := range asking {
+		c.DHT.Listen, seen.from = listen, from
+		for range c.Nodes {
+			if err := c.ask(ctx, o, target, &v, &seen); err != nil {
+				return err
+			}
 		}
+	}
+	v.doubt(target, &seen)
+	for _, warning := range v.Warnings {
+		fmt.Fprintln(o.err, "warning:", warning)
 	}
 	if len(v.Holders) == 0 {
 		return errors.New("not found: no node near the target holds such a record" + notTheOther(c.Record))
@@ -119,38 +138,48 @@ func (c *dhtVerifyCmd) Run(ctx context.Context, o *output) error {
 	fmt.Fprintf(w, "target %s, seq %d, %d holders, relays %v\n", v.Target, v.Seq, len(v.Holders), v.Relays)
 	fmt.Fprintf(w, "ADDRESS\tNODE\tSEEN BY\n")
 	for _, h := range v.Holders {
-		fmt.Fprintf(w, "%s\t%s\t%d of %d\n", h.Address, h.ID, h.Seen, c.Nodes)
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\n", h.Address, h.ID, h.Seen, c.Nodes*len(asking))
 	}
 	return w.Flush()
 }
 
 // ask adds what one fresh node finds. A higher seq makes those who hold a
 // lower one no holders.
-func (c *dhtVerifyCmd) ask(ctx context.Context, o *output, target [20]byte, v *verified, index map[mainline.Contact]int) error {
+func (c *dhtVerifyCmd) ask(ctx context.Context, o *output, target [20]byte, v *verified, seen *sight) error {
 	node, err := c.node(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer node.Close()
 	result, err := node.Get(ctx, target, nil, mainline.GetOptions{})
-	if err != nil || result.Item == nil || result.Item.Seq < v.Seq {
+	if err != nil {
 		return err
+	}
+	seen.around(ctx, node, result.Closest)
+	if result.Item == nil || result.Item.Seq < v.Seq {
+		return nil
 	}
 	if result.Item.Seq > v.Seq {
 		v.Seq, v.Holders = result.Item.Seq, nil
-		clear(index)
+		clear(seen.holders)
+		clear(seen.found)
 	}
+	seen.found[seen.from] = true
 	if relays, err := bep44.DecodeRelayList(result.Item.Value); err == nil {
 		v.Relays = relays
 	}
 	for _, contact := range result.Holders {
-		at, known := index[contact]
+		at, known := seen.holders[contact]
 		if !known {
 			at = len(v.Holders)
-			index[contact] = at
+			seen.holders[contact] = at
 			v.Holders = append(v.Holders, holder{Address: contact.Addr.String(), ID: hex.EncodeToString(contact.ID[:])})
 		}
 		v.Holders[at].Seen++
+		if v.Holders[at].last != seen.from+1 {
+			v.Holders[at].last = seen.from + 1
+			v.Holders[at].From++
+		}
 	}
 	return nil
 }

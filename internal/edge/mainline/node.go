@@ -28,6 +28,7 @@ type Node struct {
 	server  *dht.Server
 
 	forged  atomic.Int64 // items that did not verify
+	density density
 	closing chan struct{}
 	close   sync.Once
 	tasks   sync.WaitGroup

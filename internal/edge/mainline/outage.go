@@ -66,6 +66,9 @@ func (n *Node) lookUp(ctx context.Context, prepare func() *search) (*search, err
 		begun, s := time.Now(), prepare()
 		err := s.run(ctx)
 		if err != nil || left == 0 || s.lookup.passedOver() <= defaultK/2 || !n.outbox.failedSince(begun) {
+			if err == nil && s.opts.Enough == 0 { // else it ended before it came near
+				n.density.note(s.lookup.target, idsOf(s.neighbours()))
+			}
 			return s, err
 		}
 	}

@@ -2,6 +2,7 @@ package mainline
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 
@@ -34,7 +35,10 @@ type PutResult struct {
 	Equivocal bool
 	Closest   []Contact // the nearest live nodes, nearest first, at most one and a half times K: seeds for Refresh
 	Queried   int       // nodes that were asked in the lookup
-	Puts      int       // nodes that were sent the item
+	// SharedBits is not 0 if the nodes nearest to the target are nearer than chance allows in a network as large as this
+	// one: so many leading bits they share with it. Perhaps somebody has surrounded it, and they answer us only.
+	SharedBits int
+	Puts       int // nodes that were sent the item
 }
 
 // Put stores a signed item on the K live nodes nearest to its target, exactly as it is. It reads first: an item that
@@ -72,6 +76,10 @@ func (n *Node) put(ctx context.Context, item *bep44.Item, opts PutOptions, seq *
 	}
 	closest := s.lookup.closest(s.opts.K)
 	res := PutResult{Queried: len(s.lookup.slots), Closest: s.neighbours()}
+	if res.SharedBits = SharedBits(s.lookup.target, res.Closest, n.density.size()); res.SharedBits > 0 {
+		n.log.WarnContext(ctx, "the nodes nearest to a record are nearer than chance allows: they may answer nobody else (relaymesh dht verify)",
+			"target", hex.EncodeToString(s.lookup.target[:]), "shared_bits", res.SharedBits)
+	}
 	if s.best.Seq > item.Seq {
 		res.Superseded = s.best
 		res.Holders = s.holders(s.best)

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+)
+
+// sight is what fresh nodes have seen around a record, address by address.
+type sight struct {
+	from    int                      // number of the address that asks
+	found   []bool                   // by address: whether the record was found
+	holders map[mainline.Contact]int // at which place of the holders
+
+	nearest []mainline.Contact // of the last lookup
+	sizes   []float64          // estimates of the network, away from the record
+}
+
+// addresses returns where the nodes listen: as always, and at each address of --from.
+func (c *dhtVerifyCmd) addresses() ([]string, error) {
+	out := []string{c.DHT.Listen}
+	for _, from := range c.From {
+		addr, err := netip.ParseAddr(from)
+		if err != nil || !addr.Is4() || addr.IsUnspecified() {
+			return nil, usage("--from %q: want an IPv4 address of this machine", from)
+		}
+		out = append(out, net.JoinHostPort(from, "0"))
+	}
+	return out, nil
+}
+
+// around notes which nodes are nearest to the record, and how dense the network is where nobody can have prepared
+// for it: around a target by chance.
+func (s *sight) around(ctx context.Context, node *mainline.Node, nearest []mainline.Contact) {
+	s.nearest = nearest
+	var elsewhere [20]byte
+	_, _ = rand.Read(elsewhere[:]) // never fails
+	if result, err := node.Get(ctx, elsewhere, nil, mainline.GetOptions{}); err == nil {
+		s.sizes = append(s.sizes, mainline.SizeOf(elsewhere, result.Closest))
+	}
+}
+
+// doubt says what cannot be seen from here, and what speaks against the holders.
+func (v *verified) doubt(target [20]byte, s *sight) {
+	size := mainline.MedianSize(s.sizes, 1)
+	v.NetworkSize = int(size)
+	warn := func(format string, args ...any) { v.Warnings = append(v.Warnings, fmt.Sprintf(format, args...)) }
+	if v.SharedBits = mainline.SharedBits(target, s.nearest, size); v.SharedBits > 0 {
+		warn("the nearest nodes share %d bits with the target, which is no chance among some %d nodes: somebody may have put them there",
+			v.SharedBits, v.NetworkSize)
+	}
+	if len(v.Holders) == 0 {
+		return
+	}
+	if len(s.found) == 1 {
+		warn("this is what one address sees: nodes may answer it and nobody else; ask from others by --from, or elsewhere")
+		return
+	}
+	alone := 0
+	for _, h := range v.Holders {
+		if h.From < len(s.found) {
+			alone++
+		}
+	}
+	blind := 0
+	for _, found := range s.found {
+		if !found {
+			blind++
+		}
+	}
+	if blind > 0 {
+		warn("%d of %d addresses do not find the record: its holders do not answer everybody", blind, len(s.found))
+	} else if alone > len(v.Holders)/2 {
+		warn("%d of %d holders did not show the record to each of %d addresses", alone, len(v.Holders), len(s.found))
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
+	"github.com/relaymesh/relaymesh/pkg/bep44"
+)
+
+// surround starts nodes around an item's target that hold the item and know each other, and answer one address only;
+// they share so many bits with the target.
+func surround(t *testing.T, item *bep44.Item, count, bits int, only netip.Addr) (contacts []mainline.Contact) {
+	t.Helper()
+	target := item.Target()
+	conns := make([]*net.UDPConn, count)
+	for i := range conns {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		id := target
+		rand.Read(id[bits/8:])
+		conns[i] = conn
+		contacts = append(contacts, mainline.Contact{ID: id, Addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()})
+	}
+	tid := regexp.MustCompile(`1:t(\d+):`)
+	for i, conn := range conns {
+		go func() {
+			for buf := make([]byte, 2048); ; {
+				n, from, err := conn.ReadFromUDPAddrPort(buf)
+				if err != nil {
+					return
+				}
+				q := string(buf[:n])
+				at := tid.FindStringSubmatchIndex(q)
+				if at == nil || from.Addr().Unmap() != only {
+					continue
+				}
+				var length int
+				fmt.Sscan(q[at[2]:at[3]], &length)
+				nodes := mainline.AppendCompact(nil, contacts[:min(8, count)])
+				var held string
+				if strings.Contains(q, string(target[:])) && strings.Contains(q, "3:get") {
+					held = fmt.Sprintf("1:k32:%s5:nodes%d:%s3:seqi%de3:sig64:%s5:token1:t1:v%s", item.Key[:], len(nodes), nodes, item.Seq, item.Sig[:],
+						item.Value)
+				} else {
+					held = fmt.Sprintf("5:nodes%d:%s5:token1:t", len(nodes), nodes)
+				}
+				id := contacts[i].ID
+				conn.WriteToUDPAddrPort([]byte(fmt.Sprintf("d1:rd2:id20:%s%se1:t%d:%s1:y1:re", id[:], held, length, q[at[1]:at[1]+length])), from)
+			}
+		}()
+	}
+	return contacts
+}
+
+// A record that only nodes around its target hold, which answer one address alone, is found from there; verify says
+// what that is worth, and that another address does not find it.
+func TestVerifySaysWhatItCannotSee(t *testing.T) {
+	dht, err := dhtnet.Start(t.Context(), 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dht.Close() })
+	for _, count := range []int{12, 3} {
+		t.Run(fmt.Sprint(count, " nodes"), func(t *testing.T) {
+			public, key, err := ed25519.GenerateKey(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, err := bep44.EncodeRelayList([]string{"wss://relay.example.com"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			item := bep44.Item{Key: [32]byte(public), Seq: 1, Value: value}
+			if err := item.Sign(key); err != nil {
+				t.Fatal(err)
+			}
+			sybils := surround(t, &item, count, 40, netip.MustParseAddr("127.0.0.1"))
+			bootstrap := append(dht.Bootstrap(), sybils[0].Addr.String())
+			verify := func(more ...string) (int, verified, string) {
+				code, stdout, stderr := relaymesh(t, append([]string{
+					"dht", "verify", hex.EncodeToString(public), "--json", "--allow-private",
+					"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(bootstrap, ","), "--nodes", "1",
+				}, more...)...)
+				if stdout == "" {
+					return code, verified{}, stderr
+				}
+				return code, decode[verified](t, stdout), stderr
+			}
+			said := func(v verified, word string) bool { return strings.Contains(strings.Join(v.Warnings, "\n"), word) }
+			code, v, stderr := verify()
+			if code != 0 || len(v.Holders) == 0 || v.SharedBits < 40 || !said(v, "is no chance") || !said(v, "one address sees") {
+				t.Errorf("from one address: %d, %+v, %s", code, v, stderr)
+			}
+			if !strings.Contains(stderr, "warning: ") {
+				t.Errorf("a person is not warned: %s", stderr)
+			}
+			code, v, stderr = verify("--from", "127.0.0.2")
+			if code != 0 || !said(v, "1 of 2 addresses do not find the record") || said(v, "one address sees") {
+				t.Errorf("from two addresses: %d, %+v, %s", code, v, stderr)
+			}
+		})
+	}
+}
+
+// A record that all may see is found from each address, and nothing speaks against it.
+func TestVerifyFromManyAddresses(t *testing.T) {
+	dht, err := dhtnet.Start(t.Context(), 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dht.Close() })
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := bep44.EncodeRelayList([]string{"wss://relay.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := bep44.Item{Key: [32]byte(public), Seq: 1, Value: value}
+	if err := item.Sign(key); err != nil {
+		t.Fatal(err)
+	}
+	client, err := dht.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Put(t.Context(), item, mainline.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(public), "--json", "--allow-private",
+		"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(dht.Bootstrap(), ","), "--from", "127.0.0.2", "--nodes", "1")
+	if code != 0 {
+		t.Fatalf("%d: %s", code, stderr)
+	}
+	v := decode[verified](t, stdout)
+	if len(v.Warnings) > 0 || len(v.Holders) < 8 || v.Holders[0].From != 2 || v.NetworkSize < 5 || v.NetworkSize > 200 {
+		t.Errorf("%+v", v)
+	}
+	if code, _, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(public), "--from", "::1"); code != 2 {
+		t.Errorf("an IPv6 address: exit code %d, %s", code, stderr)
+	}
+}
