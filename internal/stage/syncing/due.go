@@ -195,13 +195,23 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 		}
 	}
 	jitter, now := rand.Float64(), s.Now()
-	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
+	var before contract.Relay
+	after, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
 		if !found {
 			old = contract.Relay{URL: url, Via: contract.ViaHint, FirstSeen: now.Unix()}
 		}
+		before = old
 		next := decideHealth(old, event, why, latency, now, jitter)
 		return next, next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
 	})
+	// A relay that is away is told of by who dials it.
+	switch rests := after.RetryAt != 0; {
+	case err != nil || rests == (before.RetryAt != 0) || !s.named(url) || reconcile.AwayOf(syncErr) != nil:
+	case rests:
+		s.Log.WarnContext(ctx, "relay is left alone, its syncs fail", "relay", url, "err", why, "wait", time.Unix(after.RetryAt, 0).Sub(now))
+	default:
+		s.Log.WarnContext(ctx, "relay is not left alone any more, a sync went well", "relay", url)
+	}
 	return err
 }
 

@@ -26,6 +26,11 @@ type Rule struct {
 	Named bool
 }
 
+// named reports whether the operator has named a relay.
+func (s *Stage) named(url string) bool {
+	return slices.ContainsFunc(s.Rules(url), func(r Rule) bool { return r.Named })
+}
+
 // job is a filter that is synced with a relay, and in which direction.
 type job struct {
 	filter    nostr.Filter

@@ -145,7 +145,7 @@ func (s *Stage) afterCut(ctx context.Context, url string, lasted time.Duration, 
 		return err
 	case !s.pause(ctx, cuts.LeftAloneUntil, err):
 		return errStopping
-	case slices.ContainsFunc(s.Rules(url), func(r Rule) bool { return r.Named }):
+	case s.named(url):
 		return nil
 	}
 	return errAgain
