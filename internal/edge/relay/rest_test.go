@@ -28,7 +28,12 @@ type mortal struct {
 
 func startMortal(t *testing.T, script func(*peer)) *mortal {
 	t.Helper()
-	m := &mortal{t: t, script: script, addr: "127.0.0.1:0"}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	m := &mortal{t: t, script: script, addr: free.Addr().String()}
 	m.up()
 	t.Cleanup(func() { m.down() })
 	return m
@@ -43,7 +48,6 @@ func (m *mortal) up() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.addr = listener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
