@@ -14,29 +14,35 @@ var directions = []direction{{"none", 0, 0}, {"down", 1, 0}, {"up", 0, 1}, {"bot
 // compressed, beside strfry's.
 func (b *bench) wire() error {
 	for _, d := range directions {
-		var ours, theirs [2]int64 // plain, compressed
+		var ours, theirs [2]cost // plain, compressed
 		for i, compressing := range []bool{false, true} {
 			c, err := b.ours(b.common, d.name, compressing)
 			if err != nil {
 				return err
 			}
-			ours[i] = c.bytes
+			ours[i] = c
 			if b.strfry == "" {
 				continue
 			}
 			if c, err = b.theirsInC(d.name, compressing); err != nil {
 				return err
 			}
-			theirs[i] = c.bytes
+			theirs[i] = c
 		}
-		fmt.Printf("bytes to one relay, --dir %s: relaymesh %d KiB, compressed %d", d.name, ours[0]>>10, ours[1]>>10)
+		fmt.Printf("bytes to one relay, --dir %s: relaymesh %s", d.name, both(ours))
 		if b.strfry != "" {
-			fmt.Printf("; strfry %d KiB, compressed %d\n", theirs[0]>>10, theirs[1]>>10)
-			b.goal("compressed bytes beside strfry, --dir "+d.name, float64(ours[1])/float64(theirs[1]), 1.1)
-			continue
+			fmt.Printf("; strfry %s\n", both(theirs))
+			b.goal("compressed bytes beside strfry, --dir "+d.name, float64(ours[1].bytes)/float64(theirs[1].bytes), 1.1)
+		} else {
+			fmt.Println()
+			b.goal("bytes compressed beside plain, --dir "+d.name, float64(ours[1].bytes)/float64(ours[0].bytes), 0.6)
 		}
-		fmt.Println()
-		b.goal("bytes compressed beside plain, --dir "+d.name, float64(ours[1])/float64(ours[0]), 0.6)
+		b.goal("peak memory when compressing, MiB, --dir "+d.name, float64(ours[1].peak)/(1<<20), 64)
 	}
 	return nil
+}
+
+// both describes the costs of a sync plain and compressed.
+func both(c [2]cost) string {
+	return fmt.Sprintf("%d KiB (%d MiB of memory), compressed %d (%d)", c[0].bytes>>10, c[0].peak>>20, c[1].bytes>>10, c[1].peak>>20)
 }
