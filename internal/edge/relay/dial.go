@@ -12,8 +12,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/internal/deny"
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
