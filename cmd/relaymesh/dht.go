@@ -166,7 +166,10 @@ func (c *dhtVerifyCmd) ask(ctx context.Context, o *output, target [20]byte, v *v
 	}
 	seen.found[seen.from] = true
 	if relays, err := bep44.DecodeRelayList(result.Item.Value); err == nil {
-		v.Relays = relays
+		v.Relays = nil
+		for _, url := range relays {
+			v.Relays = append(v.Relays, printable(url))
+		}
 	}
 	for _, contact := range result.Holders {
 		at, known := seen.holders[contact]

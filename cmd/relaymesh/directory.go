@@ -100,7 +100,7 @@ func (c *dhtDirectoryCmd) print(o *output, e run.DirectoryEntry) error {
 	case c.JSON:
 		err = o.json(line)
 	case e.Why != "":
-		_, err = fmt.Fprintf(o.err, "slot %d: %q does not count: %s\n", e.Slot, e.URL, e.Why)
+		_, err = fmt.Fprintf(o.err, "slot %d: %q does not count: %s\n", e.Slot, e.URL, printable(e.Why))
 	default:
 		where := e.URL
 		if where == "" {

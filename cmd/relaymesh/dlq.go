@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -169,13 +167,3 @@ func (c *dlqFlags) change(ctx context.Context, o *output, all bool, done string,
 }
 
 func when(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
-
-// printable makes a stranger's text safe for a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == utf8.RuneError {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
-}

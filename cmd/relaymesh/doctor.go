@@ -57,6 +57,7 @@ func (c *doctorCmd) Run(ctx context.Context, o *output) error {
 	var findings []finding
 	well := true
 	take := func(f finding) {
+		f.Found = printable(f.Found) // relays and servers speak in it
 		findings = append(findings, f)
 		well = well && f.OK
 		if !c.JSON {

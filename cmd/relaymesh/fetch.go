@@ -67,7 +67,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 			missing++
 			fmt.Fprintf(o.err, "%s%s: %s\n", r.EventID, printable(r.Address), printable(r.Why))
 		case !c.JSON:
-			fmt.Fprintf(o.err, "%s: found at %s\n", r.Event.ID, r.RelayURL)
+			fmt.Fprintf(o.err, "%s: found at %s\n", r.Event.ID, printable(r.RelayURL))
 			if err := o.json(r.Event); err != nil {
 				return err
 			}

@@ -111,7 +111,7 @@ func (p *answers) final(answer events.ResolveResponse) error {
 		}
 	}
 	if !answer.Found {
-		return fmt.Errorf("not found: %s", answer.Why)
+		return fmt.Errorf("not found: %s", printable(answer.Why))
 	}
 	if !p.json {
 		p.list(answer)
@@ -130,7 +130,7 @@ func (p *answers) list(answer events.ResolveResponse) {
 	}
 	p.printed, p.seq = true, answer.Seq
 	for _, url := range answer.Relays {
-		fmt.Fprintln(p.out, url)
+		fmt.Fprintln(p.out, printable(url))
 	}
 }
 

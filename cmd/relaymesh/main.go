@@ -11,9 +11,11 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
+	"golang.org/x/term"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -114,6 +116,11 @@ func wantsJSON(ctx *kong.Context) bool {
 // fields are stable.
 func complain(stderr io.Writer, asJSON bool, code int, err error) {
 	why := nsec.ReplaceAllString(err.Error(), "nsec1…")
+	lines := strings.Split(why, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	why = strings.Join(lines, "\n")
 	if !asJSON {
 		fmt.Fprintf(stderr, "relaymesh: %s\n", why)
 		return
@@ -153,6 +160,38 @@ type output struct{ out, err io.Writer }
 
 // json writes a value as a line.
 func (o *output) json(v any) error {
-	_, err := o.out.Write(append(nostr.Encode(v), '\n'))
+	_, err := o.data().Write(append(nostr.Encode(v), '\n'))
 	return err
 }
+
+// data takes JSON: byte by byte as it is, but on a terminal with escapes for the
+// characters that would act on it instead of being seen.
+func (o *output) data() io.Writer {
+	if f, ok := o.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return escaping{f}
+	}
+	return o.out
+}
+
+// escaping writes JSON to a terminal.
+type escaping struct{ to io.Writer }
+
+func (w escaping) Write(p []byte) (int, error) {
+	var b strings.Builder
+	for _, r := range string(p) {
+		if r < ' ' || printable(string(r)) == string(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	if _, err := io.WriteString(w.to, b.String()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// printable makes a stranger's text safe for a terminal.
+func printable(s string) string { return nostr.Printable(s, 1<<20) }

@@ -50,7 +50,7 @@ var errPartly = errors.New("not everything could be done")
 func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 	job = run.Sync{
 		Down: c.Dir == "down" || c.Dir == "both", Up: c.Dir == "up" || c.Dir == "both",
-		UploadPrivate: c.UploadPrivate, Libp2p: peers.Start, In: os.Stdin, Out: o.out, Log: obs.NewLogger(o.err, "error"),
+		UploadPrivate: c.UploadPrivate, Libp2p: peers.Start, In: os.Stdin, Out: o.data(), Log: obs.NewLogger(o.err, "error"),
 	}
 	for name, url := range map[*string]string{&job.A: c.A, &job.B: c.B} {
 		if *name = url; url == run.Lines {
@@ -211,7 +211,7 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 	}
 	counts := map[string]int{}
 	for _, x := range r.Refusals {
-		counts[fmt.Sprintf("not in %s: %s", x.To, x.Why)]++
+		counts[printable(fmt.Sprintf("not in %s: %s", x.To, x.Why))]++
 	}
 	for _, why := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b))
@@ -226,7 +226,7 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 	case !ok:
 		state = "not complete"
 	case !r.Complete:
-		state = "not complete: " + r.Why
+		state = "not complete: " + printable(r.Why)
 	case r.Left > 0:
 		state = fmt.Sprintf("complete and proved, but for %d events", r.Left)
 	}

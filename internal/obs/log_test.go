@@ -3,6 +3,9 @@ package obs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
@@ -22,5 +25,17 @@ func TestLogsNameTheTraceTheyBelongTo(t *testing.T) {
 	if err := json.Unmarshal(lines[1], &inside); err != nil || inside["trace_id"] != span.TraceID().String() ||
 		inside["span_id"] != span.SpanID().String() || inside["stage"] != "ingest" {
 		t.Errorf("%s, %v", lines[1], err)
+	}
+}
+
+// Strangers' words in a log do nothing to the terminal that shows it.
+func TestALogIsSafeForTerminals(t *testing.T) {
+	var b strings.Builder
+	evil := "\x1b[2J\u009b1m\u202e\u200b"
+	err := fmt.Errorf("no: %w", errors.Join(errors.New(evil), errors.New("b")))
+	NewLogger(&b, "info").With("url", evil).Info("no relay", "err", err, "list", []string{evil}, "reason", strings.Repeat("x", 1<<20))
+	if text := b.String(); strings.ContainsAny(text, "\u009b\u202e\u200b\x1b") || strings.Contains(text, "u001b") ||
+		!strings.Contains(text, "; b") || len(text) > 20<<10 {
+		t.Errorf("%.2000q", text)
 	}
 }

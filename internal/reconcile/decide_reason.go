@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Reason says why a relay is not given an event, or refuses a request, and who
@@ -99,14 +101,9 @@ func (r Reason) Passes() bool {
 	return r.Cause == ByRelay && (r.Code == PrefixRateLimited || r.Code == PrefixError)
 }
 
-// Clip shortens what a relay says before it reaches a log, an error or a store.
-func Clip(words string) string {
-	const limit = 200
-	if len(words) > limit {
-		words = strings.ToValidUTF8(words[:limit], "") + "…"
-	}
-	return words
-}
+// Clip makes what a relay says fit for a log, an error, a terminal or a store: short,
+// and without characters that act instead of being seen.
+func Clip(words string) string { return nostr.Printable(words, 200) }
 
 // Reply is a relay's answer to an event that is written to it. The zero Reply
 // is no answer.

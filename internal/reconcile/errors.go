@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -188,6 +189,19 @@ func NewSessionRefusal(words string) *RefusedError {
 // Busy reports whether a refusal is about how much goes on already.
 func (e *RefusedError) Busy() bool { return tooBusy.MatchString(e.Reason.Text) }
 
+// Named is the text of an error behind the name of a relay, which is said once,
+// whatever the error wraps.
+func Named(name string, err error) string {
+	return name + ": " + strings.ReplaceAll(err.Error(), "relay "+name+": ", "")
+}
+
+// Interrupted makes an error [ErrInterrupted], without saying so in its text.
+func Interrupted(err error) error { return &interruption{err} }
+
+type interruption struct{ error }
+
+func (e *interruption) Unwrap() []error { return []error{ErrInterrupted, e.error} }
+
 // sideError says which side an error is about.
 type sideError struct {
 	side int
@@ -195,7 +209,7 @@ type sideError struct {
 	err  error
 }
 
-func (e *sideError) Error() string { return fmt.Sprintf("%s: %v", e.name, e.err) }
+func (e *sideError) Error() string { return Named(e.name, e.err) }
 func (e *sideError) Unwrap() error { return e.err }
 
 // FaultOf returns the side that an error of [Sync] is about; ok is false for an

@@ -124,7 +124,7 @@ func (r relays) probe(ctx context.Context, url string) (contract.Relay, error) {
 // describe is what the stages want to know of a NIP-11 document. The error is
 // that of its HORNETS extension, and then there is none.
 func describe(url string, info *relay.Info) (contract.Relay, error) {
-	doc := contract.Relay{URL: url, Name: info.Name, Software: info.Software, NIPs: info.SupportedNIPs}
+	doc := contract.Relay{URL: url, Name: reconcile.Clip(info.Name), Software: reconcile.Clip(info.Software), NIPs: info.SupportedNIPs}
 	h, err := info.Hornets()
 	if err != nil {
 		return doc, fmt.Errorf("NIP-11: %w", err)

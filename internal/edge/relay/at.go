@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -88,5 +87,5 @@ func unreachable(err error) error {
 	if errors.Is(err, reconcile.ErrMisbehaving) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err)
+	return reconcile.Interrupted(err)
 }

@@ -18,7 +18,7 @@ type BackoffError struct {
 }
 
 func (e *BackoffError) Error() string {
-	return fmt.Sprintf("relay %s: not dialled before %s, because of: %v", e.URL, e.Until.Format(time.TimeOnly), e.Err)
+	return named{e.URL, fmt.Errorf("%w; it is tried again from %s on", e.Err, e.Until.Format(time.TimeOnly))}.Error()
 }
 
 func (e *BackoffError) Unwrap() error { return e.Err }

@@ -120,9 +120,9 @@ func (c *Conn) Err() error {
 	}
 	cause := context.Cause(c.ctx)
 	if errors.Is(cause, reconcile.ErrMisbehaving) {
-		return fmt.Errorf("relay %s: connection closed: %w", c.url, cause)
+		return named{c.url, fmt.Errorf("connection closed: %w", cause)}
 	}
-	return fmt.Errorf("relay %s: %w: %w", c.url, ErrConnClosed, cause)
+	return named{c.url, fmt.Errorf("%w: %w", ErrConnClosed, cause)}
 }
 
 // Close ends the connection and everything that waits on it, and returns when
@@ -239,7 +239,7 @@ func (c *Conn) write() {
 			err := c.ws.Write(ctx, websocket.MessageText, msg)
 			cancel()
 			if err != nil {
-				c.fail(fmt.Errorf("write: %w", err))
+				c.fail(disconnected(err))
 				return
 			}
 		}
@@ -258,7 +258,7 @@ func (c *Conn) ping() {
 			err := c.ws.Ping(ctx)
 			cancel()
 			if err != nil {
-				c.fail(fmt.Errorf("ping: %w", err))
+				c.fail(disconnected(err))
 				return
 			}
 		}
@@ -283,7 +283,7 @@ func (c *Conn) read() {
 			err = c.opts.meter.Read(c.ctx, buf.Len())
 		}
 		if err != nil {
-			c.fail(fmt.Errorf("read: %w", err))
+			c.fail(disconnected(err))
 			return
 		}
 		if typ == websocket.MessageText {

@@ -120,7 +120,7 @@ func (o Options) handshake(ctx context.Context, url string) (*websocket.Conn, er
 		resp.Body.Close()
 	}
 	if err != nil {
-		return nil, later(resp, err, time.Now())
+		return nil, later(resp, unconnected(resp, err), time.Now())
 	}
 	return ws, nil
 }

@@ -11,7 +11,7 @@ import (
 var (
 	// ErrConnClosed: the connection ended, and not since the relay misbehaves; the
 	// error says why.
-	ErrConnClosed = fmt.Errorf("%w: connection closed", reconcile.ErrInterrupted)
+	ErrConnClosed = reconcile.Interrupted(errors.New("connection closed"))
 	// ErrSlowConsumer: the events of a subscription were not taken in time, so
 	// it was closed; the connection lives. Events received before were
 	// delivered, later ones must be asked for again.
@@ -24,6 +24,6 @@ type dialError struct {
 	err error
 }
 
-func (e *dialError) Error() string { return fmt.Sprintf("relay %s: dial: %v", e.url, e.err) }
+func (e *dialError) Error() string { return named{e.url, fmt.Errorf("no connection: %w", e.err)}.Error() }
 
 func (e *dialError) Unwrap() error { return e.err }

@@ -99,15 +99,15 @@ func FetchInfo(ctx context.Context, url string, o Options) (Info, error) {
 	req.Header.Set("User-Agent", "relaymesh")
 	resp, err := o.httpClient().Do(req)
 	if err != nil {
-		return info, fmt.Errorf("relay %s: NIP-11: %w", url, err)
+		return info, fmt.Errorf("relay %s: NIP-11: %w", url, unconnected(nil, err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return info, fmt.Errorf("relay %s: NIP-11: %w", url, later(resp, fmt.Errorf("status %s", resp.Status), time.Now()))
+		return info, fmt.Errorf("relay %s: NIP-11: %w", url, later(resp, errors.New(declined(resp)), time.Now()))
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxInfo+1))
 	if err != nil {
-		return info, fmt.Errorf("relay %s: NIP-11: %w", url, err)
+		return info, fmt.Errorf("relay %s: NIP-11: %w", url, disconnected(err))
 	}
 	if len(data) > maxInfo {
 		return info, fmt.Errorf("relay %s: NIP-11: more than %d bytes", url, maxInfo)

@@ -64,7 +64,7 @@ func (c *Conn) Open(ctx context.Context, filter nostr.Filter, initial []byte) (r
 		}
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("relay %s: negentropy: %w", c.url, err)
+		return nil, nil, named{c.url, fmt.Errorf("negentropy: %w", err)}
 	}
 	return s, answer, nil
 }
@@ -148,7 +148,7 @@ func (s *NegSession) open(ctx context.Context, filter nostr.Filter, initial []by
 func (s *NegSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
 	answer, err := s.exchange(ctx, "NEG-MSG", s.id, hex.EncodeToString(msg))
 	if err != nil {
-		return nil, fmt.Errorf("relay %s: negentropy: %w", s.conn.url, err)
+		return nil, named{s.conn.url, fmt.Errorf("negentropy: %w", err)}
 	}
 	return answer, nil
 }

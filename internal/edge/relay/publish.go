@@ -30,7 +30,7 @@ func (c *Conn) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Repl
 		}
 	}
 	if err != nil {
-		return reply, fmt.Errorf("relay %s: publish %s: %w", c.url, e.ID, err)
+		return reply, named{c.url, fmt.Errorf("publish %s: %w", e.ID, err)}
 	}
 	return reply, nil
 }

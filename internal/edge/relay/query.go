@@ -83,7 +83,7 @@ func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Updat
 		err = c.afterAuth(ctx, err, again)
 	}
 	if err != nil {
-		return fmt.Errorf("relay %s: %w", c.url, err)
+		return named{c.url, err}
 	}
 	return nil
 }

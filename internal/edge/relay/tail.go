@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -118,7 +117,7 @@ func (t *tail) live(ctx context.Context, subscribed func()) error {
 			}
 		}
 	}
-	return fmt.Errorf("relay %s: %w", t.conn.url, ErrConnClosed)
+	return named{t.conn.url, ErrConnClosed}
 }
 
 // handle passes an event on, and says now and then that nothing is left out.

@@ -216,10 +216,19 @@ func (f *search) ask(ctx context.Context, url string) (w reply) {
 		}
 	}
 	if w.err != nil {
-		w.err = fmt.Errorf("%s: %w", url, w.err)
+		w.err = &relayError{url, w.err}
 	}
 	return w
 }
+
+// relayError says which relay an error is about.
+type relayError struct {
+	url string
+	error
+}
+
+func (e *relayError) Error() string { return reconcile.Named(e.url, e.error) }
+func (e *relayError) Unwrap() error { return e.error }
 
 // newest asks a relay for the versions of what is at an address. Of a relay that
 // does not say that it has no more, the newest that came is its answer.
