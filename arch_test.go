@@ -64,7 +64,7 @@ func layer(path string) string {
 // shared are the layers without I/O that stages and edges have in common.
 var shared = []string{
 	"pkg", "internal/backoff", "internal/contract", "internal/deny", "internal/health", "internal/pager", "internal/recent",
-	"internal/reconcile",
+	"internal/lines", "internal/reconcile",
 }
 
 // mayImport says which layers a layer may use, besides itself.
@@ -75,6 +75,7 @@ var mayImport = map[string][]string{
 	"internal/deny":      {"pkg"},
 	"internal/health":    {"internal/backoff"},
 	"internal/pager":     {"pkg"},
+	"internal/lines":     {},
 	"internal/recent":    {},
 	"internal/reconcile": {"pkg", "internal/backoff", "internal/pager"},
 	"internal/stage":     shared,

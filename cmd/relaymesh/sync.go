@@ -123,7 +123,7 @@ func (c *syncCmd) Run(ctx context.Context, o *output) error {
 	} else {
 		p.bar = newSyncBar(o.err, job.Up, job.Down)
 	}
-	job.Progress = p.step
+	job.Progress, job.Unreadable = p.step, p.unreadable
 	result, err := job.Run(ctx)
 	if err := errors.Join(err, p.end(result, err == nil)); err != nil {
 		return err
@@ -141,6 +141,7 @@ type progress struct {
 	bar   *syncBar  // on a terminal
 	json  bool
 	begun time.Time
+	lines int // of standard input that are no events, which are read before anything else
 
 	mu   sync.Mutex
 	last time.Time
@@ -177,6 +178,26 @@ func (p *progress) step(f run.SyncFigures) {
 	}
 	// The end tells, if it cannot be written.
 	_ = json.NewEncoder(p.steps).Encode(report{Type: "progress", Seconds: p.seconds(), SyncFigures: f})
+}
+
+// maxUnreadable is how many lines that are no events are told one by one.
+const maxUnreadable = 20
+
+// unreadable tells of a line of standard input that is no event.
+func (p *progress) unreadable(line int, why error) {
+	if p.lines++; p.lines > maxUnreadable {
+		return
+	}
+	if p.json {
+		// The end tells, if it cannot be written.
+		_ = p.print(struct {
+			Type string `json:"message_type"`
+			Line int    `json:"line"`
+			Why  string `json:"why"`
+		}{"unreadable", line, printable(why.Error())})
+		return
+	}
+	fmt.Fprintf(p.to, "standard input, line %d: no event: %s\n", line, printable(why.Error()))
 }
 
 func (p *progress) seconds() float64 { return float64(time.Since(p.begun).Milliseconds()) / 1000 }

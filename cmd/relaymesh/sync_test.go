@@ -115,6 +115,31 @@ func TestSyncWithLines(t *testing.T) {
 	}
 }
 
+// Lines come from Windows, too; those that are no events are told by their number.
+func TestSyncOfLinesAsPeopleHaveThem(t *testing.T) {
+	t.Parallel()
+	list, url := hometest.Notes(2), hometest.Start(t)
+	in := "\ufeff" + string(nostr.Encode(list[0])) + "\r\n\r\n" +
+		strings.Repeat("x", 2<<20) + "\r\n{\"id\":\"\u009b2J\"}\n" + string(nostr.Encode(list[1]))
+	for args, want := range map[string][]string{
+		"--dir up":        {"line 3: no event: event: more than", "line 4: no event: id: want"},
+		"--dir up --json": {`{"message_type":"unreadable","line":3,"why":"event: more than`, `"line":4,"why":"id: want`},
+	} {
+		cmd := command(t, slices.Concat([]string{"sync", "-", url}, strings.Fields(args))...)
+		var errs bytes.Buffer
+		cmd.Stdin, cmd.Stderr = strings.NewReader(in), &errs
+		_ = cmd.Run() // the exit code tells
+		if code := cmd.ProcessState.ExitCode(); code != run.ExitPartly || !slices.Equal(hometest.IDsAt(t, url), hometest.IDsOf(list...)) {
+			t.Errorf("%s: exit code %d, %s", args, code, errs.String())
+		}
+		for _, part := range want {
+			if !strings.Contains(errs.String(), part) {
+				t.Errorf("%s: %q is not in %s", args, part, errs.String())
+			}
+		}
+	}
+}
+
 func TestSyncThatIsRefusedInPartExitsWith3(t *testing.T) {
 	t.Parallel()
 	key, err := schnorr.NewSecret()

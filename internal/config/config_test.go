@@ -87,6 +87,16 @@ func TestKeysAreReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
+func TestAFileOfWindowsIsRead(t *testing.T) {
+	const text = "\ufeffsync-every: 1h\r\nstreams:\r\n  a: {urls: [wss://a.example.com]}\r\n"
+	if c, err := parse(t, text); err != nil || c.SyncEvery != time.Hour {
+		t.Errorf("%s, %v", c.SyncEvery, err)
+	}
+	if list, err := config.Streams([]byte("\ufeffstreams: {a: {}}\r\n"), false); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
 func TestRelayMayBePrivate(t *testing.T) {
 	c, err := parse(t, "", "--relay", "ws://127.0.0.1:7777/")
 	if err != nil || c.Relay != "ws://127.0.0.1:7777" {

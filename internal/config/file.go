@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,11 +18,21 @@ import (
 // kong configuration loader; unlike kong's own resolvers it lets the
 // environment win over the file and refuses keys that are no flag.
 func Load(r io.Reader) (kong.Resolver, error) {
-	values := map[string]any{}
-	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+	data, err := io.ReadAll(r)
+	if err != nil {
 		return nil, fmt.Errorf("config file: %w", err)
 	}
-	return file(values), nil
+	values, err := decode(data)
+	return file(values), err
+}
+
+// decode reads YAML, with a byte order mark or without.
+func decode(data []byte) (map[string]any, error) {
+	values := map[string]any{}
+	if err := yaml.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &values); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("config file: %w", err)
+	}
+	return values, nil
 }
 
 type file map[string]any

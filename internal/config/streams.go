@@ -4,15 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -46,9 +43,9 @@ type Stream struct {
 // Streams reads the streams of a config file. An error says which key is wrong
 // and what to do.
 func Streams(data []byte, allowPrivate bool) ([]Stream, error) {
-	values := map[string]any{}
-	if err := yaml.Unmarshal(data, &values); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("config file: %w", err)
+	values, err := decode(data)
+	if err != nil {
+		return nil, err
 	}
 	return parseStreams(values[streamsKey], allowPrivate)
 }

@@ -32,7 +32,8 @@ type Sync struct {
 	In            io.Reader
 	Out           io.Writer
 	Log           *slog.Logger
-	Progress      func(SyncFigures) // see reconcile.Options
+	Progress      func(SyncFigures)         // see reconcile.Options
+	Unreadable    func(line int, why error) // is told of lines of In that are no events
 }
 
 // SyncFigures are the figures of a sync.
@@ -113,7 +114,12 @@ func (s Sync) relays(ctx context.Context, result *SyncResult) (r relays, err err
 		r.lines, err = jsonl.New(s.Out)
 	}
 	if onlyWritten := s.Down != s.Up && s.Down == (s.A == Lines); err == nil && r.lines != nil && !onlyWritten {
-		result.Unreadable, err = r.lines.Load(ctx, s.In)
+		err = r.lines.Load(ctx, s.In, func(line int, why error) {
+			result.Unreadable++
+			if s.Unreadable != nil {
+				s.Unreadable(line, why)
+			}
+		})
 	}
 	if err != nil {
 		return r, errors.Join(err, r.closeAll())

@@ -57,6 +57,9 @@ func (e *Event) Tag(name string) Tag {
 	return nil
 }
 
+// ErrEventTooLarge says that the text of an event has more than [MaxEventBytes].
+var ErrEventTooLarge = fmt.Errorf("event: more than %d bytes, which are the most that is accepted", MaxEventBytes)
+
 // ParseEvent decodes an event and checks everything that needs no key: JSON,
 // the length and alphabet of each field, the bounds above, and that the id is
 // the hash of the content (NIP-01). An error names the field at fault.

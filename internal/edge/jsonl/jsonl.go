@@ -2,13 +2,10 @@
 package jsonl
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -18,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/lines"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -53,32 +51,40 @@ func New(out io.Writer) (*Relay, error) {
 // Close frees the file.
 func (s *Relay) Close() error { return s.file.Close() }
 
-// Load reads events, one a line, and returns how many lines are none: not JSON,
-// or of a wrong id or signature.
-func (s *Relay) Load(ctx context.Context, in io.Reader) (unreadable int, err error) {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 2*nostr.MaxEventBytes)
-	for lines.Scan() && ctx.Err() == nil {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
-			continue
-		}
-		e, err := nostr.ParseEvent(line)
-		if err == nil {
-			err = schnorr.Verify(&e)
+// Load reads events, one a line, and tells of each line that is none: not JSON, or
+// of a wrong id or signature.
+func (s *Relay) Load(ctx context.Context, in io.Reader, bad func(line int, why error)) error {
+	for input := lines.NewReader(in, nostr.MaxEventBytes); ctx.Err() == nil; {
+		line, err := input.Next()
+		if errors.Is(err, io.EOF) {
+			break
 		}
 		if err != nil {
-			unreadable++
+			return err
+		}
+		if len(line.Text) == 0 {
+			continue
+		}
+		e, err := parse(line)
+		if err != nil {
+			bad(line.Number, err)
 			continue
 		}
 		if err := s.add(&e); err != nil {
-			return unreadable, err
+			return err
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return unreadable, fmt.Errorf("read events: %w", err)
+	return ctx.Err()
+}
+
+func parse(line lines.Line) (e nostr.Event, err error) {
+	if line.TooLong {
+		return e, nostr.ErrEventTooLarge
 	}
-	return unreadable, ctx.Err()
+	if e, err = nostr.ParseEvent(line.Text); err == nil {
+		err = schnorr.Verify(&e)
+	}
+	return e, err
 }
 
 // add keeps an event.

@@ -1,9 +1,9 @@
 package natsd
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/lines"
 )
 
 // RoleOperator is the role of those who may do everything.
@@ -28,24 +29,33 @@ func ReadUsers(path string) ([]*server.NkeyUser, error) {
 	}
 	defer f.Close()
 	var users []*server.NkeyUser
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
+	for in := lines.NewReader(f, maxLine); ; {
+		line, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		text, _, _ := strings.Cut(string(line.Text), "#")
 		fields := strings.Fields(text)
 		if len(fields) == 0 {
 			continue
 		}
 		user, err := readUser(fields)
 		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
+			return nil, fmt.Errorf("%s: line %d: %w", path, line.Number, err)
 		}
 		users = append(users, user)
 	}
-	if lines.Err() == nil && len(users) == 0 {
+	if len(users) == 0 {
 		return nil, fmt.Errorf("%s: names no user", path)
 	}
-	return users, lines.Err()
+	return users, nil
 }
+
+// maxLine is as much of a line as is read: more is a comment.
+const maxLine = 4096
 
 // readUser never repeats the key: it may be the seed, put there by mistake.
 func readUser(fields []string) (*server.NkeyUser, error) {

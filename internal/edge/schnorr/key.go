@@ -60,7 +60,7 @@ func ReadSecretFile(path string) (*SecretKey, error) {
 		return nil, fmt.Errorf("secret key file: %w", err)
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
-	sk, err := ParseSecret(strings.TrimSpace(line))
+	sk, err := ParseSecret(strings.TrimSpace(strings.TrimPrefix(line, "\ufeff")))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -86,8 +86,8 @@ func TestTransports(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { r.Close() })
-			if bad, err := r.Load(t.Context(), &text); bad > 0 || err != nil {
-				t.Fatalf("%d, %v", bad, err)
+			if err := r.Load(t.Context(), &text, func(_ int, why error) { t.Error(why) }); err != nil {
+				t.Fatal(err)
 			}
 			return reconcile.Classified(r)
 		}},

@@ -1,13 +1,11 @@
 package ingest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
+	"github.com/relaymesh/relaymesh/internal/lines"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -36,16 +34,10 @@ type LinesRead struct {
 // linesPerBatch is how many lines are verified together at most.
 const linesPerBatch = 256
 
-// line is one line of the input.
-type line struct {
-	number int
-	text   []byte
-}
-
 // Read reads until in ends, and skips the first lines. What it returns counts
 // only what is stored, also after an error: reading may go on from there.
 func (l *Lines) Read(ctx context.Context, in io.Reader, skip int) (LinesRead, error) {
-	read := make(chan line, 2*linesPerBatch)
+	read := make(chan lines.Line, 2*linesPerBatch)
 	ended := make(chan error, 1)
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -82,7 +74,7 @@ func (l *Lines) Read(ctx context.Context, in io.Reader, skip int) (LinesRead, er
 
 // nextLines waits for a line and returns it with those that are there already,
 // or nothing when the input or ctx has ended.
-func nextLines(ctx context.Context, read <-chan line) (batch []line) {
+func nextLines(ctx context.Context, read <-chan lines.Line) (batch []lines.Line) {
 	select {
 	case first, ok := <-read:
 		if !ok {
@@ -107,57 +99,45 @@ func nextLines(ctx context.Context, read <-chan line) (batch []line) {
 }
 
 // scan sends the lines of in until ctx ends.
-func scan(ctx context.Context, in io.Reader, skip int, to chan<- line) error {
-	lines := bufio.NewReaderSize(in, 256<<10)
-	for number := 1; ; number++ {
-		text, err := readLine(lines)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read line %d: %w", number, err) // what there is of it is no line
-		}
-		if len(text) > 0 && number > skip {
-			select {
-			case to <- line{number, text}:
-			case <-ctx.Done():
-				return nil
-			}
-		}
+func scan(ctx context.Context, in io.Reader, skip int, to chan<- lines.Line) error {
+	for input := lines.NewReader(in, nostr.MaxEventBytes); ; {
+		line, err := input.Next()
 		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if line.Number <= skip {
+			continue
+		}
+		select {
+		case to <- line:
+		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// readLine returns the next line in memory of its own, and of one that is too
-// long for an event only as much as shows that.
-func readLine(r *bufio.Reader) (text []byte, err error) {
-	for {
-		part, err := r.ReadSlice('\n')
-		if len(text) <= 2*nostr.MaxEventBytes {
-			text = append(text, part...)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return text, err
-		}
-	}
-}
-
-func (l *Lines) batch(ctx context.Context, batch []line, seen *Seen, count *LinesRead) error {
+func (l *Lines) batch(ctx context.Context, batch []lines.Line, seen *Seen, count *LinesRead) error {
 	parsed := make([]nostr.Event, 0, len(batch))
-	var from []line
+	var from []lines.Line
 	for _, in := range batch {
-		in.text = bytes.TrimSpace(in.text)
-		id, _ := nostr.PeekID(in.text)
+		id, _ := nostr.PeekID(in.Text)
 		if _, known := seen.Get(id); known {
 			count.Duplicates++
 			continue
 		}
-		if len(in.text) == 0 {
+		if len(in.Text) == 0 {
 			continue
 		}
-		e, err := nostr.ParseEvent(in.text)
+		e, err := nostr.ParseEvent(in.Text)
+		if in.TooLong {
+			err = nostr.ErrEventTooLarge
+		}
 		if err != nil {
 			count.Bad++
-			l.Bad(in.number, err)
+			l.Bad(in.Number, err)
 			continue
 		}
 		parsed, from = append(parsed, e), append(from, in)
@@ -171,17 +151,17 @@ func (l *Lines) batch(ctx context.Context, batch []line, seen *Seen, count *Line
 		switch {
 		case err != nil:
 			count.Bad++
-			l.Bad(from[i].number, err)
+			l.Bad(from[i].Number, err)
 		case twice: // in this very batch
 			count.Duplicates++
 		default:
-			if err := l.Put(ctx, from[i].text); err != nil {
+			if err := l.Put(ctx, from[i].Text); err != nil {
 				return err
 			}
 			seen.Put(open[i].ID, struct{}{})
 			count.Events++
 		}
 	}
-	count.Lines = batch[len(batch)-1].number
+	count.Lines = batch[len(batch)-1].Number
 	return nil
 }

@@ -1,13 +1,12 @@
 package ingest
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/relaymesh/relaymesh/internal/lines"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -23,22 +22,27 @@ type strfryRequest struct {
 // request is told to bad and answered if it names an event, since strfry
 // waits for an answer before it goes on.
 func Strfry(in io.Reader, out io.Writer, take func(event []byte), bad func(error)) error {
-	lines := bufio.NewReaderSize(in, 64<<10)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if len(bytes.TrimSpace(line)) > 0 {
-			if err := answerStrfry(line, out, take, bad); err != nil {
-				return err
-			}
-		}
+	for input := lines.NewReader(in, maxRequest); ; {
+		line, err := input.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read from strfry: %w", err)
+			return fmt.Errorf("from strfry: %w", err)
+		}
+		if len(line.Text) == 0 {
+			continue
+		}
+		complain := func(err error) { bad(fmt.Errorf("line %d: %w", line.Number, err)) }
+		if err := answerStrfry(line.Text, out, take, complain); err != nil {
+			return err
 		}
 	}
 }
+
+// maxRequest bounds a request, in bytes. strfry passes no event on that is nearly as
+// large.
+const maxRequest = 64 << 20
 
 func answerStrfry(line []byte, out io.Writer, take func([]byte), bad func(error)) error {
 	var r strfryRequest
