@@ -42,34 +42,35 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", fmt.Errorf("relay url %q: cannot be parsed", clip(raw))
+		return "", fmt.Errorf("relay url %q: cannot be parsed", clip(withoutUser(raw)))
 	}
+	given := clip(withoutUser(raw))
 	scheme, host := strings.ToLower(u.Scheme), strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	switch {
 	case scheme != "ws" && scheme != "wss":
-		return "", fmt.Errorf("relay url %q: scheme must be ws or wss", clip(raw))
+		return "", fmt.Errorf("relay url %q: scheme must be ws or wss", given)
 	case u.User != nil:
-		return "", fmt.Errorf("relay url %q: must not carry a user name", clip(raw))
+		return "", fmt.Errorf("relay url %q: must not carry a user name", given)
 	case host == "", strings.HasPrefix(host, "."), strings.HasSuffix(host, "."), strings.Contains(host, ".."):
-		return "", fmt.Errorf("relay url %q: has no host", clip(raw))
+		return "", fmt.Errorf("relay url %q: has no host", given)
 	case strings.ContainsFunc(u.Hostname(), notOfHost):
 		return "", fmt.Errorf("relay url %q: the host has other characters than a-z, 0-9, dots and hyphens; "+
-			"write names of other scripts as xn--…", clip(raw))
+			"write names of other scripts as xn--…", given)
 	case strings.ContainsFunc(raw, invisible):
-		return "", fmt.Errorf("relay url %q: has blanks or invisible characters within", clip(raw))
+		return "", fmt.Errorf("relay url %q: has blanks or invisible characters within", given)
 	case strings.Contains(u.Path, "://"), strings.HasSuffix(u.Host, ":") && strings.HasPrefix(u.Path, "//"):
-		return "", fmt.Errorf("relay url %q: is two URLs without anything between them", clip(raw))
+		return "", fmt.Errorf("relay url %q: is two URLs without anything between them", given)
 	case strings.ContainsFunc(u.RawQuery, notOfQuery):
-		return "", fmt.Errorf("relay url %q: what follows the question mark must be percent-encoded", clip(raw))
+		return "", fmt.Errorf("relay url %q: what follows the question mark must be percent-encoded", given)
 	}
 	if !allowPrivate {
 		if err := publicHost(host); err != nil {
-			return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
+			return "", fmt.Errorf("relay url %q: %w", given, err)
 		}
 	}
 	port, err := normalizePort(scheme, u.Port(), allowPrivate)
 	if err != nil {
-		return "", fmt.Errorf("relay url %q: %w", clip(raw), err)
+		return "", fmt.Errorf("relay url %q: %w", given, err)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		host = addr.Unmap().String()
@@ -77,7 +78,7 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 			host = "[" + strings.Replace(host, "%", "%25", 1) + "]"
 		}
 	} else if strings.ContainsAny(host, ":%") {
-		return "", fmt.Errorf("relay url %q: %s is neither a name nor an address", clip(raw), clip(host))
+		return "", fmt.Errorf("relay url %q: %s is neither a name nor an address", given, clip(host))
 	}
 	out := scheme + "://" + host + port + normalizePath(u)
 	if u.RawQuery != "" {
@@ -105,6 +106,21 @@ func HasRelay(urls []string, url string) bool {
 	return slices.ContainsFunc(urls, func(one string) bool { return SameRelay(one, url) })
 }
 
+// withoutUser cuts the user name and the password out of a URL: errors repeat what
+// was given, and reach logs.
+func withoutUser(raw string) string {
+	head, rest, found := strings.Cut(raw, "//")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	at := strings.LastIndexByte(rest[:end], '@')
+	if !found || at < 0 {
+		return raw
+	}
+	return head + "//…" + rest[at:]
+}
+
 func withoutSlash(url string) string {
 	path, query, asks := strings.Cut(url, "?")
 	if path = strings.TrimRight(path, "/"); asks {
@@ -119,10 +135,10 @@ func normalizePath(u *url.URL) string {
 	if path := strings.TrimRightFunc(u.Path, invisible); path != u.Path {
 		u.Path, u.RawPath = path, ""
 	}
-	if strings.Trim(u.Path, "/") == "" {
-		return ""
+	if path := u.EscapedPath(); strings.Trim(path, "/") != "" {
+		return path
 	}
-	return u.EscapedPath()
+	return ""
 }
 
 // notOfHost reports whether a character can be in no host. Resolvers and HTTP

@@ -35,6 +35,11 @@ func TestNormalizeRelayURL(t *testing.T) {
 		"wss://relay.example.com/nostr\u200d":     "wss://relay.example.com/nostr",
 		"wss://relay.example.com/%20":             "wss://relay.example.com",
 		"wss://relay.example.com/a%20b/%E2%80%8B": "wss://relay.example.com/a%20b/",
+		"wss://relay.example.com/a%2Fb":           "wss://relay.example.com/a%2Fb",
+		"wss://relay.example.com/%2F":             "wss://relay.example.com/%2F", // no path of slashes: servers tell them apart
+		"wss://XN--BCHER-KVA.example:443/#a?b":    "wss://xn--bcher-kva.example",
+		"wss://relay.example.com:8443?":           "wss://relay.example.com:8443",
+		"wss://relay.example.com/\u3164":          "wss://relay.example.com", // seen as nothing, though a letter
 	} {
 		if got, err := nostr.NormalizeRelayURL(in, false); got != want || err != nil {
 			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
@@ -69,6 +74,14 @@ func TestNormalizeRelayURLRefuses(t *testing.T) {
 			t.Errorf("%q: accepted as %q", in, got)
 		} else if !strings.HasPrefix(err.Error(), "relay url") {
 			t.Errorf("%q: error %q does not name the field", in, err)
+		}
+	}
+	for _, in := range []string{
+		"wss://user:pw@relay.example.com", "http://user:pw@relay.example.com", "wss://user:pw@relay.example.com:x", "wss://u:pw@",
+		"wss://a@b:pw@relay.example.com/?x",
+	} {
+		if _, err := nostr.NormalizeRelayURL(in, false); err == nil || strings.Contains(err.Error(), "pw") {
+			t.Errorf("%q: %v", in, err)
 		}
 	}
 	for in, want := range map[string]string{

@@ -2,8 +2,10 @@ package fetch
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Answer answers the service relaymesh.note.fetch within the context's
@@ -15,10 +17,27 @@ func (s *Stage) Answer(ctx context.Context, r events.MissingNoteRequest) (events
 		return events.MissingNoteResponse{}, err
 	}
 	response := s.answer(ctx, n)
+	if !response.Found {
+		response.Why += s.notAsked(r.Relays)
+	}
 	if r.Thread && response.Event != nil {
 		response.Thread = s.thread(ctx, response)
 	}
 	return response, nil
+}
+
+// notAsked says which of the relays that were named cannot be asked, and why.
+func (s *Stage) notAsked(named []string) string {
+	var all []string
+	for _, raw := range named {
+		if _, err := nostr.NormalizeRelayURL(raw, s.AllowPrivate); err != nil {
+			all = append(all, err.Error())
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d relays that were named were not asked, such as %s", len(all), all[0])
 }
 
 // answer is fetch with the error as the reason why it was not found.

@@ -146,7 +146,7 @@ func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
 		}
 		count++
 		marker := marker(t.At(2))
-		for _, raw := range relayURLs(t.At(1)) {
+		for _, raw := range relayURLs(t) {
 			url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
 			if err != nil {
 				bad = fmt.Errorf("tags[%d]: %w", i, err)
@@ -174,9 +174,14 @@ func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
 var between = regexp.MustCompile(`(?i)[\s\p{Z}\p{Cf},;|]+(wss?://)`)
 
 // relayURLs returns the URLs of one r tag; some clients write down what was pasted
-// into one field.
-func relayURLs(value string) []string {
-	return strings.Split(between.ReplaceAllString(value, "\n$1"), "\n")
+// into one field, or give several relays one tag.
+func relayURLs(t nostr.Tag) (urls []string) {
+	for i := range max(len(t)-1, 1) {
+		if value := t.At(i + 1); i == 0 || strings.Contains(value, "://") {
+			urls = append(urls, strings.Split(between.ReplaceAllString(value, "\n$1"), "\n")...)
+		}
+	}
+	return urls
 }
 
 // marker reads the marker of an r tag as people write it.

@@ -178,6 +178,8 @@ func TestNIP65AsPeopleWriteIt(t *testing.T) {
 		"two by a slash":          {[]nostr.Tag{{"r", "wss://a.example/wss://x.example"}, {"r", a}}, []string{a}, []string{a}},
 		"one of two is none":      {[]nostr.Tag{{"r", "wss://a.example; ws://x.onion"}}, []string{a}, []string{a}},
 		"a blank within":          {[]nostr.Tag{{"r", "wss://x.example/in box"}, {"r", a}}, []string{a}, []string{a}},
+		"two elements":            {[]nostr.Tag{{"r", a, "\u200b" + b}}, []string{a, b}, []string{a, b}},
+		"two, and an odd marker":  {[]nostr.Tag{{"r"}, {"r", a, "", "wss://b.example/nostr/ , x"}}, []string{a}, []string{a}},
 		"READ":                    {[]nostr.Tag{{"r", a, "READ"}}, nil, []string{a}},
 		" write":                  {[]nostr.Tag{{"r", a, " write"}}, []string{a}, nil},
 		"Write, zero-width":       {[]nostr.Tag{{"r", a, "Write\u200b"}}, []string{a}, nil},
