@@ -89,6 +89,32 @@ func TestSyncTellsOfUnreadableEvents(t *testing.T) {
 	}
 }
 
+// What the report says about events that stay behind, it explains.
+func TestSyncExplainsWhatStaysBehind(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	explain(&b, []run.SyncRefusal{
+		{To: "wss://b", Why: "private", By: run.ByRules},
+		{To: "wss://b", Why: "private", By: run.ByRules},
+		{To: "wss://a", Why: "wss://b lists it and does not deliver it", By: run.BySource},
+		{To: "wss://a", Why: "blocked: no\u009b", By: run.ByRelay},
+	})
+	const want = `     2 not in wss://b: private (kept back by our rules)
+     1 not in wss://a: blocked: no\uFFFD
+     1 not in wss://a: wss://b lists it and does not deliver it
+     → what our rules keep back is no failure: it alone makes no exit code 3
+     → direct messages are written to the second relay with --upload-private
+     → relays list direct messages, but deliver them to their parties only: --nsec-file with the key of one
+`
+	if b.String() != strings.ReplaceAll(want, `\uFFFD`, "\uFFFD") {
+		t.Errorf("%s", b.String())
+	}
+	b.Reset()
+	if explain(&b, []run.SyncRefusal{{To: "wss://a", Why: "private", By: run.ByRelay}}); strings.Contains(b.String(), "→") {
+		t.Errorf("the words of a relay are taken for a rule: %s", b.String())
+	}
+}
+
 // Whatever a relay says in place of true, the event is not written.
 func TestSyncTellsOfRefusalsWithoutAReason(t *testing.T) {
 	t.Parallel()

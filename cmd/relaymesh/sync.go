@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +38,9 @@ func (*syncCmd) Help() string {
 	return "Events travel with their OK awaited, and a last comparison proves that nothing is missing. Relays without " +
 		"NIP-77 are listed instead. How it goes is shown on standard error: a bar on a terminal, else a JSON object a second. " +
 		"With - the figures at the end go there, too.\n\n" +
+		"Some events are kept back by rules of ours: what is protected (NIP-70), expired (NIP-40), ephemeral or from the future, and direct " +
+		"messages on their way to RELAY_B unless --upload-private is given. The report counts them, and they are no failure: the exit code " +
+		"stays 0. Direct messages that a relay lists but shows to their parties only need the key of one of these (--nsec-file).\n\n" +
 		"Exit codes: 0 ok, 1 failed, 2 usage, 3 some events were refused or could not be compared, 130 interrupted."
 }
 
@@ -230,15 +231,7 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 		}))
 		return errors.Join(errs...)
 	}
-	counts := map[string]int{}
-	for _, x := range r.Refusals {
-		counts[printable(fmt.Sprintf("not in %s: %s", x.To, x.Why))]++
-	}
-	for _, why := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b))
-	}) {
-		fmt.Fprintf(p.to, "%6d %s\n", counts[why], why)
-	}
+	explain(p.to, r.Refusals)
 	if r.Unreadable > 0 {
 		fmt.Fprintf(p.to, "%6d lines of standard input are no events\n", r.Unreadable)
 	}

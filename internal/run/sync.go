@@ -57,6 +57,18 @@ type SyncRefusal struct {
 	ID  string `json:"id"`
 	To  string `json:"to"` // URL of the side that lacks it
 	Why string `json:"why"`
+	By  string `json:"by"` // relay, source or rules: who keeps it from that side
+}
+
+// Who keeps an event from a side, see SyncRefusal.
+const (
+	ByRelay  = "relay"  // that side refuses it
+	BySource = "source" // the other side lists it, and does not deliver it so that it can be read
+	ByRules  = "rules"  // ours
+)
+
+var causes = map[reconcile.Cause]string{
+	reconcile.ByRelay: ByRelay, reconcile.ByEarlier: ByRelay, reconcile.BySource: BySource, reconcile.ByRules: ByRules,
 }
 
 // Run syncs until it is done or ctx ends. The result is right after an error,
@@ -153,7 +165,7 @@ func (s *SyncResult) add(r reconcile.Result, names [2]string) {
 			s.NotOurs++
 		}
 		if len(s.Refusals) < maxRefusals {
-			s.Refusals = append(s.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.String()})
+			s.Refusals = append(s.Refusals, SyncRefusal{ID: x.ID.String(), To: names[x.To], Why: x.String(), By: causes[x.Cause]})
 		}
 	}
 }
