@@ -295,7 +295,8 @@ func TestTheFetcherRemembersWhatIsLost(t *testing.T) {
 			t.Errorf("time %d: %+v", i+1, r)
 		}
 	}
-	if n := len(asked); n != 1 {
-		t.Errorf("the relay was asked %d times, want once", n)
+	// By its id, and then as a private event, since there is a key.
+	if n := len(asked); n != 2 {
+		t.Errorf("the relay was asked %d times, want once of each way", n)
 	}
 }
