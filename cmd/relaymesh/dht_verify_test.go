@@ -67,6 +67,7 @@ func surround(t *testing.T, item *bep44.Item, count, bits int, only netip.Addr) 
 // A record that only nodes around its target hold, which answer one address alone, is found from there; verify says
 // what that is worth, and that another address does not find it.
 func TestVerifySaysWhatItCannotSee(t *testing.T) {
+	t.Parallel()
 	dht, err := dhtnet.Start(t.Context(), 30)
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +117,7 @@ func TestVerifySaysWhatItCannotSee(t *testing.T) {
 
 // A record that all may see is found from each address, and nothing speaks against it.
 func TestVerifyFromManyAddresses(t *testing.T) {
+	t.Parallel()
 	dht, err := dhtnet.Start(t.Context(), 30)
 	if err != nil {
 		t.Fatal(err)
