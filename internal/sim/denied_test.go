@@ -48,7 +48,9 @@ func TestWhatIsDeniedIsNotFetchedStoredSentOrAnnounced(t *testing.T) {
 		target := stage.TargetHex(hers.Item)
 		w.scheduleOnly(target)
 		before := w.holds(good, mallory, 2, 60)
-		w.sendEvent(hers.DHT, nip65(w.T, alice, now, good, bad))
+		carol := list(w.T, user(w.T, "carol"), now, good) // of whom the DHT key alone is denied
+		kept := stage.TargetHex(carol.Item)
+		w.sendEvent(hers.DHT, carol.DHT, nip65(w.T, alice, now, good, bad))
 		time.Sleep(20 * time.Minute)
 		w.complete("before", before)
 		w.knows("before", mallory, target, true)
@@ -61,10 +63,13 @@ func TestWhatIsDeniedIsNotFetchedStoredSentOrAnnounced(t *testing.T) {
 		w.denied.Set(deny.NewList(
 			deny.Entry{What: deny.Key, Value: mallory.PublicKey()}, deny.Entry{What: deny.ID, Value: byID.ID},
 			deny.Entry{What: deny.Host, Value: "relay2.example.com"}, deny.Entry{What: deny.Word, Value: "casino"},
-			deny.Entry{What: deny.Kind, Value: "1984"},
+			deny.Entry{What: deny.Kind, Value: "1984"}, deny.Entry{What: deny.Key, Value: hexOf(carol.Item.Key[:])},
 		))
 		time.Sleep(30 * time.Minute) // syncs of the bad relay are on schedule until one is due
 		w.knows("denied", mallory, target, false)
+		if got := keys[contract.Record](w, contract.BucketRecords, "*."+kept); len(got) > 0 {
+			w.Errorf("the record of a denied DHT key is kept: %v", got)
+		}
 		if got := w.links(alice.PublicKey()); !slices.Equal(got, []string{good}) {
 			w.Errorf("links of another author are %v", got)
 		}
