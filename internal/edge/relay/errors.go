@@ -24,6 +24,8 @@ type dialError struct {
 	err error
 }
 
-func (e *dialError) Error() string { return named{e.url, fmt.Errorf("no connection: %w", e.err)}.Error() }
+func (e *dialError) Error() string {
+	return named{e.url, fmt.Errorf("no connection: %w", e.err)}.Error()
+}
 
 func (e *dialError) Unwrap() error { return e.err }
