@@ -12,6 +12,7 @@ type doctorCmd struct {
 	Timeout time.Duration `default:"15s" help:"How long each of NATS, relay and DHT may take."`
 	Skip    []string      `enum:"nats,relay,dht," placeholder:"AREA" help:"What not to check: nats, relay or dht."`
 	JSON    bool          `help:"Print one JSON object."`
+	Repair  bool          `help:"Instead: look at the store of the embedded relay, which must not run. If it is damaged, set it aside and save what can be read."`
 }
 
 // Help is the long help text.
@@ -19,6 +20,8 @@ func (*doctorCmd) Help() string {
 	return "Give it the configuration of what you want to check: that of up, or that of a worker. Without --nats it looks " +
 		"for the server of a running up. To see whether events may be written to the relay, it sends one that is " +
 		"not to be stored (kind 20000) and signed by a key made for it, or by that of --nsec-file.\n\n" +
+		"With --repair it looks at the file of the embedded relay under --data instead. Nothing is deleted: a damaged file " +
+		"stays beside the new one.\n\n" +
 		"Exit codes: 0 all is well, 1 something is not, 2 usage or configuration, 130 interrupted."
 }
 
@@ -54,6 +57,9 @@ var errUnwell = errors.New("not everything is well, see above")
 
 // Run checks one area after the other, and prints as it goes.
 func (c *doctorCmd) Run(ctx context.Context, o *output) error {
+	if c.Repair {
+		return c.repair(ctx, o)
+	}
 	var findings []finding
 	well := true
 	take := func(f finding) {

@@ -28,6 +28,19 @@ type upFlags struct {
 	consoleFlags
 }
 
+// findData sets the data directory, if it is not set, to where it is by default.
+func (f *upFlags) findData() error {
+	if f.Data != "" {
+		return nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return usage("--data: missing, and there is no home directory: %v", err)
+	}
+	f.Data = filepath.Join(home, ".local", "share", "relaymesh")
+	return nil
+}
+
 type upCmd struct {
 	upFlags
 	Without []string `hidden:"" help:"Stages to leave out."`
@@ -38,12 +51,8 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 	if c.NATS != "" {
 		return usage("--nats: up has a NATS server of its own; run the four workers to use another one")
 	}
-	if c.Data == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return usage("--data: missing, and there is no home directory: %v", err)
-		}
-		c.Data = filepath.Join(home, ".local", "share", "relaymesh")
+	if err := c.findData(); err != nil {
+		return err
 	}
 	if c.RelayURL != "" {
 		if _, err := nostr.NormalizeRelayURL(c.RelayURL, true); err != nil {

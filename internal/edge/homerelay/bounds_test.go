@@ -214,7 +214,7 @@ func TestSlowReadersAreCut(t *testing.T) {
 	for i := range slow {
 		slow[i] = mustDialFrom(t, r, fmt.Sprintf("127.3.3.%d", i/4))
 		for j := range 8 {
-			slow[i].sendf(`["REQ","s%d",{}]`, j)
+			_ = slow[i].ws.Write(slow[i].ctx, websocket.MessageText, fmt.Appendf(nil, `["REQ","s%d",{}]`, j)) // it may be cut by now
 		}
 	}
 	mustDialFrom(t, r, honest).alive()

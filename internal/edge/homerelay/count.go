@@ -47,7 +47,7 @@ func (c *client) onCount(m message) {
 			c.tell("CLOSED", id, fmt.Sprintf("blocked: too many records, at most %d are counted", c.relay.sets.most))
 		case c.ctx.Err() == nil:
 			c.relay.log.Error("home relay cannot count", "err", err)
-			c.tell("CLOSED", id, "error: store: "+err.Error())
+			c.tell("CLOSED", id, storeReason(err))
 		}
 	})
 }

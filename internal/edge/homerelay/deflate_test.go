@@ -94,9 +94,15 @@ func TestDecompressionIsCounted(t *testing.T) {
 	r := startRelay(t, "")
 	c, _ := dialCompressed(t, r.URL())
 	c.alive()
-	r.ledger.mu.Lock()
-	idle := r.ledger.used[heldBytes]
-	r.ledger.mu.Unlock()
+	idle := subscriptionBytes([]nostr.Filter{{IDs: []string{}}})
+	for used := 0; used != idle; time.Sleep(time.Millisecond) { // until the answer has left
+		r.ledger.mu.Lock()
+		used = r.ledger.used[heldBytes]
+		r.ledger.mu.Unlock()
+		if c.ctx.Err() != nil {
+			t.Fatalf("%d bytes are counted when idle, want %d", used, idle)
+		}
+	}
 	w, err := c.ws.Writer(c.ctx, websocket.MessageText)
 	if err != nil {
 		t.Fatal(err)

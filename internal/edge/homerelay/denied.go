@@ -31,7 +31,7 @@ func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
 		return 0, nil
 	}
 	// What was let in by the list before is in the store after this.
-	if err := s.db.Update(func(*bbolt.Tx) error { return nil }); err != nil {
+	if err := s.update(func(*bbolt.Tx) error { return nil }); err != nil {
 		return 0, err
 	}
 	for from := []byte(nil); ; {
@@ -40,7 +40,7 @@ func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
 		}
 		ids, next, err := s.deniedFrom(from)
 		if err == nil && len(ids) > 0 {
-			err = s.db.Update(func(tx *bbolt.Tx) error { return removeAll(tx, ids) })
+			err = s.update(func(tx *bbolt.Tx) error { return removeAll(tx, ids) })
 			s.generation.Add(1)
 		}
 		if err != nil {
@@ -56,7 +56,7 @@ func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
 // deniedFrom returns the denied events of a step that begins at an id, and where
 // the next one begins; nil is the end.
 func (s *store) deniedFrom(from []byte) (ids [][]byte, next []byte, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(byID).Cursor()
 		k, text := c.Seek(from)
 		for step := 0; k != nil && step < purgeStep; step++ {

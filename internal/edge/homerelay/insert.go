@@ -20,6 +20,7 @@ var (
 	errExpired   = errors.New("invalid: the event has expired")
 	errVanished  = errors.New("blocked: its author, or who it is for, asked to vanish from this relay")
 	errDenied    = errors.New("blocked: it is on a deny list of this relay")
+	errStore     = errors.New("error: store") // no refusal: the event was not stored for this
 )
 
 // Has reports whether an event is stored; id is 64 lower-case hex digits.
@@ -29,7 +30,7 @@ func (s *store) Has(id string) (bool, error) {
 		return false, fmt.Errorf("invalid: id: %w", err)
 	}
 	known := false
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		known = tx.Bucket(byID).Get(key) != nil
 		return nil
 	})
@@ -42,7 +43,7 @@ func (s *store) Text(id string) (text []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		if tx.Bucket(byID).Get(key) != nil {
 			text, err = loadText(tx, key)
 		}
@@ -70,7 +71,7 @@ func (s *store) Insert(e *nostr.Event) error {
 	// An error returned from the function would undo the whole shared
 	// transaction, so a refusal travels beside it. The function may run again.
 	var refusal error
-	err = s.db.Batch(func(tx *bbolt.Tx) error {
+	err = s.update(func(tx *bbolt.Tx) error {
 		var err error
 		// Behind all that a former list lets in, purgeDenied begins.
 		if now := s.denied.Now(); now != denied && now.Event(e) != "" {
@@ -85,7 +86,7 @@ func (s *store) Insert(e *nostr.Event) error {
 	}
 	s.generation.Add(1)
 	if err != nil {
-		return fmt.Errorf("error: store: %w", err)
+		return fmt.Errorf("%w: %w", errStore, err)
 	}
 	return refusal
 }

@@ -191,6 +191,6 @@ func (c *client) refuseSet(ctx context.Context, s *session, err error) {
 		c.giveUp(ctx, s, "blocked: "+err.Error())
 	case ctx.Err() == nil:
 		c.relay.log.ErrorContext(ctx, "home relay cannot read a set", "err", err)
-		c.giveUp(ctx, s, "error: store: "+err.Error())
+		c.giveUp(ctx, s, storeReason(err))
 	}
 }

@@ -107,7 +107,11 @@ func (r *Relay) accept(e *nostr.Event) (ok bool, reason string) {
 	case nostr.Ephemeral(e.Kind) && r.store.denied.Event(e):
 		return false, errDenied.Error()
 	case !nostr.Ephemeral(e.Kind):
+		var damaged *DamagedError
 		switch err := r.store.Insert(e); {
+		case errors.As(err, &damaged):
+			r.log.Error("home relay cannot write to its store", "err", err)
+			return false, storeReason(err)
 		case errors.Is(err, errDuplicate):
 			return true, err.Error()
 		case err != nil:

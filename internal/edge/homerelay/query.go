@@ -50,7 +50,7 @@ func (s *store) pages(
 		var page [][]byte
 		var err error
 		if !work(pageBytes+rangeCost*len(q.prefixes), func() {
-			err = s.db.View(func(tx *bbolt.Tx) error {
+			err = s.view(func(tx *bbolt.Tx) error {
 				var err error
 				page, more, err = q.page(ctx, tx, min(left, pageItems))
 				return err
@@ -102,7 +102,7 @@ func (s *store) Items(ctx context.Context, v *viewer, filters []nostr.Filter, li
 			continue
 		}
 		left := q.limit
-		err := s.db.View(func(tx *bbolt.Tx) error {
+		err := s.view(func(tx *bbolt.Tx) error {
 			_, err := q.walk(ctx, tx, func(pos position) (bool, error) {
 				if left == 0 {
 					return false, nil

@@ -123,9 +123,12 @@ func (r *Relay) URL() string { return r.url }
 // take. It is new with every start, and for the process of the relay alone.
 func (r *Relay) Token() string { return r.token }
 
-// Ready reports why a client of an address of its own would not get in; it takes
-// up to two seconds.
+// Ready reports why a client of an address of its own would not get in, or could
+// not write; it takes up to two seconds.
 func (r *Relay) Ready() error {
+	if damage := r.store.damage.Load(); damage != nil {
+		return damage
+	}
 	if err := r.ledger.full(); err != nil {
 		return err
 	}

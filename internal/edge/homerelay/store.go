@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,34 +17,41 @@ import (
 
 // store keeps events in one bbolt file. It is safe for concurrent use.
 type store struct {
-	db  *bbolt.DB
-	now func() time.Time
+	path string
+	db   *bbolt.DB
+	file *os.File // of db, which locks it
+	now  func() time.Time
 	// denied is what Insert refuses; it is set before the store is used.
 	denied *deny.Lists
 	// generation grows with every write: while it stays, so does the set of
 	// events, but for those that expire. A write counts before Insert returns.
 	generation atomic.Uint64
 	urls       []string // of the relay, normalised; set before it serves
+
+	closing sync.RWMutex // read while a change waits
+	closed  bool
+	writes  chan write
+	written chan struct{}                // closed when all have been made
+	damage  atomic.Pointer[DamagedError] // because of which nothing is written any more
 }
+
+const lockTimeout = time.Second
 
 // openStore opens or makes the file. bbolt locks it, so a second relay on the
 // same file is an error after a second, not damage.
 func openStore(path string) (*store, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:        time.Second,
-		FreelistType:   bbolt.FreelistMapType,
-		NoFreelistSync: true,
-	})
+	db, file, err := openBolt(path)
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("home relay: %s is in use by another process", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("home relay: open %s: %w", path, err)
 	}
-	// How long the first of a group of writers waits for others to share its
-	// fsync; bbolt's 10 ms would be most of a lone writer's latency.
-	db.MaxBatchDelay = 2 * time.Millisecond
-	err = db.Update(func(tx *bbolt.Tx) error {
+	s := &store{
+		path: path, db: db, file: file, now: time.Now, writes: make(chan write, maxInserting), written: make(chan struct{}),
+	}
+	go s.writeAll()
+	err = s.update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -51,17 +60,29 @@ func openStore(path string) (*store, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("home relay: prepare %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("home relay: prepare %s: %w", path, err), s.Close())
 	}
-	s := &store{db: db, now: time.Now}
 	if err := s.resumeVanishing(); err != nil {
-		return nil, errors.Join(fmt.Errorf("home relay: finish a request to vanish in %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("home relay: finish a request to vanish in %s: %w", path, err), s.Close())
 	}
 	return s, nil
 }
 
-// Close waits for transactions that run.
-func (s *store) Close() error { return s.db.Close() }
+// Close waits for transactions that run; further calls do nothing.
+func (s *store) Close() error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	close(s.writes)
+	<-s.written
+	if s.damage.Load() != nil {
+		return s.file.Close() // bbolt waits for a transaction that cannot be undone
+	}
+	return s.db.Close()
+}
 
 // purge deletes up to limit events that expired, so that the file does not
 // keep them for ever; queries leave them out anyway.

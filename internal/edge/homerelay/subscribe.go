@@ -144,7 +144,7 @@ func (c *client) answer(sub *subscription) {
 		err := c.relay.store.pages(sub.ctx, sub.viewer, f, c.work, func(page [][]byte) bool { return c.sendPage(sub, page) })
 		if err != nil && !errors.Is(err, context.Canceled) {
 			c.relay.log.Error("home relay query failed", "err", err)
-			c.send(sub.ctx, nostr.Message("CLOSED", sub.id, "error: store: "+err.Error()))
+			c.send(sub.ctx, nostr.Message("CLOSED", sub.id, storeReason(err)))
 			c.forget(sub)
 			return
 		}

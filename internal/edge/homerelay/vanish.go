@@ -65,7 +65,7 @@ func hasVanished(tx *bbolt.Tx, r *record) bool {
 // What a crash leaves of it is removed by the next start.
 func (s *store) vanish(pubkey []byte) error {
 	var mark []byte
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		mark = bytes.Clone(tx.Bucket(vanished).Get(pubkey))
 		return nil
 	})
@@ -77,7 +77,7 @@ func (s *store) vanish(pubkey []byte) error {
 		{byAuthor, authorPrefix(pubkey)}, {byTag, tagPrefix('p', hex.EncodeToString(pubkey))},
 	} {
 		for next := slices.Concat(in.prefix, newest[:]); next != nil; {
-			err := s.db.Update(func(tx *bbolt.Tx) (err error) {
+			err := s.update(func(tx *bbolt.Tx) (err error) {
 				next, err = removeVanished(tx, in.bucket, in.prefix, next)
 				return err
 			})
@@ -86,7 +86,7 @@ func (s *store) vanish(pubkey []byte) error {
 			}
 		}
 	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.update(func(tx *bbolt.Tx) error {
 		if !bytes.Equal(tx.Bucket(vanished).Get(pubkey), mark) {
 			return nil // a later request has more to remove
 		}
@@ -130,7 +130,7 @@ func removeVanished(tx *bbolt.Tx, bucket, prefix, from []byte) (next []byte, err
 // resumeVanishing ends the removals that a crash has left.
 func (s *store) resumeVanishing() error {
 	var left [][]byte
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(vanished).ForEach(func(pubkey, mark []byte) error {
 			if len(mark) > 8 {
 				left = append(left, bytes.Clone(pubkey))
