@@ -90,8 +90,11 @@ func (c *client) read() error {
 			return fmt.Errorf("read: %w", err)
 		}
 		c.hold.active.Store(time.Now().UnixNano())
-		c.dispatch(data)
-		c.drop(cap(data))
+		// Its parts are copies.
+		if c.keep(len(data)) {
+			c.dispatch(data)
+			c.drop(len(data) + cap(data))
+		}
 	}
 }
 

@@ -16,8 +16,9 @@ const (
 	compressed = 256
 
 	// Of one connection.
-	maxIDLength      = 64 // of a subscription or session id; NIP-01
-	maxFilters       = 64 // of one request
+	maxIDLength      = 64     // of a subscription or session id; NIP-01
+	maxFilters       = 64     // of one request
+	maxValues        = 10_000 // likewise, of all lists: each costs a place in the matcher and a cursor
 	maxSubscriptions = 64
 	maxHeld          = 2 * maxMessage // bytes of the REQs that are open
 	maxQuerying      = 4              // REQs that read the store
@@ -55,7 +56,7 @@ var shares = [resources]share{
 	subscriptions: {all: 48_000, network: 4096, party: 512, connection: maxSubscriptions},
 	sessions:      {all: 512, network: 128, party: 32, connection: maxSessions},
 	records:       {all: 2 * maxRecords, network: 3 * maxRecords / 2, party: maxRecords, connection: 4 * maxRecords}, // 72 bytes each
-	heldBytes:     {all: 96 << 20, network: 48 << 20, party: 24 << 20, connection: 16 << 20},
+	heldBytes:     {all: 48 << 20, network: 32 << 20, party: 20 << 20, connection: 16 << 20},
 }
 
 // maxConnections is of one party.

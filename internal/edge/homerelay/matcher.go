@@ -2,6 +2,7 @@ package homerelay
 
 import (
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
 
@@ -63,7 +64,7 @@ func (m *matcher) watches(sub *subscription) []*watch {
 		if f.Void() {
 			continue
 		}
-		sortLists(f)
+		*f = sortLists(*f)
 		w := &watch{sub: sub, filter: f}
 		letter, values := rarestTag(f.Tags)
 		switch {
@@ -93,13 +94,22 @@ func (m *matcher) hashes(key byte, values []string) []uint64 {
 	return keys
 }
 
-func sortLists(f *nostr.Filter) {
-	slices.Sort(f.IDs)
-	slices.Sort(f.Authors)
-	slices.Sort(f.Kinds)
-	for _, values := range f.Tags {
-		slices.Sort(values)
+// sortLists returns the filter with sorted lists; the given one stays as it is.
+func sortLists(f nostr.Filter) nostr.Filter {
+	f.IDs, f.Authors, f.Kinds, f.Tags = sortedList(f.IDs), sortedList(f.Authors), sortedList(f.Kinds), maps.Clone(f.Tags)
+	for name, values := range f.Tags {
+		f.Tags[name] = sortedList(values)
 	}
+	return f
+}
+
+func sortedList[T string | int](list []T) []T {
+	if slices.IsSorted(list) {
+		return list
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list
 }
 
 // add makes events find a subscription, and keeps its watches in it.
@@ -152,7 +162,7 @@ func (m *matcher) remove(sub *subscription) {
 
 // match returns the subscriptions that an event is for, each once.
 func (m *matcher) match(e *nostr.Event) []*subscription {
-	c := candidate{event: e}
+	c := newCandidate(e)
 	hashes := c.hashes(m)
 	found := map[*subscription]struct{}{}
 	try := func(w *watch) {
@@ -186,23 +196,27 @@ type candidate struct {
 	tags  map[string]map[string]struct{} // by name, the values
 }
 
-// hashes returns under what filters that could match may lie, each once.
-func (c *candidate) hashes(m *matcher) []uint64 {
-	e := c.event
-	keys := []uint64{m.hash(keyID, e.ID), m.hash(keyAuthor, e.PubKey), m.hash(keyKind, kindValue(e.Kind))}
-	c.tags = map[string]map[string]struct{}{}
+func newCandidate(e *nostr.Event) *candidate {
+	c := &candidate{event: e, tags: map[string]map[string]struct{}{}}
 	for _, t := range e.Tags {
 		if len(t) < 2 || len(t[0]) != 1 {
 			continue
 		}
-		values := c.tags[t[0]]
-		if values == nil {
-			values = map[string]struct{}{}
-			c.tags[t[0]] = values
+		if c.tags[t[0]] == nil {
+			c.tags[t[0]] = map[string]struct{}{}
 		}
-		if _, twice := values[t[1]]; !twice {
-			values[t[1]] = struct{}{}
-			keys = append(keys, m.hash(t[0][0], t[1]))
+		c.tags[t[0]][t[1]] = struct{}{}
+	}
+	return c
+}
+
+// hashes returns under what filters that could match may lie, each once.
+func (c *candidate) hashes(m *matcher) []uint64 {
+	e := c.event
+	keys := []uint64{m.hash(keyID, e.ID), m.hash(keyAuthor, e.PubKey), m.hash(keyKind, kindValue(e.Kind))}
+	for name, values := range c.tags {
+		for v := range values {
+			keys = append(keys, m.hash(name[0], v))
 		}
 	}
 	return keys

@@ -86,7 +86,21 @@ func decodeFilters(texts []json.RawMessage) ([]nostr.Filter, error) {
 			return nil, fmt.Errorf("invalid: %w", err)
 		}
 	}
+	if n := countValues(filters); n > maxValues {
+		return nil, fmt.Errorf("invalid: %d values in the filters, at most %d are allowed", n, maxValues)
+	}
 	return filters, nil
+}
+
+// countValues counts the elements of all lists.
+func countValues(filters []nostr.Filter) (n int) {
+	for _, f := range filters {
+		n += len(f.IDs) + len(f.Authors) + len(f.Kinds)
+		for _, values := range f.Tags {
+			n += len(values)
+		}
+	}
+	return n
 }
 
 // eventMessage makes an EVENT message of an event's JSON.

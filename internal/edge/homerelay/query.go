@@ -16,10 +16,11 @@ const (
 	// A page is what one read transaction collects: a slow client must not
 	// keep a transaction open, because bbolt could then reuse no page, and a
 	// search that finds little must let others work.
-	pageItems = 500
-	pageBytes = 256 << 10
-	pageSteps = 5000 // index entries that are looked at
-	rangeCost = 64   // bytes of work that the seek of an index range counts for
+	pageItems  = 500
+	pageBytes  = 256 << 10
+	pageSteps  = 5000 // index entries that are looked at
+	entryBytes = 128  // of an event to be matched that count for an index entry
+	rangeCost  = 64   // bytes of work that the seek of an index range counts for
 )
 
 // Query calls yield with the JSON of every stored event that matches and may be shown, newest

@@ -82,6 +82,7 @@ func newInfo(c Config) []byte {
 			"max_message_length":     maxMessage,
 			"max_subscriptions":      maxSubscriptions,
 			"max_filters":            maxFilters,
+			"max_filter_values":      maxValues,
 			"max_subid_length":       maxIDLength,
 			"max_event_tags":         nostr.MaxTags,
 			"created_at_upper_limit": nostr.MaxFuture,

@@ -140,6 +140,10 @@ func (c *client) answer(sub *subscription) {
 		return
 	}
 	defer func() { <-c.querying }()
+	if !c.keep(sub.bytes) { // a query has its values once more
+		return
+	}
+	defer c.drop(sub.bytes)
 	for _, f := range sub.filters {
 		err := c.relay.store.pages(sub.ctx, sub.viewer, f, c.work, func(page [][]byte) bool { return c.sendPage(sub, page) })
 		if err != nil && !errors.Is(err, context.Canceled) {

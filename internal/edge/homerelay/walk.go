@@ -25,12 +25,14 @@ type query struct {
 	ids      []position // for a filter by ids, which are looked up directly
 
 	next   position // where the next walk begins
-	steps  int      // after how many entries a walk pauses; 0 is never
+	steps  int      // after how much a walk pauses, in index entries; 0 is never
+	spent  int      // of a walk
 	oldest int64
 }
 
 // newQuery chooses the index. ok is false when nothing can match.
 func newQuery(v *viewer, f nostr.Filter, now int64) (q *query, ok bool) {
+	f = sortLists(f)
 	q = &query{viewer: v, filter: f, limit: limitOf(f), now: now, next: upTo(math.MaxInt64), oldest: f.Since}
 	if f.Until != 0 {
 		q.next = upTo(max(f.Until, 0))
@@ -99,16 +101,18 @@ func (q *query) walk(ctx context.Context, tx *bbolt.Tx, visit func(position) (bo
 	if bytes.Equal(q.bucket, byID) {
 		return q.walkIDs(ctx, tx, visit)
 	}
+	q.spent = 0
 	m := newMerge(tx.Bucket(q.bucket), q.prefixes, q.next)
 	for step := 0; len(m.ranges) > 0; step++ {
 		if err := cancelled(ctx, step); err != nil {
 			return false, err
 		}
 		pos, value := m.ranges[0].pos, m.ranges[0].value
-		if q.steps != 0 && step == q.steps {
+		if q.steps != 0 && q.spent >= q.steps {
 			q.next = pos
 			return true, nil
 		}
+		q.spent++
 		if pos.createdAt() < q.oldest {
 			return false, nil
 		}
@@ -147,11 +151,12 @@ func (q *query) match(tx *bbolt.Tx, pos position, value []byte) (bool, error) {
 	case !q.read && (!private || q.viewer.All):
 		return true, nil
 	}
+	q.spent += len(tx.Bucket(byID).Get(pos.id())) / entryBytes
 	r, err := load(tx, pos.id())
 	if err != nil {
 		return false, err
 	}
-	return q.filter.Match(r.event) && q.viewer.sees(r.event), nil
+	return newCandidate(r.event).matches(&q.filter) && q.viewer.sees(r.event), nil
 }
 
 // walkIDs looks ids up. The first walk finds the positions of all that match,
