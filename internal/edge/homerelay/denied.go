@@ -31,7 +31,7 @@ func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
 		return 0, nil
 	}
 	// What was let in by the list before is in the store after this.
-	if err := s.update(func(*bbolt.Tx) error { return nil }); err != nil {
+	if err := s.update(true, func(*bbolt.Tx) error { return nil }); err != nil {
 		return 0, err
 	}
 	for from := []byte(nil); ; {
@@ -40,7 +40,7 @@ func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
 		}
 		ids, next, err := s.deniedFrom(from)
 		if err == nil && len(ids) > 0 {
-			err = s.update(func(tx *bbolt.Tx) error { return removeAll(tx, ids) })
+			err = s.update(true, func(tx *bbolt.Tx) error { return removeAll(tx, ids) })
 			s.generation.Add(1)
 		}
 		if err != nil {

@@ -71,7 +71,7 @@ func (s *store) Insert(e *nostr.Event) error {
 	// An error returned from the function would undo the whole shared
 	// transaction, so a refusal travels beside it. The function may run again.
 	var refusal error
-	err = s.update(func(tx *bbolt.Tx) error {
+	err = s.update(len(e.Tags) > largeTags, func(tx *bbolt.Tx) error {
 		var err error
 		// Behind all that a former list lets in, purgeDenied begins.
 		if now := s.denied.Now(); now != denied && now.Event(e) != "" {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,5 +191,33 @@ func TestStoreIsLocked(t *testing.T) {
 	defer s.Close()
 	if _, err := openStore(path); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("second open: %v", err)
+	}
+}
+
+// Large changes wait for those that came with them, and hold nobody up for longer
+// than one takes; a store that closes makes all of them.
+func TestLargeChangesComeLast(t *testing.T) {
+	s := newStore(t)
+	running, proceed := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		_ = s.update(false, func(*bbolt.Tx) error { close(running); <-proceed; return nil })
+	})
+	<-running
+	var order []bool // of the writing goroutine
+	for _, large := range []bool{true, true, false, false} {
+		all.Go(func() {
+			if err := s.update(large, func(*bbolt.Tx) error { order = append(order, large); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for len(s.writes) < 4 { // they are waiting
+		runtime.Gosched()
+	}
+	close(proceed)
+	all.Wait()
+	if want := []bool{false, false, true, true}; !slices.Equal(order, want) {
+		t.Errorf("large ones were made at %v, want %v", order, want)
 	}
 }

@@ -137,7 +137,7 @@ func (s *store) salvageIndexes(path string) (map[[idSize]byte]struct{}, error) {
 			gone[string(bucket)][string(e.key)] = e.value
 		}
 	}, func(error) {})
-	return known, s.update(func(tx *bbolt.Tx) error {
+	return known, s.update(false, func(tx *bbolt.Tx) error {
 		for name, marked := range gone {
 			for key, value := range marked {
 				if err := tx.Bucket([]byte(name)).Put([]byte(key), value); err != nil {

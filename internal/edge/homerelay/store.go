@@ -51,7 +51,7 @@ func openStore(path string) (*store, error) {
 		path: path, db: db, file: file, now: time.Now, writes: make(chan write, maxInserting), written: make(chan struct{}),
 	}
 	go s.writeAll()
-	err = s.update(func(tx *bbolt.Tx) error {
+	err = s.update(false, func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err

@@ -77,7 +77,7 @@ func (s *store) vanish(pubkey []byte) error {
 		{byAuthor, authorPrefix(pubkey)}, {byTag, tagPrefix('p', hex.EncodeToString(pubkey))},
 	} {
 		for next := slices.Concat(in.prefix, newest[:]); next != nil; {
-			err := s.update(func(tx *bbolt.Tx) (err error) {
+			err := s.update(true, func(tx *bbolt.Tx) (err error) {
 				next, err = removeVanished(tx, in.bucket, in.prefix, next)
 				return err
 			})
@@ -86,7 +86,7 @@ func (s *store) vanish(pubkey []byte) error {
 			}
 		}
 	}
-	return s.update(func(tx *bbolt.Tx) error {
+	return s.update(true, func(tx *bbolt.Tx) error {
 		if !bytes.Equal(tx.Bucket(vanished).Get(pubkey), mark) {
 			return nil // a later request has more to remove
 		}

@@ -53,15 +53,20 @@ func (s *store) view(do func(*bbolt.Tx) error) error {
 
 // write is a change that waits for its transaction.
 type write struct {
-	do   func(*bbolt.Tx) error
-	done chan error
+	do    func(*bbolt.Tx) error
+	large bool
+	done  chan error
 }
 
+// largeTags is how many tags make an event large: each dirties a page of its own.
+const largeTags = 500
+
 // update makes a change and returns when it is on disk. Changes that come
-// together share a transaction and its fsync; do may then be called twice.
-// bbolt's own Batch does this in goroutines whose panics end the process.
-func (s *store) update(do func(*bbolt.Tx) error) error {
-	w := write{do, make(chan error, 1)}
+// together share a transaction and its fsync; do may then be called twice. Large
+// ones come after the others. bbolt's own Batch does this in goroutines whose
+// panics end the process.
+func (s *store) update(large bool, do func(*bbolt.Tx) error) error {
+	w := write{do, large, make(chan error, 1)}
 	s.closing.RLock()
 	defer s.closing.RUnlock()
 	if s.closed {
@@ -74,25 +79,52 @@ func (s *store) update(do func(*bbolt.Tx) error) error {
 // writeAll takes changes until the store is closed.
 func (s *store) writeAll() {
 	defer close(s.written)
-	for first := range s.writes {
-		group := []write{first}
-		for more := true; more && len(group) < maxInserting; {
+	var large []write
+	for open := true; open || len(large) > 0; {
+		var group []write
+		take := func(w write) {
+			if w.large {
+				large = append(large, w)
+			} else {
+				group = append(group, w)
+			}
+		}
+		if len(large) == 0 {
+			w, ok := <-s.writes
+			if !ok {
+				return
+			}
+			take(w)
+		}
+		for more := open; more && len(group) < maxInserting; {
 			select {
 			case w, ok := <-s.writes:
-				if more = ok; ok {
-					group = append(group, w)
+				if more, open = ok, ok; ok {
+					take(w)
 				}
 			default:
 				more = false
 			}
 		}
-		err := s.commit(group)
-		for _, w := range group {
-			if err != nil && len(group) > 1 {
-				w.done <- s.commit([]write{w}) // one that fails spoils no other
-			} else {
-				w.done <- err
-			}
+		if len(group) > 0 {
+			s.commitAll(group)
+		}
+		if len(large) > 0 { // one, however many others there are
+			s.commitAll(large[:1])
+			large = large[1:]
+		}
+	}
+}
+
+// commitAll makes changes together, or one by one if that fails: one that fails
+// spoils no other.
+func (s *store) commitAll(group []write) {
+	err := s.commit(group)
+	for _, w := range group {
+		if err != nil && len(group) > 1 {
+			w.done <- s.commit([]write{w})
+		} else {
+			w.done <- err
 		}
 	}
 }

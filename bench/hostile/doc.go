@@ -1,0 +1,9 @@
+// Command hostile measures what honest users of relaymesh notice of an attack:
+// each attack beside an honest user, real processes, one run. It prints a line
+// for each goal and exits with 1 if one is missed.
+//
+//	go run ./bench/hostile relay
+//
+// relay is the embedded relay, in a process of its own, under ten thousand
+// connections of a thousand addresses of loopback, a tenth of them hostile.
+package main
