@@ -53,6 +53,9 @@ test-docs: build # Run every command that README.md and docs/ show, in a small w
 test-backpressure: go-version # Stop the consumers of each queue, one after the other, while work goes on, and fill the server's storage: nothing is lost, and the bounds hold (two minutes)
 	RELAYMESH_BACKPRESSURE=1 $(GO) test -vet=off -count=1 -run 'FullQueue|FullServer|Cycle|RetriesHaveABound' ./internal/edge/bus
 
+test-damage: go-version # Change bytes of the embedded relay's store at 400 places, closed and open: no crash, and what can be read is saved (2 minutes)
+	RELAYMESH_DAMAGES=400 $(GO) test -vet=off -count=1 -timeout 10m -run Damaged ./internal/edge/homerelay
+
 test-images: go-version # Check what makes the OCI images and SPDX lists
 	cd tools/dist && $(GO) test -count=1 .
 
@@ -171,6 +174,11 @@ bench-fetch: go-version # Find missing notes among twenty relays, some of which 
 bench-ingest: go-version # Verify signatures beside go-nostr and libsecp256k1, and measure the ingest process (a C compiler; 5 minutes)
 	cd bench/ingest && $(GO) run .
 
+# What honest users notice of attacks; each part attacks something else.
+HOSTILE ?= relay
+bench-hostile: go-version # Attack what strangers can reach, beside honest users: the embedded relay, by 1,000 of 10,000 connections (Linux; 2 minutes)
+	$(GO) run ./bench/hostile $(HOSTILE)
+
 bench-dht: go-version # Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
 	$(GO) run ./bench/dht
 
@@ -231,7 +239,7 @@ docs: go-version # Write the generated pages of docs/
 check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some ten minutes on two cores, of them eight the tests)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
-check-slow: test-signatures test-sync-cuts test-outages interop-dht test-k8s test-dist test-deb fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+check-slow: test-signatures test-damage test-sync-cuts test-outages interop-dht test-k8s test-dist test-deb fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
 
 ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run

@@ -1,13 +1,17 @@
+//go:build linux
+
 package main
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
@@ -16,12 +20,7 @@ import (
 )
 
 // attack is what the hostile addresses do.
-type attack struct {
-	url     string
-	running sync.WaitGroup
-	open    atomic.Int64
-	sent    atomic.Int64
-}
+type attack struct{ open, sent atomic.Int64 }
 
 // ways are how a connection is hostile. Each returns when the relay has ended
 // it, and then there is another.
@@ -29,15 +28,31 @@ var ways = []func(context.Context, *attack, *conn){
 	largeFilters, slowReader, manySessions, forgedEvents, halfMessage, idle, searches, largeEvents,
 }
 
+// relayURL is the environment variable that names the relay to the attackers.
+const relayURL = "HOSTILE_RELAY"
+
+// strangers attack until they are interrupted. They have a process of their own,
+// of low priority: what they do would be done on other machines.
+func strangers(ctx context.Context) error {
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	a := startAttack(ctx, os.Getenv(relayURL))
+	<-ctx.Done()
+	fmt.Printf("the strangers had %d connections, and sent %d messages\n", a.open.Load(), a.sent.Load())
+	return nil
+}
+
 func startAttack(ctx context.Context, url string) *attack {
-	a := &attack{url: url}
+	a := &attack{}
 	for i := range addresses {
 		if !hostileAddress(i) {
 			continue
 		}
 		for j := range perAddress {
 			way := ways[(i/oneHostile+j)%len(ways)]
-			a.running.Go(func() {
+			go func() {
 				for ctx.Err() == nil {
 					if c, err := dial(ctx, url, address(i)); err == nil {
 						a.open.Add(1)
@@ -47,7 +62,7 @@ func startAttack(ctx context.Context, url string) *attack {
 					}
 					time.Sleep(time.Second / 4)
 				}
-			})
+			}()
 		}
 	}
 	return a

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command hostile measures what honest users of relaymesh notice of an attack:
 // each attack beside an honest user, real processes, one run. It prints a line
 // for each goal and exits with 1 if one is missed.

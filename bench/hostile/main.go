@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -10,8 +12,10 @@ import (
 
 // parts are what can be attacked.
 var parts = map[string]func(context.Context) error{
-	"relay":   relayPart,
-	"serving": serve, // the process that relay starts
+	"relay": relayPart,
+	// The processes that relay starts.
+	"serving":   serve,
+	"attacking": strangers,
 }
 
 var missed bool

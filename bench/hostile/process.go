@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -5,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -14,13 +17,13 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 )
 
-// serve runs the embedded relay until its standard input ends.
+// serve runs the embedded relay until it is interrupted.
 func serve(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "hostile")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	r, err := homerelay.Start(ctx, homerelay.Config{
 		Path: filepath.Join(dir, "relay.db"), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
@@ -29,23 +32,23 @@ func serve(ctx context.Context) error {
 	}
 	defer r.Close()
 	fmt.Println(r.URL())
-	_, _ = os.Stdin.Read(make([]byte, 1))
+	<-ctx.Done()
 	return nil
 }
 
-// process is a relay in a process of its own.
+// process is a part in a process of its own.
 type process struct {
-	cmd *exec.Cmd
-	url string
+	cmd  *exec.Cmd
+	line string // its first
+	out  io.Reader
 }
 
-// startRelay starts this program once more, as the relay.
-func startRelay(ctx context.Context) (*process, error) {
-	cmd := exec.CommandContext(ctx, os.Args[0], "serving")
+// start starts this program once more, to do that part; it prints a line when it
+// is ready.
+func start(ctx context.Context, part string, env ...string) (*process, error) {
+	cmd := exec.CommandContext(ctx, os.Args[0], part)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
-	if _, err := cmd.StdinPipe(); err != nil { // it ends with us
-		return nil, err
-	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -55,24 +58,26 @@ func startRelay(ctx context.Context) (*process, error) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return nil, fmt.Errorf("the relay did not start: %w", err)
+		return nil, fmt.Errorf("%s did not start: %w", part, err)
 	}
-	return &process{cmd, line[:len(line)-1]}, nil
+	return &process{cmd, line[:len(line)-1], out}, nil
 }
 
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(os.Interrupt)
+	_, _ = io.Copy(os.Stdout, p.out)
 	_ = p.cmd.Wait()
 }
 
-// peak returns the most memory that the process has had, in MiB (Linux).
-func (p *process) peak() float64 {
+// memory returns what the process holds, in MiB: not the pages of its files,
+// which the kernel takes back when it wants.
+func (p *process) memory() float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}
 	for line := range bytes.Lines(status) {
-		if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == "VmHWM:" {
+		if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == "RssAnon:" {
 			kib, _ := strconv.ParseFloat(string(fields[1]), 64)
 			return kib / 1024
 		}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -25,37 +27,37 @@ const (
 // relayPart measures how long honest clients of the embedded relay wait for an
 // OK, quiet and under attack.
 func relayPart(ctx context.Context) error {
-	relay, err := startRelay(ctx)
+	relay, err := start(ctx, "serving")
 	if err != nil {
 		return err
 	}
 	defer relay.stop()
-	if err := preload(ctx, relay.url); err != nil {
+	if err := preload(ctx, relay.line); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h := &honest{url: relay.url}
+	h := &honest{url: relay.line, relay: relay}
 	if err := h.connect(ctx); err != nil {
 		return err
 	}
 	quiet := h.publish(ctx, quietFor)
-	quietPeak := relay.peak()
+	quietPeak := h.peak()
 	fmt.Printf("quiet: %d connections, longest wait %v, %.0f MiB\n", h.open.Load(), quiet, quietPeak)
 
-	attack, stop := context.WithCancel(ctx)
-	a := startAttack(attack, relay.url)
+	attack, err := start(ctx, "attacking", relayURL+"="+relay.line)
+	if err != nil {
+		return err
+	}
 	attacked := h.publish(ctx, attackedFor)
-	attackedPeak := relay.peak()
-	fmt.Printf("attacked: %d honest connections, %d of strangers, %d messages of theirs, longest wait %v, %.0f MiB\n",
-		h.open.Load(), a.open.Load(), a.sent.Load(), attacked, attackedPeak)
+	attackedPeak := h.peak()
+	attack.stop()
+	fmt.Printf("attacked: %d honest connections, longest wait %v, %.0f MiB\n", h.open.Load(), attacked, attackedPeak)
 	goal("s an honest EVENT waits for its OK, at most", attacked.Seconds(), 1)
 	goal("honest EVENTs without an OK", float64(h.failed.Load()), 0)
 	goal("honest connections that were cut", float64(h.cut.Load()), 0)
 	goal("MiB of memory beyond those when quiet", attackedPeak-quietPeak, 128)
-	stop()
 	cancel()
-	a.running.Wait()
 	h.running.Wait()
 	return nil
 }
@@ -93,6 +95,8 @@ func note(at int64, content string, tags ...nostr.Tag) (*nostr.Event, error) {
 // publish.
 type honest struct {
 	url     string
+	relay   *process
+	memory  atomic.Int64 // the most that the relay had, in MiB
 	running sync.WaitGroup
 	writers []*conn
 	open    atomic.Int64
@@ -159,6 +163,9 @@ func (h *honest) listen(ctx context.Context, c *conn) {
 	}
 }
 
+// peak returns the most memory that the relay had since the last call, in MiB.
+func (h *honest) peak() float64 { return float64(h.memory.Swap(0)) }
+
 // publish has the writers publish for a while, and returns the longest wait for
 // an OK.
 func (h *honest) publish(ctx context.Context, during time.Duration) time.Duration {
@@ -178,6 +185,7 @@ func (h *honest) publish(ctx context.Context, during time.Duration) time.Duratio
 					h.failed.Add(1)
 					return
 				}
+				h.memory.Store(max(h.memory.Load(), int64(h.relay.memory())))
 				if took.Nanoseconds() > longest.Load() {
 					longest.Store(took.Nanoseconds())
 				}
