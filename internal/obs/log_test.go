@@ -33,7 +33,7 @@ func TestALogIsSafeForTerminals(t *testing.T) {
 	var b strings.Builder
 	evil := "\x1b[2J\u009b1m\u202e\u200b"
 	err := fmt.Errorf("no: %w", errors.Join(errors.New(evil), errors.New("b")))
-	NewLogger(&b, "info").With("url", evil).Info("no relay", "err", err, "relays", []string{evil}, "reason", strings.Repeat("x", 1<<20))
+	NewLogger(&b, "info").With("url", evil).Info("no relay", "err", err, "addrs", []string{evil}, "reason", strings.Repeat("x", 1<<20))
 	if text := b.String(); strings.ContainsAny(text, "\u009b\u202e\u200b\x1b") || strings.Contains(text, "u001b") ||
 		!strings.Contains(text, "; b") || len(text) > 20<<10 {
 		t.Errorf("%.2000q", text)
