@@ -7,10 +7,10 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// expected returns the ids that a relay must hold at a time (Unix seconds) once
-// it was offered all of these events, in any order: all but the replaced and
-// the ephemeral (NIP-01), the deleted (NIP-09), the expired (NIP-40) and those
-// that only their author may hand on (NIP-70).
+// expected returns the ids that a relay must show to anyone at a time (Unix seconds)
+// once it was offered all of these events, in any order: all but the replaced and
+// the ephemeral (NIP-01), the deleted (NIP-09), the expired (NIP-40), those that
+// only their author may hand on (NIP-70) and messages, which are for their parties.
 func expected(all []nostr.Event, now int64) map[string]bool {
 	newest := map[string]*nostr.Event{}
 	deleted := map[string]int64{} // by author and id or address, when
@@ -37,6 +37,7 @@ func expected(all []nostr.Event, now int64) map[string]bool {
 		_, gone := deleted[e.PubKey+e.ID]
 		switch {
 		case nostr.Ephemeral(e.Kind),
+			nostr.Private(e.Kind),
 			e.Tag("-") != nil,
 			expires(e) <= now,
 			replaceable && newest[a].ID != e.ID,

@@ -23,6 +23,7 @@ func TestExpected(t *testing.T) {
 		{ID: "article d=1", PubKey: bob, Kind: 30023, CreatedAt: 9, Tags: []nostr.Tag{{"d", "1"}}},
 		{ID: "article d=2", PubKey: bob, Kind: 30023, CreatedAt: 9, Tags: []nostr.Tag{{"d", "2"}}},
 		{ID: "ephemeral", PubKey: bob, Kind: 20001},
+		{ID: "message", PubKey: bob, Kind: 4, Tags: []nostr.Tag{{"p", alice}}},
 		{ID: "protected", PubKey: bob, Kind: 1, Tags: []nostr.Tag{{"-"}}},
 		{ID: "expired", PubKey: bob, Kind: 1, Tags: []nostr.Tag{{"expiration", "100"}}},
 		{ID: "expires later", PubKey: bob, Kind: 1, Tags: []nostr.Tag{{"expiration", "101"}}},

@@ -69,7 +69,11 @@ func TestFiguresComeLive(t *testing.T) {
 	}
 	// The chart is drawn, and in the colours of the scheme.
 	painted := `(() => { const c = document.querySelector('#chart-ingest canvas')
-		const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
+		const copy = document.createElement('canvas')
+		copy.width = c.width; copy.height = c.height
+		const x = copy.getContext('2d', { willReadFrequently: true }) // or the browser complains of the second look
+		x.drawImage(c, 0, 0)
+		const d = x.getImageData(0, 0, c.width, c.height).data
 		const colours = new Set()
 		for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) colours.add(d[i] + ',' + d[i + 1] + ',' + d[i + 2])
 		return [...colours].join(' ') })()`
