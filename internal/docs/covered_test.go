@@ -34,6 +34,7 @@ var elsewhere = []struct {
 	{"go test ./pkg/negentropy -run ", "is a test", "make test", goTest},
 	{"go tool pprof cpu.prof", "reads what a script has just made", "nothing", nil},
 	{"git grep -in", "is not about the program", "contributing_test.go", nil},
+	{"relaymesh doctor --repair", "wants a damaged store", "make test", nil},
 	{"go build -tags scionic ./cmd/fetcher", "takes a minute", "make test-interop", builds},
 }
 
