@@ -10,7 +10,6 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/deny"
-	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 type denyCmd struct {
@@ -42,7 +41,7 @@ func (c *denyEntry) parse() (deny.Entry, error) {
 	if strings.ContainsAny(text, "\r\n") {
 		return deny.Entry{}, usage("an entry is one line")
 	}
-	e, err := deny.ParseEntry(text, run.DenyCodes)
+	e, err := deny.ParseEntry(text, config.DenyCodes)
 	if err != nil {
 		return e, usage("%v", err)
 	}
@@ -69,7 +68,7 @@ func (f *denyFile) find(entry deny.Entry) int {
 // read reads the files; the first may be missing if it is to be made.
 func (c *denyFlags) read(makes bool) (files []*denyFile, err error) {
 	for i, path := range c.Deny {
-		lines, data, err := config.ReadDenyFile(path, run.DenyCodes)
+		lines, data, err := config.ReadDenyFile(path)
 		if err != nil && (!makes || i > 0 || !errors.Is(err, fs.ErrNotExist)) {
 			return nil, err
 		}

@@ -82,7 +82,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 // otherwise says of 64 hex digits what they are taken for, and what else may be meant.
 func (c *fetchCmd) otherwise() string {
 	key, err := schnorr.ParsePublicKey(c.What)
-	if err != nil || nostr.CodePrefix(c.What) != "" {
+	if err != nil || schnorr.CodePrefix(c.What) != "" {
 		return ""
 	}
 	return fmt.Sprintf("; 64 hex digits are taken for the id of an event: if they are the key of a person, 0:%s: is their profile", key)

@@ -13,7 +13,7 @@ import (
 // parseDHTKey reads a DHT key. Nostr keys are written with 64 hex digits, too, and
 // lead to another list, or none.
 func parseDHTKey(text string) (string, error) {
-	switch prefix := nostr.CodePrefix(text); prefix {
+	switch prefix := schnorr.CodePrefix(text); prefix {
 	case "":
 	case "npub", "nprofile":
 		pubkey, err := schnorr.ParsePublicKey(text)
@@ -22,7 +22,7 @@ func parseDHTKey(text string) (string, error) {
 		}
 		return "", fmt.Errorf("an %s is a Nostr key and no DHT key: relaymesh resolve --json %s tells its DHT key", prefix, npubOf(pubkey))
 	default:
-		_, err := nostr.ReadKey(text)
+		_, err := schnorr.ReadKey(text)
 		return "", err
 	}
 	key := strings.ToLower(strings.TrimSpace(text))
@@ -40,7 +40,7 @@ func parseTarget(text string) (target [20]byte, err error) {
 	}
 	key, err := parseDHTKey(text)
 	switch {
-	case err != nil && nostr.CodePrefix(text) == "":
+	case err != nil && schnorr.CodePrefix(text) == "":
 		return target, usage("%q is neither a DHT key of 64 hex digits nor a target of 40: it has %d characters", text, len(text))
 	case err != nil:
 		return target, usage("%v", err)

@@ -66,7 +66,7 @@ func (c *resolveCmd) request() (r events.ResolveRequest, err error) {
 			return r, usage("--relay: %v", err)
 		}
 	}
-	switch prefix := nostr.CodePrefix(c.Who); prefix {
+	switch prefix := schnorr.CodePrefix(c.Who); prefix {
 	case "":
 		if r.DHTKey, err = parseDHTKey(c.Who); err != nil {
 			return r, usage("%q is neither an npub nor the 64 hex digits of a DHT key: it has %d characters", c.Who, len(c.Who))

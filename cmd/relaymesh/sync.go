@@ -70,7 +70,7 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 	if nostr.SameRelay(job.A, job.B) {
 		return job, usage("both sides are %s", job.A)
 	}
-	if job.Filter, err = nostr.ReadFilter(c.Filter); err != nil {
+	if job.Filter, err = schnorr.ReadFilter(c.Filter); err != nil {
 		return job, usage("--filter: %v", err)
 	}
 	if job.Filter.Limit != 0 {

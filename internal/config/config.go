@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -68,7 +69,7 @@ type Policy struct {
 func (p Policy) checkPolicy() (errs []error) {
 	for flag, list := range map[string][]string{"--authors": p.Authors, "--follows": p.Follows} {
 		for i, text := range list {
-			key, err := nostr.ReadKey(text)
+			key, err := schnorr.ReadKey(text)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", flag, err))
 			}

@@ -10,10 +10,14 @@ import (
 	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/deny"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 )
 
 // maxDenyBytes bounds a deny list: some 800,000 keys.
 const maxDenyBytes = 64 << 20
+
+// DenyCodes read the keys and events of deny lists.
+var DenyCodes = deny.Codes{Key: schnorr.ParsePublicKey, ID: schnorr.ParseEventID}
 
 // DenyFiles are the operator's deny lists, which are read again when they change.
 type DenyFiles struct {
@@ -24,9 +28,9 @@ type DenyFiles struct {
 }
 
 // OpenDeny reads deny lists; no paths deny nothing. An error names file and line.
-func OpenDeny(paths []string, codes deny.Codes, log *slog.Logger) (*DenyFiles, error) {
+func OpenDeny(paths []string, log *slog.Logger) (*DenyFiles, error) {
 	f := &DenyFiles{paths: paths, log: log}
-	f.file.read = func() ([]deny.Entry, []byte, error) { return readDeny(paths, codes) }
+	f.file.read = func() ([]deny.Entry, []byte, error) { return readDeny(paths) }
 	if err := f.file.open(); err != nil {
 		return nil, err
 	}
@@ -54,10 +58,10 @@ func (f *DenyFiles) Watch(ctx context.Context) error {
 	})
 }
 
-func readDeny(paths []string, codes deny.Codes) (entries []deny.Entry, all []byte, err error) {
+func readDeny(paths []string) (entries []deny.Entry, all []byte, err error) {
 	var errs []error
 	for _, path := range paths {
-		lines, data, err := ReadDenyFile(path, codes)
+		lines, data, err := ReadDenyFile(path)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -72,7 +76,7 @@ func readDeny(paths []string, codes deny.Codes) (entries []deny.Entry, all []byt
 
 // ReadDenyFile reads one deny list, and returns its text, too. An error names
 // file and line, once per line.
-func ReadDenyFile(path string, codes deny.Codes) (lines []deny.Line, data []byte, err error) {
+func ReadDenyFile(path string) (lines []deny.Line, data []byte, err error) {
 	info, err := os.Stat(path)
 	if err == nil && info.Size() > maxDenyBytes {
 		err = fmt.Errorf("%s: %d bytes, at most %d are read", path, info.Size(), maxDenyBytes)
@@ -86,7 +90,7 @@ func ReadDenyFile(path string, codes deny.Codes) (lines []deny.Line, data []byte
 	if bytes.IndexByte(data, 0) >= 0 {
 		return nil, nil, fmt.Errorf("deny list: %s: is no text", path)
 	}
-	if lines, err = deny.Parse(string(data), codes); err != nil {
+	if lines, err = deny.Parse(string(data), DenyCodes); err != nil {
 		return nil, nil, fmt.Errorf("deny list: %s: %s", path, strings.ReplaceAll(err.Error(), "\n", "\ndeny list: "+path+": "))
 	}
 	return lines, data, nil

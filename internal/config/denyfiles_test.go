@@ -10,14 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/relaymesh/relaymesh/internal/deny"
 )
-
-var noCodes = deny.Codes{
-	Key: func(string) (string, error) { return "", errors.New("no key") },
-	ID:  func(string) (string, error) { return "", errors.New("no id") },
-}
 
 func TestDenyListsAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -34,7 +27,7 @@ func TestDenyListsAreReadAgain(t *testing.T) {
 		write(one, "host a.example\n")
 		write(two, "# nothing yet\n")
 		var log strings.Builder
-		f, err := OpenDeny([]string{one, two}, noCodes, slog.New(slog.NewTextHandler(&log, nil)))
+		f, err := OpenDeny([]string{one, two}, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,20 +77,21 @@ func TestADenyListThatCannotBeReadIsAnErrorAtTheStart(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "deny")
 	for text, want := range map[string]string{
-		"key bob\nkind 1\nkind x": path + ": line 1: key: no key\ndeny list: " + path + ": line 3: kind: ",
-		"\x00":                    "is no text",
+		"key bob\nkind 1\nkind x": path + ": line 1: key: public key: \"bob\" has 3 characters: want a public key: 64 hex digits, " +
+			"npub1… or nprofile1…\ndeny list: " + path + ": line 3: kind: ",
+		"\x00": "is no text",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenDeny([]string{path}, noCodes, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := OpenDeny([]string{path}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
-	if _, err := OpenDeny([]string{filepath.Join(dir, "none")}, noCodes, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := OpenDeny([]string{filepath.Join(dir, "none")}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
-	if f, err := OpenDeny(nil, noCodes, nil); err != nil || f.Lists().Relay("wss://a.example") || f.Watch(t.Context()) != nil {
+	if f, err := OpenDeny(nil, nil); err != nil || f.Lists().Relay("wss://a.example") || f.Watch(t.Context()) != nil {
 		t.Errorf("no files: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -177,7 +178,7 @@ func parseFilter(value any) (f nostr.Filter, err error) {
 		}
 		text = string(data)
 	}
-	if f, err = nostr.ReadFilter(text); err == nil && f.Limit != 0 {
+	if f, err = schnorr.ReadFilter(text); err == nil && f.Limit != 0 {
 		err = errors.New("a limit has no meaning in a sync")
 	}
 	return f, err

@@ -111,7 +111,7 @@ func ParseEntry(text string, codes Codes) (e Entry, err error) {
 	}
 	value := strings.TrimSpace(rest)
 	if value == "" {
-		return e, fmt.Errorf("%q: want key, id, kind, host or word, and a value behind it", clip(text))
+		return e, fmt.Errorf("%q: want key, id, kind, host or word, and a value behind it", nostr.Clip(text))
 	}
 	switch e.What {
 	case Key:
@@ -127,7 +127,7 @@ func ParseEntry(text string, codes Codes) (e Entry, err error) {
 			err = errors.New("nothing of it can be seen")
 		}
 	default:
-		return e, fmt.Errorf("%q: want key, id, kind, host or word", clip(what))
+		return e, fmt.Errorf("%q: want key, id, kind, host or word", nostr.Clip(what))
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", e.What, err)
@@ -155,7 +155,7 @@ func readCode(value string, read func(string) (string, error)) (string, error) {
 func parseKind(value string) (string, error) {
 	kind, err := strconv.ParseUint(value, 10, 16)
 	if err != nil {
-		return "", fmt.Errorf("%q: want a number from 0 to 65535", clip(value))
+		return "", fmt.Errorf("%q: want a number from 0 to 65535", nostr.Clip(value))
 	}
 	return strconv.FormatUint(kind, 10), nil
 }
@@ -178,15 +178,7 @@ func parseHost(value string) (string, error) {
 		return "", err
 	}
 	if u.Port() != "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return "", fmt.Errorf("%q: want a name or an address alone: a host is denied with all its ports and paths", clip(value))
+		return "", fmt.Errorf("%q: want a name or an address alone: a host is denied with all its ports and paths", nostr.Clip(value))
 	}
 	return strings.TrimSuffix(u.Hostname(), "."), nil
-}
-
-func clip(text string) string {
-	const most = 80
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
 }

@@ -8,15 +8,11 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/deny"
-	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 )
-
-// DenyCodes read keys and events as people write them.
-var DenyCodes = deny.Codes{Key: schnorr.ParsePublicKey, ID: schnorr.ParseEventID}
 
 // OpenDeny reads the deny lists of --deny, which [config.DenyFiles.Watch] follows.
 func OpenDeny(paths []string, log *slog.Logger) (*config.DenyFiles, error) {
-	files, err := config.OpenDeny(paths, DenyCodes, log)
+	files, err := config.OpenDeny(paths, log)
 	if err != nil {
 		return nil, fmt.Errorf("--deny: %w", err)
 	}

@@ -24,14 +24,14 @@ const MaxAddressBytes = 1024
 func ParseAddress(s string) (Address, error) {
 	parts := strings.SplitN(s, ":", 3)
 	if len(parts) != 3 {
-		return Address{}, fmt.Errorf("address %q: want kind:pubkey:d", clip(s))
+		return Address{}, fmt.Errorf("address %q: want kind:pubkey:d", Clip(s))
 	}
 	kind, err := strconv.Atoi(parts[0])
 	if err != nil || (!Replaceable(kind) && !Addressable(kind)) {
-		return Address{}, fmt.Errorf("address %q: kind is not replaceable or addressable", clip(s))
+		return Address{}, fmt.Errorf("address %q: kind is not replaceable or addressable", Clip(s))
 	}
 	if !IsHex(parts[1], 32) {
-		return Address{}, fmt.Errorf("address %q: pubkey: want 64 lower-case hex digits", clip(s))
+		return Address{}, fmt.Errorf("address %q: pubkey: want 64 lower-case hex digits", Clip(s))
 	}
 	a := Address{Kind: kind, PubKey: parts[1]}
 	if Addressable(kind) {

@@ -21,7 +21,7 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	err := json.Unmarshal(data, (*event)(e))
 	var odd *json.UnmarshalTypeError
 	if errors.As(err, &odd) && odd.Field != "" {
-		return fmt.Errorf("%s: %s is not allowed there", odd.Field, clip(odd.Value))
+		return fmt.Errorf("%s: %s is not allowed there", odd.Field, Clip(odd.Value))
 	}
 	return err
 }

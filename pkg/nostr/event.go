@@ -146,8 +146,8 @@ func IsHex(s string, n int) bool {
 	return true
 }
 
-// clip shortens untrusted text for an error message.
-func clip(s string) string {
+// Clip shortens untrusted text for an error message, to 80 bytes and … for the rest.
+func Clip(s string) string {
 	const limit = 80
 	if len(s) <= limit {
 		return s

@@ -72,7 +72,7 @@ func (f Filter) Key() string {
 func (f *Filter) UnmarshalJSON(data []byte) error {
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(data, &m); err != nil || m == nil {
-		return fmt.Errorf("filter: %s is not a JSON object", clip(string(data)))
+		return fmt.Errorf("filter: %s is not a JSON object", Clip(string(data)))
 	}
 	*f = Filter{}
 	for key, raw := range m {
@@ -110,7 +110,7 @@ func (f *Filter) set(key string, raw json.RawMessage) (err error) {
 		}
 		f.Tags[key[1:]] = values
 	default:
-		return fmt.Errorf("%w %q; known are ids, authors, kinds, since, until, limit and #x", ErrUnknownKey, clip(key))
+		return fmt.Errorf("%w %q; known are ids, authors, kinds, since, until, limit and #x", ErrUnknownKey, Clip(key))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
@@ -149,7 +149,7 @@ func decodeNumber[T int | int64](raw json.RawMessage, into *T) error {
 func wrongType(err error, want string) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("want %s, not a %s", want, clip(wrong.Value))
+		return fmt.Errorf("want %s, not a %s", want, Clip(wrong.Value))
 	}
 	return err
 }

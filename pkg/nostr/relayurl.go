@@ -36,15 +36,15 @@ const (
 // cannot be dialled. A name that resolves to a private address passes here and is
 // caught at dial time.
 func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
-	raw = strings.TrimFunc(raw, invisible)
+	raw = strings.TrimFunc(raw, Invisible)
 	if len(raw) > MaxURLBytes {
 		return "", fmt.Errorf("relay url: %d bytes, at most %d are accepted", len(raw), MaxURLBytes)
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", fmt.Errorf("relay url %q: cannot be parsed", clip(withoutUser(raw)))
+		return "", fmt.Errorf("relay url %q: cannot be parsed", Clip(withoutUser(raw)))
 	}
-	given := clip(withoutUser(raw))
+	given := Clip(withoutUser(raw))
 	scheme, host := strings.ToLower(u.Scheme), strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	switch {
 	case scheme != "ws" && scheme != "wss":
@@ -56,7 +56,7 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	case strings.ContainsFunc(u.Hostname(), notOfHost):
 		return "", fmt.Errorf("relay url %q: the host has other characters than a-z, 0-9, dots and hyphens; "+
 			"write names of other scripts as xn--…", given)
-	case strings.ContainsFunc(raw, invisible):
+	case strings.ContainsFunc(raw, Invisible):
 		return "", fmt.Errorf("relay url %q: has blanks or invisible characters within", given)
 	case strings.Contains(u.Path, "://"), strings.HasSuffix(u.Host, ":") && strings.HasPrefix(u.Path, "//"):
 		return "", fmt.Errorf("relay url %q: is two URLs without anything between them", given)
@@ -78,7 +78,7 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 			host = "[" + strings.Replace(host, "%", "%25", 1) + "]"
 		}
 	} else if strings.ContainsAny(host, ":%") {
-		return "", fmt.Errorf("relay url %q: %s is neither a name nor an address", given, clip(host))
+		return "", fmt.Errorf("relay url %q: %s is neither a name nor an address", given, Clip(host))
 	}
 	out := scheme + "://" + host + port + normalizePath(u)
 	if u.RawQuery != "" {
@@ -132,7 +132,7 @@ func withoutSlash(url string) string {
 // normalizePath returns the path as it was given, without percent-encoded blanks at
 // the end, and "" for one of slashes alone.
 func normalizePath(u *url.URL) string {
-	if path := strings.TrimRightFunc(u.Path, invisible); path != u.Path {
+	if path := strings.TrimRightFunc(u.Path, Invisible); path != u.Path {
 		u.Path, u.RawPath = path, ""
 	}
 	if path := u.EscapedPath(); strings.Trim(path, "/") != "" {
@@ -158,7 +158,7 @@ func normalizePort(scheme, port string, anyPort bool) (string, error) {
 	n, err := strconv.ParseUint(port, 10, 16)
 	switch {
 	case err != nil || n == 0:
-		return "", fmt.Errorf("port %s is not within 1 and 65535", clip(port))
+		return "", fmt.Errorf("port %s is not within 1 and 65535", Clip(port))
 	case scheme == "ws" && n == 80, scheme == "wss" && n == 443:
 		return "", nil
 	case !anyPort && !PublicPort(uint16(n)):

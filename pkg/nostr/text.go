@@ -25,7 +25,7 @@ func Printable(s string, limit int) string {
 		}
 	}
 	s = strings.Map(func(r rune) rune {
-		if r != ' ' && invisible(r) {
+		if r != ' ' && Invisible(r) {
 			return utf8.RuneError
 		}
 		return r
@@ -36,8 +36,8 @@ func Printable(s string, limit int) string {
 	return s
 }
 
-// invisible reports whether a character is not seen: blanks, control characters,
+// Invisible reports whether a character is not seen: blanks, control characters,
 // and those of format such as a zero-width space, which copies of text pick up.
-func invisible(r rune) bool {
+func Invisible(r rune) bool {
 	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point)
 }

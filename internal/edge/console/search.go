@@ -31,7 +31,7 @@ func parse(text string) (query, error) {
 	if len(q.text) > maxQuery {
 		return q, &pageError{http.StatusBadRequest, "that is longer than anything that can be found"}
 	}
-	plain := nostr.BareCode(q.text)
+	plain := schnorr.BareCode(q.text)
 	lower := strings.ToLower(plain)
 	switch {
 	case nostr.IsHex(lower, 20):
@@ -42,7 +42,7 @@ func parse(text string) (query, error) {
 		q.pubkey, _ = schnorr.ParsePublicKey(lower) // half of all ids are no point of the curve
 		q.note = &events.NoteMissing{EventID: lower}
 		return q, nil
-	case nostr.CodePrefix(plain) == "npub", nostr.CodePrefix(plain) == "nprofile":
+	case schnorr.CodePrefix(plain) == "npub", schnorr.CodePrefix(plain) == "nprofile":
 		pubkey, err := schnorr.ParsePublicKey(plain)
 		q.pubkey = pubkey
 		return q, badQuery(err)

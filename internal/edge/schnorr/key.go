@@ -104,7 +104,7 @@ func (sk *SecretKey) sign(msg []byte) (string, error) {
 // ParsePublicKey reads a public key as npub1... or nprofile1... (NIP-19) or as 64
 // hex digits and returns it as hex. It checks that the key is a point of the curve.
 func ParsePublicKey(s string) (string, error) {
-	pubkey, err := nostr.ReadKey(s)
+	pubkey, err := ReadKey(s)
 	if err != nil {
 		return "", fmt.Errorf("public key: %w", err)
 	}
@@ -125,13 +125,13 @@ func EncodeNpub(pubkey string) (string, error) {
 
 // decodeSecret reads 32 bytes as hex or as nsec1....
 func decodeSecret(s string) ([]byte, error) {
-	switch given := nostr.CodePrefix(s); given {
+	switch given := CodePrefix(s); given {
 	case "nsec":
-		code, err := nostr.ParseCode(s)
+		c, err := parseCode(s)
 		if err != nil {
 			return nil, err
 		}
-		s = code.Key
+		s = c.key
 	case "":
 	default:
 		return nil, fmt.Errorf("want nsec1... or 64 hex digits, not an %s", given)

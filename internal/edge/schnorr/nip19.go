@@ -10,23 +10,23 @@ import (
 )
 
 // ParseNote reads the name of an event: note1..., nevent1... or naddr1...
-// (NIP-19), with or without what [nostr.BareCode] cuts off, 64 hex digits, or the
+// (NIP-19), with or without what [BareCode] cuts off, 64 hex digits, or the
 // address kind:pubkey:d. Relays are as the code has them, not normalised.
 func ParseNote(s string) (n events.NoteMissing, err error) {
-	s = nostr.BareCode(s)
+	s = BareCode(s)
 	if id := strings.ToLower(s); nostr.IsHex(id, 32) {
 		n.EventID = id
 		return n, nil
 	}
-	prefix := nostr.CodePrefix(s)
+	prefix := CodePrefix(s)
 	switch prefix {
 	case "note", "nevent", "naddr":
 	case "npub", "nprofile":
-		c, err := nostr.ParseCode(s)
+		c, err := parseCode(s)
 		if err != nil {
 			return n, err
 		}
-		return n, fmt.Errorf("want note1..., nevent1... or naddr1...: an %s names a person and no event; 0:%s: is their profile", prefix, c.Key)
+		return n, fmt.Errorf("want note1..., nevent1... or naddr1...: an %s names a person and no event; 0:%s: is their profile", prefix, c.key)
 	case "nsec", "ncryptsec":
 		return n, errors.New("want note1..., nevent1... or naddr1...: " + secretGiven)
 	default:
@@ -37,11 +37,11 @@ func ParseNote(s string) (n events.NoteMissing, err error) {
 		}
 		return n, errors.New("want note1..., nevent1..., naddr1..., 64 hex digits or kind:pubkey:d")
 	}
-	c, err := nostr.ParseCode(s)
-	n = events.NoteMissing{EventID: c.ID, AuthorPubkey: c.Key, Relays: c.Relays}
+	c, err := parseCode(s)
+	n = events.NoteMissing{EventID: c.id, AuthorPubkey: c.key, Relays: c.relays}
 	if err == nil && prefix == "naddr" {
 		var a nostr.Address
-		a, err = nostr.ParseAddress(c.Address.String())
+		a, err = nostr.ParseAddress(c.address.String())
 		n.Address, n.AuthorPubkey = a.String(), a.PubKey
 	}
 	return n, err

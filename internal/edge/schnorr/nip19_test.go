@@ -41,7 +41,8 @@ func TestParseNote(t *testing.T) {
 		nevent:                                                   {EventID: id, AuthorPubkey: author, Relays: relays},
 		naddr:                                                    {Address: "30023:" + author + ":slug:1", AuthorPubkey: author, Relays: relays},
 		noD:                                                      {Address: "10002:" + author + ":", AuthorPubkey: author},
-		"30023:" + author + ":slug":                              {Address: "30023:" + author + ":slug", AuthorPubkey: author},
+		must(nip19.EncodeEntity(author, 0, "", nil)): {Address: "0:" + author + ":", AuthorPubkey: author},
+		"30023:" + author + ":slug":                  {Address: "30023:" + author + ":slug", AuthorPubkey: author},
 	} {
 		if got, err := ParseNote(code); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v", code, got, err)
@@ -57,7 +58,10 @@ func TestParseNote(t *testing.T) {
 		encode("nevent"):                      "nevent: no id",
 		encode("nevent", 0, 32, 1):            "nevent: is cut off",
 		encode("nevent", 0):                   "nevent: is cut off",
-		encode("naddr", 0, 1, 'd'):            "author or kind is missing",
+		encode("note1q", make([]byte, 32)...): "checksum", // of another prefix
+		encodeM("note", make([]byte, 32)...):  "checksum", // of Bech32m
+		encode("nevent", append(append([]byte{0, 32}, make([]byte, 32)...), 1, 9)...): "nevent: is cut off",
+		encode("naddr", 0, 1, 'd'):                    "author or kind is missing",
 		must(nip19.EncodeEntity(author, 0, "d", nil)): "author or kind is missing",
 		encode("naddr", 3, 2, 1, 1):                   "naddr: its kind is cut off",
 		encode("nevent", 2, 1, 1):                     "nevent: its author",
@@ -73,12 +77,17 @@ func TestParseNote(t *testing.T) {
 }
 
 // encode writes a code of any bytes.
-func encode(prefix string, raw ...byte) string {
+func encode(prefix string, raw ...byte) string { return encodeBy(bech32.Encode, prefix, raw) }
+
+// encodeM does so with the checksum of Bech32m.
+func encodeM(prefix string, raw ...byte) string { return encodeBy(bech32.EncodeM, prefix, raw) }
+
+func encodeBy(write func(string, []byte) (string, error), prefix string, raw []byte) string {
 	bits, err := bech32.ConvertBits(raw, 8, 5, true)
 	if err != nil {
 		panic(err)
 	}
-	code, err := bech32.Encode(prefix, bits)
+	code, err := write(prefix, bits)
 	if err != nil {
 		return ""
 	}

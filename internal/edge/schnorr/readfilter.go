@@ -1,4 +1,4 @@
-package nostr
+package schnorr
 
 import (
 	"encoding/json"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ReadFilter reads a filter that a person wrote: npub and nprofile stand for keys,
@@ -13,8 +15,8 @@ import (
 // upper case. Every value is checked, since one that can match no event is a
 // mistake; the error names its key and, if it is of another sort than is wanted
 // there, where it belongs. A secret key is not repeated.
-func ReadFilter(text string) (f Filter, err error) {
-	text = strings.TrimFunc(text, invisible)
+func ReadFilter(text string) (f nostr.Filter, err error) {
+	text = strings.TrimFunc(text, nostr.Invisible)
 	if !json.Valid([]byte(text)) {
 		return f, errors.New(`invalid filter: it is not JSON, such as {"kinds":[1],"authors":["npub1…"]}: keys and text stand in double quotes`)
 	}
@@ -28,14 +30,14 @@ func ReadFilter(text string) (f Filter, err error) {
 			return f, fmt.Errorf("filter: %s: %d is negative", key, negative[key])
 		}
 	}
-	if err := f.read(); err != nil {
+	if err := checkValues(&f); err != nil {
 		return f, fmt.Errorf("filter: %w", err)
 	}
 	return f, nil
 }
 
-// read checks every value, and puts hex in the place of codes.
-func (f *Filter) read() error {
+// checkValues checks every value, and puts hex in the place of codes.
+func checkValues(f *nostr.Filter) error {
 	for _, list := range []struct {
 		key    string
 		values []string
@@ -47,55 +49,29 @@ func (f *Filter) read() error {
 	}
 	for name, values := range f.Tags {
 		if c := name[0]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return fmt.Errorf("#%s: want one letter, of those that relays have an index of", clip(name))
+			return fmt.Errorf("#%s: want one letter, of those that relays have an index of", nostr.Clip(name))
 		}
 		if err := readValues("#"+name, values, tagSorts[strings.ToLower(name)]); err != nil {
 			return err
 		}
 	}
 	for _, kind := range f.Kinds {
-		if err := CheckKind(kind); err != nil {
+		if err := nostr.CheckKind(kind); err != nil {
 			return fmt.Errorf("kinds: %w", err)
 		}
 	}
 	for key, at := range map[string]int64{"since": f.Since, "until": f.Until} {
-		if err := CheckTimestamp(at); err != nil {
+		if err := nostr.CheckTimestamp(at); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	return f.CheckPeriod()
 }
 
-// CheckPeriod says that no event can match, because Since is after Until.
-func (f *Filter) CheckPeriod() error {
-	if f.Until != 0 && f.Since > max(f.Until, 0) {
-		return fmt.Errorf("since: %d is after until, %d, so that no event can match", f.Since, max(f.Until, 0))
-	}
-	return nil
-}
-
 // ReadKey reads a public key that a person wrote: 64 hex digits in any case, npub
 // or nprofile. It returns lower-case hex; whether it is a point of the curve is not
 // checked. A secret key is not repeated in the error.
 func ReadKey(text string) (string, error) { return readValue(text, sortKey) }
-
-// CheckKind says that a number is no kind of NIP-01.
-func CheckKind(kind int) error {
-	if kind < 0 || kind > 65535 {
-		return fmt.Errorf("%d is not in 0..65535", kind)
-	}
-	return nil
-}
-
-// CheckTimestamp says that a time, in Unix seconds, is one that no event is of: most
-// are given in milliseconds.
-func CheckTimestamp(at int64) error {
-	const year10000 = 253402300800
-	if at >= year10000 {
-		return fmt.Errorf("%d is after the year 9999: want seconds, not milliseconds", at)
-	}
-	return nil
-}
 
 // sort is what the values of a key are.
 type sort int
@@ -139,34 +115,34 @@ func readValue(given string, of sort) (string, error) {
 	}
 	wanted := wants[of]
 	if !slices.Contains(wanted.prefixes, prefix) {
-		return "", fmt.Errorf("%q is %s: want %s", clip(given), meanings[prefix], wanted.text)
+		return "", fmt.Errorf("%q is %s: want %s", nostr.Clip(given), meanings[prefix], wanted.text)
 	}
-	code, err := ParseCode(given)
+	c, err := parseCode(given)
 	switch {
 	case err != nil:
 		return "", err
 	case prefix == "naddr":
-		return code.Address.String(), nil
+		return c.address.String(), nil
 	case of == sortKey:
-		return code.Key, nil
+		return c.key, nil
 	}
-	return code.ID, nil
+	return c.id, nil
 }
 
 // readPlain reads what is no code.
 func readPlain(given string, of sort) (string, error) {
-	value := strings.TrimFunc(given, invisible)
-	if hex := strings.ToLower(value); of != sortAddress && IsHex(hex, 32) {
+	value := strings.TrimFunc(given, nostr.Invisible)
+	if hex := strings.ToLower(value); of != sortAddress && nostr.IsHex(hex, 32) {
 		return hex, nil
 	}
 	if of == sortAddress || of == sortReference && strings.Contains(value, ":") {
 		kind, rest, _ := strings.Cut(value, ":")
 		pubkey, d, ok := strings.Cut(rest, ":")
-		if address, err := ParseAddress(kind + ":" + strings.ToLower(pubkey) + ":" + d); err == nil && ok {
+		if address, err := nostr.ParseAddress(kind + ":" + strings.ToLower(pubkey) + ":" + d); err == nil && ok {
 			return address.String(), nil
 		}
 	}
-	return "", fmt.Errorf("%q has %d characters: want %s", clip(given), len([]rune(given)), wants[of].text)
+	return "", fmt.Errorf("%q has %d characters: want %s", nostr.Clip(given), len([]rune(given)), wants[of].text)
 }
 
 // wants says what a sort is written as.

@@ -1,4 +1,4 @@
-package nostr_test
+package schnorr
 
 import (
 	"strings"
@@ -31,7 +31,7 @@ func TestReadFilterTakesCodes(t *testing.T) {
 		`{"kinds":[0,65535],"since":0,"until":0,"limit":0}`:                     `{"kinds":[0,65535],"limit":0,"until":0}`,
 		`{"authors":[],"since":5,"until":5}`:                                    `{"authors":[],"since":5,"until":5}`,
 	} {
-		if f, err := nostr.ReadFilter(text); err != nil || string(nostr.Encode(f)) != want {
+		if f, err := ReadFilter(text); err != nil || string(nostr.Encode(f)) != want {
 			t.Errorf("%s: %s, %v, want %s", text, nostr.Encode(f), err, want)
 		}
 	}
@@ -70,7 +70,7 @@ func TestReadFilterNamesWhatIsWrong(t *testing.T) {
 		`{"#t":["nostr:` + strings.ToUpper(nsec) + `"]}`: {"#t", "secret key"},
 		`{"ids":["ncryptsec1qq"]}`:                       {"ids", "secret key"},
 	} {
-		f, err := nostr.ReadFilter(text)
+		f, err := ReadFilter(text)
 		if err == nil {
 			t.Errorf("%s: is read as %s", text, nostr.Encode(f))
 			continue
@@ -82,26 +82,6 @@ func TestReadFilterNamesWhatIsWrong(t *testing.T) {
 		}
 		if strings.Contains(strings.ToLower(err.Error()), nsec[:20]) {
 			t.Errorf("%s: the secret is repeated: %v", text, err)
-		}
-	}
-}
-
-func TestPrintable(t *testing.T) {
-	for text, want := range map[string]string{
-		"plain, ünï — 日本 🙂":           "plain, ünï — 日本 🙂",
-		"\x1b[2J\x1b]0;x\a":           "\uFFFD[2J\uFFFD]0;x\uFFFD",
-		"a\u009bb\u0085\x7f":          "a\uFFFDb\uFFFD\uFFFD",
-		"a\nb\tc\r":                   "a\uFFFDb\uFFFDc\uFFFD",
-		"\u202etxt.exe\u2066":         "\uFFFDtxt.exe\uFFFD",
-		"re\u200blay\u2060\ufeff":     "re\uFFFDlay\uFFFD\uFFFD",
-		"\u2028\u2029\u00ad\u3164":    "\uFFFD\uFFFD\uFFFD\uFFFD",
-		"\xff\xc3":                    "\uFFFD\uFFFD",
-		strings.Repeat("ü", 25):       strings.Repeat("ü", 20) + "…",
-		strings.Repeat("x", 39) + "ü": strings.Repeat("x", 39) + "…",
-		strings.Repeat("x", 40):       strings.Repeat("x", 40),
-	} {
-		if got := nostr.Printable(text, 40); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }
