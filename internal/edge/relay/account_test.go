@@ -375,8 +375,11 @@ func TestHonestRelaysHaveNothingToFear(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c.opts.account.debt > 20*frameCost {
-		t.Errorf("it owes %d bytes", c.opts.account.debt)
+	a := c.opts.account
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.debt > 20*frameCost {
+		t.Errorf("it owes %d bytes", a.debt)
 	}
 }
 
