@@ -31,9 +31,10 @@ demo: build ## Show in a small world on loopback what relaymesh promises
 # and without -trimpath but in what is released: what one target has compiled,
 # the others take from the cache.
 # Four packages at a time, on two cores too: many tests wait for each other's
-# processes and connections.
+# processes and connections. The longest begin first, so that none is left alone
+# at the end.
 test: go-version ## Run the tests
-	$(GO) test -vet=off -p 4 ./...
+	$(GO) test -vet=off -p 4 ./internal/sim ./internal/run/... ./...
 
 test-e2e: build # Run the demo's scenario with worker processes that are killed one after the other
 	RELAYMESH_BIN=$(CURDIR)/bin $(GO) test -vet=off -count=1 -v -timeout 15m -run Fleet ./internal/testkit/demo
