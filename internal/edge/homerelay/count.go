@@ -14,24 +14,8 @@ import (
 // onCount takes a COUNT (NIP-45): how many events a REQ with these filters would be
 // answered with, each counted once.
 func (c *client) onCount(m message) {
-	id := m.id()
-	if id == "" {
-		c.tell("NOTICE", "invalid: COUNT takes an id, a string")
-		return
-	}
-	if why := longID(id); why != "" {
-		c.tell("CLOSED", id, why)
-		return
-	}
-	filters, err := c.decodeFilters(m.elements[2:])
-	if err != nil {
-		c.tell("CLOSED", id, err.Error())
-		return
-	}
-	v := c.viewer.Load()
-	if v.mustAuth(filters) {
-		c.demandAuth()
-		c.tell("CLOSED", id, hidden)
+	id, filters, v, ok := c.asked(m)
+	if !ok {
 		return
 	}
 	if !acquire(c.ctx, c.querying) {

@@ -219,17 +219,7 @@ func (l *ledger) makeRoom(h *holding, res resource, n int) error {
 // fullest returns the network that holds most of a resource, were the request
 // of h granted.
 func (l *ledger) fullest(h *holding, res resource, n int) *account {
-	own := l.networks[h.party.network()]
-	found, most := own, n
-	if own != nil {
-		most += own.used[res]
-	}
-	for _, a := range l.networks {
-		if a != own && a.used[res] > most {
-			found, most = a, a.used[res]
-		}
-	}
-	return found
+	return fullest(l.networks, h.party.network(), res, n)
 }
 
 // fullest does the same with the parties of a network; a nil network has none.
@@ -237,14 +227,19 @@ func (a *account) fullest(h *holding, res resource, n int) *account {
 	if a == nil {
 		return nil
 	}
-	own := a.parties[h.party]
-	found, most := own, n
-	if own != nil {
-		most += own.used[res]
+	return fullest(a.parties, h.party, res, n)
+}
+
+// fullest returns the account that holds most of a resource if own is to hold n
+// more, and own's, which may be nil, if none holds more than that one.
+func fullest[K comparable](accounts map[K]*account, own K, res resource, n int) *account {
+	found, most := accounts[own], n
+	if found != nil {
+		most += found.used[res]
 	}
-	for _, p := range a.parties {
-		if p != own && p.used[res] > most {
-			found, most = p, p.used[res]
+	for k, a := range accounts {
+		if k != own && a.used[res] > most {
+			found, most = a, a.used[res]
 		}
 	}
 	return found

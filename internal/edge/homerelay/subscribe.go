@@ -25,25 +25,9 @@ type subscription struct {
 // onReq takes a REQ. It counts from before its stored events are read, so that
 // no event falls between those and the live ones; one may come twice.
 func (c *client) onReq(m message) {
-	id := m.id()
-	if id == "" {
-		c.tell("NOTICE", "invalid: REQ takes an id, a string")
-		return
-	}
-	if why := longID(id); why != "" {
-		c.tell("CLOSED", id, why)
-		return
-	}
-	c.unsubscribe(id) // a REQ with an id in use replaces the other (NIP-01), or ends it
-	filters, err := c.decodeFilters(m.elements[2:])
-	if err != nil {
-		c.tell("CLOSED", id, err.Error())
-		return
-	}
-	v := c.viewer.Load()
-	if v.mustAuth(filters) {
-		c.demandAuth()
-		c.tell("CLOSED", id, hidden)
+	c.unsubscribe(m.id()) // a REQ with an id in use replaces the other (NIP-01), or ends it
+	id, filters, v, ok := c.asked(m)
+	if !ok {
 		return
 	}
 	sub := &subscription{
@@ -56,6 +40,30 @@ func (c *client) onReq(m message) {
 		return
 	}
 	c.running.Go(func() { c.answer(sub) })
+}
+
+// asked reads the id and the filters of a REQ or COUNT, which must be answered as the
+// viewer may see. Where it is not ok, the client has been told why.
+func (c *client) asked(m message) (id string, filters []nostr.Filter, v *viewer, ok bool) {
+	if id = m.id(); id == "" {
+		c.tell("NOTICE", "invalid: "+m.label+" takes an id, a string")
+		return "", nil, nil, false
+	}
+	if why := longID(id); why != "" {
+		c.tell("CLOSED", id, why)
+		return "", nil, nil, false
+	}
+	filters, err := c.decodeFilters(m.elements[2:])
+	if err != nil {
+		c.tell("CLOSED", id, err.Error())
+		return "", nil, nil, false
+	}
+	if v = c.viewer.Load(); v.mustAuth(filters) {
+		c.demandAuth()
+		c.tell("CLOSED", id, hidden)
+		return "", nil, nil, false
+	}
+	return id, filters, v, true
 }
 
 func (c *client) onClose(m message) { c.unsubscribe(m.id()) }
