@@ -237,7 +237,7 @@ man: build # Write the manual page bin/relaymesh.1
 docs: go-version # Write the generated pages of docs/
 	$(GO) test ./internal/contract -update
 
-check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some ten minutes on two cores, of them eight the tests)
+check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some five minutes on two cores)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
 check-slow: test-signatures test-damage test-sync-cuts test-outages interop-dht test-k8s test-dist test-deb fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release

@@ -64,6 +64,24 @@ func surround(t *testing.T, item *bep44.Item, count, bits int, only netip.Addr) 
 	return contacts
 }
 
+// signedList makes the record of one relay under a new key.
+func signedList(t *testing.T) bep44.Item {
+	t.Helper()
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := bep44.EncodeRelayList([]string{"wss://relay.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := bep44.Item{Key: [32]byte(public), Seq: 1, Value: value}
+	if err := item.Sign(key); err != nil {
+		t.Fatal(err)
+	}
+	return item
+}
+
 // A record that only nodes around its target hold, which answer one address alone, is found from there; verify says
 // what that is worth, and that another address does not find it.
 func TestVerifySaysWhatItCannotSee(t *testing.T) {
@@ -75,23 +93,12 @@ func TestVerifySaysWhatItCannotSee(t *testing.T) {
 	t.Cleanup(func() { dht.Close() })
 	for _, count := range []int{12, 3} {
 		t.Run(fmt.Sprint(count, " nodes"), func(t *testing.T) {
-			public, key, err := ed25519.GenerateKey(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			value, err := bep44.EncodeRelayList([]string{"wss://relay.example.com"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			item := bep44.Item{Key: [32]byte(public), Seq: 1, Value: value}
-			if err := item.Sign(key); err != nil {
-				t.Fatal(err)
-			}
+			item := signedList(t)
 			sybils := surround(t, &item, count, 40, netip.MustParseAddr("127.0.0.1"))
 			bootstrap := append(dht.Bootstrap(), sybils[0].Addr.String())
 			verify := func(more ...string) (int, verified, string) {
 				code, stdout, stderr := relaymesh(t, append([]string{
-					"dht", "verify", hex.EncodeToString(public), "--json", "--allow-private",
+					"dht", "verify", hex.EncodeToString(item.Key[:]), "--json", "--allow-private",
 					"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(bootstrap, ","), "--nodes", "1",
 				}, more...)...)
 				if stdout == "" {
@@ -123,18 +130,7 @@ func TestVerifyFromManyAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dht.Close() })
-	public, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	value, err := bep44.EncodeRelayList([]string{"wss://relay.example.com"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	item := bep44.Item{Key: [32]byte(public), Seq: 1, Value: value}
-	if err := item.Sign(key); err != nil {
-		t.Fatal(err)
-	}
+	item := signedList(t)
 	client, err := dht.Client(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +139,7 @@ func TestVerifyFromManyAddresses(t *testing.T) {
 	if _, err := client.Put(t.Context(), item, mainline.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(public), "--json", "--allow-private",
+	code, stdout, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(item.Key[:]), "--json", "--allow-private",
 		"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(dht.Bootstrap(), ","), "--from", "127.0.0.2", "--nodes", "1")
 	if code != 0 {
 		t.Fatalf("%d: %s", code, stderr)
@@ -152,7 +148,7 @@ func TestVerifyFromManyAddresses(t *testing.T) {
 	if len(v.Warnings) > 0 || len(v.Holders) < 8 || v.Holders[0].From != 2 || v.NetworkSize < 5 || v.NetworkSize > 200 {
 		t.Errorf("%+v", v)
 	}
-	if code, _, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(public), "--from", "::1"); code != 2 {
+	if code, _, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(item.Key[:]), "--from", "::1"); code != 2 {
 		t.Errorf("an IPv6 address: exit code %d, %s", code, stderr)
 	}
 }
