@@ -63,8 +63,8 @@ func layer(path string) string {
 
 // shared are the layers without I/O that stages and edges have in common.
 var shared = []string{
-	"pkg", "internal/backoff", "internal/contract", "internal/deny", "internal/health", "internal/pager", "internal/recent",
-	"internal/lines", "internal/reconcile",
+	"pkg", "internal/backoff", "internal/contract", "internal/deny", "internal/health", "internal/hosts", "internal/lines",
+	"internal/pager", "internal/recent", "internal/reconcile",
 }
 
 // mayImport says which layers, or single packages of them, a layer may use, besides
@@ -75,6 +75,7 @@ var mayImport = map[string][]string{
 	"internal/contract":  {"pkg"},
 	"internal/deny":      {"pkg"},
 	"internal/health":    {"internal/backoff"},
+	"internal/hosts":     {"internal/recent"},
 	"internal/pager":     {"pkg"},
 	"internal/lines":     {},
 	"internal/recent":    {},

@@ -50,7 +50,7 @@ func (r *Record) Believe(now int64) {
 
 // Believe is that of [Author.Believe].
 func (r *Relay) Believe(now int64) {
-	past(now, &r.FirstSeen, &r.ProbedAt)
+	past(now, &r.FirstSeen, &r.ProbedAt, &r.Answered, &r.Delivered)
 	r.NextProbe, r.RetryAt = Believe(r.NextProbe, now, maxWait), Believe(r.RetryAt, now, maxWait)
 }
 

@@ -86,7 +86,7 @@ var stageAccess = map[string]access{
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true, put: true},
 			{name: BucketRecords, get: true, put: true, lists: true},
-			{name: BucketRelays, get: true, put: true},
+			{name: BucketRelays, get: true, put: true, lists: true},
 			{name: BucketLinks, get: true, put: true, lists: true},
 		},
 		serves: map[string]string{NameListResolve: events.ServiceListResolve},
@@ -95,8 +95,9 @@ var stageAccess = map[string]access{
 		outputs:   []string{events.SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), events.SubjectSyncFinished},
 		schedules: []string{SyncDueSubject("*")},
 		buckets: []bucketAccess{
-			{name: BucketRelays, get: true, put: true},
-			{name: BucketLinks, lists: true},
+			{name: BucketAuthors, get: true},
+			{name: BucketRelays, get: true, put: true, lists: true},
+			{name: BucketLinks, get: true, put: true, lists: true},
 			{name: BucketSyncs, get: true, put: true},
 			{name: BucketRefused, get: true, put: true, lists: true},
 		},
@@ -104,7 +105,8 @@ var stageAccess = map[string]access{
 	StageFetcher: {
 		outputs: []string{events.SubjectEventReceived, events.SubjectNoteFound, events.SubjectNoteLost},
 		buckets: []bucketAccess{
-			{name: BucketAuthors, get: true}, {name: BucketLinks, lists: true}, {name: BucketLost, get: true, put: true},
+			{name: BucketAuthors, get: true}, {name: BucketRelays, get: true}, {name: BucketLinks, lists: true},
+			{name: BucketLost, get: true, put: true},
 		},
 		serves:  map[string]string{NameNoteFetch: events.ServiceNoteFetch},
 		calls:   []string{events.ServiceListResolve},

@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"time"
+
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -127,6 +129,42 @@ type Relay struct {
 	Fault     string `json:"fault,omitempty"`
 	RetryAt   int64  `json:"retry_at,omitempty"`
 	LatencyMS int64  `json:"latency_ms,omitempty"`
+
+	// Answered is when the relay first answered a sync; values of before have none.
+	Answered int64 `json:"answered,omitempty"`
+	// Delivered is when the relay last delivered events that the local relay
+	// lacked, of authors whom its users follow; see [Relay.Proven].
+	Delivered int64 `json:"delivered,omitempty"`
+}
+
+// ForgetAfter is after how long what was learnt of strangers goes: relays that
+// never answered, and that a relay has proved itself.
+const ForgetAfter = 30 * 24 * time.Hour
+
+// Proven reports whether the relay has proved by now that it is worth more than a
+// share of what strangers get: it was named by the operator, or has delivered
+// what users wanted.
+func (r *Relay) Proven(now int64) bool {
+	return r.Via == ViaManual || r.Delivered > now-int64(ForgetAfter/time.Second)
+}
+
+// Stranger reports whether a relay can go: it has never answered, nobody named it
+// but strangers, and that is long ago.
+func (r *Relay) Stranger(now int64) bool {
+	failed := r.Failures+r.ProbeFailures > 0 // in earlier versions also those count that have not
+	return failed && r.FirstSeen != 0 && r.FirstSeen < now-int64(ForgetAfter/time.Second) && !r.HasAnswered() && !r.Proven(now)
+}
+
+// HasAnswered reports whether the relay has ever answered a probe or a sync.
+func (r *Relay) HasAnswered() bool { return r.ProbedAt != 0 || r.LatencyMS != 0 || r.Answered != 0 }
+
+// LongHere is after how long an author is no stranger any more.
+const LongHere = 7 * 24 * time.Hour
+
+// Known reports whether the author has been here for long, and so comes before
+// keys that anybody may have made today.
+func (a *Author) Known(now int64) bool {
+	return a.FirstSeen != 0 && a.FirstSeen <= now-int64(LongHere/time.Second)
 }
 
 // Hornets is the signed extension of a HORNETS relay's NIP-11 document.

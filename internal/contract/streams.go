@@ -76,6 +76,10 @@ const MaxAttempts = 20
 // workers.
 const MaxAckPending = 4096
 
+// waiting is how many messages a worker takes of work that waits for its slots:
+// what one stranger causes may fill a share of it, and the rest gets through.
+const waiting = 192
+
 // MaxLive bounds the live subscriptions that one worker holds: each keeps its
 // message in flight.
 const MaxLive = 500
@@ -221,16 +225,16 @@ const (
 func Consumers() []Consumer {
 	list := []Consumer{
 		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 256, Apart: true},
-		{Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")}, InFlight: 16},
+		{Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")}, InFlight: waiting},
 		{
 			Name: ConsumerRefresh, Stream: StreamRecordDue, Stage: StageDHTWorker, Filters: []string{RecordDueSubject("*")},
 			InFlight: 4, Apart: true,
 		},
-		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, InFlight: 16},
+		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, InFlight: waiting},
 		{Name: ConsumerDiscovered, Stream: StreamRelay, Stage: StageSyncWorker, Filters: []string{RelayDiscoveredSubject("*")}, InFlight: 16},
-		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, InFlight: 16, Apart: true},
+		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, InFlight: waiting, Apart: true},
 		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, InFlight: MaxLive, Apart: true},
-		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, InFlight: 64},
+		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, InFlight: waiting},
 	}
 	for _, stage := range Stages() {
 		var advisories []string
@@ -242,7 +246,7 @@ func Consumers() []Consumer {
 		advisories = append(advisories, AdvisoryMaxDeliveries+"."+StreamRetry+"."+stage)
 		list = append(
 			list,
-			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{RetrySubjects(stage)}, InFlight: 16},
+			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{RetrySubjects(stage)}, InFlight: waiting},
 			Consumer{Name: stage, Stream: StreamAdvisories, Stage: stage, Filters: advisories, InFlight: 4},
 		)
 	}

@@ -100,7 +100,7 @@ func (e *Env) fetchDAG(ctx context.Context, host *p2p.Host, authors stage.Store[
 func (e *Env) downloadDAG(ctx context.Context, host *p2p.Host, url, root string) (path string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dagTimeout)
 	defer cancel()
-	pool, err := e.relays.pool(url)
+	pool, err := e.relays.pool(ctx, url)
 	if err != nil {
 		return "", err
 	}

@@ -34,10 +34,13 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	}
 	defer node.Close()
 	e.watch(node)
+	known := open[contract.Relay](&kv, contract.BucketRelays)
+	relays := e.relays
+	relays.proven = &proven{known: known}
 	s := &dht.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
-		Relays: open[contract.Relay](&kv, contract.BucketRelays), Links: open[contract.Link](&kv, contract.BucketLinks),
-		Network: network{node: node}, Probe: e.relays.probe, Publish: b.Publish, Denied: e.deny.Lists(),
+		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks),
+		Network: network{node: node}, Probe: relays.probe, Publish: b.Publish, Denied: e.deny.Lists(),
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/obs"
 )
 
@@ -47,7 +48,7 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 	if err != nil {
 		return nil, err
 	}
-	options := relay.Options{AllowPrivate: c.AllowPrivate, Denied: denied.Lists(), Log: log}
+	options := relay.Options{AllowPrivate: c.AllowPrivate, Denied: denied.Lists(), Log: log, Budget: &hosts.Budget{}}
 	if c.NsecFile != "" {
 		key, err := schnorr.ReadSecretFile(c.NsecFile)
 		if err != nil {

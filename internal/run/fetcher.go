@@ -24,9 +24,10 @@ func Fetcher(ctx context.Context, e *Env) error {
 	}
 	found := e.relays
 	found.writes = true
+	found.proven = &proven{known: open[contract.Relay](&kv, contract.BucketRelays)}
 	s := &fetch.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Links: open[contract.Link](&kv, contract.BucketLinks),
-		Lost: open[contract.Lost](&kv, contract.BucketLost), Net: found,
+		Lost: open[contract.Lost](&kv, contract.BucketLost), Net: found, Proven: found.proven.is,
 		Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted, Denied: e.deny.Lists(),
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)

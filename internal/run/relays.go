@@ -28,13 +28,14 @@ type relays struct {
 
 	libp2p Libp2p                      // nil: none is reached by it
 	known  stage.Store[contract.Relay] // of which some say where they are on libp2p; nil: of none
+	proven *proven                     // nil: no relay is
 	lines  *jsonl.Relay                // that Lines names
 	writes bool                        // are told of in traces, for stages that write little
 }
 
 func newRelays(c config.Config, options relay.Options) relays {
 	home := options
-	home.AllowPrivate, home.Local, home.Token, home.Denied = true, true, c.RelayToken, nil
+	home.AllowPrivate, home.Local, home.Token, home.Denied, home.Budget = true, true, c.RelayToken, nil, nil
 	return relays{
 		world: relay.NewPool(options), home: relay.NewPool(home),
 		homeURL: c.Relay, only: c.Only, options: options,
@@ -58,7 +59,7 @@ func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err er
 		at, err = r.libp2p.At(name)
 	default:
 		var pool *relay.Pool
-		if pool, err = r.pool(name); err == nil {
+		if pool, err = r.pool(ctx, name); err == nil {
 			at = pool.At(name)
 		}
 	}
@@ -76,8 +77,9 @@ func (r relays) At(ctx context.Context, name string) (at reconcile.Relay, err er
 	return at, err
 }
 
-// pool returns the pool that may talk to a relay.
-func (r relays) pool(url string) (*relay.Pool, error) {
+// pool returns the pool that may talk to a relay, and gives a proven one a budget
+// of its own.
+func (r relays) pool(ctx context.Context, url string) (*relay.Pool, error) {
 	switch {
 	case nostr.SameRelay(url, r.homeURL):
 		return r.home, nil
@@ -86,12 +88,15 @@ func (r relays) pool(url string) (*relay.Pool, error) {
 	case len(r.only) > 0 && !nostr.HasRelay(r.only, url):
 		return nil, fmt.Errorf("relay %s is not one of --only", url)
 	}
+	if r.proven.is(ctx, url) {
+		r.options.Budget.Prove(url)
+	}
 	return r.world, nil
 }
 
 // Find asks for one event; see the port of the fetcher.
 func (r relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) {
-	pool, err := r.pool(url)
+	pool, err := r.pool(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +109,7 @@ func (r relays) Find(ctx context.Context, url, id string) (*nostr.Event, error) 
 
 // probe fetches a relay's NIP-11 document.
 func (r relays) probe(ctx context.Context, url string) (contract.Relay, error) {
-	pool, err := r.pool(url)
+	pool, err := r.pool(ctx, url)
 	if err != nil {
 		return contract.Relay{}, err
 	}

@@ -71,6 +71,7 @@ func (e *Env) observeLive() func(reconcile.Reply) {
 // caller closes it.
 func (e *Env) Relays(known stage.Store[contract.Relay]) (_ reconcile.Relays, node Libp2p, err error) {
 	r := e.relays
+	r.proven = &proven{known: known}
 	if e.libp2p != nil {
 		r.known = known
 		r.libp2p, err = e.libp2p(e.Config.P2P, e.Config.AllowPrivate, e.Log)
@@ -123,9 +124,10 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if node != nil {
 		defer node.Close()
 	}
+	authors := open[contract.Author](&kv, contract.BucketAuthors)
 	rules := rules{streams, e.Config.Sync}
 	s := &syncing.Stage{
-		Rules: rules.of, Denied: e.deny.Lists(),
+		Rules: rules.of, Denied: e.deny.Lists(), Followed: followed(e.relays.home, e.Config.Relay, authors),
 		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
 		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,

@@ -222,7 +222,7 @@ func (w *world) scheduled(subject string) bool {
 }
 
 // host makes a host name of any text.
-func host(text string) string { return nostr.RelayKey(text) + ".example.com" }
+func host(text string) string { return nostr.RelayKey(text) + ".test" }
 
 // unschedule ends all schedules of a stream.
 func (w *world) unschedule(stream string) {

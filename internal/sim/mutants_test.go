@@ -145,7 +145,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "the look-up is not scheduled", file: "internal/stage/dht/resolve.go",
-		old: `if author.DHTKey != "" {`, bug: `if author.DHTKey == "-" {`, caught: unlinked,
+		old: "	out = append(out, s.again(m, pubkey, author)...)\n", bug: "", caught: unlinked,
 	},
 	// syncing
 	{

@@ -486,13 +486,22 @@ func (r *relays) deleted(_ context.Context, e *nostr.Event) (bool, error) {
 	}), nil
 }
 
+// handshake is how long a NIP-11 document is waited for.
+const handshake = 10 * time.Second
+
 // probe fetches the NIP-11 document, as the dht stage's port.
-func (r *relays) probe(_ context.Context, url string) (contract.Relay, error) {
+func (r *relays) probe(ctx context.Context, url string) (contract.Relay, error) {
 	x := r.relay(url)
+	takes := min(r.seen(url).latency, handshake)
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return contract.Relay{}, context.Cause(ctx)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x.probes++
-	if x.down || x.silent {
+	if x.down || x.silent || takes == handshake {
 		return contract.Relay{}, errDown
 	}
 	return contract.Relay{URL: url, Name: "name of " + url, NIPs: []int{1, 11, 77}}, nil

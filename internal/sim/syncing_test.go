@@ -286,14 +286,14 @@ func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 		w.syncworker(nil)
 		alice := user(w.T, "alice")
 		for i := range 30 {
-			url := relayURL(100 + i)
+			url := ownDomain(100 + i)
 			w.relays.set(url, func(x *remote) { x.latency = 24 * time.Hour })
 			w.discover(url, alice)
 		}
 		time.Sleep(2 * time.Hour) // now they are known
 		var lists [][]nostr.Event
 		for i := range 20 {
-			url := relayURL(i)
+			url := ownDomain(i)
 			lists = append(lists, w.holds(url, alice, 5, 60))
 			w.discover(url, alice)
 		}
@@ -301,10 +301,10 @@ func TestRelaysThatHangDoNotDelayTheOthers(t *testing.T) {
 		w.complete("beside 30 relays that hang", lists...)
 
 		// One that nobody knows yet is in nobody's way either.
-		w.relays.set(relayURL(99), func(x *remote) { x.latency = 24 * time.Hour })
-		w.discover(relayURL(99), alice)
+		w.relays.set(ownDomain(99), func(x *remote) { x.latency = 24 * time.Hour })
+		w.discover(ownDomain(99), alice)
 		for i := range 20 {
-			lists = append(lists, w.holds(relayURL(i), alice, 5, 60))
+			lists = append(lists, w.holds(ownDomain(i), alice, 5, 60))
 		}
 		time.Sleep(16 * time.Minute)
 		w.complete("at their next scheduled syncs", lists...)

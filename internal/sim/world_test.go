@@ -486,6 +486,9 @@ func listOf(t *testing.T, author, signer *schnorr.SecretKey, at, seq int64, urls
 
 func relayURL(i int) string { return fmt.Sprintf("wss://relay%d.example.com", i) }
 
+// ownDomain is a relay whose domain has no other.
+func ownDomain(i int) string { return fmt.Sprintf("wss://relay%d.test", i) }
+
 func hexOf(b []byte) string { return hex.EncodeToString(b) }
 
 func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }

@@ -160,7 +160,7 @@ func TestBucketsAreMeasuredByTheStagesThatUseThem(t *testing.T) {
 		w.work(contract.StageSyncWorker, nil)
 		w.publish("$KV."+contract.BucketLinks+".a", "{}")
 		w.publish("$KV."+contract.BucketRefused+".a.b", "{}")
-		w.publish("$KV."+contract.BucketAuthors+".a", "{}") // it has no permission to look there
+		w.publish("$KV."+contract.BucketRecords+".a", "{}") // it has no permission to look there
 		got := map[string]float64{}
 		families, err := metrics.Gather()
 		if err != nil {
@@ -179,7 +179,7 @@ func TestBucketsAreMeasuredByTheStagesThatUseThem(t *testing.T) {
 			got["fill_ratio refused"] == 0 {
 			w.Errorf("told %v", got)
 		}
-		if _, told := got["messages authors"]; told {
+		if _, told := got["messages records"]; told {
 			w.Errorf("told %v, also of a bucket of other stages", got)
 		}
 	})

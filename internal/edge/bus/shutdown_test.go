@@ -63,7 +63,7 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 		}
 		var done tally
 		for i := range 10 { // workers come and go
-			x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(40 * time.Millisecond)})
+			x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(120 * time.Millisecond)})
 			time.Sleep(time.Duration(50+13*i) * time.Millisecond)
 			x.end(w.T)
 			time.Sleep(time.Millisecond) // the server takes acks one by one
@@ -74,7 +74,7 @@ func TestStoppingUnderLoadLosesAndDoublesNothing(t *testing.T) {
 		if got := done.keys(); got == 0 || got == sent {
 			w.Fatalf("%d of %d handled: the test stopped nobody under load", got, sent)
 		}
-		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(40 * time.Millisecond)})
+		x := w.work(contract.StageFetcher, handlers{contract.ConsumerFetch: done.handler(120 * time.Millisecond)})
 		time.Sleep(20 * time.Second) // less than AckWait: nothing was lost on its way
 		x.end(w.T)
 		time.Sleep(time.Millisecond)

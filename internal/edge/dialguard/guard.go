@@ -1,6 +1,7 @@
 package dialguard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -20,6 +22,9 @@ type Guard struct {
 	// AllowPrivate permits every address: for tests, and for hosts that the
 	// operator has named.
 	AllowPrivate bool
+	// Budget bounds what is dialled by HTTPClient, by host and network; nil
+	// bounds nothing.
+	Budget *hosts.Budget
 }
 
 // Allows reports whether an address may be dialled.
@@ -47,17 +52,55 @@ func (g Guard) Control(_, address string, _ syscall.RawConn) error {
 // whatever the environment says: a proxy would resolve names where the guard
 // does not see it.
 func (g Guard) HTTPClient() *http.Client {
-	dialer := &net.Dialer{Control: g.Control}
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  nil,
-			DialContext:            dialer.DialContext,
+			DialContext:            g.dial,
 			DisableKeepAlives:      true,
 			ForceAttemptHTTP2:      false,
 			MaxResponseHeaderBytes: maxHeader,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// dial connects to "host:port" within the budget.
+func (g Guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	lease, err := g.Budget.Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{ControlContext: func(ctx context.Context, network, address string, raw syscall.RawConn) error {
+		if err := g.Control(network, address, raw); err != nil {
+			return err
+		}
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		return lease.At(ctx, at.Addr())
+	}}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		lease.Release()
+		return nil, err
+	}
+	if to, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		lease.Connected(to.AddrPort().Addr())
+	}
+	return &leased{conn, lease}, nil
+}
+
+// leased is a connection that counts until it is closed.
+type leased struct {
+	net.Conn
+
+	lease *hosts.Lease
+}
+
+func (c *leased) Close() error {
+	c.lease.Release()
+	return c.Conn.Close()
 }
 
 // maxHeader bounds the header of an answer, in bytes.

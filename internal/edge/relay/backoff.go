@@ -1,11 +1,13 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
@@ -58,6 +60,7 @@ func (p *Pool) failed(url string, err error) error {
 	case p.ctx.Err() != nil:
 	case p.isWanted(url):
 		return p.away(url, err)
+	case errors.Is(err, hosts.ErrBusy): // of which the relay knows nothing
 	default:
 		f, _ := p.failures.Get(url)
 		f.next(health.Dial, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -35,6 +36,9 @@ type Options struct {
 	Token string
 	// Denied names relays that are not dialled; nil none.
 	Denied *deny.Lists
+	// Budget bounds connections and dials, by host and network; nil bounds
+	// nothing.
+	Budget *hosts.Budget
 	// Log takes what is worth knowing and is no error; nil discards it.
 	Log *slog.Logger
 
@@ -137,7 +141,7 @@ func (o Options) header() http.Header {
 
 // httpClient returns what dials a relay. See [dialguard.Guard.HTTPClient].
 func (o Options) httpClient() *http.Client {
-	return dialguard.Guard{AllowPrivate: o.AllowPrivate}.HTTPClient()
+	return dialguard.Guard{AllowPrivate: o.AllowPrivate, Budget: o.Budget}.HTTPClient()
 }
 
 // countingClient is [Options.httpClient] with the frames of its websockets

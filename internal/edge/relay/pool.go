@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -113,6 +114,7 @@ func (p *Pool) entry(url string) (*entry, error) {
 	if len(p.relays) >= maxConns {
 		return nil, fmt.Errorf("relay %s: %d connections are in use already", url, maxConns)
 	}
+	p.makeRoom(url)
 	e := &entry{dialled: make(chan struct{})}
 	p.relays[url] = e
 	// The dialling belongs to the pool, so that the first caller's impatience
@@ -181,6 +183,35 @@ func (p *Pool) sweep(idle time.Duration) {
 			delete(p.relays, url)
 			p.running.Go(e.conn.Close)
 		}
+	}
+}
+
+// makeRoom closes the connection that has been idle for the longest of those to
+// other relays of the same host, if the host may not have another one; mu is held.
+func (p *Pool) makeRoom(url string) {
+	if p.opts.Budget == nil {
+		return
+	}
+	host, conns := p.opts.Budget.Key(url), 0
+	var idlest string
+	var since time.Time
+	for other, e := range p.relays {
+		if p.opts.Budget.Key(other) != host {
+			continue
+		}
+		conns++
+		select {
+		case <-e.dialled:
+		default:
+			continue
+		}
+		if at, free := e.conn.idleSince(); free && (idlest == "" || at.Before(since)) {
+			idlest, since = other, at
+		}
+	}
+	if e := p.relays[idlest]; e != nil && conns >= hosts.MaxConns {
+		delete(p.relays, idlest)
+		p.running.Go(e.conn.Close)
 	}
 }
 

@@ -33,6 +33,7 @@ func (p *Pool) Want(purpose string, urls ...string) {
 	for _, url := range urls {
 		if normal, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate); err == nil {
 			set[normal] = true
+			p.opts.Budget.Prove(normal)
 		}
 	}
 	p.mu.Lock()

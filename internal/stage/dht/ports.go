@@ -7,6 +7,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/deny"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
@@ -71,4 +72,7 @@ type Stage struct {
 	ResolveEvery time.Duration // how often an author's list is looked up
 	Now          func() time.Time
 	Log          *slog.Logger
+
+	puts, lookUps, probes hosts.Slots
+	families              stage.Families
 }

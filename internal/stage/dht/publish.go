@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -41,6 +43,14 @@ func (s *Stage) HandlePublish(ctx context.Context, m contract.Message) ([]contra
 	case !found:
 		return nil, contract.Reject("no record is kept for the target")
 	}
+	release, err := s.authorSlot(ctx, &s.puts, record.PubKey)
+	switch {
+	case errors.Is(err, hosts.ErrBusy) && m.Attempt >= busyAttempts:
+		return nil, contract.Done() // the next refresh of its slice puts it
+	case err != nil:
+		return nil, contract.Retry(retryAfter, err.Error())
+	}
+	defer release()
 	placed, err := s.place(ctx, m.Key(), record, Fresh, s.Now().Unix())
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -66,6 +76,11 @@ func (s *Stage) HandleRefresh(ctx context.Context, m contract.Message) ([]contra
 		return nil, contract.Reject("slice: want two hex digits")
 	}
 	now := s.Now().Unix()
+	if slice == forgetWith {
+		if err := s.forget(ctx, now); err != nil {
+			return nil, contract.Retry(retryAfter, err.Error())
+		}
+	}
 	targets, err := s.dueTargets(ctx, slice, now)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -101,17 +116,30 @@ func (s *Stage) HandleRefresh(ctx context.Context, m contract.Message) ([]contra
 	return nil, contract.Done()
 }
 
-// dueTargets lists the targets of a slice that are due, in their order. Only
-// they are held in memory, not the records.
+// dueTargets lists the targets of a slice that are due: those of known authors
+// first, each in their order. Only they are held in memory, not the records.
 func (s *Stage) dueTargets(ctx context.Context, slice string, now int64) (targets []string, err error) {
+	authors := map[string]string{} // by target
 	err = s.Records.Each(ctx, slice+".*", func(key string, r contract.Record) error {
 		if due(r, now, s.RefreshEvery) && !s.denies(r) {
-			targets = append(targets, key[len(slice)+1:])
+			authors[key[len(slice)+1:]] = r.PubKey
 		}
 		return ctx.Err()
 	})
-	slices.Sort(targets)
-	return targets, err
+	if err != nil {
+		return nil, err
+	}
+	var fresh []string
+	for _, target := range slices.Sorted(maps.Keys(authors)) {
+		if known, err := s.knows(ctx, authors[target]); err != nil {
+			return nil, err
+		} else if known {
+			targets = append(targets, target)
+		} else {
+			fresh = append(fresh, target)
+		}
+	}
+	return append(targets, fresh...), nil
 }
 
 // denies reports whether a record is to be on the DHT no more.

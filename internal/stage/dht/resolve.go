@@ -13,6 +13,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
@@ -47,12 +48,20 @@ func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contra
 	case !found:
 		return nil, contract.Reject("pubkey: no such author is known")
 	}
+	if gone, err := s.gone(ctx, author); err != nil {
+		return nil, contract.Retry(retryAfter, err.Error())
+	} else if gone {
+		return []contract.Output{{Subject: m.Subject, Cron: contract.CronNever}}, contract.Done()
+	}
 	key := author.DHTKey
 	if !stage.OwnKey(pubkey, author) && len(stage.OwnLists(pubkey, author).Lists) > 0 {
 		key = "" // what others say of the author is nothing beside it
 	}
-	answer, err := s.lookUp(ctx, key)
-	if err != nil {
+	answer, err := s.lookUpFor(ctx, pubkey, key)
+	switch {
+	case errors.Is(err, hosts.ErrBusy) && m.Attempt >= busyAttempts:
+		return s.again(m, pubkey, author), contract.Done()
+	case err != nil:
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	out, silent, err := s.follow(ctx, pubkey, author, answer)
@@ -70,19 +79,22 @@ func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contra
 	if err != nil {
 		return nil, ended(err)
 	}
-	if author.DHTKey != "" {
-		cron, err := contract.Cron("author:"+pubkey, s.ResolveEvery)
-		if err != nil {
-			return nil, contract.Reject(err.Error())
-		}
-		out = append(out, contract.Output{
-			Subject: m.Subject, Data: nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}), Cron: cron,
-		})
-	}
+	out = append(out, s.again(m, pubkey, author)...)
 	answer = standing(answer, stage.OwnLists(pubkey, stored).Lists[contract.ViaDHT])
 	return append(out, contract.Output{Subject: events.SubjectRecordResolved, Data: nostr.Encode(events.RecordResolved{
 		PubKey: pubkey, DHTKey: key, Seq: answer.Seq, Relays: answer.Relays, Found: answer.Found, Why: answer.Why,
 	})}), contract.Done()
+}
+
+// again has an author looked up on a schedule, if there is a key to look under.
+func (s *Stage) again(m contract.Message, pubkey string, author contract.Author) []contract.Output {
+	if author.DHTKey == "" {
+		return nil
+	}
+	cron, _ := contract.Cron("author:"+pubkey, s.ResolveEvery) // checked with the configuration
+	return []contract.Output{{
+		Subject: m.Subject, Data: nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: author.DHTKey}), Cron: cron,
+	}}
 }
 
 // errMoved says that an author has got another DHT key while the one before was
@@ -274,9 +286,14 @@ func (s *Stage) announce(ctx context.Context, pubkey, via string, list contract.
 func (s *Stage) probe(ctx context.Context, url, via string) (answered bool, err error) {
 	key, at := nostr.RelayKey(url), s.Now()
 	now := at.Unix()
-	known, _, err := s.Relays.Get(ctx, key)
+	known, found, err := s.Relays.Get(ctx, key)
 	if err != nil {
 		return false, err
+	}
+	if !found {
+		if kept, err := s.families.Admit(ctx, s.Relays, url, now); err != nil || !kept {
+			return false, err
+		}
 	}
 	if known.ProbedAt > now-int64(s.ResolveEvery.Seconds()) {
 		return true, nil
@@ -284,7 +301,17 @@ func (s *Stage) probe(ctx context.Context, url, via string) (answered bool, err 
 	if health.Stored(known.ProbeFailures, known.NextProbe).LeftAlone(at) {
 		return false, nil
 	}
+	release, err := s.probes.Acquire(ctx, hosts.Of(url), known.Proven(now) && known.ProbeFailures == 0)
+	if errors.Is(err, hosts.ErrBusy) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
 	doc, probeErr := s.Probe(ctx, url)
+	release()
+	if errors.Is(probeErr, hosts.ErrBusy) {
+		return false, nil
+	}
 	event, jitter := health.Answered, rand.Float64()
 	if probeErr != nil {
 		event = health.Failed

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -17,7 +18,10 @@ const (
 	// maxAttempts is how often a note is looked for, while some of the relays
 	// that may have it give no answer; then it is lost.
 	maxAttempts = 4
-	retryAfter  = 15 * time.Second
+	// busyAttempts is how often a note waits for its host's share of the slots
+	// before it is given up: for about half an hour.
+	busyAttempts = 8
+	retryAfter   = 15 * time.Second
 )
 
 // Handle takes note.missing.<key>.
@@ -33,6 +37,14 @@ func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Outp
 	if err != nil {
 		return nil, contract.Reject(err.Error())
 	}
+	release, err := s.slot(ctx, n)
+	switch {
+	case errors.Is(err, hosts.ErrBusy) && m.Attempt >= busyAttempts:
+		return lost(m, events.MissingNoteResponse{EventID: n.EventID, Address: n.Address, Timestamp: s.Now().Unix(), Why: err.Error()})
+	case err != nil:
+		return nil, contract.Retry(retryAfter, err.Error())
+	}
+	defer release()
 	response, err := s.fetch(ctx, n, false)
 	if silent := (*silentError)(nil); errors.As(err, &silent) && m.Attempt >= maxAttempts && ctx.Err() == nil {
 		response.Why = err.Error()
@@ -41,7 +53,7 @@ func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Outp
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	if !response.Found {
-		return []contract.Output{{Subject: events.SubjectNoteLost, Data: nostr.Encode(response), ID: "lost:" + m.Cause}}, contract.Done()
+		return lost(m, response)
 	}
 	out := []contract.Output{{Subject: events.SubjectNoteFound, Data: nostr.Encode(response), ID: "found:" + m.Cause}}
 	if response.Event != nil {
@@ -49,6 +61,11 @@ func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Outp
 		out = append(out, received)
 	}
 	return out, contract.Done()
+}
+
+// lost says that a note was not found.
+func lost(m contract.Message, response events.MissingNoteResponse) ([]contract.Output, contract.Verdict) {
+	return []contract.Output{{Subject: events.SubjectNoteLost, Data: nostr.Encode(response), ID: "lost:" + m.Cause}}, contract.Done()
 }
 
 // fetch finds a note and writes it to the local relay, which is itself asked

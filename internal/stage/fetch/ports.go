@@ -8,6 +8,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/deny"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -40,6 +41,9 @@ type Stage struct {
 	// Resolve looks an author's list up on the DHT.
 	Resolve func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error)
 
+	// Proven reports whether a relay is more than a stranger's; nil: none is.
+	Proven func(ctx context.Context, url string) bool
+
 	// Local is the URL of the relay that lacks the note; without one, what is
 	// found is written nowhere.
 	Local        string
@@ -52,6 +56,7 @@ type Stage struct {
 	Now                      func() time.Time
 	Log                      *slog.Logger
 
+	slots     hosts.Slots
 	begin     sync.Once
 	searchCtx context.Context //nolint:containedctx // of the searches, which outlive those who asked for them
 	stop      context.CancelFunc
@@ -73,5 +78,6 @@ func (s *Stage) start() {
 	s.begin.Do(func() {
 		s.searchCtx, s.stop = context.WithCancel(context.Background())
 		s.searches = map[string]*search{}
+		s.slots.Size = searching
 	})
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -90,9 +92,30 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]con
 	if nostr.SameRelay(p.URL, s.Local) || s.Denied.Relay(p.URL) {
 		return nil, contract.Done()
 	}
+	if kept, err := s.admit(ctx, p.URL); err != nil {
+		return nil, contract.Retry(retryAfter, err.Error())
+	} else if !kept {
+		return nil, contract.Done()
+	}
 	url, err := s.addRelay(ctx, p.URL, p.Via)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	return s.due(url, m.Cause), contract.Done()
+}
+
+// admit reports whether a relay is kept: one of a host that has as many as may be
+// is left out, and so is who writes there.
+func (s *Stage) admit(ctx context.Context, url string) (bool, error) {
+	key := nostr.RelayKey(url)
+	_, found, err := s.Relays.Get(ctx, key)
+	if err != nil || found {
+		return found, err
+	}
+	kept, err := s.known.Admit(ctx, s.Relays, url, s.Now().Unix())
+	if err != nil || kept {
+		return kept, err
+	}
+	s.Log.WarnContext(ctx, "left a relay out: its host has as many as may be", "relay", url, "host", hosts.Of(url), "most", hosts.MaxURLs)
+	return false, stage.Unlink(ctx, s.Links, key)
 }

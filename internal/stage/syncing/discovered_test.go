@@ -78,7 +78,7 @@ func TestTheOperatorsSpellingOfARelayThatWasKnownStays(t *testing.T) {
 func TestARelayThatWasOnlySyncedIsNotTheOperators(t *testing.T) {
 	var relay contract.Relay
 	s := &Stage{Relays: one{value: &relay}, Now: time.Now}
-	if err := s.note(t.Context(), "wss://a.example.com", errors.New("refused"), 0); err != nil || relay.Via != contract.ViaHint {
+	if err := s.note(t.Context(), "wss://a.example.com", errors.New("refused"), &latency{}, false); err != nil || relay.Via != contract.ViaHint {
 		t.Errorf("kept %+v, %v", relay, err)
 	}
 }
@@ -106,7 +106,7 @@ func TestTheRestOfANamedRelayIsToldOnce(t *testing.T) {
 			Rules: func(string) []Rule { return []Rule{{Named: c.named}} },
 		}
 		for _, err := range c.syncs {
-			if err := s.note(t.Context(), relay.URL, err, 0); err != nil {
+			if err := s.note(t.Context(), relay.URL, err, &latency{}, false); err != nil {
 				t.Fatal(err)
 			}
 			now = now.Add(24 * time.Hour)

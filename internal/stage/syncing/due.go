@@ -10,6 +10,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -25,6 +26,11 @@ const (
 	// maxDuration bounds one sync, so that a relay that trickles cannot hold
 	// a worker's slot for ever. What was complete by then stays so.
 	maxDuration = 30 * time.Minute
+	// firstAnswer is how long a relay may take for its first answer.
+	firstAnswer = time.Minute
+	// busyAttempts is how often a relay whose host has used up its share is tried
+	// before it waits for its next turn: over some ten minutes.
+	busyAttempts = 6
 	// maxResumeAge is how old an unfinished sync may be to be gone on with.
 	maxResumeAge = 24 * time.Hour
 )
@@ -58,6 +64,15 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	case len(list) == 0 && m.Attempt < stage.StaleAttempts:
 		return nil, contract.Retry(stage.StaleAfter, "KV does not show anybody who writes to the relay")
 	case len(list) == 0:
+		_, err := s.Syncs.Remove(ctx, key, func(old contract.Sync) bool { return old.LastOK == 0 })
+		if err != nil {
+			return nil, contract.Retry(retryAfter, err.Error())
+		}
+		return []contract.Output{s.schedule(p.URL, false)}, contract.Done()
+	}
+	if kept, err := s.admit(ctx, p.URL); err != nil {
+		return nil, contract.Retry(retryAfter, err.Error())
+	} else if !kept {
 		return []contract.Output{s.schedule(p.URL, false)}, contract.Done()
 	}
 	relay, _, err := s.Relays.Get(ctx, key)
@@ -69,17 +84,17 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	allowed := health.Sync.Attempts(healthOf(relay), s.Now())
-	switch {
-	case allowed == 0:
+	if allowed == 0 {
 		return nil, contract.Done() // its next scheduled sync will tell
-	case !health.Sync.Suspect(healthOf(relay), time.Duration(last.Last.Millis)*time.Millisecond):
-	case s.slowRelays.acquire():
-		defer s.slowRelays.release()
-	case m.Attempt < allowed:
-		return nil, contract.Retry(retryAfter, "too many slow relays are being synced")
-	default:
-		return nil, contract.Done()
 	}
+	release, err := s.slot(ctx, p.URL, relay, last)
+	switch {
+	case errors.Is(err, hosts.ErrBusy) && m.Attempt >= busyAttempts:
+		return nil, contract.Done() // so does its next turn
+	case err != nil:
+		return nil, contract.Retry(retryAfter, err.Error())
+	}
+	defer release()
 	result, syncErr, err := s.syncRelay(ctx, m.Cause, p.URL, list, last)
 	result.Authors = authors
 	if s.Denied.Relay(p.URL) { // since
@@ -120,6 +135,14 @@ func (s *Stage) forget(ctx context.Context, url string) ([]contract.Output, cont
 	return []contract.Output{s.schedule(url, false)}, contract.Done()
 }
 
+// slot waits for a slot for a sync.
+func (s *Stage) slot(ctx context.Context, url string, relay contract.Relay, last contract.Sync) (release func(), err error) {
+	proven := relay.Proven(s.Now().Unix()) || slices.ContainsFunc(s.Rules(url), func(r Rule) bool { return r.Named })
+	suspect := health.Sync.Suspect(healthOf(relay), time.Duration(last.Last.Millis)*time.Millisecond)
+	s.begin.Do(func() { s.slots.slow.Size = slowSlots })
+	return s.slots.of(suspect).Acquire(ctx, hosts.Of(url), proven)
+}
+
 // schedule makes a relay due at regular times, or not any more.
 func (s *Stage) schedule(url string, on bool) contract.Output {
 	key := nostr.RelayKey(url)
@@ -149,7 +172,8 @@ func (s *Stage) syncRelay(
 		last.Progress = nil
 	}
 	timing := &latency{}
-	result, done, syncErr := s.sync(ctx, url, list, begun, last.Progress, timing)
+	from := &authors{}
+	result, done, syncErr := s.sync(ctx, url, list, begun, last.Progress, timing, from)
 	result.Millis = s.Now().Sub(start).Milliseconds()
 	result.OK = syncErr == nil
 	if syncErr != nil {
@@ -161,8 +185,9 @@ func (s *Stage) syncRelay(
 	}
 	// The fault may be the local relay's, and a relay that has so much that there
 	// is no end yet is at none.
-	if !localFault(syncErr) && (!errors.Is(syncErr, errNotDone) || done+result.Stored+result.Sent == 0) {
-		if err := s.note(ctx, url, syncErr, timing.least()); err != nil {
+	// The same goes for a host that has used up its budget.
+	if !localFault(syncErr) && !errors.Is(syncErr, hosts.ErrBusy) && (!errors.Is(syncErr, errNotDone) || done+result.Stored+result.Sent == 0) {
+		if err := s.note(ctx, url, syncErr, timing, s.followed(ctx, from)); err != nil {
 			return result, syncErr, err
 		}
 	}
@@ -187,7 +212,7 @@ func localFault(syncErr error) bool {
 }
 
 // note writes down how a relay has behaved.
-func (s *Stage) note(ctx context.Context, url string, syncErr error, latency time.Duration) error {
+func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *latency, delivered bool) error {
 	event, why := health.Answered, ""
 	if syncErr != nil {
 		if event, why = health.Failed, syncErr.Error(); errors.Is(syncErr, reconcile.ErrRefused) {
@@ -201,8 +226,15 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, latency tim
 			old = contract.Relay{URL: url, Via: contract.ViaHint, FirstSeen: now.Unix()}
 		}
 		before = old
-		next := decideHealth(old, event, why, latency, now, jitter)
-		return next, next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
+		next := decideHealth(old, event, why, timing.least(), now, jitter)
+		news := next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
+		if timing.answered.Load() && !old.HasAnswered() {
+			next.Answered, news = now.Unix(), true
+		}
+		if delivered && old.Delivered < now.Add(-deliveredEvery).Unix() {
+			next.Delivered, news = now.Unix(), true
+		}
+		return next, news
 	})
 	// A relay that is away is told of by who dials it.
 	switch rests := after.RetryAt != 0; {
@@ -230,16 +262,26 @@ func remember(old contract.Sync, cause string, r events.SyncFinished, begun, now
 // errNotDone is why a sync ends that takes longer than [maxDuration].
 var errNotDone = fmt.Errorf("not done in %s, goes on with the next scheduled sync", maxDuration)
 
+// errSilent is why a sync ends of a relay that does not answer at all.
+var errSilent = fmt.Errorf("%w: no answer in %s", reconcile.ErrTimeout, firstAnswer)
+
 // sync works through the jobs, but for those that are complete since the
 // sync has begun. What was stored before an error stays stored; the figures say how
 // much, and done says how many jobs became complete.
 func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, progress *contract.SyncProgress,
-	timing *latency,
+	timing *latency, from *authors,
 ) (result events.SyncFinished, done int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
 	defer cancel()
 	ctx, leave := stage.UntilDenied(ctx, s.Denied, url)
 	defer leave()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer time.AfterFunc(firstAnswer, func() {
+		if !timing.answered.Load() {
+			giveUp(errSilent)
+		}
+	}).Stop()
 	result = events.SyncFinished{URL: url}
 	defer func() {
 		if err != nil && !errors.Is(err, errNotDone) && errors.Is(context.Cause(ctx), errNotDone) {
@@ -250,7 +292,7 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 	if err != nil {
 		return result, done, err
 	}
-	local, remote, err := s.sides(ctx, url, timing)
+	local, remote, err := s.sides(ctx, url, timing, from)
 	if err != nil {
 		return result, done, err
 	}

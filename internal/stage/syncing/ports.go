@@ -3,6 +3,7 @@ package syncing
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -30,6 +31,9 @@ type Stage struct {
 	// Denied is what the operator denies: hosts are not dialled, and what is
 	// denied of events goes neither way. It may be nil.
 	Denied *deny.Lists
+	// Followed reports whether the local relay's users follow one of the authors,
+	// so that their events prove a relay; nil: nobody is followed.
+	Followed func(ctx context.Context, pubkeys []string) (bool, error)
 	// Rules returns what is synced with a relay. It may change at any time.
 	Rules func(url string) []Rule
 	// Local is the URL of the relay that is to be made complete.
@@ -54,9 +58,11 @@ type Stage struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	flights    singleFlight
-	slowRelays slowSlots
-	live       liveSlots
+	begin   sync.Once
+	flights singleFlight
+	slots   syncSlots
+	known   stage.Families
+	live    liveSlots
 	// recent are the ids that came last over all live subscriptions: an author's
 	// note comes from every relay where they write, at about the same time.
 	recent recent.Map[string, struct{}]

@@ -9,13 +9,13 @@ import (
 )
 
 // sides are the local relay and another one as the sides of a sync.
-func (s *Stage) sides(ctx context.Context, url string, quickest *latency) (local, remote reconcile.Side, err error) {
+func (s *Stage) sides(ctx context.Context, url string, quickest *latency, from *authors) (local, remote reconcile.Side, err error) {
 	home, err := s.local(ctx)
 	if err != nil {
 		return local, remote, err
 	}
 	other, err := s.Net.At(ctx, url)
-	return reconcile.Side{Relay: home, Name: s.Local}, reconcile.Side{Relay: timed(other, quickest), Name: url}, err
+	return reconcile.Side{Relay: delivered(home, from), Name: s.Local}, reconcile.Side{Relay: timed(other, quickest), Name: url}, err
 }
 
 // local returns the local relay, with what holds for every write to it.

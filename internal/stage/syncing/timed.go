@@ -9,7 +9,10 @@ import (
 )
 
 // latency is the least time that a relay has taken for an answer.
-type latency struct{ nanoseconds atomic.Int64 }
+type latency struct {
+	nanoseconds atomic.Int64
+	answered    atomic.Bool // anything, a refusal too
+}
 
 func (l *latency) least() time.Duration { return time.Duration(l.nanoseconds.Load()) }
 
@@ -26,6 +29,9 @@ func timed(r reconcile.Relay, quickest *latency) reconcile.Relay {
 	return reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
 		asked := time.Now()
 		err := ask(ctx, r)
+		if err == nil && q.Op != reconcile.OpLimits || reconcile.RefusalOf(err) != nil {
+			quickest.answered.Store(true)
+		}
 		if q.Op == reconcile.OpOpen && err == nil {
 			quickest.since(asked)
 		}

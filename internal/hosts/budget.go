@@ -1,0 +1,238 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/recent"
+)
+
+// ErrBusy says that a host has used up its budget for the moment. It says nothing
+// about the relay that was wanted.
+var ErrBusy = errors.New("the budget of the host is used up for now")
+
+// maxAccounts is how many accounts are held before those that have been idle are
+// dropped.
+const maxAccounts = 4096
+
+// Budget bounds the connections and dials of one process, by host and network.
+// The zero value is ready, nil bounds nothing. It is safe for concurrent use.
+type Budget struct {
+	mu       sync.Mutex
+	accounts map[string]*account
+	proven   recent.Map[string, struct{}] // by full name
+}
+
+// Prove gives a relay a budget of its own under its full name.
+func (b *Budget) Prove(relay string) {
+	if b != nil {
+		b.proven.Put(Name(relay), struct{}{})
+	}
+}
+
+// Key returns the host as which a relay is counted: [Name] of a proven one, else
+// [Of].
+func (b *Budget) Key(relay string) string {
+	name := Name(relay)
+	if _, proven := b.proven.Get(name); proven {
+		return name
+	}
+	return Of(relay)
+}
+
+// Lease is the share of a budget that one connection has.
+type Lease struct {
+	budget *Budget
+	key    string // of the host
+	alone  bool   // the address counts as a host, too
+
+	mu   sync.Mutex
+	host *account
+	held map[netip.Addr][]*account // of the addresses that were dialled
+}
+
+// Dial takes from a host's budget what a connection costs, given "host:port". It
+// waits for a moment if need be, and fails with [ErrBusy] or ctx's error.
+// Whoever gets a lease releases it when the connection ends or has not come.
+func (b *Budget) Dial(ctx context.Context, address string) (*Lease, error) {
+	if b == nil {
+		return nil, nil //nolint:nilnil // a nil lease holds nothing
+	}
+	l := &Lease{budget: b, key: b.Key(address), held: map[netip.Addr][]*account{}}
+	l.alone = l.key == Of(address) && !hosted(l.key)
+	host, err := b.take(ctx, l.key, 1)
+	if err != nil {
+		return nil, err
+	}
+	l.host = host
+	return l, nil
+}
+
+// At takes what the connection costs the network of an address that is about to
+// be dialled, and the address if it counts as a host.
+func (l *Lease) At(ctx context.Context, at netip.Addr) error {
+	if l == nil {
+		return nil
+	}
+	network, budgets := Network(at)
+	a, err := l.budget.take(ctx, network, budgets)
+	if err != nil {
+		return err
+	}
+	l.hold(at, a)
+	if !l.alone || budgets == shared || at.IsLoopback() || plain(at) == l.key {
+		return nil
+	}
+	if a, err = l.budget.take(ctx, plain(at), 1); err == nil {
+		l.hold(at, a)
+	}
+	return err
+}
+
+func (l *Lease) hold(at netip.Addr, a *account) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held[at] = append(l.held[at], a)
+}
+
+// Connected gives back what was taken for other addresses than the one that
+// answered.
+func (l *Lease) Connected(to netip.Addr) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at, accounts := range l.held {
+		if at.Unmap() != to.Unmap() {
+			l.budget.free(accounts...)
+			delete(l.held, at)
+		}
+	}
+}
+
+// Release gives all back. It may be called again.
+func (l *Lease) Release() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at, accounts := range l.held {
+		l.budget.free(accounts...)
+		delete(l.held, at)
+	}
+	if l.host != nil {
+		l.budget.free(l.host)
+		l.host = nil
+	}
+}
+
+// Knock counts a dial of an address by a transport that bounds its connections
+// itself, and reports whether there may be one.
+func (b *Budget) Knock(at netip.Addr) bool {
+	if b == nil {
+		return true
+	}
+	network, budgets := Network(at)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	accounts := []*account{b.account(network, budgets, now)}
+	if !at.IsLoopback() {
+		accounts = append(accounts, b.account(plain(at), 1, now))
+	}
+	for _, a := range accounts {
+		if wait, _ := a.due(now); wait > 0 {
+			return false
+		}
+	}
+	for _, a := range accounts {
+		a.dial(now)
+	}
+	return true
+}
+
+// plain is how an address is written, as a host as well.
+func plain(at netip.Addr) string { return at.Unmap().WithZone("").String() }
+
+// account returns the account of a host or network; mu is held.
+func (b *Budget) account(key string, budgets int, now time.Time) *account {
+	if b.accounts == nil {
+		b.accounts = map[string]*account{}
+	}
+	a := b.accounts[key]
+	if a == nil {
+		if len(b.accounts) >= maxAccounts {
+			maps.DeleteFunc(b.accounts, func(_ string, a *account) bool { return a.idle(now) })
+		}
+		a = &account{budgets: budgets}
+		b.accounts[key] = a
+	}
+	return a
+}
+
+// take waits for a dial and a connection of an account.
+func (b *Budget) take(ctx context.Context, key string, budgets int) (*account, error) {
+	until := time.Now().Add(maxWait)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		now := time.Now()
+		a := b.account(key, budgets, now)
+		wait, free := a.due(now)
+		switch left := until.Sub(now); {
+		case free && wait == 0:
+			a.open++
+			a.dial(now)
+			return a, nil
+		case a.waiting >= maxWaiting*budgets || wait > left || left <= 0:
+			return nil, fmt.Errorf("%s: %w", key, ErrBusy)
+		case !free:
+			wait = left
+		}
+		if err := b.wait(ctx, a, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// wait waits for a time, or for a connection that ends; mu is held before and
+// after, and not meanwhile.
+func (b *Budget) wait(ctx context.Context, a *account, most time.Duration) error {
+	if a.freed == nil {
+		a.freed = make(chan struct{})
+	}
+	freed := a.freed
+	a.waiting++
+	defer func() { a.waiting-- }()
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-freed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// free gives connections back.
+func (b *Budget) free(accounts ...*account) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range accounts {
+		a.open--
+		if a.freed != nil {
+			close(a.freed)
+			a.freed = nil
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestWhatARelayIsCountedAs(t *testing.T) {
+	for relay, want := range map[string]string{
+		"wss://relay.example.com/user/1":      "example.com",
+		"wss://a.b.c.example.co.uk:8443":      "example.co.uk",
+		"WSS://X.Example.COM.":                "example.com",
+		"wss://alice.nostr1.com/inbox":        "alice.nostr1.com",
+		"wss://alice.github.io":               "alice.github.io",
+		"ws://192.0.2.7:7777/a":               "192.0.2.7",
+		"ws://[2001:db8::1]:80/":              "2001:db8::1",
+		"ws://[::ffff:192.0.2.7]/":            "192.0.2.7",
+		"relay.example.com:443":               "example.com",
+		"[2001:db8::1]:443":                   "2001:db8::1",
+		"ws://localhost:7777":                 "localhost",
+		"ws://127.0.0.1:7777/a":               "127.0.0.1:7777",
+		"127.0.0.1:7777":                      "127.0.0.1:7777",
+		"wss://abcdefghijklmnop.onion/x":      "abcdefghijklmnop.onion",
+		"wss://xn--bcher-kva.example/b":       "xn--bcher-kva.example",
+		"wss://user:pass@relay.example.com/x": "example.com",
+	} {
+		if got := Of(relay); got != want {
+			t.Errorf("%s is counted as %s, want %s", relay, got, want)
+		}
+	}
+	if a, b := Name("wss://Relay.example.com/x"), Name("relay.example.com:443"); a != b {
+		t.Errorf("the URL is %s, what is dialled for it %s", a, b)
+	}
+}
+
+func TestRelaysOfAHosterAreMany(t *testing.T) {
+	seen := map[string]bool{}
+	for i := range 300 {
+		seen[Of(fmt.Sprintf("wss://name%d.nostr1.com", i))] = true
+	}
+	if len(seen) != 300 {
+		t.Errorf("300 relays are counted as %d hosts", len(seen))
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	for at, want := range map[string]string{
+		"192.0.2.7": "192.0.2.0/24 8", "::ffff:192.0.2.7": "192.0.2.0/24 8", "2001:db8:1:2::3": "2001:db8:1::/48 8",
+		"104.16.1.1": "104.16.1.0/24 64", "2606:4700::1": "2606:4700::/48 64", "127.0.0.9": "127.0.0.9/32 8", "::1": "::1/128 8",
+	} {
+		network, budgets := Network(netip.MustParseAddr(at))
+		if got := fmt.Sprint(network, " ", budgets); got != want {
+			t.Errorf("%s is in %s, want %s", at, got, want)
+		}
+	}
+}
+
+// A hostile host under any number of paths and subdomains gets no more than its
+// budget in four minutes, and another host nothing of the wait.
+func TestAHostGetsItsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+		defer cancel()
+		var dials atomic.Int64
+		var workers sync.WaitGroup
+		for i := range 16 {
+			workers.Go(func() {
+				for ctx.Err() == nil {
+					l, err := b.Dial(ctx, fmt.Sprintf("u%d.evil.example:443", i))
+					if err != nil {
+						time.Sleep(time.Second)
+						continue
+					}
+					dials.Add(1)
+					time.Sleep(100 * time.Millisecond)
+					l.Release()
+				}
+			})
+		}
+		time.Sleep(2 * time.Minute)
+		began := time.Now()
+		l, err := b.Dial(ctx, "relay.honest.example:443")
+		if err != nil || time.Since(began) > 0 {
+			t.Errorf("an honest host waits for %s, %v", time.Since(began), err)
+		}
+		l.Release()
+		workers.Wait()
+		if most := int64(4*time.Minute/dialEvery) + dialBurst; dials.Load() > most || dials.Load() < most/2 {
+			t.Errorf("%d dials, want at most %d", dials.Load(), most)
+		}
+	})
+}
+
+func TestConnectionsOfAHostAndItsNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		open := func(name string) (*Lease, error) {
+			l, err := b.Dial(t.Context(), name)
+			if err == nil {
+				if err = l.At(t.Context(), netip.MustParseAddr("192.0.2.1")); err != nil {
+					l.Release()
+				}
+			}
+			return l, err
+		}
+		var held []*Lease
+		for i := range MaxConns {
+			l, err := open(fmt.Sprintf("r%d.evil.example:443", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, l)
+		}
+		began := time.Now()
+		if _, err := open("r9.evil.example:443"); !errors.Is(err, ErrBusy) || time.Since(began) != maxWait {
+			t.Errorf("a fifth connection: %v after %s", err, time.Since(began))
+		}
+		if _, err := open("other.example:443"); !errors.Is(err, ErrBusy) {
+			t.Errorf("another name of the same address: %v", err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			held[0].Release()
+			held[0].Release()
+		}()
+		began = time.Now()
+		if l, err := open("r9.evil.example:443"); err != nil || time.Since(began) != time.Second {
+			t.Errorf("when one has ended: %v after %s", err, time.Since(began))
+		} else {
+			l.Release()
+		}
+		// A proven relay has a budget of its own, which its network bounds.
+		b.Prove("wss://relay.evil.example/path")
+		for range MaxConns {
+			if _, err := open("relay.evil.example:443"); err != nil {
+				t.Errorf("a proven relay: %v", err)
+			}
+		}
+	})
+}
+
+func TestAddressesAreKnockedAtWithinTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		n := 0
+		for range 1000 {
+			if b.Knock(netip.MustParseAddr("192.0.2.1")) {
+				n++
+			}
+		}
+		if n != dialBurst || !b.Knock(netip.MustParseAddr("198.51.100.1")) {
+			t.Errorf("%d dials at once", n)
+		}
+	})
+}
+
+// busyHosts fill all that strangers may take, with jobs that never end by themselves.
+func fill(t *testing.T, s *Slots, hosts, jobs int) {
+	t.Helper()
+	for h := range hosts {
+		for range jobs {
+			go func() {
+				release, err := s.Acquire(t.Context(), fmt.Sprint("evil", h), false)
+				if err == nil {
+					time.Sleep(10 * time.Second)
+					release()
+				}
+			}()
+		}
+	}
+	synctest.Wait()
+}
+
+func TestStrangersHaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Slots{Size: 16}
+		fill(t, s, 1, 600)
+		if s.others != perHost || s.waiting != perHostWaiting {
+			t.Errorf("one host has %d slots, %d jobs wait", s.others, s.waiting)
+		}
+		began := time.Now()
+		release, err := s.Acquire(t.Context(), "honest", false)
+		if err != nil || time.Since(began) != 0 {
+			t.Errorf("another host waits for %s, %v", time.Since(began), err)
+		}
+		release()
+		fill(t, s, 20, 30)
+		if s.others != 4 || s.waiting != maxQueued {
+			t.Errorf("strangers have %d slots, %d jobs wait", s.others, s.waiting)
+		}
+		if release, err = s.Acquire(t.Context(), "proven", true); err != nil || time.Since(began) != 0 {
+			t.Errorf("a proven relay waits for %s, %v", time.Since(began), err)
+		}
+		release()
+		// 21 hosts take turns at 4 slots of 10 s.
+		if release, err = s.Acquire(t.Context(), "honest", false); err != nil || time.Since(began) > 70*time.Second {
+			t.Errorf("another host waits for %s, %v", time.Since(began), err)
+		}
+		release()
+		time.Sleep(time.Hour)
+		if s.running+s.others+s.waiting+len(s.hosts)+len(s.turns) != 0 {
+			t.Errorf("left over: %d running, %d hosts", s.running, len(s.hosts))
+		}
+	})
+}
+
+func TestWhoGivesUpLeavesNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Slots{Size: 4}
+		for _, proven := range []bool{true, false} {
+			var releases []func()
+			for range 4 {
+				release, err := s.Acquire(t.Context(), "a", true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				releases = append(releases, release)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := s.Acquire(ctx, "b", proven); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("all slots are taken: %v", err)
+			}
+			cancel()
+			for _, release := range releases {
+				release()
+				release()
+			}
+			if s.running+s.waiting+len(s.proven)+len(s.hosts)+len(s.turns) != 0 {
+				t.Errorf("left over: %+v", s.turns)
+			}
+		}
+	})
+}

@@ -1,0 +1,92 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/hosts"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// Families bound the relays of each host that bucket relays keeps: paths and
+// subdomains cost nothing to make. The zero value is ready. Replicas count by
+// themselves, from what the bucket holds when they first look.
+type Families struct {
+	mu     sync.Mutex
+	loaded bool
+	of     map[string]map[string]struct{} // relay keys by host
+}
+
+// Admit reports whether a relay that is not in the bucket may be put there. If its
+// host has as many as it may, one that has failed and never answered makes room.
+func (f *Families) Admit(ctx context.Context, relays Store[contract.Relay], url string, now int64) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.load(ctx, relays, now); err != nil {
+		return false, err
+	}
+	host, key := hosts.Of(url), nostr.RelayKey(url)
+	family := f.of[host]
+	if _, in := family[key]; in {
+		return true, nil
+	}
+	if len(family) >= hosts.MaxURLs {
+		if made, err := f.makeRoom(ctx, relays, host, now); err != nil || !made {
+			return false, err
+		}
+	}
+	f.add(host, key)
+	return true, nil
+}
+
+func (f *Families) add(host, key string) {
+	if f.of[host] == nil {
+		f.of[host] = map[string]struct{}{}
+	}
+	f.of[host][key] = struct{}{}
+}
+
+func (f *Families) load(ctx context.Context, relays Store[contract.Relay], now int64) error {
+	if f.loaded {
+		return nil
+	}
+	f.of = map[string]map[string]struct{}{}
+	err := relays.Each(ctx, "*", func(key string, r contract.Relay) error {
+		if !r.Proven(now) {
+			f.add(hosts.Of(r.URL), key)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't count the relays of each host: %w", err)
+	}
+	f.loaded = true
+	return nil
+}
+
+// makeRoom takes a relay of the host out of the bucket that counts no more, or
+// whose place is better used.
+func (f *Families) makeRoom(ctx context.Context, relays Store[contract.Relay], host string, now int64) (bool, error) {
+	for key := range f.of[host] {
+		r, found, err := relays.Get(ctx, key)
+		if err != nil {
+			return false, err
+		}
+		useless := func(r contract.Relay) bool {
+			return !r.HasAnswered() && r.Failures+r.ProbeFailures > 0 && !r.Proven(now)
+		}
+		if found && useless(r) {
+			if _, err := relays.Remove(ctx, key, useless); err != nil {
+				return false, err
+			}
+			found = false
+		}
+		if !found || r.Proven(now) {
+			delete(f.of[host], key)
+			return true, nil
+		}
+	}
+	return false, nil
+}
