@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,7 @@ var crashes = []crash{
 func TestAWorkerThatFailsBetweenItsEffectsChangesNothingInTheEnd(t *testing.T) {
 	for _, c := range crashes {
 		inWorld(t, func(w *world) {
-			w.syncEvery = 24 * time.Hour // no schedule is to fire meanwhile
+			w.syncEvery = 24 * time.Hour // no schedule is to fire meanwhile; see host
 			w.crash(c)
 		})
 	}
@@ -221,8 +222,18 @@ func (w *world) scheduled(subject string) bool {
 	return err == nil
 }
 
-// host makes a host name of any text.
-func host(text string) string { return nostr.RelayKey(text) + ".test" }
+// host makes a host name of any text, of a domain of its own. A daily sync of its
+// relay comes past noon: a world begins at midnight, and no schedule is to fire
+// while its tests go on.
+func host(text string) string {
+	for i := 0; ; i++ {
+		name := nostr.RelayKey(fmt.Sprint(text, i)) + ".test"
+		cron, _ := contract.Cron("sync:"+nostr.RelayKey("wss://"+name), 24*time.Hour)
+		if hour, _ := strconv.Atoi(strings.Fields(cron)[2]); hour >= 12 {
+			return name
+		}
+	}
+}
 
 // unschedule ends all schedules of a stream.
 func (w *world) unschedule(stream string) {

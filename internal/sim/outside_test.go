@@ -84,7 +84,7 @@ func (n *network) Put(ctx context.Context, item bep44.Item, _ []dht.Node, how dh
 		n.puts[len(n.puts)-1].stored = false
 		return dht.Found{Newer: &old}, nil
 	}
-	if !stored || old.Seq < item.Seq {
+	if n.copies[target] == nil || old.Seq < item.Seq {
 		n.copies[target] = &[16]time.Time{}
 	}
 	n.items[target] = item
