@@ -179,7 +179,7 @@ func fill(t *testing.T, s *Slots, hosts, jobs int) {
 	synctest.Wait()
 }
 
-func TestStrangersHaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
+func TestStrangersLeaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Slots{Size: 16}
 		fill(t, s, 1, 600)
@@ -193,20 +193,54 @@ func TestStrangersHaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
 		}
 		release()
 		fill(t, s, 20, 30)
-		if s.others != 4 || s.waiting != maxQueued {
+		if s.others != 12 || s.waiting != maxQueued {
 			t.Errorf("strangers have %d slots, %d jobs wait", s.others, s.waiting)
 		}
 		if release, err = s.Acquire(t.Context(), "proven", true); err != nil || time.Since(began) != 0 {
 			t.Errorf("a proven relay waits for %s, %v", time.Since(began), err)
 		}
 		release()
-		// 21 hosts take turns at 4 slots of 10 s.
-		if release, err = s.Acquire(t.Context(), "honest", false); err != nil || time.Since(began) > 70*time.Second {
+		// 21 hosts take turns at 12 slots of 10 s.
+		if release, err = s.Acquire(t.Context(), "honest", false); err != nil || time.Since(began) > 30*time.Second {
 			t.Errorf("another host waits for %s, %v", time.Since(began), err)
 		}
 		release()
 		time.Sleep(time.Hour)
 		if s.running+s.others+s.waiting+len(s.hosts)+len(s.turns) != 0 {
+			t.Errorf("left over: %d running, %d hosts", s.running, len(s.hosts))
+		}
+	})
+}
+
+// Slots that proven hosts leave free are anybody's; as soon as these wait, they
+// get what becomes free until a quarter is left to the others.
+func TestProvenHostsComeFirstAndLeaveAQuarter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Slots{Size: 16}
+		fill(t, s, 30, 1)
+		if s.others != 12 || s.running != 12 {
+			t.Errorf("strangers have %d of %d slots while nobody else waits", s.others, s.running)
+		}
+		for range 100 {
+			go func() {
+				release, err := s.Acquire(t.Context(), "proven", true)
+				if err != nil {
+					return
+				}
+				time.Sleep(10 * time.Second)
+				release()
+			}()
+		}
+		synctest.Wait()
+		if s.running != 16 || s.others != 12 {
+			t.Errorf("strangers keep %d of %d slots until they are done", s.others, s.running)
+		}
+		time.Sleep(11 * time.Second)
+		if s.running != 16 || s.others != 4 {
+			t.Errorf("strangers have %d of %d slots while proven hosts wait", s.others, s.running)
+		}
+		time.Sleep(time.Hour)
+		if s.running+s.others+s.waiting+len(s.hosts)+len(s.turns)+len(s.proven) != 0 {
 			t.Errorf("left over: %d running, %d hosts", s.running, len(s.hosts))
 		}
 	})

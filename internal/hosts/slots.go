@@ -21,14 +21,13 @@ const (
 	defaultSize = 16
 )
 
-// Slots are a worker's slots for work with relays. At most a quarter of them go
-// to hosts that have proved nothing, and among these the turn goes round by
-// host, so that one that is silent costs its own share only. The zero value has
-// 16 slots; it is safe for concurrent use.
+// Slots are a worker's slots for work with relays. A quarter of them is kept for
+// proven hosts and a quarter for those that have proved nothing; the half between
+// goes to proven hosts first and to the others while no proven one waits. Among
+// the others the turn goes round by host, so that one that is silent costs its
+// own share only. The zero value has 16 slots; it is safe for concurrent use.
 type Slots struct {
 	Size int // 0 is 16
-	// Others is how many go to hosts that have proved nothing; 0 is a quarter.
-	Others int
 
 	mu      sync.Mutex
 	running int // altogether
@@ -125,8 +124,19 @@ func busy(host string) error { return fmt.Errorf("%s: %w", host, ErrBusy) }
 // grant gives the free slots away; mu is held.
 func (s *Slots) grant() {
 	size := cmp.Or(s.Size, defaultSize)
-	others := cmp.Or(s.Others, size/4)
-	for i := 0; i < len(s.turns) && s.others < others && s.running < size; {
+	s.grantOthers(size, size/4)
+	for len(s.proven) > 0 && s.running < size {
+		s.running++
+		close(s.proven[0].ready)
+		s.proven = s.proven[1:]
+	}
+	s.grantOthers(size, size-size/4)
+}
+
+// grantOthers gives free slots to hosts that have proved nothing, until these have
+// so many; mu is held.
+func (s *Slots) grantOthers(size, most int) {
+	for i := 0; i < len(s.turns) && s.others < most && s.running < size; {
 		host := s.turns[i]
 		q := s.hosts[host]
 		if q.running >= perHost {
@@ -143,11 +153,6 @@ func (s *Slots) grant() {
 		if len(q.waiting) > 0 {
 			s.turns = append(s.turns, host)
 		}
-	}
-	for len(s.proven) > 0 && s.running < size {
-		s.running++
-		close(s.proven[0].ready)
-		s.proven = s.proven[1:]
 	}
 }
 

@@ -3,8 +3,7 @@ package syncing
 import "github.com/relaymesh/relaymesh/internal/hosts"
 
 // syncSlots are the slots for syncs: sixteen, and four for relays that failed or
-// were slow, so that these delay only each other. A quarter of either goes to
-// relays that have proved nothing.
+// were slow, so that these delay only each other.
 type syncSlots struct{ fast, slow hosts.Slots }
 
 // slowSlots is how many relays that may hold up a worker are synced at a time.
