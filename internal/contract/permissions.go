@@ -105,7 +105,9 @@ var stageAccess = map[string]access{
 	StageFetcher: {
 		outputs: []string{events.SubjectEventReceived, events.SubjectNoteFound, events.SubjectNoteLost},
 		buckets: []bucketAccess{
-			{name: BucketAuthors, get: true}, {name: BucketRelays, get: true}, {name: BucketLinks, lists: true},
+			{name: BucketAuthors, get: true},
+			{name: BucketRelays, get: true},
+			{name: BucketLinks, lists: true},
 			{name: BucketLost, get: true, put: true},
 		},
 		serves:  map[string]string{NameNoteFetch: events.ServiceNoteFetch},

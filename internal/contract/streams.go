@@ -225,14 +225,20 @@ const (
 func Consumers() []Consumer {
 	list := []Consumer{
 		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 256, Apart: true},
-		{Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")}, InFlight: waiting},
+		{
+			Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")},
+			InFlight: waiting,
+		},
 		{
 			Name: ConsumerRefresh, Stream: StreamRecordDue, Stage: StageDHTWorker, Filters: []string{RecordDueSubject("*")},
 			InFlight: 4, Apart: true,
 		},
 		{Name: ConsumerResolve, Stream: StreamAuthor, Stage: StageDHTWorker, Filters: []string{AuthorSeenSubject("*")}, InFlight: waiting},
 		{Name: ConsumerDiscovered, Stream: StreamRelay, Stage: StageSyncWorker, Filters: []string{RelayDiscoveredSubject("*")}, InFlight: 16},
-		{Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")}, InFlight: waiting, Apart: true},
+		{
+			Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")},
+			InFlight: waiting, Apart: true,
+		},
 		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, InFlight: MaxLive, Apart: true},
 		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, InFlight: waiting},
 	}

@@ -116,6 +116,6 @@ func (s *Stage) admit(ctx context.Context, url string) (bool, error) {
 	if err != nil || kept {
 		return kept, err
 	}
-	s.Log.WarnContext(ctx, "left a relay out: its host has as many as may be", "relay", url, "host", hosts.Of(url), "most", hosts.MaxURLs)
+	s.Log.WarnContext(ctx, "left a relay out: its host has as many as may be", "relay", url, "host", hosts.Of(url), "entries", hosts.MaxURLs)
 	return false, stage.Unlink(ctx, s.Links, key)
 }

@@ -78,7 +78,8 @@ func TestTheOperatorsSpellingOfARelayThatWasKnownStays(t *testing.T) {
 func TestARelayThatWasOnlySyncedIsNotTheOperators(t *testing.T) {
 	var relay contract.Relay
 	s := &Stage{Relays: one{value: &relay}, Now: time.Now}
-	if err := s.note(t.Context(), "wss://a.example.com", errors.New("refused"), &latency{}, false); err != nil || relay.Via != contract.ViaHint {
+	err := s.note(t.Context(), "wss://a.example.com", errors.New("refused"), &latency{}, false)
+	if err != nil || relay.Via != contract.ViaHint {
 		t.Errorf("kept %+v, %v", relay, err)
 	}
 }
