@@ -43,12 +43,13 @@ var may = map[string]map[string][]string{
 		"AUTHOR": {stored, removed, acked}, "RELAYLIST": {removed, acked}, "RELAY": {stored}, "RECORD_DUE": {removed, acked},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
 		"KV_authors": {stored, removed}, "KV_records": {stored, removed, consumed}, "KV_links": {stored, removed, consumed},
-		"KV_relays": {stored, removed},
+		"KV_relays": {stored, removed, consumed},
 	},
 	contract.StageSyncWorker: {
 		"INTAKE": {stored}, "RELAY": {removed, acked}, "SYNC_DUE": {stored, removed, acked}, "LIVE": {stored, removed, acked},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
-		"KV_links": {consumed}, "KV_relays": {stored, removed}, "KV_syncs": {stored, removed}, "KV_refused": {stored, removed, consumed},
+		"KV_links": {stored, removed, consumed}, "KV_relays": {stored, removed, consumed}, "KV_syncs": {stored, removed},
+		"KV_refused": {stored, removed, consumed},
 	},
 	contract.StageFetcher: {
 		"INTAKE": {stored}, "NOTE": {removed, acked}, "RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked},

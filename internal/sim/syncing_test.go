@@ -430,11 +430,16 @@ func TestALongSyncIsNoFailure(t *testing.T) {
 			put(w, contract.BucketLinks, contract.LinkKey(nostr.RelayKey(url), fmt.Sprintf("%064x", i)),
 				contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}})
 		}
-		w.relays.set(url, func(x *remote) { x.latency = 4 * time.Minute })
+		takes := func(long time.Duration) { w.relays.set(url, func(x *remote) { x.latency = long }) }
+		takes(30 * time.Second) // one that gives no first answer in a minute is silent
 		w.ingest(nil)
 		w.syncworker(nil)
 		w.discover(url, user(w.T, "alice"))
-		time.Sleep(31 * time.Minute)
+		time.Sleep(10 * time.Second)
+		takes(4 * time.Minute)
+		time.Sleep(29 * time.Minute)
+		takes(30 * time.Second)
+		time.Sleep(80 * time.Second)
 		if s, r := w.sync(url), w.health(url); s.Progress == nil || s.Last.OK || !strings.Contains(s.Last.Why, "not done in") || r.Failures != 0 {
 			w.Errorf("after half an hour: %+v, the relay is %+v", s.Last, r)
 		}

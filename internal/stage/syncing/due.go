@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -277,11 +278,14 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 	defer leave()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	defer time.AfterFunc(firstAnswer, func() {
-		if !timing.answered.Load() {
-			giveUp(errSilent)
-		}
-	}).Stop()
+	timing.asked = sync.OnceFunc(func() { // not before: the local relay may take its time
+		silent := time.AfterFunc(firstAnswer, func() {
+			if !timing.answered.Load() {
+				giveUp(errSilent)
+			}
+		})
+		context.AfterFunc(ctx, func() { silent.Stop() })
+	})
 	result = events.SyncFinished{URL: url}
 	defer func() {
 		if err != nil && !errors.Is(err, errNotDone) && errors.Is(context.Cause(ctx), errNotDone) {

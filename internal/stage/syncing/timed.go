@@ -12,6 +12,7 @@ import (
 type latency struct {
 	nanoseconds atomic.Int64
 	answered    atomic.Bool // anything, a refusal too
+	asked       func()      // is told of every question
 }
 
 func (l *latency) least() time.Duration { return time.Duration(l.nanoseconds.Load()) }
@@ -28,6 +29,7 @@ func (l *latency) since(asked time.Time) {
 func timed(r reconcile.Relay, quickest *latency) reconcile.Relay {
 	return reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
 		asked := time.Now()
+		quickest.asked()
 		err := ask(ctx, r)
 		if err == nil && q.Op != reconcile.OpLimits || reconcile.RefusalOf(err) != nil {
 			quickest.answered.Store(true)
