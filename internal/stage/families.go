@@ -14,7 +14,8 @@ import (
 // subdomains cost nothing to make. The zero value is ready. Replicas count by
 // themselves, from what the bucket holds when they first look.
 type Families struct {
-	mu     sync.Mutex
+	begin  sync.Once
+	turn   chan struct{} // held by one at a time; waiting for it ends with the context, as KV may take long
 	loaded bool
 	of     map[string]map[string]struct{} // relay keys by host
 }
@@ -22,8 +23,13 @@ type Families struct {
 // Admit reports whether a relay that is not in the bucket may be put there. If its
 // host has as many as it may, one that has failed and never answered makes room.
 func (f *Families) Admit(ctx context.Context, relays Store[contract.Relay], url string, now int64) (bool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.begin.Do(func() { f.turn = make(chan struct{}, 1) })
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
 	if err := f.load(ctx, relays, now); err != nil {
 		return false, err
 	}
