@@ -31,16 +31,36 @@ func TestDecide(t *testing.T) {
 		{"asks for more than an hour", retry(1 << 62), 1, scheduledRetry, time.Hour, "busy"},
 		{"no attempt left", retry(time.Second), contract.MaxAttempts, toDLQ, 0, "gave up after 20 attempts: busy"},
 	} {
-		f, wait, reason := decide(c.verdict, c.attempt, 0.5)
+		f, wait, reason := decide(c.verdict, c.attempt, 24*time.Hour, 0.5)
 		if f != c.fate || wait != c.wait || reason != c.reason {
 			t.Errorf("%s: fate %d, wait %s, reason %q; want %d, %s, %q", c.name, f, wait, reason, c.fate, c.wait, c.reason)
 		}
 	}
-	if _, low, _ := decide(retry(10*time.Second), 1, 0); low != 7500*time.Millisecond {
+	if _, low, _ := decide(retry(10*time.Second), 1, 0, 0); low != 7500*time.Millisecond {
 		t.Errorf("least wait %s, want a quarter less", low)
 	}
-	if _, high, _ := decide(retry(10*time.Second), 1, 0.999999); high.Round(time.Millisecond) != 12500*time.Millisecond {
+	if _, high, _ := decide(retry(10*time.Second), 1, 0, 0.999999); high.Round(time.Millisecond) != 12500*time.Millisecond {
 		t.Errorf("longest wait %s, want a quarter more", high)
+	}
+}
+
+// Nine deliveries within six minutes, most of them of workers that died.
+func TestNoWaitIsMuchLongerThanAllThatWereBefore(t *testing.T) {
+	busy := contract.Retry(5*time.Second, "busy")
+	for age, want := range map[time.Duration]time.Duration{
+		-time.Hour: 7500 * time.Millisecond, 0: 7500 * time.Millisecond, 6 * time.Minute: 547500 * time.Millisecond,
+		time.Hour: 1280 * time.Second,
+	} {
+		if _, wait, _ := decide(busy, 9, age, 0.5); wait != want {
+			t.Errorf("at the age of %s it waits for %s, want %s", age, wait, want)
+		}
+	}
+	age := time.Duration(0)
+	for attempt := 1; attempt < 10; attempt++ { // undisturbed
+		_, wait, _ := decide(busy, attempt, age, 0.5)
+		if age += wait; wait != 5*time.Second<<(attempt-1) {
+			t.Errorf("wait %d is %s", attempt, wait)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
@@ -14,7 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
-// The headers of relaymesh. The first five describe the original of a message
+// The headers of relaymesh. The first six describe the original of a message
 // that waits on RETRY; anywhere else they are ignored, since anyone may set
 // them.
 const (
@@ -23,6 +24,7 @@ const (
 	headerCause       = "Relaymesh-Cause"
 	headerHistory     = "Relaymesh-History"     // JSON of earlier [contract.Failure]s
 	headerReason      = "Relaymesh-Reason"      // why it waits; nothing is decided by it
+	headerSince       = "Relaymesh-Since"       // when it was first stored, RFC 3339
 	headerCorrelation = "Relaymesh-Correlation" // passed on to outputs
 	headerSender      = events.HeaderSender
 )
@@ -40,8 +42,9 @@ type delivery struct {
 	raw      jetstream.Msg
 	message  *message.Message
 	consumer contract.Consumer
-	id       string // stream:sequence
-	history  string // how it ended before, if it was a dead letter: headerHistory
+	id       string    // stream:sequence
+	since    time.Time // when it was first stored, on any stream
+	history  string    // how it ended before, if it was a dead letter: headerHistory
 
 	span    trace.Span
 	verdict contract.Verdict
@@ -65,6 +68,7 @@ func newDelivery(ctx context.Context, c contract.Consumer, raw jetstream.Msg) (*
 	d := &delivery{raw: raw, consumer: c, id: id, span: noSpan}
 	d.Message = original(meta.Stream, raw.Subject(), id, raw.Headers(), raw.Data())
 	d.Attempt += int(meta.NumDelivered)
+	d.since = since(meta, raw.Headers())
 	d.history = history(meta.Stream, raw.Headers())
 
 	d.message = message.NewMessage(d.Cause, d.Data)
@@ -99,6 +103,14 @@ func original(stream, subject, id string, h nats.Header, data []byte) contract.M
 		m.Attempt = int(n)
 	}
 	return m
+}
+
+// since returns when a message was first stored.
+func since(meta *jetstream.MsgMetadata, h nats.Header) time.Time {
+	if at, err := time.Parse(time.RFC3339, h.Get(headerSince)); err == nil && meta.Stream == contract.StreamRetry {
+		return at
+	}
+	return meta.Timestamp
 }
 
 // history returns the header of that name where it can be believed.

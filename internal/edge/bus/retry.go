@@ -26,6 +26,7 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 		headerCause:       {d.Cause},
 		headerCorrelation: {d.message.Metadata.Get(headerCorrelation)},
 		headerSender:      {d.Sender},
+		headerSince:       {d.since.UTC().Format(time.RFC3339)},
 		headerReason:      {oneLine(shorten(reason))},
 	}}
 	Inject(ctx, msg.Header)

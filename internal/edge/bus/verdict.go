@@ -33,9 +33,12 @@ const (
 	scheduledRetry         // schedule on RETRY
 )
 
-// decide says what becomes of a message after an attempt, counting from 1.
-// jitter is in [0,1).
-func decide(v contract.Verdict, attempt int, jitter float64) (f outcome, wait time.Duration, reason string) {
+// decide says what becomes of a message after an attempt, counting from 1, at some
+// age. jitter is in [0,1). Deliveries count as attempts though no wait came
+// between them: of workers that died, or whose acknowledgement was lost. So the
+// age bounds the wait, too; waits that double and spread are about as long as all
+// before them together.
+func decide(v contract.Verdict, attempt int, age time.Duration, jitter float64) (f outcome, wait time.Duration, reason string) {
 	after, retry := v.RetryAfter()
 	switch {
 	case v.IsDone():
@@ -45,7 +48,9 @@ func decide(v contract.Verdict, attempt int, jitter float64) (f outcome, wait ti
 	case attempt >= contract.MaxAttempts:
 		return toDLQ, 0, fmt.Sprintf("gave up after %d attempts: %s", attempt, v.Reason())
 	}
-	wait = backoff.Backoff{First: max(after, shortestWait), Most: longestWait}.Wait(attempt, jitter)
+	first := min(max(after, shortestWait), longestWait)
+	wait = backoff.Backoff{First: first, Most: longestWait}.Wait(attempt, jitter)
+	wait = min(wait, (first+max(age, 0))*3/2)
 	if wait > longestNak {
 		return scheduledRetry, wait, v.Reason()
 	}
@@ -76,7 +81,7 @@ func (b *Bus) settle(d *delivery) {
 		b.putOff(ctx, d)
 		return
 	}
-	f, wait, reason := decide(verdict, d.Attempt, rand.Float64())
+	f, wait, reason := decide(verdict, d.Attempt, time.Since(d.since), rand.Float64())
 	if f == scheduledRetry {
 		if err := b.scheduleRetry(ctx, d, wait, reason); err != nil {
 			b.log.WarnContext(ctx, "could not schedule a retry, waiting for a minute", "subject", d.Subject, "err", err)
