@@ -124,7 +124,7 @@ func TestAuthorsWhoArriveWhileASyncRunsAreSyncedAfterwards(t *testing.T) {
 		w.ingest(nil)
 		w.syncworker(nil)
 		slow, other := relayURL(1), relayURL(2)
-		w.relays.set(slow, func(x *remote) { x.latency = time.Minute })
+		w.relays.set(slow, func(x *remote) { x.latency = 40 * time.Second })
 		var lists [][]nostr.Event
 		for i := range 12 {
 			key := user(w.T, fmt.Sprint("author ", i))
