@@ -1,6 +1,6 @@
 module github.com/relaymesh/relaymesh/bench/negentropy
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/illuzen/go-negentropy v0.0.0-20240715064232-a46d8ae31fc0
@@ -31,7 +31,7 @@ require (
 	github.com/twitchyliquid64/golang-asm v0.15.1 // indirect
 	golang.org/x/arch v0.16.0 // indirect
 	golang.org/x/exp v0.0.0-20260718201538-764159d718ef // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 )
 
 replace github.com/relaymesh/relaymesh => ../..

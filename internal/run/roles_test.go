@@ -86,12 +86,12 @@ func TestRolesChangeNothingBeyondTheirOwn(t *testing.T) {
 }
 
 // Not defended, and said so in docs/security.md: inside an account JetStream sends
-// what it has to say to any reply subject, and what has no body there deletes.
+// what it has to say to any reply subject but its own ($JS.…).
 func TestJetStreamAsksNobodyAboutReplies(t *testing.T) {
-	const deletes, writes = "$JS.API.STREAM.DELETE.KV_records", "$KV.records.victim"
+	const writes = "$KV.records.victim"
 	for _, c := range []struct{ user, subject, body, reply string }{
-		{contract.RoleConsole, "$JS.API.DIRECT.GET.DLQ", `{"seq":999}`, deletes},
-		{contract.StageFetcher, "$JS.API.CONSUMER.MSG.NEXT.NOTE.fetch", `{"batch":1,"no_wait":true}`, deletes},
+		{contract.RoleConsole, "$JS.API.DIRECT.GET.DLQ", `{"seq":999}`, writes},
+		{contract.StageFetcher, "$JS.API.CONSUMER.MSG.NEXT.NOTE.fetch", `{"batch":1,"no_wait":true}`, writes},
 		{"shared", events.SubjectEventReceived, "{}", writes},
 	} {
 		t.Run(c.user, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestDroppedRequestsAreCounted(t *testing.T) {
 			func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil })
 	}()
 	ask(t, nc, "test.service")
-	for _, reply := range []string{"", "$KV.records.x", "$JS.API.STREAM.DELETE.NOTE", "_INBOX", "_R_", "x._INBOX.y"} {
+	for _, reply := range []string{"", "$KV.records.x", "author.seen.x", "_INBOX", "_R_", "x._INBOX.y"} {
 		if err := nc.PublishMsg(&nats.Msg{Subject: "test.service", Reply: reply, Data: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
