@@ -10,7 +10,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// purgeStep is how many events one transaction of [Relay.Purge] looks at.
+// purgeStep is how many events [Relay.Purge] looks at in one transaction.
 const purgeStep = 1000
 
 // Purge deletes the stored events that are denied now. It reads the whole store,
@@ -31,7 +31,7 @@ func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
 		return 0, nil
 	}
 	// What was let in by the list before is in the store after this.
-	if err := s.update(true, func(*bbolt.Tx) error { return nil }); err != nil {
+	if err := s.update(func(*bbolt.Tx) error { return nil }); err != nil {
 		return 0, err
 	}
 	for from := []byte(nil); ; {
@@ -39,9 +39,8 @@ func (s *store) purgeDenied(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 		ids, next, err := s.deniedFrom(from)
-		if err == nil && len(ids) > 0 {
-			err = s.update(true, func(tx *bbolt.Tx) error { return removeAll(tx, ids) })
-			s.generation.Add(1)
+		if err == nil {
+			err = s.removeAll(ctx, ids)
 		}
 		if err != nil {
 			return n, err
@@ -74,18 +73,31 @@ func (s *store) deniedFrom(from []byte) (ids [][]byte, next []byte, err error) {
 }
 
 // removeAll deletes events, those of them that are still there.
-func removeAll(tx *bbolt.Tx, ids [][]byte) error {
-	for _, id := range ids {
-		if tx.Bucket(byID).Get(id) == nil {
-			continue
+func (s *store) removeAll(ctx context.Context, ids [][]byte) error {
+	for len(ids) > 0 {
+		var rest [][]byte
+		left, err := s.step(ctx, party{}, stepPages, func(st *step) error {
+			for rest = ids; len(rest) > 0 && st.pages > 0; rest = rest[1:] {
+				if st.tx.Bucket(byID).Get(rest[0]) == nil {
+					continue
+				}
+				r, err := load(st.tx, rest[0])
+				if err == nil {
+					err = st.remove(r)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			err = s.settle(party{}, left...)
 		}
-		r, err := load(tx, id)
 		if err != nil {
 			return err
 		}
-		if err := remove(tx, r); err != nil {
-			return err
-		}
+		ids = rest
 	}
 	return nil
 }

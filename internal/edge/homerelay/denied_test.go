@@ -38,7 +38,7 @@ func TestDeniedEvents(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if _, err := r.store.insert(tx, record, nostr.Encode(e)); err != nil {
+			if _, err := r.store.insert(&step{tx: tx, pages: stepPages}, record, nostr.Encode(e)); err != nil {
 				return err
 			}
 		}

@@ -6,30 +6,36 @@ import (
 	"sync"
 )
 
-// gate lets work through, up to a width at a time, and lets the parties take
-// turns: work of whoever has had least comes first, by start-time fair queueing
-// (Goyal, Vin, Cheng 1996). A party that floods waits behind itself.
+// gate lets work through, up to a width at a time, by weighted fair queueing
+// (Demers, Keshav, Shenker 1989): in the order in which it would end if all parties
+// were served at once, each a little at a time. A party that floods waits behind
+// itself, and little work does not wait for much of however many others.
 type gate struct {
 	width int
 
 	mu       sync.Mutex
 	free     int
-	now      int64 // virtual time: the start of the work that was let through last
+	now      float64 // virtual time: how much a party would have been served that always had work
 	order    uint64
-	finished map[party]int64 // where the last work of a party ends, if after now
+	finished map[party]float64 // where the last work of a party ends, if after now
+	queued   map[party]int     // how many turns of a party wait
 	waiting  turns
 }
 
 // turn is work that waits.
 type turn struct {
-	start int64
-	order uint64 // equal starts are served as they came
+	party party
+	cost  float64
+	end   float64 // in virtual time
+	order uint64  // equal ends are served as they came
 	width int
 	open  chan struct{}
 	index int // in the heap, -1 when let through
 }
 
-func newGate(width int) *gate { return &gate{width: width, free: width, finished: map[party]int64{}} }
+func newGate(width int) *gate {
+	return &gate{width: width, free: width, finished: map[party]float64{}, queued: map[party]int{}}
+}
 
 // ownShare is how many times the share of another party the pipeline has.
 const ownShare = 64
@@ -41,14 +47,16 @@ func (g *gate) enter(ctx context.Context, p party, width, cost int) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	t := &turn{party: p, cost: float64(cost), width: min(width, g.width), open: make(chan struct{})}
 	if p.own {
-		cost = cost/ownShare + 1
+		t.cost /= ownShare
 	}
-	width = min(width, g.width)
 	g.mu.Lock()
-	t := &turn{start: max(g.now, g.finished[p]), order: g.order, width: width, open: make(chan struct{})}
+	t.end = max(g.now, g.finished[p]) + t.cost
+	t.order = g.order
 	g.order++
-	g.finished[p] = t.start + int64(cost)
+	g.finished[p] = t.end
+	g.queued[p]++
 	heap.Push(&g.waiting, t)
 	g.admit()
 	g.mu.Unlock()
@@ -61,8 +69,9 @@ func (g *gate) enter(ctx context.Context, p party, width, cost int) bool {
 	defer g.mu.Unlock()
 	if t.index >= 0 {
 		heap.Remove(&g.waiting, t.index)
+		g.unqueue(p)
 	} else {
-		g.free += width
+		g.free += t.width
 	}
 	g.admit()
 	return false
@@ -80,7 +89,8 @@ func (g *gate) admit() {
 	for len(g.waiting) > 0 && g.waiting[0].width <= g.free {
 		t := heap.Pop(&g.waiting).(*turn)
 		g.free -= t.width
-		g.now = t.start
+		g.now += t.cost / float64(len(g.queued))
+		g.unqueue(t.party)
 		close(t.open)
 	}
 	if len(g.finished) > 1024+2*len(g.waiting) {
@@ -96,14 +106,21 @@ func (g *gate) admit() {
 	}
 }
 
-// turns is a heap by start.
+// unqueue counts a turn that waits no more; mu is held.
+func (g *gate) unqueue(p party) {
+	if g.queued[p]--; g.queued[p] == 0 {
+		delete(g.queued, p)
+	}
+}
+
+// turns is a heap by end.
 type turns []*turn
 
 // The methods of heap.Interface.
 func (t turns) Len() int { return len(t) }
 
 func (t turns) Less(i, j int) bool {
-	return t[i].start < t[j].start || t[i].start == t[j].start && t[i].order < t[j].order
+	return t[i].end < t[j].end || t[i].end == t[j].end && t[i].order < t[j].order
 }
 
 func (t turns) Swap(i, j int) {

@@ -2,6 +2,7 @@ package homerelay
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -71,5 +72,58 @@ func TestGateForgetsWhoGivesUp(t *testing.T) {
 		if g.free != 2 || len(g.waiting) != 0 || len(g.finished) != 0 {
 			t.Errorf("left: %d free, %d waiting, %d finished", g.free, len(g.waiting), len(g.finished))
 		}
+	})
+}
+
+// Little work of one party comes before much of many others that came first.
+func TestGateLittleWorkFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1)
+		served := make(chan string, 200)
+		queue := func(address, name string, cost int) {
+			go func() {
+				g.enter(t.Context(), testParty(address), 1, cost)
+				served <- name
+				g.leave(1)
+			}()
+			synctest.Wait()
+		}
+		busy := testParty("192.0.2.255/32")
+		g.enter(t.Context(), busy, 1, 1)
+		for i := range 100 {
+			queue(fmt.Sprintf("192.0.2.%d/32", i), "much", 1000)
+		}
+		for range 3 {
+			queue("198.51.100.1/32", "little", 10)
+		}
+		g.leave(1)
+		synctest.Wait()
+		for range 3 {
+			if got := <-served; got != "little" {
+				t.Errorf("%s came first", got)
+			}
+		}
+	})
+}
+
+// Much work is not put off for ever by new parties with little.
+func TestGateStarvesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1)
+		g.enter(t.Context(), testParty("192.0.2.255/32"), 1, 1)
+		served := make(chan string, 1)
+		enter := func(address, name string, cost int) {
+			go func() { g.enter(t.Context(), testParty(address), 1, cost); served <- name }()
+			synctest.Wait()
+		}
+		enter("192.0.2.1/32", "much", 1000)
+		for i := range 1000 { // one that has just come is there all the time
+			enter(fmt.Sprintf("10.0.%d.%d/32", i/256, i%256), "little", 10)
+			g.leave(1)
+			if <-served == "much" {
+				return
+			}
+		}
+		t.Error("much work was never done")
 	})
 }

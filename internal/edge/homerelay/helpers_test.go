@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	gonostr "github.com/nbd-wtf/go-nostr"
+	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -221,4 +222,13 @@ func naive(all []*nostr.Event, f nostr.Filter) []string {
 		ids = append(ids, e.ID)
 	}
 	return ids
+}
+
+// entriesOf counts the entries of a bucket.
+func entriesOf(t *testing.T, s *store, bucket string) (n int) {
+	t.Helper()
+	if err := s.view(func(tx *bbolt.Tx) error { n = tx.Bucket([]byte(bucket)).Stats().KeyN; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -11,23 +11,22 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// entries calls do with every index entry of the record.
+// entries calls do with every index entry of the record, but for those of its tags.
 func entries(r *record, do func(bucket, key []byte) error) error {
 	at := func(bucket, prefix []byte) error {
 		return do(bucket, append(bytes.Clone(prefix), r.pos[:]...))
 	}
-	err := errors.Join(
+	return errors.Join(
 		at(byTime, nil),
 		at(byAuthor, authorPrefix(r.pubkey[:])),
 		at(byKind, kindPrefix(r.event.Kind)),
 	)
-	for _, p := range r.tagPrefixes() {
-		err = errors.Join(err, at(byTag, p))
-	}
-	return err
 }
 
-func put(tx *bbolt.Tx, r *record, text []byte) error {
+// put stores an event.
+func (st *step) put(r *record, text []byte) error {
+	tx := st.tx
+	st.pages -= eventPages + len(text)>>pageBits
 	if r.expires != 0 {
 		if err := tx.Bucket(expiring).Put(expiryKey(r.expires, r.id[:]), nil); err != nil {
 			return err
@@ -36,11 +35,21 @@ func put(tx *bbolt.Tx, r *record, text []byte) error {
 	if err := tx.Bucket(byID).Put(r.id[:], text); err != nil {
 		return err
 	}
-	return entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Put(key, r.summary[:]) })
+	err := entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Put(key, r.summary[:]) })
+	w := newWork(r, true)
+	if err == nil {
+		err = w.do(st)
+	}
+	if err != nil || w.over && tx.Bucket(unsettled).Get(r.id[:]) == nil {
+		return err
+	}
+	return st.leave(r.id, nil)
 }
 
 // remove takes an event out of everything but the deleted bucket.
-func remove(tx *bbolt.Tx, r *record) error {
+func (st *step) remove(r *record) error {
+	tx := st.tx
+	st.pages -= eventPages
 	if r.expires != 0 {
 		if err := tx.Bucket(expiring).Delete(expiryKey(r.expires, r.id[:])); err != nil {
 			return err
@@ -54,15 +63,30 @@ func remove(tx *bbolt.Tx, r *record) error {
 	if err := tx.Bucket(byID).Delete(r.id[:]); err != nil {
 		return err
 	}
-	return entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Delete(key) })
+	if err := entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Delete(key) }); err != nil {
+		return err
+	}
+	w := newWork(r, false)
+	st.pages = max(st.pages, smallTags)
+	if len(w.prefixes) > st.pages || tx.Bucket(unsettled).Get(r.id[:]) != nil {
+		return st.leave(r.id, nostr.Encode(r.event))
+	}
+	return w.do(st)
 }
 
-// load reads a stored event; one that an index names must be there.
+// load reads a stored event; one that an index names must be there, or errRemoved.
 func load(tx *bbolt.Tx, id []byte) (*record, error) {
 	text := tx.Bucket(byID).Get(id)
-	if text == nil {
-		return nil, fmt.Errorf("event %x is in an index but not stored: the store is damaged", id)
+	switch {
+	case text != nil:
+		return parseRecord(id, text)
+	case tx.Bucket(unsettled).Get(id) != nil:
+		return nil, errRemoved
 	}
+	return nil, fmt.Errorf("event %x is in an index but not stored: the store is damaged", id)
+}
+
+func parseRecord(id, text []byte) (*record, error) {
 	e := &nostr.Event{}
 	if err := e.UnmarshalJSON(text); err != nil {
 		return nil, fmt.Errorf("event %x cannot be read: %w", id, err)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 
 	"go.etcd.io/bbolt"
 
@@ -56,6 +57,18 @@ func (s *store) Text(id string) (text []byte, err error) {
 // refusals above; the caller has verified id and signature. Concurrent calls
 // share a transaction and its fsync.
 func (s *store) Insert(e *nostr.Event) error {
+	p, pages := party{own: true}, insertPages(e)
+	if !s.turns.enter(s.ctx, p, pages, pages) {
+		return fmt.Errorf("%w: %w", errStore, s.ctx.Err())
+	}
+	leave := sync.OnceFunc(func() { s.turns.leave(pages) })
+	defer leave()
+	return s.insertFor(p, e, leave)
+}
+
+// insertFor is Insert for a party that has come through the gate, with a width of
+// insertPages. It calls leave before it waits for another turn.
+func (s *store) insertFor(p party, e *nostr.Event, leave func()) error {
 	r, err := newRecord(e)
 	if err != nil {
 		return err
@@ -71,20 +84,22 @@ func (s *store) Insert(e *nostr.Event) error {
 	// An error returned from the function would undo the whole shared
 	// transaction, so a refusal travels beside it. The function may run again.
 	var refusal error
-	err = s.update(len(e.Tags) > largeTags, func(tx *bbolt.Tx) error {
-		var err error
+	left, err := s.updateStep(insertPages(e), func(st *step) (err error) {
 		// Behind all that a former list lets in, purgeDenied begins.
 		if now := s.denied.Now(); now != denied && now.Event(e) != "" {
 			refusal = errDenied
 			return nil
 		}
-		refusal, err = s.insert(tx, r, text)
+		refusal, err = s.insert(st, r, text)
 		return err
 	})
-	if err == nil && refusal == nil && s.asksToVanish(e) {
-		err = s.vanish(r.pubkey[:])
+	leave()
+	if err == nil {
+		err = s.settle(p, left...)
 	}
-	s.generation.Add(1)
+	if err == nil && refusal == nil && s.asksToVanish(e) {
+		err = s.vanish(p, r.pubkey[:])
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStore, err)
 	}
@@ -92,9 +107,10 @@ func (s *store) Insert(e *nostr.Event) error {
 }
 
 // insert returns a refusal, or the failure of the store.
-func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error) {
-	if err := s.purge(tx, 64); err != nil {
-		return nil, err
+func (s *store) insert(st *step, r *record, text []byte) (refusal, err error) {
+	tx := st.tx
+	if firstExpired(tx, s.now().Unix()) != nil {
+		s.wake()
 	}
 	if tx.Bucket(byID).Get(r.id[:]) != nil {
 		return errDuplicate, nil
@@ -118,7 +134,7 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 			if err != nil {
 				return nil, err
 			}
-			if err := remove(tx, previous); err != nil {
+			if err := st.remove(previous); err != nil {
 				return nil, err
 			}
 		}
@@ -126,13 +142,10 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 			return nil, err
 		}
 	}
-	if err := put(tx, r, text); err != nil {
+	if err := st.put(r, text); err != nil {
 		return nil, err
 	}
-	switch {
-	case r.event.Kind == nostr.KindDeletion:
-		return nil, s.applyDeletion(tx, r)
-	case s.asksToVanish(r.event):
+	if s.asksToVanish(r.event) {
 		return nil, markVanished(tx, r)
 	}
 	return nil, nil
@@ -141,58 +154,53 @@ func (s *store) insert(tx *bbolt.Tx, r *record, text []byte) (refusal, err error
 // undeletable reports whether no deletion has an effect on events of a kind.
 func undeletable(kind int) bool { return kind == nostr.KindDeletion || kind == nostr.KindVanish }
 
-// applyDeletion removes what a kind 5 names and remembers it, so that it stays
+// deleteNamed removes what a tag of a kind 5 names and remembers it, so that it stays
 // away (NIP-09). What is not the author's is left alone; neither a deletion nor a
 // request to vanish can be deleted.
-func (s *store) applyDeletion(tx *bbolt.Tx, r *record) error {
-	at := binary.BigEndian.AppendUint64(nil, uint64(r.pos.createdAt()))
-	for _, tag := range r.event.Tags {
-		if len(tag) < 2 {
-			continue
+func (st *step) deleteNamed(r *record, tag nostr.Tag) error {
+	var victim []byte
+	var err error
+	switch tag.At(0) {
+	case "e":
+		if id, bad := hex.DecodeString(tag.At(1)); bad == nil && len(id) == idSize {
+			victim, err = id, st.deleteEvent(r, id)
 		}
-		var victim []byte
-		switch tag[0] {
-		case "e":
-			id, err := hex.DecodeString(tag[1])
-			if err != nil || len(id) != idSize {
-				continue
-			}
-			if err := tx.Bucket(deleted).Put(deletedEvent(id, r.pubkey[:]), at); err != nil {
-				return err
-			}
-			victim = id
-		case "a":
-			a, err := nostr.ParseAddress(tag[1])
-			if err != nil || a.PubKey != r.event.PubKey {
-				continue
-			}
-			addr := addressKey(a.Kind, r.pubkey[:], a.D)
-			if old := tx.Bucket(deleted).Get(deletedAddress(addr)); old == nil || bytes.Compare(old, at) < 0 {
-				if err := tx.Bucket(deleted).Put(deletedAddress(addr), at); err != nil {
-					return err
-				}
-			}
-			stored := tx.Bucket(latest).Get(addr)
-			if stored == nil || position(stored).createdAt() > r.pos.createdAt() {
-				continue
-			}
-			victim = bytes.Clone(position(stored).id())
-		default:
-			continue
-		}
-		if tx.Bucket(byID).Get(victim) == nil {
-			continue
-		}
-		target, err := load(tx, victim)
-		if err != nil {
-			return err
-		}
-		if target.pubkey != r.pubkey || undeletable(target.event.Kind) {
-			continue
-		}
-		if err := remove(tx, target); err != nil {
-			return err
+	case "a":
+		if a, bad := nostr.ParseAddress(tag.At(1)); bad == nil && a.PubKey == r.event.PubKey {
+			victim, err = st.deleteAddress(r, a)
 		}
 	}
-	return nil
+	if err != nil || victim == nil || st.tx.Bucket(byID).Get(victim) == nil {
+		return err
+	}
+	target, err := load(st.tx, victim)
+	if err != nil || target.pubkey != r.pubkey || undeletable(target.event.Kind) {
+		return err
+	}
+	return st.remove(target)
+}
+
+// deleteEvent remembers that the author of r deleted an event.
+func (st *step) deleteEvent(r *record, id []byte) error {
+	st.pages--
+	at := binary.BigEndian.AppendUint64(nil, uint64(r.pos.createdAt()))
+	return st.tx.Bucket(deleted).Put(deletedEvent(id, r.pubkey[:]), at)
+}
+
+// deleteAddress remembers that the author of r deleted an address of their own, and
+// returns the id of the stored version if that is not newer.
+func (st *step) deleteAddress(r *record, a nostr.Address) (id []byte, err error) {
+	at := binary.BigEndian.AppendUint64(nil, uint64(r.pos.createdAt()))
+	addr := addressKey(a.Kind, r.pubkey[:], a.D)
+	st.pages--
+	if old := st.tx.Bucket(deleted).Get(deletedAddress(addr)); old == nil || bytes.Compare(old, at) < 0 {
+		if err := st.tx.Bucket(deleted).Put(deletedAddress(addr), at); err != nil {
+			return nil, err
+		}
+	}
+	stored := st.tx.Bucket(latest).Get(addr)
+	if stored == nil || position(stored).createdAt() > r.pos.createdAt() {
+		return nil, nil
+	}
+	return bytes.Clone(position(stored).id()), nil
 }

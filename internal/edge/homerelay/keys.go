@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -17,22 +18,24 @@ import (
 // walking a bucket forwards meets the newest event first and, among equal
 // times, the lowest id: the order of NIP-01.
 var (
-	byID     = []byte("e") // id → event as JSON
-	byTime   = []byte("c") // position → summary
-	byAuthor = []byte("p") // pubkey, position → summary
-	byKind   = []byte("k") // kind, position → summary
-	byTag    = []byte("t") // letter, hash of value, position → summary
-	latest   = []byte("r") // kind, pubkey, hash of d → position of the stored version
-	deleted  = []byte("d") // what an author deleted → created_at of the deletion
-	expiring = []byte("x") // expiration, id → nothing
-	vanished = []byte("v") // pubkey → created_at of the last request to vanish, and 1 while events are left
+	byID      = []byte("e") // id → event as JSON
+	byTime    = []byte("c") // position → summary
+	byAuthor  = []byte("p") // pubkey, position → summary
+	byKind    = []byte("k") // kind, position → summary
+	byTag     = []byte("t") // letter, hash of value, position → summary
+	latest    = []byte("r") // kind, pubkey, hash of d → position of the stored version
+	deleted   = []byte("d") // what an author deleted → created_at of the deletion
+	expiring  = []byte("x") // expiration, id → nothing
+	vanished  = []byte("v") // pubkey → created_at of the last request to vanish, and 1 while events are left
+	unsettled = []byte("u") // id → sequence number, and the JSON of an event that was removed; see settle
 
-	buckets = [][]byte{byID, byTime, byAuthor, byKind, byTag, latest, deleted, expiring, vanished}
+	buckets = [][]byte{byID, byTime, byAuthor, byKind, byTag, latest, deleted, expiring, vanished, unsettled}
 )
 
 const (
-	idSize  = 32
-	posSize = 8 + idSize
+	idSize     = 32
+	posSize    = 8 + idSize
+	prefixSize = 1 + 16 // of a tag
 )
 
 // position places an event in time order; see the buckets.
@@ -136,21 +139,17 @@ func addressKey(kind int, pubkey []byte, d string) []byte {
 	return append(k, valueHash(d)...)
 }
 
-// tagPrefixes returns the index prefixes of the single-letter tags, each once.
-func (r *record) tagPrefixes() [][]byte {
-	var prefixes [][]byte
-	seen := map[string]bool{}
+// tagPrefixes returns the index prefixes of the single-letter tags, each once, in
+// their order, so that neighbours lie in the same pages.
+func (r *record) tagPrefixes() [][prefixSize]byte {
+	var prefixes [][prefixSize]byte
 	for _, tag := range r.event.Tags {
-		if len(tag) < 2 || len(tag[0]) != 1 {
-			continue
-		}
-		p := tagPrefix(tag[0][0], tag[1])
-		if !seen[string(p)] {
-			seen[string(p)] = true
-			prefixes = append(prefixes, p)
+		if len(tag) >= 2 && len(tag[0]) == 1 {
+			prefixes = append(prefixes, [prefixSize]byte(tagPrefix(tag[0][0], tag[1])))
 		}
 	}
-	return prefixes
+	slices.SortFunc(prefixes, func(a, b [prefixSize]byte) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(prefixes)
 }
 
 func tagPrefix(letter byte, value string) []byte {

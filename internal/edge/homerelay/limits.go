@@ -29,11 +29,10 @@ const (
 	firstRead        = 512            // bytes for a message, doubled as it comes
 
 	// Of all connections together.
-	maxInserting = 256       // EVENTs on their way into the store, see insertCost
-	minWork      = 256       // bytes that the least work counts for
-	feedBytes    = 16 << 20  // texts of live events
-	maxBuilding  = 2         // sets that are read for a session
-	maxRecords   = 1_000_000 // of one session; strfry's default
+	minWork     = 256       // bytes that the least work counts for
+	feedBytes   = 16 << 20  // texts of live events
+	maxBuilding = 2         // sets that are read for a session
+	maxRecords  = 1_000_000 // of one session; strfry's default
 
 	// frameLimit is of our negentropy messages before hex: every relay and
 	// client takes 128 KiB. maxSessionMessages is far above what sets of maxRecords need.

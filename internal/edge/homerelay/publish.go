@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -25,25 +26,22 @@ func (c *client) onEvent(m message) {
 		c.reject(e, reason)
 		return
 	}
-	bytes, width := insertCost(m.size, len(e.Tags))
-	if !acquire(c.ctx, c.publishing) || !c.keep(bytes) || !c.relay.inserting.enter(c.ctx, c.hold.party, width, width) {
+	bytes, pages, turns := insertBytes(m.size, len(e.Tags)), insertPages(e), c.relay.store.turns
+	if !acquire(c.ctx, c.publishing) || !c.keep(bytes) || !turns.enter(c.ctx, c.hold.party, pages, pages) {
 		return
 	}
+	leave := sync.OnceFunc(func() { turns.leave(pages) })
 	c.running.Go(func() {
-		ok, reason := c.relay.accept(e)
-		// Nobody's slot but the client's own waits for it to read.
-		c.relay.inserting.leave(width)
+		ok, reason := c.relay.accept(c.hold.party, e, leave)
+		leave() // nobody's slot but the client's own waits for it to read
 		c.drop(bytes)
 		c.tell("OK", e.ID, ok, reason)
 		<-c.publishing
 	})
 }
 
-// insertCost is what an event of this size takes while it is stored: memory, and
-// a width of maxInserting that tells how long others may wait for it.
-func insertCost(size, tags int) (bytes, width int) {
-	return 2*size + 128*tags, 1 + size/(8<<10) + tags/64
-}
+// insertBytes is what an event of this size takes of memory while it is stored.
+func insertBytes(size, tags int) int { return 2*size + 128*tags }
 
 // reject answers an event that is not taken, without an OK only if there is no id
 // that the client could know it by.
@@ -81,9 +79,9 @@ func repeatsProtected(e *nostr.Event) bool {
 	return inner.UnmarshalJSON([]byte(e.Content)) == nil && inner.Tag("-") != nil
 }
 
-// accept verifies an event, stores it or passes it on, and returns what an OK
-// says of it.
-func (r *Relay) accept(e *nostr.Event) (ok bool, reason string) {
+// accept verifies an event of a party, stores it or passes it on, and returns what an
+// OK says of it. See insertFor for leave.
+func (r *Relay) accept(p party, e *nostr.Event, leave func()) (ok bool, reason string) {
 	now := r.store.now().Unix()
 	if err := cmp.Or(e.Check(), e.CheckTime(now)); err != nil {
 		return false, "invalid: " + err.Error()
@@ -108,7 +106,7 @@ func (r *Relay) accept(e *nostr.Event) (ok bool, reason string) {
 		return false, errDenied.Error()
 	case !nostr.Ephemeral(e.Kind):
 		var damaged *DamagedError
-		switch err := r.store.Insert(e); {
+		switch err := r.store.insertFor(p, e, leave); {
 		case errors.As(err, &damaged):
 			r.log.Error("home relay cannot write to its store", "err", err)
 			return false, storeReason(err)

@@ -46,13 +46,12 @@ type Relay struct {
 	log            *slog.Logger
 	sessionTimeout time.Duration
 
-	store     *store
-	sets      *sets
-	clients   *clients
-	ledger    *ledger
-	working   *gate // what takes the processor
-	inserting *gate // events on their way into the store
-	proxies   []netip.Prefix
+	store   *store
+	sets    *sets
+	clients *clients
+	ledger  *ledger
+	working *gate // what takes the processor
+	proxies []netip.Prefix
 
 	ctx    context.Context //nolint:containedctx // ends with Close
 	cancel context.CancelFunc
@@ -96,7 +95,6 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		clients:        newClients(),
 		ledger:         newLedger(shares),
 		working:        newGate(2 * runtime.GOMAXPROCS(0)),
-		inserting:      newGate(maxInserting),
 		proxies:        c.TrustedProxies,
 		served:         make(chan error, 1),
 	}

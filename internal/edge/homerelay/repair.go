@@ -78,7 +78,7 @@ func (s *store) salvage(ctx context.Context, path string, found *Repaired) error
 	defer f.Close()
 	for _, removals := range []bool{true, false} {
 		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(maxInserting) // which share transactions
+		group.SetLimit(maxGroup) // which share transactions
 		wanted := func(e *nostr.Event) bool {
 			return removals == (e.Kind == nostr.KindDeletion || e.Kind == nostr.KindVanish)
 		}
@@ -137,7 +137,7 @@ func (s *store) salvageIndexes(path string) (map[[idSize]byte]struct{}, error) {
 			gone[string(bucket)][string(e.key)] = e.value
 		}
 	}, func(error) {})
-	return known, s.update(false, func(tx *bbolt.Tx) error {
+	return known, s.update(func(tx *bbolt.Tx) error {
 		for name, marked := range gone {
 			for key, value := range marked {
 				if err := tx.Bucket([]byte(name)).Put([]byte(key), value); err != nil {

@@ -28,6 +28,12 @@ type store struct {
 	generation atomic.Uint64
 	urls       []string // of the relay, normalised; set before it serves
 
+	turns   *gate           // changes on their way, by the pages that they may dirty
+	ctx     context.Context //nolint:containedctx // ends with Close
+	cancel  context.CancelFunc
+	untidy  chan struct{} // see tidy
+	tidying sync.WaitGroup
+
 	closing sync.RWMutex // read while a change waits
 	closed  bool
 	writes  chan write
@@ -48,10 +54,12 @@ func openStore(path string) (*store, error) {
 		return nil, fmt.Errorf("home relay: open %s: %w", path, err)
 	}
 	s := &store{
-		path: path, db: db, file: file, now: time.Now, writes: make(chan write, maxInserting), written: make(chan struct{}),
+		path: path, db: db, file: file, now: time.Now, turns: newGate(maxDirty), writes: make(chan write, maxGroup),
+		written: make(chan struct{}), untidy: make(chan struct{}, 1),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	go s.writeAll()
-	err = s.update(false, func(tx *bbolt.Tx) error {
+	err = s.update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -62,6 +70,7 @@ func openStore(path string) (*store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("home relay: prepare %s: %w", path, err), s.Close())
 	}
+	s.tidying.Go(s.tidy)
 	if err := s.resumeVanishing(); err != nil {
 		return nil, errors.Join(fmt.Errorf("home relay: finish a request to vanish in %s: %w", path, err), s.Close())
 	}
@@ -70,6 +79,8 @@ func openStore(path string) (*store, error) {
 
 // Close waits for transactions that run; further calls do nothing.
 func (s *store) Close() error {
+	s.cancel()
+	s.tidying.Wait()
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if s.closed {
@@ -82,27 +93,6 @@ func (s *store) Close() error {
 		return s.file.Close() // bbolt waits for a transaction that cannot be undone
 	}
 	return s.db.Close()
-}
-
-// purge deletes up to limit events that expired, so that the file does not
-// keep them for ever; queries leave them out anyway.
-func (s *store) purge(tx *bbolt.Tx, limit int) error {
-	now := s.now().Unix()
-	c := tx.Bucket(expiring).Cursor()
-	for k, _ := c.First(); k != nil && limit > 0; k, _ = c.First() {
-		if expiryTime(k) > now {
-			return nil
-		}
-		r, err := load(tx, k[8:])
-		if err != nil {
-			return err
-		}
-		if err := remove(tx, r); err != nil {
-			return err
-		}
-		limit--
-	}
-	return nil
 }
 
 // alive reports whether an entry may be served at time now.

@@ -12,8 +12,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// vanishStep is how many index entries one transaction of a removal reads: an author
-// may have a hundred thousand events, and others wait to write.
+// vanishStep is how many index entries one step of a removal reads: an author may
+// have a hundred thousand events, and others wait to write.
 const vanishStep = 1000
 
 // allRelays is the value of a relay tag that means every relay (NIP-62).
@@ -61,9 +61,9 @@ func hasVanished(tx *bbolt.Tx, r *record) bool {
 	})
 }
 
-// vanish removes what markVanished keeps away and is stored, in several transactions.
-// What a crash leaves of it is removed by the next start.
-func (s *store) vanish(pubkey []byte) error {
+// vanish removes what markVanished keeps away and is stored, in several steps. What
+// a crash leaves of it is removed by the next start.
+func (s *store) vanish(p party, pubkey []byte) error {
 	var mark []byte
 	err := s.view(func(tx *bbolt.Tx) error {
 		mark = bytes.Clone(tx.Bucket(vanished).Get(pubkey))
@@ -77,28 +77,34 @@ func (s *store) vanish(pubkey []byte) error {
 		{byAuthor, authorPrefix(pubkey)}, {byTag, tagPrefix('p', hex.EncodeToString(pubkey))},
 	} {
 		for next := slices.Concat(in.prefix, newest[:]); next != nil; {
-			err := s.update(true, func(tx *bbolt.Tx) (err error) {
-				next, err = removeVanished(tx, in.bucket, in.prefix, next)
+			from := next
+			left, err := s.step(s.ctx, p, stepPages, func(st *step) (err error) {
+				next, err = st.removeVanished(in.bucket, in.prefix, from)
 				return err
 			})
+			if err == nil {
+				err = s.settle(p, left...)
+			}
 			if err != nil {
 				return err
 			}
 		}
 	}
-	return s.update(true, func(tx *bbolt.Tx) error {
-		if !bytes.Equal(tx.Bucket(vanished).Get(pubkey), mark) {
+	_, err = s.step(s.ctx, p, 1, func(st *step) error {
+		if !bytes.Equal(st.tx.Bucket(vanished).Get(pubkey), mark) {
 			return nil // a later request has more to remove
 		}
-		return tx.Bucket(vanished).Put(pubkey, mark[:8])
+		return st.tx.Bucket(vanished).Put(pubkey, mark[:8])
 	})
+	return err
 }
 
 // removeVanished removes what is to be gone among the next entries of an index, and
 // returns where to go on, nil at the end.
-func removeVanished(tx *bbolt.Tx, bucket, prefix, from []byte) (next []byte, err error) {
-	var ids [][]byte
-	c, step := tx.Bucket(bucket).Cursor(), 0
+func (st *step) removeVanished(bucket, prefix, from []byte) (next []byte, err error) {
+	var keys [][]byte
+	tx, step := st.tx, 0
+	c := tx.Bucket(bucket).Cursor()
 	for k, v := c.Seek(from); bytes.HasPrefix(k, prefix); k, v = c.Next() {
 		if step++; step > vanishStep {
 			next = bytes.Clone(k)
@@ -109,18 +115,21 @@ func removeVanished(tx *bbolt.Tx, bucket, prefix, from []byte) (next []byte, err
 			return nil, err
 		}
 		if sum.kind() == nostr.KindGiftWrap || bytes.Equal(bucket, byAuthor) {
-			ids = append(ids, bytes.Clone(k[len(k)-idSize:]))
+			keys = append(keys, bytes.Clone(k))
 		}
 	}
-	for _, id := range ids {
-		r, err := load(tx, id)
-		if err != nil {
-			return nil, err
+	for _, key := range keys {
+		if st.pages <= 0 {
+			return key, nil
 		}
-		if !hasVanished(tx, r) {
+		r, err := load(tx, key[len(key)-idSize:])
+		if errors.Is(err, errRemoved) {
 			continue
 		}
-		if err := remove(tx, r); err != nil {
+		if err == nil && hasVanished(tx, r) {
+			err = st.remove(r)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +148,7 @@ func (s *store) resumeVanishing() error {
 		})
 	})
 	for _, pubkey := range left {
-		err = errors.Join(err, s.vanish(pubkey))
+		err = errors.Join(err, s.vanish(party{}, pubkey))
 	}
 	return err
 }

@@ -112,7 +112,10 @@ func TestVanishAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What Insert does first.
-	err = s.db.Update(func(tx *bbolt.Tx) error { return errors.Join(markVanished(tx, r), put(tx, r, nostr.Encode(r.event))) })
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		st := &step{tx: tx, pages: stepPages}
+		return errors.Join(markVanished(tx, r), st.put(r, nostr.Encode(r.event)))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"math"
 	"slices"
 
@@ -153,6 +154,9 @@ func (q *query) match(tx *bbolt.Tx, pos position, value []byte) (bool, error) {
 	}
 	q.spent += len(tx.Bucket(byID).Get(pos.id())) / entryBytes
 	r, err := load(tx, pos.id())
+	if errors.Is(err, errRemoved) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

@@ -53,20 +53,18 @@ func (s *store) view(do func(*bbolt.Tx) error) error {
 
 // write is a change that waits for its transaction.
 type write struct {
-	do    func(*bbolt.Tx) error
-	large bool
-	done  chan error
+	do   func(*bbolt.Tx) error
+	done chan error
 }
 
-// largeTags is how many tags make an event large: each dirties a page of its own.
-const largeTags = 500
+// maxGroup is how many changes share a transaction.
+const maxGroup = 256
 
 // update makes a change and returns when it is on disk. Changes that come
-// together share a transaction and its fsync; do may then be called twice. Large
-// ones come after the others. bbolt's own Batch does this in goroutines whose
-// panics end the process.
-func (s *store) update(large bool, do func(*bbolt.Tx) error) error {
-	w := write{do, large, make(chan error, 1)}
+// together share a transaction and its fsync; do may then be called twice. bbolt's
+// own Batch does this in goroutines whose panics end the process.
+func (s *store) update(do func(*bbolt.Tx) error) error {
+	w := write{do, make(chan error, 1)}
 	s.closing.RLock()
 	defer s.closing.RUnlock()
 	if s.closed {
@@ -79,40 +77,12 @@ func (s *store) update(large bool, do func(*bbolt.Tx) error) error {
 // writeAll takes changes until the store is closed.
 func (s *store) writeAll() {
 	defer close(s.written)
-	var large []write
-	for open := true; open || len(large) > 0; {
-		var group []write
-		take := func(w write) {
-			if w.large {
-				large = append(large, w)
-			} else {
-				group = append(group, w)
-			}
+	for first := range s.writes {
+		group := []write{first}
+		for len(group) < maxGroup && len(s.writes) > 0 { // nobody else receives
+			group = append(group, <-s.writes)
 		}
-		if len(large) == 0 {
-			w, ok := <-s.writes
-			if !ok {
-				return
-			}
-			take(w)
-		}
-		for more := open; more && len(group) < maxInserting; {
-			select {
-			case w, ok := <-s.writes:
-				if more, open = ok, ok; ok {
-					take(w)
-				}
-			default:
-				more = false
-			}
-		}
-		if len(group) > 0 {
-			s.commitAll(group)
-		}
-		if len(large) > 0 { // one, however many others there are
-			s.commitAll(large[:1])
-			large = large[1:]
-		}
+		s.commitAll(group)
 	}
 }
 

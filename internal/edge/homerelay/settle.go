@@ -1,0 +1,218 @@
+package homerelay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// An event of ten thousand tags is stored and removed in steps, since others wait for
+// each. The first stores or removes it under its id, time, author and kind; those of
+// its tags that do not fit are left, and the event is marked as unsettled. So a query
+// by tag may meet entries of a removed event, and not yet all of one that is being
+// stored: its OK comes when it is settled. The events that a deletion names go likewise.
+
+// errRemoved is for an entry of a removed event that is not settled.
+var errRemoved = errors.New("the event has been removed")
+
+// leave marks an event as unsettled, with its text if it is removed. Each mark has a
+// number of its own: who is at work on the one before begins again.
+func (st *step) leave(id [idSize]byte, text []byte) error {
+	b := st.tx.Bucket(unsettled)
+	n, err := b.NextSequence()
+	if err != nil {
+		return err
+	}
+	st.pages -= 1 + len(text)>>pageBits
+	st.left = append(st.left, id)
+	return b.Put(id[:], append(binary.BigEndian.AppendUint64(nil, n), text...))
+}
+
+// work is what is to be done about the tags of an event, and how far it has come.
+type work struct {
+	record   *record
+	prefixes [][prefixSize]byte
+	stored   bool // else the event is removed
+	mark     uint64
+	next     int // of prefixes, and then of the tags of a deletion
+	over     bool
+}
+
+func newWork(r *record, stored bool) *work {
+	return &work{record: r, prefixes: r.tagPrefixes(), stored: stored}
+}
+
+// do goes on as far as the step allows.
+func (w *work) do(st *step) error {
+	r, bucket := w.record, st.tx.Bucket(byTag)
+	for ; w.next < len(w.prefixes) && st.pages > 0; w.next++ {
+		st.pages--
+		key := append(w.prefixes[w.next][:], r.pos[:]...)
+		var err error
+		if w.stored {
+			err = bucket.Put(key, r.summary[:])
+		} else {
+			err = bucket.Delete(key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	end := len(w.prefixes)
+	if w.stored && r.event.Kind == nostr.KindDeletion {
+		end += len(r.event.Tags)
+	}
+	for ; w.next < end && st.pages > 0; w.next++ {
+		if err := st.deleteNamed(r, r.event.Tags[w.next-len(w.prefixes)]); err != nil {
+			return err
+		}
+	}
+	w.over = w.next >= end
+	return nil
+}
+
+// settle does what steps have left of events, in turns of the party. The store's
+// closing or a crash leaves the rest to the next start.
+func (s *store) settle(p party, ids ...[idSize]byte) error {
+	for len(ids) > 0 {
+		more, err := s.settleOne(p, ids[len(ids)-1])
+		if err != nil {
+			return err
+		}
+		ids = append(ids[:len(ids)-1], more...)
+	}
+	return nil
+}
+
+func (s *store) settleOne(p party, id [idSize]byte) (left [][idSize]byte, err error) {
+	done := &work{} // on disk
+	for !done.over {
+		var doing work
+		more, err := s.step(s.ctx, p, stepPages, func(st *step) error {
+			doing = *done
+			return doing.resume(st, id)
+		})
+		if err != nil {
+			return nil, err
+		}
+		*done = doing
+		left = append(left, more...)
+	}
+	return left, nil
+}
+
+// resume goes on with an event, or begins again if it has been stored or removed since.
+func (w *work) resume(st *step, id [idSize]byte) error {
+	b := st.tx.Bucket(unsettled)
+	mark := b.Get(id[:])
+	if mark == nil { // somebody else has done it
+		w.over = true
+		return nil
+	}
+	if len(mark) < 8 {
+		return fmt.Errorf("a mark of %d bytes: the store is damaged", len(mark))
+	}
+	if number := binary.BigEndian.Uint64(mark); w.record == nil || number != w.mark {
+		text := st.tx.Bucket(byID).Get(id[:])
+		stored := text != nil
+		if !stored {
+			text = mark[8:]
+		}
+		r, err := parseRecord(id[:], text)
+		if err != nil {
+			return err
+		}
+		*w = *newWork(r, stored)
+		w.mark = number
+	}
+	if err := w.do(st); err != nil || !w.over {
+		return err
+	}
+	return b.Delete(id[:])
+}
+
+// tidy settles what a crash has left, and again when it is woken: it removes events
+// that have expired, in turns of its own.
+func (s *store) tidy() {
+	s.settleAll()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.untidy:
+			s.purge()
+			s.settleAll()
+		}
+	}
+}
+
+// wake has the store tidied, soon.
+func (s *store) wake() {
+	select {
+	case s.untidy <- struct{}{}:
+	default:
+	}
+}
+
+// settleAll settles all events; one that cannot be is left.
+func (s *store) settleAll() {
+	for id := (*[idSize]byte)(nil); ; {
+		err := s.view(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(unsettled).Cursor()
+			k, _ := c.First()
+			if id != nil {
+				if k, _ = c.Seek(id[:]); bytes.Equal(k, id[:]) {
+					k, _ = c.Next()
+				}
+			}
+			if id = nil; len(k) == idSize {
+				id = (*[idSize]byte)(bytes.Clone(k))
+			}
+			return nil
+		})
+		if err != nil || id == nil || s.ctx.Err() != nil {
+			return
+		}
+		_ = s.settle(party{}, *id)
+	}
+}
+
+// purge removes the events that have expired, so that the file does not keep them
+// for ever; queries leave them out anyway.
+func (s *store) purge() {
+	for more := true; more; {
+		left, err := s.step(s.ctx, party{}, stepPages, func(st *step) error {
+			for more = true; st.pages > 0; {
+				id := firstExpired(st.tx, s.now().Unix())
+				if more = id != nil; !more {
+					return nil
+				}
+				r, err := load(st.tx, id)
+				if err == nil {
+					err = st.remove(r)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || s.settle(party{}, left...) != nil {
+			return
+		}
+	}
+}
+
+// firstExpired returns the id of the event that expired first, or nil.
+func firstExpired(tx *bbolt.Tx, now int64) []byte {
+	k, _ := tx.Bucket(expiring).Cursor().First()
+	if k == nil || expiryTime(k) > now {
+		return nil
+	}
+	return bytes.Clone(k[8:])
+}
