@@ -10,10 +10,11 @@ import (
 
 // findings are what one pass has found.
 type findings struct {
-	fresh int       // ids queued to be transferred
-	other [2]int    // ids that a side lacks and is not to be given
-	left  []Refusal // the first differences that cannot be settled
-	lefts int       // how many there are
+	fresh int                // ids queued to be transferred
+	other [2]int             // ids that a side lacks and is not to be given
+	lacks [2][]negentropy.ID // these, if somebody wants to know
+	left  []Refusal          // the first differences that cannot be settled
+	lefts int                // how many there are
 
 	// floor is a created_at: both sides have shown what they have above it.
 	floor   int64
@@ -148,7 +149,7 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 			f.other[to]++
 			first()
 		}
-		return nil
+		return r.lacks(f, to, id)
 	}
 	if refusal, round, ok := r.verdicts.refused(to, id); ok {
 		if round > w.seen {

@@ -35,6 +35,7 @@ type run struct {
 	queues   [2]*queue // by the side that is written to
 	verdicts *verdicts
 	tally    tally
+	differ   func(onlyA, onlyB []negentropy.ID) error // see [Differences]; nil in a sync
 
 	pass *passState // replaced while nothing is transferred
 
@@ -55,7 +56,10 @@ func Sync(ctx context.Context, a, b Side, filter nostr.Filter, o Options) (Resul
 	if filter.Limit != 0 {
 		return Result{}, errors.New("filter: a limit has no meaning in a sync")
 	}
-	r := newRun(a, b, filter, o)
+	return newRun(a, b, filter, o).sync(ctx)
+}
+
+func (r *run) sync(ctx context.Context) (Result, error) {
 	var asking sync.WaitGroup
 	for _, l := range r.sessions {
 		asking.Go(func() { l.takes = l.Limits(ctx) })
@@ -63,7 +67,7 @@ func Sync(ctx context.Context, a, b Side, filter nostr.Filter, o Options) (Resul
 	asking.Wait()
 	group, gctx := errgroup.WithContext(ctx)
 	for to := range r.sessions {
-		if !o.Direction.writes(negentropy.Side(to)) {
+		if !r.opts.Direction.writes(negentropy.Side(to)) {
 			continue
 		}
 		for range workers {
@@ -151,11 +155,17 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			return nil, err
 		}
 		pass++
+		f.spread()
 		cut, err := r.truncated(ctx, f)
 		if err != nil {
 			return nil, err
 		}
 		if !cut && f.fresh == 0 {
+			if r.differ != nil {
+				if err := r.differ(f.lacks[negentropy.SideB], f.lacks[negentropy.SideA]); err != nil {
+					return nil, err
+				}
+			}
 			return rest, r.accept(*f, r.pass.refused)
 		}
 		if !cut {

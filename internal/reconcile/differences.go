@@ -1,0 +1,106 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// maxDiffer is how many ids one side may lack in a span of time that is told of at
+// once; a span that differs in more is cut in two.
+const maxDiffer = 100_000
+
+// Compared is what became of a comparison.
+type Compared struct {
+	// Complete says that the relay has shown all that it has.
+	Complete bool
+	// Paged says that the relay was read, as it does not speak NIP-77.
+	Paged bool
+}
+
+// Differences compares what a relay has of a filter with a set of ids and dates, and
+// writes nothing. tell is called for each span of time with the ids that are
+// only on one side, up to 100,000 of each; its error ends the comparison. The
+// filter may have dates only, and the set holds nothing beyond them. Errors are those
+// of [Sync].
+func Differences(
+	ctx context.Context, relay Side, set negentropy.Store, filter nostr.Filter, tell func(onlyRelay, onlySet []negentropy.ID) error,
+) (Compared, error) {
+	r := newRun(relay, Side{Relay: setRelay{nothing, set}, Name: "the set"}, filter, Options{})
+	r.differ = tell
+	result, err := r.sync(ctx)
+	return Compared{Complete: result.Complete, Paged: r.sessions[negentropy.SideA].no77 != nil}, err
+}
+
+// lacks notes an id that a side lacks, if somebody wants to know.
+func (r *run) lacks(f *findings, to negentropy.Side, id negentropy.ID) error {
+	if r.differ == nil {
+		return nil
+	}
+	if len(f.lacks[to]) == maxDiffer {
+		has := r.sessions[to.Other()]
+		return has.fail(fmt.Errorf("%w: it has %d events that %s lacks", ErrTooLarge, maxDiffer, r.sessions[to].Name))
+	}
+	f.lacks[to] = append(f.lacks[to], id)
+	return nil
+}
+
+// spread has the suspects be of all that a side lacks, if that is known: the first ones
+// to be found are of the part that a side shows whose sets are cut short.
+func (f *findings) spread() {
+	for to, lacks := range f.lacks {
+		if len(lacks) > maxSuspects {
+			f.suspects[to] = f.suspects[to][:0]
+			for i := range maxSuspects {
+				f.suspect(negentropy.Side(to), lacks[len(lacks)-1-i*len(lacks)/maxSuspects])
+			}
+		}
+	}
+}
+
+// setRelay is a side of which the ids are known, and no events.
+type setRelay struct {
+	Relay
+
+	set negentropy.Store
+}
+
+// nothing is a relay that has no events and takes none.
+var nothing = Through(func(_ context.Context, q *Request, _ Ask) error {
+	if q.Op == OpQuery || q.Op == OpLimits {
+		return nil
+	}
+	return errors.ErrUnsupported
+})
+
+func (s setRelay) Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error) {
+	until := uint64(filter.Until)
+	if until == 0 {
+		until--
+	}
+	return OpenSet(ctx, negentropy.Range(s.set, uint64(filter.Since), until), first)
+}
+
+// OpenSet opens a session with a set that is held in this process, for transports
+// whose relay is one. The set must not change.
+func OpenSet(ctx context.Context, set negentropy.Store, first []byte) (Session, []byte, error) {
+	s := setSession{negentropy.NewReconciler(set, negentropy.Options{FrameLimit: negentropy.DefaultMessageLimit})}
+	answer, err := s.Exchange(ctx, first)
+	return s, answer, err
+}
+
+type setSession struct{ *negentropy.Reconciler }
+
+func (s setSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	answer, err := s.Respond(msg)
+	return bytes.Clone(answer), err
+}
+
+func (setSession) Close() {}

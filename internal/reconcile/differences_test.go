@@ -1,0 +1,87 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// differ returns what only the relay and only the set has.
+func differ(t *testing.T, relay *fake, set []nostr.Event) (onlyRelay, onlySet []string, c Compared) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := Differences(ctx, relay.side("relay"), negentropy.NewVector(items(set)), nostr.Filter{}, func(a, b []negentropy.ID) error {
+		for _, id := range a {
+			onlyRelay = append(onlyRelay, id.String())
+		}
+		for _, id := range b {
+			onlySet = append(onlySet, id.String())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(onlyRelay)
+	slices.Sort(onlySet)
+	return onlyRelay, onlySet, c
+}
+
+// Each id is told once, whatever the relay makes of sessions.
+func TestDifferencesAreToldOnce(t *testing.T) {
+	all := notes(0, 1500)
+	for name, change := range map[string]func(*fake){
+		"NIP-77":                    func(*fake) {},
+		"small frames":              func(f *fake) { f.frame = 4096 },
+		"no NIP-77":                 func(f *fake) { f.no77 = true },
+		"pages of 100":              func(f *fake) { f.no77, f.page = true, 100 },
+		"no set above 300":          func(f *fake) { f.maxSet = 300 },
+		"shows the newest 200 only": func(f *fake) { f.newest = 200 },
+		"drops sessions":            func(f *fake) { n := 0; f.cut = func() bool { n++; return n%5 == 2 } },
+	} {
+		relay := newFake(all[100:]...)
+		change(relay)
+		onlyRelay, onlySet, c := differ(t, relay, all[:1400])
+		if wantRelay, wantSet := newFake(all[1400:]...).ids(), newFake(all[:100]...).ids(); !slices.Equal(onlyRelay, wantRelay) ||
+			!slices.Equal(onlySet, wantSet) || !c.Complete || c.Paged != relay.no77 {
+			t.Errorf("%s: %d only at the relay, %d only in the set, %+v", name, len(onlyRelay), len(onlySet), c)
+		}
+	}
+	if onlyRelay, onlySet, c := differ(t, newFake(), nil); len(onlyRelay)+len(onlySet) > 0 || !c.Complete {
+		t.Errorf("nothing and nothing: %v, %v, %+v", onlyRelay, onlySet, c)
+	}
+}
+
+// More than is told of at once is told part by part, without a page of the relay.
+func TestManyDifferencesAreToldPartByPart(t *testing.T) {
+	all := make([]negentropy.Item, 2*maxDiffer+10)
+	for i := range all {
+		all[i] = items([]nostr.Event{note(i, today-int64(i)*60)})[0]
+	}
+	set := negentropy.NewVector(slices.Clone(all))
+	side := Side{Relay: setRelay{nothing, set}, Name: "relay"}
+	calls, told := 0, map[negentropy.ID]bool{}
+	c, err := Differences(t.Context(), side, negentropy.NewVector(nil), nostr.Filter{}, func(a, _ []negentropy.ID) error {
+		if calls++; len(a) > maxDiffer {
+			t.Errorf("%d at once", len(a))
+		}
+		for _, id := range a {
+			told[id] = true
+		}
+		return nil
+	})
+	if err != nil || !c.Complete || c.Paged || len(told) != len(all) || calls < 3 {
+		t.Errorf("%v, %+v: %d of %d in %d parts", err, c, len(told), len(all), calls)
+	}
+	stop := errors.New("enough")
+	_, err = Differences(t.Context(), side, negentropy.NewVector(nil), nostr.Filter{}, func(_, _ []negentropy.ID) error { return stop })
+	if !errors.Is(err, stop) {
+		t.Errorf("the error of tell is %v", err)
+	}
+}
