@@ -154,7 +154,8 @@ func examples() []struct {
 			},
 		},
 		{"KV " + contract.BucketRefused, contract.Refused{Local: true, Why: "blocked: not here", At: 1}},
-		{"KV " + contract.BucketCursors, contract.Cursor{URL: relays[0], Since: 1}},
+		{"KV " + contract.BucketCursors, contract.Cursor{URL: relays[0], Since: 1, Compared: 2}},
+		{"KV " + contract.BucketHeard, contract.Heard{Events: append([]byte{1}, make([]byte, 32)...)}},
 		{"KV " + contract.BucketLost, contract.Lost{At: 1, Until: 2, Relays: relays, Why: "none of 3 relays has it"}},
 	}
 }

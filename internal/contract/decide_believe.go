@@ -66,7 +66,7 @@ func (s *Sync) Believe(now int64) {
 func (r *Refused) Believe(now int64) { past(now, &r.At) }
 
 // Believe is that of [Author.Believe].
-func (c *Cursor) Believe(now int64) { past(now, &c.Since) }
+func (c *Cursor) Believe(now int64) { past(now, &c.Since, &c.Compared) }
 
 // Believe is that of [Author.Believe].
 func (l *Lost) Believe(now int64) {

@@ -77,6 +77,7 @@ var stageAccess = map[string]access{
 			{name: BucketRecords, get: true, put: true},
 			{name: BucketLinks, get: true, put: true, lists: true},
 			{name: BucketCursors, get: true, put: true},
+			{name: BucketHeard, get: true, put: true, lists: true},
 		},
 		watches: []string{StreamOutcome, StreamDLQ},
 	},
@@ -217,7 +218,7 @@ func consolePermissions() Permissions {
 		}
 	}
 	for _, b := range Buckets() {
-		if b.Name != BucketCursors {
+		if !b.Hidden {
 			look("KV_"+b.Name, true)
 		}
 	}

@@ -227,6 +227,17 @@ type Refused struct {
 type Cursor struct {
 	URL   string `json:"url"`
 	Since int64  `json:"since"`
+	// Compared is the date up to which the relay is to be compared next with what was
+	// heard of it, 0 for the newest.
+	Compared int64 `json:"compared,omitempty"`
+}
+
+// Heard is the value of bucket heard, under relay key and where the part begins: a
+// part of the events that the tail of a relay has handed to the intake, in the order
+// of their dates, then ids. Each is the seconds since the one before (the first:
+// since 1970) as an unsigned varint, and the 32 bytes of the id.
+type Heard struct {
+	Events []byte `json:"events"`
 }
 
 // Lost is the value of bucket lost, under the key of a note

@@ -270,6 +270,8 @@ type Bucket struct {
 	// long as its writer says.
 	TTL      time.Duration
 	MaxBytes int64 // 0 is unbounded; a full bucket takes no new keys
+	// Hidden says that the console does not show it.
+	Hidden bool
 }
 
 // The KV buckets.
@@ -281,6 +283,7 @@ const (
 	BucketSyncs   = "syncs"
 	BucketRefused = "refused"
 	BucketCursors = "cursors"
+	BucketHeard   = "heard"
 	BucketLost    = "lost"
 )
 
@@ -297,7 +300,8 @@ func Buckets() []Bucket {
 		{Name: BucketLinks, Doc: "relay key.pubkey → who writes where, by which evidence (Link)"},
 		{Name: BucketSyncs, Doc: "relay key → progress and figures of the last sync (Sync)"},
 		{Name: BucketRefused, Doc: "relay key.event id → why a sync with that relay leaves an event out; expires (Refused)", MaxBytes: 512 << 20},
-		{Name: BucketCursors, Doc: "relay key → how far the tail of a relay was read (Cursor)"},
+		{Name: BucketCursors, Doc: "relay key → how far the tail of a relay was read (Cursor)", Hidden: true},
+		{Name: BucketHeard, Doc: "relay key.part → which events the tail of a relay has handed to the intake (Heard)", Hidden: true},
 		{Name: BucketLost, Doc: "note → it was looked for in vain, lately (Lost)", TTL: MaxLostFor},
 	}
 }

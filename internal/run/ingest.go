@@ -25,7 +25,7 @@ import (
 // the relay and of each --tail.
 func Ingest(ctx context.Context, e *Env) error {
 	kv := buckets{ctx: ctx, env: e}
-	cursors := open[contract.Cursor](&kv, contract.BucketCursors)
+	cursors, heard := open[contract.Cursor](&kv, contract.BucketCursors), open[contract.Heard](&kv, contract.BucketHeard)
 	b, err := e.bus(contract.StageIngest)
 	if err != nil {
 		return err
@@ -74,9 +74,13 @@ func Ingest(ctx context.Context, e *Env) error {
 	seen := ingest.NewSeen()
 	e.relays.world.Want("tails", e.Config.Tail...)
 	for _, url := range tails {
-		t := &ingest.Tail{URL: url, Cursors: cursors, Follow: e.relays.follow(url), Publish: b.Publish, Seen: seen}
+		log := e.Log.With("relay", url)
+		t := &ingest.Tail{
+			URL: url, Cursors: cursors, Heard: heard, Follow: e.relays.follow(url), Publish: b.Publish, Seen: seen, Log: log,
+			Relay: func(ctx context.Context) (reconcile.Relay, error) { return e.relays.At(ctx, url) },
+		}
 		group.Go(func() error {
-			keepTailing(ctx, e.Log.With("relay", url), t.Run)
+			keepTailing(ctx, log, t.Run)
 			return nil
 		})
 	}

@@ -193,7 +193,8 @@ func (w *world) rarities(url string) {
 		Hornets:   &contract.Hornets{PubKey: pubkey, PeerID: "16Uiu2HAm", Addrs: []string{"/ip4/192.0.2.1/udp/9001/quic-v1"}},
 		Failures:  3, Fault: "closed", RetryAt: now + 600, LatencyMS: 20,
 	})
-	put(w, contract.BucketCursors, nostr.RelayKey(home), contract.Cursor{URL: home, Since: now})
+	put(w, contract.BucketCursors, nostr.RelayKey(home), contract.Cursor{URL: home, Since: now, Compared: now - 3600})
+	put(w, contract.BucketHeard, nostr.RelayKey(home)+"."+strings.Repeat("0", 32), contract.Heard{Events: make([]byte, 33)})
 	s := get[contract.Sync](w, contract.BucketSyncs, nostr.RelayKey(url))
 	s.Live, s.Progress = now, &contract.SyncProgress{Begun: now, Done: []string{strings.Repeat("a", 16)}}
 	put(w, contract.BucketSyncs, nostr.RelayKey(url), s)
@@ -344,6 +345,7 @@ func (w *world) hasAll(messages []byte) {
 		contract.BucketAuthors: contract.Author{}, contract.BucketRecords: contract.Record{}, contract.BucketRelays: contract.Relay{},
 		contract.BucketLinks: contract.Link{}, contract.BucketSyncs: contract.Sync{}, contract.BucketRefused: contract.Refused{},
 		contract.BucketCursors: contract.Cursor{}, contract.BucketLost: contract.Lost{},
+		contract.BucketHeard: contract.Heard{},
 	} {
 		for i := range reflect.TypeOf(v).NumField() {
 			name, _, _ := strings.Cut(reflect.TypeOf(v).Field(i).Tag.Get("json"), ",")

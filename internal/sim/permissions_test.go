@@ -21,6 +21,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
@@ -271,12 +272,17 @@ func (w *world) doIngest(ctx context.Context, js jetstream.JetStream, round int)
 	if err != nil {
 		return
 	}
+	heard, err := run.OpenStore[contract.Heard](ctx, js, contract.BucketHeard, w.log)
+	if err != nil {
+		return
+	}
 	b, err := bus.New(js, bus.Options{Stage: contract.StageIngest})
 	if err != nil {
 		w.Fatal(err)
 	}
 	t := &ingest.Tail{
-		URL: relayURL(round), Cursors: cursors, Publish: b.Publish, Seen: ingest.NewSeen(),
+		URL: relayURL(round), Cursors: cursors, Heard: heard, Publish: b.Publish, Seen: ingest.NewSeen(), Log: w.log,
+		Relay: func(context.Context) (reconcile.Relay, error) { return nil, errors.New("nothing to compare") },
 		Follow: func(ctx context.Context, _ int64, handle func(context.Context, nostr.Event) error,
 			caughtUp func(context.Context, int64) error,
 		) error {

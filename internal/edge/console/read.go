@@ -86,7 +86,7 @@ func consumers() []contract.Consumer {
 
 // buckets are those that hold what is known.
 func buckets() []contract.Bucket {
-	return slices.DeleteFunc(contract.Buckets(), func(b contract.Bucket) bool { return b.Name == contract.BucketCursors })
+	return slices.DeleteFunc(contract.Buckets(), func(b contract.Bucket) bool { return b.Hidden })
 }
 
 func all(ctx context.Context, questions []func(context.Context) error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -32,7 +34,9 @@ type tailed struct {
 func newTailed(n int) *tailed {
 	r := &tailed{cursors: &memory[contract.Cursor]{values: map[string]contract.Cursor{}}, stored: map[string]int{}}
 	r.Tail = Tail{
-		URL: "wss://relay.example.com", Cursors: r.cursors, Seen: NewSeen(),
+		URL: "wss://relay.example.com", Cursors: r.cursors, Seen: NewSeen(), Log: slog.New(slog.DiscardHandler),
+		Heard: &memory[contract.Heard]{values: map[string]contract.Heard{}},
+		Relay: func(context.Context) (reconcile.Relay, error) { return nil, errors.New("nothing to compare") },
 		Follow: func(ctx context.Context, _ int64, handle func(context.Context, nostr.Event) error,
 			caughtUp func(context.Context, int64) error,
 		) error {

@@ -44,6 +44,8 @@ type Config struct {
 	Addr string // host:port to listen on; "" is a free port of 127.0.0.1
 	Path string // the file of the events; "" is none
 	Log  *slog.Logger
+	// Plain is a relay without NIP-77.
+	Plain bool
 }
 
 // Start serves on a free port of 127.0.0.1, without a file, until
@@ -74,7 +76,7 @@ func StartWith(ctx context.Context, c Config) (*Relay, error) {
 	}
 	rl := khatru.NewRelay()
 	rl.Log = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
-	rl.Negentropy = true
+	rl.Negentropy = !c.Plain
 	rl.RejectEvent = append(rl.RejectEvent, r.reject)
 	rl.StoreEvent = append(rl.StoreEvent, r.store)
 	rl.ReplaceEvent = append(rl.ReplaceEvent, r.store)
