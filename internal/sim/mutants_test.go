@@ -113,7 +113,7 @@ var mutations = []mutation{
 		old: "seen && m.Attempt <= 1 {", bug: "seen {", caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
-		name: "a missing note is swallowed when the local relay does not answer", file: "internal/stage/ingest/ingest.go",
+		name: "a missing note is swallowed when the local relay does not answer", file: "internal/stage/ingest/learn.go",
 		old: `return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)`, bug: `_ = fmt.Errorf; return nil, nil`,
 		caught: "never asked for",
 	},

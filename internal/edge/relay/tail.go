@@ -1,16 +1,12 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"iter"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/relaymesh/relaymesh/internal/pager"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -86,42 +82,18 @@ type tail struct {
 // the next one ends, in seconds.
 const overlap = 60
 
-// run subscribes, and pages back from the moment on from which nothing more can
-// be missed.
+// run follows the relay until the subscription ends.
 func (t *tail) run(ctx context.Context) error {
 	t.caughtUp = false
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		began := time.Now()
-		return t.live(ctx, func() { group.Go(func() error { return t.catchUp(ctx, began) }) })
+	filter := t.follow.Filter
+	filter.Since, filter.Until = 0, 0
+	return reconcile.Follow(ctx, t.conn, reconcile.Following{
+		Filters: []nostr.Filter{filter}, Since: t.from, Page: t.follow.Page, Take: t.handle, CaughtUp: t.catchUp,
 	})
-	return group.Wait()
-}
-
-// live handles what the relay receives, until the subscription ends. The filter
-// has no since: authors publish again what they made long ago. The limit keeps
-// the relay from sending all that it has, and 1 is understood by more of them
-// than 0.
-func (t *tail) live(ctx context.Context, subscribed func()) error {
-	f := t.follow.Filter
-	f.Since, f.Until, f.Limit = 0, 0, 1
-	for u, err := range t.conn.Subscribe(ctx, f) {
-		switch {
-		case err != nil:
-			return err
-		case u.EOSE:
-			subscribed()
-		default:
-			if err := t.handle(ctx, u.Event); err != nil {
-				return err
-			}
-		}
-	}
-	return named{t.conn.url, ErrConnClosed}
 }
 
 // handle passes an event on, and says now and then that nothing is left out.
-func (t *tail) handle(ctx context.Context, e nostr.Event) error {
+func (t *tail) handle(ctx context.Context, e nostr.Event, _ bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := t.follow.Handle(ctx, e); err != nil {
@@ -133,20 +105,10 @@ func (t *tail) handle(ctx context.Context, e nostr.Event) error {
 	return nil
 }
 
-// catchUp handles everything stored since t.from. The subscription began before.
-func (t *tail) catchUp(ctx context.Context, began time.Time) error {
-	f := t.follow.Filter
-	f.Since, f.Until, f.Limit = t.from, 0, cmp.Or(t.follow.Page, pager.Size)
-	p := pager.Pager{Filter: f}
-	err := p.Walk(
-		func(f nostr.Filter) iter.Seq2[nostr.Event, error] { return t.conn.Query(ctx, f) },
-		func(e nostr.Event) error { return t.handle(ctx, e) },
-	)
-	if err != nil {
-		return err
-	}
-	if why := p.Unreached(); why != "" {
-		t.conn.log.WarnContext(ctx, "the tail may lack stored events", "reason", "the relay "+why)
+// catchUp says that the backfill is done.
+func (t *tail) catchUp(ctx context.Context, began time.Time, unreached string) error {
+	if unreached != "" {
+		t.conn.log.WarnContext(ctx, "the tail may lack stored events", "reason", "the relay "+unreached)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,0 +1,175 @@
+package syncing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// overlap is how far behind the last sync a live subscription reads what is
+	// stored: events reach a relay late, and clocks differ.
+	overlap = 10 * time.Minute
+	// saveEvery is how often the progress of a live subscription is written
+	// down; it must be shorter than overlap.
+	saveEvery = 5 * time.Minute
+	// A REQ of 3 filters of 500 authors is within the 128 KiB that relays take,
+	// and 4 of them leave slots of the connection for syncs. Who writes to a
+	// relay with more authors than that is seen by its syncs alone.
+	filtersPerREQ = 3
+	maxREQs       = 4
+	// writing is how many events of one subscription are written at a time.
+	writing = 16
+)
+
+// follow subscribes to what matches the filters, reads what was made after a
+// time, less the overlap, and writes what comes to the local relay. It ends with
+// an error.
+func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, through int64) error {
+	since := s.Now().Unix()
+	if through > 0 {
+		since = through
+	}
+	since -= int64(overlap.Seconds())
+	ctx, leave := stage.UntilDenied(ctx, s.Denied, url)
+	defer leave()
+	remote, err := s.Net.At(ctx, url)
+	if err != nil {
+		return err
+	}
+	local, err := s.local(ctx)
+	if err != nil {
+		return err
+	}
+	parts := slices.Collect(slices.Chunk(filters, filtersPerREQ))
+	parts = parts[:min(len(parts), maxREQs)]
+	var caughtUp atomic.Int64
+	group, gctx := errgroup.WithContext(ctx)
+	for _, part := range parts {
+		group.Go(func() error {
+			return s.subscribe(gctx, url, remote, part, since, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
+				return s.receive(ctx, url, local, e)
+			})
+		})
+	}
+	group.Go(func() error {
+		return s.attend(gctx, url, filters, func() bool { return int(caughtUp.Load()) == len(parts) })
+	})
+	err = group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// subscribe holds one subscription, and reads what is stored since a time when
+// it is open. caughtUp is told when all of that was read. What the relay sends of
+// its past before that, of which no relay that heeds limits sends more than one
+// per filter, is that of the last sync.
+func (s *Stage) subscribe(
+	ctx context.Context, url string, remote reconcile.Relay, filters []nostr.Filter, since int64,
+	caughtUp func(), receive func(context.Context, nostr.Event) error,
+) error {
+	writers, ctx := errgroup.WithContext(ctx)
+	writers.SetLimit(writing)
+	err := reconcile.Follow(ctx, remote, reconcile.Following{
+		Filters: filters, Since: since, Page: remote.Limits(ctx).PageSize(),
+		Take: func(_ context.Context, e nostr.Event, first bool) error {
+			if first {
+				return nil
+			}
+			if _, known := s.recent.LoadOrStore(e.ID, struct{}{}); !known {
+				// While all slots are taken the relay is not read.
+				writers.Go(func() error { return receive(ctx, e) })
+			}
+			return nil
+		},
+		CaughtUp: func(ctx context.Context, _ time.Time, unreached string) error {
+			if unreached == "" {
+				caughtUp()
+				return nil
+			}
+			s.Log.InfoContext(ctx, "a live subscription may lack stored events until the next sync",
+				"relay", url, "reason", "the relay "+unreached)
+			return nil
+		},
+	})
+	if failed := writers.Wait(); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// receive writes an event that arrived live to the local relay. What our rules
+// or a passing refusal keep back, the next sync decides on again.
+func (s *Stage) receive(ctx context.Context, url string, local reconcile.Relay, e nostr.Event) error {
+	reply, err := local.Publish(ctx, e)
+	switch {
+	case err != nil:
+		s.recent.Delete(e.ID)
+		return fmt.Errorf("%w: %w", errLocal, err)
+	case reply.Reason.Cause == reconcile.ByRules:
+		return nil
+	}
+	if id, err := negentropy.ParseID(e.ID); err == nil && !reply.Kept() && !reply.Reason.Passes() {
+		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Reason: reply.Reason})
+	}
+	s.arrived(reply)
+	return nil
+}
+
+// attend ends a subscription that must end, and writes its progress down.
+func (s *Stage) attend(ctx context.Context, url string, filters []nostr.Filter, caughtUp func() bool) error {
+	save, look := time.NewTicker(saveEvery), time.NewTicker(s.SyncEvery)
+	defer save.Stop()
+	defer look.Stop()
+	denied := s.Denied.Changed()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.Stopping:
+			return errStopping
+		case <-save.C:
+			if !caughtUp() {
+				continue
+			}
+			now := s.Now().Unix()
+			_, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, found bool) (contract.Sync, bool) {
+				old.Live = now
+				return old, found
+			})
+			if err != nil {
+				return err
+			}
+		case <-look.C:
+			if err := s.unchanged(ctx, url, filters); err != nil {
+				return err
+			}
+		case <-denied:
+			denied = s.Denied.Changed()
+			if err := s.unchanged(ctx, url, filters); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// unchanged fails if something else than the filters is to be followed at a relay.
+func (s *Stage) unchanged(ctx context.Context, url string, filters []nostr.Filter) error {
+	list, _, err := s.jobs(ctx, url)
+	if err == nil && !slices.EqualFunc(down(list), filters, func(a, b nostr.Filter) bool { return a.Key() == b.Key() }) {
+		err = errChanged
+	}
+	return err
+}
