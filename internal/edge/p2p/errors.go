@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
@@ -15,5 +14,5 @@ func interrupted(err error) error {
 	if err == nil || errors.Is(err, reconcile.ErrMisbehaving) || errors.Is(err, reconcile.ErrInterrupted) || reconcile.RefusalOf(err) != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w", reconcile.ErrInterrupted, err)
+	return reconcile.Interrupted(cutOff(err))
 }

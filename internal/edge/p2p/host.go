@@ -24,6 +24,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
 	"github.com/relaymesh/relaymesh/internal/edge/slots"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
 // Protocol is the name of the protocol on libp2p.
@@ -169,7 +170,7 @@ func (h *Host) OpenStream(ctx context.Context, to Address, speak protocol.ID) (n
 	h.node.Peerstore().AddAddrs(to.info.ID, to.info.Addrs, peerstore.TempAddrTTL)
 	raw, err := h.node.NewStream(network.WithDialPeerTimeout(ctx, h.opts.timing.dial), to.info.ID)
 	if err != nil {
-		return nil, fmt.Errorf("libp2p: dial: %w", err)
+		return nil, reconcile.Interrupted(unconnected(to.info.Addrs, err))
 	}
 	err = h.negotiate(raw, speak, func() error { return multistream.SelectProtoOrFail(speak, raw) })
 	return raw, err
@@ -189,7 +190,7 @@ func (h *Host) negotiate(raw network.Stream, speak protocol.ID, agree func() err
 	}
 	if err != nil {
 		_ = raw.Reset() // the error is what matters
-		return fmt.Errorf("libp2p: %s: %w", speak, err)
+		return unspoken(speak, err)
 	}
 	return nil
 }

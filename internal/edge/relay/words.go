@@ -15,7 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
+	"github.com/relaymesh/relaymesh/internal/edge/worded"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
@@ -28,16 +28,6 @@ type named struct {
 func (e named) Error() string { return "relay " + reconcile.Named(e.url, e.error) }
 func (e named) Unwrap() error { return e.error }
 
-// wordedError says in the operator's words what a library says in its own, which name
-// its layers one after the other.
-type wordedError struct {
-	words string
-	error
-}
-
-func (e wordedError) Error() string { return e.words }
-func (e wordedError) Unwrap() error { return e.error }
-
 // unconnected says why there is no connection, and what to do where that is clear.
 // resp is the answer to the handshake, if one came.
 func unconnected(resp *http.Response, err error) error {
@@ -47,7 +37,7 @@ func unconnected(resp *http.Response, err error) error {
 	} else {
 		words = unreached(err)
 	}
-	return wordedError{words, err}
+	return worded.Error(words, err)
 }
 
 // declined says what an HTTP answer means that is no websocket.
@@ -73,35 +63,18 @@ func declined(resp *http.Response) string {
 
 // unreached says why no answer came.
 func unreached(err error) string {
-	var dns *net.DNSError
-	var op *net.OpError
 	var record tls.RecordHeaderError
 	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, dialguard.ErrForbidden):
-		if errors.As(err, &op) && op.Addr != nil {
-			return fmt.Sprintf("%s %v", op.Addr, dialguard.ErrForbidden)
-		}
-		return dialguard.ErrForbidden.Error()
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Sprintf("there is no host of the name %q in the DNS (no such host)", reconcile.Clip(dns.Name))
-	case errors.As(err, &dns):
-		return fmt.Sprintf("the DNS gives no answer for %q, try again later", reconcile.Clip(dns.Name))
 	case errors.As(err, &certificate):
 		return "its TLS certificate is not valid: " + reconcile.Clip(strings.TrimPrefix(certificate.Err.Error(), "x509: "))
 	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return "it does not speak TLS there: write ws:// instead of wss://, or give the port that does"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
-		return "no answer in time: the host is away, or a firewall drops what we send"
-	case errors.Is(err, context.Canceled):
-		return "canceled before it answered"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused: nothing listens at this port"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "no way leads to this host from here"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "it cut the connection before it answered"
-	case strings.Contains(err.Error(), "malformed HTTP"):
+	}
+	if words := worded.Unreached(err); words != "" {
+		return words
+	}
+	if strings.Contains(err.Error(), "malformed HTTP") {
 		return "what answers there does not speak HTTP; if it speaks TLS, write wss:// instead of ws://"
 	}
 	return reconcile.Clip(bare(err))
@@ -149,5 +122,5 @@ func disconnected(err error) error {
 	default:
 		words = reconcile.Clip(bare(err))
 	}
-	return wordedError{words, err}
+	return worded.Error(words, err)
 }

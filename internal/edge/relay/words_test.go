@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/edge/worded"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -98,7 +99,7 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := Dial(testContext(t), tc.url, testOptions())
 			if name == "no name" {
-				err = wordedError{strings.Replace(err.Error(), "relay wss://nowhere.invalid", "", 1), err} // the name is named
+				err = worded.Error(strings.Replace(err.Error(), "relay wss://nowhere.invalid", "", 1), err) // the name is named
 				checkWords(t, "nowhere.invalid", err, tc.want...)
 				return
 			}
