@@ -63,8 +63,8 @@ func layer(path string) string {
 
 // shared are the layers without I/O that stages and edges have in common.
 var shared = []string{
-	"pkg", "internal/backoff", "internal/contract", "internal/deny", "internal/health", "internal/hosts", "internal/lines",
-	"internal/pager", "internal/recent", "internal/reconcile",
+	"pkg", "internal/backoff", "internal/contract", "internal/deny", "internal/health", "internal/hosts",
+	"internal/lines", "internal/ownfile", "internal/pager", "internal/recent", "internal/reconcile", "internal/trouble",
 }
 
 // mayImport says which layers, or single packages of them, a layer may use, besides
@@ -78,11 +78,13 @@ var mayImport = map[string][]string{
 	"internal/hosts":     {"internal/recent"},
 	"internal/pager":     {"pkg"},
 	"internal/lines":     {},
+	"internal/ownfile":   {},
+	"internal/trouble":   {},
 	"internal/recent":    {},
 	"internal/reconcile": {"pkg", "internal/backoff", "internal/pager"},
 	"internal/stage":     shared,
 	"internal/edge":      shared,
-	"internal/config":    {"pkg", "internal/contract", "internal/deny", "internal/edge/schnorr"},
+	"internal/config":    {"pkg", "internal/contract", "internal/deny", "internal/ownfile", "internal/edge/schnorr"},
 	"internal/obs":       {"pkg", "internal/contract"},
 	"internal/run":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/config", "internal/obs"}),
 	"internal/sim":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/run", "internal/testkit"}),
@@ -90,7 +92,8 @@ var mayImport = map[string][]string{
 	"internal/docs":      {},
 	"bench":              {"pkg", "internal/contract", "internal/edge", "internal/testkit"},
 	"cmd": {
-		"pkg", "internal/contract", "internal/deny", "internal/reconcile", "internal/edge", "internal/config", "internal/obs", "internal/run",
+		"pkg", "internal/contract", "internal/deny", "internal/ownfile", "internal/reconcile", "internal/edge", "internal/config",
+		"internal/obs", "internal/run",
 	},
 	"cmd/relaymesh-demo": {"internal/run", "internal/testkit"},
 }

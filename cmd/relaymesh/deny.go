@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/deny"
+	"github.com/relaymesh/relaymesh/internal/ownfile"
 )
 
 type denyCmd struct {
@@ -190,24 +190,12 @@ func (c *denyLsCmd) Run(o *output) error {
 // replaceFile writes a file at once, so that whoever reads it has all of the one
 // text or of the other. Its mode and, where it is a link, the link stay.
 func replaceFile(path, text string) error {
-	if at, err := filepath.EvalSymlinks(path); err == nil {
-		path = at
-	}
 	mode := fs.FileMode(0o644)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".deny-*")
-	if err != nil {
+	if err := ownfile.Write(path, []byte(text), mode); err != nil {
 		return fmt.Errorf("couldn't write the deny list: %w", err)
-	}
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("couldn't write the deny list: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }

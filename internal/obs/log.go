@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
@@ -17,9 +18,11 @@ import (
 const maxLogged = 8 << 10
 
 // printable makes texts fit for terminals that show the log, whoever wrote them. An
-// error of several lines becomes one.
+// error of several lines becomes one, and a duration has its unit.
 func printable(_ []string, a slog.Attr) slog.Attr {
 	switch v := a.Value.Any().(type) {
+	case time.Duration: // JSON would have its nanoseconds
+		return slog.String(a.Key, v.String())
 	case string:
 		return slog.String(a.Key, nostr.Printable(v, maxLogged))
 	case error:

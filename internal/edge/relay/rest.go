@@ -7,6 +7,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/trouble"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -20,8 +21,9 @@ const followedFor = 24 * time.Hour
 type rest struct {
 	failure
 
-	begun time.Time
-	back  chan struct{} // closed at its end
+	begun   time.Time
+	back    chan struct{}   // closed at its end
+	trouble trouble.Trouble // told of if the operator has named it
 }
 
 // Want has the pool take relays for wanted: when they go away they are dialled until
@@ -92,12 +94,20 @@ func (p *Pool) away(url string, err error) *reconcile.AwayError {
 		}
 		r.next(p.use(), err)
 		p.resting[url] = r
-		if p.isNamed(url) {
-			p.opts.Log.Warn("relay is away, and dialled until it is back", "relay", url, "err", err)
+		r.trouble = trouble.Trouble{
+			Log: p.opts.Log, Begins: "relay is away, and dialled until it is back", Ends: "relay is back",
 		}
+		p.tell(url, r, err)
 		p.running.Go(func() { p.dialUntilBack(url, r) })
 	}
 	return &reconcile.AwayError{Since: r.begun, Back: r.back, Err: err}
+}
+
+// tell logs how a relay that the operator has named does, which is dialled; mu is held.
+func (p *Pool) tell(url string, r *rest, err error) {
+	if p.isNamed(url) {
+		r.trouble.Note(p.ctx, err, "relay", url)
+	}
 }
 
 // dialUntilBack ends the rest of a relay.
@@ -136,14 +146,13 @@ func (p *Pool) redialled(url string, r *rest, conn *Conn, err error) (over bool,
 		close(e.dialled)
 		p.relays[url] = e
 		conn.keepTo(p.allows(url))
-		if p.isNamed(url) {
-			p.opts.Log.Warn("relay is back", "relay", url, "wait", time.Since(r.begun).Round(time.Millisecond))
-		}
+		p.tell(url, r, nil)
 		if p.onBack != nil {
 			tell = p.onBack
 		}
 	case p.isWanted(url):
 		r.next(p.use(), err)
+		p.tell(url, r, err)
 		return false, nil
 	default: // one of the others, from here on
 		p.failures.Put(url, r.failure)

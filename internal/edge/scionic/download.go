@@ -1,13 +1,14 @@
 package scionic
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/relaymesh/relaymesh/internal/ownfile"
 )
 
 // Protocol is the name of the protocol on libp2p.
@@ -157,18 +158,9 @@ func (d *DAG) Write(dir string) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	f, err := os.CreateTemp(dir, ".dag-*")
-	if err != nil {
-		return "", err
-	}
 	path = filepath.Join(dir, FileName(d.Root))
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
+	if err := ownfile.Write(path, text, 0o600); err != nil {
+		return "", err
 	}
 	return path, nil
 }
