@@ -29,6 +29,7 @@ type Node struct {
 
 	forged  atomic.Int64 // items that did not verify
 	density density
+	saving  sync.Mutex // the later save is to stand
 	closing chan struct{}
 	close   sync.Once
 	tasks   sync.WaitGroup
@@ -40,10 +41,7 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
-	saved, err := loadNodes(config.NodesFile)
-	if err != nil {
-		return nil, err
-	}
+	saved := loadNodes(config.NodesFile, config.Log)
 	if saved.ID == ([20]byte{}) {
 		rand.Read(saved.ID[:])
 	}
@@ -76,6 +74,7 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 		_ = n.server.AddNode(nodeInfo(c))
 	}
 	n.tasks.Go(n.server.TableMaintainer)
+	n.tasks.Go(n.bootstrapAgain)
 	n.tasks.Go(n.saveRegularly)
 	return n, nil
 }

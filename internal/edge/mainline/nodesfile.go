@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"time"
+
+	"github.com/relaymesh/relaymesh/internal/ownfile"
 )
 
 // savedNodes is the nodes file: the node's id and good nodes in BEP 5 compact form.
@@ -20,29 +23,40 @@ type nodesFile struct {
 	Nodes []byte `json:"nodes"`
 }
 
-// loadNodes reads a nodes file. A missing file is an empty one; a damaged file is an error, so that an id that others
-// know is never replaced unnoticed.
-func loadNodes(path string) (savedNodes, error) {
-	var saved savedNodes
+// loadNodes reads a nodes file; the zero value is what there is without one. A file that cannot be read, or is damaged, costs the
+// id and the nodes in it and never the start: it is set aside, and told of.
+func loadNodes(path string, log *slog.Logger) savedNodes {
 	if path == "" {
-		return saved, nil
+		return savedNodes{}
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return saved, nil
+		return savedNodes{}
 	}
 	if err != nil {
-		return saved, fmt.Errorf("couldn't read the DHT nodes file: %w", err)
+		log.Warn("cannot read the DHT nodes file, the node starts with a new id", "path", path, "err", err)
+		return savedNodes{}
 	}
+	saved, err := parseNodes(text)
+	if err != nil {
+		_, asideErr := ownfile.SetAside(path)
+		log.Warn("the DHT nodes file is damaged and set aside (.damaged), the node starts with a new id", "path", path,
+			"err", errors.Join(err, asideErr))
+		return savedNodes{}
+	}
+	return saved
+}
+
+func parseNodes(text []byte) (saved savedNodes, err error) {
 	var f nodesFile
-	if err := json.Unmarshal(text, &f); err != nil || len(f.ID) != len(saved.ID) {
-		return saved, fmt.Errorf("DHT nodes file %s is damaged: delete it to start with a new id", path)
+	if err := json.Unmarshal(text, &f); err != nil {
+		return saved, err
 	}
-	copy(saved.ID[:], f.ID)
-	if saved.Nodes, err = ParseCompact(f.Nodes); err != nil {
-		return saved, fmt.Errorf("DHT nodes file %s is damaged: delete it to start with a new id", path)
+	if len(f.ID) != len(saved.ID) {
+		return saved, fmt.Errorf("an id of %d bytes", len(f.ID))
 	}
-	return saved, nil
+	nodes, err := ParseCompact(f.Nodes)
+	return savedNodes{[20]byte(f.ID), nodes}, err
 }
 
 // save writes the nodes file, whole or not at all. The id in it is the one for the next start.
@@ -51,30 +65,29 @@ func (n *Node) save() error {
 	if path == "" {
 		return nil
 	}
+	n.saving.Lock()
+	defer n.saving.Unlock()
 	id := n.nextID()
 	text, err := json.Marshal(nodesFile{ID: id[:], Nodes: AppendCompact(nil, n.seeds(n.id, 1<<11))})
+	if err == nil {
+		err = ownfile.Write(path, text, 0o600)
+	}
 	if err != nil {
-		return err
-	}
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, text, 0o600); err != nil {
-		return fmt.Errorf("couldn't save the DHT nodes: %w", err)
-	}
-	if err := os.Rename(temporary, path); err != nil {
 		return fmt.Errorf("couldn't save the DHT nodes: %w", err)
 	}
 	return nil
 }
 
+// saveRegularly saves at once, so that the id is kept and a folder that takes no files is told of at the start.
 func (n *Node) saveRegularly() {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	for {
+		if err := n.save(); err != nil {
+			n.log.Warn("the DHT node's id and neighbours cannot be saved, the next start is a stranger's", "err", err)
+		}
 		select {
 		case <-tick.C:
-			if err := n.save(); err != nil {
-				n.log.Warn("DHT nodes not saved", "err", err)
-			}
 		case <-n.closing:
 			return
 		}

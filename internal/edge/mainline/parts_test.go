@@ -3,12 +3,17 @@ package mainline
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/relaymesh/relaymesh/internal/ownfile"
 )
 
 func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
@@ -198,23 +203,100 @@ func TestIDAndNodesOutliveARestart(t *testing.T) {
 	if seeds := again.seeds([20]byte{}, 8); len(seeds) != 1 || seeds[0].ID != other.ID() {
 		t.Errorf("seeds are %v", seeds)
 	}
-	for _, damaged := range []string{"", "{", `{"id":"AAAA"}`} {
-		if err := os.WriteFile(path, []byte(damaged), 0o600); err != nil {
+}
+
+// A damaged file costs the id, and not the start; it is kept to be looked at. The
+// new id is on the disk at once.
+func TestADamagedNodesFileIsSetAside(t *testing.T) {
+	t.Parallel()
+	half, _ := json.Marshal(nodesFile{ID: make([]byte, 20), Nodes: []byte("x")})
+	for _, damaged := range []string{"", "{", `{"id":"AAAA"}`, string(half), strings.Repeat("\x00", 4096)} {
+		path := filepath.Join(t.TempDir(), "dht", "nodes")
+		if err := ownfile.Write(path, []byte(damaged), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Start(t.Context(), config); err == nil {
-			t.Errorf("started from %q", damaged)
+		told := make(logged, 9)
+		config := Config{Addr: "127.0.0.1:0", AllowPrivate: true, NodesFile: path, Log: slog.New(slog.NewTextHandler(told, nil))}
+		n, err := Start(t.Context(), config)
+		if err != nil {
+			t.Fatalf("from %q: %v", damaged, err)
+		}
+		if line := <-told; !strings.Contains(line, "is damaged") || !strings.Contains(line, path) {
+			t.Errorf("from %q: logged %s", damaged, line)
+		}
+		if aside, err := os.ReadFile(path + ".damaged"); err != nil || string(aside) != damaged {
+			t.Errorf("aside %q, %v, want %q", aside, err, damaged)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if saved := loadNodes(path, config.Log); saved.ID != n.ID() {
+			t.Errorf("saved the id %x, want %x", saved.ID, n.ID())
 		}
 	}
-	id := first.ID()
-	text, _ := json.Marshal(nodesFile{ID: id[:], Nodes: []byte("x")})
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Start(t.Context(), config); err == nil {
-		t.Error("started with half a node")
+}
+
+// A folder that is missing is made; one that cannot be is told of, at the start.
+func TestWhatCannotBeSavedIsToldOf(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "made", "nodes")
+	for _, file := range []string{path, filepath.Join(path, "below a file")} {
+		told := make(logged, 9)
+		n, err := Start(t.Context(), Config{
+			Addr: "127.0.0.1:0", AllowPrivate: true, NodesFile: file, Log: slog.New(slog.NewTextHandler(told, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file != path {
+			for line := range told {
+				if strings.Contains(line, "cannot be saved") {
+					break
+				}
+			}
+		}
+		if err := n.Close(); (err == nil) != (file == path) {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
+
+// A node that starts before anybody can be reached knows others seconds after they can.
+func TestBootstrapIsTriedAgainWithinSeconds(t *testing.T) {
+	t.Parallel()
+	late, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := late.LocalAddr().String()
+	_ = late.Close()
+	told := make(logged, 9)
+	n, err := Start(t.Context(), Config{
+		Addr: "127.0.0.1:0", Bootstrap: []string{at}, AllowPrivate: true, Log: slog.New(slog.NewTextHandler(told, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if line := <-told; !strings.Contains(line, "level=WARN") || !strings.Contains(line, "is alone") {
+		t.Errorf("logged %s", line)
+	}
+	other, err := Start(t.Context(), Config{Addr: at, AllowPrivate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for end := time.Now().Add(30 * time.Second); n.Stats().GoodNodes == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("still alone")
+		}
+	}
+}
+
+// logged are the lines of a log.
+type logged chan string
+
+func (l logged) Write(p []byte) (int, error) { l <- string(p); return len(p), nil }
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
