@@ -84,6 +84,7 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	setAsideTorn(c.Dir, c.Log)
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		_ = held.Close()

@@ -1,18 +1,19 @@
 package peers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/ownfile"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 )
@@ -28,7 +29,7 @@ type node struct {
 
 // Start is the [run.StartLibp2p] of processes that sync.
 func Start(c config.P2P, allowPrivate bool, log *slog.Logger) (run.Libp2p, error) {
-	key, err := readKey(c)
+	key, err := readKey(c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -93,18 +94,30 @@ func (i incoming) Close() {
 	}
 }
 
-// readKey returns the secret key of our identity, which is made if the file is
-// missing; "" is none.
-func readKey(c config.P2P) (string, error) {
+// readKey returns the secret key of our identity; "" is none. Peers know by it who
+// answers them: where we do, it is made if the file is missing. A file that a crash
+// of the machine has left empty is as good as missing.
+func readKey(c config.P2P, log *slog.Logger) (string, error) {
 	switch {
 	case c.KeyFile == "" && c.Listen != "":
 		return "", errors.New("--p2p-key-file: missing; peers know us by that key, so it must outlive the process")
 	case c.KeyFile == "":
 		return "", nil
 	}
-	key, err := schnorr.ReadSecretFile(c.KeyFile)
-	if errors.Is(err, fs.ErrNotExist) {
+	text, err := os.ReadFile(c.KeyFile)
+	torn := err == nil && len(bytes.Trim(text, "\x00 \r\n")) == 0
+	if torn {
+		_, err := ownfile.SetAside(c.KeyFile)
+		log.Warn("the libp2p key file is empty, as after a crash of the machine: peers will know us by another key", "path", c.KeyFile, "err", err)
+	}
+	var key *schnorr.SecretKey
+	switch missing := torn || errors.Is(err, fs.ErrNotExist); {
+	case missing && c.Listen == "":
+		return "", nil
+	case missing:
 		key, err = makeKey(c.KeyFile)
+	default:
+		key, err = schnorr.ReadSecretFile(c.KeyFile)
 	}
 	if err != nil {
 		return "", fmt.Errorf("--p2p-key-file: %w", err)
@@ -112,19 +125,11 @@ func readKey(c config.P2P) (string, error) {
 	return key.Hex(), nil
 }
 
-// makeKey makes a key and writes it to a file that does not exist.
+// makeKey makes a key and writes it to a file.
 func makeKey(path string) (*schnorr.SecretKey, error) {
 	key, err := schnorr.NewSecret()
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = fmt.Fprintln(file, key.Hex())
-	return key, errors.Join(err, file.Close())
+	return key, ownfile.Write(path, []byte(key.Hex()+"\n"), 0o600)
 }

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -262,27 +263,47 @@ func TestOnlyHoldsForPeers(t *testing.T) {
 
 func TestKeyFile(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "a", "key")
-	first, err := readKey(config.P2P{KeyFile: path})
-	if err != nil || len(first) != 64 {
-		t.Fatalf("%q, %v", first, err)
+	path := filepath.Join(t.TempDir(), "p2p", "key")
+	log := slog.New(slog.DiscardHandler)
+	if key, err := readKey(config.P2P{KeyFile: path}, log); err != nil || key != "" {
+		t.Errorf("made the key %.4q, %v, although nothing listens", key, err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info, err)
-	}
-	if again, err := readKey(config.P2P{KeyFile: path}); err != nil || again != first {
-		t.Errorf("%q, %v", again, err)
-	}
-	if err := os.WriteFile(path, []byte("junk\n"), 0o600); err != nil {
+	listens := config.P2P{Listen: "0.0.0.0:1", KeyFile: path}
+	first, err := readKey(listens, log)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readKey(config.P2P{KeyFile: path}); err == nil || !strings.Contains(err.Error(), "--p2p-key-file") {
-		t.Error(err)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key file: %v, %v", info, err)
 	}
-	if _, err := readKey(config.P2P{Listen: "0.0.0.0:1"}); err == nil || !strings.Contains(err.Error(), "--p2p-key-file") {
-		t.Error(err)
+	if again, err := readKey(config.P2P{KeyFile: path}, log); err != nil || again != first {
+		t.Errorf("read again: %v", err)
 	}
-	if key, err := readKey(config.P2P{}); key != "" || err != nil {
-		t.Errorf("%q, %v", key, err)
+	// Torn by a loss of power: a new one is made where one is needed.
+	for _, text := range []string{"", "\n", strings.Repeat("\x00", 65)} {
+		for _, c := range []config.P2P{{KeyFile: path}, listens} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			key, err := readKey(c, log)
+			if err != nil || (key == "") != (c.Listen == "") {
+				t.Errorf("from %q, listening %t: %v", text, c.Listen != "", err)
+			}
+			if again, err := readKey(c, log); err != nil || again != key {
+				t.Errorf("from %q: not the same again, %v", text, err)
+			}
+		}
+	}
+	if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readKey(config.P2P{KeyFile: path}, log); err == nil || !strings.Contains(err.Error(), "--p2p-key-file") {
+		t.Errorf("a file without a key: %v", err)
+	}
+	if _, err := readKey(config.P2P{Listen: "0.0.0.0:1"}, log); err == nil || !strings.Contains(err.Error(), "--p2p-key-file") {
+		t.Errorf("a listener without a key file: %v", err)
+	}
+	if key, err := readKey(config.P2P{}, log); key != "" || err != nil {
+		t.Errorf("no file: %q, %v", key, err)
 	}
 }
