@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
 	"slices"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/obs/otlp"
@@ -19,7 +19,7 @@ import (
 )
 
 // home starts the embedded relay, which follows the deny lists until ctx ends.
-func (c *upCmd) home(ctx context.Context, proxies []netip.Prefix, log *slog.Logger) (*homerelay.Relay, error) {
+func (c *upCmd) home(ctx context.Context, proxies clientaddr.Proxies, log *slog.Logger) (*homerelay.Relay, error) {
 	denied, err := run.OpenDeny(c.Deny, log)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (c *upCmd) home(ctx context.Context, proxies []netip.Prefix, log *slog.Logg
 // pipeline runs embedded NATS, the embedded relay unless another one is given,
 // and all stages until ctx ends. up is called once everything has been started.
 func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL, natsURL string)) error {
-	proxies, err := homerelay.ParseProxies(c.TrustedProxies)
+	proxies, err := clientaddr.Parse(c.TrustedProxies)
 	if err != nil {
 		return usage("--trusted-proxies: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -288,11 +289,11 @@ func TestHalfMessagesAreCounted(t *testing.T) {
 
 // X-Forwarded-For counts from proxies that the operator named, from the right.
 func TestPartyOf(t *testing.T) {
-	proxies, err := ParseProxies([]string{"10.0.0.0/8", "::1"})
+	proxies, err := clientaddr.Parse([]string{"10.0.0.0/8", "::1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ParseProxies([]string{"proxy.example"}); err == nil {
+	if _, err := clientaddr.Parse([]string{"proxy.example"}); err == nil {
 		t.Error("a name was taken for an address")
 	}
 	r := &Relay{proxies: proxies, token: "secret"}

@@ -2,10 +2,10 @@ package homerelay
 
 import (
 	"crypto/subtle"
-	"fmt"
 	"net/http"
 	"net/netip"
-	"strings"
+
+	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
 )
 
 // party is to whom a connection is counted: the address that strangers cannot
@@ -32,64 +32,11 @@ func (p party) network() netip.Prefix {
 	return network
 }
 
-// partyOf tells by its request to whom a connection belongs. X-Forwarded-For
-// is read from the right, over proxies that the operator named, since the
-// client may have written what stands before.
+// partyOf tells by its request to whom a connection belongs.
 func (r *Relay) partyOf(req *http.Request) party {
 	sent := []byte(req.Header.Get("Authorization"))
 	if subtle.ConstantTimeCompare(sent, []byte("Bearer "+r.token)) == 1 {
 		return party{own: true}
 	}
-	peer, _ := netip.ParseAddrPort(req.RemoteAddr)
-	addr := peer.Addr().Unmap().WithZone("")
-	hops := strings.Split(strings.Join(req.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && r.trusts(addr); i-- {
-		hop, err := parseHop(hops[i])
-		if err != nil {
-			break
-		}
-		addr = hop
-	}
-	bits := 64
-	if addr.Is4() {
-		bits = 32
-	}
-	prefix, _ := addr.Prefix(bits)
-	return party{address: prefix, web: req.Header.Get("Origin") != ""}
-}
-
-// parseHop reads an element of X-Forwarded-For: an address, with some proxies
-// a port, too.
-func parseHop(s string) (netip.Addr, error) {
-	s = strings.TrimSpace(s)
-	if withPort, err := netip.ParseAddrPort(s); err == nil {
-		return withPort.Addr().Unmap().WithZone(""), nil
-	}
-	addr, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	return addr.Unmap().WithZone(""), err
-}
-
-// ParseProxies reads addresses and networks for [Config.TrustedProxies].
-func ParseProxies(texts []string) ([]netip.Prefix, error) {
-	var list []netip.Prefix
-	for _, text := range texts {
-		prefix, err := netip.ParsePrefix(text)
-		if addr, addrErr := netip.ParseAddr(text); addrErr == nil {
-			prefix, err = addr.Unmap().Prefix(addr.Unmap().BitLen())
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%q is no address and no network", text)
-		}
-		list = append(list, prefix)
-	}
-	return list, nil
-}
-
-func (r *Relay) trusts(proxy netip.Addr) bool {
-	for _, p := range r.proxies {
-		if p.Contains(proxy) {
-			return true
-		}
-	}
-	return false
+	return party{address: clientaddr.Share(r.proxies.Of(req)), web: req.Header.Get("Origin") != ""}
 }

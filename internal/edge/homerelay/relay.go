@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/deny"
+	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
 )
 
 // Config says where the relay listens and keeps its events.
@@ -33,7 +33,7 @@ type Config struct {
 
 	// TrustedProxies are the addresses of proxies before the relay, whose
 	// X-Forwarded-For tells the address of the client; nobody else's does.
-	TrustedProxies []netip.Prefix
+	TrustedProxies clientaddr.Proxies
 
 	sessionTimeout time.Duration // tests shorten it
 }
@@ -51,7 +51,7 @@ type Relay struct {
 	clients *clients
 	ledger  *ledger
 	working *gate // what takes the processor
-	proxies []netip.Prefix
+	proxies clientaddr.Proxies
 
 	ctx    context.Context //nolint:containedctx // ends with Close
 	cancel context.CancelFunc
