@@ -33,6 +33,10 @@ type Meter struct {
 	saved int64        // of the goroutine that reads messages
 }
 
+// Came tells of bytes that have come over the wire, where the meter measures no
+// connection.
+func (m *Meter) Came(n int) { m.wire.Add(int64(n)) }
+
 // Read tells of a message of that many bytes, inflated, and waits while
 // connections have inflated too much. It is called by one goroutine at a time,
 // after each message; a message must not be larger than [ExcessPerSecond].

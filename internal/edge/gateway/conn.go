@@ -1,0 +1,157 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
+)
+
+// closing is how long one side may take to close when the other has ended.
+const closing = 2 * time.Second
+
+// conn is one client with its connection to the relay. Two goroutines pass
+// messages on, and each REQ that is completed has one more.
+type conn struct {
+	gateway *Gateway
+	share   netip.Prefix
+	held    account
+	hop     bool // another gateway or index, or a relaymesh, asks for what the relay itself has
+
+	down, up *sink // to the client and to the relay
+
+	ctx    context.Context //nolint:containedctx // ends with the connection
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	watching atomic.Bool // there are subs
+
+	mu            sync.Mutex
+	subs          map[string]*sub // by id
+	publishing    publishing
+	authID        string // of the AUTH that was sent last
+	challenged    bool   // the relay has asked for AUTH
+	authenticated bool
+}
+
+// end is one end of a connection, with what has come of it beside the handshake.
+type end struct {
+	net.Conn
+
+	came []byte
+}
+
+// serve passes messages on until one end has ended, and closes both.
+func (c *conn) serve(client, relay end, compress bool) {
+	c.down, c.up = &sink{conn: client, compress: compress}, &sink{conn: relay}
+	var inflated *deflate.Meter
+	if compress {
+		inflated = &deflate.Meter{}
+	}
+	passed := c.gateway.metrics.passed
+	fromRelay := pump{
+		conn: c, from: newSource(relay, relay.came), to: c.down, look: c.fromRelay, passed: passed.WithLabelValues("relay"),
+	}
+	fromClient := pump{
+		conn: c, from: newSource(client, client.came), to: c.up, look: c.fromClient, passed: passed.WithLabelValues("client"),
+		inflated: inflated,
+	}
+	fromRelay.from.before, fromClient.from.before = c.down.flush, c.up.flush
+	var once sync.Once
+	var hard *time.Timer
+	leave := func(other end) {
+		once.Do(func() {
+			hard = time.AfterFunc(closing, func() {
+				client.Close()
+				relay.Close()
+			})
+			c.cancel()
+		})
+		halfClose(other.Conn)
+	}
+	stay := context.AfterFunc(c.ctx, func() {
+		leave(relay)
+		c.down.goAway()
+	})
+	c.tasks.Go(func() {
+		c.gateway.ended("relay", fromRelay.run())
+		_ = c.down.flush() // what came before the end
+		stay()
+		leave(client)
+	})
+	c.gateway.ended("client", fromClient.run())
+	_ = c.up.flush() // likewise
+	stay()
+	leave(relay)
+	c.tasks.Wait()
+	hard.Stop()
+	client.Close()
+	relay.Close()
+	fromRelay.from.close()
+	fromClient.from.close()
+	c.forgetAll()
+}
+
+// halfClose says that nothing comes any more. What the other side has yet to read
+// is not lost, as it would be if the connection were closed while that side sends.
+func halfClose(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // of a connection that is gone
+	}
+}
+
+// forgetAll gives back what is held.
+func (c *conn) forgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.subs {
+		c.forget(name)
+	}
+	if len(c.publishing.events) > 0 {
+		c.dropUnheard()
+	}
+}
+
+// fromClient looks at a message of the client; all of them pass.
+func (c *conn) fromClient(text []byte) bool {
+	l, id, rest := split(text)
+	switch {
+	case l == labelReq && id != nil:
+		c.watch(id, rest)
+	case l == labelClose && id != nil:
+		name, _ := unquote(id)
+		c.unwatch(name)
+	case l == labelEvent && id == nil:
+		c.onPublish(rest)
+	case l == labelAuth && id == nil:
+		c.onAuth(rest)
+	}
+	return true
+}
+
+// fromRelay looks at a message of the relay, and reports whether it is to pass now.
+func (c *conn) fromRelay(text []byte) bool {
+	l := labelOf(text)
+	if l == labelOther || l != labelOK && l != labelAuth && !c.watching.Load() {
+		return true
+	}
+	_, id, rest := split(text)
+	switch {
+	case id == nil:
+	case l == labelEvent:
+		return c.onEvent(id, rest)
+	case l == labelEOSE:
+		return c.onEOSE(id, text)
+	case l == labelClosed:
+		return c.onClosed(id, text)
+	case l == labelOK:
+		c.onOK(id, rest)
+	case l == labelAuth:
+		c.onChallenge()
+	}
+	return true
+}

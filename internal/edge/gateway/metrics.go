@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are those of a gateway.
+type metrics struct {
+	passed                           *prometheus.CounterVec
+	watched, completed, vain         prometheus.Counter
+	heard, unheard, refused, evicted prometheus.Counter
+	latency                          prometheus.Histogram
+}
+
+// newMetrics registers them, if there is where.
+func newMetrics(to prometheus.Registerer, connections func() int) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "relaymesh_gateway_" + name, Help: help})
+	}
+	m := &metrics{
+		passed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "relaymesh_gateway_messages_total", Help: "Messages and control frames that passed the gateway, by the side that sent them.",
+		}, []string{"from"}),
+		watched:   counter("reqs_watched_total", "REQs that name events, which are completed if the relay lacks some."),
+		completed: counter("completed_total", "Events that the relay lacked and clients got all the same."),
+		vain:      counter("waited_in_vain_total", "REQs whose EOSE waited and for which nothing was found."),
+		heard:     counter("heard_total", "Events that the relay accepted and that were handed to ingest."),
+		unheard:   counter("unheard_total", "Events of clients that passed unheard: too many waited for the relay's OK."),
+		refused:   counter("refused_total", "Connections that were not taken: too many of one address, or the relay did not answer."),
+		evicted:   counter("evicted_total", "Connections that gave way to an address with fewer."),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "relaymesh_gateway_added_seconds", Help: "How long an EOSE waited for what the relay lacked.",
+			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 1.5, 2},
+		}),
+	}
+	if to != nil {
+		to.MustRegister(m.passed, m.watched, m.completed, m.vain, m.heard, m.unheard, m.refused, m.evicted, m.latency,
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "relaymesh_gateway_connections", Help: "Clients that are connected.",
+			}, func() float64 { return float64(connections()) }))
+	}
+	return m
+}

@@ -1,0 +1,226 @@
+package gateway
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// maxInspected is how large a message is read along the way: an event of the
+	// size that relaymesh handles, and its envelope.
+	maxInspected = nostr.MaxEventBytes + 4<<10
+	// freely is how large a message is held without being counted.
+	freely = largeBuffer
+	// maxControl is how long the payload of a control frame may be (RFC 6455, 5.5).
+	maxControl = 125
+)
+
+var errControl = errors.New("a control frame that is too long or in parts")
+
+// pump passes on what one side sends, message by message, until that side or the
+// other ends.
+type pump struct {
+	conn *conn
+	from *source
+	to   *sink
+	// look is told of each text of a size that is read. It must not keep it, and
+	// says whether it is to pass.
+	look func(text []byte) (pass bool)
+
+	inflated *deflate.Meter // of what the client compresses; nil where it cannot
+	passed   prometheus.Counter
+
+	// Buffers that are used again.
+	text, frame []byte
+}
+
+// run returns why it ended, which is never nil.
+func (p *pump) run() error {
+	for {
+		if err := p.next(); err != nil {
+			return err
+		}
+		if cap(p.text) > smallBuffer || cap(p.frame) > smallBuffer {
+			p.text, p.frame = nil, nil
+		}
+		if p.to.held() >= flushAt {
+			if err := p.to.flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// header reads the header of a frame, and returns it as it stands, too.
+func (p *pump) header(mid bool) (h header, raw []byte, err error) {
+	b, err := p.from.peek(2, mid)
+	if err != nil {
+		return h, nil, err
+	}
+	if raw, err = p.from.take(headerSize(b), mid); err != nil {
+		return h, nil, err
+	}
+	h, err = parseHeader(raw)
+	return h, raw, err
+}
+
+// next passes on a message, or a control frame.
+func (p *pump) next() error {
+	h, raw, err := p.header(false)
+	if err != nil {
+		return err
+	}
+	p.passed.Inc()
+	switch {
+	case h.control():
+		return p.control(h, raw)
+	case p.inflated != nil && h.first&bitCompressed != 0:
+		return p.inflate(h)
+	case !h.plainText() || h.length > maxInspected:
+		return p.stream(h, raw)
+	case !h.fin():
+		return p.gather(h, raw)
+	}
+	size := int(h.length)
+	if size > freely {
+		if !p.conn.held.take(2 * size) {
+			return p.stream(h, raw)
+		}
+		defer p.conn.held.give(2 * size)
+	}
+	p.from.r -= len(raw)
+	frame, err := p.from.take(len(raw)+size, true)
+	if err != nil {
+		return err
+	}
+	payload := frame[len(raw):]
+	text := payload
+	if h.masked {
+		if !promising(payload, h) {
+			p.to.pass(frame)
+			return nil
+		}
+		p.text = appendUnmasked(p.text[:0], payload, h, 0)
+		text = p.text
+	}
+	if !p.look(text) {
+		return nil
+	}
+	if p.to.compress {
+		p.to.message(opText, text)
+	} else {
+		p.to.pass(frame)
+	}
+	return nil
+}
+
+// promising reports whether a masked text may be of interest, by its first bytes.
+func promising(payload []byte, h header) bool {
+	var b [32]byte
+	text := appendUnmasked(b[:0], payload[:min(len(payload), len(b))], h, 0)
+	return labelOf(text) != labelOther || quotedLabel(text) == nil
+}
+
+// control passes on a control frame, at once: none is part of a message.
+func (p *pump) control(h header, raw []byte) error {
+	if h.length > maxControl || !h.fin() {
+		return errControl
+	}
+	p.from.r -= len(raw)
+	frame, err := p.from.take(len(raw)+int(h.length), true)
+	if err != nil {
+		return err
+	}
+	p.to.pass(frame)
+	return nil
+}
+
+// continuation reads the header of the next frame of a message, and passes on the
+// control frames before it.
+func (p *pump) continuation() (header, error) {
+	h, _, err := p.continued()
+	return h, err
+}
+
+func (p *pump) continued() (h header, raw []byte, err error) {
+	for {
+		if h, raw, err = p.header(true); err != nil || !h.control() {
+			return h, raw, err
+		}
+		if err := p.control(h, raw); err != nil {
+			return h, nil, err
+		}
+	}
+}
+
+// stream passes a message on as it comes, unread.
+func (p *pump) stream(h header, raw []byte) error {
+	p.to.stream(raw)
+	for {
+		for left := h.length; left > 0; {
+			part, err := p.from.some(min(left, flushAt))
+			if err != nil {
+				return err
+			}
+			left -= int64(len(part))
+			p.to.stream(part)
+			if p.to.held() >= flushAt {
+				if err := p.to.flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if h.fin() {
+			p.to.end()
+			return nil
+		}
+		var err error
+		if h, raw, err = p.continued(); err != nil {
+			return err
+		}
+		p.to.stream(raw)
+	}
+}
+
+// gather reads a message that comes in several frames, and passes them on when all
+// are there, or when they are too much.
+func (p *pump) gather(h header, raw []byte) error {
+	if !p.conn.held.take(2 * maxInspected) {
+		return p.stream(h, raw)
+	}
+	defer p.conn.held.give(2 * maxInspected)
+	var text, all []byte
+	for {
+		all = append(all, raw...)
+		for left := h.length; left > 0; {
+			part, err := p.from.some(left)
+			if err != nil {
+				return err
+			}
+			text = appendUnmasked(text, part, h, int((h.length-left)%4))
+			all = append(all, part...)
+			left -= int64(len(part))
+		}
+		if h.fin() {
+			if p.look(text) {
+				p.to.pass(all)
+			}
+			return nil
+		}
+		var err error
+		if h, raw, err = p.continued(); err != nil {
+			return err
+		}
+		if int64(len(all))+h.length > maxInspected {
+			p.to.stream(all)
+			return p.stream(h, raw)
+		}
+	}
+}
+
+// inspect is look, for a message of the client: all of them pass.
+func (p *pump) inspect(text []byte) { p.look(text) }

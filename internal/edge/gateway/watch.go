@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"context"
+	"slices"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// maxWatched is how many REQs of a connection are watched at a time; others
+	// pass.
+	maxWatched = 128
+	// maxAdded is how many bytes of found events wait for a slow client.
+	maxAdded    = 1 << 20
+	maxHeldBack = 4
+)
+
+// sub is a REQ that is watched: until the relay has said EOSE and what was missing
+// is there, and as long as the relay may send what we have sent.
+type sub struct {
+	id       []byte // as the client wrote it
+	cost     int    // of what is held, in bytes
+	question *question
+
+	completing bool
+	stop       context.CancelFunc // of the completion; nil for none
+	heldBack   [][]byte           // EOSE, and a CLOSED behind it
+	sent       map[string]bool    // ids of what we have sent, which is not to come twice
+}
+
+// watch looks at a REQ on its way to the relay.
+func (c *conn) watch(id, rest []byte) {
+	name, ok := unquote(id)
+	if !ok {
+		return
+	}
+	c.unwatch(name) // a used id ends what was pending for it
+	if c.hop || c.gateway.completer == nil {
+		return
+	}
+	filters, err := filtersOf(rest)
+	if err != nil {
+		return // the relay says so
+	}
+	q := newQuestion(filters)
+	cost := 4 * len(rest)
+	if q == nil || !c.held.take(cost) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.subs) >= maxWatched {
+		c.held.give(cost)
+		return
+	}
+	if c.subs == nil {
+		c.subs = map[string]*sub{}
+	}
+	c.subs[name] = &sub{id: slices.Clone(id), cost: cost, question: q}
+	c.watching.Store(true)
+	c.gateway.metrics.watched.Inc()
+}
+
+// unwatch ends a subscription. An EOSE that was held back is nothing that the
+// client waits for any more.
+func (c *conn) unwatch(name string) {
+	if !c.watching.Load() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget(name)
+}
+
+// forget drops a subscription; mu is held.
+func (c *conn) forget(name string) {
+	s := c.subs[name]
+	if s == nil {
+		return
+	}
+	if s.stop != nil {
+		s.stop()
+	}
+	c.held.give(s.cost)
+	delete(c.subs, name)
+	c.watching.Store(len(c.subs) > 0)
+}
+
+// onEvent looks at an event on its way to the client, and reports whether it is to
+// pass.
+func (c *conn) onEvent(id, rest []byte) bool {
+	name, _ := unquote(id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.subs[name]
+	if s == nil {
+		return true
+	}
+	var e nostr.Event
+	if e.UnmarshalJSON(rest) != nil {
+		return true
+	}
+	if s.sent[e.ID] {
+		delete(s.sent, e.ID)
+		c.settle(name, s)
+		return false
+	}
+	if s.question != nil {
+		s.question.saw(&e)
+	}
+	return true
+}
+
+// settle drops a subscription that nothing is to be known of any more; mu is held.
+func (c *conn) settle(name string, s *sub) {
+	if s.question == nil && len(s.sent) == 0 {
+		c.forget(name)
+	}
+}
+
+// onEOSE looks at the end of stored events, and reports whether it is to pass now.
+func (c *conn) onEOSE(id, text []byte) bool {
+	name, _ := unquote(id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.subs[name]
+	switch {
+	case s == nil || s.question == nil:
+		return true
+	case s.completing:
+		return len(s.heldBack) == 0 // else twice, which the client need not know
+	case c.challenged && !c.authenticated:
+		c.forget(name)
+		return true
+	}
+	missing := s.question.missing()
+	if len(missing) == 0 {
+		c.forget(name)
+		return true
+	}
+	return c.complete(name, s, missing, text)
+}
+
+// onClosed looks at the end of a subscription, and reports whether it is to pass
+// now: not before an EOSE that is held back.
+func (c *conn) onClosed(id, text []byte) bool {
+	name, _ := unquote(id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.subs[name]
+	if s == nil {
+		return true
+	}
+	if len(s.heldBack) == 0 {
+		c.forget(name)
+		return true
+	}
+	if len(s.heldBack) < maxHeldBack {
+		s.heldBack = append(s.heldBack, slices.Clone(text))
+	}
+	return false
+}
