@@ -17,9 +17,9 @@ import (
 // newServer starts the library's node on the guard: it keeps the routing table and, unless read-only, answers others.
 // What is set here works around its defects.
 func newServer(g *guard, id [20]byte, c Config, budget *rate.Limiter, r *routers) (*dht.Server, error) {
-	store := newStore(maxStored)
+	store, peers := newStore(maxStored), newPeerStore(maxInfohashes)
 	if c.ReadOnly {
-		store = newStore(0)
+		store, peers = newStore(0), newPeerStore(0)
 	}
 	quiet := alog.NewLogger("dht")
 	quiet.SetHandlers(alog.DiscardHandler)
@@ -35,6 +35,7 @@ func newServer(g *guard, id [20]byte, c Config, budget *rate.Limiter, r *routers
 		SendLimiter:      budget, // the default is one limiter of 25 packets a second for the whole process
 		Store:            store,
 		Exp:              itemLifetime,
+		PeerStore:        peers,
 		Logger:           quiet,
 	})
 }

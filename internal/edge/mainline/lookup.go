@@ -43,9 +43,9 @@ type candidate struct {
 	item   *bep44.Item // verified
 }
 
-// eligible reports whether the node can hold items: it answered, and gave a token to put with.
-func (n *candidate) eligible() bool {
-	return n.state == answered && !n.router && n.token != ""
+// eligible reports whether the node can hold what is looked up: it answered, and gave a token to put with.
+func (l *lookup) eligible(n *candidate) bool {
+	return n.state == answered && !n.router && (n.token != "" || l.tokenless)
 }
 
 // lookup decides whom to ask in an iterative Kademlia lookup: it converges on the k nodes nearest to a target that
@@ -62,6 +62,7 @@ type lookup struct {
 	all       []*candidate // that ever were
 	seen      []endpoint   // theirs
 	calm      int          // silent nodes for which one more is asked at a time
+	tokenless bool         // nodes count that gave no token: for a lookup that puts nothing
 	witnesses int          // how many answers must name a node before it is asked
 	slots     []*candidate // in the order of asking
 	waiting   int          // candidates in state asked
@@ -142,7 +143,7 @@ func (l *lookup) next(may func(netip.AddrPort) bool) *candidate {
 		case asked:
 			near++
 		case answered:
-			if n.eligible() {
+			if l.eligible(n) {
 				near++
 			}
 		case fresh:
@@ -167,7 +168,7 @@ func (l *lookup) passedOver() (count int) {
 		switch {
 		case near == defaultK:
 			return count
-		case n.eligible():
+		case l.eligible(n):
 			near++
 		case n.state == silent, n.state == slow:
 			count++
@@ -249,7 +250,7 @@ func (l *lookup) closest(k int) []*candidate {
 		if len(out) == k {
 			break
 		}
-		if n.eligible() {
+		if l.eligible(n) {
 			out = append(out, n)
 		}
 	}
@@ -268,7 +269,7 @@ func (l *lookup) done() bool {
 		case asked:
 			return false
 		case answered:
-			if n.eligible() {
+			if l.eligible(n) {
 				near++
 			}
 		}

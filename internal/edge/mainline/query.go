@@ -28,11 +28,26 @@ func findNodeQuery(target [20]byte) query {
 	return query{args: appendTarget(nil, target), method: "9:find_node"}
 }
 
+// getPeersQuery asks for the peers of an infohash (BEP 5).
+func getPeersQuery(infohash [20]byte) query {
+	b := append(append(make([]byte, 0, 80), "9:info_hash20:"...), infohash[:]...)
+	return query{args: append(b, wantIPv4...), method: "9:get_peers"}
+}
+
+// announceQuery announces our address with this port, never with the one that the packet leaves from: it is another socket's.
+func announceQuery(infohash [20]byte, port uint16, token string) query {
+	b := append(append(make([]byte, 0, 96+len(token)), "9:info_hash20:"...), infohash[:]...)
+	b = append(strconv.AppendUint(append(b, "4:porti"...), uint64(port), 10), 'e')
+	return query{args: append(append(b, "5:token"...), bep44.EncodeString([]byte(token))...), method: "13:announce_peer"}
+}
+
 // appendTarget asks for IPv4 nodes only: BEP 32 wants a table of its own for IPv6, and Mainline has little of it.
 func appendTarget(b []byte, target [20]byte) []byte {
 	b = append(append(b, "6:target20:"...), target[:]...)
-	return append(b, "4:wantl2:n4e"...)
+	return append(b, wantIPv4...)
 }
+
+const wantIPv4 = "4:wantl2:n4e"
 
 // putQuery carries an item exactly as signed. It never sends cas: nodes disagree about its meaning.
 func putQuery(it *bep44.Item, token string) query {

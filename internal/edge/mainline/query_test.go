@@ -22,6 +22,7 @@ func FuzzQueries(f *testing.F) {
 		tid := [tidSize]byte{7: 1}
 		for method, q := range map[string]query{
 			"get": getQuery(to, &seq), "put": putQuery(&it, token), "find_node": findNodeQuery(to),
+			"get_peers": getPeersQuery(to), "announce_peer": announceQuery(to, uint16(seq), token),
 		} {
 			b := q.append([]byte("before"), id, tid, readOnly)[len("before"):]
 			p, err := parsePacket(b)
@@ -31,6 +32,15 @@ func FuzzQueries(f *testing.F) {
 			libraryMustDecode(t, b)
 			if p.kind != 'q' || !bytes.Equal(p.tid, tid[:]) || string(content(entry(b, "q"))) != method || (entry(b, "ro") != nil) != readOnly {
 				t.Errorf("%q is not what was meant", b)
+			}
+			if method == "get_peers" || method == "announce_peer" {
+				port, _ := bep44.DecodeInt(entry(p.body, "port"))
+				announces := method == "announce_peer"
+				if got := content(entry(p.body, "info_hash")); !bytes.Equal(got, to[:]) || entry(p.body, "implied_port") != nil ||
+					announces && (uint16(port) != uint16(seq) || string(content(entry(p.body, "token"))) != token) {
+					t.Errorf("%q is not what was meant", b)
+				}
+				continue
 			}
 			if got := entry(p.body, "target"); method != "put" && !bytes.Equal(content(got), to[:]) {
 				t.Errorf("%q asks for %q", b, got)

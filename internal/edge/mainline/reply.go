@@ -15,6 +15,7 @@ type reply struct {
 	id     [20]byte
 	code   bep44.Code // 0 unless the node answered with an error
 	nodes  []byte     // BEP 5 compact node info
+	values []byte     // bencoded list of BEP 5 compact peers, nil without one
 	token  []byte
 	hasSeq bool
 	seq    int64
@@ -42,6 +43,8 @@ func newReply(p packet) (r reply) {
 		case "nodes":
 			nodes := content(v)
 			r.nodes = nodes[:min(len(nodes), maxNodes*compactSize)]
+		case "values":
+			r.values = v
 		case "token":
 			r.token = content(v)
 		case "seq":

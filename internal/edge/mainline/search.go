@@ -8,14 +8,16 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
-// search runs one lookup against the network and verifies the items that nodes return. While it runs, its fields belong to who holds the
-// outbox's lock; afterwards, to who ran it.
+// search runs one lookup against the network, and verifies the items or counts the peers that nodes return. While it runs, its
+// fields belong to who holds the outbox's lock; afterwards, to who ran it.
 type search struct {
 	node   *Node
 	salt   []byte
 	opts   GetOptions
 	lookup *lookup
 	query  query
+
+	peers *peerTally // if peers are looked up, not an item
 
 	verified  []*bep44.Item // each item is verified once
 	best      *bep44.Item
@@ -204,10 +206,19 @@ func (s *search) answered(slot int, r *reply, now time.Time) {
 			s.add(c, now)
 			s.lookup.name(c)
 		}
-		n.item = s.verifyValue(r)
-		n.hasSeq = r.hasSeq && (r.value == nil) == (n.item == nil)
+		s.judge(n, r)
 	}
 	s.step(now)
+}
+
+// judge notes what a reply holds of that which is looked up.
+func (s *search) judge(n *candidate, r *reply) {
+	if s.peers != nil {
+		s.peers.count(r.values)
+		return
+	}
+	n.item = s.verifyValue(r)
+	n.hasSeq = r.hasSeq && (r.value == nil) == (n.item == nil)
 }
 
 func (s *search) ended() bool {
