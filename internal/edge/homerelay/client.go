@@ -23,6 +23,7 @@ type client struct {
 	relay *Relay
 	ws    *websocket.Conn
 	host  string // as the client dialled it
+	hop   bool   // it looks up itself what this relay lacks
 	hold  *holding
 
 	ctx     context.Context //nolint:containedctx // ends with the connection; its cause says why

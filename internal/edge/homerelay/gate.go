@@ -77,6 +77,15 @@ func (g *gate) enter(ctx context.Context, p party, width, cost int) bool {
 	return false
 }
 
+// pass is enter for work that costs as much as it is wide. The first call of leave
+// counts.
+func (g *gate) pass(ctx context.Context, p party, width int) (leave func(), ok bool) {
+	if !g.enter(ctx, p, width, width) {
+		return nil, false
+	}
+	return sync.OnceFunc(func() { g.leave(width) }), true
+}
+
 func (g *gate) leave(width int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

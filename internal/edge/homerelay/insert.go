@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 
 	"go.etcd.io/bbolt"
 
@@ -58,17 +57,18 @@ func (s *store) Text(id string) (text []byte, err error) {
 // share a transaction and its fsync.
 func (s *store) Insert(e *nostr.Event) error {
 	p, pages := party{own: true}, insertPages(e)
-	if !s.turns.enter(s.ctx, p, pages, pages) {
+	leave, ok := s.turns.pass(s.ctx, p, pages)
+	if !ok {
 		return fmt.Errorf("%w: %w", errStore, s.ctx.Err())
 	}
-	leave := sync.OnceFunc(func() { s.turns.leave(pages) })
 	defer leave()
-	return s.insertFor(p, e, leave)
+	return s.insertFor(p, e, s.keeps, leave)
 }
 
 // insertFor is Insert for a party that has come through the gate, with a width of
-// insertPages. It calls leave before it waits for another turn.
-func (s *store) insertFor(p party, e *nostr.Event, leave func()) error {
+// insertPages, by a rule of what is kept. It calls leave before it waits for another
+// turn.
+func (s *store) insertFor(p party, e *nostr.Event, keeps rule, leave func()) error {
 	r, err := newRecord(e)
 	if err != nil {
 		return err
@@ -88,6 +88,10 @@ func (s *store) insertFor(p party, e *nostr.Event, leave func()) error {
 		// Behind all that a former list lets in, purgeDenied begins.
 		if now := s.denied.Now(); now != denied && now.Event(e) != "" {
 			refusal = errDenied
+			return nil
+		}
+		if !keeps(st.tx, r) {
+			refusal = errUnwanted
 			return nil
 		}
 		refusal, err = s.insert(st, r, text)

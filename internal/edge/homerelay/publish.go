@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"sync"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -26,13 +25,16 @@ func (c *client) onEvent(m message) {
 		c.reject(e, reason)
 		return
 	}
-	bytes, pages, turns := insertBytes(m.size, len(e.Tags)), insertPages(e), c.relay.store.turns
-	if !acquire(c.ctx, c.publishing) || !c.keep(bytes) || !turns.enter(c.ctx, c.hold.party, pages, pages) {
+	bytes := insertBytes(m.size, len(e.Tags))
+	if !acquire(c.ctx, c.publishing) || !c.keep(bytes) {
 		return
 	}
-	leave := sync.OnceFunc(func() { turns.leave(pages) })
+	leave, ok := c.relay.store.turns.pass(c.ctx, c.hold.party, insertPages(e))
+	if !ok {
+		return
+	}
 	c.running.Go(func() {
-		ok, reason := c.relay.accept(c.hold.party, e, leave)
+		ok, reason := c.relay.accept(c.hold.party, e, c.relay.store.keeps, leave)
 		leave() // nobody's slot but the client's own waits for it to read
 		c.drop(bytes)
 		c.tell("OK", e.ID, ok, reason)
@@ -79,9 +81,9 @@ func repeatsProtected(e *nostr.Event) bool {
 	return inner.UnmarshalJSON([]byte(e.Content)) == nil && inner.Tag("-") != nil
 }
 
-// accept verifies an event of a party, stores it or passes it on, and returns what an
-// OK says of it. See insertFor for leave.
-func (r *Relay) accept(p party, e *nostr.Event, leave func()) (ok bool, reason string) {
+// accept verifies an event of a party, stores it if a rule says so or passes it on, and
+// returns what an OK says of it. See insertFor for leave.
+func (r *Relay) accept(p party, e *nostr.Event, keeps rule, leave func()) (ok bool, reason string) {
 	now := r.store.now().Unix()
 	if err := cmp.Or(e.Check(), e.CheckTime(now)); err != nil {
 		return false, "invalid: " + err.Error()
@@ -104,9 +106,11 @@ func (r *Relay) accept(p party, e *nostr.Event, leave func()) (ok bool, reason s
 	switch {
 	case nostr.Ephemeral(e.Kind) && r.store.denied.Event(e):
 		return false, errDenied.Error()
+	case nostr.Ephemeral(e.Kind) && r.store.kinds != nil:
+		return false, errUnwanted.Error()
 	case !nostr.Ephemeral(e.Kind):
 		var damaged *DamagedError
-		switch err := r.store.insertFor(p, e, leave); {
+		switch err := r.store.insertFor(p, e, keeps, leave); {
 		case errors.As(err, &damaged):
 			r.log.Error("home relay cannot write to its store", "err", err)
 			return false, storeReason(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Config says where the relay listens and keeps its events.
@@ -35,6 +36,17 @@ type Config struct {
 	// X-Forwarded-For tells the address of the client; nobody else's does.
 	TrustedProxies clientaddr.Proxies
 
+	// Kinds are all that the relay takes from clients, with deletions and requests to vanish that may end an event of
+	// theirs; nil is every kind.
+	Kinds []int
+	// LookUp finds elsewhere the replaceable events at addresses which a REQ asks for and the store lacks, and stores them,
+	// until the context ends; nil looks nothing up.
+	LookUp func(ctx context.Context, lacking []nostr.Address)
+	// Info returns more fields of the NIP-11 document; nil has none.
+	Info func() map[string]any
+	// Pages answers HTTP requests for paths other than "/"; nil leaves them to NIP-11.
+	Pages http.Handler
+
 	sessionTimeout time.Duration // tests shorten it
 }
 
@@ -42,7 +54,9 @@ type Config struct {
 type Relay struct {
 	url            string
 	token          string
-	info           []byte // the NIP-11 document
+	info           func() []byte // the NIP-11 document
+	lookUp         func(context.Context, []nostr.Address)
+	pages          http.Handler
 	log            *slog.Logger
 	sessionTimeout time.Duration
 
@@ -79,7 +93,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	store.denied = c.Denied
+	store.denied, store.kinds = c.Denied, c.Kinds
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", c.Addr)
 	if err != nil {
@@ -88,7 +102,9 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	r := &Relay{
 		url:            "ws://" + ln.Addr().String(),
 		token:          rand.Text(),
-		info:           newInfo(c),
+		info:           infoOf(c),
+		lookUp:         c.LookUp,
+		pages:          c.Pages,
 		log:            c.Log,
 		sessionTimeout: c.sessionTimeout,
 		store:          store,

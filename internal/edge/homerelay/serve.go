@@ -2,7 +2,7 @@ package homerelay
 
 import (
 	"context"
-	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -15,7 +15,11 @@ import (
 // ServeHTTP serves a websocket until it ends, and the NIP-11 document to
 // whoever asks for it.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if !strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+	switch upgrades := strings.EqualFold(req.Header.Get("Upgrade"), "websocket"); {
+	case !upgrades && r.pages != nil && req.URL.Path != "/":
+		r.servePage(w, req)
+		return
+	case !upgrades:
 		r.serveInfo(w, req)
 		return
 	}
@@ -44,7 +48,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return // Accept has answered
 	}
 	c := newClient(ctx, cancel, r, h, ws, req.Host)
-	c.meter, c.inflating = meter, deflate.Memory(w)
+	c.meter, c.inflating, c.hop = meter, deflate.Memory(w), req.Header.Get(hopHeader) != ""
 	c.serve()
 }
 
@@ -62,15 +66,29 @@ func (r *Relay) serveInfo(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "this is a Nostr relay: use a websocket", http.StatusMethodNotAllowed)
 	case strings.Contains(req.Header.Get("Accept"), "application/nostr+json"):
 		h.Set("Content-Type", "application/nostr+json")
-		_, _ = w.Write(r.info) // a client that left needs no document
+		_, _ = w.Write(r.info()) // a client that left needs no document
 	default:
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("This is a Nostr relay. Connect to it with a Nostr client at " + r.url + "\n"))
 	}
 }
 
-// newInfo writes the NIP-11 document.
-func newInfo(c Config) []byte {
+// infoOf returns what writes the NIP-11 document.
+func infoOf(c Config) func() []byte {
+	fixed := newInfo(c)
+	if c.Info == nil {
+		text := nostr.Encode(fixed)
+		return func() []byte { return text }
+	}
+	return func() []byte {
+		doc := maps.Clone(fixed)
+		maps.Copy(doc, c.Info())
+		return nostr.Encode(doc)
+	}
+}
+
+// newInfo returns the NIP-11 document but for Config.Info.
+func newInfo(c Config) map[string]any {
 	doc := map[string]any{
 		"name":           c.Name,
 		"description":    c.Description,
@@ -105,9 +123,5 @@ func newInfo(c Config) []byte {
 			doc[key] = value
 		}
 	}
-	text, err := json.Marshal(doc)
-	if err != nil {
-		panic(err) // strings and numbers can be marshalled
-	}
-	return text
+	return doc
 }

@@ -152,6 +152,7 @@ func (c *client) answer(sub *subscription) {
 		return
 	}
 	defer c.drop(sub.bytes)
+	c.lookUp(sub)
 	for _, f := range sub.filters {
 		err := c.relay.store.pages(sub.ctx, sub.viewer, f, c.work, func(page [][]byte) bool { return c.sendPage(sub, page) })
 		if err != nil && !errors.Is(err, context.Canceled) {

@@ -132,7 +132,8 @@ func (o Options) handshake(ctx context.Context, url string) (*websocket.Conn, er
 func errDenied(url string) error { return fmt.Errorf("relay %s is %s", url, reconcile.Denied) }
 
 func (o Options) header() http.Header {
-	h := http.Header{"User-Agent": {"relaymesh"}}
+	// Gateways and indexes answer us from what they have, so that no question goes in a circle.
+	h := http.Header{"User-Agent": {"relaymesh"}, "Relaymesh-Hop": {"1"}}
 	if o.Token != "" {
 		h.Set("Authorization", "Bearer "+o.Token)
 	}
