@@ -1,0 +1,100 @@
+package index
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/health"
+)
+
+const (
+	// maxKnown is how many indexes are remembered, and maxOfNetwork how many of one network.
+	maxKnown     = 256
+	maxOfNetwork = 4
+	// countedMost is after how many answers old ones count half.
+	countedMost = 64
+)
+
+// Known is an index, or what was said to be one, and how it stands. It is kept over restarts.
+type Known struct {
+	URL     string `json:"url"`               // by which it is dialled, normalised
+	Key     string `json:"key,omitempty"`     // of its announcement, hex
+	Network string `json:"network,omitempty"` // that its address lies in: IPv4 /24, IPv6 /48, or an address of loopback
+	Via     string `json:"via"`               // "dht", "config", or the URL of the index that named it
+
+	FirstSeen int64 `json:"first_seen"`         // Unix seconds, as all times here
+	Verified  int64 `json:"verified,omitempty"` // when it last showed that it is an index; 0 is never
+	Delivered int   `json:"delivered"`          // how often its answer was the newest valid one
+	Missed    int   `json:"missed"`             // how often another index had a newer one, or one at all
+
+	Failures int   `json:"failures,omitempty"` // in a row
+	NextTry  int64 `json:"next_try,omitempty"`
+}
+
+// Proven reports whether an index has shown by what it delivered that it is worth asking: most newcomers have not, and
+// who is asked for much and has little is none the better for having had something once.
+func (k Known) Proven() bool { return k.Delivered > 0 && k.Missed <= 4*k.Delivered }
+
+// LeftAlone reports whether an index must not be asked at a time.
+func (k Known) LeftAlone(now time.Time) bool {
+	return health.Stored(k.Failures, k.NextTry).LeftAlone(now)
+}
+
+// after returns an index after it was used; jitter is of [health.Use.Next].
+func (k Known) after(event health.Event, now time.Time, jitter float64) Known {
+	next := health.Index.Next(health.Stored(k.Failures, k.NextTry), event, now, jitter)
+	k.Failures, k.NextTry = next.Failures, next.Unix()
+	return k
+}
+
+// counted returns an index after its answer was compared with those of others.
+func (k Known) counted(o Outcome) Known {
+	switch o {
+	case Delivered:
+		k.Delivered++
+	case Missed:
+		k.Missed++
+	default:
+		return k
+	}
+	if k.Delivered+k.Missed > countedMost {
+		k.Delivered, k.Missed = (k.Delivered+1)/2, k.Missed/2
+	}
+	return k
+}
+
+// Bounded returns the indexes that are worth remembering, best first: those that were proven, those that have shown that they
+// are indexes, those that were named by the operator always, of each network a few.
+func Bounded(all []Known) []Known {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b Known) int {
+		return cmp.Or(
+			order(a.Via == ViaConfig, b.Via == ViaConfig), order(a.Proven(), b.Proven()), cmp.Compare(b.Verified, a.Verified),
+			cmp.Compare(a.Failures, b.Failures), cmp.Compare(a.FirstSeen, b.FirstSeen), cmp.Compare(a.URL, b.URL),
+		)
+	})
+	networks := map[string]int{}
+	all = slices.DeleteFunc(all, func(k Known) bool {
+		networks[k.Network]++
+		return k.Via != ViaConfig && k.Network != "" && networks[k.Network] > maxOfNetwork
+	})
+	return all[:min(len(all), maxKnown)]
+}
+
+// order sorts what holds first.
+func order(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// How an index became known; else it is the URL of the index that named it.
+const (
+	ViaDHT    = "dht"
+	ViaConfig = "config"
+)

@@ -1,0 +1,84 @@
+package index
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/health"
+)
+
+const (
+	// pullEvery is how often an index takes over what others have, and pulled from how many of them.
+	pullEvery = time.Minute
+	pulled    = 3
+	// verifyEvery is how often an index that is used shows anew that it is one.
+	verifyEvery = time.Hour
+	// pullTimeout bounds one sync.
+	pullTimeout = 10 * time.Minute
+)
+
+// Puller fills our index from others: every minute from a few at random, no two of one network. Its fields are set before
+// [Puller.Run].
+type Puller struct {
+	Resolver *Resolver
+	// Pull takes over from an index what ours lacks of its kinds, and returns how many events came.
+	Pull func(ctx context.Context, url string) (events int, err error)
+	Log  *slog.Logger
+}
+
+// Run pulls until ctx ends.
+func (p *Puller) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		p.round(ctx)
+		select {
+		case <-time.After(time.Duration((0.75 + rand.Float64()/2) * float64(pullEvery))):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// round pulls once from a few.
+func (p *Puller) round(ctx context.Context) {
+	r := p.Resolver
+	if len(r.choose(nil)) < askedMost && r.mayFind(findAgain) {
+		if err := r.Find(ctx, askedMost); err != nil {
+			p.Log.DebugContext(ctx, "found no list index", "err", err)
+		}
+	}
+	var group errgroup.Group
+	for _, k := range Choose(r.Known(), pulled, r.Now(), rand.IntN) {
+		group.Go(func() error { p.pull(ctx, k); return nil })
+	}
+	_ = group.Wait() // they return none
+	if err := r.Save(); err != nil {
+		p.Log.WarnContext(ctx, "what is known of list indexes was not saved", "err", err)
+	}
+}
+
+func (p *Puller) pull(ctx context.Context, k Known) {
+	r := p.Resolver
+	if r.Now().Sub(time.Unix(k.Verified, 0)) >= verifyEvery {
+		if _, err := r.verify(ctx, k.URL, k.Via); err != nil {
+			return
+		}
+		r.learn(ctx, k.URL)
+	}
+	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
+	defer cancel()
+	events, err := p.Pull(ctx, k.URL)
+	event := health.Answered
+	if err != nil && ctx.Err() == nil {
+		p.Log.InfoContext(ctx, "couldn't take over the lists of an index", "relay", k.URL, "err", err)
+		event = health.Failed
+	}
+	r.update(k.URL, func(k Known) Known {
+		if events > 0 {
+			k = k.counted(Delivered)
+		}
+		return k.after(event, r.Now(), rand.Float64())
+	})
+}
