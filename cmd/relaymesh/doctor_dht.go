@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
@@ -32,6 +35,28 @@ func (c *doctorCmd) dht(ctx context.Context, _ *output, e examination) {
 	}
 	e.ok("bootstrap", "%d of %d nodes answered", result.Answered, result.Queried)
 	c.reachable(node, e)
+	c.indexes(ctx, own, e)
+}
+
+// indexes tells which list indexes are found and how they stand.
+func (c *doctorCmd) indexes(ctx context.Context, own config.DHT, e examination) {
+	conf := config.Config{AllowPrivate: c.AllowPrivate, DHT: own, Index: c.Index}
+	if c.Index.File == "" && c.findData() == nil {
+		conf.Index.File = filepath.Join(c.Data, "index", "known.json")
+	}
+	known, err := run.FindIndexes(ctx, conf, slog.New(slog.DiscardHandler))
+	var usable []string
+	for _, k := range known {
+		if k.Verified > 0 && !k.LeftAlone(time.Now()) && len(usable) < 10 {
+			usable = append(usable, fmt.Sprintf("%s (delivered %d, missed %d)", k.URL, k.Delivered, k.Missed))
+		}
+	}
+	if len(usable) == 0 {
+		e.advise("list indexes", fmt.Sprintf("none is found (%v)", err),
+			"authors who published nowhere else are not found by npub; name an index by --index-known")
+		return
+	}
+	e.ok("list indexes", "%d known, among them %s", len(known), strings.Join(usable, ", "))
 }
 
 // reachable tells from how others see us whether they could begin to talk.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,14 +31,18 @@ type resolveCmd struct {
 
 	config.NATSAuth
 
-	DHT config.DHT `embed:"" prefix:"dht-" group:"DHT"`
+	Index config.Index `embed:"" prefix:"index-" group:"List indexes"`
+	DHT   config.DHT   `embed:"" prefix:"dht-" group:"DHT"`
 }
 
 // Help says when what is printed.
 func (resolveCmd) Help() string {
 	return `Prints the first list that a DHT node gives and that its owner signed, as soon as it is there, and goes on until the eight nodes
 nearest to it have answered. If one of them has a newer list, that one is printed as a correction. With --json, early answers are
-lines with "early": true. A running pipeline (--nats) gives the final answer only.`
+lines with "early": true. A running pipeline (--nats) gives the final answer only.
+
+An npub does not tell the DHT key of its list, and most users have none. Then a few list indexes are asked, which are found on the DHT (and
+named by --index-known): the newest list (kind 10002) that they have counts. Nothing of this needs a relay or a running pipeline.`
 }
 
 // Run prints the relays of the list, one a line.
@@ -115,6 +121,10 @@ func (p *answers) final(answer events.ResolveResponse) error {
 	}
 	if !p.json {
 		p.list(answer)
+		if answer.Event != nil {
+			fmt.Fprintf(p.err, "of %s, from %d list indexes\n", time.Unix(answer.Event.CreatedAt, 0).UTC().Format(time.RFC3339), len(answer.Indexes))
+			return nil
+		}
 		fmt.Fprintf(p.err, "seq %d, held by %d nodes\n", answer.Seq, answer.Holders)
 	}
 	return nil
@@ -146,21 +156,25 @@ func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *ou
 		defer js.Conn().Close()
 		return run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, r)
 	}
-	if r.DHTKey == "" {
-		if c.Relay == "" {
-			return events.ResolveResponse{},
-				usage("an npub does not tell its DHT key: give --nats to ask a running pipeline, --relay to look it up there, or the DHT key itself")
-		}
+	if err := c.Index.Check(); err != nil {
+		return events.ResolveResponse{}, usage("%v", err)
+	}
+	if data := (&upFlags{}); c.Index.File == "" && data.findData() == nil {
+		c.Index.File = filepath.Join(data.Data, "index", "known.json")
+	}
+	if r.DHTKey == "" && c.Relay != "" {
 		key, err := keyFromRelay(ctx, c.Relay, r.PubKey)
-		if err != nil {
+		if err != nil && !errors.Is(err, errNoKey) {
 			return events.ResolveResponse{}, err
 		}
 		r.DHTKey = key
 	}
-	return run.ResolveOnce(ctx, config.Config{AllowPrivate: c.AllowPrivate, DHT: c.DHT}, r, log, early)
+	return run.ResolveOnce(ctx, config.Config{AllowPrivate: c.AllowPrivate, DHT: c.DHT, Index: c.Index}, r, log, early)
 }
 
-// keyFromRelay reads the author's newest kind 11011.
+var errNoKey = errors.New("has no list for the DHT (kind 11011) of that author")
+
+// keyFromRelay reads the author's newest kind 11011; [errNoKey] if there is none.
 func keyFromRelay(ctx context.Context, url, pubkey string) (string, error) {
 	conn, err := relay.Dial(ctx, url, relay.Options{AllowPrivate: true})
 	if err != nil {
@@ -175,7 +189,7 @@ func keyFromRelay(ctx context.Context, url, pubkey string) (string, error) {
 			return key, nil
 		}
 	}
-	return "", fmt.Errorf("not found: %s has no list for the DHT (kind 11011) of that author", url)
+	return "", fmt.Errorf("not found: %s %w", url, errNoKey)
 }
 
 type publishCmd struct {

@@ -27,7 +27,8 @@ type cli struct {
 
 	Up        upCmd        `cmd:"" help:"Run the whole pipeline in this process, with an embedded NATS server."`
 	Sync      syncCmd      `cmd:"" help:"Sync two relays with each other, once; no pipeline needed."`
-	Resolve   resolveCmd   `cmd:"" help:"Read a relay list from the DHT."`
+	Resolve   resolveCmd   `cmd:"" help:"Read a relay list from the DHT, or from list indexes that are found there."`
+	Index     indexCmd     `cmd:"" help:"Serve a list index: the lists of everybody, found by anyone on the DHT."`
 	Fetch     fetchCmd     `cmd:"" help:"Find a note, and if asked its thread, wherever it may be."`
 	Publish   publishCmd   `cmd:"" help:"Sign a relay list and send it on its way to the DHT."`
 	DHT       dhtCmd       `cmd:"" name:"dht" help:"Look at the DHT itself."`

@@ -63,7 +63,9 @@ func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
 		"where shall the list be sent":    {"publish", "--relays", "wss://a.example", "--nsec-file", "/none"},
 		"--nsec-file:":                    {"publish", "--relays", "wss://a.example", "--nsec-file", "/none", "--relay", "ws://127.0.0.1:1"},
 		"--relays: relay url":             {"publish", "--relays", "ws://127.0.0.1", "--nsec-file", "/none", "--relay", "ws://127.0.0.1:1"},
-		"does not tell its DHT key":       {"resolve", "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6"},
+		"--index-known: relay url":        {"resolve", "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6", "--index-known", "x"},
+		"--kinds: 10002 is missing":       {"index", "--kinds", "0"},
+		"--index-kinds: 1 is not":         {"up", "--index", "127.0.0.1:0", "--index-kinds", "1,10002", "--data", "/none"},
 		"neither a DHT key":               {"dht", "verify", "hello"},
 		"must divide a minute":            {"up", "--sync-every", "7s"},
 	} {

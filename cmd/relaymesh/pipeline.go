@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
@@ -38,7 +41,7 @@ func (c *upCmd) home(ctx context.Context, proxies clientaddr.Proxies, log *slog.
 
 // pipeline runs embedded NATS, the embedded relay unless another one is given,
 // and all stages until ctx ends. up is called once everything has been started.
-func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL, natsURL string)) error {
+func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL, natsURL string)) (err error) {
 	proxies, err := clientaddr.Parse(c.TrustedProxies)
 	if err != nil {
 		return usage("--trusted-proxies: %v", err)
@@ -64,6 +67,14 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if c.DHT.NodesFile == "" {
 		c.DHT.NodesFile = filepath.Join(c.Data, "dht", "nodes")
 	}
+	if c.Index.File == "" {
+		c.Index.File = filepath.Join(c.Data, "index", "known.json")
+	}
+	ctx, wait, err := c.serveIndex(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, wait()) }()
 	nc, err := server.Connect("relaymesh", bus.ConnectOptions("relaymesh", log)...)
 	if err != nil {
 		return err
@@ -91,6 +102,30 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	names := slices.DeleteFunc(contract.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
 	options = append(options, run.WithLibp2p(peers.Start), run.WithConsole(pages), run.WithTraces(otlp.Start))
 	return run.Run(ctx, c.Config, js, log, names, func() { up(c.Relay, server.URL()) }, options...)
+}
+
+// serveIndex starts the list index of --index, if there is to be one, beside the relay. The context that it returns ends when the
+// index does; wait ends it, and returns why it ended before.
+func (c *upCmd) serveIndex(ctx context.Context, log *slog.Logger) (serving context.Context, wait func() error, err error) {
+	if c.ListIndex == "" {
+		return ctx, func() error { return nil }, nil
+	}
+	conf := c.Config
+	conf.Index.File, conf.DHT.NodesFile = "", "" // those of the index are its own, and so is its DHT node
+	if host, _, err := net.SplitHostPort(conf.DHT.Listen); err == nil {
+		conf.DHT.Listen = net.JoinHostPort(host, "0")
+	}
+	index, err := listIndex(c.ServeIndex, "--index-", c.ListIndex, c.TrustedProxies, c.Data, conf, log)
+	if err != nil {
+		return ctx, nil, err
+	}
+	index.Home, index.Token = c.Relay, c.RelayToken
+	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return index.Run(ctx, func(url string) { log.InfoContext(ctx, "the list index is up", "relay", url) })
+	})
+	return ctx, func() error { cancel(); return group.Wait() }, nil
 }
 
 // relayFile is where the embedded relay keeps its events.

@@ -24,6 +24,9 @@ type upFlags struct {
 	TrustedProxies []string `env:"RELAYMESH_TRUSTED_PROXIES" placeholder:"ADDRESS" help:"Without --relay: addresses or networks (10.0.0.0/8) of proxies before the embedded relay. Only they are believed which address a client has (X-Forwarded-For); without this all clients behind a proxy share the bounds of one address."`
 	RelayURL       string   `name:"relay-url" env:"RELAYMESH_RELAY_URL" placeholder:"URL" help:"Without --relay: the URL by which clients reach the embedded relay, if a proxy or a name of its own leads there. They say who they are to that URL (NIP-42), and ask to vanish from it (NIP-62)."`
 
+	ListIndex  string            `name:"index" env:"RELAYMESH_INDEX" placeholder:"HOST:PORT" group:"List indexes" help:"Serve a list index there; see relaymesh index."`
+	ServeIndex config.ServeIndex `embed:"" prefix:"index-" group:"List indexes"`
+
 	config.Config
 	consoleFlags
 }

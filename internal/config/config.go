@@ -32,6 +32,7 @@ type Config struct {
 	NsecFile     string   `env:"RELAYMESH_NSEC_FILE" placeholder:"FILE" help:"File with the Nostr secret key (nsec or hex) that answers relays which ask who we are (NIP-42)."`
 
 	DHT   DHT     `embed:"" prefix:"dht-" group:"DHT"`
+	Index Index   `embed:"" prefix:"index-" group:"List indexes"`
 	Sync  Syncing `embed:"" group:"What is synced"`
 	Fetch Fetch   `embed:"" prefix:"fetch-" group:"Missing notes"`
 	P2P   P2P     `embed:"" prefix:"p2p-" group:"libp2p"`
@@ -105,6 +106,19 @@ type DHT struct {
 	PerNode   float64  `env:"RELAYMESH_DHT_PER_NODE" default:"3" help:"Packets a second to one node at most; negative is unlimited. Many nodes ban who sends more than 5."`
 }
 
+// normalize puts normalised URLs in the place of those of a flag.
+func normalize(flag string, urls []string, allowPrivate bool) error {
+	var errs []error
+	for i, raw := range urls {
+		url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", flag, err))
+		}
+		urls[i] = url
+	}
+	return errors.Join(errs...)
+}
+
 // Fetch is how fetchers look for notes.
 type Fetch struct {
 	LostFor     time.Duration `env:"RELAYMESH_FETCH_LOST_FOR" default:"1h" help:"How long a note that nobody has is not looked for again, unless at relays that were not asked; at most 24h."`
@@ -130,14 +144,9 @@ func (c *Config) Validate() error {
 		c.Relay = url
 	}
 	for name, list := range map[string][]string{"--tail": c.Tail, "--only": c.Only} {
-		for i, raw := range list {
-			url, err := nostr.NormalizeRelayURL(raw, c.AllowPrivate)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
-			list[i] = url
-		}
+		errs = append(errs, normalize(name, list, c.AllowPrivate))
 	}
+	errs = append(errs, c.Index.Check())
 	for name, every := range map[string]time.Duration{
 		"--refresh-every": c.RefreshEvery, "--resolve-every": c.ResolveEvery, "--sync-every": c.SyncEvery,
 	} {

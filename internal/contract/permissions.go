@@ -82,7 +82,9 @@ var stageAccess = map[string]access{
 		watches: []string{StreamOutcome, StreamDLQ},
 	},
 	StageDHTWorker: {
-		outputs:   []string{RelayDiscoveredSubject("*"), events.SubjectRecordPublished, events.SubjectRecordResolved},
+		outputs: []string{
+			events.SubjectEventReceived, RelayDiscoveredSubject("*"), events.SubjectRecordPublished, events.SubjectRecordResolved,
+		},
 		schedules: []string{AuthorSeenSubject("*")},
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true, put: true},

@@ -15,6 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
@@ -37,10 +38,15 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	known := open[contract.Relay](&kv, contract.BucketRelays)
 	relays := e.relays
 	relays.proven = &proven{known: known}
+	resolver, err := newResolver(e.Config, relays, node, e.Log)
+	if err != nil {
+		return err
+	}
+	defer resolver.Close()
 	s := &dht.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks),
-		Network: network{node: node}, Probe: relays.probe, Publish: b.Publish, Denied: e.deny.Lists(),
+		Network: network{node: node}, Probe: relays.probe, Publish: b.Publish, Lists: newLists(resolver), Denied: e.deny.Lists(),
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}
@@ -169,7 +175,7 @@ func (n network) Get(ctx context.Context, key [32]byte, salt []byte) (bep44.Item
 	return *result.Item, len(result.Holders), true, nil
 }
 
-// ResolveOnce looks a list up with a DHT node that lives for this one question.
+// ResolveOnce looks a list up with a DHT node that lives for this one question; at list indexes if the DHT has none.
 // early, if not nil, gets the first list that is found and every newer one, as
 // soon as they are there; what is returned is the answer of all nodes near the target.
 func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, log *slog.Logger,
@@ -180,7 +186,16 @@ func ResolveOnce(ctx context.Context, c config.Config, r events.ResolveRequest, 
 		return events.ResolveResponse{}, err
 	}
 	defer node.Close()
-	s := &dht.Stage{AllowPrivate: c.AllowPrivate}
+	// The connections belong to this one question, too.
+	at := newRelays(c, relay.Options{AllowPrivate: c.AllowPrivate, Log: log})
+	resolver, err := newResolver(c, at, node, log)
+	if err != nil {
+		at.close()
+		return events.ResolveResponse{}, err
+	}
+	defer resolver.Close()
+	defer at.close()
+	s := &dht.Stage{AllowPrivate: c.AllowPrivate, Lists: newLists(resolver)}
 	lookUp := network{node: node}
 	if early != nil {
 		lookUp.early = func(item bep44.Item) {

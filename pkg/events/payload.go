@@ -155,8 +155,8 @@ type ResolveRequest struct {
 	TimeoutMS int64  `json:"timeout_ms,omitempty"`
 }
 
-// ResolveResponse is a relay list as read from the DHT. It is the author's if
-// PubKey says so.
+// ResolveResponse is a relay list as read from the DHT, or with Event from a list
+// index. It is the author's if PubKey says so.
 type ResolveResponse struct {
 	PubKey  string   `json:"pubkey,omitempty"`
 	Relays  []string `json:"relays"`
@@ -168,6 +168,9 @@ type ResolveResponse struct {
 	Holders int      `json:"holders"`
 	Found   bool     `json:"found"`
 	Why     string   `json:"why,omitempty"`
+	// Event is the author's kind 10002 that the list is of, if list indexes gave it; they are in Indexes.
+	Event   *nostr.Event `json:"event,omitempty"`
+	Indexes []string     `json:"indexes,omitempty"` // that were asked
 }
 
 // RecordPublished tells how a record stands on the DHT after a put or refresh.

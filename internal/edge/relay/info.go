@@ -14,6 +14,7 @@ import (
 
 	"github.com/nbd-wtf/go-nostr/nip11"
 
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -34,6 +35,8 @@ type Info struct {
 	// HornetExtension is the extension of HORNETS relays as it stands; its
 	// signature is checked by [Info.Hornets].
 	HornetExtension json.RawMessage
+	// ListIndex is what a list index says of itself as it stands; see [Info.Announcement].
+	ListIndex json.RawMessage
 }
 
 // Supports reports whether the relay lists a NIP.
@@ -56,6 +59,7 @@ func (i *Info) UnmarshalJSON(data []byte) error {
 		nip11.RelayInformationDocument
 
 		HornetExtension json.RawMessage `json:"hornet_extension"`
+		ListIndex       json.RawMessage `json:"list_index"`
 	}
 	// A field of another type is left out by encoding/json, which goes on.
 	var odd *json.UnmarshalTypeError
@@ -64,7 +68,7 @@ func (i *Info) UnmarshalJSON(data []byte) error {
 	}
 	*i = Info{
 		Name: doc.Name, Description: doc.Description, PubKey: doc.PubKey, Contact: doc.Contact, Software: doc.Software, Version: doc.Version,
-		HornetExtension: doc.HornetExtension,
+		HornetExtension: doc.HornetExtension, ListIndex: doc.ListIndex,
 	}
 	if doc.Limitation != nil {
 		i.Limitation = *doc.Limitation
@@ -75,6 +79,29 @@ func (i *Info) UnmarshalJSON(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// ErrNoListIndex says that a document says nothing of a list index.
+var ErrNoListIndex = errors.New("no list index")
+
+// Announcement returns the event by which the relay announces that it is a list index, verified but for what it says. The error is
+// [ErrNoListIndex], or says what is wrong with it.
+func (i *Info) Announcement() (nostr.Event, error) {
+	var field struct {
+		Version      int             `json:"version"`
+		Announcement json.RawMessage `json:"announcement"`
+	}
+	if len(i.ListIndex) == 0 || json.Unmarshal(i.ListIndex, &field) != nil || field.Version != 1 {
+		return nostr.Event{}, ErrNoListIndex
+	}
+	e, err := nostr.ParseEvent(field.Announcement)
+	if err == nil {
+		err = schnorr.Verify(&e)
+	}
+	if err != nil {
+		return nostr.Event{}, fmt.Errorf("list_index: announcement: %w", err)
+	}
+	return e, nil
 }
 
 // FetchInfo reads a relay's NIP-11 document from the http(s) address that

@@ -1,10 +1,13 @@
 package schnorr
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2/schnorr"
 	"github.com/nbd-wtf/go-nostr/nip19"
 
+	"github.com/relaymesh/relaymesh/internal/ownfile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -45,12 +49,15 @@ func ParseSecret(s string) (*SecretKey, error) {
 	return newSecret(key), nil
 }
 
-// ReadSecretFile reads a secret key from the first line of a file.
+// ReadSecretFile reads a secret key from the first line of a file. See also [ErrNoSecret].
 func ReadSecretFile(path string) (*SecretKey, error) {
 	if _, err := ParseSecret(path); err == nil {
 		return nil, errors.New("secret key file: this is a secret key, and not the name of a file that holds one")
 	}
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", err, ErrNoSecret)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("secret key file: %w", err)
 	}
@@ -59,12 +66,34 @@ func ReadSecretFile(path string) (*SecretKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret key file: %w", err)
 	}
+	if len(bytes.Trim(data, "\x00 \r\n")) == 0 {
+		return nil, fmt.Errorf("secret key file: %s is empty: %w", path, ErrNoSecret)
+	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	sk, err := ParseSecret(strings.TrimSpace(strings.TrimPrefix(line, "\ufeff")))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return sk, nil
+}
+
+// ErrNoSecret says that a secret file is missing, or that a crash of the machine has left it empty.
+var ErrNoSecret = errors.New("there is no secret key yet")
+
+// OpenSecretFile is [ReadSecretFile] of a file that is made, with a new key, if there is none. See [ErrNoSecret] for an
+// empty one, which is set aside with a warning.
+func OpenSecretFile(path string, log *slog.Logger) (*SecretKey, error) {
+	key, err := ReadSecretFile(path)
+	if !errors.Is(err, ErrNoSecret) {
+		return key, err
+	}
+	if aside, err := ownfile.SetAside(path); err == nil {
+		log.Warn("a key file is empty, as after a crash of the machine: others will know us by another key", "path", path, "aside", aside)
+	}
+	if key, err = NewSecret(); err != nil {
+		return nil, err
+	}
+	return key, ownfile.Write(path, []byte(key.Hex()+"\n"), 0o600)
 }
 
 func newSecret(key *btcec.PrivateKey) *SecretKey {

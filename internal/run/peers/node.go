@@ -1,19 +1,15 @@
 package peers
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/internal/ownfile"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 )
@@ -104,32 +100,15 @@ func readKey(c config.P2P, log *slog.Logger) (string, error) {
 	case c.KeyFile == "":
 		return "", nil
 	}
-	text, err := os.ReadFile(c.KeyFile)
-	torn := err == nil && len(bytes.Trim(text, "\x00 \r\n")) == 0
-	if torn {
-		_, err := ownfile.SetAside(c.KeyFile)
-		log.Warn("the libp2p key file is empty, as after a crash of the machine: peers will know us by another key", "path", c.KeyFile, "err", err)
-	}
-	var key *schnorr.SecretKey
-	switch missing := torn || errors.Is(err, fs.ErrNotExist); {
+	key, err := schnorr.ReadSecretFile(c.KeyFile)
+	switch missing := errors.Is(err, schnorr.ErrNoSecret); {
 	case missing && c.Listen == "":
 		return "", nil
 	case missing:
-		key, err = makeKey(c.KeyFile)
-	default:
-		key, err = schnorr.ReadSecretFile(c.KeyFile)
+		key, err = schnorr.OpenSecretFile(c.KeyFile, log)
 	}
 	if err != nil {
 		return "", fmt.Errorf("--p2p-key-file: %w", err)
 	}
 	return key.Hex(), nil
-}
-
-// makeKey makes a key and writes it to a file.
-func makeKey(path string) (*schnorr.SecretKey, error) {
-	key, err := schnorr.NewSecret()
-	if err != nil {
-		return nil, err
-	}
-	return key, ownfile.Write(path, []byte(key.Hex()+"\n"), 0o600)
 }

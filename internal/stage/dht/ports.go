@@ -10,6 +10,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Network is the DHT. Its methods verify whatever they return and are bounded
@@ -22,6 +23,20 @@ type Network interface {
 	// Get returns the valid item of the highest seq; found is false if nodes
 	// near the target answered and none had one.
 	Get(ctx context.Context, key [32]byte, salt []byte) (item bep44.Item, holders int, found bool, err error)
+}
+
+// Lists are list indexes, which keep the relay lists of everybody.
+type Lists interface {
+	// Resolve returns the newest relay list of an author that a few indexes have. An error means that none was reached, or
+	// that too much is looked up at the moment.
+	Resolve(ctx context.Context, pubkey string) (FoundList, error)
+}
+
+// FoundList is what list indexes have of an author.
+type FoundList struct {
+	Event *nostr.Event // kind 10002, verified; nil if none has one
+	Asked []string     // URLs of those that were asked
+	Why   string       // why there is none
 }
 
 // Node is a DHT node: its id, IPv4 address and port as BEP 5 writes them, in
@@ -59,6 +74,8 @@ type Stage struct {
 	Links   stage.Store[contract.Link]
 	Network Network
 
+	// Lists is asked for authors whose list nothing else leads to; nil: nobody is.
+	Lists Lists
 	// Denied is what the operator denies: records of denied keys are not put, and
 	// no list is read under them; denied hosts are not announced. It may be nil.
 	Denied *deny.Lists

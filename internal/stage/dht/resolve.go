@@ -71,6 +71,9 @@ func (s *Stage) HandleResolve(ctx context.Context, m contract.Message) ([]contra
 	if silent > 0 && m.Attempt < probeAttempts {
 		return out, contract.Retry(retryAfter, fmt.Sprintf("%d of %d relays gave no answer", silent, len(answer.Relays)))
 	}
+	if !answer.Found {
+		out = append(out, s.learnList(ctx, pubkey, author)...)
+	}
 	now := s.Now().Unix()
 	stored, err := s.update(ctx, pubkey, author, func(a contract.Author) (contract.Author, bool) {
 		a.NextResolve = now + int64(s.ResolveEvery.Seconds())
@@ -138,7 +141,8 @@ func (s *Stage) update(
 // missed the last put, it answers with that one, and with none where the author has
 // ended it. An author has no list but under
 // the DHT key that they named themselves; whoever asks for a list under another
-// key is told that key's, and not that it is the author's.
+// key is told that key's, and not that it is the author's. Where the DHT has none,
+// list indexes are asked.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 	if s.Denied.Key(r.PubKey) {
 		return events.ResolveResponse{PubKey: r.PubKey, Why: "the author is " + string(reconcile.Denied)}, nil
@@ -151,7 +155,9 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 		}
 		own := stage.OwnKey(r.PubKey, author)
 		if !own && author.DHTKey != "" && r.DHTKey == "" {
-			return events.ResolveResponse{PubKey: r.PubKey, Why: "only others name a DHT key of the author, " + author.DHTKey}, nil
+			return s.byIndexes(ctx, events.ResolveResponse{
+				PubKey: r.PubKey, Why: "only others name a DHT key of the author, " + author.DHTKey,
+			}), nil
 		}
 		if r.DHTKey != "" && (!own || r.DHTKey != author.DHTKey) {
 			r.PubKey, author = "", contract.Author{}
@@ -160,7 +166,10 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 	}
 	answer, err := s.lookUp(ctx, r.DHTKey)
 	answer.PubKey = r.PubKey
-	return standing(answer, author.Lists[contract.ViaDHT]), err
+	if err != nil {
+		return answer, err
+	}
+	return s.byIndexes(ctx, standing(answer, author.Lists[contract.ViaDHT])), nil
 }
 
 // lookUp reads the list under a DHT key, which may be empty: not known.

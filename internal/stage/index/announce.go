@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// announceEvery is how often each infohash is announced: nodes forget after about half an hour, so one round may fail.
-const announceEvery = 12 * time.Minute
+const (
+	// announceEvery is how often each infohash is announced: nodes forget after about half an hour, so one round may fail.
+	announceEvery = 12 * time.Minute
+	// announceFirst is the time between two infohashes in the first round.
+	announceFirst = time.Second
+)
 
 // Announcer announces a port of this host under the infohashes of indexes, one after the other, so that it sends little at a
 // time. Its fields are set before [Announcer.Run].
@@ -24,8 +28,12 @@ type Announcer struct {
 
 // Run announces until ctx ends.
 func (a *Announcer) Run(ctx context.Context) {
-	for {
+	for first := true; ; first = false {
 		hashes, all := Announced(a.Now()), 0
+		pause := announceEvery / time.Duration(len(hashes))
+		if first {
+			pause = announceFirst
+		}
 		for _, hash := range hashes {
 			took, err := a.Network.Announce(ctx, hash, a.Port)
 			if err != nil {
@@ -33,7 +41,7 @@ func (a *Announcer) Run(ctx context.Context) {
 			}
 			all += took
 			select {
-			case <-time.After(announceEvery / time.Duration(len(hashes))):
+			case <-time.After(pause):
 			case <-ctx.Done():
 				return
 			}

@@ -65,7 +65,7 @@ func (r *Resolver) Find(ctx context.Context, want int) error {
 	if s == nil {
 		s = &search{resolver: r, done: make(chan struct{}), want: want, tried: map[string]bool{}, verified: map[string]bool{}}
 		r.finding = s
-		r.running.Go(func() { s.run(context.WithoutCancel(ctx)) }) // whoever else waits for it may have more time
+		r.running.Go(func() { s.run(ctx) })
 	}
 	r.mu.Unlock()
 	select {
@@ -80,9 +80,9 @@ func (r *Resolver) Find(ctx context.Context, want int) error {
 const searchTimeout = 30 * time.Second
 
 func (s *search) run(ctx context.Context) {
-	ctx, s.cancel = context.WithTimeout(ctx, searchTimeout)
-	defer s.cancel()
 	r := s.resolver
+	ctx, s.cancel = r.detached(ctx, searchTimeout)
+	defer s.cancel()
 	s.tryKnown(ctx)
 	err := s.lookUpAll(ctx)
 	s.tryKnown(ctx) // whom those that were found have named
@@ -140,9 +140,6 @@ func (s *search) tryKnown(ctx context.Context) {
 }
 
 func (s *search) lookUp(ctx context.Context, infohash [20]byte, tries *errgroup.Group) error {
-	if ctx.Err() != nil {
-		return nil
-	}
 	peers, nodes, err := s.resolver.Network.Peers(ctx, infohash)
 	if ctx.Err() != nil {
 		err = nil // enough have been found, or there was no more time

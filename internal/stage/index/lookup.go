@@ -29,56 +29,69 @@ type LookUp struct {
 	Log      *slog.Logger
 
 	mu      sync.Mutex
-	running map[string]chan struct{}      // by author; closed at the end
+	running map[string]*looking           // by author
 	tried   recent.Map[string, time.Time] // when an author was looked up last
 }
 
 // Lacking looks up the authors of addresses that our index lacks, and returns when all have been, or ctx ends; then what is
-// found later is kept all the same. Who was looked up lately, and more than can be at a time, are left out.
-func (l *LookUp) Lacking(ctx context.Context, lacking []nostr.Address) {
-	var ends []chan struct{}
+// found later is kept all the same. Who was looked up lately is not again. all is false if an author has not been looked up:
+// ctx has ended, no index could be asked, or more were asked for than are looked up at a time.
+func (l *LookUp) Lacking(ctx context.Context, lacking []nostr.Address) (all bool) {
+	all = true
+	var begun []*looking
 	for _, a := range lacking {
-		if end := l.begin(ctx, a.PubKey); end != nil {
-			ends = append(ends, end)
+		author, lately := l.begin(ctx, a.PubKey)
+		if author != nil {
+			begun = append(begun, author)
 		}
+		all = all && (author != nil || lately)
 	}
-	for _, end := range ends {
+	for _, author := range begun {
 		select {
-		case <-end:
+		case <-author.done:
+			all = all && author.answered
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
+	return all
 }
 
-// begin starts to look an author up, or returns the end of a look-up that runs; nil if there is none.
-func (l *LookUp) begin(ctx context.Context, author string) (end chan struct{}) {
+// looking is an author who is being looked up.
+type looking struct {
+	done     chan struct{} // closed when answered is set
+	answered bool          // by some index
+}
+
+// begin starts to look an author up, or joins a look-up that runs. There is none for one who was lately, nor beyond lookUps.
+func (l *LookUp) begin(ctx context.Context, author string) (at *looking, lately bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if end := l.running[author]; end != nil {
-		return end
+	if at := l.running[author]; at != nil {
+		return at, false
 	}
-	if at, known := l.tried.Get(author); known && l.Now().Sub(at) < absentFor || len(l.running) >= lookUps {
-		return nil
+	tried, known := l.tried.Get(author)
+	if lately = known && l.Now().Sub(tried) < absentFor; lately || len(l.running) >= lookUps {
+		return nil, lately
 	}
 	if l.running == nil {
-		l.running = map[string]chan struct{}{}
+		l.running = map[string]*looking{}
 	}
-	end = make(chan struct{})
-	l.running[author] = end
+	at = &looking{done: make(chan struct{})}
+	l.running[author] = at
 	l.Resolver.running.Go(func() {
-		defer close(end)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookUpTimeout)
+		defer close(at.done)
+		ctx, cancel := l.Resolver.detached(ctx, lookUpTimeout)
 		defer cancel()
-		answered := l.resolve(ctx, author)
+		at.answered = l.resolve(ctx, author)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.running, author)
-		if answered {
+		if at.answered {
 			l.tried.Put(author, l.Now())
 		}
 	})
-	return end
+	return at, false
 }
 
 // resolve looks an author up and keeps what is found. answered is false if no index could be asked.

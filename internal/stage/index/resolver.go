@@ -46,14 +46,28 @@ type Resolver struct {
 	found   time.Time // when Mainline was last asked for indexes
 	finding *search
 
-	running sync.WaitGroup // questions and searches
+	running sync.WaitGroup  // questions and searches
+	life    context.Context //nolint:containedctx // ends with Close
+	end     func()
 }
 
-// Wait returns when nothing runs any more that a call has begun.
-func (r *Resolver) Wait() { r.running.Wait() }
+// Close ends all that calls have begun, and returns when nothing of it runs any more.
+func (r *Resolver) Close() {
+	r.end()
+	r.running.Wait()
+}
 
-// Open reads what the store has, and takes in the indexes that the operator named.
+// detached is a context for what others may wait for as well, or what counts after the caller has gone: it ends with the time,
+// or with the resolver.
+func (r *Resolver) detached(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	stop := context.AfterFunc(r.life, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// Open reads what the store has, and takes in the indexes that the operator named. Close must follow.
 func (r *Resolver) Open() error {
+	r.life, r.end = context.WithCancel(context.Background())
 	r.known = map[string]Known{}
 	if r.Store != nil {
 		all, err := r.Store.Load()
@@ -139,7 +153,7 @@ func (r *Resolver) Resolve(ctx context.Context, author string, kinds ...int) (Fo
 	}
 	found := r.ask(ctx, author, kinds, r.choose(nil))
 	if len(found.Lists) == 0 && len(found.Ended) == 0 && ctx.Err() == nil && r.mayFind(findAgain) {
-		why = errors.Join(why, r.Find(ctx, askedMost))
+		why = r.Find(ctx, askedMost)
 		if others := r.choose(found.Asked); len(others) > 0 {
 			found = found.with(r.ask(ctx, author, kinds, others))
 		}
@@ -151,7 +165,10 @@ func (r *Resolver) Resolve(ctx context.Context, author string, kinds ...int) (Fo
 		if ctx.Err() != nil {
 			return found, ctx.Err()
 		}
-		return found, errors.Join(ErrNoIndex, why)
+		if why == nil {
+			return found, ErrNoIndex
+		}
+		return found, fmt.Errorf("%w: %w", ErrNoIndex, why)
 	}
 	return found, nil
 }
@@ -182,7 +199,7 @@ func (r *Resolver) choose(but []string) []Known {
 // answered and one of them has something, or all have, or ctx ends. The questions are the resolver's: those that are answered
 // later, or not at all, still count for how each stands.
 func (r *Resolver) ask(ctx context.Context, author string, kinds []int, of []Known) Found {
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+	asking, cancel := r.detached(ctx, askTimeout)
 	answers := make(chan Answer, len(of))
 	next, waiting := 0, 0
 	more := func() {
@@ -263,6 +280,9 @@ func (r *Resolver) judged(author string, kinds []int, answers []Answer) Found {
 
 // settle writes down how an index stands after an answer; proven is 1 if it was proven before.
 func (r *Resolver) settle(url string, outcome Outcome) (proven int) {
+	if outcome == Failed && r.life.Err() != nil {
+		return 0 // it is we who did not wait
+	}
 	event := health.Answered
 	switch outcome {
 	case Failed:

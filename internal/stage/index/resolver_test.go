@@ -158,7 +158,7 @@ func resolve(t *testing.T, r *Resolver, author string) (Found, time.Duration, er
 	begun := time.Now()
 	found, err := r.Resolve(t.Context(), author, 10002)
 	took := time.Since(begun)
-	r.Wait()
+	r.running.Wait()
 	return found, took, err
 }
 

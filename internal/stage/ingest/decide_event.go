@@ -3,9 +3,6 @@ package ingest
 import (
 	"encoding/hex"
 	"fmt"
-	"regexp"
-	"strings"
-	"unicode"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -112,7 +109,7 @@ func (f *finding) readDHTList(e *nostr.Event, allowPrivate bool) error {
 // readNIP65 reads kind 10002.
 func (f *finding) readNIP65(e *nostr.Event, allowPrivate bool) (err error) {
 	f.via = contract.ViaNIP65
-	f.list, err = relayTags(e, allowPrivate)
+	f.list, err = stage.ReadRelayTags(e, allowPrivate)
 	return err
 }
 
@@ -126,67 +123,11 @@ func (f *finding) readAppData(e *nostr.Event, allowPrivate bool) error {
 	if !nostr.IsHex(dht.At(1), 32) {
 		return fmt.Errorf("dht: want 64 lower-case hex digits, got %d characters", len(dht.At(1)))
 	}
-	list, err := relayTags(e, allowPrivate)
+	list, err := stage.ReadRelayTags(e, allowPrivate)
 	list.D = e.Tag("d").At(1)
 	f.keys[e.PubKey] = dht.At(1)
 	f.via, f.list = contract.ViaNIP78, list
 	return err
-}
-
-// relayTags reads the r tags. A URL that is no relay address is passed over, as
-// clients do, since real lists carry such. With an error, which says that the
-// list has nothing else, or too much, comes one that is empty.
-func relayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
-	list := &contract.List{Version: e.CreatedAt, ID: e.ID}
-	var count int
-	var bad error
-	for i, t := range e.Tags {
-		if t[0] != "r" {
-			continue
-		}
-		count++
-		marker := marker(t.At(2))
-		for _, raw := range relayURLs(t) {
-			url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
-			if err != nil {
-				bad = fmt.Errorf("tags[%d]: %w", i, err)
-				continue
-			}
-			if marker != "read" {
-				list.Write = appendNew(list.Write, url)
-			}
-			if marker != "write" {
-				list.Read = appendNew(list.Read, url)
-			}
-		}
-	}
-	if count > nostr.MaxListTags {
-		list.Write, list.Read = nil, nil
-		return list, fmt.Errorf("tags: %d relays, at most %d are accepted", count, nostr.MaxListTags)
-	}
-	if len(list.Write)+len(list.Read) > 0 {
-		bad = nil
-	}
-	return list, bad
-}
-
-// between is what people put between two URLs in one tag.
-var between = regexp.MustCompile(`(?i)[\s\p{Z}\p{Cf},;|]+(wss?://)`)
-
-// relayURLs returns the URLs of one r tag; some clients write down what was pasted
-// into one field, or give several relays one tag.
-func relayURLs(t nostr.Tag) (urls []string) {
-	for i := range max(len(t)-1, 1) {
-		if value := t.At(i + 1); i == 0 || strings.Contains(value, "://") {
-			urls = append(urls, strings.Split(between.ReplaceAllString(value, "\n$1"), "\n")...)
-		}
-	}
-	return urls
-}
-
-// marker reads the marker of an r tag as people write it.
-func marker(text string) string {
-	return strings.ToLower(strings.TrimFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }))
 }
 
 // readDHTKeyTag reads the dht_key tag. On a reply it is the DHT key of the
@@ -216,16 +157,9 @@ func normalizeAll(urls []string, allowPrivate bool) (out []string, bad error) {
 			bad = fmt.Errorf("relays[%d]: %w", i, err)
 			continue
 		}
-		out = appendNew(out, url)
+		out = stage.AppendRelay(out, url)
 	}
 	return out, bad
-}
-
-func appendNew(list []string, s string) []string {
-	if len(list) >= nostr.MaxListRelays || nostr.HasRelay(list, s) {
-		return list
-	}
-	return append(list, s)
 }
 
 func lastTag(e *nostr.Event, name string) (value string) {

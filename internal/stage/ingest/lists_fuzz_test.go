@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -30,7 +31,7 @@ func FuzzLists(f *testing.F) {
 			value = ""
 		}
 		e.Tags = append(e.Tags, nostr.Tag{"r", value}, nostr.Tag{"r", strings.Repeat(value+" ", 3), mark})
-		list, err := relayTags(&e, false)
+		list, err := stage.ReadRelayTags(&e, false)
 		if err != nil && len(list.Write)+len(list.Read) > 0 {
 			t.Errorf("%v: %+v with %v", e.Tags, list, err)
 		}
