@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +55,35 @@ type Lease struct {
 	mu   sync.Mutex
 	host *account
 	held map[netip.Addr][]*account // of the addresses that were dialled
+	idle func() (since time.Time, idle bool)
+	end  func()
+}
+
+// GiveWay has the connection ended by end once it has been idle for a second and
+// another one waits for the same host, network or address. Both functions are
+// called without locks, and end perhaps more than once.
+func (l *Lease) GiveWay(idle func() (since time.Time, idle bool), end func()) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.idle, l.end = idle, end
+}
+
+// idleFor is for how long nobody has used the connection, at now.
+func (l *Lease) idleFor(now time.Time) (long time.Duration, end func()) {
+	l.mu.Lock()
+	idle, end := l.idle, l.end
+	l.mu.Unlock()
+	if idle == nil {
+		return 0, nil
+	}
+	since, is := idle()
+	if !is {
+		return 0, nil
+	}
+	return now.Sub(since), end
 }
 
 // Dial takes from a host's budget what a connection costs, given "host:port". It
@@ -65,7 +95,7 @@ func (b *Budget) Dial(ctx context.Context, address string) (*Lease, error) {
 	}
 	l := &Lease{budget: b, key: b.Key(address), held: map[netip.Addr][]*account{}}
 	l.alone = l.key == Of(address) && !hosted(l.key)
-	host, err := b.take(ctx, l.key, 1)
+	host, err := b.take(ctx, l, l.key, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +110,7 @@ func (l *Lease) At(ctx context.Context, at netip.Addr) error {
 		return nil
 	}
 	network, budgets := Network(at)
-	a, err := l.budget.take(ctx, network, budgets)
+	a, err := l.budget.take(ctx, l, network, budgets)
 	if err != nil {
 		return err
 	}
@@ -88,7 +118,7 @@ func (l *Lease) At(ctx context.Context, at netip.Addr) error {
 	if !l.alone || budgets == shared || at.IsLoopback() || plain(at) == l.key {
 		return nil
 	}
-	if a, err = l.budget.take(ctx, plain(at), 1); err == nil {
+	if a, err = l.budget.take(ctx, l, plain(at), 1); err == nil {
 		l.hold(at, a)
 	}
 	return err
@@ -110,7 +140,7 @@ func (l *Lease) Connected(to netip.Addr) {
 	defer l.mu.Unlock()
 	for at, accounts := range l.held {
 		if at.Unmap() != to.Unmap() {
-			l.budget.free(accounts...)
+			l.budget.free(l, accounts...)
 			delete(l.held, at)
 		}
 	}
@@ -124,38 +154,26 @@ func (l *Lease) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for at, accounts := range l.held {
-		l.budget.free(accounts...)
+		l.budget.free(l, accounts...)
 		delete(l.held, at)
 	}
 	if l.host != nil {
-		l.budget.free(l.host)
+		l.budget.free(l, l.host)
 		l.host = nil
 	}
 }
 
-// Knock counts a dial of an address by a transport that bounds its connections
-// itself, and reports whether there may be one.
-func (b *Budget) Knock(at netip.Addr) bool {
+// Knock is [Budget.Dial] and [Lease.At] of an address whose name is not known.
+func (b *Budget) Knock(ctx context.Context, at netip.Addr) (*Lease, error) {
 	if b == nil {
-		return true
+		return nil, nil //nolint:nilnil // as of Dial
 	}
-	network, budgets := Network(at)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	accounts := []*account{b.account(network, budgets, now)}
-	if !at.IsLoopback() {
-		accounts = append(accounts, b.account(plain(at), 1, now))
+	l := &Lease{budget: b, alone: true, held: map[netip.Addr][]*account{}}
+	if err := l.At(ctx, at); err != nil {
+		l.Release()
+		return nil, err
 	}
-	for _, a := range accounts {
-		if wait, _ := a.due(now); wait > 0 {
-			return false
-		}
-	}
-	for _, a := range accounts {
-		a.dial(now)
-	}
-	return true
+	return l, nil
 }
 
 // plain is how an address is written, as a host as well.
@@ -178,7 +196,7 @@ func (b *Budget) account(key string, budgets int, now time.Time) *account {
 }
 
 // take waits for a dial and a connection of an account.
-func (b *Budget) take(ctx context.Context, key string, budgets int) (*account, error) {
+func (b *Budget) take(ctx context.Context, by *Lease, key string, budgets int) (*account, error) {
 	until := time.Now().Add(maxWait)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,18 +206,36 @@ func (b *Budget) take(ctx context.Context, key string, budgets int) (*account, e
 		wait, free := a.due(now)
 		switch left := until.Sub(now); {
 		case free && wait == 0:
-			a.open++
+			a.open = append(a.open, by)
 			a.dial(now)
 			return a, nil
 		case a.waiting >= maxWaiting*budgets || wait > left || left <= 0:
 			return nil, fmt.Errorf("%s: %w", key, ErrBusy)
 		case !free:
-			wait = left
+			if b.makeRoom(a, now); len(a.open) < MaxConns*budgets {
+				continue
+			}
+			wait = min(left, leastIdle)
 		}
 		if err := b.wait(ctx, a, wait); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// makeRoom ends the connection of an account that has been idle for the longest,
+// if there is one; mu is held before and after, and not meanwhile.
+func (b *Budget) makeRoom(a *account, now time.Time) {
+	open := slices.Clone(a.open)
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	most, endIt := leastIdle, func() {}
+	for _, l := range open {
+		if long, end := l.idleFor(now); end != nil && long >= most {
+			most, endIt = long, end
+		}
+	}
+	endIt()
 }
 
 // wait waits for a time, or for a connection that ends; mu is held before and
@@ -224,12 +260,13 @@ func (b *Budget) wait(ctx context.Context, a *account, most time.Duration) error
 	return nil
 }
 
-// free gives connections back.
-func (b *Budget) free(accounts ...*account) {
+// free gives the connections of a lease back.
+func (b *Budget) free(of *Lease, accounts ...*account) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range accounts {
-		a.open--
+		i := slices.Index(a.open, of)
+		a.open = slices.Delete(a.open, i, i+1)
 		if a.freed != nil {
 			close(a.freed)
 			a.freed = nil

@@ -16,12 +16,14 @@ const (
 	// others are told at once that the budget is used up.
 	maxWaiting = 4
 	maxWait    = 3 * time.Second
+	// leastIdle is how long a connection was idle that gives way to another one.
+	leastIdle = time.Second
 )
 
 // account is what a host or network has used of its budget.
 type account struct {
-	budgets int // how many hosts' budgets it has
-	open    int
+	budgets int      // how many hosts' budgets it has
+	open    []*Lease // as often as it holds one
 	waiting int
 	paid    time.Time     // when all dials so far would have come, one after the other
 	freed   chan struct{} // closed when a connection ends; nil: nobody waits
@@ -32,7 +34,7 @@ type account struct {
 func (a *account) due(now time.Time) (wait time.Duration, free bool) {
 	every := dialEvery / time.Duration(a.budgets)
 	ahead := time.Duration(dialBurst*a.budgets-1) * every
-	return max(0, a.paid.Sub(now.Add(ahead))), a.open < MaxConns*a.budgets
+	return max(0, a.paid.Sub(now.Add(ahead))), len(a.open) < MaxConns*a.budgets
 }
 
 // dial counts a dial that begins at now.
@@ -45,5 +47,5 @@ func (a *account) dial(now time.Time) {
 
 // idle reports whether an account is as good as a new one.
 func (a *account) idle(now time.Time) bool {
-	return a.open == 0 && a.waiting == 0 && !a.paid.After(now)
+	return len(a.open) == 0 && a.waiting == 0 && !a.paid.After(now)
 }

@@ -150,16 +150,108 @@ func TestConnectionsOfAHostAndItsNetwork(t *testing.T) {
 func TestAddressesAreKnockedAtWithinTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Budget
-		n := 0
-		for range 1000 {
-			if b.Knock(netip.MustParseAddr("192.0.2.1")) {
+		at, n := netip.MustParseAddr("192.0.2.1"), 0
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+		defer cancel()
+		for ctx.Err() == nil {
+			if l, err := b.Knock(ctx, at); err == nil {
 				n++
+				l.Release()
 			}
 		}
-		if n != dialBurst || !b.Knock(netip.MustParseAddr("198.51.100.1")) {
-			t.Errorf("%d dials at once", n)
+		if most := int(4*time.Minute/dialEvery) + dialBurst; n > most || n < most/2 {
+			t.Errorf("%d dials in four minutes, want %d", n, most)
+		}
+		began := time.Now()
+		if _, err := b.Knock(t.Context(), netip.MustParseAddr("198.51.100.1")); err != nil || time.Since(began) > 0 {
+			t.Errorf("another address waits for %s, %v", time.Since(began), err)
 		}
 	})
+}
+
+// By libp2p and by websocket a host has the connections of one.
+func TestAHostHasOneBudgetForAllTransports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		at := netip.MustParseAddr("192.0.2.1")
+		for range MaxConns - 1 {
+			if _, err := b.Knock(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, want := range []error{nil, ErrBusy} {
+			l, err := b.Dial(t.Context(), "relay.example.com:443")
+			if err == nil {
+				err = l.At(t.Context(), at)
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("websocket %d: %v, want %v", i+1, err, want)
+			}
+		}
+		if _, err := b.Knock(t.Context(), at); !errors.Is(err, ErrBusy) {
+			t.Errorf("a peer beside them: %v", err)
+		}
+	})
+}
+
+// Three hundred names of a hoster at one address keep their connections for two
+// minutes, and still none waits for longer than dials take.
+func TestWhatIsIdleGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Budget
+		began, ended := time.Now(), 0
+		for i := range 300 {
+			l, err := b.Dial(t.Context(), fmt.Sprintf("name%d.nostr1.com:443", i))
+			if err == nil {
+				err = l.At(t.Context(), netip.MustParseAddr("192.0.2.1"))
+			}
+			if err != nil {
+				t.Fatalf("name %d after %s: %v", i, time.Since(began), err)
+			}
+			opened, until := time.Now(), time.Now().Add(2*time.Minute)
+			l.GiveWay(func() (time.Time, bool) { return opened, i > 0 }, func() { ended++; l.Release() })
+			time.AfterFunc(time.Until(until), l.Release)
+		}
+		if took := time.Since(began); took > time.Minute || ended < 200 {
+			t.Errorf("300 names take %s, %d connections gave way", took, ended)
+		}
+		var longest *Lease
+		for _, a := range b.accounts {
+			for _, l := range a.open {
+				if l.key == "name0.nostr1.com" {
+					longest = l
+				}
+			}
+		}
+		if longest == nil {
+			t.Error("a connection that is used gave way")
+		}
+		time.Sleep(3 * time.Minute)
+		if idle := b.accounts["192.0.2.0/24"]; len(idle.open) > 0 {
+			t.Errorf("%d connections are still counted", len(idle.open))
+		}
+	})
+}
+
+// A name with two addresses in one network counts once there when one of them has
+// answered.
+func TestAddressesThatWereTriedInVainCostNothing(t *testing.T) {
+	var b Budget
+	l, err := b.Dial(t.Context(), "relay.example.com:443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{"192.0.2.1", "192.0.2.2"} {
+		if err := l.At(t.Context(), netip.MustParseAddr(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Connected(netip.MustParseAddr("192.0.2.2"))
+	for key, want := range map[string]int{"example.com": 1, "192.0.2.0/24": 1, "192.0.2.1": 0, "192.0.2.2": 1} {
+		if got := len(b.accounts[key].open); got != want {
+			t.Errorf("%s has %d connections, want %d", key, got, want)
+		}
+	}
 }
 
 // busyHosts fill all that strangers may take, with jobs that never end by themselves.

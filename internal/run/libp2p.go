@@ -6,6 +6,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
@@ -24,8 +25,9 @@ type Libp2p interface {
 	Close() error
 }
 
-// StartLibp2p makes a node that listens nowhere yet.
-type StartLibp2p func(c config.P2P, allowPrivate bool, log *slog.Logger) (Libp2p, error)
+// StartLibp2p makes a node that listens nowhere yet. What it dials is within the
+// budget; nil bounds nothing.
+type StartLibp2p func(c config.P2P, allowPrivate bool, budget *hosts.Budget, log *slog.Logger) (Libp2p, error)
 
 // Option changes an Env before its stages run.
 type Option func(*Env)

@@ -120,7 +120,7 @@ func (s Sync) relays(ctx context.Context, result *SyncResult) (r relays, err err
 	r = newRelays(config.Config{}, options)
 	r.world.Want("sync", s.A, s.B)
 	if IsPeer(s.A) || IsPeer(s.B) {
-		r.libp2p, err = s.Libp2p(config.P2P{}, true, s.Log)
+		r.libp2p, err = s.Libp2p(config.P2P{}, true, nil, s.Log)
 	}
 	if err == nil && (s.A == Lines || s.B == Lines) {
 		r.lines, err = jsonl.New(s.Out)

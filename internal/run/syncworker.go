@@ -74,7 +74,7 @@ func (e *Env) Relays(known stage.Store[contract.Relay]) (_ reconcile.Relays, nod
 	r.proven = &proven{known: known}
 	if e.libp2p != nil {
 		r.known = known
-		r.libp2p, err = e.libp2p(e.Config.P2P, e.Config.AllowPrivate, e.Log)
+		r.libp2p, err = e.libp2p(e.Config.P2P, e.Config.AllowPrivate, r.options.Budget, e.Log)
 	}
 	return r, r.libp2p, err
 }

@@ -25,6 +25,8 @@ type Guard struct {
 	// Budget bounds what is dialled by HTTPClient, by host and network; nil
 	// bounds nothing.
 	Budget *hosts.Budget
+	// Leased is told of the lease of each connection; it may be nil.
+	Leased func(*hosts.Lease)
 }
 
 // Allows reports whether an address may be dialled.
@@ -87,6 +89,9 @@ func (g Guard) dial(ctx context.Context, network, address string) (net.Conn, err
 	}
 	if to, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		lease.Connected(to.AddrPort().Addr())
+	}
+	if g.Leased != nil {
+		g.Leased(lease)
 	}
 	return &leased{conn, lease}, nil
 }

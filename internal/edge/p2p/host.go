@@ -24,6 +24,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/dialguard"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p/node"
 	"github.com/relaymesh/relaymesh/internal/edge/slots"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
@@ -37,6 +38,8 @@ type Options struct {
 	Key string
 	// AllowPrivate permits to dial loopback and private addresses.
 	AllowPrivate bool
+	// Budget bounds what is dialled, by host and network; nil bounds nothing.
+	Budget *hosts.Budget
 	// Log takes why peers were dropped; nil discards it.
 	Log *slog.Logger
 
@@ -75,9 +78,23 @@ func Start(o Options) (*Host, error) {
 	if h.node, err = node.New(key, gater{dialguard.Guard{AllowPrivate: o.AllowPrivate}, h.serving}); err != nil {
 		return nil, fmt.Errorf("libp2p: %w", err)
 	}
-	h.node.OnFlood(h.flooded)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.node.OnFlood(h.flooded)
+	h.node.OnDial(h.dialling)
 	return h, nil
+}
+
+// dialling takes from the budget what a connection to an address costs.
+func (h *Host) dialling(to ma.Multiaddr) (leave func(), err error) {
+	at, ok := addrPort(to)
+	if !ok {
+		return nil, fmt.Errorf("%s: no address", to)
+	}
+	lease, err := h.opts.Budget.Knock(h.ctx, at.Addr())
+	if err != nil {
+		return nil, err
+	}
+	return lease.Release, nil
 }
 
 // flooded ends the connections of a peer that opens streams without end.

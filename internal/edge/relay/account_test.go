@@ -197,7 +197,7 @@ func TestAMessageByteByByteEndsTheConnection(t *testing.T) {
 	})
 	o := testOptions().withDefaults()
 	o.account = almost()
-	client := o.countingClient()
+	client := o.countingClient(nil)
 	client.Transport = counting{tellingReads{client.Transport, read}, client.Transport.(counting).charge}
 	ws, _, err := websocket.Dial(testContext(t), url, &websocket.DialOptions{HTTPClient: client}) //nolint:bodyclose // it is the socket
 	if err != nil {

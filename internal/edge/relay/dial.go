@@ -44,6 +44,7 @@ type Options struct {
 
 	timing  timing
 	account *account       // of the host that is dialled
+	lease   *hosts.Lease   // of the connection, once it is there
 	meter   *deflate.Meter // of the connection; nil is without compression
 }
 
@@ -100,21 +101,23 @@ func Dial(ctx context.Context, url string, o Options) (*Conn, error) {
 	if !o.Local { // bytes to it cost nothing, compressing them would
 		o.meter = &deflate.Meter{}
 	}
-	ws, err := o.handshake(ctx, url)
+	ws, lease, err := o.handshake(ctx, url)
 	if errors.Is(err, deflate.ErrUnknown) {
 		o.meter = nil
-		ws, err = o.handshake(ctx, url)
+		ws, lease, err = o.handshake(ctx, url)
 	}
 	if err != nil {
 		return nil, &dialError{url, err}
 	}
 	ws.SetReadLimit(maxMessage)
+	o.lease = lease
 	return newConn(ws, url, o), nil
 }
 
 // handshake opens a websocket. It offers compression if there is a meter.
-func (o Options) handshake(ctx context.Context, url string) (*websocket.Conn, error) {
-	options := &websocket.DialOptions{HTTPClient: o.countingClient(), HTTPHeader: o.header()}
+func (o Options) handshake(ctx context.Context, url string) (ws *websocket.Conn, lease *hosts.Lease, err error) {
+	client := o.countingClient(func(l *hosts.Lease) { lease = l })
+	options := &websocket.DialOptions{HTTPClient: client, HTTPHeader: o.header()}
 	if o.meter != nil {
 		options.HTTPClient = o.meter.Offer(options.HTTPClient)
 		options.CompressionMode, options.CompressionThreshold = websocket.CompressionContextTakeover, compressed
@@ -124,9 +127,9 @@ func (o Options) handshake(ctx context.Context, url string) (*websocket.Conn, er
 		resp.Body.Close()
 	}
 	if err != nil {
-		return nil, later(resp, unconnected(resp, err), time.Now())
+		return nil, nil, later(resp, unconnected(resp, err), time.Now())
 	}
-	return ws, nil
+	return ws, lease, nil
 }
 
 func errDenied(url string) error { return fmt.Errorf("relay %s is %s", url, reconcile.Denied) }
@@ -141,14 +144,18 @@ func (o Options) header() http.Header {
 }
 
 // httpClient returns what dials a relay. See [dialguard.Guard.HTTPClient].
-func (o Options) httpClient() *http.Client {
-	return dialguard.Guard{AllowPrivate: o.AllowPrivate, Budget: o.Budget}.HTTPClient()
+func (o Options) httpClient() *http.Client { return o.guard().HTTPClient() }
+
+func (o Options) guard() dialguard.Guard {
+	return dialguard.Guard{AllowPrivate: o.AllowPrivate, Budget: o.Budget}
 }
 
 // countingClient is [Options.httpClient] with the frames of its websockets
-// charged to the host's account.
-func (o Options) countingClient() *http.Client {
-	client := o.httpClient()
+// charged to the host's account; leased is told of their leases.
+func (o Options) countingClient(leased func(*hosts.Lease)) *http.Client {
+	guard := o.guard()
+	guard.Leased = leased
+	client := guard.HTTPClient()
 	client.Transport = counting{client.Transport, func(bytes int) error { return o.account.charge(bytes, time.Now()) }}
 	return client
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -114,7 +113,6 @@ func (p *Pool) entry(url string) (*entry, error) {
 	if len(p.relays) >= maxConns {
 		return nil, fmt.Errorf("relay %s: %d connections are in use already", url, maxConns)
 	}
-	p.makeRoom(url)
 	e := &entry{dialled: make(chan struct{})}
 	p.relays[url] = e
 	// The dialling belongs to the pool, so that the first caller's impatience
@@ -149,6 +147,7 @@ func (p *Pool) dial(url string, e *entry) {
 	} else {
 		p.failures.Delete(url)
 		e.conn.keepTo(p.allows(url))
+		p.connected(url, e)
 	}
 	p.mu.Unlock()
 	close(e.dialled)
@@ -186,33 +185,17 @@ func (p *Pool) sweep(idle time.Duration) {
 	}
 }
 
-// makeRoom closes the connection that has been idle for the longest of those to
-// other relays of the same host, if the host may not have another one; mu is held.
-func (p *Pool) makeRoom(url string) {
-	if p.opts.Budget == nil {
-		return
-	}
-	host, conns := p.opts.Budget.Key(url), 0
-	var idlest string
-	var since time.Time
-	for other, e := range p.relays {
-		if p.opts.Budget.Key(other) != host {
-			continue
+// connected has the connection of an entry give way to others of its host while
+// nothing waits on it.
+func (p *Pool) connected(url string, e *entry) {
+	e.conn.opts.lease.GiveWay(e.conn.idleSince, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if _, free := e.conn.idleSince(); free && p.relays[url] == e && p.ctx.Err() == nil {
+			delete(p.relays, url)
+			p.running.Go(e.conn.Close)
 		}
-		conns++
-		select {
-		case <-e.dialled:
-		default:
-			continue
-		}
-		if at, free := e.conn.idleSince(); free && (idlest == "" || at.Before(since)) {
-			idlest, since = other, at
-		}
-	}
-	if e := p.relays[idlest]; e != nil && conns >= hosts.MaxConns {
-		delete(p.relays, idlest)
-		p.running.Go(e.conn.Close)
-	}
+	})
 }
 
 // request is [Conn.request] on the relay's connection.

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -226,6 +228,27 @@ func TestPoolClosesIdleConnections(t *testing.T) {
 	receive(t, idle.dials)
 	if len(busy.dials) != 1 {
 		t.Errorf("the busy relay was dialled %d times, want once", len(busy.dials))
+	}
+}
+
+// More relays of one host than it has connections: those that nobody uses give
+// way, long before they have been idle for two minutes, and the one in use stays.
+func TestIdleConnectionsGiveWayToOthersOfTheirHost(t *testing.T) {
+	fake := startFake(t, serve(notes(t, 1)))
+	p := NewPool(Options{AllowPrivate: true, Budget: &hosts.Budget{}})
+	t.Cleanup(p.Close)
+	for range p.At(fake.url+"/busy").Query(testContext(t), filterAll) {
+		for i := range hosts.MaxConns + 1 {
+			if _, err := p.Conn(testContext(t), fmt.Sprint(fake.url, "/user/", i)); err != nil {
+				t.Errorf("relay %d waits for those that are idle: %v", i, err)
+			}
+		}
+	}
+	if c, err := p.Conn(testContext(t), fake.url+"/busy"); err != nil || c.Err() != nil {
+		t.Errorf("the one in use gave way: %v", err)
+	}
+	if n := len(fake.dials); n != hosts.MaxConns+2 {
+		t.Errorf("%d dials", n)
 	}
 }
 

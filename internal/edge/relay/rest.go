@@ -146,6 +146,7 @@ func (p *Pool) redialled(url string, r *rest, conn *Conn, err error) (over bool,
 		close(e.dialled)
 		p.relays[url] = e
 		conn.keepTo(p.allows(url))
+		p.connected(url, e)
 		p.tell(url, r, nil)
 		if p.onBack != nil {
 			tell = p.onBack

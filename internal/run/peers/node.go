@@ -10,6 +10,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 )
@@ -24,12 +25,12 @@ type node struct {
 }
 
 // Start is the [run.StartLibp2p] of processes that sync.
-func Start(c config.P2P, allowPrivate bool, log *slog.Logger) (run.Libp2p, error) {
+func Start(c config.P2P, allowPrivate bool, budget *hosts.Budget, log *slog.Logger) (run.Libp2p, error) {
 	key, err := readKey(c, log)
 	if err != nil {
 		return nil, err
 	}
-	host, err := p2p.Start(p2p.Options{Key: key, AllowPrivate: allowPrivate, Log: log})
+	host, err := p2p.Start(p2p.Options{Key: key, AllowPrivate: allowPrivate, Budget: budget, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -96,9 +97,10 @@ func (v via) openByPeer(ctx context.Context, q *reconcile.Request, ask reconcile
 		q.Session = heldSession{q.Session, sync.OnceFunc(func() { v.release(e, false) })}
 		return nil
 	}
-	failed := ctx.Err() == nil && (errors.Is(err, reconcile.ErrInterrupted) || errors.Is(err, reconcile.ErrNoNegentropy))
+	busy := errors.Is(err, hosts.ErrBusy) // of which the peer knows nothing
+	failed := ctx.Err() == nil && !busy && (errors.Is(err, reconcile.ErrInterrupted) || errors.Is(err, reconcile.ErrNoNegentropy))
 	v.release(e, failed)
-	if failed {
+	if failed || busy {
 		v.log.DebugContext(ctx, "not reached by libp2p", "relay", v.doc.URL, "err", err)
 		return errNoPeer
 	}

@@ -57,6 +57,8 @@ type admission struct {
 
 	streams recent.Map[peer.ID, *rate.Limiter]
 	flooded atomic.Pointer[func(peer.ID)]
+
+	dialling atomic.Pointer[func(ma.Multiaddr) (leave func(), err error)]
 }
 
 type transportSlots struct{ handshakes, inbound *slots.Shared }
@@ -126,7 +128,7 @@ func (a *admission) InterceptAccept(c network.ConnMultiaddrs) bool {
 // OpenConnection takes a slot of an incoming connection's handshake.
 func (a *admission) OpenConnection(dir network.Direction, usefd bool, from ma.Multiaddr) (network.ConnManagementScope, error) {
 	if dir != network.DirInbound {
-		return a.ResourceManager.OpenConnection(dir, usefd, from)
+		return a.openOutbound(usefd, from)
 	}
 	var evict func()
 	if socket, ok := a.arriving.LoadAndDelete(from.String()); ok {
@@ -142,6 +144,36 @@ func (a *admission) OpenConnection(dir network.Direction, usefd bool, from ma.Mu
 		return nil, err
 	}
 	return &handshake{scope, leave}, nil
+}
+
+// openOutbound asks whether an address may be dialled.
+func (a *admission) openOutbound(usefd bool, to ma.Multiaddr) (network.ConnManagementScope, error) {
+	leave := func() {}
+	if ask := a.dialling.Load(); ask != nil {
+		var err error
+		if leave, err = (*ask)(to); err != nil {
+			return nil, err
+		}
+	}
+	scope, err := a.ResourceManager.OpenConnection(network.DirOutbound, usefd, to)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return &outbound{scope, leave}, nil
+}
+
+// outbound is the scope of a connection that we make.
+type outbound struct {
+	network.ConnManagementScope
+
+	leave func()
+}
+
+// Done is called when it has ended; perhaps more than once.
+func (o *outbound) Done() {
+	o.leave()
+	o.ConnManagementScope.Done()
 }
 
 // handshake is the scope of a connection that has a slot until its peer is known.

@@ -25,6 +25,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // Node is a swarm and what it stands on.
@@ -84,6 +85,13 @@ func New(key crypto.PrivKey, gate connmgr.ConnectionGater) (_ *Node, err error) 
 // OnFlood has a function called, in a goroutine of its own, with each peer that
 // opens streams faster than it may; those are refused already.
 func (n *Node) OnFlood(do func(peer.ID)) { n.admission.flooded.Store(&do) }
+
+// OnDial has a function asked before each address is dialled. It waits for no
+// longer than a few seconds; leave is called when the connection has ended, or did
+// not come.
+func (n *Node) OnDial(ask func(ma.Multiaddr) (leave func(), err error)) {
+	n.admission.dialling.Store(&ask)
+}
 
 // Close ends all connections and frees everything. It may be called again.
 func (n *Node) Close() (err error) {
