@@ -185,11 +185,13 @@ func (w *world) addLater(url string, e nostr.Event) []nostr.Event {
 	return list
 }
 
-func TestTheRelaysWithMostAuthorsAreFollowed(t *testing.T) {
+func TestTheProvenRelaysWithMostAuthorsAreFollowed(t *testing.T) {
 	inLiveWorld(t, func(w *world) {
 		w.maxLive = 2
 		w.syncworker(nil)
 		for i := range 4 {
+			put(w, contract.BucketRelays, nostr.RelayKey(relayURL(i)),
+				contract.Relay{URL: relayURL(i), Via: contract.ViaNIP65, Delivered: time.Now().Unix()})
 			for a := range i + 1 {
 				w.discover(relayURL(i), user(w.T, fmt.Sprint(i, a)))
 				time.Sleep(5 * time.Second)

@@ -136,9 +136,15 @@ func (s *Stage) forget(ctx context.Context, url string) ([]contract.Output, cont
 	return []contract.Output{s.schedule(url, false)}, contract.Done()
 }
 
+// proven reports whether a relay is more than a stranger's.
+func (s *Stage) proven(ctx context.Context, url string) (bool, error) {
+	relay, _, err := s.Relays.Get(ctx, nostr.RelayKey(url))
+	return relay.Proven(s.Now().Unix()) || s.named(url), err
+}
+
 // slot waits for a slot for a sync.
 func (s *Stage) slot(ctx context.Context, url string, relay contract.Relay, last contract.Sync) (release func(), err error) {
-	proven := relay.Proven(s.Now().Unix()) || slices.ContainsFunc(s.Rules(url), func(r Rule) bool { return r.Named })
+	proven := relay.Proven(s.Now().Unix()) || s.named(url)
 	suspect := health.Sync.Suspect(healthOf(relay), time.Duration(last.Last.Millis)*time.Millisecond)
 	s.begin.Do(func() { s.slots.slow.Size = slowSlots })
 	return s.slots.of(suspect).Acquire(ctx, hosts.Of(url), proven)
@@ -292,7 +298,7 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 			err = fmt.Errorf("%w: %w", errNotDone, err)
 		}
 	}()
-	known, err := s.recall(ctx, nostr.RelayKey(url))
+	known, err := s.recall(ctx, url)
 	if err != nil {
 		return result, done, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -26,7 +27,7 @@ const (
 // Why a live subscription ends, besides the relay.
 var (
 	errStopping  = errors.New("the worker is stopping")
-	errOutranked = errors.New("a relay with more authors needs the connection")
+	errOutranked = errors.New("another relay needs the slot")
 	errChanged   = errors.New("something else is to be followed there now")
 	errAgain     = errors.New("it was cut soon after it was made")
 	errLocal     = errors.New("couldn't write to the local relay")
@@ -59,6 +60,10 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		if err == nil {
 			last, _, err = s.Syncs.Get(ctx, key)
 		}
+		var proven bool
+		if err == nil {
+			proven, err = s.proven(ctx, p.URL)
+		}
 		filters := down(list)
 		switch none := len(filters) == 0 || last.Failures > 0; {
 		case err != nil && m.Attempt <= maxAttempts:
@@ -71,7 +76,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		case none:
 			return nil, contract.Done() // a sync that succeeds asks again
 		}
-		leave, ok := s.live.acquire(key, authors, s.MaxLive, end)
+		leave, ok := s.live.acquire(key, claim{hosts.Of(p.URL), proven, authors}, s.MaxLive, end)
 		if !ok {
 			if m.Attempt < maxAttempts {
 				return nil, contract.Retry(retryAfter, "this worker holds as many live subscriptions as it may")

@@ -12,35 +12,31 @@ type liveSlots struct {
 }
 
 type liveSlot struct {
-	authors int
-	end     context.CancelCauseFunc
+	claim
+	end context.CancelCauseFunc
 }
 
-// acquire takes a slot for a relay where so many authors write. When all are
-// taken, the relay with the fewest authors must go, if it has fewer; else ok is
-// false. leave gives the slot back.
-func (p *liveSlots) acquire(key string, authors, most int, end context.CancelCauseFunc) (leave func(), ok bool) {
+// acquire takes a slot for a relay. The one that has to go for it ends; see
+// [admitLive]. leave gives the slot back.
+func (p *liveSlots) acquire(key string, c claim, most int, end context.CancelCauseFunc) (leave func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held == nil {
 		p.held = map[string]*liveSlot{}
 	}
-	out := key // an older subscription with the same relay
-	if p.held[key] == nil && len(p.held) >= most {
-		for k, x := range p.held {
-			if out == key || x.authors < p.held[out].authors {
-				out = k
-			}
-		}
-		if out == key || p.held[out].authors >= authors {
-			return nil, false
-		}
+	held := make(map[string]claim, len(p.held))
+	for k, x := range p.held {
+		held[k] = x.claim
+	}
+	out, ok := admitLive(held, key, c, most)
+	if !ok {
+		return nil, false
 	}
 	if x := p.held[out]; x != nil {
 		delete(p.held, out)
 		x.end(errOutranked)
 	}
-	mine := &liveSlot{authors, end}
+	mine := &liveSlot{c, end}
 	p.held[key] = mine
 	return func() {
 		p.mu.Lock()

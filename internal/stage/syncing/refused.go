@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Refused is bucket refused. Add writes a value that expires, unless there is
@@ -18,29 +20,43 @@ type Refused interface {
 	Add(ctx context.Context, key string, r contract.Refused, ttl time.Duration) (added bool, err error)
 }
 
-// maxRefused bounds what is remembered of one relay: some 3 MiB during a sync.
-// Beyond it events are offered, and refused, again with every sync.
-const maxRefused = 50_000
+const (
+	// maxRefused bounds what is remembered of one relay: some 3 MiB during a sync.
+	// Beyond it events are offered, and refused, again with every sync.
+	maxRefused = 50_000
+	// maxRefusedOther is the same of one that has proved nothing: all relays of a
+	// host together have as much as a proven one.
+	maxRefusedOther = maxRefused / hosts.MaxURLs
+)
 
 // memory is what syncs of the local relay with one other leave out, from the
 // start of one sync to its end.
 type memory struct {
 	stage *Stage
 	relay string // relay key
+	most  int
 
 	mu sync.Mutex
 	of [2]map[negentropy.ID]struct{} // by the side that is not given the event
 }
 
 // recall reads the memory of a relay.
-func (s *Stage) recall(ctx context.Context, relayKey string) (*memory, error) {
-	m := &memory{stage: s, relay: relayKey}
+func (s *Stage) recall(ctx context.Context, url string) (*memory, error) {
+	proven, err := s.proven(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	relayKey := nostr.RelayKey(url)
+	m := &memory{stage: s, relay: relayKey, most: maxRefusedOther}
+	if proven {
+		m.most = maxRefused
+	}
 	for to := range m.of {
 		m.of[to] = map[negentropy.ID]struct{}{}
 	}
 	now := s.Now().Unix()
-	err := s.Refused.Each(ctx, contract.RefusedKey(relayKey, "*"), func(key string, r contract.Refused) error {
-		if id, err := negentropy.ParseID(key[len(relayKey)+1:]); err == nil && m.size() < maxRefused && stillRefused(r, now) {
+	err = s.Refused.Each(ctx, contract.RefusedKey(relayKey, "*"), func(key string, r contract.Refused) error {
+		if id, err := negentropy.ParseID(key[len(relayKey)+1:]); err == nil && m.size() < m.most && stillRefused(r, now) {
 			m.of[side(r.Local)][id] = struct{}{}
 		}
 		return nil
@@ -74,7 +90,7 @@ func (m *memory) has(to negentropy.Side, id negentropy.ID) bool {
 func (m *memory) add(ctx context.Context, r reconcile.Refusal) {
 	m.mu.Lock()
 	_, again := m.of[r.To][r.ID]
-	full := m.size() >= maxRefused
+	full := m.size() >= m.most
 	if !again && !full {
 		m.of[r.To][r.ID] = struct{}{}
 	}

@@ -51,6 +51,10 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 	if err != nil {
 		return err
 	}
+	known, err := s.recall(ctx, url)
+	if err != nil {
+		return err
+	}
 	parts := slices.Collect(slices.Chunk(filters, filtersPerREQ))
 	parts = parts[:min(len(parts), maxREQs)]
 	var caughtUp atomic.Int64
@@ -58,7 +62,7 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 	for _, part := range parts {
 		group.Go(func() error {
 			return s.subscribe(gctx, url, remote, part, since, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
-				return s.receive(ctx, url, local, e)
+				return s.receive(ctx, known, local, e)
 			})
 		})
 	}
@@ -112,7 +116,7 @@ func (s *Stage) subscribe(
 
 // receive writes an event that arrived live to the local relay. What our rules
 // or a passing refusal keep back, the next sync decides on again.
-func (s *Stage) receive(ctx context.Context, url string, local reconcile.Relay, e nostr.Event) error {
+func (s *Stage) receive(ctx context.Context, known *memory, local reconcile.Relay, e nostr.Event) error {
 	reply, err := local.Publish(ctx, e)
 	switch {
 	case err != nil:
@@ -122,7 +126,7 @@ func (s *Stage) receive(ctx context.Context, url string, local reconcile.Relay, 
 		return nil
 	}
 	if id, err := negentropy.ParseID(e.ID); err == nil && !reply.Kept() && !reply.Reason.Passes() {
-		s.refuse(ctx, nostr.RelayKey(url), reconcile.Refusal{ID: id, To: side(true), Reason: reply.Reason})
+		known.add(ctx, reconcile.Refusal{ID: id, To: side(true), Reason: reply.Reason})
 	}
 	s.arrived(reply)
 	return nil
