@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,10 +39,14 @@ func (*syncCmd) Help() string {
 	return "Events travel with their OK awaited, and a last comparison proves that nothing is missing. Relays without " +
 		"NIP-77 are listed instead. How it goes is shown on standard error: a bar on a terminal, else a JSON object a second. " +
 		"With - the figures at the end go there, too.\n\n" +
+		"Some of what was compared is asked for by REQ, too, and some of what was written is asked back. A relay whose sessions list what it " +
+		"does not deliver, or hide what it delivers, is listed instead; one that does not keep what it says OK to is not written to any " +
+		"more. The report says so, and the exit code is 3.\n\n" +
 		"Some events are kept back by rules of ours: what is protected (NIP-70), expired (NIP-40), ephemeral or from the future, and direct " +
 		"messages on their way to RELAY_B unless --upload-private is given. The report counts them, and they are no failure: the exit code " +
 		"stays 0. Direct messages that a relay lists but shows to their parties only need the key of one of these (--nsec-file).\n\n" +
-		"Exit codes: 0 ok, 1 failed, 2 usage, 3 some events were refused or could not be compared, 130 interrupted."
+		"Exit codes: 0 ok, 1 failed, 2 usage, 3 some events were refused or could not be compared, or a relay contradicts itself, " +
+		"130 interrupted."
 }
 
 // errPartly marks a command that did what could be done.
@@ -129,8 +134,8 @@ func (c *syncCmd) Run(ctx context.Context, o *output) error {
 	if err := errors.Join(err, p.end(result, err == nil)); err != nil {
 		return err
 	}
-	if result.NotOurs > 0 || !result.Complete || result.Unreadable > 0 {
-		return fmt.Errorf("%w: %s", errPartly, cmp.Or(result.Why, "see above"))
+	if result.NotOurs > 0 || !result.Complete || result.Unreadable > 0 || len(result.Doubts) > 0 {
+		return fmt.Errorf("%w: %s", errPartly, cmp.Or(result.Why, strings.Join(result.Doubts, "; "), "see above"))
 	}
 	return nil
 }
@@ -159,6 +164,8 @@ type report struct {
 	Why        string `json:"why,omitempty"`
 	Left       int    `json:"left,omitempty"`       // events that still differ, since they were refused
 	Unreadable int    `json:"unreadable,omitempty"` // lines of standard input that are no events
+	// Doubts say in what a relay has contradicted itself, a sentence each.
+	Doubts []string `json:"doubts,omitempty"`
 }
 
 // step takes new figures, and shows them now and then.
@@ -227,7 +234,7 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 		}
 		complete := ok && r.Complete
 		errs = append(errs, p.print(report{
-			"summary", p.seconds(), r.SyncFigures, &complete, r.Why, r.Left, r.Unreadable,
+			"summary", p.seconds(), r.SyncFigures, &complete, r.Why, r.Left, r.Unreadable, r.Doubts,
 		}))
 		return errors.Join(errs...)
 	}
@@ -235,14 +242,20 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 	if r.Unreadable > 0 {
 		fmt.Fprintf(p.to, "%6d lines of standard input are no events\n", r.Unreadable)
 	}
+	for _, doubt := range r.Doubts {
+		fmt.Fprintf(p.to, "%6s %s\n", "!", printable(doubt))
+	}
 	state := "complete and proved"
+	if len(r.Doubts) > 0 {
+		state = "complete by what is delivered, not by what is listed"
+	}
 	switch {
 	case !ok:
 		state = "not complete"
 	case !r.Complete:
 		state = "not complete: " + printable(r.Why)
 	case r.Left > 0:
-		state = fmt.Sprintf("complete and proved, but for %d events", r.Left)
+		state += fmt.Sprintf(", but for %d events", r.Left)
 	}
 	_, err := fmt.Fprintf(p.to, "%s; %.1f s; %s\n", text(r.SyncFigures), p.seconds(), state)
 	return err

@@ -56,9 +56,12 @@ func (r *Relay) Believe(now int64) {
 
 // Believe is that of [Author.Believe].
 func (s *Sync) Believe(now int64) {
-	past(now, &s.LastOK, &s.LastTry, &s.Through, &s.Live)
+	past(now, &s.LastOK, &s.LastTry, &s.Through, &s.Live, &s.SampledAt)
 	if s.Progress != nil && Believe(s.Progress.Begun, now, 0) == 0 {
 		s.Progress = nil
+	}
+	if s.Doubt != nil && Believe(s.Doubt.At, now, 0) == 0 {
+		s.Doubt = nil
 	}
 }
 

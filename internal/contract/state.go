@@ -201,7 +201,27 @@ type Sync struct {
 	Live int64 `json:"live,omitempty"`
 	// Progress is the sync that is under way, or was when its worker died.
 	Progress *SyncProgress `json:"turn,omitempty"`
+	// SampledAt is when REQs were last asked whether they say what its sessions do.
+	SampledAt int64 `json:"sampled_at,omitempty"`
+	// Doubt is in what the relay has contradicted itself, if it has.
+	Doubt *Doubt `json:"doubt,omitempty"`
+	// GaveBack are ids of a few events, the newest first, that the relay was given
+	// and gave back when asked. If it has none of them later it does not keep what
+	// it is given.
+	GaveBack []string `json:"gave_back,omitempty"`
 }
+
+// Doubt is how a relay is treated, for [DoubtFor], that has contradicted itself: its
+// sessions, its answers to REQs and its OKs do not agree. Why says it in a sentence.
+type Doubt struct {
+	At        int64  `json:"at"`
+	Why       string `json:"why"`
+	Listed    bool   `json:"listed,omitempty"`    // it is compared by REQs, not by sessions
+	Unwritten bool   `json:"unwritten,omitempty"` // it is not written to
+}
+
+// DoubtFor is how long a [Doubt] stands.
+const DoubtFor = 7 * 24 * time.Hour
 
 // SyncProgress is how far a sync of several filters has come.
 type SyncProgress struct {

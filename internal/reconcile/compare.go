@@ -22,6 +22,9 @@ type findings struct {
 	// suspects are ids that a side is said to lack and was not given, or was
 	// given: if it has them, its sets are cut short.
 	suspects [2][]negentropy.ID
+	// unlisted are ids that a side has confirmed before its session was opened,
+	// which does not list them.
+	unlisted [2][]negentropy.ID
 }
 
 const maxSuspects = 10
@@ -162,14 +165,17 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 		return r.refuse(Refusal{id, to, Reason{Cause: ByEarlier, Text: "refused in an earlier sync"}})
 	}
 	if when, ok := r.verdicts.confirmedIn(to, id); ok {
-		if when == r.pass.number {
-			return nil // reported again, after a session was opened anew
+		switch {
+		case when == r.pass.number: // reported again, after a session was opened anew
+		case r.sessions[to].hides: // it may be there, and Result.Why says so
+		default:
+			f.unlisted[to] = append(f.unlisted[to], id)
 		}
-		if r.sessions[to].hides {
-			return nil // it may be there, and Result.Why says so
-		}
-		f.suspect(to, id)
-		return r.refuseForGood(Refusal{id, to, Reason{Cause: ByRelay, Code: NotKept}})
+		return nil
+	}
+	if r.sessions[to].loses() {
+		first()
+		return r.refuse(notWritten(to, id))
 	}
 	if why, ok := r.sessions[to.Other()].unreadable(id); ok {
 		first()

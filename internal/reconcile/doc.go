@@ -54,6 +54,14 @@
 // ([negentropy.Bridge.Floor]); where all is compared again, it is behind the
 // oldest event that was read.
 //
+// # What is not believed
+//
+// Sessions, REQs and OKs of a relay may contradict each other. Some events of a
+// batch are asked for before they are written, and some of what was said OK to
+// afterwards; once all is proved, a few events of a random time that one side
+// delivers are asked of the other. A side that contradicts itself is listed from then
+// on, or written to no more, and Result.Doubts says so.
+//
 // # Memory
 //
 // What is held depends on the queues (thousands of ids), on the events in

@@ -29,28 +29,30 @@ type fake struct {
 	mu     sync.Mutex
 	events map[string]nostr.Event
 
-	frame   int                              // frame limit of its sessions
-	maxSet  int                              // larger sets are refused, 0 is none
-	newest  int                              // sessions show only so many, 0 is all
-	no77    bool                             // speaks no NIP-77
-	noIDs   bool                             // not about ids
-	page    int                              // most events per REQ, 0 is all
-	takes   Limits                           // a REQ with a larger limit is refused
-	order   func([]nostr.Event)              // changes the order of what matches
-	cut     func() bool                      // whether to interrupt now
-	refuse  func(e *nostr.Event) string      // reason not to take an event
-	hides   func(id string) bool             // lists it, but does not deliver it
-	drops   func(e *nostr.Event) bool        // says OK and does not keep it
-	respond func(msg []byte) ([]byte, error) // answers sessions
+	frame   int                                                                // frame limit of its sessions
+	maxSet  int                                                                // larger sets are refused, 0 is none
+	newest  int                                                                // sessions show only so many, 0 is all
+	no77    bool                                                               // speaks no NIP-77
+	noIDs   bool                                                               // not about ids
+	page    int                                                                // most events per REQ, 0 is all
+	takes   Limits                                                             // a REQ with a larger limit is refused
+	order   func([]nostr.Event)                                                // changes the order of what matches
+	cut     func() bool                                                        // whether to interrupt now
+	refuse  func(e *nostr.Event) string                                        // reason not to take an event
+	hides   func(id string) bool                                               // lists it, but does not deliver it
+	drops   func(e *nostr.Event) bool                                          // says OK and does not keep it
+	respond func(msg []byte) ([]byte, error)                                   // answers sessions
+	lists   func(session int, f nostr.Filter, set []nostr.Event) []nostr.Event // what sessions show in place of the set
 	query   func(context.Context, nostr.Filter) iter.Seq2[nostr.Event, error]
 	write   func(context.Context) error // before an event is taken
 	idle    time.Duration               // drops a session after so long without a message
 
-	opened int
+	opened  int
+	offered map[string]int // by id: how often it was written
 }
 
 func newFake(list ...nostr.Event) *fake {
-	f := &fake{events: map[string]nostr.Event{}}
+	f := &fake{events: map[string]nostr.Event{}, offered: map[string]int{}}
 	for _, e := range list {
 		f.events[e.ID] = e
 	}
@@ -103,6 +105,9 @@ func (f *fake) Open(_ context.Context, filter nostr.Filter, first []byte) (Sessi
 		set := f.matching(filter)
 		if f.maxSet > 0 && len(set) > f.maxSet {
 			return nil, nil, fmt.Errorf("%w: %d > %d", ErrTooLarge, len(set), f.maxSet)
+		}
+		if f.lists != nil {
+			set = f.lists(f.opened, filter, set)
 		}
 		if f.newest > 0 {
 			set = set[:min(f.newest, len(set))]
@@ -183,6 +188,7 @@ func (f *fake) Publish(ctx context.Context, e nostr.Event) (reply Reply, err err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.offered[e.ID]++
 	if f.refuse != nil {
 		if why := f.refuse(&e); why != "" {
 			return ParseReply(false, why), nil

@@ -51,6 +51,15 @@ type Options struct {
 	// not take long. May be nil.
 	Progress func(Figures)
 
+	// Sample is how many events of each side that is read are asked of the other
+	// by REQ once all is proved, see [Doubt]; 0 asks for none.
+	Sample int
+
+	// GaveBack are ids of events that a side was given in earlier syncs, and gave
+	// back when asked, by that side. It does not keep what it is given if it lacks
+	// most of them now.
+	GaveBack [2][]string
+
 	// MaxMessages bounds the negentropy messages of one window; 0 is 100,000,
 	// which is enough for some ten million differences.
 	MaxMessages int
@@ -132,4 +141,10 @@ type Result struct {
 	// how many there are.
 	Refusals []Refusal
 	Left     int
+	// Doubts say, by side, in what a relay has contradicted itself. What Complete
+	// says holds all the same: from then on the relay was listed.
+	Doubts [2]Doubt
+	// GaveBack are ids of a few events that a side was given and gave back, by that
+	// side, for [Options].
+	GaveBack [2][]string
 }

@@ -22,6 +22,7 @@ type passState struct {
 	held    findings                         // what our rules kept back
 	refused findings                         // what cannot be given otherwise
 	claims  [2][]Refusal                     // the same, by the side that has it; up to maxProvable
+	hits    [2][]nostr.Event                 // what a side delivered before it was written, by that side; up to maxSuspects
 	whole   bool                             // something only another comparison can tell
 }
 
@@ -47,6 +48,14 @@ func (r *passState) writes(to negentropy.Side, item negentropy.Item) {
 	} else {
 		r.whole = true
 	}
+}
+
+// had notes events that a side delivers already, although its session does not list
+// them.
+func (r *passState) had(at negentropy.Side, list []nostr.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hits[at] = append(r.hits[at], list[:min(len(list), maxSuspects-len(r.hits[at]))]...)
 }
 
 // refuses notes an event that a side cannot be given. Unless our rules say so,

@@ -102,6 +102,9 @@ type Side struct {
 	Relay
 
 	Name string // for errors, e.g. the URL
+	// Listed says that its sessions are not to be believed: it is compared by
+	// listing it from the start. An earlier sync has found so, see [Doubt].
+	Listed bool
 }
 
 // Write publishes an event for a caller to whom a refusal is as bad as any other

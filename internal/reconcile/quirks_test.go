@@ -168,9 +168,9 @@ func TestAPauseThatTheRelayAsksForIsNotItsSlowness(t *testing.T) {
 			_, err := l.each(ctx, nostr.Filter{Limit: 5}, func(*nostr.Event) (bool, error) { return true, nil })
 			return err
 		},
-		"one event": func(ctx context.Context, l *session) error {
+		"events of a sample": func(ctx context.Context, l *session) error {
 			r := newRun(l.Side, l.Side, nostr.Filter{}, options(None))
-			_, err := r.first(ctx, l, nostr.Filter{Limit: 5}, func(*nostr.Event) bool { return true })
+			_, err := r.gives(ctx, l, []string{all[0].ID}, 0)
 			return err
 		},
 		"a session": func(ctx context.Context, l *session) error {

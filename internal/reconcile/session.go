@@ -53,6 +53,12 @@ type session struct {
 
 	takes Limits // what it says of itself
 
+	doubt  Doubt // but for what owed says
+	owed   owed
+	hiding atomic.Bool // it has delivered what its session did not list
+
+	skipping, asking atomic.Int64 // how many batches there were, see looked
+
 	listed bool  // compared by listing it, not by sessions
 	no77   error // why, if it refused sessions
 	list   negentropy.Store

@@ -38,6 +38,7 @@ type run struct {
 	differ   func(onlyA, onlyB []negentropy.ID) error // see [Differences]; nil in a sync
 
 	pass *passState // replaced while nothing is transferred
+	spot spotCheck
 
 	// Of the comparing goroutine.
 	left  []Refusal
@@ -84,6 +85,8 @@ func (r *run) sync(ctx context.Context) (Result, error) {
 	err := group.Wait()
 	return Result{
 		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refusals: r.left, Left: r.lefts,
+		Doubts:   [2]Doubt{r.sessions[0].doubts(), r.sessions[1].doubts()},
+		GaveBack: [2][]string{r.sessions[0].owed.gaveBack, r.sessions[1].owed.gaveBack},
 	}, err
 }
 
@@ -96,19 +99,30 @@ func newRun(a, b Side, filter nostr.Filter, o Options) *run {
 	}
 	r := &run{
 		opts: o, filter: filter, start: o.Now().Unix(), verdicts: newVerdicts(), tally: tally{report: o.Progress},
-		sessions: [2]*session{{Side: a, at: negentropy.SideA}, {Side: b, at: negentropy.SideB}},
-		queues:   [2]*queue{newQueue(), newQueue()}, pass: &passState{},
+		sessions: [2]*session{
+			{Side: a, at: negentropy.SideA, listed: a.Listed}, {Side: b, at: negentropy.SideB, listed: b.Listed},
+		},
+		queues: [2]*queue{newQueue(), newQueue()}, pass: &passState{},
 	}
 	for _, l := range r.sessions {
+		l.owed.turn, l.owed.asked = make(chan struct{}, 1), len(o.GaveBack[l.at])
 		l.source = o.Direction.writes(l.at.Other()) || o.Direction == None
 	}
 	return r
 }
 
-// windows works through the spans of time, the newest first.
+// windows works through the spans of time, the newest first, and again if REQs
+// contradict what came of it.
 func (r *run) windows(ctx context.Context) error {
 	open := []window{{since: r.filter.Since, until: r.filter.Until}}
-	for n := 1; len(open) > 0; n++ {
+	for n := 1; ; n++ {
+		if len(open) == 0 {
+			again, err := r.contradicted(ctx)
+			if !again || err != nil {
+				return err
+			}
+			open = []window{{r.filter.Since, r.filter.Until, r.pass.number}}
+		}
 		if n > maxWindows {
 			return fmt.Errorf("cut into more than %d spans of time; give a narrower filter", maxWindows)
 		}
@@ -119,7 +133,6 @@ func (r *run) windows(ctx context.Context) error {
 		}
 		open = append(open[:len(open)-1], more...)
 	}
-	return nil
 }
 
 // settle compares a window, waits for the transfers, and compares it again,
@@ -224,7 +237,15 @@ func (r *run) one(ctx context.Context, w window, pass int) (*findings, error) {
 		return nil, err
 	}
 	r.tally.add(func(f *Figures) { f.Passes++ })
-	return f, r.drained(ctx)
+	if err := r.drained(ctx); err != nil {
+		return nil, err
+	}
+	for _, l := range r.sessions {
+		if err := r.recall(ctx, l, 1); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
 }
 
 // drained waits until all that was found is transferred.

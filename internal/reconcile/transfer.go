@@ -54,6 +54,9 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 		want[id.String()] = id
 	}
 	from := r.sessions[to.Other()]
+	if err := r.skipHad(ctx, to, want); err != nil {
+		return err
+	}
 	for len(want) > 0 {
 		// A relay that caps what it sends for one REQ is asked for the rest,
 		// until it sends nothing more of it.
@@ -65,6 +68,9 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 			break
 		}
 		if err := r.write(ctx, to, batch); err != nil {
+			return err
+		}
+		if err := r.askBack(ctx, to, batch); err != nil {
 			return err
 		}
 	}
@@ -160,6 +166,9 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 	if rule := r.forbidden(to, &e); rule != "" {
 		return r.refuseForGood(Refusal{id, to, Reason{Cause: ByRules, Code: rule}})
 	}
+	if r.sessions[to].loses() {
+		return r.refuse(notWritten(to, id))
+	}
 	reply, err := r.publish(ctx, r.sessions[to], e)
 	switch {
 	case err != nil:
@@ -171,10 +180,15 @@ func (r *run) writeOne(ctx context.Context, to negentropy.Side, e nostr.Event) e
 		return r.refuseForGood(Refusal{id, to, reply.Reason})
 	}
 	r.sessions[to].written.Store(true)
-	r.verdicts.confirm(to, id, r.pass.number)
-	r.pass.writes(to, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
+	r.confirm(to, id, &e)
 	r.tally.add(func(f *Figures) { *f.to(to)++ })
 	return nil
+}
+
+// confirm notes that a side has an event now.
+func (r *run) confirm(to negentropy.Side, id negentropy.ID, e *nostr.Event) {
+	r.verdicts.confirm(to, id, r.pass.number)
+	r.pass.writes(to, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
 }
 
 // forbidden returns the rule of ours that keeps an event from a side, or "".

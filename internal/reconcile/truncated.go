@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -19,23 +20,62 @@ const settledAge = 600
 // only, as relays with a cap on queries do without a word: such a side delivers
 // what it lacks by its sessions. From then on it is compared by listing it.
 //
+// So is a side whose sessions list what it was given and does not deliver.
+//
 // A side that is only read is asked in passes that have read something: whether
 // it hides old events was found out when the first came.
 func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error) {
 	for _, l := range r.sessions {
-		idle := r.opts.Direction.writes(l.at.Other()) && !r.opts.Direction.writes(l.at) && r.pass.read[l.at].count == 0
-		if l.listed || idle {
-			continue
+		if lost := l.owed.takeLost(); len(lost) > 0 && !l.listed {
+			claims, err := r.claims(ctx, l, lost)
+			if err != nil {
+				return false, err
+			}
+			if claims {
+				l.doubt.Absent += len(lost)
+				l.listed, l.list, found = true, nil, true
+			}
 		}
-		cut, err := r.delivers(ctx, l, f.suspects[l.at])
+		hidden, err := r.unlisted(ctx, l, f.unlisted[l.at])
 		if err != nil {
 			return false, err
 		}
-		if cut {
-			l.listed, l.list, found = true, nil, true
+		idle := r.opts.Direction.writes(l.at.Other()) && !r.opts.Direction.writes(l.at) && r.pass.read[l.at].count == 0
+		if len(hidden) == 0 && !l.listed && !idle {
+			if hidden, err = r.delivers(ctx, l, f.suspects[l.at]); err != nil {
+				return false, err
+			}
 		}
+		if len(hidden) == 0 {
+			continue
+		}
+		claims, err := r.claims(ctx, l, hidden)
+		if err != nil {
+			return false, err
+		}
+		if !claims {
+			l.doubt.Hidden += max(1, len(f.unlisted[l.at]))
+		}
+		l.listed, l.list, found = true, nil, true
 	}
 	return found, nil
+}
+
+// unlisted takes the ids that a side has confirmed and lists no more, and returns
+// some of those that it delivers all the same; if there are none, it does not keep them.
+func (r *run) unlisted(ctx context.Context, l *session, ids []negentropy.ID) ([]nostr.Event, error) {
+	if !l.listed && len(ids) > 0 {
+		given, err := r.gives(ctx, l, hexOf(pick(ids, maxSuspects)), 0)
+		if err != nil || len(given) > 0 {
+			return given, err
+		}
+	}
+	for _, id := range ids {
+		if err := r.refuseForGood(Refusal{id, l.at, Reason{Cause: ByRelay, Code: NotKept}}); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // halves cuts a window after a pass that has read much: behind the oldest event
@@ -55,37 +95,11 @@ func (r *run) halves(w window) (newer, older window, ok bool) {
 	return window{cut + 1, w.until, w.seen}, window{w.since, cut, w.seen}, true
 }
 
-// delivers reports whether a side has any of the events, and had it before.
-func (r *run) delivers(ctx context.Context, l *session, ids []negentropy.ID) (bool, error) {
-	if len(ids) == 0 {
-		return false, nil
-	}
-	list := make([]string, len(ids))
-	for i, id := range ids {
-		list[i] = id.String()
-	}
-	e, err := r.first(ctx, l, nostr.Filter{IDs: list, Limit: len(list)}, func(e *nostr.Event) bool {
-		return e.CreatedAt < r.start-settledAge && r.filter.Match(e)
-	})
-	return e != nil, err
+// delivers returns those of the events that a side delivers, and had before.
+func (r *run) delivers(ctx context.Context, l *session, ids []negentropy.ID) ([]nostr.Event, error) {
+	given, err := r.gives(ctx, l, hexOf(ids), 0)
+	return slices.DeleteFunc(given, func(e nostr.Event) bool { return !r.settled(&e) || !r.filter.Match(&e) }), err
 }
 
-// first returns the first event that a side delivers and want accepts, or nil.
-func (r *run) first(ctx context.Context, l *session, filter nostr.Filter, want func(*nostr.Event) bool) (found *nostr.Event, err error) {
-	err = l.again(ctx, func() error {
-		ctx, cancel := l.inTime(ctx)
-		defer cancel()
-		found = nil
-		for e, err := range l.Query(ctx, filter) {
-			if err != nil {
-				return timely(ctx, err)
-			}
-			if want(&e) {
-				found = &e
-				break
-			}
-		}
-		return nil
-	})
-	return found, err
-}
+// settled reports whether an event is old enough to prove anything.
+func (r *run) settled(e *nostr.Event) bool { return e.CreatedAt < r.start-settledAge }

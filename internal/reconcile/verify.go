@@ -38,7 +38,10 @@ func (r *run) proved(ctx context.Context, w window, f *findings) (older window, 
 	var stand [2]*findings
 	for s, l := range r.sessions {
 		group.Go(func() (err error) {
-			if kept[s], err = r.keeps(ctx, l, r.pass.written[s]); kept[s] && err == nil {
+			if kept[s], err = r.claims(ctx, l, r.pass.hits[s]); kept[s] && err == nil {
+				kept[s], err = r.keeps(ctx, l, r.pass.written[s])
+			}
+			if kept[s] && err == nil {
 				stand[s], err = r.stands(ctx, l, r.pass.claims[s])
 			}
 			return err
@@ -122,11 +125,17 @@ func (r *run) has(ctx context.Context, l *session, filter nostr.Filter) (map[str
 	if l.listed {
 		return r.delivered(ctx, l, filter)
 	}
+	return r.lists(ctx, l, filter, len(filter.IDs))
+}
+
+// lists returns the ids of at most so many events that a side lists of a filter in a
+// session of its own, or nil if it does not say.
+func (r *run) lists(ctx context.Context, l *session, filter nostr.Filter, most int) (map[string]bool, error) {
 	has := map[string]bool{}
 	ok, err := r.ask(ctx, l, filter, negentropy.NewBridge(negentropy.BridgeOptions{
 		A: l.options(filter), B: negentropy.SideOptions{Store: negentropy.NewVector(nil)},
 		OnlyA:       func(id negentropy.ID) { has[id.String()] = true },
-		MaxMessages: 10 + len(filter.IDs), MaxDifferences: len(filter.IDs),
+		MaxMessages: 10 + most, MaxDifferences: most,
 	}))
 	if !ok || err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -49,13 +50,15 @@ func TestWhatIDsDoNotProve(t *testing.T) {
 		"no ids in sessions": func(b *fake) { b.noIDs = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			common := notes(0, 1000)
-			a, b := newFake(append(notes(2000, 20), common...)...), newFake(common...)
-			change(b)
-			r := mustSync(t, a, b, options(Up))
-			if want := 1020 - len(b.events); !r.Complete || r.Left != want {
-				t.Errorf("want %d left: %+v", want, r)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				common := notes(0, 1000)
+				a, b := newFake(append(notes(2000, 20), common...)...), newFake(common...)
+				change(b)
+				r := mustSync(t, a, b, options(Up))
+				if want := 1020 - len(b.events); !r.Complete || r.Left != want {
+					t.Errorf("want %d left: %+v", want, r)
+				}
+			})
 		})
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
+// sampled is how many events of each side are asked of the other after a sync.
+const sampled = 20
+
 // Lines in place of a relay's URL means JSON lines: read from Sync.In, written
 // to Sync.Out.
 const Lines = "-"
@@ -50,6 +53,10 @@ type SyncResult struct {
 	Refusals      []SyncRefusal
 	Left, NotOurs int
 	Unreadable    int // lines of Sync.In that are no events
+	// Doubts say in what a side has contradicted itself, a sentence each.
+	Doubts []string
+
+	doubts [2]reconcile.Doubt // of all parts
 }
 
 // SyncRefusal is an event that one side lacks still, and why.
@@ -95,8 +102,15 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 	if s.Up {
 		direction |= reconcile.Up
 	}
-	options := reconcile.Options{Direction: direction, UploadPrivate: s.UploadPrivate, Denied: s.Denied.Event}
+	options := reconcile.Options{Direction: direction, UploadPrivate: s.UploadPrivate, Denied: s.Denied.Event, Sample: sampled}
 	result.Complete = true
+	defer func() {
+		for i, doubt := range result.doubts {
+			if doubt.Some() {
+				result.Doubts = append(result.Doubts, doubt.Sentence(sides[i].Name))
+			}
+		}
+	}()
 	for _, filter := range reconcile.Divide(s.Filter) {
 		done := result.SyncFigures
 		if s.Progress != nil {
@@ -104,6 +118,9 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 		}
 		r, err := reconcile.Sync(ctx, sides[0], sides[1], filter, options)
 		result.add(r, names)
+		for i, doubt := range result.doubts {
+			sides[i].Listed = doubt.Unlisted()
+		}
 		if err != nil {
 			return result, err
 		}
@@ -160,6 +177,9 @@ func (s *SyncResult) add(r reconcile.Result, names [2]string) {
 	s.Complete = s.Complete && r.Complete
 	s.Why = cmp.Or(s.Why, r.Why)
 	s.Left += r.Left
+	for i, doubt := range r.Doubts {
+		s.doubts[i] = s.doubts[i].Plus(doubt)
+	}
 	for _, x := range r.Refusals {
 		if x.Cause != reconcile.ByRules {
 			s.NotOurs++

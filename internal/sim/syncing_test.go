@@ -397,7 +397,7 @@ func TestASyncGoesOnWhereItsWorkerDied(t *testing.T) {
 		w.ingest(nil)
 		first := w.syncworker(nil)
 		w.discover(url, alice)
-		time.Sleep(18 * time.Second) // three of the four need one session each
+		time.Sleep(23 * time.Second) // three of the four need one session each, and after one a sample is asked for
 		s := w.sync(url)
 		if s.Progress == nil || len(s.Progress.Done) < 2 || s.Through != 0 {
 			w.Fatalf("progress is %+v", s)
@@ -443,7 +443,7 @@ func TestALongSyncIsNoFailure(t *testing.T) {
 		if s, r := w.sync(url), w.health(url); s.Progress == nil || s.Last.OK || !strings.Contains(s.Last.Why, "not done in") || r.Failures != 0 {
 			w.Errorf("after half an hour: %+v, the relay is %+v", s.Last, r)
 		}
-		time.Sleep(15 * time.Minute)
+		time.Sleep(20 * time.Minute) // the time of a REQ more, for a sample
 		if s, r := w.sync(url), w.health(url); s.Through == 0 || r.Failures != 0 {
 			w.Errorf("in the end: %+v, the relay is %+v", s, r)
 		}

@@ -306,6 +306,9 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 	if err != nil {
 		return result, done, err
 	}
+	if sampleDue(known.sync, s.Now().Unix(), rand.Float64()) {
+		known.sample = list[rand.IntN(len(list))].key()
+	}
 	for _, j := range list {
 		if progress != nil && slices.Contains(progress.Done, j.key()) {
 			continue

@@ -32,9 +32,11 @@ const (
 // memory is what syncs of the local relay with one other leave out, from the
 // start of one sync to its end.
 type memory struct {
-	stage *Stage
-	relay string // relay key
-	most  int
+	stage  *Stage
+	relay  string // relay key
+	most   int
+	sync   contract.Sync // what is known of syncs with it, of the goroutine that syncs
+	sample string        // key of the job after which a sample is asked for, or ""
 
 	mu sync.Mutex
 	of [2]map[negentropy.ID]struct{} // by the side that is not given the event
@@ -53,6 +55,9 @@ func (s *Stage) recall(ctx context.Context, url string) (*memory, error) {
 	}
 	for to := range m.of {
 		m.of[to] = map[negentropy.ID]struct{}{}
+	}
+	if m.sync, _, err = s.Syncs.Get(ctx, relayKey); err != nil {
+		return nil, fmt.Errorf("couldn't read what is known of syncs: %w", err)
 	}
 	now := s.Now().Unix()
 	err = s.Refused.Each(ctx, contract.RefusedKey(relayKey, "*"), func(key string, r contract.Refused) error {

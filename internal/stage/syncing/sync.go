@@ -3,9 +3,11 @@ package syncing
 import (
 	"context"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // sides are the local relay and another one as the sides of a sync.
@@ -25,10 +27,26 @@ func (s *Stage) local(ctx context.Context) (reconcile.Relay, error) {
 }
 
 // syncJob makes the local relay complete for one filter, or the other relay, or
-// both, and adds to the figures, also when it fails.
+// both, and adds to the figures, also when it fails. A relay that is in doubt is
+// listed, or not written to.
 func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job, known *memory, result *events.SyncFinished) error {
+	doubt := doubtOf(known.sync, s.Now().Unix())
+	direction := allowed(j.direction, doubt)
+	if doubt.Why != "" {
+		result.Why = doubt.Why
+	}
+	if direction == reconcile.None && j.direction != reconcile.None {
+		return nil
+	}
+	remote.Listed = doubt.Listed
+	sample := 0
+	if j.key() == known.sample {
+		sample = sampled
+	}
 	r, err := reconcile.Sync(ctx, local, remote, j.filter, reconcile.Options{
-		Direction: j.direction,
+		Direction: direction,
+		Sample:    sample,
+		GaveBack:  [2][]string{negentropy.SideB: known.sync.GaveBack},
 		Denied:    s.Denied.Event,
 		Refused: func(to negentropy.Side, id negentropy.ID) bool {
 			return known.has(to, id) || s.Denied.ID(id.String())
@@ -47,5 +65,33 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 	if r.Why != "" {
 		result.Why = r.Why
 	}
+	s.doubt(ctx, remote.Name, r, known, result, sample > 0 && err == nil)
 	return err
+}
+
+// doubt writes down in what a relay has contradicted itself in a sync, and some of
+// what it gave back. What the local relay does is said only. That this fails is no
+// reason to stop: the next sync finds it out again.
+func (s *Stage) doubt(ctx context.Context, url string, r reconcile.Result, known *memory, result *events.SyncFinished, sampled bool) {
+	for side, name := range [2]string{s.Local, url} {
+		if r.Doubts[side].Some() {
+			result.Why = r.Doubts[side].Sentence(name)
+			s.Log.WarnContext(ctx, "relay contradicts itself", "relay", name, "reason", result.Why)
+		}
+	}
+	found, gaveBack := r.Doubts[negentropy.SideB], r.GaveBack[negentropy.SideB]
+	if !found.Some() && len(gaveBack) == 0 && !sampled {
+		return
+	}
+	after, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
+		if old.URL = url; sampled {
+			old.SampledAt = s.Now().Unix()
+		}
+		return decideDoubt(old, found, gaveBack, s.Now().Unix()), true
+	})
+	if err != nil {
+		s.Log.WarnContext(ctx, "couldn't write down that a relay contradicts itself", "relay", url, "err", err)
+		return
+	}
+	known.sync = after
 }

@@ -33,6 +33,7 @@ type Relay struct {
 
 	mu     sync.Mutex
 	policy func(*gonostr.Event) (reason string)
+	lies   Lies
 	events []*gonostr.Event  // newest first, equal times by lowest id
 	conns  map[net.Conn]bool // http.Server forgets those that became websockets
 	byID   map[string]struct{}
@@ -98,6 +99,42 @@ func (r *Relay) SetPolicy(policy func(*gonostr.Event) (reason string)) {
 	r.policy = policy
 }
 
+// Lies is how a relay contradicts itself. Each may be nil.
+type Lies struct {
+	Hides  func(*gonostr.Event) bool // is in no session, and delivered by REQ
+	Claims []*gonostr.Event          // are in sessions, and delivered by no REQ
+	Drops  func(*gonostr.Event) bool // OK true, and not stored
+}
+
+// SetLies makes the relay contradict itself from then on.
+func (r *Relay) SetLies(lies Lies) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lies = lies
+}
+
+// Forget drops what is stored, without a word to anybody.
+func (r *Relay) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events, r.byID = nil, map[string]struct{}{}
+}
+
+// shown is what a query looks at; mu is held.
+func (r *Relay) shown(ctx context.Context) []*gonostr.Event {
+	if !eventstore.IsNegentropySession(ctx) {
+		return r.events
+	}
+	all := slices.DeleteFunc(slices.Clone(r.events), func(e *gonostr.Event) bool { return r.lies.Hides != nil && r.lies.Hides(e) })
+	for _, e := range r.lies.Claims {
+		if _, known := r.byID[e.ID]; !known {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, order)
+	return all
+}
+
 func (r *Relay) reject(_ context.Context, e *gonostr.Event) (reject bool, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,7 +177,7 @@ func (r *Relay) track(c net.Conn, state http.ConnState) {
 func (r *Relay) store(_ context.Context, e *gonostr.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.byID[e.ID]; known {
+	if _, known := r.byID[e.ID]; known || r.lies.Drops != nil && r.lies.Drops(e) {
 		return eventstore.ErrDupEvent
 	}
 	if err := r.file.write(entry{Event: e}); err != nil {
@@ -185,7 +222,7 @@ func (r *Relay) forget(id string) {
 func (r *Relay) query(ctx context.Context, f gonostr.Filter) (chan *gonostr.Event, error) {
 	r.mu.Lock()
 	var found []*gonostr.Event
-	for _, e := range r.events {
+	for _, e := range r.shown(ctx) {
 		if f.Limit > 0 && len(found) == f.Limit {
 			break
 		}
