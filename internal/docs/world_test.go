@@ -123,7 +123,7 @@ func (w *world) setup(e *testscript.Env) error {
 		"127.0.0.1:9464", free(t),
 		"127.0.0.1:9465", free(t),
 		"/var/lib/", filepath.Join(e.WorkDir, "var/lib") + "/",
-		"/usr/local/bin/", w.bin + "/",
+		"/usr/bin/", w.bin + "/",
 		"npub1…", npub,
 		"nevent1…", nevent,
 		`"event_id": "…"`, fmt.Sprintf(`"event_id": %q`, thread[1].ID),
