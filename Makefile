@@ -57,7 +57,7 @@ test-backpressure: go-version # Stop the consumers of each queue, one after the 
 test-damage: go-version # Change bytes of the embedded relay's store at 400 places, closed and open: no crash, and what can be read is saved (2 minutes)
 	RELAYMESH_DAMAGES=400 $(GO) test -vet=off -count=1 -timeout 10m -run Damaged ./internal/edge/homerelay
 
-test-images: go-version # Check what makes the OCI images and SPDX lists
+test-images: go-version # Check what makes the OCI images, licences and release notes, and the Compose files
 	cd tools/dist && $(GO) test -count=1 .
 
 test-manifests: go-version # Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
@@ -189,42 +189,70 @@ golden: go-version # Write what VERSION, the one to come, leaves in JetStream, f
 vectors: go-version # Have go-nostr make the test vectors of pkg/negentropy again
 	cd bench/negentropy && $(GO) run . -vectors > ../../pkg/negentropy/testdata/vectors.txt
 
-VERSION ?= $(or $(shell git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//'),0.0.0)
-ARCHES  := amd64 arm64
-
-# The same commit gives the same bytes: no paths, no times but the commit's.
+# Without the v of a tag. The same commit gives the same bytes: no paths, no
+# times but the commit's.
+VERSION           ?= $(or $(shell git describe --tags --match 'v*' 2>/dev/null),0.0.0)
+override VERSION  := $(VERSION:v%=%)
+ARCHES            := amd64 arm64
+HOSTARCH           = $(shell $(GO) env GOHOSTARCH)
+RELEASED           = bin/linux-$(HOSTARCH)/relaymesh
+DISTTOOL           = GOFLAGS=-trimpath $(GO) tool -modfile=tools/dist/go.mod
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 
-binaries: go-version # Build all binaries for each architecture into dist/
+binaries: go-version # Build all binaries for each architecture into bin/linux-ARCH/
+	@for arch in $(ARCHES); do mkdir -p bin/linux-$$arch && GOARCH=$$arch $(GO) build -trimpath \
+	  -ldflags '-s -w -X github.com/relaymesh/relaymesh/internal/run.release=$(VERSION)' -o bin/linux-$$arch/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; done
+
+LICENCES := dist/THIRD-PARTY-LICENSES.txt
+
+licences: binaries # Write the licences of all that is linked into dist/; a module without one is an error
 	@mkdir -p dist
-	for arch in $(ARCHES); do for name in $(BINARIES); do \
-	  GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w -X github.com/relaymesh/relaymesh/internal/run.release=$(VERSION)' -o dist/$$name-linux-$$arch ./cmd/$$name || exit 1; done; done
+	$(GO) -C tools/dist build -o $(CURDIR)/.cache/bin/dist .
+	.cache/bin/dist licences bin/linux-*/* > $(LICENCES)
 
-deb: binaries # Make the Debian packages in dist/
-	rm -f dist/*.deb
-	$(GO) run ./cmd/relaymesh man | gzip -9n > dist/relaymesh.1.gz
-	GOBIN=$(CURDIR)/.cache/bin $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
-	for arch in $(ARCHES); do GOARCH=$$arch VERSION=$(VERSION) .cache/bin/nfpm package --config deploy/deb/nfpm.yaml --packager deb --target dist/ || exit 1; done
+packages: licences # Make the Debian and RPM packages in dist/
+	rm -f dist/*.deb dist/*.rpm
+	$(RELEASED) man | gzip -9n > bin/relaymesh.1.gz
+	for arch in $(ARCHES); do for kind in deb rpm; do \
+	  ARCH=$$arch VERSION=$(VERSION) $(DISTTOOL) nfpm package --config deploy/nfpm.yaml --packager $$kind --target dist/ || exit 1; done; done
 
-images: binaries # Make OCI images of all binaries in dist/images, without a container engine
-	rm -rf dist/images
-	for name in $(BINARIES); do (cd tools/dist && $(GO) run . image ../../dist/images/$$name $$name $(foreach a,$(ARCHES),../../dist/$$name-linux-$a)) || exit 1; done
+images: licences # Make an OCI archive of each binary in dist/, for all architectures, without a container engine
+	rm -f dist/*-image.tar
+	for name in $(BINARIES); do .cache/bin/dist image dist/$$name-$(VERSION)-image.tar docker.io/relaymesh/$$name:$(VERSION) $(LICENCES) \
+	  $(foreach a,$(ARCHES),bin/linux-$a/$$name) || exit 1; done
 
-dist: binaries deb images ## Make all that is released: binaries, packages, images, SPDX lists and checksums
-	rm -f dist/*.spdx.json
-	for file in dist/*-linux-*; do (cd tools/dist && $(GO) run . sbom ../../$$file) > $$file.spdx.json || exit 1; done
-	cd dist && sha256sum *-linux-* *.deb images/*/index.json > SHA256SUMS
+# With the pages that README.md leads to, and the manifests.
+tarballs: licences # Make a tar file of all binaries, pages and manifests for each architecture in dist/
+	rm -f dist/*.tar.gz
+	for arch in $(ARCHES); do top=relaymesh-$(VERSION)-linux-$$arch; \
+	  { ls bin/linux-$$arch/*; echo $(LICENCES); git ls-files ':(glob)*.md' LICENSE docs deploy ':!:*.go' ':!:go.*'; } | \
+	  tar -cf - --files-from=- --sort=name --mtime=@$$SOURCE_DATE_EPOCH --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+	    --transform "s,^bin/linux-$$arch/,bin/,;s,^dist/,,;s,^,$$top/," | gzip -9n > dist/$$top.tar.gz || exit 1; done
 
-test-dist: dist # Check what is released: the same bytes when made again, architectures, images, SPDX lists (2 CPU minutes)
-	rm -rf .cache/dist && mv dist .cache/dist
-	$(MAKE) dist
+release: ## Make all that is released as VERSION in dist/: packages, tar files, OCI archives, SBOMs, licences, notes and checksums
+	rm -rf dist
+	$(MAKE) packages images tarballs
+	for arch in $(ARCHES); do for name in $(BINARIES); do $(DISTTOOL) cyclonedx-gomod bin -json -std -licenses -noserial -notimestamp \
+	  -version v$(VERSION) -output dist/$$name-$(VERSION)-linux-$$arch.cdx.json bin/linux-$$arch/$$name || exit 1; done; done
+	.cache/bin/dist notes CHANGELOG.md $(VERSION) > dist/RELEASE-NOTES.md
+	cd dist && sha256sum $$(ls) > ../bin/SHA256SUMS && mv ../bin/SHA256SUMS .
+
+RELEASE_TEST = cd tools/dist && RELAYMESH_DIST=$(CURDIR)/dist RELAYMESH_VERSION=$(VERSION) $(GO) test -count=1 -v -timeout 15m -run Release .
+
+test-dist: # Check what is released: the same bytes when made again, architectures, packages, licences, go install; its images run (root, Podman; 8 CPU minutes)
+	@for tool in podman podman-compose skopeo runc rpm iptables; do command -v $$tool >/dev/null || missing=1; done; [ -z "$$missing" ] || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends podman podman-compose skopeo runc rpm netavark aardvark-dns iptables; }
+	rm -rf dist .cache/dist
+	$(MAKE) release
+	mv dist .cache/dist
+	$(MAKE) release
 	diff -r .cache/dist dist
-	cd tools/dist && RELAYMESH_DIST=$(CURDIR)/dist $(GO) test -count=1 -v -run Release .
+	$(RELEASE_TEST)
 
 QEMU := $(firstword $(shell command -v qemu-aarch64-static) $(CURDIR)/.cache/qemu/usr/bin/qemu-aarch64-static)
 
-test-deb: deb $(QEMU) # Install, run, upgrade and purge the package on a fresh Debian (root, debootstrap, systemd-container; 2 minutes)
-	$(QEMU) dist/relaymesh-linux-arm64 --version
+test-deb: packages $(QEMU) # Install, run, upgrade and purge the package on a fresh Debian (root, debootstrap, systemd-container; 2 minutes)
+	$(QEMU) bin/linux-arm64/relaymesh --version
 	deploy/deb/test/run.sh dist/relaymesh_*_$(shell dpkg --print-architecture).deb
 
 $(CURDIR)/.cache/qemu/usr/bin/qemu-aarch64-static:

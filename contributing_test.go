@@ -89,6 +89,26 @@ func TestTheTableOfTargetsIsTheMakefiles(t *testing.T) {
 	}
 }
 
+// What make check-slow runs is in its table, and nothing else.
+func TestTheTableOfSlowChecksIsTheMakefiles(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^check-slow: (.*?) ##`).FindSubmatch(makefile)
+	if found == nil {
+		t.Fatal("there is no make check-slow")
+	}
+	want := strings.Fields(string(found[1]))
+	var got []string
+	for _, row := range rows(section(t, contributing, "### The slow checks")) {
+		got = append(got, strings.Trim(row[0], "`"))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the table has %v, make check-slow %v", got, want)
+	}
+}
+
 // place is where something is declared: `file.go` `name`.
 var place = regexp.MustCompile("`([\\w./-]+\\.go)` `(\\w+)`(?: and `(\\w+)`)?")
 

@@ -5,7 +5,7 @@ if [ -d /run/systemd/system ]; then
 fi
 if [ -n "$2" ]; then # another version was there
   if [ -d /run/systemd/system ]; then
-    systemctl try-restart relaymesh.service || true
+    systemctl try-restart relaymesh.service 'relaymesh@*.service' || true
   fi
 else
   echo "relaymesh: look at /etc/relaymesh/config.yaml, then: systemctl enable --now relaymesh"

@@ -166,7 +166,7 @@ func unitIsPackaged(words []string) error {
 	if err != nil {
 		return err
 	}
-	packaged, err := os.ReadFile(filepath.Join(root, "deploy/deb/nfpm.yaml"))
+	packaged, err := os.ReadFile(filepath.Join(root, "deploy/nfpm.yaml"))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,5 @@
+#!/bin/sh
+# RPM knows no purge: /var/lib/relaymesh stays.
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+fi
