@@ -34,8 +34,18 @@ const relayURL = "HOSTILE_RELAY"
 // strangers attack until they are interrupted. They have a process of their own,
 // of low priority: what they do would be done on other machines.
 func strangers(ctx context.Context) error {
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+	threads, err := os.ReadDir("/proc/self/task") // those to come have the priority of one of these
+	if err != nil {
 		return err
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err == nil {
+			err = syscall.Setpriority(syscall.PRIO_PROCESS, id, 19)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	fmt.Println("ready")
 	a := startAttack(ctx, os.Getenv(relayURL))

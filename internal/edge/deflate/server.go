@@ -2,13 +2,14 @@ package deflate
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"net/http"
 )
 
 // Measure has the meter measure what comes over a connection once it is taken
-// over from the HTTP server.
+// over from the HTTP server, whose buffers it replaces by smaller ones.
 func (m *Meter) Measure(w http.ResponseWriter) http.ResponseWriter { return measured{w, m} }
 
 // inflating is what reading a compressed message takes, in bytes.
@@ -35,8 +36,17 @@ func (w measured) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return taken{conn, counted{conn, w.m}}, buffered, nil
+	from := io.Reader(counted{conn, w.m})
+	if early, _ := buffered.Peek(buffered.Reader.Buffered()); len(early) > 0 {
+		w.m.wire.Add(int64(len(early)))
+		from = io.MultiReader(bytes.NewReader(bytes.Clone(early)), from)
+	}
+	c := taken{conn, from}
+	return c, bufio.NewReadWriter(bufio.NewReaderSize(c, buffer), bufio.NewWriterSize(c, buffer)), nil
 }
+
+// buffer is for a few small messages, in bytes; larger ones need none.
+const buffer = 1 << 10
 
 // taken is a connection whose reading is counted.
 type taken struct {

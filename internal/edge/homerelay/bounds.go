@@ -1,6 +1,7 @@
 package homerelay
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -25,15 +26,17 @@ func (c *client) keep(bytes int) bool {
 // drop undoes keep.
 func (c *client) drop(bytes int) { c.relay.ledger.give(c.hold, heldBytes, bytes) }
 
-// work does what takes the processor for a while, when it is this client's
-// turn, and reports whether it did before the connection ended. Turns go round
-// by party; cost is in bytes. What waits for anything else must not be done in
-// it.
-func (c *client) work(cost int, do func()) bool {
-	if !c.relay.working.enter(c.ctx, c.hold.party, 1, cost+minWork) {
+// work is [Relay.work] for this client.
+func (c *client) work(cost int, do func()) bool { return c.relay.work(c.ctx, c.hold.party, cost, do) }
+
+// work does what takes the processor for a while, when it is a party's turn, and
+// reports whether it did before the context ended. Turns go round by party; cost is
+// in bytes. What waits for anything else must not be done in it.
+func (r *Relay) work(ctx context.Context, p party, cost int, do func()) bool {
+	if !r.working.enter(ctx, p, 1, cost+minWork) {
 		return false
 	}
-	defer c.relay.working.leave(1)
+	defer r.working.leave(1)
 	do()
 	return true
 }

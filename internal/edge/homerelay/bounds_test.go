@@ -140,7 +140,7 @@ func TestLargeFiltersCostOthersNothing(t *testing.T) {
 		values[i] = strconv.FormatInt(int64(i), 36)
 	}
 	sink.sendf(`["REQ","more",{"#t":["%s"]}]`, strings.Join(values, `","`))
-	sink.expect("CLOSED", "more", "invalid: 73000 values…")
+	sink.expect("CLOSED", "more", "invalid: more than 10000 values…")
 	open := 0
 	for from := 0; from+maxValues <= len(values); from += maxValues {
 		sink.sendf(`["REQ","large%d",{"#t":["%s"]}]`, from, strings.Join(values[from:from+maxValues], `","`))

@@ -15,8 +15,8 @@ import (
 )
 
 // client is one connection. Its messages are taken one after the other by the
-// goroutine that reads; one writes, one pings, and each EVENT, REQ and session
-// that is at work has its own. What a message starts is counted before it
+// goroutine that reads; one writes, and each EVENT, REQ, session and ping that is
+// at work has its own. What a message starts is counted before it
 // starts, so the number of goroutines and their memory are bounded whatever
 // the client sends.
 type client struct {
@@ -73,7 +73,6 @@ func (c *client) serve() {
 	defer c.running.Wait()
 	defer c.end(errors.New("served"))
 	c.running.Go(c.write)
-	c.running.Go(c.ping)
 	c.end(c.read())
 }
 
@@ -149,7 +148,10 @@ func (c *client) send(ctx context.Context, msg []byte) bool {
 // tell queues a message of these elements, unless the connection has ended.
 func (c *client) tell(elements ...any) { c.send(c.ctx, nostr.Message(elements...)) }
 
+// write writes messages, and pings.
 func (c *client) write() {
+	every := time.NewTicker(pingInterval)
+	defer every.Stop()
 	for {
 		var msg []byte
 		queued := 0
@@ -162,6 +164,9 @@ func (c *client) write() {
 			if msg = c.nextUpdate(); msg == nil {
 				continue
 			}
+		case <-every.C:
+			c.running.Go(c.ping)
+			continue
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, writeTimeout)
 		err := c.ws.Write(ctx, websocket.MessageText, msg)
@@ -174,22 +179,12 @@ func (c *client) write() {
 	}
 }
 
+// ping ends the connection if no pong comes.
 func (c *client) ping() {
-	every := time.NewTicker(pingInterval)
-	defer every.Stop()
-	for {
-		select {
-		case <-c.ctx.Done():
-			return
-		case <-every.C:
-			ctx, cancel := context.WithTimeout(c.ctx, pongTimeout)
-			err := c.ws.Ping(ctx)
-			cancel()
-			if err != nil {
-				c.end(fmt.Errorf("ping: %w", err))
-				return
-			}
-		}
+	ctx, cancel := context.WithTimeout(c.ctx, pongTimeout)
+	defer cancel()
+	if err := c.ws.Ping(ctx); err != nil {
+		c.end(fmt.Errorf("ping: %w", err))
 	}
 }
 

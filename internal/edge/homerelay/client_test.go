@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -270,5 +271,31 @@ func TestCloseWhileBusy(t *testing.T) {
 	}
 	if _, err := r.store.Has(fmt.Sprintf("%064d", 0)); err == nil {
 		t.Error("the store is open")
+	}
+}
+
+// What a client sends along with its handshake is not lost.
+func TestMessageWithTheHandshake(t *testing.T) {
+	t.Parallel()
+	r := startRelay(t, "")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.URL(), "ws://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	text := `["REQ","early",{"ids":[]}]`
+	frame := append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...) // the mask is 0
+	handshake := "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	if _, err := conn.Write(append([]byte(handshake), frame...)); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 0, 1024)
+	for !strings.HasSuffix(string(answer), `["EOSE","early"]`) {
+		n, err := conn.Read(answer[len(answer):cap(answer)])
+		if answer = answer[:len(answer)+n]; err != nil {
+			t.Fatalf("%v after %q", err, answer)
+		}
 	}
 }

@@ -94,11 +94,12 @@ func parseRecord(id, text []byte) (*record, error) {
 	return newRecord(e)
 }
 
-// loadText reads the JSON of a stored event, as it is served. Earlier versions
-// stored it with the kind first, and with some characters six bytes long.
+// loadText reads the JSON of a stored event, as it is served, which may not be kept
+// beyond the transaction. Earlier versions stored it with the kind first, and with
+// some characters six bytes long.
 func loadText(tx *bbolt.Tx, id []byte) ([]byte, error) {
 	if text := tx.Bucket(byID).Get(id); bytes.HasPrefix(text, []byte(`{"id":`)) {
-		return bytes.Clone(text), nil
+		return text, nil
 	}
 	r, err := load(tx, id)
 	if err != nil {

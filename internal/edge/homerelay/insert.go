@@ -46,6 +46,7 @@ func (s *store) Text(id string) (text []byte, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {
 		if tx.Bucket(byID).Get(key) != nil {
 			text, err = loadText(tx, key)
+			text = bytes.Clone(text)
 		}
 		return err
 	})

@@ -30,6 +30,7 @@ const (
 
 	// Of all connections together.
 	minWork     = 256       // bytes that the least work counts for
+	verifying   = 32 << 10  // likewise a signature
 	feedBytes   = 16 << 20  // texts of live events
 	maxBuilding = 2         // sets that are read for a session
 	maxRecords  = 1_000_000 // of one session; strfry's default

@@ -67,7 +67,7 @@ func (r *Relay) acceptOwn(e *nostr.Event, keeps rule) (ok bool, reason string) {
 		return false, "error: the relay is closing"
 	}
 	defer leave()
-	return r.accept(p, e, keeps, leave)
+	return r.accept(r.ctx, p, e, keeps, leave)
 }
 
 // servePage answers a request for a page, counted as a connection of who asks.

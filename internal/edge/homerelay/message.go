@@ -76,6 +76,9 @@ func decodeFilters(texts []json.RawMessage) ([]nostr.Filter, error) {
 	if len(texts) == 0 || len(texts) > maxFilters {
 		return nil, fmt.Errorf("invalid: %d filters, want 1 to %d", len(texts), maxFilters)
 	}
+	if separators(texts) > maxValues+8*maxFilters { // which costs little, unlike decoding them
+		return nil, fmt.Errorf("invalid: more than %d values in the filters", maxValues)
+	}
 	filters := make([]nostr.Filter, len(texts))
 	for i, text := range texts {
 		err := filters[i].UnmarshalJSON(text)
@@ -90,6 +93,24 @@ func decodeFilters(texts []json.RawMessage) ([]nostr.Filter, error) {
 		return nil, fmt.Errorf("invalid: %d values in the filters, at most %d are allowed", n, maxValues)
 	}
 	return filters, nil
+}
+
+// separators counts the commas between elements.
+func separators(texts []json.RawMessage) (n int) {
+	for _, text := range texts {
+		quoted := false
+		for i := 0; i < len(text); i++ {
+			switch c := text[i]; {
+			case c == '"':
+				quoted = !quoted
+			case c == '\\':
+				i++ // only in strings
+			case c == ',' && !quoted:
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // countValues counts the elements of all lists.

@@ -2,6 +2,7 @@ package homerelay
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
 
@@ -34,7 +35,7 @@ func (c *client) onEvent(m message) {
 		return
 	}
 	c.running.Go(func() {
-		ok, reason := c.relay.accept(c.hold.party, e, c.relay.store.keeps, leave)
+		ok, reason := c.relay.accept(c.ctx, c.hold.party, e, c.relay.store.keeps, leave)
 		leave() // nobody's slot but the client's own waits for it to read
 		c.drop(bytes)
 		c.tell("OK", e.ID, ok, reason)
@@ -83,7 +84,7 @@ func repeatsProtected(e *nostr.Event) bool {
 
 // accept verifies an event of a party, stores it if a rule says so or passes it on, and
 // returns what an OK says of it. See insertFor for leave.
-func (r *Relay) accept(p party, e *nostr.Event, keeps rule, leave func()) (ok bool, reason string) {
+func (r *Relay) accept(ctx context.Context, p party, e *nostr.Event, keeps rule, leave func()) (ok bool, reason string) {
 	now := r.store.now().Unix()
 	if err := cmp.Or(e.Check(), e.CheckTime(now)); err != nil {
 		return false, "invalid: " + err.Error()
@@ -100,7 +101,10 @@ func (r *Relay) accept(p party, e *nostr.Event, keeps rule, leave func()) (ok bo
 	if known {
 		return true, errDuplicate.Error()
 	}
-	if err := schnorr.VerifySignature(e); err != nil {
+	if !r.work(ctx, p, verifying, func() { err = schnorr.VerifySignature(e) }) {
+		err = ctx.Err()
+	}
+	if err != nil {
 		return false, "invalid: " + err.Error()
 	}
 	switch {

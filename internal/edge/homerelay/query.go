@@ -1,6 +1,7 @@
 package homerelay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -31,15 +32,17 @@ const (
 // is inserted or deleted while a query runs may or may not be seen.
 func (s *store) Query(ctx context.Context, v *viewer, f nostr.Filter, yield func(event []byte) bool) error {
 	now := func(_ int, do func()) bool { do(); return true }
-	return s.pages(ctx, v, f, now, func(page [][]byte) bool {
+	return s.pages(ctx, v, f, bytes.Clone, now, func(page [][]byte) bool {
 		return !slices.ContainsFunc(page, func(e []byte) bool { return ctx.Err() != nil || !yield(e) })
 	})
 }
 
-// pages is Query by the page, which belongs to yield. Each is read by work, whose
-// cost is about in bytes; if work says false, so has the context ended.
+// pages is Query by the page, which belongs to yield; copied makes its elements of
+// events. Each page is read by work, whose cost is about in bytes; if work says
+// false, so has the context ended.
 func (s *store) pages(
-	ctx context.Context, v *viewer, f nostr.Filter, work func(cost int, do func()) bool, yield func(page [][]byte) bool,
+	ctx context.Context, v *viewer, f nostr.Filter,
+	copied func(event []byte) []byte, work func(cost int, do func()) bool, yield func(page [][]byte) bool,
 ) error {
 	q, ok := newQuery(v, f, s.now().Unix())
 	if !ok {
@@ -53,7 +56,7 @@ func (s *store) pages(
 		if !work(pageBytes+rangeCost*len(q.prefixes), func() {
 			err = s.view(func(tx *bbolt.Tx) error {
 				var err error
-				page, more, err = q.page(ctx, tx, min(left, pageItems))
+				page, more, err = q.page(ctx, tx, min(left, pageItems), copied)
 				return err
 			})
 		}) {
@@ -72,7 +75,9 @@ func (s *store) pages(
 }
 
 // page collects at most limit events; more is false at the end.
-func (q *query) page(ctx context.Context, tx *bbolt.Tx, limit int) (page [][]byte, more bool, err error) {
+func (q *query) page(
+	ctx context.Context, tx *bbolt.Tx, limit int, copied func([]byte) []byte,
+) (page [][]byte, more bool, err error) {
 	size := 0
 	more, err = q.walk(ctx, tx, func(pos position) (bool, error) {
 		if len(page) == limit || size > pageBytes {
@@ -82,7 +87,7 @@ func (q *query) page(ctx context.Context, tx *bbolt.Tx, limit int) (page [][]byt
 		if err != nil {
 			return false, err
 		}
-		page = append(page, text)
+		page = append(page, copied(text))
 		size += len(text)
 		return true, nil
 	})

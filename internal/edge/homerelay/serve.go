@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"strings"
 
 	"github.com/coder/websocket"
@@ -23,17 +24,18 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.serveInfo(w, req)
 		return
 	}
-	r.clients.serving.Add(1)
-	defer r.clients.serving.Done()
 	ctx, cancel := context.WithCancelCause(r.ctx)
-	defer cancel(nil)
 	h, err := r.ledger.enter(r.partyOf(req), cancel)
 	if err != nil {
+		cancel(nil)
 		w.Header().Set("Retry-After", "60")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	defer r.ledger.leave(h)
+	end := func() {
+		r.ledger.leave(h)
+		cancel(nil)
+	}
 	meter := &deflate.Meter{}
 	ws, err := websocket.Accept(meter.Measure(w), req, &websocket.AcceptOptions{
 		// Nostr clients are web pages of any origin. There is no cookie or
@@ -45,11 +47,25 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		CompressionThreshold: compressed,
 	})
 	if err != nil {
+		end()
 		return // Accept has answered
 	}
-	c := newClient(ctx, cancel, r, h, ws, req.Host)
+	c := newClient(ctx, cancel, r, h, ws, strings.Clone(req.Host))
 	c.meter, c.inflating, c.hop = meter, deflate.Memory(w), req.Header.Get(hopHeader) != ""
-	c.serve()
+	// The HTTP server keeps a request, its buffers and a large stack for as long as
+	// it is handled; a connection shall not.
+	r.clients.serving.Go(func() {
+		defer end()
+		defer r.recovered()
+		c.serve()
+	})
+}
+
+// recovered logs a panic, which ends a connection and nothing else.
+func (r *Relay) recovered() {
+	if p := recover(); p != nil {
+		r.log.Error("home relay: a connection has failed", "panic", p, "stack", string(debug.Stack()))
+	}
 }
 
 // serveInfo answers with the NIP-11 document, which pages of any origin may

@@ -153,8 +153,9 @@ func (c *client) answer(sub *subscription) {
 	}
 	defer c.drop(sub.bytes)
 	c.lookUp(sub)
+	message := func(event []byte) []byte { return eventMessage(sub.id, event) }
 	for _, f := range sub.filters {
-		err := c.relay.store.pages(sub.ctx, sub.viewer, f, c.work, func(page [][]byte) bool { return c.sendPage(sub, page) })
+		err := c.relay.store.pages(sub.ctx, sub.viewer, f, message, c.work, func(page [][]byte) bool { return c.sendPage(sub, page) })
 		if err != nil && !errors.Is(err, context.Canceled) {
 			c.relay.log.Error("home relay query failed", "err", err)
 			c.send(sub.ctx, nostr.Message("CLOSED", sub.id, storeReason(err)))
@@ -165,23 +166,23 @@ func (c *client) answer(sub *subscription) {
 	c.send(sub.ctx, nostr.Message("EOSE", sub.id))
 }
 
-// sendPage sends events, of which those that wait are counted; it reports
+// sendPage sends messages, of which those that wait are counted; it reports
 // whether the subscription goes on.
 func (c *client) sendPage(sub *subscription, page [][]byte) bool {
 	waiting := 0
-	for _, event := range page {
-		waiting += cap(event)
+	for _, msg := range page {
+		waiting += cap(msg)
 	}
 	if !c.keep(waiting) {
 		return false
 	}
-	for i, event := range page {
-		if !c.send(sub.ctx, eventMessage(sub.id, event)) {
+	for i, msg := range page {
+		page[i] = nil
+		c.drop(cap(msg)) // send counts it
+		waiting -= cap(msg)
+		if !c.send(sub.ctx, msg) {
 			break
 		}
-		page[i] = nil
-		c.drop(cap(event))
-		waiting -= cap(event)
 	}
 	c.drop(waiting)
 	return sub.ctx.Err() == nil
