@@ -23,6 +23,8 @@ const (
 	overlap = 10 * time.Minute
 	// maxPending is how many events are held that are not in the heard set yet.
 	maxPending = 4096
+	// recalledParts of the heard set are as much as [Seen] holds.
+	recalledParts = seenEvents / partSize
 	// lastWords is how long a tail that ends may write down what it has heard.
 	lastWords = 5 * time.Second
 )
@@ -132,12 +134,9 @@ func publishers(ctx context.Context) group {
 }
 
 // recall notes which of the events that will come again were heard by a tail of
-// before.
+// before, the newest ones.
 func (r *tailRun) recall(since int64) error {
-	if since == 0 {
-		return nil
-	}
-	items, err := r.heard.load(r.ctx, since, 0)
+	items, err := r.heard.load(r.ctx, max(since, r.heard.span(0, recalledParts)), 0)
 	for _, item := range items {
 		r.Seen.Put(item.ID.String(), struct{}{})
 	}

@@ -101,3 +101,29 @@ func TestTailStopsWhenTheBusFails(t *testing.T) {
 		}
 	})
 }
+
+// A tail that ends in the midst of a long past, and so has no cursor, knows what it
+// has handed on all the same.
+func TestATailThatIsCutInItsFirstBackfillHandsOnNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, cut := newTailed(640), errors.New("cut")
+		whole := r.Follow
+		r.Follow = func(ctx context.Context, since int64, handle func(context.Context, nostr.Event) error,
+			_ func(context.Context, int64) error,
+		) error {
+			return errors.Join(whole(ctx, since, handle, func(context.Context, int64) error { return cut }), cut)
+		}
+		if err := r.Run(t.Context()); !errors.Is(err, cut) || r.cursor() != 0 {
+			t.Fatalf("%v, cursor at %d", err, r.cursor())
+		}
+		r.Follow, r.Seen = whole, NewSeen() // of another process
+		if err := r.Run(t.Context()); err != nil || r.cursor() != 1000 {
+			t.Fatalf("%v, cursor at %d", err, r.cursor())
+		}
+		for id, n := range r.stored {
+			if n != 1 {
+				t.Fatalf("%s was handed on %d times", id, n)
+			}
+		}
+	})
+}
