@@ -18,6 +18,8 @@ type queue struct {
 	changed chan struct{} // closed and replaced with every change
 	waiting []negentropy.ID
 	pending map[negentropy.ID]struct{} // waiting or in flight
+	flying  int                        // how many batches are in flight
+	hurry   bool                       // somebody waits until nothing is pending
 	full    bool
 	closed  bool
 }
@@ -26,7 +28,9 @@ func newQueue() *queue {
 	return &queue{changed: make(chan struct{}), pending: map[negentropy.ID]struct{}{}}
 }
 
-// put queues an id, without waiting, and reports whether it was new.
+// put queues an id, without waiting, and reports whether it was new. Whoever takes
+// hears of it by [queue.awaitCapacity] or [queue.wake]: an answer shows many ids at
+// once.
 func (q *queue) put(id negentropy.ID) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -38,25 +42,32 @@ func (q *queue) put(id negentropy.ID) bool {
 	if len(q.pending) >= highWater {
 		q.full = true
 	}
-	q.signal()
 	return true
 }
 
-// take returns up to n ids, and false when the queue is closed and empty.
+// take returns up to n ids, and false when the queue is closed and empty. While
+// other batches are in flight and more may be found, it waits for n.
 func (q *queue) take(ctx context.Context, n int) (ids []negentropy.ID, ok bool) {
 	_ = q.until(ctx, func() bool {
+		if len(q.waiting) < n && q.flying > 0 && !q.hurry && !q.closed {
+			return false
+		}
 		next := q.waiting[:min(n, len(q.waiting))]
 		ids = append(ids, next...)
 		q.waiting = q.waiting[len(next):]
+		if len(ids) > 0 {
+			q.flying++
+		}
 		return len(ids) > 0 || q.closed
 	})
 	return ids, len(ids) > 0
 }
 
-// settle takes ids off the queue for good.
+// settle takes the ids of a batch off the queue for good.
 func (q *queue) settle(ids []negentropy.ID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.flying--
 	for _, id := range ids {
 		delete(q.pending, id)
 	}
@@ -68,12 +79,21 @@ func (q *queue) settle(ids []negentropy.ID) {
 
 // awaitCapacity waits until more may be put.
 func (q *queue) awaitCapacity(ctx context.Context) error {
+	q.wake(false)
 	return q.until(ctx, func() bool { return !q.full })
 }
 
 // drained waits until nothing waits or is in flight.
 func (q *queue) drained(ctx context.Context) error {
 	return q.until(ctx, func() bool { return len(q.pending) == 0 })
+}
+
+// wake has whoever takes look again. hurry says that no more is put meanwhile.
+func (q *queue) wake(hurry bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hurry = hurry
+	q.signal()
 }
 
 // close ends take once everything is taken.

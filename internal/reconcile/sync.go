@@ -251,6 +251,10 @@ func (r *run) one(ctx context.Context, w window, pass int) (*findings, error) {
 // drained waits until all that was found is transferred.
 func (r *run) drained(ctx context.Context) error {
 	for _, q := range r.queues {
+		q.wake(true)
+		defer q.wake(false)
+	}
+	for _, q := range r.queues {
 		if err := q.drained(ctx); err != nil {
 			return err
 		}

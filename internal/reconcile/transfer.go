@@ -20,7 +20,7 @@ const (
 	// idsPerRequest is how many events are asked for in one REQ.
 	idsPerRequest = 100
 	// writing is how many events of a batch wait for their OK at a time.
-	writing = 32
+	writing = 50
 	// maxBatchBytes is how much is read before it is written.
 	maxBatchBytes = 8 << 20
 	// readTime bounds one REQ, so that a relay that trickles is dropped.
