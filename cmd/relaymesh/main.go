@@ -37,6 +37,7 @@ type cli struct {
 	Provision provisionCmd `cmd:"" help:"Make or migrate streams, consumers and buckets."`
 
 	Console consoleCmd `cmd:"" help:"Serve the web console of a running pipeline."`
+	Gateway gatewayCmd `cmd:"" help:"Stand before a relay and complete its answers from everywhere else."`
 
 	NATSPermissions permissionsCmd `cmd:"" name:"nats-permissions" help:"Print what the NATS user of a stage may publish and subscribe to."`
 

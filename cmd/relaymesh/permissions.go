@@ -9,7 +9,7 @@ import (
 )
 
 type permissionsCmd struct {
-	Name    string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay,pipeline,feeders" help:"A user: a stage (ingest, dhtworker, syncworker or fetcher), console, or relay for relays and other programs that feed the pipeline. Or an account: pipeline of the former, feeders of the latter."`
+	Name    string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay,gateway,pipeline,feeders" help:"A user: a stage (ingest, dhtworker, syncworker or fetcher), console, gateway, or relay for relays and other programs that feed the pipeline. Or an account: pipeline of the former, feeders of the latter."`
 	Account string `default:"RELAYMESH" placeholder:"NAME" help:"The name of the pipeline's account, for feeders (${default})."`
 	JSON    bool   `help:"Print one JSON object."`
 }
@@ -41,7 +41,7 @@ func (c *permissionsCmd) Run(o *output) error {
 		return o.json(p)
 	}
 	fmt.Fprintf(o.out, "# All that %s needs, by relaymesh nats-permissions %s\n", c.Name, c.Name)
-	if c.Name == contract.RoleRelay {
+	if c.Name == contract.RoleRelay || c.Name == contract.RoleGateway {
 		fmt.Fprintf(o.out, "# For users of account %s, see relaymesh nats-permissions pipeline and feeders: not of the pipeline's account\n",
 			contract.AccountFeeders)
 	}

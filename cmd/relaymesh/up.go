@@ -21,11 +21,13 @@ type upFlags struct {
 	NATSListen string          `name:"nats-listen" env:"RELAYMESH_NATS_LISTEN" placeholder:"HOST:PORT" default:"127.0.0.1:4222" help:"Where relays and commands reach the embedded NATS server; empty for nowhere."`
 	natsAccess
 	RelayAddr      string   `env:"RELAYMESH_RELAY_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:7777" help:"Without --relay: where the embedded relay listens."`
-	TrustedProxies []string `env:"RELAYMESH_TRUSTED_PROXIES" placeholder:"ADDRESS" help:"Without --relay: addresses or networks (10.0.0.0/8) of proxies before the embedded relay. Only they are believed which address a client has (X-Forwarded-For); without this all clients behind a proxy share the bounds of one address."`
+	TrustedProxies []string `env:"RELAYMESH_TRUSTED_PROXIES" placeholder:"ADDRESS" help:"Addresses or networks (10.0.0.0/8) of proxies before the embedded relay, or before the gateway. Only they are believed which address a client has (X-Forwarded-For); without this all clients behind a proxy share the bounds of one address."`
 	RelayURL       string   `name:"relay-url" env:"RELAYMESH_RELAY_URL" placeholder:"URL" help:"Without --relay: the URL by which clients reach the embedded relay, if a proxy or a name of its own leads there. They say who they are to that URL (NIP-42), and ask to vanish from it (NIP-62)."`
 
 	ListIndex  string            `name:"index" env:"RELAYMESH_INDEX" placeholder:"HOST:PORT" group:"List indexes" help:"Serve a list index there; see relaymesh index."`
 	ServeIndex config.ServeIndex `embed:"" prefix:"index-" group:"List indexes"`
+	Gateway    string            `env:"RELAYMESH_GATEWAY" placeholder:"HOST:PORT" group:"Gateway" help:"Stand before the relay there, and complete its answers from everywhere else. See relaymesh gateway."`
+	config.GatewayOptions
 
 	config.Config
 	consoleFlags
@@ -61,6 +63,9 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 		if _, err := nostr.NormalizeRelayURL(c.RelayURL, true); err != nil {
 			return usage("--relay-url: %v", err)
 		}
+	}
+	if err := c.Check(); err != nil {
+		return usage("%v", err)
 	}
 	c.Config.File = string(c.File)
 	log := obs.NewLogger(o.err, c.LogLevel)

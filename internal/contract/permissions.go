@@ -21,6 +21,10 @@ type Permissions struct {
 // ask its services: the feeders. It belongs into [AccountFeeders].
 const RoleRelay = "relay"
 
+// RoleGateway is the user of gateways, which hand in what their relay accepts and
+// ask for what it lacks. It belongs into [AccountFeeders]: strangers reach gateways.
+const RoleGateway = "gateway"
+
 // AccountFeeders is the NATS account of the feeders. JetStream sends its
 // acknowledgements, and a service its answer, to whatever subject the sender
 // names. In the account of the pipeline that can be the JetStream API or a key
@@ -119,8 +123,8 @@ var stageAccess = map[string]access{
 	},
 }
 
-// PermissionsOf returns exactly what a stage, [RoleRelay] or [RoleConsole]
-// needs, and whether there is one of that name. No stage can make or change a stream, a
+// PermissionsOf returns exactly what a stage, [RoleRelay], [RoleGateway] or
+// [RoleConsole] needs, and whether there is one of that name. No stage can make or change a stream, a
 // consumer or a bucket.
 //
 // JetStream cannot narrow everything down: a stage that may make dead letters of
@@ -129,6 +133,11 @@ func PermissionsOf(name string) (Permissions, bool) {
 	switch name {
 	case RoleRelay:
 		return relayPermissions(), true
+	case RoleGateway:
+		return Permissions{
+			Publish:   []string{events.SubjectEventReceived, events.ServiceNoteFetch},
+			Subscribe: []string{InboxPrefix(RoleGateway) + ".>"},
+		}, true
 	case RoleConsole:
 		return consolePermissions(), true
 	}

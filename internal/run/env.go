@@ -37,6 +37,8 @@ type Env struct {
 	traces  trace.TracerProvider
 	dropped *prometheus.CounterVec // requests of services, by stage
 
+	gateway *GatewayAt // nil for none
+
 	mu     sync.Mutex
 	checks []check // what must hold for the process to be ready
 }
@@ -69,6 +71,9 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 
 // WithConsole serves the console on the admin endpoint, if there is one.
 func WithConsole(console http.Handler) Option { return func(e *Env) { e.console = console } }
+
+// WithGateway runs a gateway before the relay, too.
+func WithGateway(at GatewayAt) Option { return func(e *Env) { e.gateway = &at } }
 
 // WithCheck adds a condition of readiness, which may take a second or two.
 func WithCheck(name string, holds func() error) Option {

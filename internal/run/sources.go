@@ -44,42 +44,56 @@ type source struct {
 
 // open connects without waiting for the server: what comes meanwhile is held.
 func (s source) open(c *config.Config, sender string, log *slog.Logger) (*outbox.Outbox, func(), error) {
-	opts, err := authOptions(c.NATSAuth)
+	js, err := connectSoon(c.NATS, c.NATSAuth, contract.StageIngest, log)
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := bus.CheckURLs(c.NATS); err != nil {
-		return nil, nil, err
-	}
-	opts = append(
-		append(bus.ConnectOptions(contract.StageIngest, log), opts...),
-		nats.RetryOnFailedConnect(true),
-		nats.ReconnectWait(250*time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond), // the spool is filling
-		nats.ReconnectBufSize(-1), // what is published meanwhile fails at once, and the outbox keeps it
-	)
-	nc, err := nats.Connect(c.NATS, opts...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("connect to NATS at %s: %w", bus.Redact(c.NATS), err)
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		nc.Close()
 		return nil, nil, err
 	}
 	if s.Name != "" {
 		sender = s.Name
 	}
-	out := outbox.New(func(ctx context.Context, m outbox.Message) error {
+	return spool(js, s.Events, s.MiB, sender, log), js.Conn().Close, nil
+}
+
+// connectSoon connects to NATS as a user may be told to, and returns at once: the
+// server may be away. The caller closes the connection.
+func connectSoon(urls string, auth config.NATSAuth, name string, log *slog.Logger) (jetstream.JetStream, error) {
+	opts, err := authOptions(auth)
+	if err != nil {
+		return nil, err
+	}
+	if err := bus.CheckURLs(urls); err != nil {
+		return nil, err
+	}
+	opts = append(
+		append(bus.ConnectOptions(name, log), opts...),
+		nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(250*time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond), // the spool is filling
+		nats.ReconnectBufSize(-1), // what is published meanwhile fails at once, and the outbox keeps it
+	)
+	nc, err := nats.Connect(urls, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", bus.Redact(urls), err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return js, nil
+}
+
+// spool holds events until they are published.
+func spool(js jetstream.JetStream, events, mib int, sender string, log *slog.Logger) *outbox.Outbox {
+	return outbox.New(func(ctx context.Context, m outbox.Message) error {
 		_, err := js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 		return err
 	}, outbox.Options{
-		MaxEvents: s.Events, MaxBytes: s.MiB << 20, Sender: sender,
+		MaxEvents: events, MaxBytes: mib << 20, Sender: sender,
 		Dropped: func(n int) {
 			log.Error("dropped events: NATS is slow or away, and the spool is full", "events", n)
 		},
 		Failed: func(err error) { log.Warn("could not publish an event, trying again", "err", err) },
 	})
-	return out, nc.Close, nil
 }
 
 // plugin is a write-policy plugin of strfry that rejects nothing.

@@ -65,6 +65,9 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 	if c.Admin != "" {
 		group.Go(func() error { return env.admin(ctx) })
 	}
+	if env.gateway != nil {
+		group.Go(func() error { return env.runGateway(ctx) })
+	}
 	group.Go(func() error { return env.deny.Watch(ctx) })
 	started()
 	return group.Wait()

@@ -54,10 +54,10 @@ func (c *conn) serve(client, relay end, compress bool) {
 	}
 	passed := c.gateway.metrics.passed
 	fromRelay := pump{
-		conn: c, from: newSource(relay, relay.came), to: c.down, look: c.fromRelay, passed: passed.WithLabelValues("relay"),
+		conn: c, from: newSource(relay, relay.came), to: c.down, look: c.fromRelay, passed: passed.WithLabelValues("down"),
 	}
 	fromClient := pump{
-		conn: c, from: newSource(client, client.came), to: c.up, look: c.fromClient, passed: passed.WithLabelValues("client"),
+		conn: c, from: newSource(client, client.came), to: c.up, look: c.fromClient, passed: passed.WithLabelValues("up"),
 		inflated: inflated,
 	}
 	fromRelay.from.before, fromClient.from.before = c.down.flush, c.up.flush

@@ -151,6 +151,17 @@ func (g *Gateway) ended(side string, err error) {
 	}
 }
 
+// Ready reports why the relay cannot be reached; it takes up to two seconds.
+func (g *Gateway) Ready() error {
+	ctx, cancel := context.WithTimeout(g.ctx, 2*time.Second)
+	defer cancel()
+	relay, err := g.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return relay.Close()
+}
+
 // Close stops listening, ends every connection with "going away" and returns when
 // nothing runs any more.
 func (g *Gateway) Close() error { return g.close() }

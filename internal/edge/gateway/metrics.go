@@ -19,8 +19,9 @@ func newMetrics(to prometheus.Registerer, connections func() int) *metrics {
 	}
 	m := &metrics{
 		passed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "relaymesh_gateway_messages_total", Help: "Messages and control frames that passed the gateway, by the side that sent them.",
-		}, []string{"from"}),
+			Name: "relaymesh_gateway_messages_total",
+			Help: "Messages and control frames that passed the gateway, by direction: up to the relay, down to clients.",
+		}, []string{"direction"}),
 		watched:   counter("reqs_watched_total", "REQs that name events, which are completed if the relay lacks some."),
 		completed: counter("completed_total", "Events that the relay lacked and clients got all the same."),
 		vain:      counter("waited_in_vain_total", "REQs whose EOSE waited and for which nothing was found."),

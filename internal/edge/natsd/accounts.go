@@ -12,7 +12,7 @@ import (
 // AccountOf is the account of a role, for a user in [Config]: feeders have one of
 // their own, and nil is that of the pipeline.
 func AccountOf(role string) *server.Account {
-	if role != contract.RoleRelay {
+	if role != contract.RoleRelay && role != contract.RoleGateway {
 		return nil
 	}
 	return server.NewAccount(contract.AccountFeeders) // the server goes by the name

@@ -66,7 +66,7 @@ func readUser(fields []string) (*server.NkeyUser, error) {
 	if role := fields[1]; role != RoleOperator {
 		p, ok := contract.PermissionsOf(role)
 		if !ok {
-			return nil, fmt.Errorf("no role is named %.40q: want operator, relay, console, ingest, dhtworker, syncworker or fetcher", role)
+			return nil, fmt.Errorf("no role is named %.40q: want operator, relay, gateway, console, ingest, dhtworker, syncworker or fetcher", role)
 		}
 		user.Permissions, user.Account = Permissions(p), AccountOf(role)
 	}

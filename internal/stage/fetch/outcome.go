@@ -101,6 +101,10 @@ func (s *Stage) land(ctx context.Context, found reply) (why string, err error) {
 		return "", nil
 	}
 	forbidden := found.url + " has it, but it must not be copied: "
+	// An id does not say of which kind its event is, and whoever asks may be no party.
+	if nostr.Private(found.event.Kind) {
+		return forbidden + string(reconcile.Private), nil
+	}
 	local, err := s.Net.At(ctx, s.Local)
 	var reply reconcile.Reply
 	if err == nil {

@@ -57,6 +57,7 @@ type Stage struct {
 	Log                      *slog.Logger
 
 	slots     hosts.Slots
+	busiest   busiest
 	begin     sync.Once
 	searchCtx context.Context //nolint:containedctx // of the searches, which outlive those who asked for them
 	stop      context.CancelFunc

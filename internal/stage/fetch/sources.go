@@ -10,11 +10,16 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// knownRelays returns the relays that are known without asking anyone.
+// knownRelays returns the relays that are known without asking anyone. Of a note
+// that is named by its id alone, as clients do, nothing says where it is.
 func (f *search) knownRelays(ctx context.Context) ([]string, error) {
 	s, n := f.stage, f.need
 	var author contract.Author
 	var linked []string
+	if n.AuthorPubkey == "" && n.ReferencedBy == "" {
+		urls, err := s.busiest.get(ctx, s)
+		return append(candidates(n, author, nil, s.Local), others(urls, s.Local)...), err
+	}
 	if n.AuthorPubkey != "" {
 		var err error
 		if author, _, err = s.Authors.Get(ctx, n.AuthorPubkey); err != nil {

@@ -1,0 +1,202 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/kv"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
+	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// plainClient is a client that knows nothing of relaymesh.
+type plainClient struct {
+	t  *testing.T
+	ws *websocket.Conn
+}
+
+func dialPlain(t *testing.T, url string) plainClient {
+	t.Helper()
+	ws, _, err := websocket.Dial(t.Context(), url, nil) //nolint:bodyclose // Dial has read it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.CloseNow() })
+	return plainClient{t, ws}
+}
+
+func (c plainClient) send(text string) {
+	c.t.Helper()
+	if err := c.ws.Write(c.t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c plainClient) expect(want string) {
+	c.t.Helper()
+	_, got, err := c.ws.Read(c.t.Context())
+	if err != nil || string(got) != want {
+		c.t.Fatalf("got %.300s, %v, want %.300s", got, err, want)
+	}
+}
+
+func startGateway(t *testing.T, w *natstest.World, user, relayURL string) (url string) {
+	t.Helper()
+	js := natstest.ConnectAs(t, w.Server, user, user)
+	g, stop, err := StartGateway(t.Context(), GatewayAt{
+		Relay: relayURL, Options: config.GatewayOptions{Wait: 20 * time.Second}, Metrics: prometheus.NewRegistry(),
+	}, js, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return g.URL()
+}
+
+// A note that lies on another relay, and is named by its id alone, is in the answer
+// of the relay before EOSE, and at the relay from then on; what a client publishes
+// is at ingest, once. All of it works with the permissions of a gateway's user.
+func TestGatewayWithAPipeline(t *testing.T) {
+	t.Parallel()
+	p, _ := contract.PermissionsOf(contract.RoleGateway)
+	w := natstest.NewWorld(t, natstest.User(contract.RoleGateway, p))
+	notes := hometest.Notes(3)
+	home, other := hometest.Start(t), hometest.Start(t, notes[:2]...)
+	links, err := kv.Open[contract.Link](t.Context(), w.JS, contract.BucketLinks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := contract.LinkKey(nostr.RelayKey(other), notes[0].PubKey)
+	if _, err := links.Update(t.Context(), key, func(contract.Link, bool) (contract.Link, bool) {
+		return contract.Link{URL: other, Via: map[string]int64{contract.ViaNIP65: 1}}, true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	env, err := NewEnv(config.Config{Relay: home, AllowPrivate: true, Drain: time.Second, Fetch: config.Fetch{LostFor: time.Hour}}, w.JS, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return Fetcher(ctx, env) })
+	t.Cleanup(func() {
+		cancel()
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+		env.Close()
+	})
+	awaitService(t, w, contract.NameNoteFetch)
+
+	url := startGateway(t, w, contract.RoleGateway, home)
+	c := dialPlain(t, url)
+	for i, filter := range []string{`{"ids":["%s"]}`, `{"ids":["%s"],"limit":1}`} {
+		c.send(`["REQ","x",` + fmt.Sprintf(filter, notes[i].ID) + `]`)
+		c.expect(`["EVENT","x",` + string(nostr.Encode(notes[i])) + `]`)
+		c.expect(`["EOSE","x"]`)
+	}
+	if got := hometest.IDsAt(t, home); len(got) != 2 {
+		t.Errorf("the relay has %d notes", len(got))
+	}
+	c.send(`["EVENT",` + string(nostr.Encode(notes[2])) + `]`)
+	c.expect(`["OK","` + notes[2].ID + `",true,""]`)
+	takenIn(t, w.JS, notes[2])
+}
+
+// takenIn waits until the intake holds an event, as the first.
+func takenIn(t *testing.T, js jetstream.JetStream, e nostr.Event) {
+	t.Helper()
+	consumer, err := js.Consumer(t.Context(), contract.StreamIntake, contract.ConsumerIngest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := consumer.Next(jetstream.FetchMaxWait(30 * time.Second))
+	if err != nil || string(msg.Data()) != string(nostr.Encode(e)) {
+		t.Errorf("the intake holds %v, %v", msg, err)
+	}
+}
+
+// Without NATS the gateway is a proxy that waits for nothing; what the relay accepts
+// meanwhile is taken in when NATS is there.
+func TestGatewayWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
+	home, dir, note := hometest.Start(t), natstest.Dir(t), hometest.Notes(1)[0]
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	urls, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- Gateway(ctx, config.Gateway{
+			Relay: home, Listen: "127.0.0.1:0", NATS: "nats://" + addr, Admin: "127.0.0.1:0",
+			GatewayOptions: config.GatewayOptions{Wait: time.Hour},
+		}, nil, slog.New(slog.DiscardHandler), func(url string) { urls <- url })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	c := dialPlain(t, <-urls)
+	c.send(`["EVENT",` + string(nostr.Encode(note)) + `]`)
+	c.expect(`["OK","` + note.ID + `",true,""]`)
+	for range 3 {
+		c.send(`["REQ","x",{"ids":["` + strings.Repeat("a", 64) + `"]}]`)
+		c.expect(`["EOSE","x"]`)
+	}
+	server, err := natsd.Start(natsd.Config{Dir: dir, Listen: addr, MaxStore: 1 << 40, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	nc, err := server.Connect("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	takenIn(t, js, note)
+}
+
+// awaitService waits until somebody offers a service.
+func awaitService(t *testing.T, w *natstest.World, name string) {
+	t.Helper()
+	for {
+		if _, err := w.JS.Conn().Request("$SRV.PING."+name, nil, time.Second); err == nil {
+			return
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("nobody offers ", name)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package fetch
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+)
+
+const (
+	// maxBusiest is how many relays are asked for a note of which nobody says who
+	// wrote it or where it is.
+	maxBusiest = 16
+	// busiestFor is how long it is remembered which those are.
+	busiestFor = 10 * time.Minute
+)
+
+// busiest are the relays where most authors that are known write.
+type busiest struct {
+	mu   sync.Mutex // held while they are found out
+	urls []string
+	at   time.Time
+}
+
+// get returns them, those with most authors first.
+func (b *busiest) get(ctx context.Context, s *Stage) ([]string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := s.Now(); now.Sub(b.at) < busiestFor {
+		return b.urls, nil
+	}
+	authors := map[string]int{}
+	err := s.Links.Each(ctx, contract.LinkKey("*", "*"), func(_ string, l contract.Link) error {
+		authors[l.URL]++
+		return nil
+	})
+	if err != nil {
+		return b.urls, err
+	}
+	b.urls, b.at = mostOf(authors), s.Now()
+	return b.urls, nil
+}
+
+// mostOf returns the names with the highest counts, at most maxBusiest.
+func mostOf(counts map[string]int) []string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	return names[:min(len(names), maxBusiest)]
+}
