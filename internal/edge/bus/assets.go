@@ -12,7 +12,7 @@ import (
 )
 
 // planStream compares a stream with the contract; nil is no difference.
-func planStream(ctx context.Context, js jetstream.JetStream, s contract.Stream, replicas int) (*Change, error) {
+func planStream(ctx context.Context, js jetstream.JetStream, s contract.Stream, o ProvisionOptions) (*Change, error) {
 	what := "stream " + s.Name
 	taken, err := takenSubject(ctx, js, s)
 	if err != nil {
@@ -21,15 +21,18 @@ func planStream(ctx context.Context, js jetstream.JetStream, s contract.Stream, 
 	stream, err := js.Stream(ctx, s.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return &Change{Verb: "create", What: what, Refused: taken, apply: func(ctx context.Context) error {
-			_, err := js.CreateStream(ctx, streamConfig(jetstream.StreamConfig{}, s, replicas))
-			return err
+			made, err := js.CreateStream(ctx, streamConfig(jetstream.StreamConfig{}, s, o))
+			return streamTaken(made, err, s, o)
 		}}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	have := stream.CachedInfo().Config
-	want := streamConfig(have, s, replicas)
+	if why := strange(have.Metadata, have.Description, s.Doc); why != "" {
+		return &Change{Verb: "update", What: what, Refused: why}, nil
+	}
+	want := streamConfig(have, s, o)
 	how := differing(have, want)
 	if how == "" {
 		return nil, nil
@@ -40,15 +43,16 @@ func planStream(ctx context.Context, js jetstream.JetStream, s contract.Stream, 
 	}
 	refused := cmp.Or(refusedStream(have, want), taken, stuck)
 	return &Change{Verb: "update", What: what, How: how, Refused: refused, apply: func(ctx context.Context) error {
-		_, err := js.UpdateStream(ctx, want)
-		return err
+		made, err := js.UpdateStream(ctx, want)
+		return streamTaken(made, err, s, o)
 	}}, nil
 }
 
 // streamConfig lays the contract's stream over an existing configuration.
-func streamConfig(c jetstream.StreamConfig, s contract.Stream, replicas int) jetstream.StreamConfig {
-	c.Name, c.Description, c.Subjects = s.Name, s.Doc, s.Subjects
-	c.Storage, c.Replicas = jetstream.FileStorage, replicas
+func streamConfig(c jetstream.StreamConfig, s contract.Stream, o ProvisionOptions) jetstream.StreamConfig {
+	s = s.Sized(o.Store)
+	c.Name, c.Description, c.Subjects, c.Metadata = s.Name, s.Doc, s.Subjects, marked(c.Metadata, o.Store)
+	c.Storage, c.Replicas = jetstream.FileStorage, o.Replicas
 	c.Retention, c.Discard, c.DiscardNewPerSubject = jetstream.LimitsPolicy, jetstream.DiscardOld, false
 	c.MaxMsgsPerSubject = -1
 	switch {
@@ -77,13 +81,13 @@ func streamConfig(c jetstream.StreamConfig, s contract.Stream, replicas int) jet
 	return c
 }
 
-func planConsumer(ctx context.Context, js jetstream.JetStream, c contract.Consumer) (*Change, error) {
+func planConsumer(ctx context.Context, js jetstream.JetStream, c contract.Consumer, o ProvisionOptions) (*Change, error) {
 	what := "consumer " + c.Name + " of " + c.Stream
 	consumer, err := js.Consumer(ctx, c.Stream, c.Name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return &Change{Verb: "create", What: what, apply: func(ctx context.Context) error {
-			_, err := js.CreateConsumer(ctx, c.Stream, consumerConfig(jetstream.ConsumerConfig{}, c))
-			return err
+			made, err := js.CreateConsumer(ctx, c.Stream, consumerConfig(jetstream.ConsumerConfig{}, c, o.Store))
+			return consumerTaken(made, err, c, o)
 		}}, nil
 	}
 	if errors.Is(err, jetstream.ErrNotPullConsumer) {
@@ -93,7 +97,7 @@ func planConsumer(ctx context.Context, js jetstream.JetStream, c contract.Consum
 		return nil, err
 	}
 	have := consumer.CachedInfo().Config
-	want := consumerConfig(have, c)
+	want := consumerConfig(have, c, o.Store)
 	how := differing(have, want)
 	if how == "" {
 		return nil, nil
@@ -103,13 +107,13 @@ func planConsumer(ctx context.Context, js jetstream.JetStream, c contract.Consum
 		refused = "its ack policy: " + anew(c)
 	}
 	return &Change{Verb: "update", What: what, How: how, Refused: refused, apply: func(ctx context.Context) error {
-		_, err := js.UpdateConsumer(ctx, c.Stream, want)
-		return err
+		made, err := js.UpdateConsumer(ctx, c.Stream, want)
+		return consumerTaken(made, err, c, o)
 	}}, nil
 }
 
-func consumerConfig(c jetstream.ConsumerConfig, want contract.Consumer) jetstream.ConsumerConfig {
-	c.Name, c.Durable = want.Name, want.Name
+func consumerConfig(c jetstream.ConsumerConfig, want contract.Consumer, store int64) jetstream.ConsumerConfig {
+	c.Name, c.Durable, c.Metadata = want.Name, want.Name, marked(c.Metadata, store)
 	c.AckPolicy, c.AckWait = jetstream.AckExplicitPolicy, want.AckWait
 	c.MaxDeliver, c.MaxAckPending = contract.MaxDeliver, contract.MaxAckPending
 	c.FilterSubject, c.FilterSubjects = "", want.Filters
@@ -123,13 +127,13 @@ func consumerConfig(c jetstream.ConsumerConfig, want contract.Consumer) jetstrea
 // removed key would occupy memory for ever.
 const markerTTL = time.Hour
 
-func planBucket(ctx context.Context, js jetstream.JetStream, b contract.Bucket, replicas int) (*Change, error) {
+func planBucket(ctx context.Context, js jetstream.JetStream, b contract.Bucket, o ProvisionOptions) (*Change, error) {
 	what := "bucket " + b.Name
 	kv, err := js.KeyValue(ctx, b.Name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return &Change{Verb: "create", What: what, apply: func(ctx context.Context) error {
-			_, err := js.CreateKeyValue(ctx, bucketConfig(jetstream.KeyValueConfig{}, b, replicas))
-			return err
+			made, err := js.CreateKeyValue(ctx, bucketConfig(jetstream.KeyValueConfig{}, b, o))
+			return bucketTaken(ctx, made, err, b, o)
 		}}, nil
 	}
 	if err != nil {
@@ -140,7 +144,10 @@ func planBucket(ctx context.Context, js jetstream.JetStream, b contract.Bucket, 
 		return nil, err
 	}
 	have := status.Config()
-	want := bucketConfig(have, b, replicas)
+	if why := strange(have.Metadata, have.Description, b.Doc); why != "" {
+		return &Change{Verb: "update", What: what, Refused: why}, nil
+	}
+	want := bucketConfig(have, b, o)
 	how := differing(have, want)
 	if how == "" {
 		return nil, nil
@@ -150,14 +157,15 @@ func planBucket(ctx context.Context, js jetstream.JetStream, b contract.Bucket, 
 		refused = "its storage: stop the workers and remove it (nats kv del " + b.Name + "); what it held is learned again"
 	}
 	return &Change{Verb: "update", What: what, How: how, Refused: refused, apply: func(ctx context.Context) error {
-		_, err := js.UpdateKeyValue(ctx, want)
-		return err
+		made, err := js.UpdateKeyValue(ctx, want)
+		return bucketTaken(ctx, made, err, b, o)
 	}}, nil
 }
 
-func bucketConfig(c jetstream.KeyValueConfig, b contract.Bucket, replicas int) jetstream.KeyValueConfig {
-	c.Bucket, c.Description, c.TTL = b.Name, b.Doc, b.TTL
-	c.History, c.Storage, c.Replicas = 1, jetstream.FileStorage, replicas
+func bucketConfig(c jetstream.KeyValueConfig, b contract.Bucket, o ProvisionOptions) jetstream.KeyValueConfig {
+	b = b.Sized(o.Store)
+	c.Bucket, c.Description, c.TTL, c.Metadata = b.Name, b.Doc, b.TTL, marked(c.Metadata, o.Store)
+	c.History, c.Storage, c.Replicas = 1, jetstream.FileStorage, o.Replicas
 	c.LimitMarkerTTL = markerTTL
 	c.MaxBytes = -1
 	if b.MaxBytes > 0 {

@@ -101,6 +101,7 @@ func (b *Bus) publishWithBackpressure(ctx context.Context, subject string, try f
 		ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 		defer cancel()
 		err := try(ctx)
+		b.writes.note(stream.Name, err, time.Now())
 		if err == nil {
 			b.metrics.published.WithLabelValues(b.options.Stage, stream.Name).Inc()
 		}
@@ -260,7 +261,8 @@ func (b *Bus) isFull(ctx context.Context, s contract.Stream) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		return stream.CachedInfo().State.Bytes >= uint64(s.MaxBytes), nil
+		info := stream.CachedInfo()
+		return info.State.Bytes >= uint64(s.Sized(storeOf(info.Config.Metadata)).MaxBytes), nil
 	}
 	for _, c := range contract.Consumers() {
 		if c.Stream == s.Name {
@@ -268,7 +270,8 @@ func (b *Bus) isFull(ctx context.Context, s contract.Stream) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			return consumer.CachedInfo().NumPending >= uint64(s.MaxWaiting), nil
+			info := consumer.CachedInfo()
+			return info.NumPending >= uint64(s.Sized(storeOf(info.Config.Metadata)).MaxWaiting), nil
 		}
 	}
 	return false, nil

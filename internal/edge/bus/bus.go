@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -51,6 +52,10 @@ type Bus struct {
 	router  *message.Router
 	work    []work
 	levels  *levels
+	writes  writes
+
+	pulsesMu sync.Mutex
+	pulses   map[string]*pulse // by consumer
 	// stopping is closed when Run is about to end.
 	stopping chan struct{}
 }
@@ -81,7 +86,10 @@ func New(js jetstream.JetStream, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bus{js: js, options: o, log: log, metrics: metrics, router: router, levels: newLevels(), stopping: make(chan struct{})}
+	b := &Bus{
+		js: js, options: o, log: log, metrics: metrics, router: router, levels: newLevels(), stopping: make(chan struct{}),
+		writes: writes{since: map[string]time.Time{}, why: map[string]error{}}, pulses: map[string]*pulse{},
+	}
 	if o.Registerer != nil {
 		if _, err := register(o.Registerer, newLag(b), nil); err != nil {
 			return nil, fmt.Errorf("register bus metrics: %w", err)
@@ -119,7 +127,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		name := label(w.consumer)
 		sub := &subscriber{
 			pull: c, conn: b.js.Conn(), spec: w.consumer, drain: b.options.Drain, log: b.log.With("consumer", name),
-			settle: b.settle, fail: stop,
+			settle: b.settle, fail: stop, pulse: b.pulseOf(name),
 		}
 		b.router.AddHandler(name, name, sub, "", publisher{b}, b.adapt(w.handler))
 	}

@@ -16,3 +16,6 @@ func Bound(stream string, bytes int64, waiting int) (restore func()) {
 	}
 	panic("no stream " + stream)
 }
+
+// AtLeast compares the version of a server.
+var AtLeast = atLeast

@@ -193,6 +193,11 @@ func TestProvisioningWithoutStorageSaysHowMuchIsNeeded(t *testing.T) {
 		}
 		defer s.Close()
 		_, err = bus.Provision(t.Context(), natstest.Connect(t, s), bus.ProvisionOptions{})
-		says(t, "provision", err, "create stream", "7 GiB", "max_file_store")
+		says(t, "provision", err, "create stream", "come to 7482 MB", "max_file_store", "--nats-max-store")
+		// What it says helps.
+		js := natstest.Connect(t, s)
+		if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{Store: 5 << 30}); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -42,7 +42,8 @@ func takenSubject(ctx context.Context, js jetstream.JetStream, s contract.Stream
 		names := js.StreamNames(ctx, jetstream.WithStreamListSubject(subject))
 		for name := range names.Name() {
 			if name != s.Name {
-				return fmt.Sprintf("stream %s takes %s: remove that one (nats stream rm %s), or its subject", name, subject, name), nil
+				return fmt.Sprintf("stream %s takes %s, and relaymesh has not made it: give relaymesh an account of its own in NATS, or that "+
+					"stream other subjects", name, subject), nil
 			}
 		}
 		if err := names.Err(); err != nil {
@@ -115,8 +116,11 @@ func fromTo(have, want any) string {
 }
 
 func show(v any) string {
-	if s, ok := v.(string); ok {
-		return fmt.Sprintf("%q", s)
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("%q", v)
+	case map[string]string:
+		return visible(v)
 	}
 	return fmt.Sprint(v)
 }

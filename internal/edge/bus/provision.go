@@ -17,6 +17,10 @@ type ProvisionOptions struct {
 	// Replicas of every stream and bucket; 0 means as many as there are, and 1
 	// where nothing is yet.
 	Replicas int
+	// Store is how many bytes all streams and buckets may take, at least
+	// [contract.MinStore]; below [contract.FullStore] their bounds shrink in
+	// proportion. 0 leaves it as it is, and means FullStore where nothing is yet.
+	Store int64
 	// RefreshEvery is the interval in which each DHT record is refreshed; 0
 	// leaves the schedules as they are. See [contract.Cron] for what it may be.
 	RefreshEvery time.Duration
@@ -32,6 +36,7 @@ type Change struct {
 	Refused string
 
 	apply func(context.Context) error
+	store int64 // of the options
 }
 
 // String says what the change is: "update stream INTAKE: max_bytes 1 → 2".
@@ -66,8 +71,8 @@ func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) 
 	for _, c := range changes {
 		if err := c.apply(ctx); outOfResources(err) {
 			return made,
-				fmt.Errorf("%s: %w: the bounds of all streams need %d GiB: "+
-					"give NATS more disk (max_file_store; relaymesh up takes three quarters of what is free)", c, err, setAside())
+				fmt.Errorf("%s: %w: the bounds of all streams come to %d MB: give NATS more disk (max_file_store, or the account's limit), "+
+					"or say how much it may take (--nats-max-store, 1GB at least), and they shrink in proportion", c, err, contract.Bounds(c.store)/1e6)
 		} else if err != nil {
 			return made, fmt.Errorf("%s: %w", c, err)
 		}
@@ -76,49 +81,36 @@ func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) 
 	return made, nil
 }
 
-// setAside is how many GiB the server sets aside for what is bounded by bytes.
-func setAside() int64 {
-	var sum int64
-	for _, s := range contract.Streams() {
-		if !s.Schedules {
-			sum += s.MaxBytes
-		}
-	}
-	for _, b := range contract.Buckets() {
-		sum += b.MaxBytes
-	}
-	return (sum + 1<<30 - 1) >> 30
-}
-
 // Plan returns what [Provision] would do, in its order, and changes nothing.
 func Plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (changes []Change, err error) {
 	if o.Replicas > 1 && js.Conn().ConnectedClusterName() == "" {
 		return nil, fmt.Errorf("%d replicas: this NATS server is alone; they need a cluster", o.Replicas)
 	}
-	if o.Replicas == 0 {
-		o.Replicas = 1
-		if s, err := js.Stream(ctx, contract.StreamIntake); err == nil {
-			o.Replicas = s.CachedInfo().Config.Replicas
-		}
+	if err := checkServer(ctx, js); err != nil {
+		return nil, err
+	}
+	if o, err = o.complete(ctx, js); err != nil {
+		return nil, err
 	}
 	note := func(c *Change, err error) error {
 		if c != nil {
+			c.store = o.Store
 			changes = append(changes, *c)
 		}
 		return err
 	}
 	for _, s := range contract.Streams() {
-		if err := note(planStream(ctx, js, s, o.Replicas)); err != nil {
+		if err := note(planStream(ctx, js, s, o)); err != nil {
 			return nil, fmt.Errorf("provision stream %s: %w", s.Name, err)
 		}
 	}
 	for _, c := range contract.Consumers() {
-		if err := note(planConsumer(ctx, js, c)); err != nil {
+		if err := note(planConsumer(ctx, js, c, o)); err != nil {
 			return nil, fmt.Errorf("provision consumer %s of %s: %w", c.Name, c.Stream, err)
 		}
 	}
 	for _, b := range contract.Buckets() {
-		if err := note(planBucket(ctx, js, b, o.Replicas)); err != nil {
+		if err := note(planBucket(ctx, js, b, o)); err != nil {
 			return nil, fmt.Errorf("provision bucket %s: %w", b.Name, err)
 		}
 	}
@@ -126,6 +118,28 @@ func Plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (chan
 		return nil, fmt.Errorf("provision schedules: %w", err)
 	}
 	return changes, nil
+}
+
+// complete sets what is left open to what there is.
+func (o ProvisionOptions) complete(ctx context.Context, js jetstream.JetStream) (ProvisionOptions, error) {
+	var have jetstream.StreamConfig
+	s, err := js.Stream(ctx, contract.StreamIntake)
+	switch {
+	case err == nil:
+		have = s.CachedInfo().Config
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return o, fmt.Errorf("provision stream %s: %w", contract.StreamIntake, err)
+	}
+	if o.Replicas == 0 {
+		o.Replicas = max(have.Replicas, 1)
+	}
+	switch {
+	case o.Store == 0:
+		o.Store = storeOf(have.Metadata)
+	case o.Store < contract.MinStore:
+		return o, fmt.Errorf("a store of %d bytes: at least %d are needed", o.Store, contract.MinStore)
+	}
+	return o, nil
 }
 
 // Refusals joins what is not allowed in place into one error, nil if there is

@@ -35,6 +35,7 @@ type subscriber struct {
 	log    *slog.Logger
 	settle func(*delivery)
 	fail   func(error) // ends the bus
+	pulse  *pulse
 }
 
 // Subscribe ends the channel once ctx has ended and all messages are settled
@@ -76,13 +77,14 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		out <- d.message
 	}
 	for ctx.Err() == nil {
+		s.pulse.beat()
 		select {
 		case <-ctx.Done():
 			continue
 		case <-free:
 		}
 		n := 1
-		for ; len(free) > 0; n++ {
+		for ; len(free) > 0 && n < s.atOnce(); n++ {
 			<-free
 		}
 		got, err := s.pullBatch(ctx, n, deliver)
@@ -99,6 +101,16 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	}
 }
 
+// atOnce is how many messages may be asked for at a time. Where the server or the
+// account has a limit (max_request_batch), it is in the consumer; the answer to a
+// longer request is one that the client library does not show.
+func (s *subscriber) atOnce() int {
+	if most := s.pull.CachedInfo().Config.MaxRequestBatch; most > 0 {
+		return min(most, s.spec.InFlight)
+	}
+	return s.spec.InFlight
+}
+
 // pullBatch pulls until n messages were delivered or ctx has ended.
 func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func(jetstream.Msg)) (got int, err error) {
 	it, err := s.pull.Messages(jetstream.PullMaxMessages(n), jetstream.StopAfter(n))
@@ -107,7 +119,9 @@ func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func(jetstrea
 	}
 	defer it.Stop()
 	for got < n {
+		s.pulse.rest()
 		msg, err := it.Next(jetstream.NextContext(ctx))
+		s.pulse.beat()
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
@@ -177,6 +191,7 @@ func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
 	for {
 		select {
 		case <-beat.C:
+			s.pulse.beat()
 			if err := d.raw.InProgress(); err != nil {
 				s.log.DebugContext(heartbeats, "heartbeat failed", "err", err)
 			}

@@ -1,6 +1,7 @@
 package natsd
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type Config struct {
 	// SyncAlways writes through to the disk before every acknowledgement.
 	SyncAlways bool
 	// MaxStore bounds what all streams and buckets take, in bytes; 0 means three
-	// quarters of the disk that is free at the start.
+	// quarters of the disk that is free at the start. See [SizeStore].
 	MaxStore int64
 	// Users may connect, each with its permissions, in the account that
 	// [AccountOf] says; without any, everyone may, and do everything.
@@ -54,11 +55,14 @@ type Config struct {
 
 // Server is a running NATS server.
 type Server struct {
-	nats  *server.Server
-	own   []nats.Option // who this process is to it
-	log   *slog.Logger
-	lock  *os.File
-	close sync.Once
+	nats *server.Server
+	own  []nats.Option // who this process is to it
+	log  *slog.Logger
+	dir  string
+	lock *os.File
+
+	lookEvery time.Duration // of Guard
+	close     sync.Once
 }
 
 // Start runs a server and returns when it takes connections. It fails if
@@ -71,7 +75,7 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: c.Log}
+	s := &Server{log: c.Log, dir: c.Dir, lookEvery: lookEvery}
 	if len(c.Nkeys) > 0 {
 		secret := rand.Text()
 		opts.Users = append(opts.Users, &server.User{Username: ownName, Password: secret})
@@ -82,6 +86,10 @@ func Start(c Config) (*Server, error) {
 	}
 	held, err := lock(c.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkFree(c.Listen); err != nil {
+		_ = held.Close()
 		return nil, err
 	}
 	setAsideTorn(c.Dir, c.Log)
@@ -99,6 +107,19 @@ func Start(c Config) (*Server, error) {
 			c.Listen)
 	}
 	return s, nil
+}
+
+// checkFree fails if a server could not listen there: it ends its process itself.
+func checkFree(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	var listen net.ListenConfig
+	l, err := listen.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("NATS server: %w", err)
+	}
+	return l.Close()
 }
 
 func options(c Config) (*server.Options, error) {
