@@ -52,9 +52,16 @@ func (*consoleCmd) Help() string {
 // Run serves until a signal.
 func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	log := obs.NewLogger(o.err, c.LogLevel)
+	run.KeepRunning()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	admin, err := obs.ListenAdmin(ctx, c.Admin, c.ConsoleHosts)
+	if err != nil {
+		return run.PortError("--admin", err)
+	}
 	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, contract.RoleConsole, log)
 	if err != nil {
-		return err
+		return stopped(ctx, err)
 	}
 	defer disconnect(js, &err)
 	pages, err := c.console(js, log)
@@ -64,13 +71,14 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector())
-	run.Notify(ctx)
-	fmt.Fprintf(o.err, "the console is at http://%s/\n", c.Admin)
-	return obs.ServeAdmin(ctx, c.Admin, c.ConsoleHosts, metrics, func() []obs.Check {
+	admin.Started(metrics, func() []obs.Check {
 		nats := obs.Check{Name: "NATS"}
 		if !js.Conn().IsConnected() {
 			nats.Err = errors.New("not connected")
 		}
 		return []obs.Check{nats}
 	}, pages)
+	run.Notify(ctx)
+	fmt.Fprintf(o.err, "the console is at http://%s/\n", c.Admin)
+	return admin.Wait()
 }

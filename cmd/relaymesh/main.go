@@ -65,6 +65,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		kong.Vars{"version": run.Version()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(code int) { exit = code }),
 	)
+	config.UnsetEmpty()
 	kongcompletion.Register(parser)
 	if exit >= 0 {
 		return exit // completed a command line
@@ -76,6 +77,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
 		return run.ExitUsage
+	}
+	for _, warning := range config.ExposedSecrets(parsed) {
+		fmt.Fprintf(stderr, "relaymesh: warning: %s\n", printable(warning))
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.Bind(&output{stdout, stderr})

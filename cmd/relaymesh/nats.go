@@ -16,6 +16,11 @@ import (
 	"github.com/relaymesh/relaymesh/internal/run"
 )
 
+// natsStore is how much NATS may take.
+type natsStore struct {
+	NATSMaxStore config.Bytes `name:"nats-max-store" env:"RELAYMESH_NATS_MAX_STORE" placeholder:"SIZE" help:"How much all streams and buckets of NATS may take on the disk, 1GB at least. Below 12GB queues hold less, in proportion. By default three quarters of what is free at the first start, and more when there is more."`
+}
+
 // natsAccess is who may connect to the embedded server.
 type natsAccess struct {
 	NATSUsers string `name:"nats-users" env:"RELAYMESH_NATS_USERS" placeholder:"FILE" help:"Who may connect to the embedded NATS server: on each line a public nkey (U…) and a role (operator, relay, console or a stage). Users of the role relay have an account of their own. Without it, everyone who reaches the port may do everything."`
@@ -40,20 +45,25 @@ type natsCmd struct {
 	SyncAlways bool   `help:"Write through to the disk before every acknowledgement, instead of every two seconds."`
 	LogLevel   string `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged."`
 	natsAccess
+	natsStore
 }
 
 // Run serves until a signal.
 func (c *natsCmd) Run(ctx context.Context, o *output) error {
-	server, err := c.start(natsd.Config{
-		Dir: c.Data, Listen: c.Listen, SyncAlways: c.SyncAlways, Log: obs.NewLogger(o.err, c.LogLevel),
-	})
+	log := obs.NewLogger(o.err, c.LogLevel)
+	run.KeepRunning()
+	store, err := natsd.SizeStore(c.Data, int64(c.NATSMaxStore), log)
 	if err != nil {
 		return err
 	}
+	server, err := c.start(natsd.Config{Dir: c.Data, Listen: c.Listen, SyncAlways: c.SyncAlways, MaxStore: store.Limit(), Log: log})
+	if err != nil {
+		return stopped(ctx, run.PortError("--listen", err))
+	}
 	defer server.Close()
 	fmt.Fprintln(o.out, server.URL())
-	<-ctx.Done()
-	return nil
+	run.Notify(ctx)
+	return server.Guard(ctx)
 }
 
 // remote is what commands need that talk to a running pipeline.
@@ -83,6 +93,7 @@ func disconnect(js jetstream.JetStream, err *error) {
 
 type provisionCmd struct {
 	remote
+	natsStore
 	DryRun       bool          `help:"Only say what would be done."`
 	JSON         bool          `help:"Print one JSON object."`
 	Replicas     int           `default:"0" placeholder:"N" help:"Copies of every stream and bucket in a NATS cluster: 1, 3 or 5. Without it as many as there are, and 1 at first."`
@@ -114,7 +125,7 @@ func (c *provisionCmd) Run(ctx context.Context, o *output) (err error) {
 		return err
 	}
 	defer disconnect(js, &err)
-	options := bus.ProvisionOptions{Replicas: c.Replicas, RefreshEvery: c.RefreshEvery}
+	options := bus.ProvisionOptions{Replicas: c.Replicas, Store: int64(c.NATSMaxStore), RefreshEvery: c.RefreshEvery}
 	provision, say := bus.Provision, bus.Change.Done
 	if c.DryRun {
 		provision, say = bus.Plan, bus.Change.String

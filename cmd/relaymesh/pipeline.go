@@ -32,7 +32,7 @@ func (c *upCmd) home(ctx context.Context, proxies clientaddr.Proxies, log *slog.
 		TrustedProxies: proxies, Denied: denied.Lists(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, run.PortError("--relay-addr", err)
 	}
 	go denied.Watch(ctx) //nolint:errcheck // it fails by ctx alone
 	go run.PurgeDenied(ctx, denied.Lists(), log, home.Purge)
@@ -46,12 +46,25 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if err != nil {
 		return usage("--trusted-proxies: %v", err)
 	}
-	server, err := c.start(natsd.Config{Dir: filepath.Join(c.Data, "nats"), Listen: c.NATSListen, Log: log})
+	c.AdminHosts = append(c.AdminHosts, c.ConsoleHosts...)
+	admin, err := run.ListenAdmin(ctx, c.Config)
 	if err != nil {
 		return err
 	}
+	dir := filepath.Join(c.Data, "nats")
+	store, err := natsd.SizeStore(dir, int64(c.NATSMaxStore), log)
+	if err != nil {
+		return err
+	}
+	server, err := c.start(natsd.Config{Dir: dir, Listen: c.NATSListen, MaxStore: store.Limit(), Log: log})
+	if err != nil {
+		return run.PortError("--nats-listen", err)
+	}
 	defer server.Close()
-	var options []run.Option
+	options := []run.Option{run.WithCheck("store of NATS", server.Health), run.WithGuard(server.Guard)}
+	if admin != nil {
+		options = append(options, run.WithAdmin(admin))
+	}
 	if c.Relay == "" {
 		home, err := c.home(ctx, proxies, log)
 		if err != nil {
@@ -84,7 +97,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if err != nil {
 		return err
 	}
-	changes, err := bus.Provision(ctx, js, bus.ProvisionOptions{RefreshEvery: c.RefreshEvery})
+	changes, err := bus.Provision(ctx, js, bus.ProvisionOptions{Store: store.Bytes, RefreshEvery: c.RefreshEvery})
 	if err != nil {
 		return err
 	}
@@ -94,7 +107,6 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	for _, change := range changes {
 		log.DebugContext(ctx, "provisioned", "change", change.Done())
 	}
-	c.AdminHosts = append(c.AdminHosts, c.ConsoleHosts...)
 	pages, err := c.console(js, log)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,28 +36,41 @@ type Check struct {
 func ServeAdmin(
 	ctx context.Context, addr string, names []string, gatherer prometheus.Gatherer, ready func() []Check, console http.Handler,
 ) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { readyz(w, r, ready()) })
-	for path, handler := range map[string]http.HandlerFunc{
-		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
-	} {
-		mux.Handle("GET /debug/pprof/"+path, loopback(handler))
+	a, err := ListenAdmin(ctx, addr, names)
+	if err != nil {
+		return err
 	}
-	if console != nil {
-		mux.Handle("/", console)
-	}
-	server := &http.Server{
-		Handler: byOwnName(mux, names), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	a.Started(gatherer, ready, console)
+	return a.Wait()
+}
+
+// Admin is the endpoint of [ServeAdmin], which listens before there is anything but
+// its process to tell of.
+type Admin struct {
+	handler atomic.Pointer[http.Handler]
+	ended   chan error
+}
+
+// ListenAdmin listens on addr until ctx ends. Until [Admin.Started] it answers /livez,
+// and to everything else that the process is starting.
+func ListenAdmin(ctx context.Context, addr string, names []string) (*Admin, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("couldn't listen for the admin endpoint: %w", err)
+		return nil, fmt.Errorf("couldn't listen for the admin endpoint: %w", err)
+	}
+	a := &Admin{ended: make(chan error, 1)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", livez)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		readyz(w, r, []Check{{Name: "running", Err: errStarting}})
+	})
+	a.serve(mux)
+	now := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*a.handler.Load()).ServeHTTP(w, r) })
+	server := &http.Server{
+		Handler:           byOwnName(now, names),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -67,13 +81,44 @@ func ServeAdmin(
 			_ = server.Close()
 		}
 	})
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("admin endpoint: %w", err)
-	}
-	<-closed
-	return nil
+	go func() {
+		defer stop()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			a.ended <- fmt.Errorf("admin endpoint: %w", err)
+			return
+		}
+		<-closed
+		a.ended <- nil
+	}()
+	return a, nil
 }
+
+var errStarting = errors.New("starting")
+
+// Started has the endpoint serve all that [ServeAdmin] does.
+func (a *Admin) Started(gatherer prometheus.Gatherer, ready func() []Check, console http.Handler) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /livez", livez)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { readyz(w, r, ready()) })
+	for path, handler := range map[string]http.HandlerFunc{
+		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
+	} {
+		mux.Handle("GET /debug/pprof/"+path, loopback(handler))
+	}
+	if console != nil {
+		mux.Handle("/", console)
+	}
+	a.serve(mux)
+}
+
+func (a *Admin) serve(h http.Handler) { a.handler.Store(&h) }
+
+// Wait returns when the endpoint has ended, with the reason if that is not the end of
+// its context. It is called once.
+func (a *Admin) Wait() error { return <-a.ended }
+
+func livez(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 
 func readyz(w http.ResponseWriter, r *http.Request, checks []Check) {
 	status, verbose := http.StatusOK, r.URL.Query().Has("verbose")

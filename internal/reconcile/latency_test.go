@@ -44,7 +44,8 @@ func TestSlowOKsDoNotAddUp(t *testing.T) {
 			all := notes(0, common+2*differ)
 			a, b := newFake(all[differ:]...), newFake(all[:common+differ]...)
 			began := time.Now()
-			r, err := Sync(t.Context(), Side{far(a, roundTrip, ok), "a"}, Side{far(b, roundTrip, ok), "b"}, nostr.Filter{}, options(Both))
+			sideA, sideB := Side{Relay: far(a, roundTrip, ok), Name: "a"}, Side{Relay: far(b, roundTrip, ok), Name: "b"}
+			r, err := Sync(t.Context(), sideA, sideB, nostr.Filter{}, options(Both))
 			if took := time.Since(began); err != nil || !r.Complete || r.ToA != differ || r.ToB != differ || took > most {
 				t.Errorf("%d each: %s, want %s at most; %v, %+v", differ, took, most, err, r)
 			}

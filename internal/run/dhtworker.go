@@ -31,7 +31,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	}
 	node, err := StartNode(ctx, e.Config, e.Log)
 	if err != nil {
-		return err
+		return PortError("--dht-listen", err)
 	}
 	defer node.Close()
 	e.watch(node)
@@ -53,6 +53,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	if kv.err != nil {
 		return kv.err
 	}
+	e.hasBound()
 	b.Handle(consumer(contract.ConsumerPublish), s.HandlePublish)
 	b.Handle(consumer(contract.ConsumerRefresh), s.HandleRefresh)
 	b.Handle(consumer(contract.ConsumerResolve), s.HandleResolve)

@@ -39,8 +39,13 @@ type Env struct {
 
 	gateway *GatewayAt // nil for none
 
+	admin  *obs.Admin                    // nil: listens with the stages, or nowhere
+	guards []func(context.Context) error // see WithGuard
+	bound  chan struct{}                 // gets something of each stage that has bound its ports
+
 	mu     sync.Mutex
-	checks []check // what must hold for the process to be ready
+	checks []check    // what must hold for the process to be ready
+	buses  []*bus.Bus // of the stages that run
 }
 
 // NewEnv prepares the stages to run over a NATS connection, which stays the
@@ -66,8 +71,23 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 		Help: "Requests of a NATS service that were not answered: their reply subject is no inbox.",
 	}, []string{"stage"})
 	metrics.MustRegister(dropped)
-	return &Env{Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options), deny: denied}, nil
+	return &Env{
+		Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options), deny: denied,
+		bound: make(chan struct{}, len(stages)),
+	}, nil
 }
+
+// WithAdmin has the stages told of by an endpoint that listens already.
+func WithAdmin(admin *obs.Admin) Option { return func(e *Env) { e.admin = admin } }
+
+// WithGuard runs a function beside the stages, until its context ends; its error ends
+// them.
+func WithGuard(guard func(context.Context) error) Option {
+	return func(e *Env) { e.guards = append(e.guards, guard) }
+}
+
+// hasBound says that a stage has bound its ports.
+func (e *Env) hasBound() { e.bound <- struct{}{} }
 
 // WithConsole serves the console on the admin endpoint, if there is one.
 func WithConsole(console http.Handler) Option { return func(e *Env) { e.console = console } }
@@ -119,6 +139,10 @@ func (e *Env) bus(stageName string) (*bus.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.mu.Lock()
+	e.buses = append(e.buses, b)
+	e.mu.Unlock()
+	e.addCheck("writes of "+stageName, b.Stalled)
 	e.addCheck("consumers of "+stageName, func() error {
 		select {
 		case <-b.Running():
@@ -128,6 +152,18 @@ func (e *Env) bus(stageName string) (*bus.Bus, error) {
 		}
 	})
 	return b, nil
+}
+
+// alive says which stage stands still whatever NATS does; nil is none.
+func (e *Env) alive() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, b := range e.buses {
+		if err := b.Alive(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // consumer finds the consumer of that name which does a stage's own work.

@@ -42,6 +42,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 	if kv.err != nil {
 		return kv.err
 	}
+	e.hasBound()
 	defer s.Close()
 	b.Handle(consumer(contract.ConsumerFetch), s.Handle)
 

@@ -58,6 +58,7 @@ func Ingest(ctx context.Context, e *Env) error {
 		return err
 	}
 
+	e.hasBound()
 	group, ctx := errgroup.WithContext(ctx)
 	if ours != nil {
 		ours.Query, ours.Log = local.Query, e.Log

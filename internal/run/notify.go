@@ -10,10 +10,13 @@ import (
 // Notify tells systemd, if it started the process and wants to know
 // (Type=notify), that it runs, that it goes on, and, when ctx ends, that it
 // stops.
-func Notify(ctx context.Context) {
-	notify := func(state string) { _, _ = daemon.SdNotify(false, state) } // there is nobody else to tell
-	notify(daemon.SdNotifyReady)
-	context.AfterFunc(ctx, func() { notify(daemon.SdNotifyStopping) })
+func Notify(ctx context.Context) { notify(ctx, func() error { return nil }) }
+
+// notify is [Notify] that lets the watchdog bite while alive returns an error.
+func notify(ctx context.Context, alive func() error) {
+	tell := func(state string) { _, _ = daemon.SdNotify(false, state) } // there is nobody else to tell
+	tell(daemon.SdNotifyReady)
+	context.AfterFunc(ctx, func() { tell(daemon.SdNotifyStopping) })
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every <= 0 {
 		return
@@ -24,7 +27,11 @@ func Notify(ctx context.Context) {
 		for {
 			select {
 			case <-beat.C:
-				notify(daemon.SdNotifyWatchdog)
+				if err := alive(); err != nil {
+					tell("STATUS=" + err.Error())
+					continue
+				}
+				tell(daemon.SdNotifyWatchdog)
 			case <-ctx.Done():
 				return
 			}

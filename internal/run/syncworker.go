@@ -142,6 +142,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 			return fmt.Errorf("--p2p-listen: %w", err)
 		}
 	}
+	e.hasBound()
 	b.Handle(consumer(contract.ConsumerDiscovered), s.HandleDiscovered)
 	b.Handle(consumer(contract.ConsumerSync), s.HandleDue)
 	b.Handle(consumer(contract.ConsumerLive), s.HandleLive)

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -41,7 +41,7 @@ var stages = map[string]func(context.Context, *Env) error{
 
 // Run runs some of the stages, and the admin endpoint if there is to be one,
 // over a NATS connection until ctx ends or one of them fails. started is
-// called when all have been started.
+// called when all have bound their ports, and systemd is told.
 func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog.Logger, names []string, started func(),
 	options ...Option,
 ) error {
@@ -59,25 +59,73 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 	}
 	defer flush()
 	group, ctx := errgroup.WithContext(ctx)
+	if env.admin == nil && c.Admin != "" {
+		if env.admin, err = ListenAdmin(ctx, c); err != nil {
+			return err
+		}
+		group.Go(env.admin.Wait)
+	}
+	if env.admin != nil {
+		env.admin.Started(env.Metrics, func() []obs.Check { return env.ready(ctx) }, env.console)
+	}
 	for _, name := range names {
 		group.Go(func() error { return stages[name](ctx, env) })
 	}
-	if c.Admin != "" {
-		group.Go(func() error { return env.admin(ctx) })
+	for _, guard := range env.guards {
+		group.Go(func() error { return guard(ctx) })
 	}
 	if env.gateway != nil {
 		group.Go(func() error { return env.runGateway(ctx) })
 	}
 	group.Go(func() error { return env.deny.Watch(ctx) })
-	started()
+	group.Go(func() error {
+		for range names {
+			select {
+			case <-env.bound:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		notify(ctx, env.alive)
+		started()
+		return nil
+	})
 	return group.Wait()
 }
 
+// ListenAdmin has the admin endpoint of a configuration answer that the process lives,
+// until ctx ends; nil if there is to be none.
+func ListenAdmin(ctx context.Context, c config.Config) (*obs.Admin, error) {
+	if c.Admin == "" {
+		return nil, nil //nolint:nilnil // as said above
+	}
+	admin, err := obs.ListenAdmin(ctx, c.Admin, c.AdminHosts)
+	return admin, PortError("--admin", err)
+}
+
+// PortError adds to an error of listening the flag that says where, and what to do;
+// other errors, and nil, stay as they are.
+func PortError(flag string, err error) error {
+	listen := (*net.OpError)(nil)
+	switch {
+	case !errors.As(err, &listen) || listen.Op != "listen":
+		return err
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %w: another program has this port; stop it, or choose another one with %s", flag, err, flag)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: %w: this machine has no such address; choose one that it has, or 0.0.0.0 for all", flag, err)
+	}
+	return fmt.Errorf("%s: %w", flag, err)
+}
+
 // Worker is main of the worker binary that is named like its stage: it reads
-// the configuration, connects to NATS, and runs the stage until SIGTERM or
-// SIGINT. The result is the exit code; stopping on a signal is 0, as
-// supervisors expect. commands are what else the binary can do.
+// the configuration, connects to NATS, and runs the stage until a signal (see
+// [Signals]). The result is the exit code; stopping on a signal is 0, also before the
+// stage has begun, as supervisors expect. commands are what else the binary can do.
 func Worker(name, help string, options []Option, commands ...kong.Option) int {
+	ctx, stop := Signals()
+	defer stop()
+	KeepRunning()
 	var cli struct {
 		Version kong.VersionFlag `help:"Print the version."`
 		File    kong.ConfigFlag  `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
@@ -85,9 +133,10 @@ func Worker(name, help string, options []Option, commands ...kong.Option) int {
 	}
 	commands = append(commands, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load),
 		kong.Vars{"version": Version()})
+	config.UnsetEmpty()
 	parsed, err := kong.Must(&cli, commands...).Parse(os.Args[1:])
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "%s: %v\nSee %s --help\n", name, err, name)
 		return ExitUsage
 	}
 	cli.Config.File = string(cli.File)
@@ -96,8 +145,9 @@ func Worker(name, help string, options []Option, commands ...kong.Option) int {
 		return ExitUsage
 	}
 	log := obs.NewLogger(os.Stderr, cli.LogLevel)
-	ctx, stop := Signals()
-	defer stop()
+	for _, warning := range config.ExposedSecrets(parsed) {
+		log.Warn(warning) //nolint:sloglint // names flag and file
+	}
 	if command := parsed.Selected(); command != nil && command.Name != runCommand {
 		parsed.Bind(&cli.Config, log)
 		parsed.BindTo(ctx, (*context.Context)(nil))
@@ -129,15 +179,22 @@ func exitCode(ctx context.Context, err error, log *slog.Logger) int {
 }
 
 func worker(ctx context.Context, c config.Config, name string, log *slog.Logger, options []Option) error {
+	// It ends with the worker, also where the worker fails before there is a stage.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	admin, err := ListenAdmin(ctx, c)
+	if err != nil {
+		return err
+	}
+	if admin != nil {
+		options = append(options, WithAdmin(admin))
+	}
 	js, err := Dial(ctx, c.NATS, c.NATSAuth, name, log)
 	if err != nil {
 		return err
 	}
 	defer js.Conn().Close()
-	return bus.Explain(js.Conn(), Run(ctx, c, js, log, []string{name}, func() {
-		log.InfoContext(ctx, "started", "stage", name)
-		Notify(ctx)
-	}, options...))
+	return bus.Explain(js.Conn(), Run(ctx, c, js, log, []string{name}, func() { log.InfoContext(ctx, "started", "stage", name) }, options...))
 }
 
 // Dial connects to NATS as a user may be told to; name is the connection's, and
@@ -156,18 +213,4 @@ func Dial(ctx context.Context, urls string, auth config.NATSAuth, name string, l
 
 func authOptions(a config.NATSAuth) ([]nats.Option, error) {
 	return bus.Auth{Creds: a.NATSCreds, CA: a.NATSCA, Cert: a.NATSCert, Key: a.NATSKey}.Options()
-}
-
-// admin serves metrics and health until ctx ends; ready is a process whose
-// NATS connection stands.
-func (e *Env) admin(ctx context.Context) error {
-	return obs.ServeAdmin(ctx, e.Config.Admin, e.Config.AdminHosts, e.Metrics, func() []obs.Check { return e.ready(ctx) }, e.console)
-}
-
-// Signals returns a context that ends on SIGTERM (Kubernetes, systemd) and
-// SIGINT. After the first signal a second one kills the process.
-func Signals() (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
 }

@@ -116,8 +116,10 @@ func (h *Host) Serve(at string, responder func(ctx context.Context, from string)
 	}
 	h.responder = responder
 	h.node.SetStreamHandler(h.accept)
-	if err := h.node.Listen(listen...); err != nil {
-		return fmt.Errorf("libp2p: listen on %s: %w", at, err)
+	for _, addr := range listen { // of several the node is content with one
+		if err := h.node.Listen(addr); err != nil {
+			return fmt.Errorf("libp2p: listen on %s: %w", addr, err)
+		}
 	}
 	return nil
 }
