@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
@@ -214,8 +215,9 @@ type published struct {
 	Events []string `json:"events"` // ids of kind 11011 and 10002
 }
 
-// Run signs the list, as kind 11011 and 10002, and sends both.
-func (c *publishCmd) Run(ctx context.Context, o *output) error {
+// Run signs the list, as kind 11011 and 10002, above what stands where it is sent, and
+// sends both.
+func (c *publishCmd) Run(ctx context.Context, o *output) (err error) {
 	if c.Relay == "" && c.NATS == "" {
 		return usage("give --relay, --nats or both: where shall the list be sent?")
 	}
@@ -237,15 +239,25 @@ func (c *publishCmd) Run(ctx context.Context, o *output) error {
 	if err != nil {
 		return usage("--nsec-file: %v", err)
 	}
-	list, err := run.SignList(key, c.Relays, time.Now().Unix())
-	if err != nil {
+	if _, err := run.SignList(key, c.Relays, 0); err != nil {
 		return usage("--relays: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*connectWait)
+	defer cancel()
+	to, err := c.open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer to.close(&err)
+	list, err := to.sign(ctx, key, c.Relays, o)
+	if err != nil {
+		return err
 	}
 	npub, err := schnorr.EncodeNpub(key.PublicKey())
 	if err != nil {
 		return err
 	}
-	if err := c.send(ctx, o, list.DHT, list.NIP65); err != nil {
+	if err := to.send(ctx, list.DHT, list.NIP65); err != nil {
 		return err
 	}
 	target := list.Item.Target()
@@ -260,31 +272,79 @@ func (c *publishCmd) Run(ctx context.Context, o *output) error {
 	return err
 }
 
-func (c *publishCmd) send(ctx context.Context, o *output, list ...nostr.Event) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*connectWait)
-	defer cancel()
+// receivers are where a list is sent; each may be nil.
+type receivers struct {
+	relay *relay.Conn
+	url   string // of relay
+	js    jetstream.JetStream
+}
+
+func (c *publishCmd) open(ctx context.Context, o *output) (to receivers, err error) {
 	if c.Relay != "" {
-		conn, err := relay.Dial(ctx, c.Relay, relay.Options{AllowPrivate: true})
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		for _, e := range list {
-			if err := reconcile.Write(ctx, conn, e); err != nil {
-				return fmt.Errorf("couldn't send kind %d to %s: %w", e.Kind, c.Relay, err)
-			}
+		to.url = c.Relay
+		if to.relay, err = relay.Dial(ctx, c.Relay, relay.Options{AllowPrivate: true}); err != nil {
+			return to, err
 		}
 	}
 	if c.NATS != "" {
-		js, failed := remote{c.NATS, c.NATSAuth}.connect(ctx, o)
-		if failed != nil {
-			return failed
+		if to.js, err = (remote{c.NATS, c.NATSAuth}).connect(ctx, o); err != nil && to.relay != nil {
+			to.relay.Close()
 		}
-		defer disconnect(js, &err)
-		for _, e := range list {
+	}
+	return to, err
+}
+
+func (to receivers) close(err *error) {
+	if to.js != nil {
+		disconnect(to.js, err)
+	}
+	if to.relay != nil {
+		to.relay.Close()
+	}
+}
+
+// sign signs a list above those that stand.
+func (to receivers) sign(ctx context.Context, key *schnorr.SecretKey, relays []string, o *output) (list run.SignedList, err error) {
+	now := time.Now().Unix()
+	if list, err = run.SignList(key, relays, now); err != nil {
+		return list, err
+	}
+	var standing int64
+	if to.relay != nil {
+		if standing, err = onRelay(ctx, to.relay, key.PublicKey()); err != nil {
+			return list, err
+		}
+	}
+	if to.js != nil {
+		target := list.Item.Target()
+		known, err := inPipeline(ctx, to.js, key.PublicKey(), hex.EncodeToString(target[:]), obs.NewLogger(o.err, "error"))
+		switch denied := to.js.Conn().LastError(); {
+		case err == nil:
+			standing = max(standing, known)
+		case errors.Is(denied, nats.ErrPermissionViolation): // one who may only feed the pipeline
+			fmt.Fprintln(o.err, "this NATS user may not see which list stands in the pipeline: this one has no effect if that is of the same second or newer")
+		default:
+			return list, fmt.Errorf("couldn't read the list that stands in the pipeline: %w", err)
+		}
+	}
+	version, err := versionAbove(standing, now)
+	if err != nil || version == now {
+		return list, err
+	}
+	return run.SignList(key, relays, version)
+}
+
+func (to receivers) send(ctx context.Context, list ...nostr.Event) error {
+	for _, e := range list {
+		if to.relay != nil {
+			if err := reconcile.Write(ctx, to.relay, e); err != nil {
+				return fmt.Errorf("couldn't send kind %d to %s: %w", e.Kind, to.url, err)
+			}
+		}
+		if to.js != nil {
 			msg := nats.NewMsg(events.SubjectEventReceived)
 			msg.Data = nostr.Encode(e)
-			if _, err := js.PublishMsg(ctx, msg); err != nil {
+			if _, err := to.js.PublishMsg(ctx, msg); err != nil {
 				return fmt.Errorf("couldn't hand kind %d to the pipeline: %w", e.Kind, err)
 			}
 		}
