@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/trouble"
 )
 
 // ConnectOptions are the options of every connection of relaymesh: it
@@ -24,6 +25,12 @@ import (
 // denied permissions.
 func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 	log = log.With("connection", name)
+	// The callbacks of a connection come one at a time.
+	away := trouble.Trouble{Log: log, Begins: "lost the connection to NATS, reconnecting", Ends: "connected to NATS again"}
+	ctx := context.Background() // callbacks have none
+	again := changed(func(err error) {
+		log.Warn("cannot connect to NATS again, will go on trying", "err", err)
+	})
 	return []nats.Option{
 		nats.Name(name),
 		nats.CustomInboxPrefix(contract.InboxPrefix(token(name))),
@@ -42,17 +49,14 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 			log.Warn("NATS reports an error", args...)
 		}),
 		nats.IgnoreAuthErrorAbort(), // whoever locked us out by mistake lets us in again
-		nats.ReconnectErrHandler(changed(func(err error) {
-			log.Warn("cannot connect to NATS again, will go on trying", "err", err)
-		})),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("lost the connection to NATS, reconnecting", "err", err)
+		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
+			again(nc, err)
+			if away.Lasts() {
+				away.Note(ctx, err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
-		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { away.Note(ctx, err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { away.Note(ctx, nil, "url", Redact(nc.ConnectedUrl())) }),
 	}
 }
 
@@ -85,17 +89,17 @@ func Dial(ctx context.Context, urls, name string, log *slog.Logger, opts ...nats
 		return nil, err
 	}
 	opts = append(ConnectOptions(name, log), opts...)
-	for first := true; ; first = false {
+	away := trouble.Trouble{Log: log, Begins: "waiting for NATS", Ends: "connected to NATS"}
+	for {
 		nc, err := nats.Connect(urls, opts...)
 		if err == nil {
+			away.Note(ctx, nil, "url", Redact(urls))
 			return nc, nil
 		}
 		if explained := mistrust(err); explained != nil {
 			return nil, fmt.Errorf("connect to NATS at %s: %w", Redact(urls), explained)
 		}
-		if first {
-			log.InfoContext(ctx, "waiting for NATS", "url", Redact(urls), "err", err)
-		}
+		away.Note(ctx, err, "url", Redact(urls))
 		select {
 		case <-time.After(dialAgain):
 		case <-ctx.Done():
@@ -141,28 +145,44 @@ func Explain(nc *nats.Conn, err error) error {
 // may hold a password.
 func CheckURLs(urls string) error {
 	for i, s := range strings.Split(urls, ",") {
-		if _, err := url.Parse(strings.TrimSpace(s)); err != nil {
+		if _, err := serverURL(s); err != nil {
 			return fmt.Errorf("--nats: server %d of %s is not a URL like nats://host:4222", i+1, Redact(urls))
 		}
 	}
 	return nil
 }
 
-// Redact hides passwords and tokens in the URLs of servers.
+// serverURL reads the URL of a server as the client library does: without a scheme it
+// is one of nats://.
+func serverURL(text string) (*url.URL, error) {
+	text = strings.TrimSpace(text)
+	if !strings.Contains(text, "://") {
+		text = "nats://" + text
+	}
+	return url.Parse(text)
+}
+
+// Redact hides all that may be a secret in the URLs of servers: whoever we are there,
+// since a token stands in the place of a name, and what follows the path.
 func Redact(urls string) string {
 	if urls == "" {
 		return ""
 	}
 	list := strings.Split(urls, ",")
 	for i, s := range list {
-		u, err := url.Parse(strings.TrimSpace(s))
-		switch {
-		case err != nil:
+		u, err := serverURL(s)
+		if err != nil {
 			list[i] = "(not a URL)"
-		case u.User != nil:
-			u.User = url.User("xxxxx")
-			list[i] = u.String()
+			continue
 		}
+		if u.User == nil && u.RawQuery == "" && u.Fragment == "" {
+			continue
+		}
+		if u.User != nil {
+			u.User = url.User("xxxxx")
+		}
+		u.RawQuery, u.Fragment = "", ""
+		list[i] = u.String()
 	}
 	return strings.Join(list, ",")
 }
