@@ -3,7 +3,7 @@
 
 GO       ?= go
 TOOL     := $(GO) tool -modfile=tools/go.mod
-BINARIES := relaymesh ingest dhtworker syncworker fetcher
+BINARIES := relaymesh ingest dhtworker syncworker fetcher gateway
 EVENTS    = $(shell $(GO) list -m -f '{{.Dir}}' github.com/nbd-wtf/go-nostr)/testdata/messages.jsonl
 
 export CGO_ENABLED ?= 0

@@ -200,7 +200,7 @@ func TestDecisionsArePure(t *testing.T) {
 }
 
 // released are the binaries that users get.
-var released = []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher"}
+var released = []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher", "gateway"}
 
 // No binary that is released links a relay of others, or what is made for
 // tests.
@@ -256,7 +256,7 @@ func TestProductHasOneModelOfAnEvent(t *testing.T) {
 // belong into them.
 func TestWorkersLinkOnlyWhatTheyNeed(t *testing.T) {
 	t.Parallel()
-	for _, worker := range []string{"ingest", "dhtworker", "syncworker", "fetcher"} {
+	for _, worker := range []string{"ingest", "dhtworker", "syncworker", "fetcher", "gateway"} {
 		for _, p := range list(t, "-deps", "./cmd/"+worker) {
 			path := p.ImportPath
 			switch {

@@ -25,7 +25,7 @@ import (
 var (
 	machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 	rpmArch  = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
-	binaries = []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher"}
+	binaries = []string{"relaymesh", "ingest", "dhtworker", "syncworker", "fetcher", "gateway"}
 )
 
 // released returns where make release left its files, and their version, for

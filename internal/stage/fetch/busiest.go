@@ -15,8 +15,10 @@ const (
 	// maxBusiest is how many relays are asked for a note of which nobody says who
 	// wrote it or where it is.
 	maxBusiest = 16
-	// busiestFor is how long it is remembered which those are.
+	// busiestFor is how long it is remembered which those are, and fewFor while there
+	// are fewer than that.
 	busiestFor = 10 * time.Minute
+	fewFor     = 10 * time.Second
 )
 
 // busiest are the relays where most authors that are known write.
@@ -30,7 +32,11 @@ type busiest struct {
 func (b *busiest) get(ctx context.Context, s *Stage) ([]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := s.Now(); now.Sub(b.at) < busiestFor {
+	fresh := fewFor
+	if len(b.urls) == maxBusiest {
+		fresh = busiestFor
+	}
+	if s.Now().Sub(b.at) < fresh {
 		return b.urls, nil
 	}
 	authors := map[string]int{}

@@ -30,6 +30,7 @@ import (
 // worker, all processes of their own, beside a relay.
 type fleet struct {
 	server  *process.Process
+	before  string // URL of the gateway
 	workers []*process.Process
 	home    *homerelay.Relay
 	natsURL string
@@ -62,6 +63,14 @@ func newFleet(bin string) func(context.Context, *world, Options) (pipeline, erro
 				f.workers = append(f.workers, &process.Process{Program: filepath.Join(bin, stage), Args: args, Log: w.log})
 			}
 		}
+		at, err := freeAddress()
+		if err != nil {
+			return f, err
+		}
+		f.before = "ws://" + at
+		f.workers = append(f.workers, &process.Process{
+			Program: filepath.Join(bin, "gateway"), Args: []string{"--nats", f.natsURL, "--relay", f.home.URL(), "--listen", at}, Log: w.log,
+		})
 		for _, c := range f.workers {
 			if err := c.Start(); err != nil {
 				return f, err
@@ -71,8 +80,9 @@ func newFleet(bin string) func(context.Context, *world, Options) (pipeline, erro
 	}
 }
 
-func (f *fleet) relay() string { return f.home.URL() }
-func (f *fleet) nats() string  { return f.natsURL }
+func (f *fleet) relay() string   { return f.home.URL() }
+func (f *fleet) nats() string    { return f.natsURL }
+func (f *fleet) gateway() string { return f.before }
 
 // restart kills the server together with all workers.
 func (f *fleet) restart() error {
@@ -101,7 +111,7 @@ func (f *fleet) close() {
 
 // TestFleetSurvivesKillingEveryWorker goes through the demo, in which all
 // processes are killed at once, and then lets users sign lists and write
-// replies while each of the eight workers in turn is killed and started again.
+// replies while each of the nine workers in turn is killed and started again.
 func TestFleetSurvivesKillingEveryWorker(t *testing.T) {
 	bin := os.Getenv("RELAYMESH_BIN")
 	if bin == "" {

@@ -11,8 +11,9 @@ import (
 
 // pipeline is what a demo shows: all stages, in one process or in many.
 type pipeline interface {
-	relay() string // URL of the relay that it serves
-	nats() string  // URL of its NATS server
+	relay() string   // URL of the relay that it serves
+	nats() string    // URL of its NATS server
+	gateway() string // URL of the gateway before the relay
 	// restart kills it in the middle of what it does and starts it again.
 	restart() error
 	close()
@@ -21,7 +22,7 @@ type pipeline interface {
 // up is relaymesh up in a process of its own.
 type up struct {
 	process.Process
-	relayURL, natsURL string
+	relayURL, natsURL, gatewayURL string
 }
 
 func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
@@ -33,13 +34,17 @@ func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
+	gatewayAddr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
 	args := append([]string{
-		"up", "--data", filepath.Join(w.dir, "home"), "--nats-listen", natsAddr, "--relay-addr", relayAddr,
+		"up", "--data", filepath.Join(w.dir, "home"), "--nats-listen", natsAddr, "--relay-addr", relayAddr, "--gateway", gatewayAddr,
 	}, w.flags()...)
 	for _, stage := range o.Without {
 		args = append(args, "--without", stage)
 	}
-	u := &up{process.Process{Program: o.Program, Args: args, Log: w.log}, "ws://" + relayAddr, "nats://" + natsAddr}
+	u := &up{process.Process{Program: o.Program, Args: args, Log: w.log}, "ws://" + relayAddr, "nats://" + natsAddr, "ws://" + gatewayAddr}
 	return u, u.Start()
 }
 
@@ -53,9 +58,10 @@ func (w *world) flags() []string {
 	}
 }
 
-func (u *up) relay() string { return u.relayURL }
-func (u *up) nats() string  { return u.natsURL }
-func (u *up) close()        { u.Kill() }
+func (u *up) relay() string   { return u.relayURL }
+func (u *up) nats() string    { return u.natsURL }
+func (u *up) gateway() string { return u.gatewayURL }
+func (u *up) close()          { u.Kill() }
 
 func (u *up) restart() error {
 	u.Kill()

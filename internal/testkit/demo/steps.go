@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	gonostr "github.com/nbd-wtf/go-nostr"
+
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
@@ -28,6 +30,7 @@ var steps = []step{
 	{"a list published at the home relay is on the DHT", findable},
 	{"a list on the DHT leads to a relay not known before", discovers},
 	{"a reply brings its missing parent", parent},
+	{"a plain client asks home for a note that lies elsewhere, and has it before EOSE", answered},
 	{"the home relay is complete, although everything is killed in the middle", complete},
 	{"nothing went back, nothing was given up", tidy},
 }
@@ -251,6 +254,37 @@ func parent(ctx context.Context, w *world, figures map[string]any) error {
 		return err
 	}
 	figures["parent"] = note.ID
+	return w.cameHome(ctx, note.ID)
+}
+
+// answered: a client that knows nothing of relaymesh asks the home relay, through
+// the gateway, for a note by its id.
+func answered(ctx context.Context, w *world, figures map[string]any) error {
+	erin, err := schnorr.NewSecret()
+	if err != nil {
+		return err
+	}
+	note := nostr.Event{CreatedAt: time.Now().Unix(), Kind: 1, Content: "a note that nobody refers to", Tags: []nostr.Tag{}}
+	if err := erin.SignEvent(&note); err != nil {
+		return err
+	}
+	if err := w.must(ctx, w.relays[2].URL(), note); err != nil {
+		return err
+	}
+	client, err := gonostr.RelayConnect(ctx, w.pipe.gateway())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	begun := time.Now()
+	got, err := client.QuerySync(ctx, gonostr.Filter{IDs: []string{note.ID}})
+	if err != nil {
+		return err
+	}
+	if len(got) != 1 || got[0].ID != note.ID {
+		return fmt.Errorf("the client got %d events before EOSE", len(got))
+	}
+	figures["note"], figures["waited_ms"] = note.ID, time.Since(begun).Milliseconds()
 	return w.cameHome(ctx, note.ID)
 }
 
