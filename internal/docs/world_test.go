@@ -122,6 +122,7 @@ func (w *world) setup(e *testscript.Env) error {
 		"127.0.0.1:4222", natsAddr,
 		"127.0.0.1:9464", free(t),
 		"127.0.0.1:9465", free(t),
+		"127.0.0.1:8080", free(t),
 		"/var/lib/", filepath.Join(e.WorkDir, "var/lib") + "/",
 		"/usr/bin/", w.bin + "/",
 		"npub1…", npub,
