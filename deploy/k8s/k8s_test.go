@@ -104,7 +104,7 @@ func overlays(t *testing.T) map[string]string {
 		"single": "overlays/single", "single with console-token": withComponent(t, "single", "console-token"),
 		"single with nats-users": withComponent(t, "single", "nats-users"),
 		"ha":                     "overlays/ha", "ha with console-token": withComponent(t, "ha", "console-token"),
-		"ha with dht-serve": withComponent(t, "ha", "dht-serve"),
+		"ha with dht-serve": withComponent(t, "ha", "dht-serve"), "ha with gateway": withComponent(t, "ha", "gateway"),
 	}
 }
 
@@ -233,7 +233,8 @@ func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 	var cli struct{ config.Config }
 	// of relaymesh up and console
 	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_NATS_USERS", "RELAYMESH_CONSOLE_TOKEN_FILE"}
-	for _, flag := range kong.Must(&cli).Model.Flags {
+	var gateway struct{ config.Gateway }
+	for _, flag := range append(kong.Must(&cli).Model.Flags, kong.Must(&gateway).Model.Flags...) {
 		known = append(known, flag.Envs...)
 	}
 	for overlay, dir := range overlays(t) {
@@ -276,12 +277,12 @@ func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 }
 
 func TestHAHasOneDeploymentPerStageAndWhatEachNeeds(t *testing.T) {
-	_, objects := render(t, "overlays/ha")
+	_, objects := render(t, withComponent(t, "ha", "gateway"))
 	have := map[string]object{}
 	for _, o := range objects {
 		have[name(o)] = o
 	}
-	for _, stage := range append(contract.Stages(), "console") {
+	for _, stage := range append(contract.Stages(), "console", contract.RoleGateway) {
 		for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy"} {
 			if have[kind+"/"+stage] == nil {
 				t.Errorf("no %s for %s", kind, stage)
