@@ -161,7 +161,7 @@ harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
-bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-dht ## Run all benchmarks
+bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-gateway bench-dht ## Run all benchmarks
 
 bench-negentropy: go-version # Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
@@ -171,6 +171,9 @@ bench-sync: go-version # Sync two khatru relays of 200,000 events, beside go-nos
 
 bench-fetch: go-version # Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
 	cd bench/fetch && $(GO) run .
+
+bench-gateway: go-version # Ask a khatru relay, or STRFRY=URL,PID, directly and through the gateway (Linux, 25,000 open files; a minute)
+	$(GO) run ./bench/gateway
 
 bench-ingest: go-version # Verify signatures beside go-nostr and libsecp256k1, and measure the ingest process (a C compiler; 5 minutes)
 	cd bench/ingest && $(GO) run .

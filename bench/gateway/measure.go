@@ -1,0 +1,299 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+type bench struct {
+	round  time.Duration
+	rounds int
+	idle   int
+
+	procs      []*exec.Cmd
+	relay, via string // URLs
+	relayPID   int    // 0 for a relay that is not ours to start
+	viaPID     int
+	missed     bool
+}
+
+// child starts this program and returns the URL that it prints.
+func (b *bench) child(args ...string) (url string, pid int, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", 0, err
+	}
+	cmd := exec.CommandContext(context.Background(), self, append([]string{"serve"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	b.procs = append(b.procs, cmd)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	return strings.TrimSpace(line), cmd.Process.Pid, err
+}
+
+func (b *bench) stop() {
+	for _, p := range b.procs {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	}
+}
+
+func (b *bench) measure() (err error) {
+	name := "khatru"
+	if b.relay = os.Getenv("STRFRY"); b.relay != "" { // URL and, for its CPU, PID
+		name = "strfry"
+		url, pid, _ := strings.Cut(b.relay, ",")
+		b.relay = url
+		b.relayPID, _ = strconv.Atoi(pid)
+	} else if b.relay, b.relayPID, err = b.child("relay"); err != nil {
+		return err
+	}
+	if b.via, b.viaPID, err = b.child("gateway", b.relay); err != nil {
+		return err
+	}
+	fmt.Printf("%s, directly and through the gateway\n", name)
+	l, err := b.fill()
+	if err != nil {
+		return err
+	}
+	for _, part := range []func(*load) error{b.mix, b.large, b.completion, b.idleConnections} {
+		if err := part(l); err != nil {
+			return err
+		}
+	}
+	if b.missed {
+		return errors.New("a goal is missed")
+	}
+	return nil
+}
+
+// fill gives the relay 1,000 notes and keeps more for the rounds.
+func (b *bench) fill() (*load, error) {
+	const stored = 1000
+	all := notes(stored + 8000)
+	var at atomic.Int64
+	l := &load{at: all[0].CreatedAt, next: func() *nostr.Event {
+		if i := at.Add(1) - 1; int(i) < len(all) {
+			return &all[i]
+		}
+		return nil
+	}}
+	ctx := context.Background()
+	c, err := dial(ctx, b.relay, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	for range stored {
+		if _, err := c.ask(ctx, `["EVENT",`+string(nostr.Encode(l.next()))+`]`, `["OK"`); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// sums are of several rounds.
+type sums struct {
+	figures
+
+	ops        int
+	relay, via time.Duration // of CPU
+}
+
+// both drives rounds directly and through the gateway in turn.
+func (b *bench) both(l *load) (direct, through sums, err error) {
+	for i := range 2 * b.rounds {
+		url, to := b.relay, &direct
+		if (i+i/2)%2 == 1 { // so that neither always goes first
+			url, to = b.via, &through
+		}
+		relay, via := cpu(b.relayPID), cpu(b.viaPID)
+		f, err := l.drive(url, b.round)
+		if err != nil {
+			return direct, through, err
+		}
+		to.took = append(to.took, f.took...)
+		to.rate += f.rate / float64(b.rounds)
+		to.ops += len(f.took)
+		to.relay += cpu(b.relayPID) - relay
+		to.via += cpu(b.viaPID) - via
+	}
+	sortAll(&direct, &through)
+	return direct, through, nil
+}
+
+// mix is the mix, at saturation and at half of that.
+func (b *bench) mix(l *load) error {
+	fmt.Println("| mix | ops/s | p50 ms | p99 | CPU of the relay, us/op | of the gateway |\n|---|---|---|---|---|---|")
+	direct, through, err := b.both(l)
+	if err != nil {
+		return err
+	}
+	row("saturated, directly", direct)
+	row("saturated, through the gateway", through)
+	half := *l
+	half.per = time.Duration(float64(time.Second) * workers / (direct.rate / 2))
+	calm, calmThrough, err := b.both(&half)
+	if err != nil {
+		return err
+	}
+	row("half of that, directly", calm)
+	row("half of that, through the gateway", calmThrough)
+	b.goal("rate at saturation, beside direct", through.rate/direct.rate, 0.6, true)
+	b.goal("rate at half load, beside direct", calmThrough.rate/calm.rate, 0.98, true)
+	b.goal("p99 at half load over direct, ms", calmThrough.at(99)-calm.at(99), 1, false)
+	b.cpuGoal("CPU of the gateway beside the relay's, mix", through, 0.7)
+	return nil
+}
+
+// large are REQs of 500 events.
+func (b *bench) large(l *load) error {
+	big := *l
+	big.big = true
+	direct, through, err := b.both(&big)
+	if err != nil {
+		return err
+	}
+	row("REQs of 500, directly", direct)
+	row("REQs of 500, through the gateway", through)
+	b.cpuGoal("CPU of the gateway beside the relay's, REQs of 500", through, 0.4)
+	return nil
+}
+
+// completion measures what a REQ waits beside the lookup itself.
+func (b *bench) completion(*load) error {
+	ctx := context.Background()
+	c, err := dial(ctx, b.via, 0)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	var s sums
+	for id := range elsewhere() {
+		begun := time.Now()
+		n, err := c.ask(ctx, `["REQ","c",{"ids":["`+id+`"]}]`, `["EOSE"`)
+		if err != nil || n != 1 {
+			return fmt.Errorf("completed by %d events: %w", n, err)
+		}
+		s.took = append(s.took, time.Since(begun)-fetchTakes)
+	}
+	sortAll(&s)
+	b.goal("p50 of a note that is elsewhere, over the lookup's own, ms", s.at(50), 3, false)
+	for _, goal := range []struct {
+		what string
+		most float64
+	}{{"20 ids that nobody has, the first time, ms", 1600}, {"the second time, ms", 50}} {
+		var ids []string
+		for i := range 20 {
+			ids = append(ids, fmt.Sprintf(`"%s%060x"`, slow, i))
+		}
+		begun := time.Now()
+		if _, err := c.ask(ctx, `["REQ","v",{"ids":[`+strings.Join(ids, ",")+`]}]`, `["EOSE"`); err != nil {
+			return err
+		}
+		b.goal(goal.what, float64(time.Since(begun).Microseconds())/1000, goal.most, false)
+	}
+	return nil
+}
+
+// idleConnections measures what connections take that do nothing.
+func (b *bench) idleConnections(*load) error {
+	before := resident(b.viaPID)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var group errgroup.Group
+	group.SetLimit(64)
+	for i := range b.idle {
+		group.Go(func() error {
+			c, err := dial(ctx, b.via, 1+i/200)
+			if err != nil {
+				return err
+			}
+			context.AfterFunc(ctx, func() { c.ws.CloseNow() })
+			_, err = c.ask(ctx, `["REQ","i",{"kinds":[7],"limit":1}]`, `["EOSE"`)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	each := float64(resident(b.viaPID)-before) / float64(b.idle) / 1024
+	b.goal(fmt.Sprintf("%d idle connections with a subscription, KiB each", b.idle), each, 30, false)
+	return nil
+}
+
+func sortAll(all ...*sums) {
+	for _, s := range all {
+		slices.Sort(s.took)
+	}
+}
+
+func row(what string, s sums) {
+	per := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(max(s.ops, 1)) }
+	fmt.Printf("| %s | %.0f | %.2f | %.2f | %.0f | %.0f |\n", what, s.rate, s.at(50), s.at(99), per(s.relay), per(s.via))
+}
+
+func (b *bench) cpuGoal(what string, s sums, most float64) {
+	if b.relayPID == 0 {
+		fmt.Printf("goal %s: not measured, STRFRY has no PID\n", what)
+		return
+	}
+	b.goal(what, float64(s.via)/float64(max(s.relay, 1)), most, false)
+}
+
+func (b *bench) goal(what string, measured, bound float64, least bool) {
+	state, sign := "ok", "<="
+	if least {
+		sign = ">="
+	}
+	if measured > bound != least && measured != bound {
+		state, b.missed = "short", true
+	}
+	fmt.Printf("goal %s: %.2f (want %s %.4g) %s\n", what, measured, sign, bound, state)
+}
+
+// cpu is what a process has used.
+func cpu(pid int) time.Duration {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(data), ") ")
+	fields := strings.Fields(rest)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// resident is the memory of a process in bytes.
+func resident(pid int) int {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	pages, _ := strconv.Atoi(strings.Fields(string(data))[1])
+	return pages * os.Getpagesize()
+}
