@@ -64,7 +64,7 @@ func TestOnePermissionLessFails(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, users...)
-				w.maxLive = 10
+				w.maxLive, w.lists = 10, newIndexes()
 				for round, what := range without {
 					denied := w.everything(stageName, "without "+what, round)
 					t.Logf("without %s: %q", what, denied)
@@ -304,6 +304,10 @@ func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 	w.Publish(contract.RecordDueSubject(contract.Slice(hexOf(target[:]))),
 		nostr.Encode(contract.RecordDue{Slice: contract.Slice(hexOf(target[:]))}))
 	w.Publish(contract.AuthorSeenSubject(pubkey), nostr.Encode(events.AuthorSeen{PubKey: pubkey, DHTKey: dhtKey}))
+	unlisted := list(w.T, user(w.T, fmt.Sprint("unlisted ", round)), 1, relayURL(1)).NIP65
+	w.lists.add(unlisted)
+	put(w, contract.BucketAuthors, unlisted.PubKey, contract.Author{})
+	w.Publish(contract.AuthorSeenSubject(unlisted.PubKey), nostr.Encode(events.AuthorSeen{PubKey: unlisted.PubKey}))
 	serve(w, ctx, js, contract.NameListResolve, events.ServiceListResolve)
 }
 

@@ -60,6 +60,7 @@ type world struct {
 	mentions                bool
 	ruled                   map[string][]syncing.Rule // by relay
 	denied                  *deny.Lists               // nil: nothing
+	lists                   *indexes                  // nil: there are none
 
 	other *otherwise
 }
@@ -289,6 +290,9 @@ func (w *world) dhtworker(f *faults) *worker {
 			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Network: w.dht, Probe: w.relays.probe, Publish: b.Publish, Denied: w.denied,
 			RefreshEvery: w.refreshEvery, ResolveEvery: resolveEvery, Now: time.Now, Log: w.log,
+		}
+		if w.lists != nil {
+			s.Lists = w.lists
 		}
 		w.purge(s.Purge)
 		return handlers{
