@@ -120,6 +120,7 @@ func (w *world) setup(e *testscript.Env) error {
 		"wss://relay.example.com", one,
 		"wss://other.example.org", other,
 		"127.0.0.1:4222", natsAddr,
+		"0.0.0.0:4848", free(t), // a list index
 		"127.0.0.1:9464", free(t),
 		"127.0.0.1:9465", free(t),
 		"127.0.0.1:8080", free(t),
