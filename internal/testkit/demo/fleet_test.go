@@ -38,7 +38,7 @@ type fleet struct {
 
 func newFleet(bin string) func(context.Context, *world, Options) (pipeline, error) {
 	return func(ctx context.Context, w *world, _ Options) (pipeline, error) {
-		addr, err := freeAddress()
+		addr, err := freeAddress("127.0.0.1")
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +119,7 @@ func TestFleetSurvivesKillingEveryWorker(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	o := Options{Events: realEvents(t), pipeline: newFleet(bin)}
+	o := Options{Events: realEvents(t), Program: filepath.Join(bin, "relaymesh"), pipeline: newFleet(bin)}
 	w, err := newWorld(ctx, o)
 	if err != nil {
 		t.Fatal(err)

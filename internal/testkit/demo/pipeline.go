@@ -26,11 +26,11 @@ type up struct {
 }
 
 func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
-	natsAddr, err := freeAddress()
+	natsAddr, err := freeAddress("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
-	relayAddr, err := freeAddress()
+	relayAddr, err := freeAddress("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
@@ -68,10 +68,10 @@ func (u *up) restart() error {
 	return u.Start()
 }
 
-// freeAddress returns a loopback address that nobody listens on.
-func freeAddress() (string, error) {
+// freeAddress returns an address of a loopback host that nobody listens on.
+func freeAddress(host string) (string, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, err := lc.Listen(context.Background(), "tcp", host+":0")
 	if err != nil {
 		return "", err
 	}

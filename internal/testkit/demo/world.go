@@ -34,16 +34,17 @@ const (
 
 // world is everything that a demo runs.
 type world struct {
-	dir    string
-	dht    *dhtnet.Network
-	reader *mainline.Node      // a DHT node of nobody's
-	relays []*khatrutest.Relay // the other relays
-	pool   *relay.Pool
-	home   string // URL of the home relay, which the pipeline serves
-	pipe   pipeline
-	log    *tail
-	nc     *nats.Conn
-	js     jetstream.JetStream
+	dir     string
+	program string // relaymesh
+	dht     *dhtnet.Network
+	reader  *mainline.Node      // a DHT node of nobody's
+	relays  []*khatrutest.Relay // the other relays
+	pool    *relay.Pool
+	home    string // URL of the home relay, which the pipeline serves
+	pipe    pipeline
+	log     *tail
+	nc      *nats.Conn
+	js      jetstream.JetStream
 
 	alice *schnorr.SecretKey // a user of the home relay
 	list  run.SignedList     // the last that alice signed
@@ -52,7 +53,7 @@ type world struct {
 // newWorld starts all parts and fills the relays. It cleans up after itself if
 // it fails.
 func newWorld(ctx context.Context, o Options) (w *world, err error) {
-	w = &world{log: &tail{also: o.Log}}
+	w = &world{program: o.Program, log: &tail{also: o.Log}}
 	defer func() {
 		if err != nil {
 			w.explain()
