@@ -89,13 +89,15 @@ func (w *world) startIndex(host, prefix string, args ...string) (p *process.Proc
 // dhtFlags are those of a machine that knows bootstrap nodes.
 func (w *world) dhtFlags(host string) []string {
 	return []string{
-		"--allow-private", "--dht-listen", host + ":0", "--dht-bootstrap", strings.Join(w.dht.Bootstrap(), ","), "--dht-rate=-1", "--dht-per-node=-1",
+		"--allow-private", "--dht-listen", host + ":0", "--dht-bootstrap", strings.Join(w.dht.Bootstrap(), ","),
+		"--dht-rate=-1", "--dht-per-node=-1",
 	}
 }
 
 // resolves waits until a machine without relay and pipeline finds exactly the list by npub.
 func (w *world) resolves(ctx context.Context, machine, npub string, list run.SignedList, figures map[string]any) error {
-	args := append([]string{"resolve", npub, "--json", "--index-file", filepath.Join(w.dir, machine, "known.json")}, w.dhtFlags("127.0.0.4")...)
+	kept := filepath.Join(w.dir, machine, "known.json")
+	args := append([]string{"resolve", npub, "--json", "--index-file", kept}, w.dhtFlags("127.0.0.4")...)
 	return w.until(ctx, func() error {
 		out, err := exec.CommandContext(ctx, w.program, args...).Output()
 		var failed *exec.ExitError
