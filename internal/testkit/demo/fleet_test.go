@@ -63,7 +63,7 @@ func newFleet(bin string) func(context.Context, *world, Options) (pipeline, erro
 				f.workers = append(f.workers, &process.Process{Program: filepath.Join(bin, stage), Args: args, Log: w.log})
 			}
 		}
-		at, err := freeAddress()
+		at, err := freeAddress("127.0.0.1")
 		if err != nil {
 			return f, err
 		}

@@ -34,7 +34,7 @@ func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	gatewayAddr, err := freeAddress()
+	gatewayAddr, err := freeAddress("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
