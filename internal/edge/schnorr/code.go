@@ -88,7 +88,25 @@ func parseCode(s string) (c code, err error) {
 	default:
 		return c, fmt.Errorf("%s: %w", prefix, err)
 	}
-	return c, c.missing(prefix)
+	if err := c.missing(prefix); err != nil || prefix != "naddr" {
+		return c, err
+	}
+	c.address, err = nostr.ParseAddress(c.address.String())
+	return c, err
+}
+
+// readAddress reads kind:pubkey:d, with the key as [ReadKey] takes it.
+func readAddress(text string) (nostr.Address, error) {
+	kind, rest, _ := strings.Cut(text, ":")
+	pubkey, d, ok := strings.Cut(rest, ":")
+	if !ok {
+		return nostr.ParseAddress(text)
+	}
+	key, err := ReadKey(pubkey)
+	if err != nil {
+		return nostr.Address{}, fmt.Errorf("address: pubkey: %w", err)
+	}
+	return nostr.ParseAddress(kind + ":" + key + ":" + d)
 }
 
 // missing says what a code lacks without which it names nothing. go-nostr's own error

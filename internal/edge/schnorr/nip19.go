@@ -31,7 +31,7 @@ func ParseNote(s string) (n events.NoteMissing, err error) {
 		return n, errors.New("want note1..., nevent1... or naddr1...: " + secretGiven)
 	default:
 		if strings.Contains(s, ":") {
-			a, err := nostr.ParseAddress(s)
+			a, err := readAddress(s)
 			n.Address, n.AuthorPubkey = a.String(), a.PubKey
 			return n, err
 		}
@@ -40,9 +40,7 @@ func ParseNote(s string) (n events.NoteMissing, err error) {
 	c, err := parseCode(s)
 	n = events.NoteMissing{EventID: c.id, AuthorPubkey: c.key, Relays: c.relays}
 	if err == nil && prefix == "naddr" {
-		var a nostr.Address
-		a, err = nostr.ParseAddress(c.address.String())
-		n.Address, n.AuthorPubkey = a.String(), a.PubKey
+		n.Address = c.address.String()
 	}
 	return n, err
 }

@@ -23,6 +23,9 @@ func ReadFilter(text string) (f nostr.Filter, err error) {
 	if err := f.UnmarshalJSON([]byte(text)); err != nil {
 		return f, err
 	}
+	if key := twice(text); key != "" {
+		return f, fmt.Errorf("filter: %s stands twice, and only one could count: put all values in one list", nostr.Clip(key))
+	}
 	var negative map[string]int64 // of a whole number below 0 some have become another one
 	_ = json.Unmarshal([]byte(text), &negative)
 	for _, key := range []string{"since", "until", "limit"} {
@@ -34,6 +37,26 @@ func ReadFilter(text string) (f nostr.Filter, err error) {
 		return f, fmt.Errorf("filter: %w", err)
 	}
 	return f, nil
+}
+
+// twice returns a key that a JSON object has twice, or "".
+func twice(object string) string {
+	in, seen := json.NewDecoder(strings.NewReader(object)), map[string]bool{}
+	if _, err := in.Token(); err != nil {
+		return ""
+	}
+	for in.More() {
+		key, err := in.Token()
+		name, _ := key.(string)
+		if err != nil || seen[name] {
+			return name
+		}
+		seen[name] = true
+		if err := in.Decode(new(json.RawMessage)); err != nil {
+			return ""
+		}
+	}
+	return ""
 }
 
 // checkValues checks every value, and puts hex in the place of codes.
@@ -136,10 +159,9 @@ func readPlain(given string, of sort) (string, error) {
 		return hex, nil
 	}
 	if of == sortAddress || of == sortReference && strings.Contains(value, ":") {
-		kind, rest, _ := strings.Cut(value, ":")
-		pubkey, d, ok := strings.Cut(rest, ":")
-		if address, err := nostr.ParseAddress(kind + ":" + strings.ToLower(pubkey) + ":" + d); err == nil && ok {
-			return address.String(), nil
+		address, err := readAddress(value)
+		if err == nil || strings.Count(value, ":") > 1 {
+			return address.String(), err
 		}
 	}
 	return "", fmt.Errorf("%q has %d characters: want %s", nostr.Clip(given), len([]rune(given)), wants[of].text)
