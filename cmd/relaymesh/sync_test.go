@@ -164,7 +164,7 @@ func TestSyncThatIsRefusedInPartExitsWith3(t *testing.T) {
 func TestSyncThatFailsExitsWith1(t *testing.T) {
 	t.Parallel()
 	if code, _, stderr := relaymesh(t, "sync", "ws://127.0.0.1:1", hometest.Start(t)); code != run.ExitFailed ||
-		!strings.Contains(stderr, "ws://127.0.0.1:1: ") {
+		!strings.Contains(stderr, "ws://127.0.0.1:1: no connection: connection refused") || strings.Contains(stderr, "tried again") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -35,6 +35,9 @@ func NewReader(in io.Reader, most int) *Reader {
 // ErrUTF16 says that the input is not in UTF-8, as what PowerShell pipes.
 var ErrUTF16 = errors.New("the text is in UTF-16: convert it to UTF-8")
 
+// ErrCompressed says that the input is that of a program that compresses.
+var ErrCompressed = errors.New("the text is compressed: unpack it first (gzip -d, zstd -d)")
+
 // Next returns the next line. The error is io.EOF at the end of the input, or names
 // the line that could not be read; what there is of that one is no line.
 func (r *Reader) Next() (Line, error) {
@@ -55,6 +58,9 @@ func (r *Reader) Next() (Line, error) {
 	}
 	if bytes.HasPrefix(line.Text, []byte("\xff\xfe")) || bytes.HasPrefix(line.Text, []byte("\xfe\xff")) {
 		return Line{}, fmt.Errorf("read line %d: %w", line.Number, ErrUTF16)
+	}
+	if r.number == 0 && (bytes.HasPrefix(line.Text, []byte("\x1f\x8b")) || bytes.HasPrefix(line.Text, []byte("\x28\xb5\x2f\xfd"))) {
+		return Line{}, ErrCompressed
 	}
 	r.number++
 	cut := length > len(line.Text)

@@ -64,4 +64,12 @@ func TestLinesThatCannotBeRead(t *testing.T) {
 			t.Errorf("%q: %q, %v", text, all, err)
 		}
 	}
+	for _, text := range []string{"\x1f\x8b\x08\x00\n", "\x28\xb5\x2f\xfd\x04"} {
+		if all, err := read(strings.NewReader(text), 10); !errors.Is(err, lines.ErrCompressed) || len(all) > 0 {
+			t.Errorf("%q: %q, %v", text, all, err)
+		}
+		if all, err := read(strings.NewReader("a\n"+text), 10); err != nil || len(all) < 2 {
+			t.Errorf("in the second line, %q: %q, %v", text, all, err)
+		}
+	}
 }

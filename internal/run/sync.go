@@ -12,6 +12,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/jsonl"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/edge/worded"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -122,10 +123,18 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 			sides[i].Listed = doubt.Unlisted()
 		}
 		if err != nil {
-			return result, err
+			return result, last(err)
 		}
 	}
 	return result, nil
+}
+
+// last leaves off when a relay would be tried again: nobody does when this ends.
+func last(err error) error {
+	if later := (*relay.BackoffError)(nil); errors.As(err, &later) {
+		return worded.Error(reconcile.Named(later.URL, later.Err), err)
+	}
+	return err
 }
 
 // relays makes what reaches the relays of the sync, and reads the lines.

@@ -23,7 +23,7 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	if errors.As(err, &odd) && odd.Field != "" {
 		return fmt.Errorf("%s: %s is not allowed there", odd.Field, Clip(odd.Value))
 	}
-	return err
+	return wrongType(err, "an object")
 }
 
 // decodeFast decodes what signers and relays write: an object of the seven

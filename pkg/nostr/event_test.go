@@ -132,7 +132,9 @@ func TestParseEventNamesTheFieldAtFault(t *testing.T) {
 		want string
 	}{
 		"not JSON":               {[]byte("{"), "event: not a JSON event"},
-		"an array":               {[]byte("[]"), "event: not a JSON event"},
+		"an array":               {[]byte("[]"), "event: not a JSON event: want an object, not an array"},
+		"a message":              {[]byte(`["EVENT","s",{}]`), "event: not a JSON event: want an object, not an array"},
+		"a number":               {[]byte(`7`), "event: not a JSON event: want an object, not a number"},
 		"short id":               {change("id", "ab"), "id:"},
 		"upper-case id":          {change("id", strings.Repeat("AB", 32)), "id:"},
 		"wrong id":               {change("id", strings.Repeat("ab", 32)), "id:"},

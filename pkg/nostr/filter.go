@@ -149,7 +149,11 @@ func decodeNumber[T int | int64](raw json.RawMessage, into *T) error {
 func wrongType(err error, want string) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("want %s, not a %s", want, Clip(wrong.Value))
+		article := "a"
+		if wrong.Value == "array" || wrong.Value == "object" {
+			article = "an"
+		}
+		return fmt.Errorf("want %s, not %s %s", want, article, Clip(wrong.Value))
 	}
 	return err
 }
