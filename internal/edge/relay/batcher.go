@@ -8,14 +8,20 @@ import (
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
+// maxAsking is how many questions of a batcher are under way before those who come
+// are gathered.
+const maxAsking = 2
+
 // batcher answers "which of these keys are missing" for many callers with few
-// questions: the keys of callers who come within [gather] are asked together.
+// questions: a lone one is asked at once, and the keys of callers who come while
+// others are asked are asked together.
 type batcher struct {
 	size int // how many keys one question may have
 	ask  func(ctx context.Context, keys []string) (have map[string]bool, err error)
 
-	mu   sync.Mutex
-	open *batch // the one that still takes keys
+	mu     sync.Mutex
+	open   *batch // the one that still takes keys
+	asking int    // how many are asked
 }
 
 // batch is one question.
@@ -51,19 +57,13 @@ func (b *batcher) missing(ctx context.Context, keys []string) ([]string, error) 
 }
 
 // join puts every key into a batch and returns them in the order of the keys.
-// A full batch is asked at once, the others after a moment.
 func (b *batcher) join(keys []string) []*batch {
-	if len(keys) == 0 {
-		return nil
-	}
 	in := make([]*batch, len(keys))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, key := range keys {
 		if b.open == nil {
-			opened := &batch{seen: map[string]bool{}, done: make(chan struct{})}
-			b.open = opened
-			time.AfterFunc(gather, func() { b.flush(opened) })
+			b.open = &batch{seen: map[string]bool{}, done: make(chan struct{})}
 		}
 		in[i] = b.open
 		if !b.open.seen[key] {
@@ -71,25 +71,23 @@ func (b *batcher) join(keys []string) []*batch {
 			b.open.keys = append(b.open.keys, key)
 		}
 		if len(b.open.keys) >= b.size {
-			full := b.open
-			b.open = nil
-			go b.run(full)
+			b.start()
 		}
+	}
+	if b.asking < maxAsking {
+		b.start()
 	}
 	return in
 }
 
-// flush asks a batch whose time is up, unless it was full before.
-func (b *batcher) flush(batch *batch) {
-	b.mu.Lock()
-	waiting := b.open == batch
-	if waiting {
-		b.open = nil
+// start asks what was gathered, if anything was; mu is held.
+func (b *batcher) start() {
+	if b.open == nil {
+		return
 	}
-	b.mu.Unlock()
-	if waiting {
-		b.run(batch)
-	}
+	go b.run(b.open)
+	b.open = nil
+	b.asking++
 }
 
 func (b *batcher) run(batch *batch) {
@@ -97,4 +95,9 @@ func (b *batcher) run(batch *batch) {
 	defer cancel()
 	batch.have, batch.err = b.ask(ctx, batch.keys)
 	close(batch.done)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asking--; b.asking < maxAsking {
+		b.start()
+	}
 }

@@ -16,8 +16,8 @@ const deletionsPerREQ = 50
 // Deleted reports whether the relay holds a deletion of the event by its author:
 // one that names it (NIP-09), or a request to vanish (NIP-62) from this relay or
 // all. Such an event must not be written there again, which
-// not every relay sees to by itself. Calls that come within a few milliseconds
-// share a REQ.
+// not every relay sees to by itself. Calls that come while others are
+// asked share a REQ.
 func (l *Local) Deleted(ctx context.Context, e *nostr.Event) (bool, error) {
 	if e.Kind == nostr.KindDeletion || e.Kind == nostr.KindVanish {
 		return false, nil

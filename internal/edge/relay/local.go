@@ -41,7 +41,7 @@ func NewLocal(pool *Pool, url string) *Local {
 }
 
 // Missing returns those of the event ids that the relay does not have, in
-// their order. Calls that come within a few milliseconds share a REQ. What is
+// their order. Calls that come while others are asked share a REQ. What is
 // no event id counts as missing.
 func (l *Local) Missing(ctx context.Context, ids []string) ([]string, error) {
 	return l.ids.missing(ctx, ids)
