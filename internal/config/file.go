@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v4"
 )
 
 // Load reads a config file: YAML whose keys are the long flag names. It is a
@@ -26,13 +25,29 @@ func Load(r io.Reader) (kong.Resolver, error) {
 	return file(values), err
 }
 
-// decode reads YAML, with a byte order mark or without.
+// decode reads YAML, with a byte order mark or without, in block or flow style.
 func decode(data []byte) (map[string]any, error) {
+	var document yaml.Node
 	values := map[string]any{}
-	if err := yaml.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &values); err != nil && !errors.Is(err, io.EOF) {
+	err := yaml.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &document)
+	if err == nil && document.Kind != 0 { // else there is nothing but comments
+		asWritten(&document)
+		err = document.Decode(&values)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("config file: %w", err)
 	}
 	return values, nil
+}
+
+// asWritten has dates stay the text that they are.
+func asWritten(n *yaml.Node) {
+	if n.Tag == "!!timestamp" {
+		n.Tag = "!!str"
+	}
+	for _, child := range n.Content {
+		asWritten(child)
+	}
 }
 
 type file map[string]any
@@ -44,8 +59,8 @@ func (f file) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, erro
 			return nil, nil //nolint:nilnil // kong's way to say that another source decides
 		}
 	}
-	value, ok := f[flag.Name]
-	if !ok {
+	value := f[flag.Name]
+	if value == nil { // missing, or a key without a value
 		return nil, nil //nolint:nilnil // as above
 	}
 	if list, ok := value.([]any); ok {
