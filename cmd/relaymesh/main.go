@@ -62,20 +62,28 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	parser := kong.Must(
 		&c, kong.Name("relaymesh"), kong.Writers(stdout, stderr), kong.Configuration(config.Load),
 		kong.Description("Make a Nostr relay's users findable and the relay complete."), kong.Help(help),
-		kong.Vars{"version": run.Version()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": run.Version()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.ValueFormatter(config.HelpText),
 		kong.Exit(func(code int) { exit = code }),
 	)
+	config.Hide(parser.Model, useless)
 	config.UnsetEmpty()
 	kongcompletion.Register(parser)
 	if exit >= 0 {
 		return exit // completed a command line
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
 	if exit >= 0 {
 		return exit // help or version
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "relaymesh: %v\n", err)
+		page := "relaymesh"
+		if wrong := (*kong.ParseError)(nil); errors.As(err, &wrong) {
+			page = pageOf(wrong.Context)
+		}
+		fmt.Fprintf(stderr, "relaymesh: %v\nsee %s --help\n", err, page)
 		return run.ExitUsage
 	}
 	for _, warning := range config.ExposedSecrets(parsed) {
@@ -90,8 +98,27 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	code := exitCode(ctx, err)
 	if err != nil && code != run.ExitInterrupted {
 		complain(stderr, wantsJSON(parsed), code, err)
+		if code == run.ExitUsage && !wantsJSON(parsed) {
+			fmt.Fprintf(stderr, "see %s --help\n", pageOf(parsed))
+		}
 	}
 	return code
+}
+
+// pageOf is the command that a command line has named, as far as it has.
+func pageOf(ctx *kong.Context) string {
+	page := "relaymesh"
+	if node := ctx.Selected(); node != nil {
+		page += " " + strings.TrimSpace(strings.TrimPrefix(node.FullPath(), "relaymesh"))
+	}
+	return page
+}
+
+// useless flags are those of other builds, and of the workers alone, with which up
+// shares its configuration: it has a NATS server of its own.
+func useless(command *kong.Node, flag *kong.Flag) bool {
+	own := command.Name == "up" || command.Name == "config"
+	return run.OtherBuild(flag.Name) || own && (flag.Name == "nats" || run.NATSAuthFlag(flag.Name))
 }
 
 func exitCode(ctx context.Context, err error) int {

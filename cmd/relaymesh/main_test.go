@@ -54,8 +54,11 @@ func relaymesh(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestUsageErrorsExitWith2AndSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"expected one of":                 {},
+		"see relaymesh --help":            {"nonsense"},
 		"unknown flag --nonsense":         {"up", "--nonsense"},
+		"see relaymesh up --help":         {"up", "--nonsense"},
+		"see relaymesh dht verify --help": {"dht", "verify", "hello", "--nats"},
+		"see relaymesh resolve --help":    {"resolve", "hello"},
 		"up has a NATS server of its own": {"up", "--nats", "nats://x"},
 		"--relay: relay url":              {"up", "--relay", "http://x"},
 		"neither an npub nor the 64 hex":  {"resolve", "hello"},
@@ -194,4 +197,57 @@ func decode[T any](t *testing.T, text string) (v T) {
 		t.Fatalf("%s: %v", text, err)
 	}
 	return v
+}
+
+func TestHelpSaysWhatThereIs(t *testing.T) {
+	t.Parallel()
+	code, bare, _ := relaymesh(t)
+	if _, page, _ := relaymesh(t, "--help"); code != run.ExitOK || bare != page || !strings.Contains(bare, "Run the whole pipeline") {
+		t.Errorf("bare: exit code %d, %s", code, bare)
+	}
+	_, page, _ := relaymesh(t, "up", "--help")
+	page = strings.Join(strings.Fields(page), " ")
+	for _, part := range []string{"Default: 127.0.0.1:4222.", "--nats-max-store=SIZE", "$RELAYMESH_NATS_LISTEN", "--drain=20s"} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the help of up lacks %q", part)
+		}
+	}
+	for _, part := range []string{"--nats=URL", "--nats-creds", "--dag-dir"} {
+		if strings.Contains(page, part) {
+			t.Errorf("the help of up has %q", part)
+		}
+	}
+}
+
+// The commented file has every key and is such a file: read, it changes nothing.
+func TestTheCommentedConfigIsAConfig(t *testing.T) {
+	t.Parallel()
+	args := []string{"--relay", "ws://127.0.0.1:7000", "--tail", "wss://a.example.com,wss://b.example.com", "--nats-max-store", "2GB", "--drain", "7s"}
+	code, text, stderr := relaymesh(t, append([]string{"config", "--commented"}, args...)...)
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	path := t.TempDir() + "/config.yaml"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type all struct {
+		Settings []setting `json:"settings"`
+	}
+	_, given, _ := relaymesh(t, append([]string{"config", "--json"}, args...)...)
+	code, read, stderr := relaymesh(t, "config", "--json", "--config", path)
+	if code != 0 {
+		t.Fatalf("%s\n%s", stderr, text)
+	}
+	want, got := decode[all](t, given).Settings, decode[all](t, read).Settings
+	for i, s := range got {
+		a, _ := json.Marshal(want[i].Value)
+		b, _ := json.Marshal(s.Value)
+		if s.Key != want[i].Key || !bytes.Equal(a, b) {
+			t.Errorf("%s is %s, want %s", s.Key, b, a)
+		}
+		if !strings.Contains(text, "\n"+s.Key+": ") && !strings.Contains(text, "\n# "+s.Key+": ") {
+			t.Errorf("it lacks %s", s.Key)
+		}
+	}
 }

@@ -22,6 +22,9 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
+// withDAGs says whether this build can fetch DAGs.
+const withDAGs = true
+
 const (
 	// dagTimeout bounds one download, and dagsAtOnce how many run.
 	dagTimeout = 5 * time.Minute

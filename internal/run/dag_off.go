@@ -10,6 +10,9 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage"
 )
 
+// withDAGs says whether this build can fetch DAGs.
+const withDAGs = false
+
 // fetchDAGs needs a build of its own; see dag.go.
 func (e *Env) fetchDAGs(context.Context, stage.Store[contract.Author]) error {
 	if e.Config.DAGDir != "" {

@@ -132,9 +132,11 @@ func Worker(name, help string, options []Option, commands ...kong.Option) int {
 		config.Config
 	}
 	commands = append(commands, kong.Name(name), kong.Description(help+"\n\n"+ExitHelp), kong.Configuration(config.Load),
-		kong.Vars{"version": Version()})
+		kong.Vars{"version": Version()}, kong.ValueFormatter(config.HelpText))
 	config.UnsetEmpty()
-	parsed, err := kong.Must(&cli, commands...).Parse(os.Args[1:])
+	parser := kong.Must(&cli, commands...)
+	config.Hide(parser.Model, func(_ *kong.Node, flag *kong.Flag) bool { return OtherBuild(flag.Name) || !usedBy(name, flag) })
+	parsed, err := parser.Parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\nSee %s --help\n", name, err, name)
 		return ExitUsage
