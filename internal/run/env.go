@@ -73,7 +73,7 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 	metrics.MustRegister(dropped)
 	return &Env{
 		Config: c, Log: log, JS: js, Metrics: metrics, dropped: dropped, relays: newRelays(c, options), deny: denied,
-		bound: make(chan struct{}, len(stages)),
+		bound: make(chan struct{}, len(stages)+1),
 	}, nil
 }
 
@@ -86,7 +86,7 @@ func WithGuard(guard func(context.Context) error) Option {
 	return func(e *Env) { e.guards = append(e.guards, guard) }
 }
 
-// hasBound says that a stage has bound its ports.
+// hasBound says that a stage, or the gateway, has bound its ports.
 func (e *Env) hasBound() { e.bound <- struct{}{} }
 
 // WithConsole serves the console on the admin endpoint, if there is one.

@@ -83,6 +83,7 @@ func (e *Env) runGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.hasBound()
 	e.Log.InfoContext(ctx, "the gateway is up", "url", g.URL())
 	<-ctx.Done()
 	return stopGateway(ctx, stop)

@@ -22,6 +22,10 @@ func GatewayWorker() int {
 		config.Gateway
 	}
 	const name = "gateway"
+	ctx, stop := Signals()
+	defer stop()
+	KeepRunning()
+	config.UnsetEmpty()
 	parser := kong.Must(&cli, kong.Name(name), kong.Description("Stand before a relay and complete its answers.\n\n"+ExitHelp),
 		kong.Configuration(config.Load), kong.Vars{"version": Version()})
 	_, err := parser.Parse(os.Args[1:])
@@ -31,8 +35,6 @@ func GatewayWorker() int {
 		return ExitUsage
 	}
 	log := obs.NewLogger(os.Stderr, cli.LogLevel)
-	ctx, stop := Signals()
-	defer stop()
 	err = Gateway(ctx, cli.Gateway, proxies, log, func(url string) {
 		log.InfoContext(ctx, "started", "url", url, "relay", cli.Relay)
 		Notify(ctx)

@@ -86,6 +86,10 @@ func connectSoon(urls string, auth config.NATSAuth, name string, log *slog.Logge
 func spool(js jetstream.JetStream, events, mib int, sender string, log *slog.Logger) *outbox.Outbox {
 	return outbox.New(func(ctx context.Context, m outbox.Message) error {
 		_, err := js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		if errors.Is(err, nats.ErrMaxPayload) { // it never would be
+			log.WarnContext(ctx, "an event is left out: it is larger than what NATS takes", "err", bus.TooLarge(js.Conn(), len(m.Data)))
+			return nil
+		}
 		return err
 	}, outbox.Options{
 		MaxEvents: events, MaxBytes: mib << 20, Sender: sender,

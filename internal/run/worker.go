@@ -74,12 +74,14 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 	for _, guard := range env.guards {
 		group.Go(func() error { return guard(ctx) })
 	}
+	parts := len(names) // that bind ports
 	if env.gateway != nil {
+		parts++
 		group.Go(func() error { return env.runGateway(ctx) })
 	}
 	group.Go(func() error { return env.deny.Watch(ctx) })
 	group.Go(func() error {
-		for range names {
+		for range parts {
 			select {
 			case <-env.bound:
 			case <-ctx.Done():

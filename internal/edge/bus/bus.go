@@ -16,7 +16,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
+
+// maxHeader is about what the headers of a message take at most, in bytes.
+const maxHeader = 4 << 10
 
 const (
 	// defaultDrain and what follows it fit into the 30 s that Kubernetes gives.
@@ -114,6 +118,9 @@ func (b *Bus) Running() <-chan struct{} { return b.router.Running() }
 func (b *Bus) Run(ctx context.Context) error {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	if most := b.js.Conn().MaxPayload(); most < nostr.MaxEventBytes+maxHeader {
+		b.log.WarnContext(ctx, "NATS takes no large messages, large events are left out", "err", TooLarge(b.js.Conn(), nostr.MaxEventBytes+maxHeader))
+	}
 	defer context.AfterFunc(run, func() { close(b.stopping) })()
 	for _, w := range append(b.work, b.upkeep()...) {
 		// Bound before the router starts: it cannot undo a partial start.

@@ -13,6 +13,7 @@ type metrics struct {
 	deadLetters *prometheus.CounterVec
 	published   *prometheus.CounterVec
 	blocked     *prometheus.GaugeVec
+	tooLarge    *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -38,6 +39,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "relaymesh_bus_blocked_publishes",
 			Help: "Publishes that wait because a queue is full.",
 		}, []string{"stage", "stream"}),
+		tooLarge: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "relaymesh_bus_too_large_total",
+			Help: "Events that were left out because the server takes no message of their size (max_payload).",
+		}, []string{"stage"}),
 	}
 	if r == nil {
 		return m, nil
@@ -48,6 +53,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.deadLetters, err = register(r, m.deadLetters, err)
 	m.published, err = register(r, m.published, err)
 	m.blocked, err = register(r, m.blocked, err)
+	m.tooLarge, err = register(r, m.tooLarge, err)
 	if err != nil {
 		return nil, fmt.Errorf("register bus metrics: %w", err)
 	}

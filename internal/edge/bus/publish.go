@@ -61,11 +61,26 @@ func (b *Bus) publishOne(ctx context.Context, correlation string, out contract.O
 		msg.Header.Set(jetstream.MsgIDHeader, id)
 	}
 	return b.publishWithBackpressure(ctx, out.Subject, func(ctx context.Context) error {
-		if err := b.store(ctx, msg); err != nil && !alreadyQueued(err) {
+		err := b.store(ctx, msg)
+		if errors.Is(err, nats.ErrMaxPayload) && contract.Intake(out.Subject) {
+			b.metrics.tooLarge.WithLabelValues(b.options.Stage).Inc()
+			b.log.WarnContext(ctx, tooLarge, "subject", out.Subject, "err", TooLarge(b.js.Conn(), len(out.Data)))
+			return nil
+		}
+		if err != nil && !alreadyQueued(err) {
 			return fmt.Errorf("publish %s: %w", out.Subject, err)
 		}
 		return nil
 	})
+}
+
+// tooLarge is told of an event that the server would never take: who tails, or reads
+// lines, would try it again for ever and come no further.
+const tooLarge = "an event is left out: it is larger than what NATS takes"
+
+// TooLarge says why a message of so many bytes is not taken, and what to do.
+func TooLarge(nc *nats.Conn, size int) error {
+	return fmt.Errorf("%d bytes, and the server's max_payload is %d: set it to 1MB, as relaymesh's own server has it", size, nc.MaxPayload())
 }
 
 // betweenTries is how long to wait for a stream that has no leader now, or is
