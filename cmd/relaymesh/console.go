@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"path"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,12 +23,17 @@ import (
 // consoleFlags say who may do what at the console.
 type consoleFlags struct {
 	ConsoleTokenFile string   `env:"RELAYMESH_CONSOLE_TOKEN_FILE" placeholder:"FILE" group:"Operation" help:"File with the token, of 16 characters or more, that lets retry and drop dead letters at the console; without it nobody can."`
+	ConsoleBasePath  string   `env:"RELAYMESH_CONSOLE_BASE_PATH" placeholder:"PATH" group:"Operation" help:"Path below which browsers reach the console through a reverse proxy, such as /relaymesh; the proxy may pass it on or take it away."`
 	ConsoleHosts     []string `env:"RELAYMESH_CONSOLE_HOSTS" placeholder:"NAME" group:"Operation" help:"Names by which browsers reach the console, through a reverse proxy for instance; localhost and IP addresses always do."`
 }
 
 // console makes the console over a connection.
 func (f consoleFlags) console(js jetstream.JetStream, log *slog.Logger) (*console.Console, error) {
-	options := console.Options{Hosts: f.ConsoleHosts, Log: log}
+	base, err := basePath(f.ConsoleBasePath)
+	if err != nil {
+		return nil, usage("--console-base-path: %v", err)
+	}
+	options := console.Options{Hosts: f.ConsoleHosts, Base: base, Log: log}
 	if f.ConsoleTokenFile != "" {
 		token, err := console.ReadToken(f.ConsoleTokenFile)
 		if err != nil {
@@ -34,6 +42,18 @@ func (f consoleFlags) console(js jetstream.JetStream, log *slog.Logger) (*consol
 		options.Token = token
 	}
 	return console.New(js, options), nil
+}
+
+// basePath brings a path into the form that the console wants.
+func basePath(given string) (string, error) {
+	if given == "" {
+		return "", nil
+	}
+	clean := path.Clean("/" + given)
+	if u, err := url.Parse(clean); err != nil || u.Path != clean || u.RawQuery != "" || strings.ContainsAny(clean, "%;\\") {
+		return "", fmt.Errorf("%.100q: want a path such as /relaymesh", given)
+	}
+	return strings.TrimSuffix(clean, "/"), nil
 }
 
 type consoleCmd struct {

@@ -138,6 +138,10 @@ func (b *Bus) Run(ctx context.Context) error {
 		}
 		b.router.AddHandler(name, name, sub, "", publisher{b}, b.adapt(w.handler))
 	}
+	var telling sync.WaitGroup
+	telling.Go(func() { b.tellOfFull(run) })
+	defer telling.Wait()
+	defer stop(nil)
 	b.router.AddMiddleware(b.trace, b.observe, b.recoverPanic)
 	if err := b.router.Run(run); err != nil {
 		return fmt.Errorf("run message router: %w", err)

@@ -31,6 +31,9 @@ type Options struct {
 	// Hosts are the names by which browsers reach the console, beside
 	// localhost and IP addresses.
 	Hosts []string
+	// Base is the path below which browsers reach it through a proxy, "/relaymesh"; ""
+	// is the root. Requests may come with it or without.
+	Base string
 	// Log takes what goes wrong; nil discards it.
 	Log *slog.Logger
 }
@@ -41,6 +44,7 @@ type Console struct {
 	log     *slog.Logger
 	session sessions
 	hosts   []string
+	base    string
 	feed    *feed
 	streams streams
 	within  time.Duration
@@ -57,7 +61,10 @@ func New(js jetstream.JetStream, o Options) *Console {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Console{js: js, log: o.Log, session: sessions{o.Token}, hosts: o.Hosts, streams: newStreams(), within: within, views: views()}
+	c := &Console{
+		js: js, log: o.Log, session: sessions{o.Token, o.Base + "/"}, hosts: o.Hosts, base: o.Base, streams: newStreams(), within: within,
+		views: views(o.Base),
+	}
 	c.feed = newFeed(func(ctx context.Context, before *Pipeline) (*Pipeline, error) { return read(ctx, js, before) })
 
 	mux := http.NewServeMux()
@@ -75,16 +82,36 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("POST /login", c.begin)
 	mux.HandleFunc("POST /logout", c.end)
 	mux.HandleFunc("/", c.page("", func(*http.Request) (any, error) { return nil, errNoPage }))
-	c.handler = c.guard(mux)
+	c.handler = c.guard(below(o.Base, mux))
 	return c
 }
 
 // ServeHTTP answers one request.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
 
-// views parses the templates, each page together with the layout.
-func views() map[string]*template.Template {
-	base := template.Must(template.New("layout").Funcs(functions).ParseFS(templateFiles, "templates/layout.html"))
+// below serves requests whose path begins with base as if it did not.
+func below(base string, next http.Handler) http.Handler {
+	if base == "" {
+		return next
+	}
+	stripped := http.StripPrefix(base, next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == base: // else the links of the page would lead beside it
+			http.Redirect(w, r, base+"/", http.StatusMovedPermanently)
+		case strings.HasPrefix(r.URL.Path, base+"/"):
+			stripped.ServeHTTP(w, r)
+		default: // the proxy has taken it away
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// views parses the templates, each page together with the layout; their links begin
+// with a path.
+func views(path string) map[string]*template.Template {
+	own := template.FuncMap{"base": func() string { return path }}
+	base := template.Must(template.New("layout").Funcs(functions).Funcs(own).ParseFS(templateFiles, "templates/layout.html"))
 	pages, err := fs.Glob(templateFiles, "templates/*.html")
 	if err != nil {
 		panic(err)

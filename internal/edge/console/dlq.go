@@ -213,7 +213,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request) {
 	case wantsJSON(r):
 		c.show(w, r, http.StatusOK, "", d)
 	default:
-		http.Redirect(w, r, fmt.Sprintf("/dlq?%s=%d", d.Done, d.Seq), http.StatusSeeOther)
+		http.Redirect(w, r, fmt.Sprintf("%s/dlq?%s=%d", c.base, d.Done, d.Seq), http.StatusSeeOther)
 	}
 }
 

@@ -110,7 +110,7 @@ func TestOnlyWithTheTokenIsADeadLetterRetriedOrDropped(t *testing.T) {
 		"without anything":   {http.StatusUnauthorized, []func(*http.Request){sameOrigin}},
 		"with a wrong token": {http.StatusUnauthorized, []func(*http.Request){header("Authorization", "Bearer x")}},
 		"with a forged cookie": {http.StatusUnauthorized, []func(*http.Request){sameOrigin, func(r *http.Request) {
-			r.AddCookie(&http.Cookie{Name: cookieName, Value: "99999999999." + sessions{[]byte("other")}.mac("99999999999")})
+			r.AddCookie(&http.Cookie{Name: cookieName, Value: "99999999999." + sessions{token: []byte("other")}.mac("99999999999")})
 		}}},
 		"with an old cookie": {http.StatusUnauthorized, []func(*http.Request){sameOrigin, func(r *http.Request) {
 			r.AddCookie(&http.Cookie{Name: cookieName, Value: "1000." + w.console.session.mac("1000")})

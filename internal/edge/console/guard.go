@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -27,7 +28,8 @@ const (
 func (c *Console) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.fail(w, r, &pageError{http.StatusForbidden, "this form was sent by another site"})
+		c.fail(w, r, &pageError{http.StatusForbidden, fmt.Sprintf("this form was sent by another site: the browser is at %.100q (header Origin), and we are "+
+			"asked as %.100q (header Host); a proxy before the console must pass the header Host on as it is", r.Header.Get("Origin"), r.Host)})
 	}))
 	inner := origin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

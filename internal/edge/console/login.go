@@ -22,11 +22,11 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request) {
 		c.show(w, r, http.StatusUnauthorized, "login", "that is not the token")
 		return
 	}
-	http.Redirect(w, r, "/dlq", http.StatusSeeOther)
+	http.Redirect(w, r, c.base+"/dlq", http.StatusSeeOther)
 }
 
 // end forgets the browser.
 func (c *Console) end(w http.ResponseWriter, r *http.Request) {
 	c.session.end(w, r)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, c.base+"/", http.StatusSeeOther)
 }

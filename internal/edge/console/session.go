@@ -40,7 +40,10 @@ func ReadToken(path string) ([]byte, error) {
 // sessions knows who has given the token. It remembers nobody: a browser that
 // gave it gets a cookie with an end and its HMAC under the token, which every
 // console with that token accepts.
-type sessions struct{ token []byte }
+type sessions struct {
+	token []byte
+	path  string // of the cookie
+}
 
 func (s sessions) possible() bool { return len(s.token) > 0 }
 
@@ -92,7 +95,7 @@ func (s sessions) end(w http.ResponseWriter, r *http.Request) {
 
 func (s sessions) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
-		Name: cookieName, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Name: cookieName, Value: value, Path: s.path, MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
 	}
 }
