@@ -78,6 +78,8 @@ users: [{name: operator, user: {token: %s}}]}`, c.api, c.path("certs/apiserver.c
 		"--node-lease-duration-seconds=40")
 
 	c.kubectl(t, nil, "apply", "--server-side", "-f", filepath.Join(module(t, keda), "config", "crd", "bases"))
+	operator := filepath.Join(module(t, prometheus), "example", "prometheus-operator-crd", "monitoring.coreos.com_")
+	c.kubectl(t, nil, "apply", "--server-side", "-f", operator+"podmonitors.yaml", "-f", operator+"prometheusrules.yaml")
 	c.kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=2m")
 	for i := range nodes {
 		c.kubectl(t, []byte(fmt.Sprintf(`{apiVersion: v1, kind: Node, metadata: {name: node-%d, labels: {

@@ -23,6 +23,7 @@ func TestKubernetes(t *testing.T) {
 	t.Run("accepts the manifests and refuses what is wrong", func(t *testing.T) { testAccepts(t, c) })
 	t.Run("rolls out overlay single", func(t *testing.T) { testSingle(t, c) })
 	t.Run("rolls out overlay ha", func(t *testing.T) { testHA(t, c) })
+	t.Run("upgrades overlay ha", func(t *testing.T) { testUpgrade(t, c) })
 	t.Run("spreads replicas over nodes", func(t *testing.T) { testSpread(t, c) })
 	t.Run("drains nodes as the budgets say", func(t *testing.T) { testDrain(t, c) })
 }
@@ -39,7 +40,7 @@ func (c *controlPlane) rolledOut(t *testing.T, kind string) {
 }
 
 func testSingle(t *testing.T, c *controlPlane) {
-	c.kubectl(t, []byte(`{apiVersion: v1, kind: PersistentVolume, metadata: {name: disk}, spec: {capacity: {storage: 10Gi},
+	c.kubectl(t, []byte(`{apiVersion: v1, kind: PersistentVolume, metadata: {name: disk}, spec: {capacity: {storage: 20Gi},
 accessModes: [ReadWriteOnce], hostPath: {path: /nowhere}, persistentVolumeReclaimPolicy: Retain}}`), "create", "-f", "-")
 	c.apply(t, "overlays/single")
 	c.rolledOut(t, "statefulset")
@@ -68,10 +69,28 @@ accessModes: [ReadWriteOnce], hostPath: {path: /nowhere}, persistentVolumeReclai
 func testHA(t *testing.T, c *controlPlane) {
 	c.apply(t, "overlays/ha")
 	for _, user := range append(contract.Stages(), "console", "operator") { // the fake nodes mount nothing
-		c.kubectl(t, nil, "create", "secret", "generic", "nats-"+user, "--namespace=relaymesh", "--from-literal=seed=of-the-test")
+		c.kubectl(t, nil, "create", "secret", "generic", "nats-"+user, "--namespace=relaymesh", "--from-literal=seed=of-the-test",
+			"--from-literal=ca.crt=of-the-test")
 	}
 	c.rolledOut(t, "deployment")
-	c.kubectl(t, nil, "wait", "--namespace=relaymesh", "--for=condition=Complete", "job/provision", "--timeout=3m")
+}
+
+// testUpgrade applies a later version over what runs, and an earlier one again: that
+// is all there is to do, and what provisions runs with each.
+func testUpgrade(t *testing.T, c *controlPlane) {
+	for _, version := range []string{"0.2.0", "0.1.0"} {
+		var images strings.Builder
+		for _, name := range append(contract.Stages(), "relaymesh") {
+			fmt.Fprintf(&images, "  - {name: relaymesh/%s, newTag: %s}\n", name, version)
+		}
+		c.apply(t, withLines(t, "ha", "images:\n"+images.String()))
+		c.rolledOut(t, "deployment")
+		pods := c.podsOf(t, "console")
+		if len(pods) != 1 || text(pods[0], "spec", "initContainers", 0, "image") != "relaymesh/relaymesh:"+version ||
+			!slices.Equal(list(pods[0], "spec", "initContainers", 0, "args"), []any{"provision", "--replicas=3"}) {
+			t.Errorf("version %s is not provisioned: %v", version, pods)
+		}
+	}
 }
 
 func testSpread(t *testing.T, c *controlPlane) {

@@ -22,7 +22,19 @@ var elsewhere = []struct {
 }{
 	{"make ", "takes minutes, or runs these tests", ".ci/run, or nothing but who wants to measure", makeTarget},
 	{"kubectl apply -k ", "needs a cluster", "make test-k8s", kustomizes},
-	{"kubectl create secret generic nats-", "needs a cluster", "make test-k8s", secretIsMounted},
+	{"kubectl ", "needs a cluster", "make test-k8s", nil},
+	{"helm ", "needs a cluster, and is a program of others", "nothing; deploy/k8s looks at the values", nil},
+	{"skopeo copy ", "needs a registry", "make test-dist", nil},
+	{"kind load ", "needs a cluster", "nothing", nil},
+	{"deploy/k8s/nats/keys.sh ", "wants nk", "make test-k8s", nil},
+	{"git clone ", "needs a network", "make test-start", nil},
+	{"cd ", "is not about the program", "make test-start", nil},
+	{"bin/relaymesh up --data data ", "runs on", "make test-start", nil},
+	{"bin/relaymesh doctor", "wants what runs on", "make test-start", nil},
+	{"go install github.com/relaymesh/relaymesh/cmd/relaymesh@", "takes minutes", "make test-dist", nil},
+	{"sudo ", "changes the machine", "make test-start", nil},
+	{"relaymesh doctor --config ", "wants the package", "make test-deb, make test-start", nil},
+	{"docker ", "needs a container engine", "make test-start", nil},
 	{"systemctl enable --now relaymesh", "changes the machine", "make test-deb", unitIsPackaged},
 	{"sysctl ", "sets what the kernel does for the whole machine", "nothing", nil},
 	{"nft ", "changes the machine's firewall", "nothing", nil},
@@ -138,25 +150,6 @@ func makeTarget(words []string) error {
 
 func kustomizes(words []string) error {
 	return output("kubectl", "kustomize", words[len(words)-1])
-}
-
-// secretIsMounted makes the secret without a cluster and looks whether the
-// overlay wants one of that name and key.
-func secretIsMounted(words []string) error {
-	name := words[4]
-	key, ok := strings.CutPrefix(words[5], "--from-file=")
-	key, _, _ = strings.Cut(key, "=")
-	if !ok {
-		return fmt.Errorf("want --from-file, got %q", words[5])
-	}
-	text, err := exec.Command("kubectl", "kustomize", filepath.Join(root, "deploy/k8s/overlays/ha")).Output()
-	if err != nil {
-		return err
-	}
-	if !strings.Contains(string(text), "secretName: "+name) || !strings.Contains(string(text), "/"+key) {
-		return fmt.Errorf("deploy/k8s/overlays/ha mounts no key %q of a secret %q", key, name)
-	}
-	return output("kubectl", "create", "secret", "generic", name, "--from-literal="+key+"=x", "--dry-run=client", "-o", "yaml")
 }
 
 // unitIsPackaged looks whether the package brings a unit that can be enabled.
