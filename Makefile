@@ -240,11 +240,15 @@ release: ## Make all that is released as VERSION in dist/: packages, tar files, 
 	.cache/bin/dist notes CHANGELOG.md $(VERSION) > dist/RELEASE-NOTES.md
 	cd dist && sha256sum $$(ls) > ../bin/SHA256SUMS && mv ../bin/SHA256SUMS .
 
+# Installs what runs containers, if it is missing.
+CONTAINER_TOOLS = @for tool in podman podman-compose skopeo runc rpm iptables ip debootstrap systemd-nspawn; do \
+  command -v $$tool >/dev/null || missing=1; done; [ -z "$$missing" ] || { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+  podman podman-compose skopeo runc rpm netavark aardvark-dns iptables iproute2 debootstrap systemd-container; }
+
 RELEASE_TEST = cd tools/dist && RELAYMESH_DIST=$(CURDIR)/dist RELAYMESH_VERSION=$(VERSION) $(GO) test -count=1 -v -timeout 15m -run Release .
 
 test-dist: # Check what is released: the same bytes when made again, architectures, packages, licences, go install; its images run (root, Podman; 8 CPU minutes)
-	@for tool in podman podman-compose skopeo runc rpm iptables; do command -v $$tool >/dev/null || missing=1; done; [ -z "$$missing" ] || \
-	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends podman podman-compose skopeo runc rpm netavark aardvark-dns iptables; }
+	$(CONTAINER_TOOLS)
 	rm -rf dist .cache/dist
 	$(MAKE) release
 	mv dist .cache/dist
@@ -256,7 +260,14 @@ QEMU := $(firstword $(shell command -v qemu-aarch64-static) $(CURDIR)/.cache/qem
 
 test-deb: packages $(QEMU) # Install, run, upgrade and purge the package on a fresh Debian (root, debootstrap, systemd-container; 2 minutes)
 	$(QEMU) bin/linux-arm64/relaymesh --version
-	deploy/deb/test/run.sh dist/relaymesh_*_$(shell dpkg --print-architecture).deb
+	$(CONTAINER_TOOLS)
+	deploy/deb/test/run.sh deploy/deb/test/check.sh dist/relaymesh_*_$(shell dpkg --print-architecture).deb
+
+# The version that the page names.
+test-start: # Follow docs/start.md word by word where nothing is: source, package, container, Compose (root, Podman, debootstrap; 10 minutes)
+	$(CONTAINER_TOOLS)
+	$(MAKE) packages images VERSION=0.1.0
+	cd tools/dist && RELAYMESH_START=$(CURDIR)/dist $(GO) test -count=1 -v -timeout 50m -run Start .
 
 $(CURDIR)/.cache/qemu/usr/bin/qemu-aarch64-static:
 	mkdir -p .cache/qemu
@@ -271,7 +282,7 @@ docs: go-version # Write the generated pages of docs/
 check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some five minutes on two cores)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
-check-slow: test-signatures test-damage test-sync-cuts test-outages interop-dht test-k8s test-dist test-deb fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+check-slow: test-signatures test-damage test-sync-cuts test-outages interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
 
 ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run

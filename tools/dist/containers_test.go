@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,13 +21,15 @@ type engine struct {
 
 const engineConf = `[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+env = %s
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "none"
 `
 
-func newEngine(t *testing.T) engine {
+// newEngine returns an engine whose containers have these environment variables, too.
+func newEngine(t *testing.T, env ...string) engine {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("runs containers, which wants root")
@@ -33,7 +37,11 @@ func newEngine(t *testing.T) engine {
 	dir := t.TempDir()
 	conf, store := filepath.Join(dir, "containers.conf"), filepath.Join(dir, "storage.conf")
 	text := "[storage]\ndriver = \"vfs\"\ngraphroot = \"" + dir + "/graph\"\nrunroot = \"" + dir + "/run\"\n"
-	for path, text := range map[string]string{conf: engineConf, store: text} {
+	list, err := json.Marshal(append([]string{}, env...)) // a list of TOML
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{conf: fmt.Sprintf(engineConf, list), store: text} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -83,9 +91,9 @@ func TestReleaseImagesRun(t *testing.T) {
 		}
 	}
 	image := "docker.io/relaymesh/relaymesh:" + version
-	alone := []string{"--allow-private", "--dht-serve", "--dht-listen", "127.0.0.1:6881", "--dht-bootstrap", "127.0.0.1:6881"}
-	e.must(append([]string{"podman", "run", "--detach", "--name", "up", "--network", "none", "--volume", "data:/var/lib/relaymesh", image, "up"}, alone...)...)
-	doctor := append([]string{"podman", "run", "--rm", "--network", "container:up", "--volume", "data:/var/lib/relaymesh", image, "doctor"}, alone...)
+	flags := []string{"--allow-private", "--dht-serve", "--dht-listen", "127.0.0.1:6881", "--dht-bootstrap", "127.0.0.1:6881"}
+	e.must(append([]string{"podman", "run", "--detach", "--name", "up", "--network", "none", "--volume", "data:/var/lib/relaymesh", image, "up"}, flags...)...)
+	doctor := append([]string{"podman", "run", "--rm", "--network", "container:up", "--volume", "data:/var/lib/relaymesh", image, "doctor"}, flags...)
 	if out, ok := e.run(doctor...); !ok {
 		log, _ := e.run("podman", "logs", "up")
 		t.Errorf("the doctor is not content:\n%s\nthe log:\n%s", out, log)

@@ -1,12 +1,13 @@
 #!/bin/sh
-# usage: run.sh PACKAGE.deb
-# Installs a package on a fresh Debian that boots in a container without a
-# network, and runs check.sh there. It needs root, debootstrap and
+# usage: [INCLUDE=PACKAGE,PACKAGE] run.sh SCRIPT FILE [NSPAWN-OPTION...]
+# Runs a script on a fresh Debian that boots in a container without a network,
+# in /root, where a copy of the file is. It needs root, debootstrap and
 # systemd-nspawn (packages debootstrap and systemd-container).
 set -eu
-here=$(dirname "$(readlink -f "$0")")
+script=$1 file=$2
+shift 2
 for tool in debootstrap systemd-nspawn; do
-  command -v $tool >/dev/null || { echo "test-deb needs $tool: apt-get install debootstrap systemd-container" >&2; exit 1; }
+  command -v $tool >/dev/null || { echo "it needs $tool: apt-get install debootstrap systemd-container" >&2; exit 1; }
 done
 
 . /etc/os-release
@@ -17,24 +18,26 @@ mirror=$(apt-get indextargets --format '$(CREATED_BY) $(CODENAME) $(COMPONENT) $
 root=$(mktemp -d)
 chmod 755 "$root" # it becomes /, which the unit's user must pass
 trap 'rm -rf --one-file-system "$root"' EXIT INT TERM
-echo "test-deb: a fresh $VERSION_CODENAME"
-debootstrap --variant=minbase --include=systemd,dbus "$VERSION_CODENAME" "$root" "$mirror" >"$root.log" 2>&1 ||
+echo "run.sh: a fresh $VERSION_CODENAME"
+debootstrap --variant=minbase --include="systemd,dbus${INCLUDE:+,$INCLUDE}" "$VERSION_CODENAME" "$root" "$mirror" >"$root.log" 2>&1 ||
   { tail -n 20 "$root.log" >&2; exit 1; }
 rm -f "$root.log"
-cp "$1" "$root/root/relaymesh.deb"
-cp "$here/check.sh" "$root/root/check.sh"
+cp "$file" "$root/root/"
+cp "$script" "$root/root/script.sh"
 cat >"$root/etc/systemd/system/check.service" <<UNIT
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c '/bin/sh /root/check.sh >/root/log 2>&1; echo \$\$? >/root/status; systemctl --no-block exit'
-TimeoutStartSec=10min
+WorkingDirectory=/root
+Environment=HOME=/root
+ExecStart=/bin/sh -c '/bin/sh /root/script.sh >/root/log 2>&1; echo \$\$? >/root/status; systemctl --no-block exit'
+TimeoutStartSec=25min
 UNIT
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -s ../check.service "$root/etc/systemd/system/multi-user.target.wants/"
 
 # A network of its own, that is: loopback and nothing else.
-timeout 900 systemd-nspawn --quiet --directory="$root" --private-network --register=no --keep-unit --console=read-only \
-  --boot systemd.unit=multi-user.target </dev/null >"$root/root/console" 2>&1 ||
-  echo "test-deb: the container ended badly" >>"$root/root/console"
+timeout 1800 systemd-nspawn --quiet --directory="$root" --private-network --register=no --keep-unit --console=read-only \
+  "$@" --boot systemd.unit=multi-user.target </dev/null >"$root/root/console" 2>&1 ||
+  echo "run.sh: the container ended badly" >>"$root/root/console"
 cat "$root/root/log" || cat "$root/root/console"
 [ "$(cat "$root/root/status")" = 0 ]
