@@ -51,7 +51,7 @@ func TestKeysFitNATS(t *testing.T) {
 	defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
 
 	url, ca := "tls://localhost:"+port, filepath.Join(dir, "nats-operator", "ca.crt")
-	for _, user := range append(contract.Stages(), "console", "operator") {
+	for _, user := range append(contract.Stages(), "console", "gateway", "operator") {
 		if err := login(url, filepath.Join(dir, "nats-"+user, "ca.crt"), filepath.Join(dir, "nats-"+user, "seed")); err != nil {
 			t.Fatalf("%s cannot log in: %v\n%s", user, err, &log)
 		}

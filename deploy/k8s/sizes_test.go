@@ -10,23 +10,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
-// unbounded is what buckets without a bound take of a store, in bytes: what is known
-// of three million authors (docs/operating.md, Sizes).
-const unbounded = 3_400_000_000
-
-// wanted is how many bytes a store is to take: what all streams and buckets may
-// hold, and what is not bounded.
-func wanted() (bytes float64) {
-	bytes = unbounded
-	for _, s := range contract.Streams() {
-		bytes += float64(s.MaxBytes)
-	}
-	for _, b := range contract.Buckets() {
-		bytes += float64(b.MaxBytes)
-	}
-	return bytes
-}
-
 func bytesOf(t *testing.T, quantity string) float64 {
 	t.Helper()
 	q, err := resource.ParseQuantity(quantity)
@@ -49,8 +32,8 @@ func TestTheVolumeOfSingleHoldsWhatStreamsMayTake(t *testing.T) {
 			continue
 		}
 		size := text(o, "spec", "volumeClaimTemplates", 0, "spec", "resources", "requests", "storage")
-		if store := bytesOf(t, size) * usable * 3 / 4; store < wanted() {
-			t.Errorf("a volume of %s gives a store of %.1f GB, and streams and buckets may take %.1f", size, store/1e9, wanted()/1e9)
+		if store := bytesOf(t, size) * usable * 3 / 4; store < contract.FullStore {
+			t.Errorf("a volume of %s gives a store of %.1f GB, and streams and buckets may take %.1f", size, store/1e9, contract.FullStore/1e9)
 		}
 		return
 	}
@@ -69,10 +52,24 @@ func TestTheNATSClusterHoldsWhatStreamsMayTake(t *testing.T) {
 	}
 	store := at(values, "config", "jetstream", "fileStore")
 	most, volume := bytesOf(t, text(store, "maxSize")), bytesOf(t, text(store, "pvc", "size"))
-	if most < wanted() || volume*usable < most {
-		t.Errorf("a store of %.1f GB on a volume of %.1f, and streams and buckets may take %.1f", most/1e9, volume/1e9, wanted()/1e9)
+	if most < contract.FullStore || volume*usable < most {
+		t.Errorf("a store of %.1f GB on a volume of %.1f, and streams and buckets may take %.1f", most/1e9, volume/1e9, contract.FullStore/1e9)
 	}
 	if number(values, "config", "cluster", "replicas") != 3 {
 		t.Errorf("%v nodes, which are to hold three replicas", number(values, "config", "cluster", "replicas"))
+	}
+}
+
+// All bounds together fit, those too that the server sets nothing aside for.
+func TestAFullStoreHoldsAllBounds(t *testing.T) {
+	var sum int64
+	for _, s := range contract.Streams() {
+		sum += s.MaxBytes
+	}
+	for _, b := range contract.Buckets() {
+		sum += b.MaxBytes
+	}
+	if sum > contract.FullStore*3/4 { // a quarter is for what grows with authors and relays
+		t.Errorf("bounds of %.1f GB in a store of %.1f", float64(sum)/1e9, contract.FullStore/1e9)
 	}
 }

@@ -6,7 +6,7 @@ package=$(echo /root/relaymesh_*.deb)
 config=/etc/relaymesh/config.yaml
 data=/var/lib/relaymesh
 
-trap '[ $? = 0 ] || journalctl --no-pager -u relaymesh | tail -n 30' EXIT
+trap '[ $? = 0 ] || journalctl --no-pager -u relaymesh -u relaymesh@fetcher | tail -n 30' EXIT
 say() { printf '\n== %s\n' "$*"; }
 fail() { echo "FAILED: $*"; exit 1; }
 

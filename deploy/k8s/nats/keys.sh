@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: keys.sh DIR
 # Makes all keys for overlays/ha in DIR, those that are not there yet: an nkey for
-# the operator, each stage, the console and one relay that feeds them, a
+# the operator, each stage, the console, gateways and one relay that feeds them, a
 # certificate authority, and a certificate of NATS by it. secrets.yaml is what
 # kubectl apply takes. It needs relaymesh, nk (go install
 # github.com/nats-io/nkeys/nk@latest) and openssl.
@@ -16,7 +16,8 @@ mkdir -p "$1"
 cd "$1"
 
 stages="ingest dhtworker syncworker fetcher console"
-for user in operator $stages relay; do
+feeders="relay gateway"
+for user in operator $stages $feeders; do
   [ -s $user.nk ] || nk -gen user >$user.nk
   [ $user = operator ] || relaymesh nats-permissions $user >$user.conf
 done
@@ -38,7 +39,11 @@ public() { nk -inkey "$1.nk" -pubout; }
   echo '  }'
   echo '  FEEDERS {'
   echo '    include feeders.conf'
-  echo "    users: [ { nkey: $(public relay), permissions { include relay.conf } } ]"
+  echo '    users: ['
+  for user in $feeders; do
+    echo "      { nkey: $(public $user), permissions { include $user.conf } }"
+  done
+  echo '    ]'
   echo '  }'
   echo '}'
 } >accounts.conf
@@ -66,11 +71,10 @@ secret() {
   done
 }
 {
-  for user in operator $stages; do
+  for user in operator $stages gateway; do
     secret relaymesh nats-$user seed=$user.nk ca.crt=ca.crt
   done
   secret nats nats-tls tls.crt=tls.crt tls.key=tls.key ca.crt=ca.crt
-  conf='accounts.conf pipeline.conf feeders.conf relay.conf ingest.conf dhtworker.conf syncworker.conf fetcher.conf console.conf'
-  secret nats nats-accounts $(for file in $conf; do echo $file=$file; done)
+  secret nats nats-accounts $(for name in accounts pipeline feeders $stages $feeders; do echo $name.conf=$name.conf; done)
 } >secrets.yaml
 echo "$PWD/secrets.yaml"
