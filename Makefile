@@ -235,7 +235,7 @@ tarballs: licences # Make a tar file of all binaries, pages and manifests for ea
 release: ## Make all that is released as VERSION in dist/: packages, tar files, OCI archives, SBOMs, licences, notes and checksums
 	rm -rf dist
 	$(MAKE) packages images tarballs
-	for arch in $(ARCHES); do for name in $(BINARIES); do $(DISTTOOL) cyclonedx-gomod bin -json -std -licenses -noserial -notimestamp \
+	for arch in $(ARCHES); do for name in $(BINARIES); do GOPROXY=off $(DISTTOOL) cyclonedx-gomod bin -json -std -licenses -noserial -notimestamp \
 	  -version v$(VERSION) -output dist/$$name-$(VERSION)-linux-$$arch.cdx.json bin/linux-$$arch/$$name || exit 1; done; done
 	.cache/bin/dist notes CHANGELOG.md $(VERSION) > dist/RELEASE-NOTES.md
 	cd dist && sha256sum $$(ls) > ../bin/SHA256SUMS && mv ../bin/SHA256SUMS .
