@@ -16,9 +16,9 @@ import (
 // without what the rules of modules leave out, and without replace directives.
 func TestReleaseCanBeInstalledByGo(t *testing.T) {
 	_, version := released(t)
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
+	root := t.TempDir() // a whole repository, which a worktree is not
+	if out, err := exec.CommandContext(t.Context(), "git", "clone", "--quiet", "../..", root).CombinedOutput(); err != nil {
+		t.Fatalf("git clone: %v\n%s", err, out)
 	}
 	const path = "github.com/relaymesh/relaymesh"
 	m := module.Version{Path: path, Version: "v" + version}
@@ -42,8 +42,8 @@ func TestReleaseCanBeInstalledByGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	info := `{"Version":"` + m.Version + `","Time":"` + time.Unix(0, 0).UTC().Format(time.RFC3339) + `"}`
-	for name, text := range map[string]string{".mod": string(mod), ".info": info} {
-		if err := os.WriteFile(filepath.Join(at, m.Version+name), []byte(text), 0o600); err != nil {
+	for name, text := range map[string]string{m.Version + ".mod": string(mod), m.Version + ".info": info, "list": m.Version + "\n"} {
+		if err := os.WriteFile(filepath.Join(at, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,7 +51,7 @@ func TestReleaseCanBeInstalledByGo(t *testing.T) {
 	goCmd := func(env ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "go", "install", path+"/cmd/relaymesh@"+m.Version)
-		cmd.Env = append(os.Environ(), append(env, "GOBIN="+bin, "GOFLAGS=-modcacherw", "CGO_ENABLED=0")...)
+		cmd.Env = append(os.Environ(), append(env, "GOBIN="+bin, "GOFLAGS=-modcacherw -trimpath", "CGO_ENABLED=0")...)
 		cmd.Dir = t.TempDir()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("go install: %v\n%s", err, out)
@@ -64,7 +64,7 @@ func TestReleaseCanBeInstalledByGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	downloaded := "file://" + filepath.Join(strings.TrimSpace(string(modcache)), "cache", "download")
-	goCmd("GOPROXY=file://"+proxy+","+downloaded, "GONOSUMDB="+path, "GOMODCACHE="+cache)
+	goCmd("GOPROXY=file://"+proxy+","+downloaded, "GOSUMDB=off", "GOMODCACHE="+cache)
 	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "relaymesh"), "--version").Output()
 	if err != nil || !strings.HasPrefix(string(out), m.Version) {
 		t.Errorf("installed, it is of version %s, %v", out, err)

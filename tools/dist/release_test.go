@@ -105,7 +105,7 @@ func TestReleaseOfEachBinary(t *testing.T) {
 	for arch, machine := range machines {
 		top := "relaymesh-" + version + "-linux-" + arch
 		files := untar(t, filepath.Join(dir, top+".tar.gz"))
-		for _, page := range []string{"README.md", "LICENSE", "docs/operating.md", "deploy/systemd/relaymesh.service", "THIRD-PARTY-LICENSES.txt"} {
+		for _, page := range []string{"README.md", "LICENSE", "docs/start.md", "deploy/systemd/relaymesh.service", "THIRD-PARTY-LICENSES.txt"} {
 			if len(files[top+"/"+page]) == 0 {
 				t.Errorf("the tar file for %s has no %s", arch, page)
 			}

@@ -15,7 +15,7 @@ apt-get install -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends "$package"
 systemctl cat relaymesh >/root/unit
 grep -q '^ExecStart=/usr/bin/relaymesh up' /root/unit || fail "systemctl cat shows no unit"
 systemctl is-enabled relaymesh && fail "installing it enabled it"
-for program in relaymesh ingest dhtworker syncworker fetcher; do
+for program in relaymesh ingest dhtworker syncworker fetcher gateway; do
   $program --version
 done
 
