@@ -232,7 +232,7 @@ func (b *bench) idleConnections(*load) error {
 			if err != nil {
 				return err
 			}
-			context.AfterFunc(ctx, func() { c.ws.CloseNow() })
+			context.AfterFunc(ctx, c.close)
 			_, err = c.ask(ctx, `["REQ","i",{"kinds":[7],"limit":1}]`, `["EOSE"`)
 			return err
 		})
