@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 
@@ -26,6 +27,9 @@ func (c *upCmd) home(ctx context.Context, proxies clientaddr.Proxies, log *slog.
 	denied, err := run.OpenDeny(c.Deny, log)
 	if err != nil {
 		return nil, err
+	}
+	if c.Gateway != "" { // which says from this machine who its clients are
+		proxies = append(slices.Clone(proxies), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
 	}
 	home, err := homerelay.Start(ctx, homerelay.Config{
 		Addr: c.RelayAddr, URL: c.RelayURL, Path: c.relayFile(), Log: log,

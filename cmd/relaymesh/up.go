@@ -61,9 +61,11 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 		return err
 	}
 	if c.RelayURL != "" {
-		if _, err := nostr.NormalizeRelayURL(c.RelayURL, true); err != nil {
+		url, err := nostr.NormalizeRelayURL(c.RelayURL, true)
+		if err != nil {
 			return usage("--relay-url: %v", err)
 		}
+		c.PublicURLs = append(c.PublicURLs, url)
 	}
 	if err := c.Check(); err != nil {
 		return usage("%v", err)

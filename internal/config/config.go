@@ -24,6 +24,7 @@ type Config struct {
 	// RelayToken opens the relay of Relay whole, "" if it has none: the embedded relay's.
 	RelayToken   string   `kong:"-"`
 	Relay        string   `env:"RELAYMESH_RELAY" placeholder:"URL" help:"The relay to stand beside (ws:// or wss://): it is read, and what it lacks is written to it."`
+	PublicURLs   []string `name:"public-url" env:"RELAYMESH_PUBLIC_URL" placeholder:"URL" help:"URLs by which clients reach the relay of --relay, through a gateway or a proxy: where lists name them, it is the relay itself that is meant, and they are not dialled."`
 	Tail         []string `env:"RELAYMESH_TAIL" placeholder:"URL" help:"More relays whose new events are taken in."`
 	AllowPrivate bool     `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to relays and DHT nodes on loopback and private addresses, too. The relay of --relay may always be one."`
 	Only         []string `env:"RELAYMESH_ONLY" placeholder:"URL" help:"Talk to no relays but these and the one of --relay."`
@@ -143,7 +144,7 @@ func (c *Config) Validate() error {
 		}
 		c.Relay = url
 	}
-	for name, list := range map[string][]string{"--tail": c.Tail, "--only": c.Only} {
+	for name, list := range map[string][]string{"--tail": c.Tail, "--only": c.Only, "--public-url": c.PublicURLs} {
 		errs = append(errs, normalize(name, list, c.AllowPrivate))
 	}
 	errs = append(errs, c.Index.Check())

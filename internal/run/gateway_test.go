@@ -19,6 +19,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -197,6 +198,23 @@ func awaitService(t *testing.T, w *natstest.World, name string) {
 		}
 		if t.Context().Err() != nil {
 			t.Fatal("nobody offers ", name)
+		}
+	}
+}
+
+// A public name of the relay that we stand beside is not dialled: it may lead to a
+// gateway of ours.
+func TestPublicNameOfOurRelayIsNotDialled(t *testing.T) {
+	t.Parallel()
+	r := newRelays(config.Config{
+		Relay: "ws://127.0.0.1:7777", PublicURLs: []string{"wss://relay.example.com"},
+	}, relay.Options{Log: slog.New(slog.DiscardHandler)})
+	defer r.close()
+	for url, dialled := range map[string]bool{
+		"wss://relay.example.com": false, "wss://relay.example.com/": false, "wss://other.example.com": true, "ws://127.0.0.1:7777": true,
+	} {
+		if _, err := r.pool(t.Context(), url); (err == nil) != dialled {
+			t.Errorf("%s: %v", url, err)
 		}
 	}
 }

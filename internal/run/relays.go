@@ -23,6 +23,7 @@ type relays struct {
 	world   *relay.Pool
 	home    *relay.Pool
 	homeURL string
+	public  []string // URLs of home that are not dialled
 	only    []string // if not empty, no other relay of the world is talked to
 	options relay.Options
 
@@ -38,7 +39,7 @@ func newRelays(c config.Config, options relay.Options) relays {
 	home.AllowPrivate, home.Local, home.Token, home.Denied, home.Budget = true, true, c.RelayToken, nil, nil
 	return relays{
 		world: relay.NewPool(options), home: relay.NewPool(home),
-		homeURL: c.Relay, only: c.Only, options: options,
+		homeURL: c.Relay, public: c.PublicURLs, only: c.Only, options: options,
 	}
 }
 
@@ -85,6 +86,8 @@ func (r relays) pool(ctx context.Context, url string) (*relay.Pool, error) {
 		return r.home, nil
 	case r.options.Denied.Relay(url):
 		return nil, fmt.Errorf("relay %s is %s", url, reconcile.Denied)
+	case nostr.HasRelay(r.public, url):
+		return nil, fmt.Errorf("relay %s is the one of --relay, by its public name", url)
 	case len(r.only) > 0 && !nostr.HasRelay(r.only, url):
 		return nil, fmt.Errorf("relay %s is not one of --only", url)
 	}

@@ -130,7 +130,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		Rules: rules.of, Denied: e.deny.Lists(), Followed: followed(e.relays.home, e.Config.Relay, authors),
 		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
-		Local: e.Config.Relay, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
+		Local: e.Config.Relay, Public: e.Config.PublicURLs, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),
 		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(),
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -335,5 +336,22 @@ func TestManyAreAnsweredBehind(t *testing.T) {
 	}
 	if most.Load() > lookupsOfAddress {
 		t.Errorf("%d lookups of one address at a time", most.Load())
+	}
+}
+
+// A client that leaves all its subscriptions open is completed in each: of those
+// that were answered little is remembered, and no more than of some.
+func TestAnsweredSubscriptionsAreForgotten(t *testing.T) {
+	t.Parallel()
+	note := signed(t, nostr.Event{Kind: 1})
+	w := newWorld(note)
+	g := start(t, empty(t), Config{Fetch: w.fetch})
+	c := dial(t, g.URL(), websocket.CompressionDisabled, nil)
+	for i := range 2 * maxWatched {
+		g.completer.known.Age()
+		g.completer.known.Age()
+		id := strconv.Itoa(i)
+		c.send(`["REQ","` + id + `",{"ids":["` + note.ID + `"]}]`)
+		c.expect(eventText(id, note), `["EOSE","`+id+`"]`)
 	}
 }

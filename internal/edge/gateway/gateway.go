@@ -60,6 +60,7 @@ const (
 	connectionsOfAddress = connectionsInAll / 8
 
 	readHeaderTimeout = 5 * time.Second
+	bodyTimeout       = 5 * time.Minute // of a request that is no websocket, and of its answer
 	idleTimeout       = time.Minute
 	maxHeaderBytes    = 16 << 10
 )
@@ -122,7 +123,8 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 		g.completer = newCompleter(g.ctx, c)
 	}
 	g.server = &http.Server{
-		Handler: g, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: g, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: bodyTimeout, WriteTimeout: bodyTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	if c.Certificate != nil {

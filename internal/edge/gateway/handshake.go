@@ -162,6 +162,9 @@ func (g *Gateway) outgoing(req *http.Request) *http.Request {
 	out := req.Clone(req.Context())
 	out.Body, out.ContentLength = http.NoBody, 0
 	out.RequestURI = ""
+	if out.Header.Get("User-Agent") == "" {
+		out.Header.Set("User-Agent", "") // else the library writes its own
+	}
 	out.URL = g.target(req.URL)
 	g.forward(out.Header, req)
 	return out

@@ -50,7 +50,7 @@ func (c *conn) watch(id, rest []byte) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.subs) >= maxWatched {
+	if len(c.subs) >= maxWatched && !c.forgetAnswered() {
 		c.held.give(cost)
 		return
 	}
@@ -60,6 +60,18 @@ func (c *conn) watch(id, rest []byte) {
 	c.subs[name] = &sub{id: slices.Clone(id), cost: cost, question: q}
 	c.watching.Store(true)
 	c.gateway.metrics.watched.Inc()
+}
+
+// forgetAnswered drops a subscription of which only what may come twice is
+// remembered, and reports whether there was one; mu is held.
+func (c *conn) forgetAnswered() bool {
+	for name, s := range c.subs {
+		if s.question == nil {
+			c.forget(name)
+			return true
+		}
+	}
+	return false
 }
 
 // unwatch ends a subscription. An EOSE that was held back is nothing that the

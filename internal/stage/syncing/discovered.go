@@ -15,11 +15,16 @@ import (
 
 const retryAfter = 10 * time.Second
 
+// isLocal reports whether a URL is one of the local relay.
+func (s *Stage) isLocal(url string) bool {
+	return nostr.SameRelay(url, s.Local) || nostr.HasRelay(s.Public, url)
+}
+
 // Announce has relays synced that the operator names, now and on a schedule. It
 // is idempotent; cause tells one wish from the next.
 func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error {
 	for _, url := range urls {
-		if nostr.SameRelay(url, s.Local) || s.Denied.Relay(url) {
+		if s.isLocal(url) || s.Denied.Relay(url) {
 			continue
 		}
 		if _, err := s.addRelay(ctx, url, contract.ViaManual); err != nil {
@@ -89,7 +94,7 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]con
 	if nostr.RelayKey(p.URL) != key {
 		return nil, contract.Reject("url: does not belong to the key of the subject")
 	}
-	if nostr.SameRelay(p.URL, s.Local) || s.Denied.Relay(p.URL) {
+	if s.isLocal(p.URL) || s.Denied.Relay(p.URL) {
 		return nil, contract.Done()
 	}
 	if kept, err := s.admit(ctx, p.URL); err != nil {

@@ -38,6 +38,8 @@ type Stage struct {
 	Rules func(url string) []Rule
 	// Local is the URL of the relay that is to be made complete.
 	Local string
+	// Public are further URLs of Local, which are not synced with it.
+	Public []string
 	// Publish sends what was stored to ingest while a sync goes on.
 	Publish func(ctx context.Context, out ...contract.Output) error
 

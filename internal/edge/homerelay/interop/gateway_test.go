@@ -167,7 +167,9 @@ func converse(t *testing.T, url string, holds []nostr.Event, plain bool) {
 			t.Error(err)
 		}
 	}
-	for _, f := range []gonostr.Filter{{Kinds: []int{1}, Limit: 5}, {IDs: hometest.IDsOf(holds...)}, {Kinds: []int{0}, Authors: []string{holds[0].PubKey}}} {
+	for _, f := range []gonostr.Filter{
+		{Kinds: []int{1}, Limit: 5}, {IDs: hometest.IDsOf(holds...)}, {Kinds: []int{0}, Authors: []string{holds[0].PubKey}},
+	} {
 		if _, err := c.QuerySync(ctx, f); err != nil {
 			t.Error(err)
 		}
@@ -249,7 +251,8 @@ func differ(t *testing.T, what string, direct, through []string) {
 			g = through[i]
 		}
 		if d != g {
-			t.Fatalf("%s, message %d of %d and %d:\ndirectly            %.300s\nthrough the gateway %.300s", what, i, len(direct), len(through), d, g)
+			t.Fatalf("%s, message %d of %d and %d:\ndirectly            %.300s\nthrough the gateway %.300s",
+				what, i, len(direct), len(through), d, g)
 		}
 	}
 }
