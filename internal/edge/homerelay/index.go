@@ -27,6 +27,7 @@ func entries(r *record, do func(bucket, key []byte) error) error {
 func (st *step) put(r *record, text []byte) error {
 	tx := st.tx
 	st.pages -= eventPages + len(text)>>pageBits
+	st.whole.stored(tx, r)
 	if r.expires != 0 {
 		if err := tx.Bucket(expiring).Put(expiryKey(r.expires, r.id[:]), nil); err != nil {
 			return err
@@ -50,6 +51,7 @@ func (st *step) put(r *record, text []byte) error {
 func (st *step) remove(r *record) error {
 	tx := st.tx
 	st.pages -= eventPages
+	st.whole.removed(tx, r)
 	if r.expires != 0 {
 		if err := tx.Bucket(expiring).Delete(expiryKey(r.expires, r.id[:])); err != nil {
 			return err

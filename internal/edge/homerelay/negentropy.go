@@ -149,7 +149,7 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 		return
 	}
 	defer c.relay.sets.release(set, c.hold)
-	rec := negentropy.NewReconciler(set.vector, negentropy.Options{FrameLimit: frameLimit, MaxMessages: maxSessionMessages})
+	rec := negentropy.NewReconciler(set.items, negentropy.Options{FrameLimit: frameLimit, MaxMessages: maxSessionMessages})
 	idle := time.NewTimer(c.relay.sessionTimeout)
 	defer idle.Stop()
 	for msg := first; ; {

@@ -94,6 +94,11 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		return nil, err
 	}
 	store.denied, store.kinds = c.Denied, c.Kinds
+	if c.Kinds != nil {
+		if err := store.keepWhole(); err != nil {
+			return nil, errors.Join(fmt.Errorf("home relay: read the set of %s: %w", c.Path, err), store.Close())
+		}
+	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", c.Addr)
 	if err != nil {

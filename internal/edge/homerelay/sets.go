@@ -29,14 +29,14 @@ type sets struct {
 	records int // of all sets that are in use
 }
 
-// set is a sealed set. Its vector and err may be read once ready is closed.
+// set is a sealed set. Its items and err may be read once ready is closed.
 type set struct {
 	key        setKey
 	generation uint64
 	users      []*holding // guarded by sets.mu; its records count for the first
 	paid       bool       // likewise: they are counted
 	ready      chan struct{}
-	vector     *negentropy.Vector
+	items      negentropy.Store
 	err        error
 }
 
@@ -60,6 +60,9 @@ func newSets(ctx context.Context, s *store, l *ledger) *sets {
 // session that is first builds it, and goes on when its client leaves: others
 // may wait for it.
 func (l *sets) open(ctx context.Context, h *holding, key setKey) (*set, error) {
+	if items := l.store.whole.of(key.filters); items != nil {
+		return &set{items: items}, nil
+	}
 	generation := l.store.generation.Load()
 	l.mu.Lock()
 	s := l.shared[key.hash]
@@ -107,7 +110,7 @@ func (l *sets) build(s *set, h *holding) {
 		return
 	}
 	l.records += vector.Len()
-	s.vector, s.paid = vector, true
+	s.items, s.paid = vector, true
 }
 
 // release gives a set back; the last user frees it, and until then it counts
@@ -116,14 +119,17 @@ func (l *sets) release(s *set, h *holding) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.Index(s.users, h)
+	if i < 0 {
+		return // it is the whole set, which nobody pays for
+	}
 	s.users = slices.Delete(s.users, i, i+1)
 	if s.paid && i == 0 {
-		l.ledger.give(h, records, s.vector.Len())
+		l.ledger.give(h, records, s.items.Len())
 		s.paid = false
 	}
 	if len(s.users) > 0 {
-		if s.vector != nil && !s.paid {
-			err := l.ledger.take(s.users[0], records, s.vector.Len())
+		if s.items != nil && !s.paid {
+			err := l.ledger.take(s.users[0], records, s.items.Len())
 			if s.paid = err == nil; !s.paid {
 				s.users[0].end(err) // its release is next
 			}
@@ -133,7 +139,7 @@ func (l *sets) release(s *set, h *holding) {
 	if l.shared[s.key.hash] == s {
 		delete(l.shared, s.key.hash)
 	}
-	if s.vector != nil {
-		l.records -= s.vector.Len()
+	if s.items != nil {
+		l.records -= s.items.Len()
 	}
 }

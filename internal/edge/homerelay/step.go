@@ -24,6 +24,7 @@ type step struct {
 	tx    *bbolt.Tx
 	pages int            // that it may dirty yet
 	left  [][idSize]byte // events that are to be settled, since it could not do all
+	whole *whole         // see store
 }
 
 // step makes a change when it is the party's turn, and returns when it is on disk; do
@@ -40,7 +41,7 @@ func (s *store) step(ctx context.Context, p party, pages int, do func(*step) err
 func (s *store) updateStep(pages int, do func(*step) error) (left [][idSize]byte, err error) {
 	var st step
 	err = s.update(func(tx *bbolt.Tx) error {
-		st = step{tx: tx, pages: pages}
+		st = step{tx: tx, pages: pages, whole: s.whole}
 		return do(&st)
 	})
 	s.generation.Add(1)

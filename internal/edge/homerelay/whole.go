@@ -1,0 +1,71 @@
+package homerelay
+
+import (
+	"math"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// whole is the set of all that a relay of certain kinds keeps of them, with what ends such events, sorted at all times: a session
+// about all of it, which other indexes open every minute, costs no reading and no sorting. What has expired is in it until it
+// is removed.
+type whole struct {
+	kinds []int // sorted
+	tree  *negentropy.Tree
+}
+
+// keepWhole reads the set once; from then on writes keep it up. It comes before the relay serves.
+func (s *store) keepWhole() error {
+	kinds := slices.Sorted(slices.Values(append(slices.Clone(s.kinds), nostr.KindDeletion, nostr.KindVanish)))
+	_, err := s.updateStep(0, func(st *step) error { // nobody else writes meanwhile
+		var items []negentropy.Item
+		for _, kind := range kinds {
+			prefix := kindPrefix(kind)
+			c := st.tx.Bucket(byKind).Cursor()
+			for k, _ := c.Seek(prefix); len(k) == len(prefix)+len(position{}) && string(k[:len(prefix)]) == string(prefix); k, _ = c.Next() {
+				items = append(items, itemAt(position(k[len(prefix):])))
+			}
+		}
+		s.whole = &whole{kinds, negentropy.NewTree(items)}
+		return nil
+	})
+	return err
+}
+
+func itemAt(pos position) negentropy.Item {
+	return negentropy.Item{Timestamp: uint64(pos.createdAt()), ID: negentropy.ID(pos.id())}
+}
+
+// stored and removed note a change that tx makes, once it is on disk; w may be nil.
+func (w *whole) stored(tx *bbolt.Tx, r *record) {
+	if w != nil && slices.Contains(w.kinds, r.event.Kind) {
+		tx.OnCommit(func() { w.tree.Insert(itemAt(r.pos)) })
+	}
+}
+
+func (w *whole) removed(tx *bbolt.Tx, r *record) {
+	if w != nil && slices.Contains(w.kinds, r.event.Kind) {
+		tx.OnCommit(func() { w.tree.Delete(itemAt(r.pos)) })
+	}
+}
+
+// of returns the set as it is now if filters ask for all of it, or all of some time; else nil.
+func (w *whole) of(filters []nostr.Filter) negentropy.Store {
+	if w == nil || len(filters) != 1 {
+		return nil
+	}
+	f := filters[0]
+	if f.IDs != nil || f.Authors != nil || f.Tags != nil || f.Limit != 0 || f.Void() ||
+		!slices.Equal(slices.Compact(slices.Sorted(slices.Values(f.Kinds))), w.kinds) {
+		return nil
+	}
+	until := uint64(math.MaxUint64)
+	if f.Until > 0 {
+		until = uint64(f.Until)
+	}
+	return negentropy.Range(w.tree.Snapshot(), uint64(max(f.Since, 0)), until)
+}
