@@ -2,10 +2,55 @@ package interop
 
 import (
 	"crypto/ed25519"
+	"crypto/sha1"
 	"crypto/sha256"
+	"fmt"
 	"os"
+	"slices"
 	"testing"
+	"time"
 )
+
+var names = []string{"relaymesh", "bittorrent-dht", "libtorrent"}
+
+func startParties(t *testing.T, dir string) []party {
+	t.Helper()
+	return []party{
+		&ours{},
+		startProcess(t, dir, "node", "dht.mjs"),
+		startProcess(t, dir, "/usr/bin/python3", "dht.py"),
+	}
+}
+
+// Every implementation as storage network, and who announces, and who looks peers up (BEP 5).
+func TestEveryImplementationFindsWhomEveryOtherAnnounces(t *testing.T) {
+	dir := os.Getenv("MAINLINE_INTEROP")
+	if dir == "" {
+		t.Skip("needs bittorrent-dht and python3-libtorrent: see the package documentation")
+	}
+	parties := startParties(t, dir)
+	for s, storage := range parties {
+		bootstrap := storage.network(t, 12)
+		var clients []int
+		for _, p := range parties {
+			clients = append(clients, p.client(t, bootstrap))
+		}
+		for p, announcer := range parties {
+			infohash, port := sha1.Sum([]byte(names[s]+names[p])), uint16(4848+p)
+			announcer.announce(t, clients[p], infohash, port)
+			want := fmt.Sprintf("127.0.0.1:%d", port)
+			for r, reader := range parties {
+				var found []string
+				for end := time.Now().Add(20 * time.Second); !slices.Contains(found, want) && time.Now().Before(end); {
+					found = reader.peers(t, clients[r], infohash) // libtorrent announces when it likes
+				}
+				if !slices.Contains(found, want) {
+					t.Errorf("network %s, announced by %s: %s finds %q, want %s", names[s], names[p], names[r], found, want)
+				}
+			}
+		}
+	}
+}
 
 // Every implementation as storage network, publisher and reader, without and with salt: 54 reads.
 func TestEveryImplementationFindsWhatEveryOtherPublishes(t *testing.T) {
@@ -13,12 +58,7 @@ func TestEveryImplementationFindsWhatEveryOtherPublishes(t *testing.T) {
 	if dir == "" {
 		t.Skip("needs bittorrent-dht and python3-libtorrent: see the package documentation")
 	}
-	names := []string{"relaymesh", "bittorrent-dht", "libtorrent"}
-	parties := []party{
-		&ours{},
-		startProcess(t, dir, "node", "dht.mjs"),
-		startProcess(t, dir, "/usr/bin/python3", "dht.py"),
-	}
+	parties := startParties(t, dir)
 	for s, storage := range parties {
 		bootstrap := storage.network(t, 12)
 		var clients []int

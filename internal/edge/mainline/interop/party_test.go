@@ -24,6 +24,9 @@ type party interface {
 	// put publishes a value under the key of seed and returns the seq that it got: libtorrent chooses its own.
 	put(t *testing.T, client int, seed []byte, salt string, seq int64, value string) (got int64)
 	get(t *testing.T, client int, key []byte, salt string) (found bool, seq int64, value string)
+	// announce announces a port under an infohash, and peers returns who was, host:port.
+	announce(t *testing.T, client int, infohash [20]byte, port uint16)
+	peers(t *testing.T, client int, infohash [20]byte) []string
 }
 
 // ours is relaymesh.
@@ -78,6 +81,23 @@ func (o *ours) get(t *testing.T, client int, key []byte, salt string) (bool, int
 	return true, res.Item.Seq, string(text)
 }
 
+func (o *ours) announce(t *testing.T, client int, infohash [20]byte, port uint16) {
+	if res, err := o.clients[client].Announce(t.Context(), infohash, port, 0, nil); err != nil || res.Took < 3 {
+		t.Errorf("our announcement: %+v, %v", res, err)
+	}
+}
+
+func (o *ours) peers(t *testing.T, client int, infohash [20]byte) (list []string) {
+	res, err := o.clients[client].Peers(t.Context(), infohash, 0, nil)
+	if err != nil {
+		t.Errorf("our look-up of peers: %v", err)
+	}
+	for _, p := range res.Peers {
+		list = append(list, p.Addr.String())
+	}
+	return list
+}
+
 // process is another implementation in a process of its own; see the peers directory for the protocol.
 type process struct {
 	name   string
@@ -117,6 +137,7 @@ type answer struct {
 	Found  bool     `json:"found"`
 	Seq    int64    `json:"seq"`
 	Value  string   `json:"value"`
+	Peers  []string `json:"peers"`
 }
 
 func (p *process) call(t *testing.T, command map[string]any) answer {
@@ -164,4 +185,12 @@ func (p *process) put(t *testing.T, client int, seed []byte, salt string, seq in
 func (p *process) get(t *testing.T, client int, key []byte, salt string) (bool, int64, string) {
 	a := p.call(t, map[string]any{"op": "get", "client": client, "key": hex.EncodeToString(key), "salt": salt})
 	return a.Found, a.Seq, a.Value
+}
+
+func (p *process) announce(t *testing.T, client int, infohash [20]byte, port uint16) {
+	p.call(t, map[string]any{"op": "announce", "client": client, "infohash": hex.EncodeToString(infohash[:]), "port": port})
+}
+
+func (p *process) peers(t *testing.T, client int, infohash [20]byte) []string {
+	return p.call(t, map[string]any{"op": "peers", "client": client, "infohash": hex.EncodeToString(infohash[:])}).Peers
 }

@@ -47,6 +47,22 @@ const commands = {
       clients[client].put(opts, (err, key, n) => err ? reject(err) : resolve({ stored: n, seq }))
     })
   },
+  announce ({ client, infohash, port }) {
+    return new Promise((resolve, reject) => {
+      clients[client].announce(Buffer.from(infohash, 'hex'), port, err => err ? reject(err) : resolve({}))
+    })
+  },
+  peers ({ client, infohash }) {
+    const found = new Set()
+    const note = (peer, hash) => { if (hash.toString('hex') === infohash) found.add(`${peer.host}:${peer.port}`) }
+    clients[client].on('peer', note)
+    return new Promise(resolve => {
+      clients[client].lookup(Buffer.from(infohash, 'hex'), () => {
+        clients[client].off('peer', note)
+        resolve({ peers: [...found] })
+      })
+    })
+  },
   get ({ client, key, salt }) {
     const k = Buffer.from(key, 'hex')
     const target = crypto.createHash('sha1').update(k).update(salt).digest()

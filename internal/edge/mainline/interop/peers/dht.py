@@ -103,6 +103,25 @@ def get(client, key, salt):
         return {"found": True, "seq": alert.seq, "value": value, "sig": bytes(alert.signature).hex()}
 
 
+def announce(client, infohash, port):
+    """libtorrent does not tell how it went."""
+    clients[client].dht_announce(lt.sha1_hash(bytes.fromhex(infohash)), port, 0)
+    return {}
+
+
+def peers(client, infohash):
+    session = clients[client]
+    session.pop_alerts()
+    session.dht_get_peers(lt.sha1_hash(bytes.fromhex(infohash)))
+    found = set()
+    try:
+        for alert in alerts(session, lt.dht_get_peers_reply_alert, 5):
+            found.update("%s:%d" % peer for peer in alert.peers())
+    except TimeoutError:  # it has no other end
+        pass
+    return {"peers": sorted(found)}
+
+
 for line in sys.stdin:
     command = json.loads(line)
     try:
