@@ -161,7 +161,7 @@ harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
-bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-gateway bench-dht ## Run all benchmarks
+bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-gateway bench-dht bench-index ## Run all benchmarks
 
 bench-negentropy: go-version # Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
@@ -182,6 +182,9 @@ bench-ingest: go-version # Verify signatures beside go-nostr and libsecp256k1, a
 HOSTILE ?= relay
 bench-hostile: go-version # Attack what strangers can reach, beside honest users: the embedded relay, by 1,000 of 10,000 connections (Linux; 2 minutes)
 	$(GO) run ./bench/hostile $(HOSTILE)
+
+bench-index: go-version # Fill 100 list indexes from each other in driven time and resolve by them, a fifth of them hostile (20 s)
+	BENCH_INDEX=1 $(GO) test -vet=off -count=1 -v -run TestManyIndexes ./internal/stage/index
 
 bench-dht: go-version # Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
 	$(GO) run ./bench/dht
