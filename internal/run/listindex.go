@@ -89,8 +89,9 @@ func (l ListIndex) Run(ctx context.Context, up func(url string)) error {
 	serve := homerelay.Config{
 		Addr: l.Listen, URL: l.URL, Path: l.File, Name: "relaymesh list index", Log: l.Log, Denied: denied.Lists(), PubKey: key.PublicKey(),
 		Description: "Keeps the lists of everybody: kinds " + strings.Trim(fmt.Sprint(l.Kinds), "[]") + ".", TrustedProxies: l.Proxies,
-		Kinds: l.Kinds, LookUp: func(ctx context.Context, lacking []nostr.Address) { i.lookUp.Lacking(ctx, lacking) },
-		Info: i.info, Pages: http.HandlerFunc(i.page),
+		Kinds: l.Kinds, MaxBytes: int64(l.MaxMiB) << 20,
+		LookUp: func(ctx context.Context, lacking []nostr.Address) { i.lookUp.Lacking(ctx, lacking) },
+		Info:   i.info, Pages: http.HandlerFunc(i.page),
 	}
 	if err := i.open(ctx, serve, options, node); err != nil {
 		return err

@@ -91,11 +91,9 @@ func (s *store) insertFor(p party, e *nostr.Event, keeps rule, leave func()) err
 			refusal = errDenied
 			return nil
 		}
-		if !keeps(st.tx, r) {
-			refusal = errUnwanted
-			return nil
+		if refusal = keeps(st.tx, r, text); refusal == nil {
+			refusal, err = s.insert(st, r, text)
 		}
-		refusal, err = s.insert(st, r, text)
 		return err
 	})
 	leave()

@@ -1,6 +1,7 @@
 package homerelay
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -11,16 +12,68 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-var errUnwanted = errors.New("blocked: this relay keeps events of other kinds")
+var (
+	errUnwanted = errors.New("blocked: this relay keeps events of other kinds")
+	errLarge    = errors.New("invalid: this relay keeps no events of more than 32 KiB")
+	errFull     = errors.New("blocked: this relay is full; it keeps the authors that it has")
+)
 
-// rule says whether a relay keeps an event, by what it holds.
-type rule func(*bbolt.Tx, *record) bool
+// maxKept is the size of the largest event of a relay of certain kinds, in bytes of JSON: lists are small, and authors who are
+// there already must not fill it.
+const maxKept = 32 << 10
 
-// keeps reports whether a relay of certain kinds takes an event: one of those kinds, or a deletion or a request to vanish that
-// may end one. A deletion by id alone counts if the event is here.
-func (s *store) keeps(tx *bbolt.Tx, r *record) bool {
+// rule returns the refusal of an event that a relay does not keep, by what it holds.
+type rule func(tx *bbolt.Tx, r *record, text []byte) error
+
+// keepsAny is the rule of no kinds and no bounds.
+func keepsAny(*bbolt.Tx, *record, []byte) error { return nil }
+
+// keeps is the rule of a relay for what clients bring. A tenth of the room is for what its own process has verified.
+func (s *store) keeps(tx *bbolt.Tx, r *record, text []byte) error {
+	return s.keepsUpTo(tx, r, text, s.maxBytes-s.maxBytes/10)
+}
+
+func (s *store) keepsOwn(tx *bbolt.Tx, r *record, text []byte) error {
+	return s.keepsUpTo(tx, r, text, s.maxBytes)
+}
+
+func (s *store) keepsUpTo(tx *bbolt.Tx, r *record, text []byte, most int64) error {
 	switch {
-	case s.kinds == nil, slices.Contains(s.kinds, r.event.Kind):
+	case s.kinds == nil:
+		return nil
+	case !s.ofKinds(tx, r):
+		return errUnwanted
+	case len(text) > maxKept:
+		return errLarge
+	case s.maxBytes > 0 && s.grows(tx, r, text) && s.used(tx) >= most:
+		return errFull
+	}
+	return nil
+}
+
+// used is how many bytes of the store's file are in use; the file itself never shrinks.
+func (s *store) used(tx *bbolt.Tx) int64 {
+	stats := s.db.Stats()
+	return tx.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(s.db.Info().PageSize)
+}
+
+// grows reports whether an event needs room that none gives way for: it is of another author or kind than what is there, or
+// larger. What ends something that is there does not.
+func (s *store) grows(tx *bbolt.Tx, r *record, text []byte) bool {
+	if addr := r.address(); addr != nil {
+		old := tx.Bucket(latest).Get(addr)
+		return old == nil || len(text) > len(tx.Bucket(byID).Get(position(old).id()))
+	}
+	prefix := authorPrefix(r.pubkey[:])
+	k, _ := tx.Bucket(byAuthor).Cursor().Seek(prefix)
+	return !bytes.HasPrefix(k, prefix)
+}
+
+// ofKinds reports whether an event is of the relay's kinds, or a deletion or a request to vanish that may end one of them. A
+// deletion by id alone counts if the event is here.
+func (s *store) ofKinds(tx *bbolt.Tx, r *record) bool {
+	switch {
+	case slices.Contains(s.kinds, r.event.Kind):
 		return true
 	case r.event.Kind == nostr.KindVanish:
 		return s.asksToVanish(r.event)

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -52,13 +50,14 @@ func (r *Relay) Newest(ctx context.Context, f nostr.Filter) (list [][]byte, err 
 	return list, err
 }
 
-// Accept verifies an event and stores it as one that a client sent. ok is false if it was refused, for the reason.
-func (r *Relay) Accept(e *nostr.Event) (ok bool, reason string) { return r.acceptOwn(e, r.store.keeps) }
+// Accept verifies an event and stores it, as one that a client sent, but up to all of Config.MaxBytes. ok is false if it was
+// refused, for the reason.
+func (r *Relay) Accept(e *nostr.Event) (ok bool, reason string) {
+	return r.acceptOwn(e, r.store.keepsOwn)
+}
 
 // Keep is [Relay.Accept] for an event of any kind, whatever Config.Kinds says.
-func (r *Relay) Keep(e *nostr.Event) (ok bool, reason string) {
-	return r.acceptOwn(e, func(*bbolt.Tx, *record) bool { return true })
-}
+func (r *Relay) Keep(e *nostr.Event) (ok bool, reason string) { return r.acceptOwn(e, keepsAny) }
 
 func (r *Relay) acceptOwn(e *nostr.Event, keeps rule) (ok bool, reason string) {
 	p := party{own: true}

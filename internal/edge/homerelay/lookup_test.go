@@ -154,3 +154,62 @@ func TestPagesAndFields(t *testing.T) {
 		t.Errorf("NIP-11 is %+v, %v", doc, err)
 	}
 }
+
+// However many keys a stranger makes, a relay with a bound keeps to it, and to the authors that it has; a tenth is left for what its
+// own process has verified.
+func TestAFullRelayKeepsTheAuthorsThatItHas(t *testing.T) {
+	t.Parallel()
+	const most = 4 << 20
+	r := startConfig(t, Config{Kinds: []int{10002}, MaxBytes: most})
+	now := time.Now().Unix()
+	large, small := strings.Repeat("x", 20<<10), strings.Repeat("x", 1<<10)
+	honest := newSigner(t)
+	first := honest.event(10002, now-10, large)
+	c := dialRaw(t, r.URL())
+	tell := func(e *nostr.Event) (taken bool, why string) {
+		t.Helper()
+		c.sendEvent("EVENT", e)
+		answer := c.expect("OK", e.ID)
+		return answer[2].(bool), answer[3].(string)
+	}
+	if taken, why := tell(first); !taken {
+		t.Fatal(why)
+	}
+	full, why := false, ""
+	for i := 0; i < 2*most/len(large) && !full; i++ {
+		var taken bool
+		taken, why = tell(newSigner(t).event(10002, now, large))
+		full = !taken
+	}
+	if !full || !strings.HasPrefix(why, "blocked: this relay is full") {
+		t.Fatalf("never full: %s", why)
+	}
+	for _, step := range []struct {
+		what string
+		e    *nostr.Event
+		ok   bool
+	}{
+		{"another's list", newSigner(t).event(10002, now, ""), false},
+		{"another's deletion", newSigner(t).event(5, now, "", nostr.Tag{"k", "10002"}), false},
+		{"another's request to vanish", newSigner(t).event(62, now, "", nostr.Tag{"relay", "ALL_RELAYS"}), false},
+		{"a newer list that is larger", honest.event(10002, now-9, large+large[:100]), false},
+		{"a newer list", honest.event(10002, now-8, small), true},
+		{"a deletion", honest.event(5, now-7, "", nostr.Tag{"k", "10002"}, nostr.Tag{"a", "10002:" + honest.pubkey() + ":"}), true},
+	} {
+		if taken, why := tell(step.e); taken != step.ok {
+			t.Errorf("%s: taken is %t, %s", step.what, taken, why)
+		}
+	}
+	own := 0
+	for ; own < most/len(large); own++ {
+		if ok, _ := r.Accept(newSigner(t).event(10002, now, large)); !ok {
+			break
+		}
+	}
+	if own == 0 || own > most/5/len(large) {
+		t.Errorf("of its own process it takes %d more", own)
+	}
+	if taken, why := tell(newSigner(t).event(10002, now, strings.Repeat("x", maxKept))); taken || !strings.HasPrefix(why, "invalid: ") {
+		t.Errorf("a list of 32 KiB: %t, %s", taken, why)
+	}
+}

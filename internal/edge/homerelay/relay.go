@@ -39,6 +39,9 @@ type Config struct {
 	// Kinds are all that the relay takes from clients, with deletions and requests to vanish that may end an event of
 	// theirs; nil is every kind.
 	Kinds []int
+	// MaxBytes bounds what a relay of certain kinds keeps: beyond it, and for clients beyond nine tenths of it, it takes no new
+	// authors; 0 is no bound.
+	MaxBytes int64
 	// LookUp finds elsewhere the replaceable events at addresses which a REQ asks for and the store lacks, and stores them,
 	// until the context ends; nil looks nothing up.
 	LookUp func(ctx context.Context, lacking []nostr.Address)
@@ -93,7 +96,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	store.denied, store.kinds = c.Denied, c.Kinds
+	store.denied, store.kinds, store.maxBytes = c.Denied, c.Kinds, c.MaxBytes
 	if c.Kinds != nil {
 		if err := store.keepWhole(); err != nil {
 			return nil, errors.Join(fmt.Errorf("home relay: read the set of %s: %w", c.Path, err), store.Close())

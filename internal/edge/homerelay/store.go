@@ -22,9 +22,10 @@ type store struct {
 	file *os.File // of db, which locks it
 	now  func() time.Time
 	// denied is what Insert refuses; it is set before the store is used.
-	denied *deny.Lists
-	kinds  []int  // likewise: see Config.Kinds
-	whole  *whole // of these kinds; nil if it keeps every kind
+	denied   *deny.Lists
+	kinds    []int  // likewise: see Config.Kinds
+	maxBytes int64  // likewise: see Config.MaxBytes
+	whole    *whole // of these kinds; nil if it keeps every kind
 	// generation grows with every write: while it stays, so does the set of
 	// events, but for those that expire. A write counts before Insert returns.
 	generation atomic.Uint64
