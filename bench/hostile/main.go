@@ -32,13 +32,14 @@ func goal(what string, measured, bound float64) {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := measure(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "hostile:", err)
 		os.Exit(1) //nolint:gocritic // nothing is left to be stopped
 	}
 }
 
-func run(ctx context.Context, names []string) error {
+// measure attacks the parts of these names.
+func measure(ctx context.Context, names []string) error {
 	for _, name := range names {
 		part := parts[name]
 		if part == nil {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
+	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 // serve runs the embedded relay until it is interrupted.
@@ -24,6 +25,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	run.BoundGarbage() // as relaymesh up does
 	r, err := homerelay.Start(ctx, homerelay.Config{
 		Path: filepath.Join(dir, "relay.db"), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -176,6 +176,7 @@ func (c *client) write() {
 			return
 		}
 		c.drop(queued) // 0 for a live event
+		recycle(msg)
 	}
 }
 

@@ -76,7 +76,7 @@ func (s *store) deniedFrom(from []byte) (ids [][]byte, next []byte, err error) {
 func (s *store) removeAll(ctx context.Context, ids [][]byte) error {
 	for len(ids) > 0 {
 		var rest [][]byte
-		left, err := s.step(ctx, party{}, stepPages, func(st *step) error {
+		left, err := s.step(ctx, party{}, func(st *step) error {
 			for rest = ids; len(rest) > 0 && st.pages > 0; rest = rest[1:] {
 				if st.tx.Bucket(byID).Get(rest[0]) == nil {
 					continue

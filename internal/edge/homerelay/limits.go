@@ -31,7 +31,7 @@ const (
 	// Of all connections together.
 	minWork     = 256       // bytes that the least work counts for
 	verifying   = 32 << 10  // likewise a signature
-	feedBytes   = 16 << 20  // texts of live events
+	feedBytes   = 8 << 20   // texts of live events
 	maxBuilding = 2         // sets that are read for a session
 	maxRecords  = 1_000_000 // of one session; strfry's default
 
@@ -55,8 +55,8 @@ var shares = [resources]share{
 	connections:   {all: 12_000, network: 8 * maxConnections, party: maxConnections, connection: 1},
 	subscriptions: {all: 48_000, network: 4096, party: 512, connection: maxSubscriptions},
 	sessions:      {all: 512, network: 128, party: 32, connection: maxSessions},
-	records:       {all: 2 * maxRecords, network: 3 * maxRecords / 2, party: maxRecords, connection: 4 * maxRecords}, // 72 bytes each
-	heldBytes:     {all: 48 << 20, network: 32 << 20, party: 20 << 20, connection: 16 << 20},
+	records:       {all: maxRecords, network: maxRecords, party: maxRecords, connection: maxRecords}, // 72 bytes each
+	heldBytes:     {all: 24 << 20, network: 20 << 20, party: 16 << 20, connection: 12 << 20},
 }
 
 // maxConnections is of one party.

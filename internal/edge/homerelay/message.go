@@ -1,10 +1,11 @@
 package homerelay
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -126,5 +127,41 @@ func countValues(filters []nostr.Filter) (n int) {
 
 // eventMessage makes an EVENT message of an event's JSON.
 func eventMessage(id string, event []byte) []byte {
-	return slices.Concat([]byte(`["EVENT",`), nostr.Encode(id), []byte{','}, event, []byte{']'})
+	label := nostr.Encode(id)
+	msg := append(newMessage(len(label)+len(event)+16), `["EVENT",`...)
+	msg = append(append(msg, label...), ',')
+	return append(append(msg, event...), ']')
+}
+
+// negMessage makes a NEG-MSG message of a session's answer.
+func negMessage(id string, answer []byte) []byte {
+	label := nostr.Encode(id)
+	msg := append(newMessage(len(label)+hex.EncodedLen(len(answer))+16), `["NEG-MSG",`...)
+	msg = append(append(msg, label...), `,"`...)
+	return append(hex.AppendEncode(msg, answer), `"]`...)
+}
+
+// written are the buffers of messages that have been written, in which others are made:
+// those who ask for much would otherwise leave much garbage.
+var written sync.Pool
+
+// poolable is the least capacity of a buffer that is worth it.
+const poolable = 16 << 10
+
+// newMessage returns an empty buffer of at least a size.
+func newMessage(size int) []byte {
+	if size < poolable {
+		return make([]byte, 0, size)
+	}
+	if b, ok := written.Get().(*[]byte); ok && cap(*b) >= size && cap(*b) <= 2*size {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+// recycle takes the buffer of a message that nobody has any more.
+func recycle(msg []byte) {
+	if cap(msg) >= poolable {
+		written.Put(&msg)
+	}
 }

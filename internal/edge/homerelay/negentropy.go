@@ -166,7 +166,7 @@ func (c *client) converse(ctx context.Context, s *session, key setKey, first []b
 			c.giveUp(ctx, s, reason)
 			return
 		}
-		if !c.send(ctx, nostr.Message("NEG-MSG", s.id, hex.EncodeToString(answer))) {
+		if !c.send(ctx, negMessage(s.id, answer)) {
 			return
 		}
 		idle.Reset(c.relay.sessionTimeout)

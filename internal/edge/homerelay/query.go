@@ -97,11 +97,13 @@ func (q *query) page(
 // errTooMany is the answer to a set that is larger than asked for.
 var errTooMany = errors.New("too many records")
 
-// Items returns time and id of every stored event that matches one of the
+// Items appends time and id of every stored event that matches one of the
 // filters and may be shown, in no order, and an event that matches several once for each. More
 // than limit of them are errTooMany. Where it can, it reads an index alone, 40
 // bytes an event.
-func (s *store) Items(ctx context.Context, v *viewer, filters []nostr.Filter, limit int) (items []negentropy.Item, err error) {
+func (s *store) Items(
+	ctx context.Context, v *viewer, filters []nostr.Filter, limit int, items []negentropy.Item,
+) ([]negentropy.Item, error) {
 	for _, f := range filters {
 		q, ok := newQuery(v, f, s.now().Unix())
 		if !ok {
@@ -123,7 +125,7 @@ func (s *store) Items(ctx context.Context, v *viewer, filters []nostr.Filter, li
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return items, err
 		}
 	}
 	return items, nil

@@ -14,6 +14,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -163,7 +164,7 @@ func TestItems(t *testing.T) {
 	}
 	for range 500 {
 		f := randomFilter(r, kept)
-		items, err := s.Items(t.Context(), everything, []nostr.Filter{f}, len(kept))
+		items, err := s.Items(t.Context(), everything, []nostr.Filter{f}, len(kept), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,10 +179,10 @@ func TestItems(t *testing.T) {
 			t.Fatalf("filter %+v: %d items, want %d", f, len(got), len(want))
 		}
 	}
-	if items, err := s.Items(t.Context(), everything, []nostr.Filter{{}, {}}, 2*len(kept)); err != nil || len(items) != 2*len(kept) {
+	if items, err := s.Items(t.Context(), everything, []nostr.Filter{{}, {}}, 2*len(kept), nil); err != nil || len(items) != 2*len(kept) {
 		t.Errorf("of two filters: %d items and %v, want each event twice", len(items), err)
 	}
-	if _, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, len(kept)-1); !errors.Is(err, errTooMany) {
+	if _, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, len(kept)-1, nil); !errors.Is(err, errTooMany) {
 		t.Errorf("above the limit: %v", err)
 	}
 }
@@ -259,5 +260,22 @@ func TestDuplicatesAreFound(t *testing.T) {
 		if err := s.Insert(e); !errors.Is(err, errDuplicate) {
 			t.Fatalf("second insert of %s: %v", e.ID, err)
 		}
+	}
+}
+
+// The items of a filter are sorted once they are turned round.
+func TestOldestFirst(t *testing.T) {
+	s := newStore(t)
+	s.db.NoSync = true
+	author := newSigner(t)
+	for i := range 60 {
+		mustInsert(t, s, author.event(1, int64(1000+i%7), strconv.Itoa(i)))
+	}
+	items, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, maxRecords, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if oldestFirst(items); len(items) != 60 || !slices.IsSortedFunc(items, negentropy.Item.Compare) {
+		t.Errorf("%d items are not sorted", len(items))
 	}
 }

@@ -118,7 +118,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		store:          store,
 		clients:        newClients(),
 		ledger:         newLedger(shares),
-		working:        newGate(2 * runtime.GOMAXPROCS(0)),
+		working:        newGate(runtime.GOMAXPROCS(0)),
 		proxies:        c.TrustedProxies,
 		served:         make(chan error, 1),
 	}

@@ -22,7 +22,8 @@ type sets struct {
 	store    *store
 	ledger   *ledger
 	building *gate
-	most     int // records of one set; tests lower it
+	items    sync.Pool // buffers of those that build
+	most     int       // records of one set; tests lower it
 
 	mu      sync.Mutex
 	shared  map[[32]byte]*set
@@ -97,11 +98,18 @@ func (l *sets) build(s *set, h *holding) {
 		return
 	}
 	defer l.building.leave(1)
-	items, err := l.store.Items(l.ctx, s.key.viewer, s.key.filters, l.most)
+	buffer, _ := l.items.Get().(*[]negentropy.Item)
+	if buffer == nil {
+		buffer = new([]negentropy.Item)
+	}
+	defer l.items.Put(buffer) // NewVector has copied them
+	items, err := l.store.Items(l.ctx, s.key.viewer, s.key.filters, l.most, (*buffer)[:0])
+	*buffer = items
 	if err != nil {
 		s.err = err
 		return
 	}
+	oldestFirst(items)
 	vector := negentropy.NewVector(items)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,6 +119,20 @@ func (l *sets) build(s *set, h *holding) {
 	}
 	l.records += vector.Len()
 	s.items, s.paid = vector, true
+}
+
+// oldestFirst turns round the order in which a filter's items are read, so that they
+// need not be sorted: of equal times the lowest id still comes first.
+func oldestFirst(items []negentropy.Item) {
+	slices.Reverse(items)
+	for begin := 0; begin < len(items); {
+		end := begin + 1
+		for end < len(items) && items[end].Timestamp == items[begin].Timestamp {
+			end++
+		}
+		slices.Reverse(items[begin:end])
+		begin = end
+	}
 }
 
 // release gives a set back; the last user frees it, and until then it counts

@@ -93,7 +93,7 @@ func (s *store) settleOne(p party, id [idSize]byte) (left [][idSize]byte, err er
 	done := &work{} // on disk
 	for !done.over {
 		var doing work
-		more, err := s.step(s.ctx, p, stepPages, func(st *step) error {
+		more, err := s.step(s.ctx, p, func(st *step) error {
 			doing = *done
 			return doing.resume(st, id)
 		})
@@ -186,7 +186,7 @@ func (s *store) settleAll() {
 // for ever; queries leave them out anyway.
 func (s *store) purge() {
 	for more := true; more; {
-		left, err := s.step(s.ctx, party{}, stepPages, func(st *step) error {
+		left, err := s.step(s.ctx, party{}, func(st *step) error {
 			for more = true; st.pages > 0; {
 				id := firstExpired(st.tx, s.now().Unix())
 				if more = id != nil; !more {

@@ -183,7 +183,7 @@ func TestSettlesWhatChangesMeanwhile(t *testing.T) {
 		}
 		do := func(pages int, change func(*step) error) {
 			t.Helper()
-			if _, err := s.step(t.Context(), party{}, pages, change); err != nil {
+			if _, err := s.updateStep(pages, change); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -220,7 +220,10 @@ func TestSmallEventsGoBetweenSteps(t *testing.T) {
 	s := newStore(t)
 	running, proceed := make(chan struct{}), make(chan struct{})
 	go func() {
-		_, _ = s.step(t.Context(), party{}, maxDirty, func(*step) error { close(running); <-proceed; return nil })
+		s.turns.enter(t.Context(), party{}, maxDirty, 1)
+		defer s.turns.leave(maxDirty)
+		close(running)
+		<-proceed
 	}()
 	<-running
 	const others = 20

@@ -28,13 +28,15 @@ type step struct {
 }
 
 // step makes a change when it is the party's turn, and returns when it is on disk; do
-// may be called twice. What it could not do of some events is left to settle.
-func (s *store) step(ctx context.Context, p party, pages int, do func(*step) error) (left [][idSize]byte, err error) {
-	if !s.turns.enter(ctx, p, pages, pages) {
+// may be called twice. What it could not do of some events is left to settle. Few
+// steps share a transaction, so that there is room beside them for what is little.
+func (s *store) step(ctx context.Context, p party, do func(*step) error) (left [][idSize]byte, err error) {
+	const width = maxDirty / 2
+	if !s.turns.enter(ctx, p, width, stepPages) {
 		return nil, ctx.Err()
 	}
-	defer s.turns.leave(pages)
-	return s.updateStep(pages, do)
+	defer s.turns.leave(width)
+	return s.updateStep(stepPages, do)
 }
 
 // updateStep is step for who has come through the gate.

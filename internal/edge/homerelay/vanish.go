@@ -78,7 +78,7 @@ func (s *store) vanish(p party, pubkey []byte) error {
 	} {
 		for next := slices.Concat(in.prefix, newest[:]); next != nil; {
 			from := next
-			left, err := s.step(s.ctx, p, stepPages, func(st *step) (err error) {
+			left, err := s.step(s.ctx, p, func(st *step) (err error) {
 				next, err = st.removeVanished(in.bucket, in.prefix, from)
 				return err
 			})
@@ -90,7 +90,7 @@ func (s *store) vanish(p party, pubkey []byte) error {
 			}
 		}
 	}
-	_, err = s.step(s.ctx, p, 1, func(st *step) error {
+	_, err = s.step(s.ctx, p, func(st *step) error {
 		if !bytes.Equal(st.tx.Bucket(vanished).Get(pubkey), mark) {
 			return nil // a later request has more to remove
 		}
