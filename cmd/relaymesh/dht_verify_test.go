@@ -2,12 +2,9 @@ package main
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -15,54 +12,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
-
-// surround starts nodes around an item's target that hold the item and know each other, and answer one address only;
-// they share so many bits with the target.
-func surround(t *testing.T, item *bep44.Item, count, bits int, only netip.Addr) (contacts []mainline.Contact) {
-	t.Helper()
-	target := item.Target()
-	conns := make([]*net.UDPConn, count)
-	for i := range conns {
-		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		id := target
-		rand.Read(id[bits/8:])
-		conns[i] = conn
-		contacts = append(contacts, mainline.Contact{ID: id, Addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()})
-	}
-	tid := regexp.MustCompile(`1:t(\d+):`)
-	for i, conn := range conns {
-		go func() {
-			for buf := make([]byte, 2048); ; {
-				n, from, err := conn.ReadFromUDPAddrPort(buf)
-				if err != nil {
-					return
-				}
-				q := string(buf[:n])
-				at := tid.FindStringSubmatchIndex(q)
-				if at == nil || from.Addr().Unmap() != only {
-					continue
-				}
-				var length int
-				fmt.Sscan(q[at[2]:at[3]], &length)
-				nodes := mainline.AppendCompact(nil, contacts[:min(8, count)])
-				var held string
-				if strings.Contains(q, string(target[:])) && strings.Contains(q, "3:get") {
-					held = fmt.Sprintf("1:k32:%s5:nodes%d:%s3:seqi%de3:sig64:%s5:token1:t1:v%s", item.Key[:], len(nodes), nodes, item.Seq, item.Sig[:],
-						item.Value)
-				} else {
-					held = fmt.Sprintf("5:nodes%d:%s5:token1:t", len(nodes), nodes)
-				}
-				id := contacts[i].ID
-				conn.WriteToUDPAddrPort([]byte(fmt.Sprintf("d1:rd2:id20:%s%se1:t%d:%s1:y1:re", id[:], held, length, q[at[1]:at[1]+length])), from)
-			}
-		}()
-	}
-	return contacts
-}
 
 // signedList makes the record of one relay under a new key.
 func signedList(t *testing.T) bep44.Item {
@@ -94,8 +43,12 @@ func TestVerifySaysWhatItCannotSee(t *testing.T) {
 	for _, count := range []int{12, 3} {
 		t.Run(fmt.Sprint(count, " nodes"), func(t *testing.T) {
 			item := signedList(t)
-			sybils := surround(t, &item, count, 40, netip.MustParseAddr("127.0.0.1"))
-			bootstrap := append(dht.Bootstrap(), sybils[0].Addr.String())
+			sybils, err := dhtnet.Surround(item, count, 40, netip.MustParseAddr("127.0.0.1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { sybils.Close() })
+			bootstrap := append(dht.Bootstrap(), sybils.Contacts[0].Addr.String())
 			verify := func(more ...string) (int, verified, string) {
 				code, stdout, stderr := relaymesh(t, append([]string{
 					"dht", "verify", hex.EncodeToString(item.Key[:]), "--json", "--allow-private",

@@ -79,6 +79,7 @@ func examples() []struct {
 			events.SubjectRecordPublished,
 			events.RecordPublished{
 				PubKey: key32, DHTKey: key32b, Target: target, Seq: 2, Holders: 8, Refresh: true, Superseded: true, Equivocal: true,
+				From: "192.0.2.1", Warning: "of 8 nodes that gave us the record, 3 gave it to the worker at 192.0.2.1: the others may answer us only",
 			},
 		},
 		{events.SubjectRecordResolved, events.RecordResolved{PubKey: key32, DHTKey: key32b, Seq: 2, Relays: relays, Found: true}},
@@ -110,12 +111,12 @@ func examples() []struct {
 				Thread: []events.MissingNoteResponse{{Timestamp: 1, EventID: key32b, Why: "none of 3 relays has it"}},
 			},
 		},
-		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000}},
+		{events.ServiceListResolve, events.ResolveRequest{PubKey: key32, DHTKey: key32b, TimeoutMS: 3000, Except: "192.0.2.1"}},
 		{
 			events.ServiceListResolve + " (reply)",
 			events.ResolveResponse{
 				PubKey: key32, Relays: relays, DHTKey: key32b, Target: target, Seq: 2, Value: []byte("2:[]"), DHTSig: sig64,
-				Holders: 8, Found: true,
+				Holders: 8, Found: true, From: "192.0.2.1",
 			},
 		},
 		{
@@ -150,7 +151,9 @@ func examples() []struct {
 			"KV " + contract.BucketSyncs,
 			contract.Sync{
 				URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished, Through: 1, Live: 2,
-				Progress: &contract.SyncProgress{Begun: 2, Done: []string{"0123456789abcdef"}},
+				Progress:  &contract.SyncProgress{Begun: 2, Done: []string{"0123456789abcdef"}},
+				SampledAt: 2, GaveBack: []string{key32},
+				Doubt: &contract.Doubt{At: 2, Why: "it said OK to 5 or more events that it does not deliver afterwards", Unwritten: true},
 			},
 		},
 		{"KV " + contract.BucketRefused, contract.Refused{Local: true, Why: "blocked: not here", At: 1}},

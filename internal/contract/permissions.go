@@ -97,6 +97,7 @@ var stageAccess = map[string]access{
 			{name: BucketLinks, get: true, put: true, lists: true},
 		},
 		serves: map[string]string{NameListResolve: events.ServiceListResolve},
+		calls:  []string{events.ServiceListResolve}, // of others at another address
 	},
 	StageSyncWorker: {
 		outputs:   []string{events.SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), events.SubjectSyncFinished},

@@ -47,6 +47,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks),
 		Network: network{node: node}, Probe: relays.probe, Publish: b.Publish, Lists: newLists(resolver), Denied: e.deny.Lists(),
+		Witness: witness(e.JS.Conn(), node), From: func() string { return seenFrom(node) },
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}
@@ -127,6 +128,7 @@ func (n network) Put(ctx context.Context, item bep44.Item, last []dht.Node, how 
 	return dht.Found{
 		Had: nodes(result.Holders[:had]), Got: nodes(result.Holders[had:]), Closest: nodes(result.Closest),
 		Newer: result.Superseded, Equivocal: result.Equivocal,
+		SharedBits: n.node.SharedBits(ctx, item.Target(), result.Closest),
 	}, nil
 }
 

@@ -308,6 +308,9 @@ func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 	w.lists.add(unlisted)
 	put(w, contract.BucketAuthors, unlisted.PubKey, contract.Author{})
 	w.Publish(contract.AuthorSeenSubject(unlisted.PubKey), nostr.Encode(events.AuthorSeen{PubKey: unlisted.PubKey}))
+	call, cancel := context.WithTimeout(ctx, time.Second) // of a witness, which is not there
+	_, _ = run.Request[events.ResolveResponse](call, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
+	cancel()
 	serve(w, ctx, js, contract.NameListResolve, events.ServiceListResolve)
 }
 

@@ -153,6 +153,9 @@ type ResolveRequest struct {
 	PubKey    string `json:"pubkey,omitempty"`
 	DHTKey    string `json:"dht_key,omitempty"`
 	TimeoutMS int64  `json:"timeout_ms,omitempty"`
+	// Except is an address of which the look-up is to be none: a worker that DHT
+	// nodes see there answers at once, with From only.
+	Except string `json:"except,omitempty"`
 }
 
 // ResolveResponse is a relay list as read from the DHT, or with Event from a list
@@ -171,6 +174,8 @@ type ResolveResponse struct {
 	// Event is the author's kind 10002 that the list is of, if list indexes gave it; they are in Indexes.
 	Event   *nostr.Event `json:"event,omitempty"`
 	Indexes []string     `json:"indexes,omitempty"` // that were asked
+	// From is the address under which DHT nodes see who looked it up, if they say.
+	From string `json:"from,omitempty"`
 }
 
 // RecordPublished tells how a record stands on the DHT after a put or refresh.
@@ -185,6 +190,12 @@ type RecordPublished struct {
 	// Equivocal says that some nodes hold another value that the owner signed
 	// with the same seq. It stays there until they sign with a higher one.
 	Equivocal bool `json:"equivocal,omitempty"`
+	// From is the address of another dhtworker that looked the record up, too; ""
+	// if none did: nodes may answer who put it and nobody else. If most do not give
+	// it to that one, Holders counts those that do.
+	From string `json:"from,omitempty"`
+	// Warning says what speaks against the holders.
+	Warning string `json:"warning,omitempty"`
 }
 
 // RecordResolved tells what a look-up of an author's list found.

@@ -27,12 +27,13 @@ type Node struct {
 	routers *routers
 	server  *dht.Server
 
-	forged  atomic.Int64 // items that did not verify
-	density density
-	saving  sync.Mutex // the later save is to stand
-	closing chan struct{}
-	close   sync.Once
-	tasks   sync.WaitGroup
+	forged   atomic.Int64 // items that did not verify
+	density  density
+	measured measured
+	saving   sync.Mutex // the later save is to stand
+	closing  chan struct{}
+	close    sync.Once
+	tasks    sync.WaitGroup
 }
 
 // Start opens the socket and begins to fill the routing table; it does not wait for the network. The node runs until

@@ -54,7 +54,7 @@ func decidePlacement(found Found, before []Node, how How) placement {
 	nodes = nodes[:min(nodesKept, len(nodes))]
 	p := placement{
 		Holders: len(found.Had) + len(found.Got), Nodes: compact(nodes), Held: min(len(holders), len(nodes)),
-		Newer: found.Newer, Equivocal: found.Equivocal,
+		Newer: found.Newer, Equivocal: found.Equivocal, Warning: crowded(found.SharedBits),
 	}
 	if how == Half { // the nearest are sent it every time
 		before = before[min(renewedHolders, len(before)):]

@@ -3,6 +3,7 @@ package dht
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -50,6 +51,17 @@ type Found struct {
 	Closest   []Node      // the closest nodes that answer, nearest first; perhaps some more than are to hold it
 	Newer     *bep44.Item // a valid item of a higher seq; then nothing was put
 	Equivocal bool        // some nodes hold another value of the same seq
+	// SharedBits is how many leading bits the nodes nearest to the target share
+	// with it, where that is no chance; else 0.
+	SharedBits int
+}
+
+// Witness is what another dhtworker finds under a DHT key. From is the address that
+// DHT nodes see it at, which is none of ours, or "" if there is no such worker.
+type Witness struct {
+	From    string
+	Holders int
+	Seq     int64
 }
 
 // placement is how an item stands on the network.
@@ -59,6 +71,7 @@ type placement struct {
 	Held      int         // how many of Nodes are holders
 	Newer     *bep44.Item // see Found
 	Equivocal bool        // see Found
+	Warning   string      // what speaks against the holders
 
 	// Kept and Forgot count the holders before, without those that a Half put
 	// renewed, which still answer among the closest: with the item, without it.
@@ -81,6 +94,11 @@ type Stage struct {
 	Denied *deny.Lists
 	// Probe fetches a relay's NIP-11 document and returns what it says.
 	Probe func(ctx context.Context, url string) (contract.Relay, error)
+	// Witness has a dhtworker at another address look a key up. It may be nil.
+	Witness func(ctx context.Context, dhtKey string) (Witness, error)
+	// From is the address under which DHT nodes see this process, or "". It may be
+	// nil.
+	From func() string
 	// Publish sends outcomes of a long job while it still runs.
 	Publish func(ctx context.Context, out ...contract.Output) error
 
@@ -92,4 +110,5 @@ type Stage struct {
 
 	puts, lookUps, probes hosts.Slots
 	families              stage.Families
+	asking                atomic.Bool // a witness is being asked
 }

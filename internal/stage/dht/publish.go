@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -55,10 +56,11 @@ func (s *Stage) HandlePublish(ctx context.Context, m contract.Message) ([]contra
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	out := []contract.Output{outcome(placed)}
-	switch {
-	case placed.Holders == 0:
+	if placed.Holders == 0 {
 		return nil, contract.Retry(retryAfter, "no node gave the record back")
+	}
+	out := []contract.Output{outcome(s.witnessed(ctx, placed, record))}
+	switch {
 	case weak(placed, record):
 		return out, contract.Retry(min(soon, s.RefreshEvery), errWeak.Error())
 	}
@@ -167,7 +169,11 @@ func (s *Stage) refresh(ctx context.Context, target string, now int64) error {
 		return err
 	}
 	placed.Refresh = true
-	if err := s.Publish(ctx, outcome(placed)); err != nil {
+	told := placed
+	if rand.IntN(witnessOneIn) == 0 {
+		told = s.witnessed(ctx, placed, r)
+	}
+	if err := s.Publish(ctx, outcome(told)); err != nil {
 		return err
 	}
 	if weak(placed, r) {
@@ -209,7 +215,7 @@ func (s *Stage) place(ctx context.Context, target string, r contract.Record, how
 		if placed.Newer == nil && stored.Seq <= r.Seq {
 			return events.RecordPublished{
 				PubKey: r.PubKey, DHTKey: r.DHTKey, Target: target, Seq: r.Seq,
-				Holders: placed.Holders, Superseded: r.Superseded, Equivocal: placed.Equivocal,
+				Holders: placed.Holders, Superseded: r.Superseded, Equivocal: placed.Equivocal, Warning: placed.Warning,
 			}, nil
 		}
 		r, how = stored, Fresh

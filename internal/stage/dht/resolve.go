@@ -144,6 +144,13 @@ func (s *Stage) update(
 // key is told that key's, and not that it is the author's. Where the DHT has none,
 // list indexes are asked.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
+	from := ""
+	if s.From != nil {
+		from = s.From()
+	}
+	if from != "" && from == r.Except {
+		return events.ResolveResponse{From: from, Why: "not looked up from this address"}, nil
+	}
 	if s.Denied.Key(r.PubKey) {
 		return events.ResolveResponse{PubKey: r.PubKey, Why: "the author is " + string(reconcile.Denied)}, nil
 	}
@@ -165,11 +172,11 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 		r.DHTKey = cmp.Or(r.DHTKey, author.DHTKey)
 	}
 	answer, err := s.lookUp(ctx, r.DHTKey)
-	answer.PubKey = r.PubKey
-	if err != nil {
-		return answer, err
+	answer.PubKey, answer.From = r.PubKey, from
+	if answer = standing(answer, author.Lists[contract.ViaDHT]); err != nil || r.Except != "" {
+		return answer, err // what the DHT shows is the question
 	}
-	return s.byIndexes(ctx, standing(answer, author.Lists[contract.ViaDHT])), nil
+	return s.byIndexes(ctx, answer), nil
 }
 
 // lookUp reads the list under a DHT key, which may be empty: not known.
