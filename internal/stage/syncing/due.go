@@ -299,6 +299,9 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 		}
 	}()
 	known, err := s.recall(ctx, url)
+	if err == nil {
+		known.sync, _, err = s.Syncs.Get(ctx, nostr.RelayKey(url))
+	}
 	if err != nil {
 		return result, done, err
 	}

@@ -56,9 +56,6 @@ func (s *Stage) recall(ctx context.Context, url string) (*memory, error) {
 	for to := range m.of {
 		m.of[to] = map[negentropy.ID]struct{}{}
 	}
-	if m.sync, _, err = s.Syncs.Get(ctx, relayKey); err != nil {
-		return nil, fmt.Errorf("couldn't read what is known of syncs: %w", err)
-	}
 	now := s.Now().Unix()
 	err = s.Refused.Each(ctx, contract.RefusedKey(relayKey, "*"), func(key string, r contract.Refused) error {
 		if id, err := negentropy.ParseID(key[len(relayKey)+1:]); err == nil && m.size() < m.most && stillRefused(r, now) {
