@@ -31,6 +31,7 @@ const (
 	lacks     = `local relay lacks event|the last good sync of`
 	goesBack  = `goes back: `
 	unlinked  = `is linked to|is known by list`
+	delayed   = `an honest event`
 	notStored = `no node holds seq|nodes hold seq|messages wait in`
 )
 
@@ -171,6 +172,27 @@ var mutations = []mutation{
 	{
 		name: "a relay that failed is left alone for hours", file: "internal/health/times.go",
 		old: "First: 10 * time.Minute, Most: 6 * time.Hour", bug: "First: 6 * time.Hour, Most: 6 * time.Hour", caught: lacks,
+	},
+	// strangers
+	{
+		name: "a worker takes no more messages than it has slots", file: "internal/contract/streams.go",
+		old: "const waiting = 192", bug: "const waiting = 16", caught: delayed,
+	},
+	{
+		name: "syncs with all hosts share the slots of one", file: "internal/stage/syncing/due.go",
+		old: "Acquire(ctx, hosts.Of(url), proven)", bug: `Acquire(ctx, hosts.Of("wss://one.test/"+url), proven)`, caught: delayed,
+	},
+	{
+		name: "searches at all hosts share the slots of one", file: "internal/stage/fetch/slot.go",
+		old: "hosts.Of(urls[0])", bug: `hosts.Of("wss://one.test/"+urls[0])`, caught: delayed,
+	},
+	{
+		name: "a silent relay keeps its slot for half an hour", file: "internal/stage/syncing/due.go",
+		old: "firstAnswer = time.Minute", bug: "firstAnswer = time.Hour", caught: delayed,
+	},
+	{
+		name: "a host may have any number of relays", file: "internal/stage/families.go",
+		old: "if len(family) >= hosts.MaxURLs {", bug: "if len(family) >= 1000*hosts.MaxURLs {", caught: "relays of host",
 	},
 	// fetch
 	{

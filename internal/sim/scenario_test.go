@@ -29,6 +29,8 @@ type scenario struct {
 	acts    []act
 	serial  int
 
+	attacked bool // by strangers, whose relays are asked for long
+
 	expected
 }
 
@@ -75,6 +77,9 @@ func newScenario(y *cluster, seed uint64) *scenario {
 	p.missing()
 	p.nonsense()
 	p.outages()
+	if seed%4 == 3 {
+		p.attack()
+	}
 	return p
 }
 

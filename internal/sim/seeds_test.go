@@ -188,6 +188,9 @@ func (c *checker) problems() (list []string) {
 	if list = append(list, c.lostRecords()...); len(list) > 0 {
 		return list
 	}
+	if c.attacked { // silent relays are asked again for hours
+		return nil
+	}
 	for name, waiting := range c.waiting() {
 		if waiting > 0 {
 			list = append(list, fmt.Sprintf("%d messages wait in %s", waiting, name))
@@ -280,7 +283,7 @@ func (c *checker) waiting() map[string]int {
 // it takes every relay to have its scheduled sync.
 func (c *checker) rest() {
 	c.Helper()
-	if c.Failed() {
+	if c.Failed() || c.attacked {
 		return
 	}
 	time.Sleep(time.Minute) // for what the last of it has woken up

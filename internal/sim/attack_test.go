@@ -1,0 +1,101 @@
+package sim_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/hosts"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// What a seed with an attack has: lists of keys that nobody knows, each of relays
+// that are silent, and notes that nobody has made with hints to these.
+const (
+	hostileKeys  = 12
+	hostileURLs  = 20 // a list
+	hostileHosts = 10 // beside the one that has most of the relays
+	hostileNotes = 60
+)
+
+// beginsAfter is how long after the faults the attack begins, and arrivesWithin how
+// long an honest author's event may take meanwhile: the sync of a silent relay ends
+// after a minute, and then the turn has come round.
+const (
+	beginsAfter   = 2 * time.Minute
+	arrivesWithin = 2 * time.Minute
+)
+
+// hostileURL is the j-th relay in the list of the i-th key: most are paths and names
+// of one host, some of others.
+func hostileURL(i, j int) string {
+	n := hostileURLs*i + j
+	if j < hostileURLs*3/4 {
+		return silent(n)
+	}
+	return fmt.Sprintf("wss://relay%d.hostile%d.test", n, n%hostileHosts)
+}
+
+// attack has strangers do what costs them next to nothing. An author whom nobody
+// knows either must not notice.
+func (p *scenario) attack() {
+	p.attacked = true
+	for i := range hostileKeys {
+		var urls []string
+		for j := range hostileURLs {
+			urls = append(urls, hostileURL(i, j))
+			p.relays.set(hostileURL(i, j), func(x *remote) { x.latency = 24 * time.Hour })
+		}
+		key := user(p.T, fmt.Sprint("mallory ", i))
+		p.later(faultyTime+beginsAfter, "hostile list", func() { p.sendEvent(nip65(p.T, key, time.Now().Unix(), urls...)) })
+	}
+	note := nostr.Event{Kind: 1, Content: p.text()}
+	for i := range hostileNotes {
+		id := sha256.Sum256(fmt.Append(nil, "hostile note ", i))
+		note.Tags = append(note.Tags, nostr.Tag{"e", hexOf(id[:]), hostileURL(i%hostileKeys, i%hostileURLs)})
+	}
+	note = sign(p.T, user(p.T, "mallory"), note)
+	p.later(faultyTime+beginsAfter, "hostile hints", func() { p.sendEvent(note) })
+	p.honest()
+}
+
+// honest has an author and a note that are as little known come some seconds later.
+func (p *scenario) honest() {
+	const lists, hints = "wss://relay.honest.test", "wss://relay.honest-too.test"
+	author, stranger := user(p.T, "honest author"), user(p.T, "honest stranger")
+	listed := sign(p.T, author, nostr.Event{Kind: 1, Content: p.text()})
+	hinted := sign(p.T, stranger, nostr.Event{Kind: 1, Content: p.text()})
+	p.post(lists, listed)
+	p.post(hints, hinted)
+	refers := sign(p.T, author, nostr.Event{Kind: 1, Content: p.text(), Tags: []nostr.Tag{{"e", hinted.ID, hints}}})
+	begins := faultyTime + beginsAfter + 10*time.Second
+	p.later(begins, "honest list", func() { p.sendEvent(nip65(p.T, author, time.Now().Unix(), lists)) })
+	p.later(begins, "honest hint", func() { p.sendEvent(refers) })
+	p.later(begins+arrivesWithin, "arrived", func() {
+		for what, e := range map[string]nostr.Event{"from a relay of its author's list": listed, "that was hinted at": hinted} {
+			if !p.has(e) {
+				p.Errorf("an honest event %s has not arrived within %s of an attack", what, arrivesWithin)
+			}
+		}
+		p.families()
+	})
+}
+
+// families checks how many relays of a host are kept. Workers count by themselves.
+func (p *scenario) families() {
+	kept, workers := map[string]int{}, 0
+	for _, x := range p.procs {
+		if x.stage == contract.StageSyncWorker || x.stage == contract.StageDHTWorker {
+			workers++
+		}
+	}
+	for _, key := range keys[contract.Relay](p.world, contract.BucketRelays, "*") {
+		kept[hosts.Of(get[contract.Relay](p.world, contract.BucketRelays, key).URL)]++
+	}
+	for host, n := range kept {
+		if n > hosts.MaxURLs*workers {
+			p.Errorf("%d relays of host %s are kept", n, host)
+		}
+	}
+}
