@@ -37,7 +37,7 @@ var may = map[string]map[string][]string{
 		"INTAKE": {stored, removed, acked}, "AUTHOR": {stored}, "RELAYLIST": {stored}, "RELAY": {stored}, "NOTE": {stored},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
 		"KV_authors": {stored, removed}, "KV_records": {stored, removed}, "KV_links": {stored, removed, consumed},
-		"KV_cursors": {stored, removed},
+		"KV_cursors": {stored, removed}, "KV_heard": {stored, removed, consumed},
 	},
 	contract.StageDHTWorker: {
 		"AUTHOR": {stored, removed, acked}, "RELAYLIST": {removed, acked}, "RELAY": {stored}, "RECORD_DUE": {removed, acked},
