@@ -14,10 +14,12 @@ import (
 
 const (
 	// spots is how many events of a batch are asked for to see whether a side means
-	// what it says, and oneIn how many batches have one that is looked at. Which
-	// ones, the side cannot foresee.
-	spots = 5
-	oneIn = 4
+	// what it says, spotsBefore the same of those that it is said to lack, which cost
+	// an id each, and oneIn how many batches have one that is looked at. Which ones,
+	// the side cannot foresee.
+	spots       = 5
+	spotsBefore = 20
+	oneIn       = 4
 	// recalls is how often what is owed is asked for again, in 3 s.
 	recalls = 2
 )
@@ -67,8 +69,11 @@ func (r *run) gives(ctx context.Context, l *session, ids []string, more int) (gi
 	return given, err
 }
 
-// looked decides whether a batch is looked at: the first of each worker is.
-func looked(batches *atomic.Int64) bool { return batches.Add(1) <= workers || rand.IntN(oneIn) == 0 }
+// looked decides whether a batch is looked at: each is, until so many events were asked
+// for as each worker asks for of a full one. The first batches may be of one event.
+func looked(asked *atomic.Int64, full int64) bool {
+	return asked.Load() < workers*full || rand.IntN(oneIn) == 0
+}
 
 // skipHad takes off the wanted ids what the side that is to be written to delivers
 // already, although its session does not list it. A few of a batch are asked for,
@@ -83,24 +88,27 @@ func (r *run) skipHad(ctx context.Context, to negentropy.Side, want map[string]n
 			once[id] = true
 		}
 	}
-	if l.listed && len(once) == 0 || !l.hiding.Load() && len(once) == 0 && !looked(&l.skipping) {
+	if l.listed && len(once) == 0 || !l.hiding.Load() && len(once) == 0 && !looked(&l.skipping, spotsBefore) {
 		return nil
 	}
 	some := all
 	if !l.hiding.Load() {
-		some = slices.DeleteFunc(pick(all, spots), func(id string) bool { return once[id] })
+		some = slices.DeleteFunc(pick(all, spotsBefore), func(id string) bool { return once[id] })
 		some = slices.AppendSeq(some, maps.Keys(once))
 	}
 	given, err := r.gives(ctx, l, some, 0)
+	l.skipping.Add(int64(len(some)))
 	if err == nil {
 		for _, e := range given {
 			delete(once, e.ID)
 		}
 		l.owed.lose(len(once))
 	}
-	if err == nil && len(given) > 0 && len(some) < len(all) {
+	if err == nil && len(given) > 0 {
 		l.hiding.Store(true)
-		given, err = r.gives(ctx, l, all, 0)
+		if len(some) < len(all) {
+			given, err = r.gives(ctx, l, all, 0)
+		}
 	}
 	r.pass.reads(to.Other(), given) // which shows it too
 	for _, e := range given {
@@ -114,7 +122,7 @@ func (r *run) skipHad(ctx context.Context, to negentropy.Side, want map[string]n
 // askBack asks a side for some of the events of a batch that it has said OK to.
 func (r *run) askBack(ctx context.Context, to negentropy.Side, batch []nostr.Event) error {
 	l := r.sessions[to]
-	if !looked(&l.asking) && !l.owed.suspected() {
+	if !looked(&l.asking, spots) && !l.owed.suspected() {
 		return nil
 	}
 	select {
@@ -135,6 +143,7 @@ func (r *run) askBack(ctx context.Context, to negentropy.Side, batch []nostr.Eve
 	if err != nil {
 		return err
 	}
+	l.asking.Add(int64(len(list)))
 	l.owed.owes(list, missing)
 	return r.recall(ctx, l, maxOwed)
 }

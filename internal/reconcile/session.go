@@ -57,7 +57,7 @@ type session struct {
 	owed   owed
 	hiding atomic.Bool // it has delivered what its session did not list
 
-	skipping, asking atomic.Int64 // how many batches there were, see looked
+	skipping, asking atomic.Int64 // how many events were asked for, see looked
 
 	listed bool  // compared by listing it, not by sessions
 	no77   error // why, if it refused sessions

@@ -40,7 +40,7 @@ var may = map[string]map[string][]string{
 		"KV_cursors": {stored, removed}, "KV_heard": {stored, removed, consumed},
 	},
 	contract.StageDHTWorker: {
-		"AUTHOR": {stored, removed, acked}, "RELAYLIST": {removed, acked}, "RELAY": {stored}, "RECORD_DUE": {removed, acked},
+		"INTAKE": {stored}, "AUTHOR": {stored, removed, acked}, "RELAYLIST": {removed, acked}, "RELAY": {stored}, "RECORD_DUE": {removed, acked},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
 		"KV_authors": {stored, removed}, "KV_records": {stored, removed, consumed}, "KV_links": {stored, removed, consumed},
 		"KV_relays": {stored, removed, consumed},
