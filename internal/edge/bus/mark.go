@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
@@ -44,8 +46,18 @@ func storeOf(metadata map[string]string) int64 {
 // formerDocs are descriptions that released versions gave, before there was a mark.
 var formerDocs = []string{"the server's word that a message was delivered too often"} // ADVISORIES
 
-// strange says why a stream or bucket of our name is not changed; "" if it is ours,
-// by its mark, or by its description, which is all that released versions have left.
+// strangeStream says why a stream of our name is not changed; "" if it is ours, by its
+// mark, or as released versions have left it: by its description or by its subjects, if
+// they are those of ours and no others.
+func strangeStream(c jetstream.StreamConfig, s contract.Stream) string {
+	have, want := slices.Sorted(slices.Values(c.Subjects)), slices.Sorted(slices.Values(s.Subjects))
+	if slices.Equal(have, want) {
+		return ""
+	}
+	return strange(c.Metadata, c.Description, s.Doc)
+}
+
+// strange is the same of a bucket, of which there is a description only.
 func strange(metadata map[string]string, description, doc string) string {
 	if metadata[metaMark] != "" || description == doc || slices.Contains(formerDocs, description) {
 		return ""

@@ -163,7 +163,7 @@ func TestWhatIsNotOursIsNotTouched(t *testing.T) {
 		}
 		for _, c := range []jetstream.StreamConfig{
 			{Name: contract.StreamNote, Subjects: []string{"my.notes"}, Description: "notes of mine"},
-			{Name: contract.StreamRelay, Subjects: []string{"relay.discovered.*"}},
+			{Name: contract.StreamRelay, Subjects: []string{"relay.discovered.*", "relay.mine"}},
 			{Name: "MINE", Subjects: []string{"event.>"}},
 		} {
 			if _, err := js.CreateStream(ctx, c); err != nil {
