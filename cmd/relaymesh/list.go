@@ -322,7 +322,8 @@ func (to receivers) sign(ctx context.Context, key *schnorr.SecretKey, relays []s
 		case err == nil:
 			standing = max(standing, known)
 		case errors.Is(denied, nats.ErrPermissionViolation): // one who may only feed the pipeline
-			fmt.Fprintln(o.err, "this NATS user may not see which list stands in the pipeline: this one has no effect if that is of the same second or newer")
+			fmt.Fprintln(o.err, "this NATS user may not see which list stands in the pipeline: "+
+				"this one has no effect if that is of the same second or newer")
 		default:
 			return list, fmt.Errorf("couldn't read the list that stands in the pipeline: %w", err)
 		}

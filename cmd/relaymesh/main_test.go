@@ -222,7 +222,9 @@ func TestHelpSaysWhatThereIs(t *testing.T) {
 // The commented file has every key and is such a file: read, it changes nothing.
 func TestTheCommentedConfigIsAConfig(t *testing.T) {
 	t.Parallel()
-	args := []string{"--relay", "ws://127.0.0.1:7000", "--tail", "wss://a.example.com,wss://b.example.com", "--nats-max-store", "2GB", "--drain", "7s"}
+	args := []string{
+		"--relay", "ws://127.0.0.1:7000", "--tail", "wss://a.example.com,wss://b.example.com", "--nats-max-store", "2GB", "--drain", "7s",
+	}
 	code, text, stderr := relaymesh(t, append([]string{"config", "--commented"}, args...)...)
 	if code != 0 {
 		t.Fatal(stderr)

@@ -77,7 +77,9 @@ func TestPublishSignsAboveWhatStands(t *testing.T) {
 	if strings.Join(urls, " ") != "wss://d.example.com" {
 		t.Errorf("at the relay stand %q", urls)
 	}
-	for _, c := range []struct{ standing, want int64 }{{0, 1000}, {999, 1000}, {1000, 1001}, {1500, 1501}, {1899, 1900}, {1900, 0}, {1 << 60, 0}} {
+	for _, c := range []struct{ standing, want int64 }{
+		{0, 1000}, {999, 1000}, {1000, 1001}, {1500, 1501}, {1899, 1900}, {1900, 0}, {1 << 60, 0},
+	} {
 		if got, err := versionAbove(c.standing, 1000); got != c.want || (err == nil) != (c.want > 0) {
 			t.Errorf("above %d: %d, %v, want %d", c.standing, got, err, c.want)
 		}

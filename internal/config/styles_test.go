@@ -31,8 +31,8 @@ streams:
 	for _, text := range []string{
 		`streams: {friends: {dir: both, urls: [ws://127.0.0.1:7777, "wss://b.example.com/path?x=1:2"], filter: {kinds: [0, 1]}, ` +
 			`since: 2026-01-02, until: 1800000000}, rest: {writers: true}}`,
-		`{streams: {rest: {writers: true}, friends: {urls: [ws://127.0.0.1:7777,wss://b.example.com/path?x=1:2], dir: both, since: "2026-01-02", ` +
-			`until: 1800000000, filter: '{"kinds":[0,1]}'}}}`,
+		`{streams: {rest: {writers: true}, friends: {urls: [ws://127.0.0.1:7777,wss://b.example.com/path?x=1:2], dir: both, ` +
+			`since: "2026-01-02", until: 1800000000, filter: '{"kinds":[0,1]}'}}}`,
 		"streams: {\n  friends: {\n    dir: both,\n    urls: [\n      ws://127.0.0.1:7777,\n      wss://b.example.com/path?x=1:2\n    ],\n" +
 			"    filter: {kinds: [0, 1]},\n    since: 2026-01-02,\n    until: 1800000000\n  },\n  rest: {writers: true}\n}\n",
 		`{"streams":{"friends":{"dir":"both","urls":["ws://127.0.0.1:7777","wss://b.example.com/path?x=1:2"],"filter":{"kinds":[0,1]},` +

@@ -29,7 +29,8 @@ func (t *Trouble) Note(ctx context.Context, err error, args ...any) {
 	now := time.Now()
 	if err == nil {
 		if !t.since.IsZero() {
-			t.Log.WarnContext(ctx, t.Ends, append(args, "wait", now.Sub(t.since).Round(time.Second))...) //nolint:sloglint // a constant of the caller
+			args = append(args, "wait", now.Sub(t.since).Round(time.Second))
+			t.Log.WarnContext(ctx, t.Ends, args...) //nolint:sloglint // a constant of the caller
 		}
 		t.since, t.told = time.Time{}, time.Time{}
 		return

@@ -119,7 +119,8 @@ func (b *Bus) Run(ctx context.Context) error {
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	if most := b.js.Conn().MaxPayload(); most < nostr.MaxEventBytes+maxHeader {
-		b.log.WarnContext(ctx, "NATS takes no large messages, large events are left out", "err", TooLarge(b.js.Conn(), nostr.MaxEventBytes+maxHeader))
+		b.log.WarnContext(ctx, "NATS takes no large messages, large events are left out",
+			"err", TooLarge(b.js.Conn(), nostr.MaxEventBytes+maxHeader))
 	}
 	defer context.AfterFunc(run, func() { close(b.stopping) })()
 	for _, w := range append(b.work, b.upkeep()...) {

@@ -28,8 +28,9 @@ const (
 func (c *Console) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.fail(w, r, &pageError{http.StatusForbidden, fmt.Sprintf("this form was sent by another site: the browser is at %.100q (header Origin), and we are "+
-			"asked as %.100q (header Host); a proxy before the console must pass the header Host on as it is", r.Header.Get("Origin"), r.Host)})
+		why := fmt.Sprintf("this form was sent by another site: the browser is at %.100q (header Origin), and we are asked as %.100q "+
+			"(header Host); a proxy before the console must pass the header Host on as it is", r.Header.Get("Origin"), r.Host)
+		c.fail(w, r, &pageError{http.StatusForbidden, why})
 	}))
 	inner := origin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
