@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/hosts"
@@ -18,7 +19,12 @@ type Families struct {
 	turn   chan struct{} // held by one at a time; waiting for it ends with the context, as KV may take long
 	loaded bool
 	of     map[string]map[string]struct{} // relay keys by host
+	full   map[string]int64               // until when a host has no room, Unix seconds
 }
+
+// fullFor is for how long no room is looked for where there was none:
+// looking reads every relay of the host.
+const fullFor = time.Minute
 
 // Admit reports whether a relay that is not in the bucket may be put there. If its
 // host has as many as it may, one that has failed and never answered makes room.
@@ -39,8 +45,16 @@ func (f *Families) Admit(ctx context.Context, relays Store[contract.Relay], url 
 		return true, nil
 	}
 	if len(family) >= hosts.MaxURLs {
-		if made, err := f.makeRoom(ctx, relays, host, now); err != nil || !made {
+		if now < contract.Believe(f.full[host], now, fullFor) {
+			return false, nil
+		}
+		made, err := f.makeRoom(ctx, relays, host, now)
+		if err != nil {
 			return false, err
+		}
+		if !made {
+			f.full[host] = now + int64(fullFor/time.Second)
+			return false, nil
 		}
 	}
 	f.add(host, key)
@@ -58,7 +72,7 @@ func (f *Families) load(ctx context.Context, relays Store[contract.Relay], now i
 	if f.loaded {
 		return nil
 	}
-	f.of = map[string]map[string]struct{}{}
+	f.of, f.full = map[string]map[string]struct{}{}, map[string]int64{}
 	err := relays.Each(ctx, "*", func(key string, r contract.Relay) error {
 		if !r.Proven(now) {
 			f.add(hosts.Of(r.URL), key)

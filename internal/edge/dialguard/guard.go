@@ -55,19 +55,36 @@ func (g Guard) Control(_, address string, _ syscall.RawConn) error {
 // does not see it.
 func (g Guard) HTTPClient() *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: asking{&http.Transport{
 			Proxy:                  nil,
 			DialContext:            g.dial,
 			DisableKeepAlives:      true,
 			ForceAttemptHTTP2:      false,
 			MaxResponseHeaderBytes: maxHeader,
-		},
+		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
+// asking tells the dialling of the request's context. net/http dials on when who
+// asked has given up, for others, of whom there are none here.
+type asking struct{ http.RoundTripper }
+
+// askedBy is the key of that context in the one of the dialling.
+type askedBy struct{}
+
+func (a asking) RoundTrip(r *http.Request) (*http.Response, error) {
+	return a.RoundTripper.RoundTrip(r.WithContext(context.WithValue(r.Context(), askedBy{}, r.Context())))
+}
+
 // dial connects to "host:port" within the budget.
 func (g Guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if by, ok := ctx.Value(askedBy{}).(context.Context); ok {
+		during, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		defer context.AfterFunc(by, func() { cancel(context.Cause(by)) })()
+		ctx = during
+	}
 	lease, err := g.Budget.Dial(ctx, address)
 	if err != nil {
 		return nil, err
