@@ -95,7 +95,7 @@ func (r *Relay) accept(ctx context.Context, p party, e *nostr.Event, keeps rule,
 	// Most of what a sync offers is there already, and was verified then.
 	known, err := r.store.Has(e.ID)
 	if err != nil {
-		r.log.Error("home relay cannot read its store", "err", err)
+		r.log.ErrorContext(ctx, "home relay cannot read its store", "err", err)
 		return false, "error: store: " + err.Error()
 	}
 	if known {
@@ -116,7 +116,7 @@ func (r *Relay) accept(ctx context.Context, p party, e *nostr.Event, keeps rule,
 		var damaged *DamagedError
 		switch err := r.store.insertFor(p, e, keeps, leave); {
 		case errors.As(err, &damaged):
-			r.log.Error("home relay cannot write to its store", "err", err)
+			r.log.ErrorContext(ctx, "home relay cannot write to its store", "err", err)
 			return false, storeReason(err)
 		case errors.Is(err, errDuplicate):
 			return true, err.Error()

@@ -87,8 +87,8 @@ func OpenSecretFile(path string, log *slog.Logger) (*SecretKey, error) {
 	if !errors.Is(err, ErrNoSecret) {
 		return key, err
 	}
-	if aside, err := ownfile.SetAside(path); err == nil {
-		log.Warn("a key file is empty, as after a crash of the machine: others will know us by another key", "path", path, "aside", aside)
+	if _, err := ownfile.SetAside(path); err == nil {
+		log.Warn("a key file is empty, as after a crash of the machine: others will know us by another key", "path", path)
 	}
 	if key, err = NewSecret(); err != nil {
 		return nil, err
