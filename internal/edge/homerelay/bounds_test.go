@@ -1,10 +1,14 @@
 package homerelay
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
+	"math"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -323,5 +327,31 @@ func TestPartyOf(t *testing.T) {
 		if p := r.partyOf(req); p.own != own {
 			t.Errorf("token %q is %+v", token, p)
 		}
+	}
+}
+
+// A relay takes no more connections than leave files for the rest of the process, and says so; enough files need no word.
+func TestConnectionsLeaveFiles(t *testing.T) {
+	var log bytes.Buffer
+	for files, want := range map[int]int{1024: 768, 15_996: 11_997, 16_000: 12_000, math.MaxInt: 12_000} {
+		log.Reset()
+		got := sharesWithin(files, slog.New(slog.NewTextHandler(&log, nil)))[connections].all
+		if said := bytes.Count(log.Bytes(), []byte("\n")); got != want || said != min(1, 12_000-want) {
+			t.Errorf("%d files: %d connections, want %d; said %d times", files, got, want, said)
+		}
+	}
+	log.Reset()
+	r, err := Start(t.Context(), Config{
+		Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.NewTextHandler(&log, nil)), maxFiles: 8,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := r.ledger.shares[connections].all; got != 6 || !strings.Contains(log.String(), "clients=6") {
+		t.Errorf("%d connections; the log says %s", got, log.String())
+	}
+	if n := maxFiles(); n < 64 {
+		t.Errorf("this process may have %d files open", n)
 	}
 }

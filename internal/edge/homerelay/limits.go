@@ -1,6 +1,7 @@
 package homerelay
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -61,3 +62,15 @@ var shares = [resources]share{
 
 // maxConnections is of one party.
 const maxConnections = 128
+
+// sharesWithin are the shares of a process that may have so many files open, of which a quarter is left to all else.
+// Where that is fewer than the relay would take, it is said once.
+func sharesWithin(files int, log *slog.Logger) [resources]share {
+	within := shares
+	if most := files / 4 * 3; most < within[connections].all {
+		within[connections].all = most
+		log.Warn("the embedded relay takes fewer clients, since the process may have few files open (LimitNOFILE, ulimit -Hn)",
+			"files", files, "clients", most)
+	}
+	return within
+}

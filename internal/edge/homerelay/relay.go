@@ -51,6 +51,7 @@ type Config struct {
 	Pages http.Handler
 
 	sessionTimeout time.Duration // tests shorten it
+	maxFiles       int           // tests set it
 }
 
 // Relay is a relay that serves. It is made by [Start].
@@ -89,6 +90,9 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	if c.sessionTimeout == 0 {
 		c.sessionTimeout = sessionTimeout
 	}
+	if c.maxFiles == 0 {
+		c.maxFiles = maxFiles()
+	}
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("home relay: %w", err)
 	}
@@ -117,7 +121,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		sessionTimeout: c.sessionTimeout,
 		store:          store,
 		clients:        newClients(),
-		ledger:         newLedger(shares),
+		ledger:         newLedger(sharesWithin(c.maxFiles, c.Log)),
 		working:        newGate(runtime.GOMAXPROCS(0)),
 		proxies:        c.TrustedProxies,
 		served:         make(chan error, 1),

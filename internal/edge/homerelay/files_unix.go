@@ -1,0 +1,18 @@
+//go:build unix
+
+package homerelay
+
+import (
+	"math"
+	"syscall"
+)
+
+// maxFiles is how many files and connections the process may have open: the hard limit, to which Go raises the soft
+// one when it starts.
+func maxFiles() int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return math.MaxInt
+	}
+	return int(min(uint64(limit.Cur), math.MaxInt))
+}
