@@ -50,9 +50,9 @@ func (c *client) checkAuth(e *nostr.Event) error {
 	switch {
 	case e.Kind != nostr.KindAuth:
 		return errors.New("kind is not 22242")
-	case c.challenge == "" || firstValue(e, "challenge") != c.challenge:
+	case c.challenge == "" || e.Tag("challenge").At(1) != c.challenge:
 		return errors.New("challenge is not the one of this connection")
-	case !c.isThisRelay(firstValue(e, "relay")):
+	case !c.isThisRelay(e.Tag("relay").At(1)):
 		return fmt.Errorf("relay is another one than %s", c.relay.store.urls[0])
 	case e.CreatedAt < now-authWindow || e.CreatedAt > now+authWindow:
 		return errors.New("created_at is more than ten minutes off")

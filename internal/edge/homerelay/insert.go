@@ -129,7 +129,8 @@ func (s *store) insert(st *step, r *record, text []byte) (refusal, err error) {
 		if at := gone.Get(deletedAddress(addr)); at != nil && int64(binary.BigEndian.Uint64(at)) >= r.pos.createdAt() {
 			return errDeleted, nil
 		}
-		if old := tx.Bucket(latest).Get(addr); old != nil {
+		// Earlier versions passed over a tag d without a value, and may have left this of what is gone.
+		if old := tx.Bucket(latest).Get(addr); old != nil && tx.Bucket(byID).Get(position(old).id()) != nil {
 			if bytes.Compare(old, r.pos[:]) < 0 {
 				return errReplaced, nil
 			}

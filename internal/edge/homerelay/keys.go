@@ -103,21 +103,11 @@ func newRecord(e *nostr.Event) (*record, error) {
 
 // expiration returns when the event expires (NIP-40), in Unix seconds, or 0.
 func expiration(e *nostr.Event) int64 {
-	at, err := strconv.ParseInt(firstValue(e, "expiration"), 10, 64)
+	at, err := strconv.ParseInt(e.Tag("expiration").At(1), 10, 64)
 	if err != nil {
 		return 0
 	}
 	return max(1, at) // what expired before there was time has expired, too
-}
-
-// firstValue returns the value of the first tag of a name that has one, or "".
-func firstValue(e *nostr.Event, name string) string {
-	for _, t := range e.Tags {
-		if len(t) > 1 && t[0] == name {
-			return t[1]
-		}
-	}
-	return ""
 }
 
 // address returns the key under which only one version of the event is kept,
@@ -127,7 +117,7 @@ func (r *record) address() []byte {
 	case nostr.Replaceable(r.event.Kind):
 		return addressKey(r.event.Kind, r.pubkey[:], "")
 	case nostr.Addressable(r.event.Kind):
-		return addressKey(r.event.Kind, r.pubkey[:], firstValue(r.event, "d"))
+		return addressKey(r.event.Kind, r.pubkey[:], r.event.Tag("d").At(1))
 	}
 	return nil
 }

@@ -188,15 +188,11 @@ func (s *store) purge() {
 	for more := true; more; {
 		left, err := s.step(s.ctx, party{}, func(st *step) error {
 			for more = true; st.pages > 0; {
-				id := firstExpired(st.tx, s.now().Unix())
-				if more = id != nil; !more {
+				key := firstExpired(st.tx, s.now().Unix())
+				if more = key != nil; !more {
 					return nil
 				}
-				r, err := load(st.tx, id)
-				if err == nil {
-					err = st.remove(r)
-				}
-				if err != nil {
+				if err := st.expire(key); err != nil {
 					return err
 				}
 			}
@@ -208,11 +204,25 @@ func (s *store) purge() {
 	}
 }
 
-// firstExpired returns the id of the event that expired first, or nil.
+// expire removes an event by its key in the bucket of those that expire. The key goes in any case: earlier versions passed
+// over a tag without a value.
+func (st *step) expire(key []byte) error {
+	st.pages--
+	if err := st.tx.Bucket(expiring).Delete(key); err != nil || st.tx.Bucket(byID).Get(key[8:]) == nil {
+		return err
+	}
+	r, err := load(st.tx, key[8:])
+	if err != nil {
+		return err
+	}
+	return st.remove(r)
+}
+
+// firstExpired returns the key of the event that expired first, or nil.
 func firstExpired(tx *bbolt.Tx, now int64) []byte {
 	k, _ := tx.Bucket(expiring).Cursor().First()
 	if k == nil || expiryTime(k) > now {
 		return nil
 	}
-	return bytes.Clone(k[8:])
+	return bytes.Clone(k)
 }
