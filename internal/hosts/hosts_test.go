@@ -199,7 +199,7 @@ func TestAHostHasOneBudgetForAllTransports(t *testing.T) {
 func TestWhatIsIdleGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b Budget
-		began, ended := time.Now(), 0
+		began, ended := time.Now(), atomic.Int32{}
 		for i := range 300 {
 			l, err := b.Dial(t.Context(), fmt.Sprintf("name%d.nostr1.com:443", i))
 			if err == nil {
@@ -209,13 +209,14 @@ func TestWhatIsIdleGivesWay(t *testing.T) {
 				t.Fatalf("name %d after %s: %v", i, time.Since(began), err)
 			}
 			opened, until := time.Now(), time.Now().Add(2*time.Minute)
-			l.GiveWay(func() (time.Time, bool) { return opened, i > 0 }, func() { ended++; l.Release() })
+			l.GiveWay(func() (time.Time, bool) { return opened, i > 0 }, func() { ended.Add(1); l.Release() })
 			time.AfterFunc(time.Until(until), l.Release)
 		}
-		if took := time.Since(began); took > time.Minute || ended < 200 {
-			t.Errorf("300 names take %s, %d connections gave way", took, ended)
+		if took := time.Since(began); took > time.Minute || ended.Load() < 200 {
+			t.Errorf("300 names take %s, %d connections gave way", took, ended.Load())
 		}
 		var longest *Lease
+		b.mu.Lock()
 		for _, a := range b.accounts {
 			for _, l := range a.open {
 				if l.key == "name0.nostr1.com" {
@@ -223,10 +224,13 @@ func TestWhatIsIdleGivesWay(t *testing.T) {
 				}
 			}
 		}
+		b.mu.Unlock()
 		if longest == nil {
 			t.Error("a connection that is used gave way")
 		}
 		time.Sleep(3 * time.Minute)
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		if idle := b.accounts["192.0.2.0/24"]; len(idle.open) > 0 {
 			t.Errorf("%d connections are still counted", len(idle.open))
 		}
@@ -271,12 +275,20 @@ func fill(t *testing.T, s *Slots, hosts, jobs int) {
 	synctest.Wait()
 }
 
+// taken returns the slots that are taken, those of them by strangers, the jobs of
+// strangers that wait, and how much of anything is kept.
+func (s *Slots) taken() (running, others, waiting, kept int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running, s.others, s.waiting, s.running + s.others + s.waiting + len(s.hosts) + len(s.turns) + len(s.proven)
+}
+
 func TestStrangersLeaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Slots{Size: 16}
 		fill(t, s, 1, 600)
-		if s.others != perHost || s.waiting != perHostWaiting {
-			t.Errorf("one host has %d slots, %d jobs wait", s.others, s.waiting)
+		if _, others, waiting, _ := s.taken(); others != perHost || waiting != perHostWaiting {
+			t.Errorf("one host has %d slots, %d jobs wait", others, waiting)
 		}
 		began := time.Now()
 		release, err := s.Acquire(t.Context(), "honest", false)
@@ -285,8 +297,8 @@ func TestStrangersLeaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
 		}
 		release()
 		fill(t, s, 20, 30)
-		if s.others != 12 || s.waiting != maxQueued {
-			t.Errorf("strangers have %d slots, %d jobs wait", s.others, s.waiting)
+		if _, others, waiting, _ := s.taken(); others != 12 || waiting != maxQueued {
+			t.Errorf("strangers have %d slots, %d jobs wait", others, waiting)
 		}
 		if release, err = s.Acquire(t.Context(), "proven", true); err != nil || time.Since(began) != 0 {
 			t.Errorf("a proven relay waits for %s, %v", time.Since(began), err)
@@ -298,8 +310,8 @@ func TestStrangersLeaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
 		}
 		release()
 		time.Sleep(time.Hour)
-		if s.running+s.others+s.waiting+len(s.hosts)+len(s.turns) != 0 {
-			t.Errorf("left over: %d running, %d hosts", s.running, len(s.hosts))
+		if running, _, _, kept := s.taken(); kept != 0 {
+			t.Errorf("left over: %d running, %d kept", running, kept)
 		}
 	})
 }
@@ -310,8 +322,8 @@ func TestProvenHostsComeFirstAndLeaveAQuarter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Slots{Size: 16}
 		fill(t, s, 30, 1)
-		if s.others != 12 || s.running != 12 {
-			t.Errorf("strangers have %d of %d slots while nobody else waits", s.others, s.running)
+		if running, others, _, _ := s.taken(); others != 12 || running != 12 {
+			t.Errorf("strangers have %d of %d slots while nobody else waits", others, running)
 		}
 		for range 100 {
 			go func() {
@@ -324,16 +336,16 @@ func TestProvenHostsComeFirstAndLeaveAQuarter(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if s.running != 16 || s.others != 12 {
-			t.Errorf("strangers keep %d of %d slots until they are done", s.others, s.running)
+		if running, others, _, _ := s.taken(); running != 16 || others != 12 {
+			t.Errorf("strangers keep %d of %d slots until they are done", others, running)
 		}
 		time.Sleep(11 * time.Second)
-		if s.running != 16 || s.others != 4 {
-			t.Errorf("strangers have %d of %d slots while proven hosts wait", s.others, s.running)
+		if running, others, _, _ := s.taken(); running != 16 || others != 4 {
+			t.Errorf("strangers have %d of %d slots while proven hosts wait", others, running)
 		}
 		time.Sleep(time.Hour)
-		if s.running+s.others+s.waiting+len(s.hosts)+len(s.turns)+len(s.proven) != 0 {
-			t.Errorf("left over: %d running, %d hosts", s.running, len(s.hosts))
+		if running, _, _, kept := s.taken(); kept != 0 {
+			t.Errorf("left over: %d running, %d kept", running, kept)
 		}
 	})
 }
@@ -359,8 +371,8 @@ func TestWhoGivesUpLeavesNothingBehind(t *testing.T) {
 				release()
 				release()
 			}
-			if s.running+s.waiting+len(s.proven)+len(s.hosts)+len(s.turns) != 0 {
-				t.Errorf("left over: %+v", s.turns)
+			if _, _, _, kept := s.taken(); kept != 0 {
+				t.Errorf("left over: %d", kept)
 			}
 		}
 	})

@@ -59,9 +59,8 @@ func TestAnnouncementsCarryTheTokenOfTheirNode(t *testing.T) {
 	if err != nil || res.Took != 2 || len(got) != 2 {
 		t.Errorf("%+v, %v, sent to %d", res, err, len(got))
 	}
-	close(got)
-	for token := range got {
-		if token == "" {
+	for range len(got) {
+		if <-got == "" {
 			t.Error("announced to a node that gave no token")
 		}
 	}

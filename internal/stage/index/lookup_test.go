@@ -80,11 +80,16 @@ func TestLookUpsAreBounded(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		l.Lacking(ctx, nobody)
-		if took := time.Since(begun); took != time.Second || len(l.running) != lookUps {
-			t.Errorf("waited %v for %d", took, len(l.running))
+		running := func() int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.running)
 		}
-		if r.running.Wait(); len(l.running) != 0 {
-			t.Errorf("%d run for ever", len(l.running))
+		if took := time.Since(begun); took != time.Second || running() != lookUps {
+			t.Errorf("waited %v for %d", took, running())
+		}
+		if r.running.Wait(); running() != 0 {
+			t.Errorf("%d run for ever", running())
 		}
 	})
 }

@@ -75,6 +75,13 @@ func (s *silent) gets(n int, at int64) nostr.Event {
 	return e
 }
 
+// now has each session that is opened from now on end with an error, if it is not nil.
+func (s *silent) now(fails error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = fails
+}
+
 func (s *silent) list(f nostr.Filter) (list []nostr.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,9 +107,12 @@ func (s *silent) list(f nostr.Filter) (list []nostr.Event) {
 }
 
 func (s *silent) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
+	s.mu.Lock()
 	s.opened++
-	if s.fails != nil || s.plain {
-		return nil, nil, cmp.Or(s.fails, reconcile.ErrNoNegentropy)
+	fails, plain := s.fails, s.plain
+	s.mu.Unlock()
+	if fails != nil || plain {
+		return nil, nil, cmp.Or(fails, reconcile.ErrNoNegentropy)
 	}
 	var items []negentropy.Item
 	for _, e := range s.list(f) {
@@ -175,13 +185,13 @@ func TestARelayIsComparedNowAndThen(t *testing.T) {
 		s.runs(t, 3*time.Hour, func() {
 			e := s.gets(1, 1000)
 			time.Sleep(compareEvery + time.Second)
-			s.fails = reconcile.NewRefusal(reconcile.ParseReason("error: not now"))
+			s.now(reconcile.NewRefusal(reconcile.ParseReason("error: not now")))
 			later := s.gets(2, 1001)
 			time.Sleep(compareEvery)
 			if s.times(e) != 1 || s.times(later) != 0 {
 				t.Errorf("heard %v", s.heard)
 			}
-			s.fails = nil
+			s.now(nil)
 			time.Sleep(compareEvery - 2*time.Second)
 			if s.times(e) != 1 || s.times(later) != 1 {
 				t.Errorf("heard %v", s.heard)

@@ -1,0 +1,52 @@
+//go:build !race
+
+// go-nostr v0.52.3 closes a connection while its own goroutine sets it to nil.
+
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	gonostr "github.com/nbd-wtf/go-nostr"
+
+	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+func init() { inProcess["go-nostr"] = converse }
+
+// converse is what go-nostr does.
+func converse(t *testing.T, url string, holds []nostr.Event, plain bool) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := gonostr.RelayConnect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, e := range holds {
+		var theirs gonostr.Event
+		if err := json.Unmarshal(nostr.Encode(e), &theirs); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Publish(ctx, theirs); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, f := range []gonostr.Filter{
+		{Kinds: []int{1}, Limit: 5}, {IDs: hometest.IDsOf(holds...)}, {Kinds: []int{0}, Authors: []string{holds[0].PubKey}},
+	} {
+		if _, err := c.QuerySync(ctx, f); err != nil {
+			t.Error(err)
+		}
+	}
+	if plain {
+		return
+	}
+	if n, _, err := c.Count(ctx, gonostr.Filters{{Kinds: []int{1}}}); err != nil || int(n) < len(holds) {
+		t.Errorf("counted %d, %v", n, err)
+	}
+}
