@@ -19,6 +19,8 @@ type findings struct {
 	// floor is a created_at: both sides have shown what they have above it.
 	floor   int64
 	floored bool
+	// reopened is that a side was asked in more than one session.
+	reopened bool
 	// suspects are ids that a side is said to lack and was not given, or was
 	// given: if it has them, its sets are cut short.
 	suspects [2][]negentropy.ID
@@ -50,9 +52,10 @@ func (f *findings) plus(g *findings) *findings {
 
 // answer is what an exchange with a side brought.
 type answer struct {
-	from negentropy.Side
-	msg  []byte
-	err  error
+	from   negentropy.Side
+	msg    []byte
+	opened int // see session
+	err    error
 }
 
 // compare runs one pass over a window: both sides are asked at the same time,
@@ -80,6 +83,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 	}()
 	filter := w.filter(r.filter)
 	var limits [2]negentropy.SideOptions
+	var opened [2]int
 	for s, l := range r.sessions {
 		l.start(w)
 		limits[s] = l.options(filter)
@@ -99,7 +103,7 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 			r.count(msg)
 			go func() {
 				reply, err := r.sessions[side].exchange(ctx, filter, msg)
-				answers <- answer{side, reply, err}
+				answers <- answer{side, reply, r.sessions[side].opened, err}
 			}()
 		}
 		if err := bridge.Err(); err != nil {
@@ -117,6 +121,11 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 			return nil, a.err
 		}
 		r.count(a.msg)
+		if opened[a.from] > 0 && a.opened > opened[a.from] {
+			f.reopened = true
+			bridge.Reopened(a.from)
+		}
+		opened[a.from] = a.opened
 		_ = bridge.Feed(a.from, a.msg) // Err returns it
 		for _, q := range r.queues {
 			if err := q.awaitCapacity(ctx); err != nil {

@@ -47,6 +47,9 @@ type session struct {
 	Side
 	at  negentropy.Side
 	neg Session
+	// opened is how many sessions were opened in this pass: each shows what the side
+	// holds by then.
+	opened int
 
 	alive   atomic.Bool // it has answered before, so an interruption may pass
 	written atomic.Bool // it was written to since it was listed last
@@ -217,7 +220,9 @@ func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte)
 		defer func() { l.waited += time.Since(begun) }()
 		var err error
 		if l.neg == nil {
-			l.neg, answer, err = l.Open(ctx, filter, msg)
+			if l.neg, answer, err = l.Open(ctx, filter, msg); err == nil {
+				l.opened++
+			}
 		} else {
 			answer, err = l.neg.Exchange(ctx, msg)
 		}
@@ -251,8 +256,9 @@ func (l *session) options(filter nostr.Filter) negentropy.SideOptions {
 	return negentropy.SideOptions{Accepts: max(accepts, negentropy.MinFrameLimit), Answers: l.takes.Answers}
 }
 
-// start readies a listed side to answer about a window.
+// start readies a side to be compared in a window.
 func (l *session) start(w window) {
+	l.opened = 0
 	if !l.listed {
 		return
 	}

@@ -191,7 +191,7 @@ func (r *run) settle(ctx context.Context, w window) (rest []window, err error) {
 			}
 		}
 		r.uncount(f)
-		if newer, older, ok := r.halves(w); ok && !cut {
+		if newer, older, ok := r.halves(w, f.reopened); ok && !cut {
 			return append(rest, older, newer), nil
 		}
 	}

@@ -81,11 +81,15 @@ func (r *run) unlisted(ctx context.Context, l *session, ids []negentropy.ID) ([]
 // halves cuts a window after a pass that has read much: behind the oldest event
 // that was read. A side that showed the newest part of its set shows the next
 // part in the older half; for others it makes no difference, as another pass is
-// due.
-func (r *run) halves(w window) (newer, older window, ok bool) {
-	cut := int64(0)
+// due. After a pass that took more than one session of a side, any event cuts: these
+// sessions may have shown different parts.
+func (r *run) halves(w window, reopened bool) (newer, older window, ok bool) {
+	cut, enough := int64(0), int64(suspiciousCount)
+	if reopened {
+		enough = 1
+	}
 	for s := range r.sessions {
-		if read := r.pass.read[s]; read.count >= suspiciousCount {
+		if read := r.pass.read[s]; read.count >= enough {
 			cut = max(cut, read.oldest)
 		}
 	}

@@ -72,13 +72,14 @@ type BridgeOptions struct {
 // Restart begins the pass that proves it: with both sides equal it is two
 // messages a side long.
 type Bridge struct {
-	opts  BridgeOptions
-	peers [2]peer
-	diff  difference
-	only  [2]func(ID) // counts and reports
-	found int         // differences in this pass
-	shown [2]uint64   // see Floor: the timestamp for each side
-	err   error
+	opts   BridgeOptions
+	peers  [2]peer
+	diff   difference
+	only   [2]func(ID) // counts and reports
+	found  int         // differences in this pass
+	shown  [2]uint64   // see Floor: the timestamp for each side, in its session
+	before uint64      // the same of all former sessions of both sides
+	err    error
 }
 
 // NewBridge starts the first pass.
@@ -104,7 +105,7 @@ func (b *Bridge) counted(report func(ID)) func(ID) {
 // Each side is asked for a part, so that both read their sets at the same time:
 // for a relay, that can take seconds.
 func (b *Bridge) Restart() {
-	b.found, b.shown = 0, [2]uint64{infinity, infinity}
+	b.found, b.shown, b.before = 0, [2]uint64{infinity, infinity}, 0
 	first := SideA
 	if b.peers[SideB].responder != nil {
 		first = SideB // a local store is asked for nothing
@@ -128,8 +129,16 @@ func (b *Bridge) Proved() bool { return b.Done() && b.found == 0 }
 // reconcile only the newest part of what they hold; such a one may hold more below
 // the floor, but not above it. It returns false as long as a side has shown nothing.
 func (b *Bridge) Floor() (timestamp uint64, ok bool) {
-	timestamp = max(b.shown[SideA], b.shown[SideB])
+	timestamp = max(b.shown[SideA], b.shown[SideB], b.before)
 	return timestamp, timestamp != infinity
+}
+
+// Reopened says that a side answers in another session from now on, which shows the
+// newest part of what the side holds by now: a range that one session has shown is
+// nothing that the next could not hide, so [Bridge.Floor] is that of the worst.
+func (b *Bridge) Reopened(s Side) {
+	b.before = max(b.before, b.shown[s])
+	b.shown[s] = infinity
 }
 
 func (b *Bridge) idle(s Side) bool {

@@ -175,6 +175,25 @@ func TestBridgeFloor(t *testing.T) {
 	}
 }
 
+// The floor is that of the session that has shown the least, and nothing is known
+// until a new one has shown something.
+func TestBridgeFloorOverSessions(t *testing.T) {
+	items := randomItems(1000, 1)
+	slices.SortFunc(items, Item.Compare)
+	bridge := checkBridge(t, items, items[:990], SideOptions{}, SideOptions{}, false)
+	before, _ := bridge.Floor()
+	bridge.Reopened(SideB)
+	if floor, ok := bridge.Floor(); ok {
+		t.Errorf("the new session has shown nothing, and the floor is %d", floor)
+	}
+	for _, shown := range []uint64{before - 1, before + 1} {
+		bridge.shown[SideB] = shown
+		if floor, ok := bridge.Floor(); !ok || floor != max(before, shown) {
+			t.Errorf("one session has shown what is above %d, the next above %d: %d, %v", before, shown, floor, ok)
+		}
+	}
+}
+
 func TestBridgeCaps(t *testing.T) {
 	a, b := randomItems(1000, 1), randomItems(1000, 2)
 	for name, opts := range map[string]BridgeOptions{
