@@ -146,6 +146,9 @@ SEEDS ?= 1000
 test-outages: go-version # Take relays away from a pipeline for 5 to 60 seconds, 20 times, as processes that are killed (15 minutes)
 	RELAYMESH_OUTAGES=20 $(GO) test -vet=off -count=1 -timeout 40m -v -run 'TestARelayThatIsBack' ./internal/run
 
+test-hoster: go-version # Sync 300 names of a relay hoster, at one address (two minutes)
+	RELAYMESH_HOSTER=300 $(GO) test -vet=off -count=1 -v -run 'TestTheNamesOfAHoster' ./internal/run
+
 sim: go-version ## Run the whole pipeline in SEEDS random worlds where everything fails now and then (3 minutes; SEED=n: one again, with its trace)
 	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
 
@@ -285,7 +288,7 @@ docs: go-version # Write the generated pages of docs/
 check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some five minutes on two cores)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
-check-slow: test-signatures test-damage test-sync-cuts test-outages interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+check-slow: test-signatures test-damage test-sync-cuts test-outages test-hoster interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
 
 ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run

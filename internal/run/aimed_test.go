@@ -88,7 +88,11 @@ func TestAHundredListsAimUsAtNobody(t *testing.T) {
 		}
 	})
 	var lists []nostr.Event
-	for i := range 100 {
+	strangers := 100
+	if testing.Short() {
+		strangers = 20 // the race detector takes 36 s of a core for a hundred
+	}
+	for i := range strangers {
 		var urls []string
 		for j := range 20 {
 			urls = append(urls, fmt.Sprint(victim, "/user/", 20*i+j))
@@ -104,7 +108,8 @@ func TestAHundredListsAimUsAtNobody(t *testing.T) {
 	if !until(t, time.Minute, func() bool { return slices.Contains(hometest.IDsAt(t, local), note.ID) }) {
 		t.Error("the relay of an honest author is not synced")
 	}
-	handshakes := 1 + time.Since(began)/(10*time.Second) // which is how long each is waited for
+	// Each is waited for 10 s; some were under way when the clock was started, some have just begun.
+	handshakes := 2 + time.Since(began)/(10*time.Second)
 	if n := reached.Load(); n > 4*int64(handshakes) {
 		t.Errorf("the host was reached %d times in %s", n, time.Since(began))
 	}
