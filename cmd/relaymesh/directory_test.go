@@ -120,7 +120,7 @@ func TestDirectoryListsTheRelaysWhoseDocumentIsSigned(t *testing.T) {
 		stdout != fmt.Sprintf("0\t%q\t\"right\"\t%s\n", url["right"], relays.PublicKey()) {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
-	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

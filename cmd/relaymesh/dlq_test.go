@@ -15,7 +15,7 @@ import (
 
 func TestDLQ(t *testing.T) {
 	t.Parallel()
-	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

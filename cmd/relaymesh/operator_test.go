@@ -167,7 +167,7 @@ func doctor(t *testing.T, args ...string) (code int, failed []string) {
 
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestDoctor(t *testing.T) {
 
 func TestProvisionSaysWhatItWillDo(t *testing.T) {
 	t.Parallel()
-	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	token := s.file("token", "too-short-token")
 	users := s.file("users", strings.TrimSpace(string(seedText))+" operator")
 	server, err := natsd.Start(natsd.Config{
-		Dir: t.TempDir(), Listen: "127.0.0.1:0", Users: []*server.User{{Username: "somebody", Password: "else"}},
+		Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0", Users: []*server.User{{Username: "somebody", Password: "else"}},
 	})
 	if err != nil {
 		t.Fatal(err)

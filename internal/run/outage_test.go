@@ -41,7 +41,7 @@ type natsServer struct {
 
 func startNATS(t *testing.T) *natsServer {
 	t.Helper()
-	s := &natsServer{t: t, config: natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", SyncInterval: time.Hour}}
+	s := &natsServer{t: t, config: natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0", SyncInterval: time.Hour}}
 	s.start()
 	s.config.Listen = strings.TrimPrefix(s.server.URL(), "nats://")
 	js := s.js()

@@ -182,7 +182,7 @@ func TestAJobHasNoMoreSpansThanItMay(t *testing.T) {
 // it tells what it does with a message, and does the same with it.
 func TestTheServersOwnTracingHarmsNothing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	conf := `listen: "127.0.0.1:-1", jetstream { store_dir: "` + t.TempDir() + `" }
+	conf := `listen: "127.0.0.1:-1", jetstream { store_dir: "` + t.TempDir() + `", max_file_store: 1TB }
 accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {dest: "told", sampling: 100} } }`
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)

@@ -16,18 +16,18 @@ import (
 
 func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	first := start(t, natsd.Config{Dir: dir})
-	_, err := natsd.Start(natsd.Config{Dir: dir})
+	first := start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})
+	_, err := natsd.Start(natsd.Config{Dir: dir, MaxStore: 1 << 40})
 	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "another relaymesh") {
 		t.Fatalf("second server on %s: %v, want an error that names the directory and who holds it", dir, err)
 	}
 	first.Close()
-	start(t, natsd.Config{Dir: dir})
+	start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})
 }
 
 func TestAcknowledgedMessagesSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
-	s := start(t, natsd.Config{Dir: dir})
+	s := start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})
 	nc := connect(t, s)
 	js, _ := jetstream.New(nc)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
@@ -39,7 +39,7 @@ func TestAcknowledgedMessagesSurviveARestart(t *testing.T) {
 	nc.Close()
 	s.Close()
 
-	js, _ = jetstream.New(connect(t, start(t, natsd.Config{Dir: dir})))
+	js, _ = jetstream.New(connect(t, start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})))
 	stream, err := js.Stream(t.Context(), "S")
 	if err != nil {
 		t.Fatal(err)
@@ -50,10 +50,10 @@ func TestAcknowledgedMessagesSurviveARestart(t *testing.T) {
 }
 
 func TestListening(t *testing.T) {
-	if url := start(t, natsd.Config{Dir: t.TempDir()}).URL(); url != "" {
+	if url := start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40}).URL(); url != "" {
 		t.Errorf("a server without a listen address has URL %q", url)
 	}
-	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	s := start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0"})
 	nc, err := bus.Dial(t.Context(), s.URL(), "worker.1", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestListening(t *testing.T) {
 }
 
 func TestDialWaitsForTheServerUntilTheContextEnds(t *testing.T) {
-	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	s := start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0"})
 	url := s.URL()
 	s.Close()
 
@@ -91,7 +91,7 @@ func TestDialWaitsForTheServerUntilTheContextEnds(t *testing.T) {
 		}
 		dialled <- err
 	}()
-	start(t, natsd.Config{Dir: t.TempDir(), Listen: url[len("nats://"):]})
+	start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: url[len("nats://"):]})
 	if err := <-dialled; err != nil {
 		t.Fatal(err)
 	}

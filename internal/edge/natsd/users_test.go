@@ -22,7 +22,7 @@ import (
 // Nobody lets the world do everything by mistake.
 func TestListeningBeyondLoopbackNeedsUsers(t *testing.T) {
 	for _, listen := range []string{"0.0.0.0:0", "[::]:0", ":0", "192.0.2.1:0", "nats.example.com:0"} {
-		s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: listen})
+		s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: listen})
 		if err == nil {
 			s.Close()
 			t.Errorf("listens on %s, open to everyone", listen)
@@ -31,7 +31,7 @@ func TestListeningBeyondLoopbackNeedsUsers(t *testing.T) {
 		}
 	}
 	for _, c := range []natsd.Config{{Listen: "127.0.0.1:0"}, {Listen: "localhost:0"}, {Listen: ""}, {Listen: "0.0.0.0:0", Open: true}} {
-		c.Dir = t.TempDir()
+		c.Dir, c.MaxStore = t.TempDir(), 1<<40
 		start(t, c)
 	}
 }
@@ -60,7 +60,7 @@ func TestUsersOfTheEmbeddedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	newKey("stranger")
-	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "0.0.0.0:0", Nkeys: users})
+	s := start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "0.0.0.0:0", Nkeys: users})
 	url := "nats://127.0.0.1" + s.URL()[strings.LastIndex(s.URL(), ":"):]
 	dial := func(creds string) (*nats.Conn, error) {
 		auth := bus.Auth{}
@@ -118,7 +118,7 @@ func TestUsersOfTheEmbeddedServer(t *testing.T) {
 // before there were users. What is public there is all that it has.
 func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
 	dir := t.TempDir()
-	before := start(t, natsd.Config{Dir: dir})
+	before := start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})
 	js, err := jetstream.New(connect(t, before))
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
 
 	p, _ := contract.PermissionsOf(contract.RoleRelay)
 	s := start(t,
-		natsd.Config{Dir: dir, Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)}})
+		natsd.Config{Dir: dir, MaxStore: 1 << 40, Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)}})
 	js = natstest.ConnectAs(t, s, "operator", "operator")
 	feeder := natstest.ConnectAs(t, s, contract.RoleRelay, contract.RoleRelay)
 	services, outcomes := contract.Exported()
