@@ -28,7 +28,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 	s := &fetch.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Links: open[contract.Link](&kv, contract.BucketLinks),
 		Lost: open[contract.Lost](&kv, contract.BucketLost), Net: found, Proven: found.proven.is,
-		Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted, Denied: e.deny.Lists(),
+		Deleted: relay.NewLocal(e.relays.home, e.Config.Relay, e.Config.PublicURLs...).Deleted, Denied: e.deny.Lists(),
 		Resolve: func(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)
 			defer cancel()

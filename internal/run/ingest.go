@@ -42,7 +42,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	tails := e.Config.Tail
 	var local *relay.Local // nil without a relay
 	if e.Config.Relay != "" {
-		local = relay.NewLocal(e.relays.home, e.Config.Relay)
+		local = relay.NewLocal(e.relays.home, e.Config.Relay, e.Config.PublicURLs...)
 		p.Missing = missing(local)
 		tails = append([]string{e.Config.Relay}, tails...)
 	}

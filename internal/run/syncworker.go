@@ -128,7 +128,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	rules := rules{streams, e.Config.Sync}
 	s := &syncing.Stage{
 		Rules: rules.of, Denied: e.deny.Lists(), Followed: followed(e.relays.home, e.Config.Relay, authors),
-		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay).Deleted,
+		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay, e.Config.PublicURLs...).Deleted,
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
 		Local: e.Config.Relay, Public: e.Config.PublicURLs, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),

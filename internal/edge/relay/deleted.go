@@ -89,7 +89,7 @@ func (l *Local) deletes(deletion, e *nostr.Event, address nostr.Address) bool {
 		switch value := t.At(1); {
 		case deletion.Kind == nostr.KindVanish:
 			url, err := nostr.NormalizeRelayURL(value, true)
-			ours := value == "ALL_RELAYS" || err == nil && nostr.SameRelay(url, l.url)
+			ours := value == "ALL_RELAYS" || err == nil && nostr.HasRelay(l.names, url)
 			return t.At(0) == "relay" && ours && e.CreatedAt <= deletion.CreatedAt
 		case t.At(0) == "e":
 			return value == e.ID

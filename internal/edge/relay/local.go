@@ -25,15 +25,17 @@ type Local struct {
 
 	pool      *Pool
 	url       string
+	names     []string // url, and those that its clients know it by
 	ids       *batcher
 	addresses *batcher
 	undeleted *batcher
 }
 
 // NewLocal returns the local relay at url, reached through the pool, which
-// must allow its address. Its methods may be called concurrently.
-func NewLocal(pool *Pool, url string) *Local {
-	l := &Local{Relay: pool.At(url), pool: pool, url: url}
+// must allow its address; clients may know it by public URLs, normalised. Its
+// methods may be called concurrently.
+func NewLocal(pool *Pool, url string, public ...string) *Local {
+	l := &Local{Relay: pool.At(url), pool: pool, url: url, names: append([]string{url}, public...)}
 	l.ids = &batcher{size: idsPerREQ, ask: l.haveIDs}
 	l.addresses = &batcher{size: addressesPerREQ, ask: l.haveAddresses}
 	l.undeleted = &batcher{size: deletionsPerREQ, ask: l.haveUndeleted}
