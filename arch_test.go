@@ -73,7 +73,7 @@ var mayImport = map[string][]string{
 	"pkg":                {},
 	"internal/backoff":   {},
 	"internal/contract":  {"pkg"},
-	"internal/deny":      {"pkg"},
+	"internal/deny":      {"pkg", "internal/lines"},
 	"internal/health":    {"internal/backoff"},
 	"internal/hosts":     {"internal/recent"},
 	"internal/pager":     {"pkg"},

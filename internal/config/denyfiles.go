@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,9 +85,6 @@ func ReadDenyFile(path string) (lines []deny.Line, data []byte, err error) {
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("deny list: %w", err)
-	}
-	if bytes.IndexByte(data, 0) >= 0 {
-		return nil, nil, fmt.Errorf("deny list: %s: is no text", path)
 	}
 	if lines, err = deny.Parse(string(data), DenyCodes); err != nil {
 		return nil, nil, fmt.Errorf("deny list: %s: %s", path, strings.ReplaceAll(err.Error(), "\n", "\ndeny list: "+path+": "))

@@ -113,9 +113,52 @@ func TestErrorsNameTheLineAndWhatToDo(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprint("line ", maxWords+1)) {
 		t.Errorf("too many words: %v", err)
 	}
-	if lines, err := Parse("\ufeffkind 1\r\n\r\n# kind 2\r\nkind 3", codes); err != nil || len(lines) != 2 || lines[1].Number != 4 {
-		t.Errorf("as some editors write: %v, %v", lines, err)
+	// As some editors write, and two such files one behind the other; a comment may be of any length.
+	text := "\ufeffkind 1\r\n\r\n# kind 2\r\nkind 3\r\n\ufeff#" + strings.Repeat("x", 2*maxLine) + "\n\ufeffkind 5"
+	if all, err := Parse(text, codes); err != nil || len(all) != 3 || all[1].Number != 4 || all[2].Number != 6 {
+		t.Errorf("as some editors write: %v, %v", all, err)
 	}
+}
+
+// Files that are no text in UTF-8 are refused, with the line.
+func TestFilesThatAreNoText(t *testing.T) {
+	for text, want := range map[string]string{
+		"kind 1\nword \x00":                        "line 2: is no text",
+		"kind 1\nkind 2\nword caf\xe9":             "line 3: is no text",
+		"\xff\xfek\x00i\x00n\x00d\x00":             "line 1: the text is in UTF-16",
+		"kind 1\n\xfe\xff\x00k\x00i\x00n\x00d":     "line 2: the text is in UTF-16",
+		"\x1f\x8b\x08\x00":                         "compressed",
+		"kind 1\nword " + strings.Repeat("a", 9e5): "line 2: more than 1024 bytes",
+	} {
+		if _, err := Parse(text, codes); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Whatever is in a file, an entry is one of a line of it, and written again it is the
+// same entry.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		"npub1mallory # a spammer\nnote1spam\r\nkind 1984\nhost *.example.com\nword Buy  Followers\n", "\ufeffkind 1\n\ufeffkind 2",
+		"host [::ffff:192.0.2.1]\nhost xn--bcher-kva.example", "word \x00\nword \xe9\n\xff\xfek\x00", "key " + alice, "word \u0130\u200b #",
+		"nsec1x\nkind 99999\nhost wss://a/b",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		all, _ := Parse(text, codes)
+		last := 0
+		for _, l := range all {
+			if l.Number <= last || l.Number > 1+strings.Count(text, "\n") {
+				t.Fatalf("line %d of %q, after %d", l.Number, text, last)
+			}
+			last = l.Number
+			if e, err := ParseEntry(l.Entry.String(), codes); err != nil || e != l.Entry {
+				t.Errorf("%q is read again as %q, %v", l.Entry, e, err)
+			}
+		}
+	})
 }
 
 func TestRelaysOfADeniedHost(t *testing.T) {

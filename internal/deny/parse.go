@@ -1,12 +1,16 @@
 package deny
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/relaymesh/relaymesh/internal/lines"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -55,16 +59,23 @@ type Line struct {
 // Parse reads a file of entries, one a line; an empty line, and one that begins
 // with #, denies nothing. An error names the lines that are wrong.
 func Parse(text string, codes Codes) ([]Line, error) {
-	var lines []Line
+	var all []Line
 	var errs []error
 	words := 0
-	number := 0
-	for row := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
-		number++
-		if row = strings.TrimSpace(row); row == "" || row[0] == '#' {
+	in := lines.NewReader(strings.NewReader(text), maxLine)
+	for len(errs) < maxErrors {
+		row, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil { // there is no more to be read
+			errs = append(errs, err)
+			break
+		}
+		if len(row.Text) == 0 || row.Text[0] == '#' {
 			continue
 		}
-		e, err := ParseEntry(row, codes)
+		e, err := parseRow(row, codes)
 		if e.What == Word {
 			words++
 		}
@@ -72,14 +83,23 @@ func Parse(text string, codes Codes) ([]Line, error) {
 			err = fmt.Errorf("more than %d words: each is looked for in every event", maxWords)
 		}
 		if err != nil {
-			if errs = append(errs, fmt.Errorf("line %d: %w", number, err)); len(errs) == maxErrors {
-				break
-			}
+			errs = append(errs, fmt.Errorf("line %d: %w", row.Number, err))
 			continue
 		}
-		lines = append(lines, Line{number, e})
+		all = append(all, Line{row.Number, e})
 	}
-	return lines, errors.Join(errs...)
+	return all, errors.Join(errs...)
+}
+
+// parseRow reads the entry of a line of a file.
+func parseRow(row lines.Line, codes Codes) (e Entry, err error) {
+	switch {
+	case row.TooLong:
+		return e, fmt.Errorf("more than %d bytes", maxLine)
+	case !utf8.Valid(row.Text) || bytes.IndexByte(row.Text, 0) >= 0:
+		return e, errors.New("is no text in UTF-8")
+	}
+	return ParseEntry(string(row.Text), codes)
 }
 
 // ParseEntry reads one entry, such as
