@@ -65,6 +65,13 @@ func (s *Sync) Believe(now int64) {
 	}
 }
 
+// Believe is that of [Author.Believe]; versions of lists are no times.
+func (l *Link) Believe(now int64) {
+	if at, found := l.Via[ViaDelivered]; found {
+		l.Via[ViaDelivered] = Believe(at, now, 0)
+	}
+}
+
 // Believe is that of [Author.Believe].
 func (r *Refused) Believe(now int64) { past(now, &r.At) }
 

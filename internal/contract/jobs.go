@@ -10,6 +10,7 @@ const (
 	ViaDHT       = "dht"       // a signed BEP 44 record
 	ViaNIP78     = "nip78"     // a signed kind 30078 with r and dht tags
 	ViaManual    = "manual"    // the operator
+	ViaDelivered = "delivered" // the relay has delivered events of the author that the local relay lacked
 	ViaDirectory = "directory" // a public list of relays
 	ViaClaim     = "claim"     // a BEP 44 record of a key that only third parties name as the author's
 	ViaHint      = "hint"      // a third party's claim
@@ -18,7 +19,7 @@ const (
 // Sources returns how relays and lists become known, in falling order of weight;
 // an author's own lists come first.
 func Sources() []string {
-	return []string{ViaNIP65, ViaDHT, ViaNIP78, ViaManual, ViaDirectory, ViaClaim, ViaHint}
+	return []string{ViaNIP65, ViaDHT, ViaNIP78, ViaManual, ViaDelivered, ViaDirectory, ViaClaim, ViaHint}
 }
 
 // RecordDue asks for a keyspace slice to be refreshed.

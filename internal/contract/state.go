@@ -177,10 +177,13 @@ type Hornets struct {
 
 // Link is the value of bucket links, under relay key and pubkey: the evidence
 // that an author writes to a relay, by source, with the version of the list
-// that says so ([List]; 0 for a hint).
+// that says so ([List]; 0 for a hint), and for [ViaDelivered] the time.
 type Link struct {
 	URL string           `json:"url"`
 	Via map[string]int64 `json:"via"`
+	// Delivered is how many events of the author the relay has delivered that the
+	// local relay lacked; it decays, and is right at the time of [ViaDelivered].
+	Delivered int `json:"delivered,omitempty"`
 	// Key is the [List.Key] of the list that is the evidence of [ViaDHT].
 	Key string `json:"key,omitempty"`
 }

@@ -94,13 +94,19 @@ func (e evidence) covers(l contract.Link) bool {
 }
 
 // outdated returns the sources whose evidence a link must lose. Evidence of the
-// same version may be of a list that lost by its id.
+// same version may be of a list that lost by its id. With the last list that named the
+// relay goes what it delivered: that is here, and a survey finds what comes after.
 func (e evidence) outdated(l contract.Link) (sources []string) {
+	left := false
 	for via, version := range l.Via {
-		left := via == e.via && !nostr.HasRelay(e.urls, l.URL)
-		if slices.Contains(e.over, via) || left && (version <= e.version || via == contract.ViaDHT && l.Key != e.key) {
+		out := via == e.via && !nostr.HasRelay(e.urls, l.URL) && (version <= e.version || via == contract.ViaDHT && l.Key != e.key)
+		if left = left || out; out || slices.Contains(e.over, via) {
 			sources = append(sources, via)
 		}
+	}
+	_, delivered := l.Via[contract.ViaDelivered]
+	if delivered && left && len(sources) == len(l.Via)-1 {
+		sources = append(sources, contract.ViaDelivered)
 	}
 	return sources
 }
@@ -120,7 +126,7 @@ func setLinks(ctx context.Context, links Store[contract.Link], keyOf func(relayK
 			if e.covers(l) {
 				return l, false
 			}
-			l = contract.Link{URL: url, Via: maps.Clone(l.Via), Key: l.Key}
+			l.URL, l.Via = url, maps.Clone(l.Via)
 			if l.Via == nil {
 				l.Via = map[string]int64{}
 			}
@@ -160,6 +166,9 @@ func takeBack(ctx context.Context, links Store[contract.Link], key string, e evi
 		}
 		if _, still := l.Via[contract.ViaDHT]; !still {
 			l.Key = ""
+		}
+		if _, still := l.Via[contract.ViaDelivered]; !still {
+			l.Delivered = 0
 		}
 		return l, true
 	})

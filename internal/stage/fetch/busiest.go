@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/stage"
 )
 
 const (
@@ -21,7 +22,8 @@ const (
 	fewFor     = 10 * time.Second
 )
 
-// busiest are the relays where most authors that are known write.
+// busiest are the relays where most authors that are known write, by the weight of
+// the evidence.
 type busiest struct {
 	mu   sync.Mutex // held while they are found out
 	urls []string
@@ -39,9 +41,9 @@ func (b *busiest) get(ctx context.Context, s *Stage) ([]string, error) {
 	if s.Now().Sub(b.at) < fresh {
 		return b.urls, nil
 	}
-	authors := map[string]int{}
+	authors, now := map[string]float64{}, s.Now().Unix()
 	err := s.Links.Each(ctx, contract.LinkKey("*", "*"), func(_ string, l contract.Link) error {
-		authors[l.URL]++
+		authors[l.URL] += stage.Weigh(l, now)
 		return nil
 	})
 	if err != nil {
@@ -52,7 +54,7 @@ func (b *busiest) get(ctx context.Context, s *Stage) ([]string, error) {
 }
 
 // mostOf returns the names with the highest counts, at most maxBusiest.
-func mostOf(counts map[string]int) []string {
+func mostOf(counts map[string]float64) []string {
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})

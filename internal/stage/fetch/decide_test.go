@@ -19,19 +19,27 @@ func TestCandidatesInTheOrderOfLikelySuccess(t *testing.T) {
 		contract.ViaNIP65: {Write: []string{"both", "nip65"}, Read: []string{"inbox"}},
 	}}
 	n := events.NoteMissing{Relays: []string{"hint1", "hint2", "hint3"}}
-	got := candidates(n, author, []string{"z", "hint1", "local", "a"}, "local")
-	want := []string{"hint1", "hint2", "both", "nip65", "dht", "hint3", "a", "z"}
+	const now = 1_700_000_000
+	link := func(url, via string, at int64) contract.Link {
+		return contract.Link{URL: url, Via: map[string]int64{via: at}, Delivered: 9}
+	}
+	got := candidates(n, author, []contract.Link{
+		link("z", contract.ViaHint, 0), link("hint1", contract.ViaHint, 0), link("local", contract.ViaHint, 0), link("a", contract.ViaClaim, 9),
+		link("delivers", contract.ViaDelivered, now-3600), link("delivered once", contract.ViaDelivered, now-100*24*3600),
+		link("dht", contract.ViaDelivered, now),
+	}, "local", now)
+	want := []string{"hint1", "hint2", "dht", "delivers", "both", "nip65", "hint3", "z", "a", "delivered once"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
 func TestCandidatesAreBounded(t *testing.T) {
-	var linked []string
+	var linked []contract.Link
 	for i := range 1000 {
-		linked = append(linked, strconv.Itoa(i))
+		linked = append(linked, contract.Link{URL: strconv.Itoa(i)})
 	}
-	if got := candidates(events.NoteMissing{}, contract.Author{}, linked, ""); len(got) != maxCandidates {
+	if got := candidates(events.NoteMissing{}, contract.Author{}, linked, "", 1); len(got) != maxCandidates {
 		t.Errorf("%d relays, want %d", len(got), maxCandidates)
 	}
 }

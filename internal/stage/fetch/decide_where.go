@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -24,10 +25,11 @@ const (
 // the note has just seen it there.
 func firstHints(n events.NoteMissing) []string { return n.Relays[:min(len(n.Relays), 2)] }
 
-// candidates lists the relays to ask, most likely first: the first hints; where
-// the author's own lists say that they write; the other hints; and the relays
-// that the author is linked to otherwise. local is left out: it lacks the note.
-func candidates(n events.NoteMissing, author contract.Author, linked []string, local string) []string {
+// candidates lists the relays to ask at now (Unix seconds), most likely first: the
+// first hints; where the author's events have come from lately, or their own lists
+// say that they write; the other hints; and the relays that the author is linked to
+// otherwise. local is left out: it lacks the note.
+func candidates(n events.NoteMissing, author contract.Author, linked []contract.Link, local string, now int64) []string {
 	var out []string
 	add := func(urls []string) {
 		for _, url := range urls {
@@ -36,11 +38,11 @@ func candidates(n events.NoteMissing, author contract.Author, linked []string, l
 			}
 		}
 	}
+	strong, weak := stage.Ranked(author.WriteRelays(), linked, now)
 	add(firstHints(n))
-	add(author.WriteRelays())
+	add(strong)
 	add(n.Relays)
-	slices.Sort(linked)
-	add(linked)
+	add(weak)
 	return out
 }
 

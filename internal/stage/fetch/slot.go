@@ -22,7 +22,7 @@ func (s *Stage) slot(ctx context.Context, n events.NoteMissing) (release func(),
 		if err != nil {
 			return nil, err
 		}
-		urls = candidates(n, author, nil, s.Local)
+		urls = candidates(n, author, nil, s.Local, s.Now().Unix())
 	}
 	if len(urls) == 0 {
 		return func() {}, nil

@@ -14,11 +14,12 @@ import (
 // that is named by its id alone, as clients do, nothing says where it is.
 func (f *search) knownRelays(ctx context.Context) ([]string, error) {
 	s, n := f.stage, f.need
+	now := s.Now().Unix()
 	var author contract.Author
-	var linked []string
+	var linked []contract.Link
 	if n.AuthorPubkey == "" && n.ReferencedBy == "" {
 		urls, err := s.busiest.get(ctx, s)
-		return append(candidates(n, author, nil, s.Local), others(urls, s.Local)...), err
+		return append(candidates(n, author, nil, s.Local, now), others(urls, s.Local)...), err
 	}
 	if n.AuthorPubkey != "" {
 		var err error
@@ -27,14 +28,14 @@ func (f *search) knownRelays(ctx context.Context) ([]string, error) {
 		}
 		author = stage.OwnLists(n.AuthorPubkey, author)
 		err = s.Links.Each(ctx, contract.LinkKey("*", n.AuthorPubkey), func(_ string, l contract.Link) error {
-			linked = append(linked, l.URL)
+			linked = append(linked, l)
 			return nil
 		})
 		if err != nil {
-			return candidates(n, author, nil, s.Local), err
+			return candidates(n, author, nil, s.Local, now), err
 		}
 	}
-	return candidates(n, author, linked, s.Local), nil
+	return candidates(n, author, linked, s.Local, now), nil
 }
 
 // byDHT returns the relays of the author's list on the DHT: under the key that

@@ -41,9 +41,9 @@ func TestLiveSlotsAreSharedOutByHost(t *testing.T) {
 	evil := func(c claim) bool { return c.host == "evil" }
 	var strangers, own, one []claim
 	for i := range 100 {
-		strangers = append(strangers, claim{host: fmt.Sprint("stranger ", i), authors: 10_000})
-		own = append(own, claim{host: "proven", proven: true, authors: i})
-		one = append(one, claim{host: "evil", authors: 10_000})
+		strangers = append(strangers, claim{host: fmt.Sprint("stranger ", i), weight: 10_000})
+		own = append(own, claim{host: "proven", proven: true, weight: float64(i)})
+		one = append(one, claim{host: "evil", weight: 10_000})
 	}
 	if held := follow(16, one...); len(held) != maxLiveOfHost {
 		t.Errorf("one host has %d slots, want %d", len(held), maxLiveOfHost)
@@ -52,7 +52,7 @@ func TestLiveSlotsAreSharedOutByHost(t *testing.T) {
 		t.Errorf("strangers have %d slots, want three quarters", len(held))
 	}
 	// Authors that anybody can make take no slot from those who came before.
-	if held := follow(4, append([]claim{{host: "honest", authors: 1}}, strangers...)...); held["honest 0"].host == "" {
+	if held := follow(4, append([]claim{{host: "honest", weight: 1}}, strangers...)...); held["honest 0"].host == "" {
 		t.Error("relays with more authors took the slot of one that is as unknown")
 	}
 	// A host that has several gives way to one that has none.
@@ -65,8 +65,8 @@ func TestLiveSlotsAreSharedOutByHost(t *testing.T) {
 		t.Errorf("proven relays have %d of %d slots while they want all, want 12 of 16", n, len(held))
 	}
 	for _, c := range held {
-		if c.proven && c.authors < 88 {
-			t.Errorf("a relay of %d authors is followed, and one of more is not", c.authors)
+		if c.proven && c.weight < 88 {
+			t.Errorf("a relay of weight %.0f is followed, and one of more is not", c.weight)
 		}
 	}
 	if held = follow(16, append(own, strangers...)...); count(held, proven) != 16 {

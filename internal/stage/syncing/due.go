@@ -57,14 +57,14 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	if s.Denied.Relay(p.URL) {
 		return s.forget(ctx, p.URL)
 	}
-	list, authors, err := s.jobs(ctx, p.URL)
+	is, err := s.plan(ctx, p.URL)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	switch {
-	case len(list) == 0 && m.Attempt < stage.StaleAttempts:
+	case len(is.jobs) == 0 && m.Attempt < stage.StaleAttempts:
 		return nil, contract.Retry(stage.StaleAfter, "KV does not show anybody who writes to the relay")
-	case len(list) == 0:
+	case len(is.jobs) == 0:
 		_, err := s.Syncs.Remove(ctx, key, func(old contract.Sync) bool { return old.LastOK == 0 })
 		if err != nil {
 			return nil, contract.Retry(retryAfter, err.Error())
@@ -96,8 +96,8 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	defer release()
-	result, syncErr, err := s.syncRelay(ctx, m.Cause, p.URL, list, last)
-	result.Authors = authors
+	result, syncErr, err := s.syncRelay(ctx, m.Cause, p.URL, is.jobs, last)
+	result.Authors = is.authors
 	if s.Denied.Relay(p.URL) { // since
 		return s.forget(ctx, p.URL)
 	}
@@ -193,6 +193,9 @@ func (s *Stage) syncRelay(
 	// The fault may be the local relay's, and a relay that has so much that there
 	// is no end yet is at none.
 	// The same goes for a host that has used up its budget.
+	if err := s.evidence(ctx, url, from, false); err != nil {
+		return result, syncErr, err
+	}
 	if !localFault(syncErr) && !errors.Is(syncErr, hosts.ErrBusy) && (!errors.Is(syncErr, errNotDone) || done+result.Stored+result.Sent == 0) {
 		if err := s.note(ctx, url, syncErr, timing, s.followed(ctx, from)); err != nil {
 			return result, syncErr, err

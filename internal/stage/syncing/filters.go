@@ -8,6 +8,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -40,59 +41,92 @@ type job struct {
 // key names the job in the progress of a sync.
 func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction)) }
 
-// jobs returns what is to be synced with a relay, and how many authors write
-// there. It is nothing if none does, and none reads there whose mentions are
-// asked for, unless the operator named the relay; and nothing if the relay is
-// denied. No denied key is among the authors.
-func (s *Stage) jobs(ctx context.Context, url string) (list []job, authors int, err error) {
+// plan is what is to be synced with a relay, how many authors write there, and the
+// weight of the evidence that they do.
+type plan struct {
+	jobs    []job
+	authors int
+	weight  float64
+}
+
+// plan returns the plan of a relay. It has no jobs if nobody writes there, and
+// nobody reads there whose mentions are asked for, unless the operator named the
+// relay; and none if the relay is denied. No denied key is among the authors.
+func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 	if s.Denied.Relay(url) {
-		return nil, 0, nil
+		return p, nil
 	}
 	relay := nostr.RelayKey(url)
 	writers, err := s.linked(ctx, contract.LinkKey(relay, "*"))
 	if err != nil {
-		return nil, 0, err
+		return p, err
 	}
-	var readers []string
+	p.authors, p.weight = len(writers.said)+len(writers.seen), writers.weight
+	var readers linked
 	rules := s.Rules(url)
 	if slices.ContainsFunc(rules, func(r Rule) bool { return r.Mentions }) {
 		if readers, err = s.linked(ctx, contract.ReaderKey(relay, "*")); err != nil {
-			return nil, 0, err
+			return p, err
 		}
 	}
 	for _, r := range rules {
-		var filters []nostr.Filter
 		switch {
-		case r.Writers:
-			filters = chunks(r.Filter, writers)
-		case !r.Named && len(writers) == 0:
+		case r.Writers && r.Direction&reconcile.Up == 0:
+			p.add(r.Direction, chunks(r.Filter, slices.Concat(writers.said, writers.seen)))
+		case r.Writers: // an author is given to no relay that nobody has said they write to
+			p.add(r.Direction, chunks(r.Filter, writers.said))
+			if down := r.Direction &^ reconcile.Up; down != reconcile.None {
+				p.add(down, chunks(r.Filter, writers.seen))
+			}
+		case !r.Named && p.authors == 0:
 		default:
-			filters = reconcile.Divide(r.Filter)
+			p.add(r.Direction, reconcile.Divide(r.Filter))
 		}
 		if r.Mentions {
-			filters = append(filters, mentions(r.Filter, readers)...)
-		}
-		for _, f := range filters {
-			if !f.Void() {
-				list = append(list, job{f, r.Direction})
-			}
+			p.add(r.Direction, mentions(r.Filter, readers.said))
 		}
 	}
-	return list, len(writers), nil
+	return p, nil
 }
 
-// linked lists the public keys of the links that match a pattern.
-func (s *Stage) linked(ctx context.Context, pattern string) (pubkeys []string, err error) {
-	err = s.Links.Each(ctx, pattern, func(key string, _ contract.Link) error {
-		if pubkey := key[len(pattern)-1:]; !s.Denied.Key(pubkey) {
-			pubkeys = append(pubkeys, pubkey)
+func (p *plan) add(d reconcile.Direction, filters []nostr.Filter) {
+	for _, f := range filters {
+		if !f.Void() {
+			p.jobs = append(p.jobs, job{f, d})
 		}
+	}
+}
+
+// linked are the public keys of some links, apart those that deliveries alone speak
+// for, and the weight of the evidence of all.
+type linked struct {
+	said, seen []string
+	weight     float64
+}
+
+// linked lists the links that match a pattern. Those that nothing speaks for any
+// more are removed.
+func (s *Stage) linked(ctx context.Context, pattern string) (l linked, err error) {
+	now := s.Now().Unix()
+	err = s.Links.Each(ctx, pattern, func(key string, link contract.Link) error {
+		switch pubkey := key[len(pattern)-1:]; {
+		case s.Denied.Key(pubkey):
+			return nil
+		case stage.Forgotten(link, now):
+			_, err := s.Links.Remove(ctx, key, func(link contract.Link) bool { return stage.Forgotten(link, now) })
+			return err
+		case stage.OnlySeen(link):
+			l.seen = append(l.seen, pubkey)
+		default:
+			l.said = append(l.said, pubkey)
+		}
+		l.weight += stage.Weigh(link, now)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("couldn't list links %s: %w", pattern, err)
+		return l, fmt.Errorf("couldn't list links %s: %w", pattern, err)
 	}
-	return pubkeys, nil
+	return l, nil
 }
 
 // down returns the filters of the jobs that write to the local relay.

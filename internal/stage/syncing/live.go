@@ -55,7 +55,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 	defer end(nil)
 	for !s.Denied.Relay(p.URL) {
 		began := s.Now()
-		list, authors, err := s.jobs(ctx, p.URL)
+		is, err := s.plan(ctx, p.URL)
 		var last contract.Sync
 		if err == nil {
 			last, _, err = s.Syncs.Get(ctx, key)
@@ -64,7 +64,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		if err == nil {
 			proven, err = s.proven(ctx, p.URL)
 		}
-		filters := down(list)
+		filters := down(is.jobs)
 		switch none := len(filters) == 0 || last.Failures > 0; {
 		case err != nil && m.Attempt <= maxAttempts:
 			return nil, contract.Retry(retryAfter, err.Error())
@@ -76,7 +76,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		case none:
 			return nil, contract.Done() // a sync that succeeds asks again
 		}
-		leave, ok := s.live.acquire(key, claim{hosts.Of(p.URL), proven, authors}, s.MaxLive, end)
+		leave, ok := s.live.acquire(key, claim{hosts.Of(p.URL), proven, is.weight}, s.MaxLive, end)
 		if !ok {
 			if m.Attempt < maxAttempts {
 				return nil, contract.Retry(retryAfter, "this worker holds as many live subscriptions as it may")

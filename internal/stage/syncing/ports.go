@@ -51,7 +51,7 @@ type Stage struct {
 	Arrived func(reply reconcile.Reply)
 
 	// MaxLive bounds the live subscriptions that this process holds; the relays
-	// where most authors write have them.
+	// for which most evidence speaks have them.
 	MaxLive int
 	// Stopping is closed when the process is about to end.
 	Stopping <-chan struct{}

@@ -171,8 +171,8 @@ func (s *Stage) attend(ctx context.Context, url string, filters []nostr.Filter, 
 
 // unchanged fails if something else than the filters is to be followed at a relay.
 func (s *Stage) unchanged(ctx context.Context, url string, filters []nostr.Filter) error {
-	list, _, err := s.jobs(ctx, url)
-	if err == nil && !slices.EqualFunc(down(list), filters, func(a, b nostr.Filter) bool { return a.Key() == b.Key() }) {
+	is, err := s.plan(ctx, url)
+	if err == nil && !slices.EqualFunc(down(is.jobs), filters, func(a, b nostr.Filter) bool { return a.Key() == b.Key() }) {
 		err = errChanged
 	}
 	return err
