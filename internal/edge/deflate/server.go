@@ -38,7 +38,7 @@ func (w measured) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	from := io.Reader(counted{conn, w.m})
 	if early, _ := buffered.Peek(buffered.Reader.Buffered()); len(early) > 0 {
-		w.m.wire.Add(int64(len(early)))
+		_ = w.m.Came(len(early)) // nothing was wasted before
 		from = io.MultiReader(bytes.NewReader(bytes.Clone(early)), from)
 	}
 	c := taken{conn, from}

@@ -83,7 +83,9 @@ func (c *conn) serve(client, relay end, compress bool) {
 		stay()
 		leave(client)
 	})
-	c.gateway.ended("client", fromClient.run())
+	err := fromClient.run()
+	inflated.Atone(c.ctx, err)
+	c.gateway.ended("client", err)
 	_ = c.up.flush() // likewise
 	stay()
 	leave(relay)

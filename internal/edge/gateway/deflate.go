@@ -99,10 +99,11 @@ func (p *pump) inflate(first header) error {
 		return err
 	}
 	op, total := first.op(), 0
+	inflated := p.inflated.Text(p.conn.ctx, inflater)
 	text := make([]byte, 0, inflateStep)
 	streamed := false
 	for {
-		n, err := io.ReadFull(inflater, text[len(text):cap(text)])
+		n, err := io.ReadFull(inflated, text[len(text):cap(text)])
 		text = text[:len(text)+n]
 		if total += n; total > mostInflated {
 			return errTooLarge
@@ -112,9 +113,6 @@ func (p *pump) inflate(first header) error {
 			err = from.drain()
 		}
 		if err != nil {
-			return err
-		}
-		if err := p.meter(from, n); err != nil {
 			return err
 		}
 		switch {
@@ -145,14 +143,6 @@ func (p *pump) inflate(first header) error {
 	}
 }
 
-// meter tells of what has come and what it inflated to, and waits while that is too
-// much.
-func (p *pump) meter(from *message, inflated int) error {
-	p.inflated.Came(from.came)
-	from.came = 0
-	return p.inflated.Read(p.conn.ctx, inflated)
-}
-
 // masked returns a frame to the relay. Masks hide what browsers send from old
 // proxies on the way (RFC 6455, 10.3), of which there are none: this one is zero.
 func (p *pump) masked(first byte, data []byte) []byte {
@@ -171,7 +161,6 @@ type message struct {
 	frame header
 	left  int64 // of the frame
 	tail  bool  // what the sender leaves out has been read
-	came  int   // bytes on the wire that nobody was told of
 	chunk []byte
 }
 
@@ -185,8 +174,10 @@ func (m *message) more() error {
 			if err != nil {
 				return err
 			}
+			if err := m.pump.inflated.Came(len(part)); err != nil {
+				return err
+			}
 			m.left -= int64(len(part))
-			m.came += len(part)
 			m.chunk = appendUnmasked(m.pump.text[:0], part, m.frame, from%4)
 			m.pump.text = m.chunk
 		case !m.frame.fin():

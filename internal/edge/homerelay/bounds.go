@@ -66,6 +66,7 @@ func (c *client) readMessage() ([]byte, error) {
 	}
 	defer c.drop(c.inflating)
 	data := make([]byte, 0, firstRead)
+	r = c.meter.Text(c.ctx, r)
 	for {
 		n, err := r.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
@@ -75,7 +76,7 @@ func (c *client) readMessage() ([]byte, error) {
 			if kind != websocket.MessageText || !utf8.Valid(data) {
 				return nil, errors.New("a message that is not text")
 			}
-			return data, c.meter.Read(c.ctx, len(data))
+			return data, nil
 		case err != nil:
 			return nil, err
 		case len(data) < cap(data):

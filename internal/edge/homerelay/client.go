@@ -87,6 +87,7 @@ func (c *client) read() error {
 	for {
 		data, err := c.readMessage()
 		if err != nil {
+			c.meter.Atone(c.ctx, err)
 			return fmt.Errorf("read: %w", err)
 		}
 		c.hold.active.Store(time.Now().UnixNano())

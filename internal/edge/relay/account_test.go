@@ -43,8 +43,9 @@ const (
 	binaryData = fin | 2
 )
 
-// startWire starts a relay that answers every handshake, and then runs the script.
-func startWire(t *testing.T, script func(wirePeer)) (url string, dials *atomic.Int32) {
+// startWire starts a relay that answers every handshake, with lines of a header of
+// its own, and then runs the script.
+func startWire(t *testing.T, script func(wirePeer), header ...string) (url string, dials *atomic.Int32) {
 	t.Helper()
 	dials = &atomic.Int32{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,8 +57,8 @@ func startWire(t *testing.T, script func(wirePeer)) (url string, dials *atomic.I
 		}
 		defer conn.Close()
 		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455
-		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-			base64.StdEncoding.EncodeToString(sum[:]))
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n",
+			base64.StdEncoding.EncodeToString(sum[:]), strings.Join(header, ""))
 		if rw.Flush() != nil {
 			return
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -274,13 +275,10 @@ func (c *Conn) read() {
 		buf.Reset()
 		typ, r, err := c.ws.Reader(c.ctx)
 		if err == nil {
-			_, err = buf.ReadFrom(r)
+			_, err = buf.ReadFrom(c.opts.meter.Text(c.ctx, r))
 		}
-		if errors.Is(err, websocket.ErrMessageTooBig) {
+		if errors.Is(err, websocket.ErrMessageTooBig) || errors.Is(err, deflate.ErrWasteful) {
 			err = fmt.Errorf("%w: %w", reconcile.ErrMisbehaving, err)
-		}
-		if err == nil {
-			err = c.opts.meter.Read(c.ctx, buf.Len())
 		}
 		if err != nil {
 			c.fail(disconnected(err))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/edge/deflate"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -162,6 +165,35 @@ func TestUnknownCompressionIsNotUsed(t *testing.T) {
 				t.Errorf("%d events, %v, %d offers", len(got), err, offers.Load())
 			}
 			conn.Close()
+		})
+	}
+}
+
+// What inflates to nothing is work that nobody asked for, be it a message of its own
+// or padding before a good one, and bars the host.
+func TestWhatInflatesToNothingEndsTheConnection(t *testing.T) {
+	const compressedText = textFrame | 0x40
+	empty := strings.Repeat("\x02\x08\x20\x80\x00", 10_000) // four empty blocks each
+	padded := empty + "\x00\x02\x00\xfd\xff[]" + "\x00"     // a stored block of two bytes
+	for name, what := range map[string]string{
+		"empty messages": frame(compressedText, empty), "padded messages": frame(compressedText, padded),
+		"in parts": frame(compressedText&^fin, empty[:1000]) + strings.Repeat(frame(0, empty[:1000]), 1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, _ := startWire(t, flood("", what), "Sec-WebSocket-Extensions: permessage-deflate\r\n")
+			p := newPool(t)
+			c, err := p.Conn(testContext(t), url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended(t, c)
+			if !errors.Is(c.Err(), deflate.ErrWasteful) {
+				t.Error(c.Err())
+			}
+			if _, err := p.Conn(testContext(t), url); !errors.Is(err, reconcile.ErrMisbehaving) {
+				t.Errorf("dialled again: %v", err)
+			}
 		})
 	}
 }
