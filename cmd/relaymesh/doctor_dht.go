@@ -41,8 +41,8 @@ func (c *doctorCmd) dht(ctx context.Context, _ *output, e examination) {
 // indexes tells which list indexes are found and how they stand.
 func (c *doctorCmd) indexes(ctx context.Context, own config.DHT, e examination) {
 	conf := config.Config{AllowPrivate: c.AllowPrivate, DHT: own, Index: c.Index}
-	if c.Index.File == "" && c.findData() == nil {
-		conf.Index.File = filepath.Join(c.Data, "index", "known.json")
+	if c.Index.KnownFile == "" && c.findData() == nil {
+		conf.Index.KnownFile = filepath.Join(c.Data, "index", "known.json")
 	}
 	known, err := run.FindIndexes(ctx, conf, slog.New(slog.DiscardHandler))
 	var usable []string

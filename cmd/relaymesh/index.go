@@ -21,6 +21,8 @@ type indexCmd struct {
 	TrustedProxies []string        `env:"RELAYMESH_TRUSTED_PROXIES" placeholder:"ADDRESS" help:"Addresses or networks (10.0.0.0/8) of proxies before the index. Only they are believed which address a client has (X-Forwarded-For)."`
 	AllowPrivate   bool            `env:"RELAYMESH_ALLOW_PRIVATE" help:"Talk to indexes and DHT nodes on loopback and private addresses, too."`
 	Deny           []string        `env:"RELAYMESH_DENY" placeholder:"FILE" help:"Files of what is denied, read again when they change; see relaymesh deny."`
+	Admin          string          `env:"RELAYMESH_ADMIN" placeholder:"HOST:PORT" group:"Operation" help:"Serve /metrics, /livez and /readyz there."`
+	AdminHosts     []string        `env:"RELAYMESH_ADMIN_HOSTS" placeholder:"NAME" group:"Operation" help:"Names by which --admin may be asked, for instance by Prometheus; localhost and IP addresses always may."`
 	LogLevel       string          `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 
 	config.ServeIndex
@@ -40,7 +42,9 @@ Others find it if it announces itself (--announce). It needs no NATS; relaymesh 
 
 // Run serves until a signal.
 func (c *indexCmd) Run(ctx context.Context, o *output) error {
-	conf := config.Config{AllowPrivate: c.AllowPrivate, Deny: c.Deny, Index: c.Index, DHT: c.DHT}
+	conf := config.Config{
+		AllowPrivate: c.AllowPrivate, Deny: c.Deny, Index: c.Index, DHT: c.DHT, Admin: c.Admin, AdminHosts: c.AdminHosts,
+	}
 	up := upFlags{Data: c.Data}
 	if err := up.findData(); err != nil {
 		return err
@@ -70,7 +74,7 @@ func listIndex(
 		return l, usage("--trusted-proxies: %v", err)
 	}
 	for file, name := range map[*string]string{
-		&l.KeyFile: "key", &l.Config.Index.File: "known-by-index.json", &l.Config.DHT.NodesFile: "nodes",
+		&l.KeyFile: "key", &l.Config.Index.KnownFile: "known-by-index.json", &l.Config.DHT.NodesFile: "nodes",
 	} {
 		if *file == "" {
 			*file = filepath.Join(data, "index", name)

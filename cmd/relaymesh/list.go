@@ -160,8 +160,8 @@ func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *ou
 	if err := c.Index.Check(); err != nil {
 		return events.ResolveResponse{}, usage("%v", err)
 	}
-	if data := (&upFlags{}); c.Index.File == "" && data.findData() == nil {
-		c.Index.File = filepath.Join(data.Data, "index", "known.json")
+	if data := (&upFlags{}); c.Index.KnownFile == "" && data.findData() == nil {
+		c.Index.KnownFile = filepath.Join(data.Data, "index", "known.json")
 	}
 	if r.DHTKey == "" && c.Relay != "" {
 		key, err := keyFromRelay(ctx, c.Relay, r.PubKey)

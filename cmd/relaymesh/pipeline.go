@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -85,13 +86,15 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if c.DHT.NodesFile == "" {
 		c.DHT.NodesFile = filepath.Join(c.Data, "dht", "nodes")
 	}
-	if c.Index.File == "" {
-		c.Index.File = filepath.Join(c.Data, "index", "known.json")
+	if c.Index.KnownFile == "" {
+		c.Index.KnownFile = filepath.Join(c.Data, "index", "known.json")
 	}
-	ctx, wait, err := c.serveIndex(ctx, log)
+	metrics := prometheus.NewRegistry()
+	ctx, wait, err := c.serveIndex(ctx, metrics, log)
 	if err != nil {
 		return err
 	}
+	options = append(options, run.WithMetrics(metrics))
 	defer func() { err = errors.Join(err, wait()) }()
 	nc, err := server.Connect("relaymesh", bus.ConnectOptions("relaymesh", log)...)
 	if err != nil {
@@ -126,12 +129,14 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 
 // serveIndex starts the list index of --index, if there is to be one, beside the relay. The context that it returns ends when the
 // index does; wait ends it, and returns why it ended before.
-func (c *upCmd) serveIndex(ctx context.Context, log *slog.Logger) (serving context.Context, wait func() error, err error) {
+func (c *upCmd) serveIndex(ctx context.Context, metrics prometheus.Registerer, log *slog.Logger) (
+	serving context.Context, wait func() error, err error,
+) {
 	if c.ListIndex == "" {
 		return ctx, func() error { return nil }, nil
 	}
 	conf := c.Config
-	conf.Index.File, conf.DHT.NodesFile = "", "" // those of the index are its own, and so is its DHT node
+	conf.Index.KnownFile, conf.DHT.NodesFile, conf.Admin = "", "", "" // those of the index are its own, and so is its DHT node
 	if host, _, err := net.SplitHostPort(conf.DHT.Listen); err == nil {
 		conf.DHT.Listen = net.JoinHostPort(host, "0")
 	}
@@ -139,7 +144,7 @@ func (c *upCmd) serveIndex(ctx context.Context, log *slog.Logger) (serving conte
 	if err != nil {
 		return ctx, nil, err
 	}
-	index.Home, index.Token = c.Relay, c.RelayToken
+	index.Home, index.Token, index.Metrics = c.Relay, c.RelayToken, metrics
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {

@@ -10,8 +10,8 @@ import (
 
 // Index is how list indexes are found, of which an author's relay list is asked that nothing else leads to.
 type Index struct {
-	Known []string `env:"RELAYMESH_INDEX_KNOWN" placeholder:"URL" help:"List indexes to ask, besides those that are found on the DHT."`
-	File  string   `env:"RELAYMESH_INDEX_FILE" placeholder:"FILE" help:"Where it is kept which list indexes are known, and how they stand."`
+	Known     []string `env:"RELAYMESH_INDEX_KNOWN" placeholder:"URL" help:"List indexes to ask, besides those that are found on the DHT."`
+	KnownFile string   `name:"file" env:"RELAYMESH_INDEX_FILE" placeholder:"FILE" help:"Where it is kept which list indexes are known, and how they stand."`
 }
 
 // Check normalises the URLs, and says which cannot be used.

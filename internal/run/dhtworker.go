@@ -43,6 +43,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 		return err
 	}
 	defer resolver.Close()
+	watchIndexes(e.Metrics, resolver)
 	s := &dht.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks),
@@ -80,8 +81,19 @@ func StartNode(ctx context.Context, c config.Config, log *slog.Logger) (*mainlin
 
 // watch makes the node's health a part of the process's metrics and readiness.
 func (e *Env) watch(node *mainline.Node) {
+	watchNode(e.Metrics, node)
+	e.addCheck("DHT", func() error {
+		if node.Stats().GoodNodes == 0 {
+			return errors.New("no DHT node answers: check the firewall (UDP) and --dht-bootstrap")
+		}
+		return nil
+	})
+}
+
+// watchNode registers the metrics of a DHT node.
+func watchNode(to prometheus.Registerer, node *mainline.Node) {
 	counter := func(name, help string, value func(mainline.Stats) int64) {
-		e.Metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+		to.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
 			func() float64 { return float64(value(node.Stats())) }))
 	}
 	counter("relaymesh_dht_packets_sent_total", "UDP packets sent to DHT nodes.", func(s mainline.Stats) int64 { return s.Sent })
@@ -92,18 +104,12 @@ func (e *Env) watch(node *mainline.Node) {
 	counter("relaymesh_dht_answers_total", "Answers to them.", func(s mainline.Stats) int64 { return s.Answered })
 	counter("relaymesh_dht_forged_total", "Records that did not verify.", func(s mainline.Stats) int64 { return s.Forged })
 	gauge := func(name, help string, value func(mainline.Stats) int) {
-		e.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+		to.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(value(node.Stats())) }))
 	}
 	gauge("relaymesh_dht_good_nodes", "Nodes that answered lately.", func(s mainline.Stats) int { return s.GoodNodes })
 	gauge("relaymesh_dht_bans_suspected", "Nodes that answered once and were lately silent at least three times in a row.",
 		func(s mainline.Stats) int { return s.BansSuspected })
-	e.addCheck("DHT", func() error {
-		if node.Stats().GoodNodes == 0 {
-			return errors.New("no DHT node answers: check the firewall (UDP) and --dht-bootstrap")
-		}
-		return nil
-	})
 }
 
 // network fits a DHT node to the port of the dht stage.

@@ -100,6 +100,16 @@ func WithCheck(name string, holds func() error) Option {
 	return func(e *Env) { e.addCheck(name, holds) }
 }
 
+// WithMetrics adds what another part of the process tells of itself.
+func WithMetrics(c prometheus.Collector) Option {
+	return func(e *Env) { e.Metrics.MustRegister(undescribed{c}) }
+}
+
+// undescribed is a collector that may come to have more metrics after it was registered.
+type undescribed struct{ prometheus.Collector }
+
+func (undescribed) Describe(chan<- *prometheus.Desc) {}
+
 // Close ends the connections to relays.
 func (e *Env) Close() { e.relays.close() }
 

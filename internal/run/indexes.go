@@ -34,8 +34,8 @@ func newResolver(c config.Config, at relays, node *mainline.Node, log *slog.Logg
 	if node != nil {
 		r.Network = &indexNetwork{node: node, last: map[[20]byte][]mainline.Contact{}}
 	}
-	if c.Index.File != "" {
-		r.Store = indexFile(c.Index.File)
+	if c.Index.KnownFile != "" {
+		r.Store = indexFile(c.Index.KnownFile)
 	}
 	return r, r.Open()
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
@@ -21,6 +23,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/index"
@@ -38,8 +41,12 @@ type ListIndex struct {
 	// Home is the relay that it stands beside, Token what opens it; "" is none. What is written there goes into the index
 	// at once.
 	Home, Token string
-	Config      config.Config // DHT, Index, AllowPrivate, Deny
-	Log         *slog.Logger
+	// Config is of the process: DHT, Index, AllowPrivate, Deny and Admin, where it tells of itself.
+	Config config.Config
+	// Metrics is where the process has its metrics; nil is a process of the index's own, which tells of its DHT node and of
+	// Go, too.
+	Metrics prometheus.Registerer
+	Log     *slog.Logger
 }
 
 const (
@@ -62,12 +69,20 @@ type listIndex struct {
 	lookUp   *index.LookUp
 	url      string
 	kinds    []int // all that it syncs: its own, deletions, requests to vanish
+	announce index.Announcer
+	metrics  *indexMetrics
 	signed   atomic.Pointer[nostr.Event]
 	unwanted recent.Map[negentropy.ID, bool]
 }
 
 // Run serves the index until ctx ends. up is called with its URL once it serves.
 func (l ListIndex) Run(ctx context.Context, up func(url string)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of the admin endpoint, also where there is never an index
+	admin, err := ListenAdmin(ctx, l.Config)
+	if err != nil {
+		return err
+	}
 	denied, err := OpenDeny(l.Config.Deny, l.Log)
 	if err != nil {
 		return err
@@ -98,6 +113,7 @@ func (l ListIndex) Run(ctx context.Context, up func(url string)) error {
 	}
 	defer i.close()
 	group, ctx := errgroup.WithContext(ctx)
+	i.watch(ctx, group, admin, node)
 	group.Go(func() error { return denied.Watch(ctx) })
 	group.Go(func() error { PurgeDenied(ctx, denied.Lists(), l.Log, i.relay.Purge); return nil })
 	i.fill(ctx, group)
@@ -185,9 +201,31 @@ func (i *listIndex) fill(ctx context.Context, group *errgroup.Group) {
 	if i.Announce {
 		_, port, _ := net.SplitHostPort(strings.TrimPrefix(i.relay.URL(), "ws://")) // it listens there
 		number, _ := strconv.ParseUint(port, 10, 16)
-		a := &index.Announcer{Network: i.resolver.Network, Port: uint16(number), Now: time.Now, Log: i.Log}
+		a := &i.announce
+		a.Network, a.Port, a.Now, a.Log = i.resolver.Network, uint16(number), time.Now, i.Log
 		group.Go(func() error { a.Run(ctx); return nil })
 	}
+}
+
+// watch has the index tell how it is: by metrics, and if the process has an admin endpoint, there.
+func (i *listIndex) watch(ctx context.Context, group *errgroup.Group, admin *obs.Admin, node *mainline.Node) {
+	own := prometheus.NewRegistry()
+	to := i.Metrics
+	if to == nil {
+		to = own
+		own.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+			collectors.NewBuildInfoCollector())
+		watchNode(own, node)
+		watchIndexes(own, i.resolver)
+	}
+	i.metrics = newIndexMetrics(to, i.relay, &i.announce)
+	if admin == nil {
+		return
+	}
+	group.Go(admin.Wait)
+	admin.Started(own, func() []obs.Check {
+		return []obs.Check{{Name: "running", Err: ctx.Err()}, {Name: "list index", Err: i.relay.Ready()}}
+	}, nil)
 }
 
 func (i *listIndex) every(ctx context.Context, period time.Duration, do func()) {
@@ -205,7 +243,11 @@ func (i *listIndex) every(ctx context.Context, period time.Duration, do func()) 
 
 // pull takes over from another index.
 func (i *listIndex) pull(ctx context.Context, url string) (events int, err error) {
-	return i.syncFrom(ctx, url, nostr.Filter{Kinds: i.kinds})
+	events, err = i.syncFrom(ctx, url, nostr.Filter{Kinds: i.kinds})
+	if err == nil || ctx.Err() == nil {
+		i.metrics.count(events, err)
+	}
+	return events, err
 }
 
 // takeOver takes over from the relays of --index-from, which keep other events, too: of deletions those that say that they

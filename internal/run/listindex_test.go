@@ -35,7 +35,7 @@ func startMainline(t *testing.T) *dhtnet.Network {
 func indexConfig(t *testing.T, network *dhtnet.Network, host string) config.Config {
 	t.Helper()
 	return config.Config{
-		AllowPrivate: true, Index: config.Index{File: filepath.Join(t.TempDir(), "known.json")},
+		AllowPrivate: true, Index: config.Index{KnownFile: filepath.Join(t.TempDir(), "known.json")},
 		DHT: config.DHT{Listen: host + ":0", Bootstrap: network.Bootstrap(), Rate: -1, PerNode: -1},
 	}
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
+	"github.com/relaymesh/relaymesh/internal/stage/index"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -38,13 +41,21 @@ func TestMetricsAreNamedByTheRules(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = node.Close() })
 	env.watch(node)
+	watchIndexes(env.Metrics, newTestResolver(t))
+	path := filepath.Join(t.TempDir(), "lists.db")
+	home, err := homerelay.Start(t.Context(), homerelay.Config{Path: path, Kinds: []int{10002}, Log: env.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = home.Close() })
+	newIndexMetrics(env.Metrics, home, &index.Announcer{}).count(0, nil)
 
 	families, err := env.Metrics.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	allowed := []string{"stage", "consumer", "verdict", "stream", "outcome", "how", "kind", "direction"} // closed sets of values
+	allowed := []string{"stage", "consumer", "verdict", "stream", "outcome", "how", "kind", "direction", "standing"} // closed sets of values
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "relaymesh_") {
 			continue

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -48,6 +50,19 @@ func (r *Relay) Newest(ctx context.Context, f nostr.Filter) (list [][]byte, err 
 		return true
 	})
 	return list, err
+}
+
+// Kept returns how many events a relay of certain kinds keeps of them and of what ends them, and how many bytes of the store's
+// file are in use. The error is of the store.
+func (r *Relay) Kept() (events int, bytes int64, err error) {
+	err = r.store.view(func(tx *bbolt.Tx) error {
+		bytes = r.store.used(tx)
+		return nil
+	})
+	if r.store.whole != nil {
+		events = r.store.whole.tree.Len()
+	}
+	return events, bytes, err
 }
 
 // Accept verifies an event and stores it, as one that a client sent, but up to all of Config.MaxBytes. ok is false if it was

@@ -41,6 +41,34 @@ func (k Known) LeftAlone(now time.Time) bool {
 	return health.Stored(k.Failures, k.NextTry).LeftAlone(now)
 }
 
+// Standing is how an index stands, in a word.
+type Standing string
+
+const (
+	StandingProven    Standing = "proven"     // see [Known.Proven]
+	StandingNewcomer  Standing = "newcomer"   // it has shown that it is an index, and nothing more
+	StandingNamed     Standing = "named"      // others name it; it has not been reached yet
+	StandingLeftAlone Standing = "left alone" // it lied, or does not answer
+)
+
+// Standings returns all of them.
+func Standings() []Standing {
+	return []Standing{StandingProven, StandingNewcomer, StandingNamed, StandingLeftAlone}
+}
+
+// Standing returns how an index stands at a time.
+func (k Known) Standing(now time.Time) Standing {
+	switch {
+	case k.LeftAlone(now):
+		return StandingLeftAlone
+	case k.Proven():
+		return StandingProven
+	case k.Verified > 0:
+		return StandingNewcomer
+	}
+	return StandingNamed
+}
+
 // after returns an index after it was used; jitter is of [health.Use.Next].
 func (k Known) after(event health.Event, now time.Time, jitter float64) Known {
 	next := health.Index.Next(health.Stored(k.Failures, k.NextTry), event, now, jitter)

@@ -113,7 +113,7 @@ func signList(t *testing.T, url string) (key *schnorr.SecretKey, list nostr.Even
 // machine is the configuration of one that knows bootstrap nodes only.
 func machine(t *testing.T, network *dhtnet.Network, host string) config.Config {
 	return config.Config{
-		AllowPrivate: true, Index: config.Index{File: filepath.Join(t.TempDir(), "known.json")},
+		AllowPrivate: true, Index: config.Index{KnownFile: filepath.Join(t.TempDir(), "known.json")},
 		DHT: config.DHT{Listen: host + ":0", Bootstrap: network.Bootstrap(), Rate: -1, PerNode: -1},
 	}
 }
