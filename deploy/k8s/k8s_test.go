@@ -114,6 +114,8 @@ func overlays(t *testing.T) map[string]string {
 		"ha with monitoring":     withComponent(t, "ha", "monitoring"),
 		"single with monitoring": withComponent(t, "single", "monitoring"),
 		"ha with gateway":        withComponent(t, "ha", "gateway"),
+		"ha with index":          withComponent(t, "ha", "index"),
+		"single with index":      withComponent(t, "single", "index"),
 	}
 }
 
@@ -246,10 +248,13 @@ func settings(objects []object, pod object) map[string]string {
 
 func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 	var cli struct{ config.Config }
-	// of relaymesh up and console
-	known := []string{"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_NATS_USERS", "RELAYMESH_CONSOLE_TOKEN_FILE"}
+	// of relaymesh up, index and console
+	known := []string{
+		"RELAYMESH_DATA", "RELAYMESH_NATS_LISTEN", "RELAYMESH_NATS_OPEN", "RELAYMESH_NATS_USERS", "RELAYMESH_CONSOLE_TOKEN_FILE", "RELAYMESH_INDEX",
+	}
 	var gateway struct{ config.Gateway }
-	for _, flag := range append(kong.Must(&cli).Model.Flags, kong.Must(&gateway).Model.Flags...) {
+	var index struct{ config.ServeIndex }
+	for _, flag := range slices.Concat(kong.Must(&cli).Model.Flags, kong.Must(&gateway).Model.Flags, kong.Must(&index).Model.Flags) {
 		known = append(known, flag.Envs...)
 	}
 	for overlay, dir := range overlays(t) {

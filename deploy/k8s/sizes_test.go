@@ -2,11 +2,15 @@ package k8s_test
 
 import (
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
@@ -38,6 +42,43 @@ func TestTheVolumeOfSingleHoldsWhatStreamsMayTake(t *testing.T) {
 		return
 	}
 	t.Error("there is no StatefulSet")
+}
+
+// The volume of a list index holds what the index may keep, and is where it keeps it; what a dhtworker knows of indexes is on
+// its volume, too.
+func TestIndexesAreKeptOnVolumes(t *testing.T) {
+	var index struct{ config.ServeIndex }
+	if _, err := kong.Must(&index).Parse(nil); err != nil {
+		t.Fatal(err)
+	}
+	_, objects := render(t, withComponent(t, "ha", "index"))
+	found := pods(objects)
+	for _, o := range objects {
+		if name(o) != "StatefulSet/index" {
+			continue
+		}
+		claim := at(o, "spec", "volumeClaimTemplates", 0)
+		volume, most := bytesOf(t, text(claim, "spec", "resources", "requests", "storage")), float64(index.MaxMiB<<20)
+		if volume*usable < most {
+			t.Errorf("a volume of %.1f GB for an index of %.1f", volume/1e9, most/1e9)
+		}
+		mount := at(found["index"], "containers", 0, "volumeMounts", 0)
+		if env := settings(objects, found["index"]); env["RELAYMESH_DATA"] != text(mount, "mountPath") ||
+			text(mount, "name") != text(claim, "metadata", "name") {
+			t.Errorf("the index keeps its store in %q, and its volume is at %v", env["RELAYMESH_DATA"], mount)
+		}
+	}
+	if found["index"] == nil {
+		t.Error("there is no index")
+	}
+	for _, variable := range []string{"RELAYMESH_INDEX_FILE", "RELAYMESH_DHT_NODES_FILE"} {
+		file := settings(objects, found["dhtworker"])[variable]
+		if !slices.ContainsFunc(list(found["dhtworker"], "containers", 0, "volumeMounts"), func(m any) bool {
+			return text(m, "name") == "state" && strings.HasPrefix(file, text(m, "mountPath")+"/")
+		}) {
+			t.Errorf("%s of a dhtworker is %q, which is not on its volume", variable, file)
+		}
+	}
 }
 
 // Each node of the NATS cluster holds every stream, with --replicas=3 of three.
