@@ -46,13 +46,15 @@ func startFake(t *testing.T, script func(*peer)) *fake {
 	f := &fake{t: t, script: script, dials: make(chan struct{}, 1000)}
 	ctx, cancel := context.WithCancel(context.Background())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			f.dials <- struct{}{} // before the client knows that it is connected
+		}
 		ws, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return
 		}
 		defer ws.CloseNow()
 		ws.SetReadLimit(16 << 20)
-		f.dials <- struct{}{}
 		f.script(&peer{t: t, ctx: ctx, ws: ws})
 	}))
 	f.url = "ws" + strings.TrimPrefix(server.URL, "http")
