@@ -63,7 +63,8 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		fmt.Fprintf(of, "{ nkey: %s, permissions { include %s.conf } }\n", public, name)
 	}
 	opts, err := server.ProcessConfigFile(write("nats.conf", fmt.Sprintf(
-		"listen: 127.0.0.1:-1\njetstream { store_dir: %q, max_file_store: 1TB }\naccounts {\nOURS { jetstream: enabled\ninclude pipeline.conf\nusers: [\n%s] }\n"+
+		"listen: 127.0.0.1:-1\njetstream { store_dir: %q, max_file_store: 1TB }\naccounts {\n"+
+			"OURS { jetstream: enabled\ninclude pipeline.conf\nusers: [\n%s] }\n"+
 			"%s { include feeders.conf\nusers: [\n%s] }\n}\n", filepath.Join(dir, "js"), &users, contract.AccountFeeders, &feeders)))
 	if err != nil {
 		t.Fatal(err)
