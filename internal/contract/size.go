@@ -46,3 +46,17 @@ func Bounds(store int64) (sum int64) {
 	}
 	return sum
 }
+
+// Largest is the greatest bound in bytes that the server sets aside for one stream or bucket of
+// the full size.
+func Largest() (bound int64) {
+	for _, s := range Streams() {
+		if !s.Schedules {
+			bound = max(bound, s.MaxBytes)
+		}
+	}
+	for _, b := range Buckets() {
+		bound = max(bound, b.MaxBytes)
+	}
+	return bound
+}

@@ -8,14 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
@@ -181,23 +179,6 @@ func TestBucketsAreMeasuredByTheStagesThatUseThem(t *testing.T) {
 		}
 		if _, told := got["messages records"]; told {
 			w.Errorf("told %v, also of a bucket of other stages", got)
-		}
-	})
-}
-
-func TestProvisioningWithoutStorageSaysHowMuchIsNeeded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), SyncInterval: 1000 * time.Hour, MaxStore: 5 << 30})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		_, err = bus.Provision(t.Context(), natstest.Connect(t, s), bus.ProvisionOptions{})
-		says(t, "provision", err, "create stream", "come to 7482 MB", "max_file_store", "--nats-max-store")
-		// What it says helps.
-		js := natstest.Connect(t, s)
-		if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{Store: 5 << 30}); err != nil {
-			t.Error(err)
 		}
 	})
 }

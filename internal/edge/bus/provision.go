@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,8 @@ type ProvisionOptions struct {
 	Replicas int
 	// Store is how many bytes all streams and buckets may take, at least
 	// [contract.MinStore]; below [contract.FullStore] their bounds shrink in
-	// proportion. 0 leaves it as it is, and means FullStore where nothing is yet.
+	// proportion. 0 leaves it as it is, and where nothing is yet means FullStore, or
+	// less where NATS has less room.
 	Store int64
 	// RefreshEvery is the interval in which each DHT record is refreshed; 0
 	// leaves the schedules as they are. See [contract.Cron] for what it may be.
@@ -28,7 +30,7 @@ type ProvisionOptions struct {
 
 // Change is one thing that [Provision] does.
 type Change struct {
-	Verb string // create, update or set
+	Verb string // create, update, set or shrink
 	What string // such as "stream INTAKE"
 	How  string // each setting that differs, from what to what; "" for what is new
 	// Refused is why NATS does not allow it in place, and what to do; "" if it
@@ -36,7 +38,6 @@ type Change struct {
 	Refused string
 
 	apply func(context.Context) error
-	store int64 // of the options
 }
 
 // String says what the change is: "update stream INTAKE: max_bytes 1 → 2".
@@ -44,7 +45,7 @@ func (c Change) String() string { return c.say(c.Verb) }
 
 // Done says the same of one that was made.
 func (c Change) Done() string {
-	return c.say(map[string]string{"create": "created", "update": "updated", "set": "set"}[c.Verb])
+	return c.say(map[string]string{"create": "created", "update": "updated", "set": "set", "shrink": "shrunk"}[c.Verb])
 }
 
 func (c Change) say(verb string) string {
@@ -58,88 +59,103 @@ func (c Change) say(verb string) string {
 // Provision makes or migrates the streams, consumers, buckets and schedules of
 // package contract, and returns what it changed: nothing on the second run. It
 // keeps settings that the contract does not name, such as placement, and never
-// deletes anything. If one change is not allowed in place it makes none. After
-// another error those that it returns were made, and it may be run again.
+// deletes anything. Where nothing is yet and the store is left open, the bounds
+// shrink to the room that NATS has. If one change is not allowed in place it makes
+// none. After another error those that it returns were made, and it may be run again.
 func Provision(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (made []Change, err error) {
-	changes, err := Plan(ctx, js, o)
-	if err != nil {
-		return nil, err
+	for atMost := int64(contract.FullStore); ; {
+		changes, size, err := plan(ctx, js, o, atMost)
+		if err == nil {
+			err = Refusals(changes)
+		}
+		if err != nil {
+			return made, err
+		}
+		made, err = applyAll(ctx, changes, made)
+		switch {
+		case outOfResources(err) && size.open && size.bytes > contract.MinStore:
+			atMost = size.smaller()
+			continue
+		case outOfResources(err):
+			return made, size.noRoom(err)
+		case err != nil:
+			return made, err
+		case len(made) == 0:
+			return nil, nil
+		}
+		return append(size.shrinkage(), made...), nil
 	}
-	if err := Refusals(changes); err != nil {
-		return nil, err
-	}
+}
+
+// applyAll makes changes, and returns made with those that were made, each thing once.
+func applyAll(ctx context.Context, changes, made []Change) ([]Change, error) {
 	for _, c := range changes {
-		if err := c.apply(ctx); outOfResources(err) {
-			return made,
-				fmt.Errorf("%s: %w: the bounds of all streams come to %d MB: give NATS more disk (max_file_store, or the account's limit), "+
-					"or say how much it may take (--nats-max-store, 1GB at least), and they shrink in proportion", c, err, contract.Bounds(c.store)/1e6)
-		} else if err != nil {
+		if err := c.apply(ctx); err != nil {
 			return made, fmt.Errorf("%s: %w", c, err)
 		}
-		made = append(made, c)
+		if !slices.ContainsFunc(made, func(m Change) bool { return m.What == c.What }) {
+			made = append(made, c)
+		}
 	}
 	return made, nil
 }
 
-// Plan returns what [Provision] would do, in its order, and changes nothing.
-func Plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) (changes []Change, err error) {
+// Plan returns what [Provision] would do, in its order, and changes nothing. The room
+// that a server has can only be tried: bounds may shrink further than planned.
+func Plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions) ([]Change, error) {
+	changes, size, err := plan(ctx, js, o, contract.FullStore)
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	return append(size.shrinkage(), changes...), nil
+}
+
+func plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions, atMost int64) (changes []Change, size storeSize, err error) {
 	if o.Replicas > 1 && js.Conn().ConnectedClusterName() == "" {
-		return nil, fmt.Errorf("%d replicas: this NATS server is alone; they need a cluster", o.Replicas)
+		return nil, size, fmt.Errorf("%d replicas: this NATS server is alone; they need a cluster", o.Replicas)
 	}
 	if err := checkServer(ctx, js); err != nil {
-		return nil, err
+		return nil, size, err
 	}
-	if o, err = o.complete(ctx, js); err != nil {
-		return nil, err
+	intake, err := intakeOf(ctx, js)
+	if err != nil {
+		return nil, size, err
 	}
+	if o.Replicas == 0 {
+		o.Replicas = 1
+		if intake != nil {
+			o.Replicas = max(intake.CachedInfo().Config.Replicas, 1)
+		}
+	}
+	if size, err = sizeFor(ctx, js, o, intake, atMost); err != nil {
+		return nil, size, err
+	}
+	o.Store = size.bytes
 	note := func(c *Change, err error) error {
 		if c != nil {
-			c.store = o.Store
 			changes = append(changes, *c)
 		}
 		return err
 	}
 	for _, s := range contract.Streams() {
 		if err := note(planStream(ctx, js, s, o)); err != nil {
-			return nil, fmt.Errorf("provision stream %s: %w", s.Name, err)
+			return nil, size, fmt.Errorf("provision stream %s: %w", s.Name, err)
 		}
 	}
 	for _, c := range contract.Consumers() {
 		if err := note(planConsumer(ctx, js, c, o)); err != nil {
-			return nil, fmt.Errorf("provision consumer %s of %s: %w", c.Name, c.Stream, err)
+			return nil, size, fmt.Errorf("provision consumer %s of %s: %w", c.Name, c.Stream, err)
 		}
 	}
 	for _, b := range contract.Buckets() {
 		if err := note(planBucket(ctx, js, b, o)); err != nil {
-			return nil, fmt.Errorf("provision bucket %s: %w", b.Name, err)
+			return nil, size, fmt.Errorf("provision bucket %s: %w", b.Name, err)
 		}
 	}
 	if err := note(planSchedules(ctx, js, o.RefreshEvery)); err != nil {
-		return nil, fmt.Errorf("provision schedules: %w", err)
+		return nil, size, fmt.Errorf("provision schedules: %w", err)
 	}
-	return changes, nil
-}
-
-// complete sets what is left open to what there is.
-func (o ProvisionOptions) complete(ctx context.Context, js jetstream.JetStream) (ProvisionOptions, error) {
-	var have jetstream.StreamConfig
-	s, err := js.Stream(ctx, contract.StreamIntake)
-	switch {
-	case err == nil:
-		have = s.CachedInfo().Config
-	case !errors.Is(err, jetstream.ErrStreamNotFound):
-		return o, fmt.Errorf("provision stream %s: %w", contract.StreamIntake, err)
-	}
-	if o.Replicas == 0 {
-		o.Replicas = max(have.Replicas, 1)
-	}
-	switch {
-	case o.Store == 0:
-		o.Store = storeOf(have.Metadata)
-	case o.Store < contract.MinStore:
-		return o, fmt.Errorf("a store of %d bytes: at least %d are needed", o.Store, contract.MinStore)
-	}
-	return o, nil
+	return changes, size, nil
 }
 
 // Refusals joins what is not allowed in place into one error, nil if there is
