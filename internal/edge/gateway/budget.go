@@ -51,6 +51,9 @@ func (a account) take(n int) bool {
 
 // give counts n fewer.
 func (a account) give(n int) {
+	if n == 0 {
+		return
+	}
 	l := a.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -123,12 +123,16 @@ func (c *conn) offer(name string, s *sub, f *flight) int {
 	if c.subs[name] != s || s.sent[f.event.ID] || !s.question.takes(f.want, f.event) || c.down.held() > maxAdded {
 		return 0
 	}
+	text := eventMessage(s.id, f.event)
+	if !c.held.take(len(text)) {
+		return 0
+	}
 	s.question.saw(f.event)
 	if s.sent == nil {
 		s.sent = map[string]bool{}
 	}
 	s.sent[f.event.ID] = true
-	c.down.add(eventMessage(s.id, f.event))
+	c.down.add(text, len(text))
 	c.gateway.metrics.completed.Inc()
 	return 1
 }
@@ -139,7 +143,7 @@ func (c *conn) finish(name string, s *sub) {
 	c.mu.Lock()
 	if c.subs[name] == s {
 		for _, text := range s.heldBack {
-			c.down.add(text)
+			c.down.add(text, 0)
 		}
 		closed := len(s.heldBack) > 1
 		s.stop()

@@ -11,9 +11,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 )
 
-// closing is how long one side may take to close when the other has ended.
-const closing = 2 * time.Second
-
 // conn is one client with its connection to the relay. Two goroutines pass
 // messages on, and each REQ that is completed has one more.
 type conn struct {
@@ -47,17 +44,18 @@ type end struct {
 
 // serve passes messages on until one end has ended, and closes both.
 func (c *conn) serve(client, relay end, compress bool) {
-	c.down, c.up = &sink{conn: client, compress: compress}, &sink{conn: relay}
+	stall := c.gateway.patience.stall
+	c.down, c.up = &sink{conn: client, compress: compress, stall: stall, account: c.held}, &sink{conn: relay, stall: stall}
 	var inflated *deflate.Meter
 	if compress {
 		inflated = &deflate.Meter{}
 	}
 	passed := c.gateway.metrics.passed
 	fromRelay := pump{
-		conn: c, from: newSource(relay, relay.came), to: c.down, look: c.fromRelay, passed: passed.WithLabelValues("down"),
+		conn: c, from: newSource(relay, relay.came, stall), to: c.down, look: c.fromRelay, passed: passed.WithLabelValues("down"),
 	}
 	fromClient := pump{
-		conn: c, from: newSource(client, client.came), to: c.up, look: c.fromClient, passed: passed.WithLabelValues("up"),
+		conn: c, from: newSource(client, client.came, stall), to: c.up, look: c.fromClient, passed: passed.WithLabelValues("up"),
 		inflated: inflated,
 	}
 	fromRelay.from.before, fromClient.from.before = c.down.flush, c.up.flush
@@ -65,7 +63,7 @@ func (c *conn) serve(client, relay end, compress bool) {
 	var hard *time.Timer
 	leave := func(other end) {
 		once.Do(func() {
-			hard = time.AfterFunc(closing, func() {
+			hard = time.AfterFunc(c.gateway.patience.closing, func() {
 				client.Close()
 				relay.Close()
 			})
@@ -108,6 +106,7 @@ func halfClose(c net.Conn) {
 
 // forgetAll gives back what is held.
 func (c *conn) forgetAll() {
+	c.down.forget()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name := range c.subs {

@@ -48,6 +48,14 @@ func newQuestion(filters []nostr.Filter) *question {
 	return q
 }
 
+// size is how many events are wanted, each as often as it is named.
+func (q *question) size() (n int) {
+	for _, wants := range q.wants {
+		n += len(wants)
+	}
+	return n
+}
+
 // wantsOf returns what a filter names, at most so many.
 func wantsOf(f *nostr.Filter, most int) (wants []want) {
 	if f.Limit == nostr.LimitZero || f.Void() {

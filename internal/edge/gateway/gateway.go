@@ -50,6 +50,21 @@ type Config struct {
 
 	Registerer prometheus.Registerer // for the metrics; nil for none
 	Log        *slog.Logger
+
+	patience patience // tests shorten it
+}
+
+// patience is for how long a side is waited for that is slow or silent.
+type patience struct {
+	header    time.Duration // that of a client's request
+	handshake time.Duration // the relay's answer to one
+	stall     time.Duration // that the rest of a message goes on coming, or what is written to go
+	slow      time.Duration // until a large message passes unread that is not yet complete
+	closing   time.Duration // that it closes when the other side has ended
+}
+
+var defaultPatience = patience{
+	header: 5 * time.Second, handshake: 10 * time.Second, stall: time.Minute, slow: 5 * time.Second, closing: 2 * time.Second,
 }
 
 const (
@@ -59,10 +74,9 @@ const (
 	connectionsInAll     = 20_000
 	connectionsOfAddress = connectionsInAll / 8
 
-	readHeaderTimeout = 5 * time.Second
-	bodyTimeout       = 5 * time.Minute // of a request that is no websocket, and of its answer
-	idleTimeout       = time.Minute
-	maxHeaderBytes    = 16 << 10
+	bodyTimeout    = 5 * time.Minute // of a request that is no websocket, and of its answer
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
 )
 
 // Gateway serves. It is made by [Start].
@@ -77,6 +91,7 @@ type Gateway struct {
 	held      *ledger
 	slots     *slots.Shared
 	metrics   *metrics
+	patience  patience
 	plain     http.Handler
 	log       *slog.Logger
 
@@ -114,7 +129,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 		relay: relay, proxies: c.TrustedProxies, secure: c.Certificate != nil, hear: c.Hear,
 		heard: recent.Map[string, struct{}]{Size: heardIDs},
 		held:  newLedger(heldInAll, heldOfAddress), slots: slots.New(connectionsInAll, connectionsOfAddress),
-		log: c.Log, addr: ln.Addr(), served: make(chan error, 1),
+		patience: cmp.Or(c.patience, defaultPatience), log: c.Log, addr: ln.Addr(), served: make(chan error, 1),
 	}
 	g.metrics = newMetrics(c.Registerer, g.slots.Taken)
 	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -123,7 +138,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 		g.completer = newCompleter(g.ctx, c)
 	}
 	g.server = &http.Server{
-		Handler: g, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: bodyTimeout, WriteTimeout: bodyTimeout,
+		Handler: g, ReadHeaderTimeout: g.patience.header, ReadTimeout: bodyTimeout, WriteTimeout: bodyTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}

@@ -275,6 +275,11 @@ func TestConnectionsByAddress(t *testing.T) {
 	if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("one more connection: %v", err)
 	}
+	//nolint:bodyclose // Dial has read it
+	_, resp, err = websocket.Dial(t.Context(), g.URL(), &websocket.DialOptions{HTTPHeader: from("192.0.2.1")})
+	if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("one that claims to be at another address: %v", err)
+	}
 	for _, l := range leave {
 		l()
 	}

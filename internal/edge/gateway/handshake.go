@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// handshake is how long the relay may take to answer one.
-	handshake = 10 * time.Second
 	// maxAnswer is how long that answer may be, in bytes, if it is a refusal with
 	// what it says.
 	maxAnswer = 64 << 10
@@ -72,13 +70,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // connect makes the handshake with the relay, as the client began it, and answers
 // the client with what the relay says. After an error the client has been answered.
 func (g *Gateway) connect(ctx context.Context, w http.ResponseWriter, req *http.Request) (client, relay end, compress bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, handshake)
+	ctx, cancel := context.WithTimeout(ctx, g.patience.handshake)
 	defer cancel()
 	relay, resp, err := g.ask(ctx, req)
 	if err != nil {
 		http.Error(w, "the relay does not answer", http.StatusBadGateway)
 		return client, relay, false, err
 	}
+	stop := context.AfterFunc(ctx, func() { relay.Close() })
+	defer stop()
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer relay.Close()
@@ -104,7 +104,7 @@ func (g *Gateway) connect(ctx context.Context, w http.ResponseWriter, req *http.
 	client.Conn = taken
 	client.came, _ = buffered.Peek(buffered.Reader.Buffered()) // what is buffered can be peeked at
 	client.came = slices.Clone(client.came)
-	if err := answer(taken, resp.Header); err != nil {
+	if err := g.answer(taken, resp.Header); err != nil {
 		relay.Close()
 		taken.Close()
 		return client, relay, false, err
@@ -113,14 +113,14 @@ func (g *Gateway) connect(ctx context.Context, w http.ResponseWriter, req *http.
 }
 
 // answer ends the handshake with the client.
-func answer(client net.Conn, header http.Header) error {
+func (g *Gateway) answer(client net.Conn, header http.Header) error {
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	if err := header.Write(&b); err != nil {
 		return err
 	}
 	b.WriteString("\r\n")
-	if err := client.SetDeadline(time.Now().Add(handshake)); err != nil {
+	if err := client.SetDeadline(time.Now().Add(g.patience.handshake)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(client, b.String()); err != nil {

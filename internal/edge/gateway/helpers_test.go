@@ -39,6 +39,9 @@ func start(t testing.TB, relay string, c Config) *Gateway {
 		if err := g.Close(); err != nil {
 			t.Error(err)
 		}
+		if n := heldBy(g); n != 0 || len(g.held.held) != 0 {
+			t.Errorf("%d bytes are held of nobody", n)
+		}
 	})
 	return g
 }

@@ -27,7 +27,7 @@ func (g *Gateway) newPlain(c Config) http.Handler {
 		"completes": c.Fetch != nil, "wait_ms": c.Wait.Milliseconds(),
 	})
 	transport := &http.Transport{
-		MaxIdleConnsPerHost: 16, IdleConnTimeout: idleTimeout, ResponseHeaderTimeout: handshake, DisableCompression: true,
+		MaxIdleConnsPerHost: 16, IdleConnTimeout: idleTimeout, ResponseHeaderTimeout: g.patience.handshake, DisableCompression: true,
 	}
 	context.AfterFunc(g.ctx, transport.CloseIdleConnections)
 	return &httputil.ReverseProxy{

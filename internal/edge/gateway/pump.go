@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -85,15 +86,23 @@ func (p *pump) next() error {
 	case !h.fin():
 		return p.gather(h, raw)
 	}
-	size := int(h.length)
-	if size > freely {
-		if !p.conn.held.take(2 * size) {
+	size := len(raw) + int(h.length)
+	p.from.r -= len(raw)
+	if h.length > freely {
+		soon, err := p.reserve(size)
+		if err != nil {
+			return err
+		}
+		if !soon {
+			raw, err := p.from.take(len(raw), true)
+			if err != nil {
+				return err
+			}
 			return p.stream(h, raw)
 		}
 		defer p.conn.held.give(2 * size)
 	}
-	p.from.r -= len(raw)
-	frame, err := p.from.take(len(raw)+size, true)
+	frame, err := p.from.take(size, true)
 	if err != nil {
 		return err
 	}
@@ -116,6 +125,18 @@ func (p *pump) next() error {
 		p.to.pass(frame)
 	}
 	return nil
+}
+
+// reserve counts a large message and waits until all of it has come. It gives up one
+// that is too much or too slow, which then passes unread.
+func (p *pump) reserve(size int) (soon bool, err error) {
+	if !p.conn.held.take(2 * size) {
+		return false, nil
+	}
+	if soon, err = p.from.soon(size, p.conn.gateway.patience.slow); !soon {
+		p.conn.held.give(2 * size)
+	}
+	return soon, err
 }
 
 // promising reports whether a masked text may be of interest, by its first bytes.
@@ -187,27 +208,34 @@ func (p *pump) stream(h header, raw []byte) error {
 }
 
 // gather reads a message that comes in several frames, and passes them on when all
-// are there, or when they are too much.
+// are there, or when they are too much or too slow.
 func (p *pump) gather(h header, raw []byte) error {
-	if !p.conn.held.take(2 * maxInspected) {
-		return p.stream(h, raw)
-	}
-	defer p.conn.held.give(2 * maxInspected)
-	var text, all []byte
+	parts := parts{until: time.Now().Add(p.conn.gateway.patience.slow)}
+	defer func() { p.conn.held.give(parts.taken) }()
 	for {
-		all = append(all, raw...)
-		for left := h.length; left > 0; {
+		parts.all = append(parts.all, raw...)
+		for left := h.length; ; {
+			if !parts.fit(p.conn.held) {
+				p.to.stream(parts.all)
+				p.conn.held.give(parts.taken)
+				parts.text, parts.all, parts.taken = nil, nil, 0
+				h.length = left
+				return p.stream(h, nil)
+			}
+			if left == 0 {
+				break
+			}
 			part, err := p.from.some(left)
 			if err != nil {
 				return err
 			}
-			text = appendUnmasked(text, part, h, int((h.length-left)%4))
-			all = append(all, part...)
+			parts.text = appendUnmasked(parts.text, part, h, int((h.length-left)%4))
+			parts.all = append(parts.all, part...)
 			left -= int64(len(part))
 		}
 		if h.fin() {
-			if p.look(text) {
-				p.to.pass(all)
+			if p.look(parts.text) {
+				p.to.pass(parts.all)
 			}
 			return nil
 		}
@@ -215,11 +243,28 @@ func (p *pump) gather(h header, raw []byte) error {
 		if h, raw, err = p.continued(); err != nil {
 			return err
 		}
-		if int64(len(all))+h.length > maxInspected {
-			p.to.stream(all)
-			return p.stream(h, raw)
-		}
 	}
+}
+
+// parts are the frames of a message as they stand, and its text, which are held
+// until a time.
+type parts struct {
+	text, all []byte
+	taken     int // of the account
+	until     time.Time
+}
+
+// fit counts what is held, and reports whether it may be.
+func (m *parts) fit(account account) bool {
+	if len(m.all) > maxInspected || time.Now().After(m.until) {
+		return false
+	}
+	more := cap(m.text) + cap(m.all) - m.taken
+	if more > 0 && !account.take(more) {
+		return false
+	}
+	m.taken += max(more, 0)
+	return true
 }
 
 // inspect is look, for a message of the client: all of them pass.

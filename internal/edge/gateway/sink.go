@@ -24,6 +24,8 @@ var framePool = sync.Pool{New: func() any { return new(frames) }}
 type sink struct {
 	conn     net.Conn
 	compress bool // messages of ours and whole ones are compressed
+	stall    time.Duration
+	account  account // of what was added
 
 	writing  sync.Mutex // held while the connection is written
 	deadline time.Time  // of the connection
@@ -32,6 +34,7 @@ type sink struct {
 	out       *frames // to be written; nil for none
 	streaming bool    // a message is begun, and what is added has to wait for its end
 	waiting   []byte  // frames that wait
+	owed      int     // bytes that the account gives back when all is written
 }
 
 // room returns the buffer of what is to be written; mu is held.
@@ -71,10 +74,12 @@ func (s *sink) end() {
 	}
 }
 
-// add takes a message to a client, of any goroutine. It does not wait.
-func (s *sink) add(text []byte) {
+// add takes a message to a client, of any goroutine. It does not wait. So many bytes
+// were taken of the account for it.
+func (s *sink) add(text []byte, taken int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.owed += taken
 	if s.streaming {
 		s.waiting = s.appendMessage(s.waiting, opText, text)
 		return
@@ -118,21 +123,25 @@ func (s *sink) flush() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
-	out := s.out
+	out, owed := s.out, 0
 	s.out = nil
+	if s.waiting == nil {
+		owed, s.owed = s.owed, 0
+	}
 	s.mu.Unlock()
 	if out == nil {
 		return nil
 	}
 	defer func() {
+		s.account.give(owed)
 		if cap(out.b) <= keptBuffer {
 			out.b = out.b[:0]
 			framePool.Put(out)
 		}
 	}()
 	for rest := out.b; len(rest) > 0; {
-		if now := time.Now(); s.deadline.Sub(now) < stall/2 {
-			s.deadline = now.Add(stall)
+		if now := time.Now(); s.deadline.Sub(now) < s.stall/2 {
+			s.deadline = now.Add(s.stall)
 			if err := s.conn.SetWriteDeadline(s.deadline); err != nil {
 				return err
 			}
@@ -144,6 +153,14 @@ func (s *sink) flush() error {
 		rest = rest[len(part):]
 	}
 	return nil
+}
+
+// forget gives back what was taken for messages that are not written any more.
+func (s *sink) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.account.give(s.owed)
+	s.owed = 0
 }
 
 // goAway says to a client that the server is going away (RFC 6455, 7.4.1), unless

@@ -9,9 +9,6 @@ import (
 const (
 	smallBuffer = 1 << 10
 	largeBuffer = 32 << 10
-	// stall is how long the rest of a message may take to go on coming, or what is
-	// written to go.
-	stall = 60 * time.Second
 )
 
 var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
@@ -21,6 +18,7 @@ var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 type source struct {
 	conn   net.Conn
 	before func() error // is called before it waits
+	stall  time.Duration
 
 	buf      []byte // buf[r:w] is what has come and was not taken
 	r, w     int
@@ -30,8 +28,8 @@ type source struct {
 	deadline bool // one is set
 }
 
-func newSource(conn net.Conn, came []byte) *source {
-	s := &source{conn: conn}
+func newSource(conn net.Conn, came []byte, stall time.Duration) *source {
+	s := &source{conn: conn, stall: stall}
 	s.buf = s.small[:]
 	if len(came) > len(s.buf) {
 		s.buf = make([]byte, len(came))
@@ -50,6 +48,21 @@ func (s *source) take(n int, mid bool) ([]byte, error) {
 	}
 	s.r += n
 	return s.buf[s.r-n : s.r], nil
+}
+
+// soon reports whether the next n bytes have come within a time, and leaves them
+// where they are.
+func (s *source) soon(n int, within time.Duration) (bool, error) {
+	begun := time.Now()
+	for s.w-s.r < n {
+		if err := s.fill(n, true); err != nil {
+			return false, err
+		}
+		if time.Since(begun) > within {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // peek is take that leaves the bytes where they are.
@@ -82,7 +95,7 @@ func (s *source) fill(n int, mid bool) error {
 	if mid != s.deadline || mid {
 		var until time.Time
 		if mid {
-			until = time.Now().Add(stall)
+			until = time.Now().Add(s.stall)
 		}
 		if err := s.conn.SetReadDeadline(until); err != nil {
 			return err

@@ -14,6 +14,9 @@ const (
 	// maxAdded is how many bytes of found events wait for a slow client.
 	maxAdded    = 1 << 20
 	maxHeldBack = 4
+	// wantBytes is what is held of an event that is wanted. A short REQ may want many:
+	// each of its authors in each of its kinds.
+	wantBytes = 512
 )
 
 // sub is a REQ that is watched: until the relay has said EOSE and what was missing
@@ -44,8 +47,11 @@ func (c *conn) watch(id, rest []byte) {
 		return // the relay says so
 	}
 	q := newQuestion(filters)
-	cost := 4 * len(rest)
-	if q == nil || !c.held.take(cost) {
+	if q == nil {
+		return
+	}
+	cost := 4*(len(id)+len(rest)) + wantBytes*q.size()
+	if !c.held.take(cost) {
 		return
 	}
 	c.mu.Lock()
