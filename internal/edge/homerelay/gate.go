@@ -4,6 +4,9 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // gate lets work through, up to a width at a time, by weighted fair queueing
@@ -11,7 +14,9 @@ import (
 // were served at once, each a little at a time. A party that floods waits behind
 // itself, and little work does not wait for much of however many others.
 type gate struct {
-	width int
+	width     int
+	batch     int // most signatures that are verified together
+	verifyAll func([]*nostr.Event) []error
 
 	mu       sync.Mutex
 	free     int
@@ -20,6 +25,8 @@ type gate struct {
 	finished map[party]float64 // where the last work of a party ends, if after now
 	queued   map[party]int     // how many turns of a party wait
 	waiting  turns
+	signed   turns // likewise, of those for signatures that are verified in batches
+	batches  int   // that are being verified
 }
 
 // turn is work that waits.
@@ -31,10 +38,16 @@ type turn struct {
 	width int
 	open  chan struct{}
 	index int // in the heap, -1 when let through
+
+	event *nostr.Event // of a turn of signed
+	err   error        // what is wrong with its signature, when open is closed
 }
 
 func newGate(width int) *gate {
-	return &gate{width: width, free: width, finished: map[party]float64{}, queued: map[party]int{}}
+	return &gate{
+		width: width, batch: maxBatch, verifyAll: schnorr.VerifyAll,
+		free: width, finished: map[party]float64{}, queued: map[party]int{},
+	}
 }
 
 // ownShare is how many times the share of another party the pipeline has.
@@ -47,34 +60,54 @@ func (g *gate) enter(ctx context.Context, p party, width, cost int) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	t := &turn{party: p, cost: float64(cost), width: min(width, g.width), open: make(chan struct{})}
-	if p.own {
-		t.cost /= ownShare
-	}
-	g.mu.Lock()
-	t.end = max(g.now, g.finished[p]) + t.cost
-	t.order = g.order
-	g.order++
-	g.finished[p] = t.end
-	g.queued[p]++
-	heap.Push(&g.waiting, t)
-	g.admit()
-	g.mu.Unlock()
+	t := g.queue(&turn{party: p, width: min(width, g.width)}, cost)
 	select {
 	case <-t.open:
 		return true
 	case <-ctx.Done():
 	}
+	if !g.giveUp(t) {
+		g.leave(t.width) // it was let through meanwhile
+	}
+	return false
+}
+
+// queue lets a turn wait behind what its party has done.
+func (g *gate) queue(t *turn, cost int) *turn {
+	t.open, t.cost = make(chan struct{}), float64(cost)
+	if t.party.own {
+		t.cost /= ownShare
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if t.index >= 0 {
-		heap.Remove(&g.waiting, t.index)
-		g.unqueue(p)
-	} else {
-		g.free += t.width
-	}
+	t.end = max(g.now, g.finished[t.party]) + t.cost
+	t.order = g.order
+	g.order++
+	g.finished[t.party] = t.end
+	g.queued[t.party]++
+	heap.Push(g.queueOf(t), t)
 	g.admit()
-	return false
+	return t
+}
+
+func (g *gate) queueOf(t *turn) *turns {
+	if t.event != nil {
+		return &g.signed
+	}
+	return &g.waiting
+}
+
+// giveUp removes a turn that waits, and reports whether it did.
+func (g *gate) giveUp(t *turn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t.index < 0 {
+		return false
+	}
+	heap.Remove(g.queueOf(t), t.index)
+	g.unqueue(t.party)
+	g.admit()
+	return true
 }
 
 // pass is enter for work that costs as much as it is wide. The first call of leave
@@ -95,24 +128,44 @@ func (g *gate) leave(width int) {
 
 // admit lets through what fits; mu is held.
 func (g *gate) admit() {
-	for len(g.waiting) > 0 && g.waiting[0].width <= g.free {
-		t := heap.Pop(&g.waiting).(*turn)
-		g.free -= t.width
-		g.now += t.cost / float64(len(g.queued))
-		g.unqueue(t.party)
-		close(t.open)
+	for next := g.next(); next != nil && (*next)[0].width <= g.free; next = g.next() {
+		g.free -= (*next)[0].width
+		if next == &g.signed {
+			g.startBatch()
+		} else {
+			close(g.take(next).open)
+		}
 	}
-	if len(g.finished) > 1024+2*len(g.waiting) {
+	if len(g.finished) > 1024+2*(len(g.waiting)+len(g.signed)) {
 		for p, at := range g.finished {
 			if at <= g.now {
 				delete(g.finished, p)
 			}
 		}
 	}
-	if len(g.waiting) == 0 && g.free == g.width {
+	if len(g.waiting)+len(g.signed) == 0 && g.free == g.width {
 		g.now = 0
 		clear(g.finished) // nobody is owed anything when nobody works
 	}
+}
+
+// next is the queue of the turn that comes next, or nil; mu is held.
+func (g *gate) next() *turns {
+	switch {
+	case g.batchReady() && (len(g.waiting) == 0 || g.signed[0].before(g.waiting[0])):
+		return &g.signed
+	case len(g.waiting) > 0:
+		return &g.waiting
+	}
+	return nil
+}
+
+// take removes the first turn of a queue; mu is held.
+func (g *gate) take(from *turns) *turn {
+	t := heap.Pop(from).(*turn)
+	g.now += t.cost / float64(len(g.queued))
+	g.unqueue(t.party)
+	return t
 }
 
 // unqueue counts a turn that waits no more; mu is held.
@@ -122,15 +175,18 @@ func (g *gate) unqueue(p party) {
 	}
 }
 
+// before reports whether a turn comes before another.
+func (t *turn) before(other *turn) bool {
+	return t.end < other.end || t.end == other.end && t.order < other.order
+}
+
 // turns is a heap by end.
 type turns []*turn
 
 // The methods of heap.Interface.
 func (t turns) Len() int { return len(t) }
 
-func (t turns) Less(i, j int) bool {
-	return t[i].end < t[j].end || t[i].end == t[j].end && t[i].order < t[j].order
-}
+func (t turns) Less(i, j int) bool { return t[i].before(t[j]) }
 
 func (t turns) Swap(i, j int) {
 	t[i], t[j] = t[j], t[i]

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -101,10 +100,7 @@ func (r *Relay) accept(ctx context.Context, p party, e *nostr.Event, keeps rule,
 	if known {
 		return true, errDuplicate.Error()
 	}
-	if !r.work(ctx, p, verifying, func() { err = schnorr.VerifySignature(e) }) {
-		err = ctx.Err()
-	}
-	if err != nil {
+	if err := r.verify(ctx, p, e); err != nil {
 		return false, "invalid: " + err.Error()
 	}
 	switch {

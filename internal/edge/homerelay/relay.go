@@ -17,6 +17,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
+	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -68,7 +69,8 @@ type Relay struct {
 	sets    *sets
 	clients *clients
 	ledger  *ledger
-	working *gate // what takes the processor
+	working *gate                  // what takes the processor
+	forgers recent.Map[party, int] // how many of their next events are verified one by one
 	proxies clientaddr.Proxies
 
 	ctx    context.Context //nolint:containedctx // ends with Close
