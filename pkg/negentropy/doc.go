@@ -89,7 +89,7 @@
 //	answers without an answer    4 in a row                  Bridge: ErrNoProgress
 //	splits of one range          128 (honest: 24 for 2^40)   Bridge: ErrNoProgress
 //	messages, differences        none unless set             BridgeOptions: ErrLimit
-//	memory of a Vector           72 bytes per item
+//	memory of a Vector           44 bytes per item
 //	memory of a Tree             46 bytes per item as made, about 70 after inserts
 //	memory of a Bridge           half a megabyte, made at once, whatever the sets
 //

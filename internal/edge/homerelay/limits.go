@@ -56,7 +56,7 @@ var shares = [resources]share{
 	connections:   {all: 12_000, network: 8 * maxConnections, party: maxConnections, connection: 1},
 	subscriptions: {all: 48_000, network: 4096, party: 512, connection: maxSubscriptions},
 	sessions:      {all: 512, network: 128, party: 32, connection: maxSessions},
-	records:       {all: maxRecords, network: maxRecords, party: maxRecords, connection: maxRecords}, // 72 bytes each
+	records:       {all: maxRecords, network: maxRecords, party: maxRecords, connection: maxRecords}, // 44 bytes each
 	heldBytes:     {all: 24 << 20, network: 20 << 20, party: 16 << 20, connection: 12 << 20},
 }
 
