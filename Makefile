@@ -143,8 +143,9 @@ test-sync-cuts: go-version # Cut the connections of 400 seeded syncs, 200 by web
 
 # Seeds are run in a Go runtime that does the same in every run.
 SEEDS ?= 1000
-test-outages: go-version # Take relays away from a pipeline for 5 to 60 seconds, 20 times, as processes that are killed (15 minutes)
+test-outages: go-version # Take relays away from a pipeline for 5 to 60 seconds, 20 times, as processes that are killed, and NATS from a gateway for a minute (16 minutes)
 	RELAYMESH_OUTAGES=20 $(GO) test -vet=off -count=1 -timeout 40m -v -run 'TestARelayThatIsBack' ./internal/run
+	RELAYMESH_GATEWAY_AWAY=1m $(GO) test -vet=off -count=1 -timeout 10m -v -run 'TestGatewayWhosePipelineStops' ./internal/run
 
 test-hoster: go-version # Sync 300 names of a relay hoster, at one address (two minutes)
 	RELAYMESH_HOSTER=300 $(GO) test -vet=off -count=1 -v -run 'TestTheNamesOfAHoster' ./internal/run
