@@ -23,7 +23,7 @@ type ServeIndex struct {
 	Announce bool     `env:"RELAYMESH_INDEX_ANNOUNCE" help:"Announce the index on the DHT, so that anybody finds it: its port must be open to everybody, at the address that UDP packets leave from."`
 	Kinds    []int    `env:"RELAYMESH_INDEX_KINDS" default:"0,10002,10050" placeholder:"KIND" help:"Replaceable kinds that the index keeps; 10002 must be one."`
 	From     []string `env:"RELAYMESH_INDEX_FROM" placeholder:"URL" help:"Relays from which the index takes over what they have of these kinds."`
-	MaxMiB   int      `name:"max-mib" env:"RELAYMESH_INDEX_MAX_MIB" default:"4096" placeholder:"MIB" help:"What the index keeps at most, in MiB; 0 is no bound. Full, it takes no new authors: from others at nine tenths of it."`
+	MaxMiB   int      `name:"max-mib" env:"RELAYMESH_INDEX_MAX_MIB" default:"4096" placeholder:"MIB" help:"What the index keeps at most, in MiB; 0 is no bound. Nobody may bring more than half of it in a month; full, new authors of who has brought most give way."`
 	KeyFile  string   `env:"RELAYMESH_INDEX_KEY_FILE" placeholder:"FILE" help:"File with the secret key (hex or nsec) by which the index signs for itself; it is made if it is missing."`
 }
 

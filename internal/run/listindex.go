@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,8 @@ const (
 	takeEvery = 5 * time.Minute
 	// maxUnwanted is how many events that it refused are remembered, so that they are not read again.
 	maxUnwanted = 100_000
+	// lookedUp is to whom it is counted what was looked up for those who asked: they choose the authors.
+	lookedUp = "looked up"
 )
 
 // listIndex is one that runs.
@@ -133,7 +136,7 @@ func (i *listIndex) open(ctx context.Context, serve homerelay.Config, options re
 	i.resolver.Verified = i.keep
 	i.lookUp = &index.LookUp{
 		Resolver: i.resolver, Kinds: i.Kinds, Now: time.Now, Log: i.Log,
-		Keep: func(e nostr.Event) { i.relay.Accept(&e) },
+		Keep: func(e nostr.Event) { i.relay.AcceptFrom(lookedUp, &e) },
 	}
 	listening := make(chan struct{})
 	lookUp, info, pages := serve.LookUp, serve.Info, serve.Pages
@@ -242,8 +245,8 @@ func (i *listIndex) every(ctx context.Context, period time.Duration, do func()) 
 }
 
 // pull takes over from another index.
-func (i *listIndex) pull(ctx context.Context, url string) (events int, err error) {
-	events, err = i.syncFrom(ctx, url, nostr.Filter{Kinds: i.kinds})
+func (i *listIndex) pull(ctx context.Context, from index.Known) (events int, err error) {
+	events, err = i.syncFrom(ctx, from.URL, cmp.Or(from.Network, from.URL), nostr.Filter{Kinds: i.kinds})
 	if err == nil || ctx.Err() == nil {
 		i.metrics.count(events, err)
 	}
@@ -262,15 +265,16 @@ func (i *listIndex) takeOver(ctx context.Context) {
 			{Kinds: append(slices.Clone(i.Kinds), nostr.KindVanish)},
 			{Kinds: []int{nostr.KindDeletion}, Tags: map[string][]string{"k": kinds}},
 		} {
-			if _, err := i.syncFrom(ctx, url, filter); err != nil && ctx.Err() == nil {
+			if _, err := i.syncFrom(ctx, url, url, filter); err != nil && ctx.Err() == nil {
 				i.Log.InfoContext(ctx, "couldn't take over the lists of a relay", "relay", url, "err", err)
 			}
 		}
 	}
 }
 
-// syncFrom takes over what matches a filter and the index lacks. What it refused once is not read again.
-func (i *listIndex) syncFrom(ctx context.Context, url string, filter nostr.Filter) (events int, err error) {
+// syncFrom takes over what matches a filter and the index lacks, counted to whom it comes from, by name. What it refused once is
+// not read again.
+func (i *listIndex) syncFrom(ctx context.Context, url, name string, filter nostr.Filter) (events int, err error) {
 	there, err := i.relays.At(ctx, url)
 	if err != nil {
 		return 0, err
@@ -281,13 +285,29 @@ func (i *listIndex) syncFrom(ctx context.Context, url string, filter nostr.Filte
 		return 0, err
 	}
 	defer own.Close()
-	here, source := reconcile.Side{Relay: own, Name: i.relay.URL()}, reconcile.Side{Relay: there, Name: url}
+	here, source := reconcile.Side{Relay: countedTo{own, i.relay, name}, Name: i.relay.URL()}, reconcile.Side{Relay: there, Name: url}
 	result, err := reconcile.Sync(ctx, here, source, filter, reconcile.Options{
 		Direction: reconcile.Down,
 		Refused:   func(_ negentropy.Side, id negentropy.ID) bool { refused, _ := i.unwanted.Get(id); return refused },
 		Remember:  func(r reconcile.Refusal) { i.unwanted.Put(r.ID, true) },
 	})
 	return result.ToA, err
+}
+
+// countedTo is the index's relay for what somebody else brings.
+type countedTo struct {
+	reconcile.Relay
+
+	relay *homerelay.Relay
+	name  string
+}
+
+func (c countedTo) Publish(_ context.Context, e nostr.Event) (reconcile.Reply, error) {
+	ok, why := c.relay.AcceptFrom(c.name, &e)
+	if !ok {
+		return reconcile.Reply{Outcome: reconcile.Refused, Reason: reconcile.ParseReason(why)}, nil
+	}
+	return reconcile.Reply{Outcome: reconcile.Stored}, nil
 }
 
 // follow takes in what the relay that the index stands beside has and receives.

@@ -28,6 +28,9 @@ func (st *step) put(r *record, text []byte) error {
 	tx := st.tx
 	st.pages -= eventPages + len(text)>>pageBits
 	st.whole.stored(tx, r)
+	if err := st.charge(r.pubkey[:], int64(len(text)+eventCost)); err != nil {
+		return err
+	}
 	if r.expires != 0 {
 		if err := tx.Bucket(expiring).Put(expiryKey(r.expires, r.id[:]), nil); err != nil {
 			return err
@@ -61,6 +64,9 @@ func (st *step) remove(r *record) error {
 		if err := tx.Bucket(latest).Delete(addr); err != nil {
 			return err
 		}
+	}
+	if err := st.charge(r.pubkey[:], -int64(len(tx.Bucket(byID).Get(r.id[:]))+eventCost)); err != nil {
+		return err
 	}
 	if err := tx.Bucket(byID).Delete(r.id[:]); err != nil {
 		return err

@@ -63,7 +63,7 @@ func (s *store) Insert(e *nostr.Event) error {
 		return fmt.Errorf("%w: %w", errStore, s.ctx.Err())
 	}
 	defer leave()
-	return s.insertFor(p, e, s.keeps, leave)
+	return s.insertFor(p, e, s.keepsFrom(p), leave)
 }
 
 // insertFor is Insert for a party that has come through the gate, with a width of
@@ -91,7 +91,7 @@ func (s *store) insertFor(p party, e *nostr.Event, keeps rule, leave func()) err
 			refusal = errDenied
 			return nil
 		}
-		if refusal = keeps(st.tx, r, text); refusal == nil {
+		if refusal, err = keeps(st, r, text); refusal == nil && err == nil {
 			refusal, err = s.insert(st, r, text)
 		}
 		return err

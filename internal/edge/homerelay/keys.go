@@ -28,8 +28,11 @@ var (
 	expiring  = []byte("x") // expiration, id → nothing
 	vanished  = []byte("v") // pubkey → created_at of the last request to vanish, and 1 while events are left
 	unsettled = []byte("u") // id → sequence number, and the JSON of an event that was removed; see settle
+	newcomers = []byte("n") // pubkey → arrival
+	brought   = []byte("b") // day, bringer, pubkey → nothing
+	portions  = []byte("s") // bringer → bytes of the newcomers whom they brought
 
-	buckets = [][]byte{byID, byTime, byAuthor, byKind, byTag, latest, deleted, expiring, vanished, unsettled}
+	buckets = [][]byte{byID, byTime, byAuthor, byKind, byTag, latest, deleted, expiring, vanished, unsettled, newcomers, brought, portions}
 )
 
 const (

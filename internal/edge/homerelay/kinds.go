@@ -16,40 +16,74 @@ var (
 	errUnwanted = errors.New("blocked: this relay keeps events of other kinds")
 	errLarge    = errors.New("invalid: this relay keeps no events of more than 32 KiB")
 	errFull     = errors.New("blocked: this relay is full; it keeps the authors that it has")
+	errBrought  = errors.New("blocked: most of the new authors here have come from you; others are to have room, too")
+	errEndings  = errors.New("blocked: this relay keeps the newest deletions and requests to vanish of an author, and these are newer")
 )
 
 // maxKept is the size of the largest event of a relay of certain kinds, in bytes of JSON: lists are small, and authors who are
 // there already must not fill it.
 const maxKept = 32 << 10
 
-// rule returns the refusal of an event that a relay does not keep, by what it holds.
-type rule func(tx *bbolt.Tx, r *record, text []byte) error
+// rule returns the refusal of an event that a relay does not keep, by what it holds, and makes room for one that it does. The
+// error is of the store.
+type rule func(st *step, r *record, text []byte) (refusal, err error)
 
 // keepsAny is the rule of no kinds and no bounds.
-func keepsAny(*bbolt.Tx, *record, []byte) error { return nil }
+func keepsAny(*step, *record, []byte) (refusal, err error) { return nil, nil }
 
-// keeps is the rule of a relay for what clients bring. A tenth of the room is for what its own process has verified.
-func (s *store) keeps(tx *bbolt.Tx, r *record, text []byte) error {
-	return s.keepsUpTo(tx, r, text, s.maxBytes-s.maxBytes/10)
+// keepsOf is the rule of a relay for what strangers bring. A tenth of the room is for what its own process has verified.
+func (s *store) keepsOf(by bringer) rule {
+	return func(st *step, r *record, text []byte) (refusal, err error) {
+		return s.keepsUpTo(st, by, r, text, s.maxBytes-s.maxBytes/10)
+	}
 }
 
-func (s *store) keepsOwn(tx *bbolt.Tx, r *record, text []byte) error {
-	return s.keepsUpTo(tx, r, text, s.maxBytes)
+// keepsFrom is the rule for what a party writes.
+func (s *store) keepsFrom(p party) rule {
+	if p.own {
+		return s.keepsOf(bringer{})
+	}
+	return s.keepsOf(bringerNamed(p.network().String()))
 }
 
-func (s *store) keepsUpTo(tx *bbolt.Tx, r *record, text []byte, most int64) error {
+func (s *store) keepsOwn(st *step, r *record, text []byte) (refusal, err error) {
+	return s.keepsUpTo(st, bringer{}, r, text, s.maxBytes)
+}
+
+func (s *store) keepsUpTo(st *step, by bringer, r *record, text []byte, most int64) (refusal, err error) {
+	cost := uint64(len(text) + eventCost)
 	switch {
 	case s.kinds == nil:
-		return nil
-	case !s.ofKinds(tx, r):
-		return errUnwanted
+		return nil, nil
+	case !s.ofKinds(st.tx, r):
+		return errUnwanted, nil
 	case len(text) > maxKept:
-		return errLarge
-	case s.maxBytes > 0 && s.grows(tx, r, text) && s.used(tx) >= most:
-		return errFull
+		return errLarge, nil
 	}
-	return nil
+	if undeletable(r.event.Kind) {
+		if refusal, err = st.trimEndings(r); refusal != nil || err != nil {
+			return refusal, err
+		}
+	}
+	if s.maxBytes == 0 {
+		return nil, nil
+	}
+	if s.grows(st.tx, r, text) {
+		if by != (bringer{}) && !st.isKnown(r.pubkey[:]) && st.shareOf(by)+cost > uint64(s.maxBytes/2) {
+			return errBrought, nil
+		}
+		if s.used(st.tx) >= most {
+			// Pages are used in part, so more is to go than comes.
+			if made, err := st.makeRoom(by, 2*cost, s.today()); !made || err != nil {
+				return errFull, err
+			}
+		}
+	}
+	return nil, st.bring(by, r.pubkey[:], s.today())
 }
+
+// today is the day since 1970.
+func (s *store) today() uint32 { return uint32(s.now().Unix() / secondsADay) }
 
 // used is how many bytes of the store's file are in use; the file itself never shrinks.
 func (s *store) used(tx *bbolt.Tx) int64 {

@@ -71,6 +71,11 @@ func (r *Relay) Accept(e *nostr.Event) (ok bool, reason string) {
 	return r.acceptOwn(e, r.store.keepsOwn)
 }
 
+// AcceptFrom is [Relay.Accept] for an event that somebody else brought, with the bounds of a client: their share is counted by name.
+func (r *Relay) AcceptFrom(name string, e *nostr.Event) (ok bool, reason string) {
+	return r.acceptOwn(e, r.store.keepsOf(bringerNamed(name)))
+}
+
 // Keep is [Relay.Accept] for an event of any kind, whatever Config.Kinds says.
 func (r *Relay) Keep(e *nostr.Event) (ok bool, reason string) { return r.acceptOwn(e, keepsAny) }
 

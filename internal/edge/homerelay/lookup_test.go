@@ -177,8 +177,11 @@ func TestAFullRelayKeepsTheAuthorsThatItHas(t *testing.T) {
 	}
 	full, why := false, ""
 	for i := 0; i < 2*most/len(large) && !full; i++ {
+		if ok, why := r.Accept(newSigner(t).event(10002, now, large)); !ok {
+			t.Fatal(why)
+		}
 		var taken bool
-		taken, why = tell(newSigner(t).event(10002, now, large))
+		taken, why = tell(newSigner(t).event(10002, now, ""))
 		full = !taken
 	}
 	if !full || !strings.HasPrefix(why, "blocked: this relay is full") {

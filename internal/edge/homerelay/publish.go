@@ -34,7 +34,7 @@ func (c *client) onEvent(m message) {
 		return
 	}
 	c.running.Go(func() {
-		ok, reason := c.relay.accept(c.ctx, c.hold.party, e, c.relay.store.keeps, leave)
+		ok, reason := c.relay.accept(c.ctx, c.hold.party, e, c.relay.store.keepsFrom(c.hold.party), leave)
 		leave() // nobody's slot but the client's own waits for it to read
 		c.drop(bytes)
 		c.tell("OK", e.ID, ok, reason)

@@ -40,8 +40,8 @@ type Config struct {
 	// Kinds are all that the relay takes from clients, with deletions and requests to vanish that may end an event of
 	// theirs; nil is every kind.
 	Kinds []int
-	// MaxBytes bounds what a relay of certain kinds keeps: beyond it, and for clients beyond nine tenths of it, it takes no new
-	// authors; 0 is no bound.
+	// MaxBytes bounds what a relay of certain kinds keeps: beyond it, and for others than its own process beyond nine tenths of
+	// it, new authors of who has brought most give way to those of who has brought less; 0 is no bound.
 	MaxBytes int64
 	// LookUp finds elsewhere the replaceable events at addresses which a REQ asks for and the store lacks, and stores them,
 	// until the context ends; nil looks nothing up.

@@ -231,7 +231,7 @@ func TestSmallEventsGoBetweenSteps(t *testing.T) {
 	insert := func(p party, e *nostr.Event, name string) {
 		pages := insertPages(e)
 		if s.turns.enter(t.Context(), p, pages, pages) {
-			if err := s.insertFor(p, e, s.keeps, func() { s.turns.leave(pages) }); err != nil {
+			if err := s.insertFor(p, e, s.keepsFrom(p), func() { s.turns.leave(pages) }); err != nil {
 				t.Error(err)
 			}
 		}

@@ -26,7 +26,7 @@ const (
 type Puller struct {
 	Resolver *Resolver
 	// Pull takes over from an index what ours lacks of its kinds, and returns how many events came.
-	Pull func(ctx context.Context, url string) (events int, err error)
+	Pull func(ctx context.Context, from Known) (events int, err error)
 	Log  *slog.Logger
 }
 
@@ -69,7 +69,7 @@ func (p *Puller) pull(ctx context.Context, k Known) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
-	events, err := p.Pull(ctx, k.URL)
+	events, err := p.Pull(ctx, k)
 	event := health.Answered
 	if err != nil && ctx.Err() == nil {
 		p.Log.InfoContext(ctx, "couldn't take over the lists of an index", "relay", k.URL, "err", err)

@@ -170,7 +170,7 @@ func TestManyIndexes(t *testing.T) {
 						continue
 					}
 					r := c.resolver(t)
-					p := &Puller{Resolver: r, Log: r.Log, Pull: func(_ context.Context, from string) (int, error) { return c.pull(url, from) }}
+					p := &Puller{Resolver: r, Log: r.Log, Pull: func(_ context.Context, from Known) (int, error) { return c.pull(url, from.URL) }}
 					running.Go(func() { p.Run(ctx); r.Close() })
 				}
 				begun := time.Now()
