@@ -1,6 +1,7 @@
 package homerelay
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -70,7 +71,7 @@ func sharesWithin(files int, log *slog.Logger) [resources]share {
 	if most := files / 4 * 3; most < within[connections].all {
 		within[connections].all = most
 		log.Warn("the embedded relay takes fewer clients, since the process may have few files open (LimitNOFILE, ulimit -Hn)",
-			"files", files, "clients", most)
+			"notice", fmt.Sprintf("%d clients of %d open files", most, files))
 	}
 	return within
 }

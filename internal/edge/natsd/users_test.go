@@ -130,7 +130,10 @@ func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
 
 	p, _ := contract.PermissionsOf(contract.RoleRelay)
 	s := start(t,
-		natsd.Config{Dir: dir, MaxStore: 1 << 40, Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)}})
+		natsd.Config{
+			Dir: dir, MaxStore: 1 << 40,
+			Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)},
+		})
 	js = natstest.ConnectAs(t, s, "operator", "operator")
 	feeder := natstest.ConnectAs(t, s, contract.RoleRelay, contract.RoleRelay)
 	services, outcomes := contract.Exported()
