@@ -88,6 +88,7 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	if err != nil {
 		return err
 	}
+	go pages.Run(ctx) //nolint:errcheck // it ends with ctx alone
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector())

@@ -229,7 +229,8 @@ const DoubtFor = 7 * 24 * time.Hour
 // SyncProgress is how far a sync of several filters has come.
 type SyncProgress struct {
 	Begun int64    `json:"begun"`
-	Done  []string `json:"done"` // keys of the filters that are complete since, see [nostr.Filter.Key]
+	Done  []string `json:"done"`         // keys of the filters that are complete since, see [nostr.Filter.Key]
+	Of    int      `json:"of,omitempty"` // how many filters there are
 }
 
 // Refused is the value of bucket refused, under relay key and event id: why a

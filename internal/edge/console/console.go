@@ -46,6 +46,7 @@ type Console struct {
 	hosts   []string
 	base    string
 	feed    *feed
+	counter *counter
 	streams streams
 	within  time.Duration
 	views   map[string]*template.Template
@@ -63,7 +64,7 @@ func New(js jetstream.JetStream, o Options) *Console {
 	}
 	c := &Console{
 		js: js, log: o.Log, session: sessions{o.Token, o.Base + "/"}, hosts: o.Hosts, base: o.Base, streams: newStreams(), within: within,
-		views: views(o.Base),
+		views: views(o.Base), counter: newCounter(js),
 	}
 	c.feed = newFeed(func(ctx context.Context, before *Pipeline) (*Pipeline, error) { return read(ctx, js, before) })
 
@@ -84,6 +85,13 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("/", c.page("", func(*http.Request) (any, error) { return nil, errNoPage }))
 	c.handler = c.guard(below(o.Base, mux))
 	return c
+}
+
+// Run keeps the counts of the first page until ctx ends, whether somebody looks or
+// not. Without it they stay at zero, and the page says that they are not whole.
+func (c *Console) Run(ctx context.Context) error {
+	c.counter.run(ctx, func(err error) { c.log.WarnContext(ctx, "console: cannot count what is stored", "err", err) })
+	return nil
 }
 
 // ServeHTTP answers one request.

@@ -2,8 +2,9 @@
 // the records and the dead letters as NATS knows them, in HTML, and in JSON
 // for those who ask for it (Accept: application/json).
 //
-// It keeps nothing: every figure is read from JetStream when it is shown, so
-// that any number of consoles tell the same. No page reads a whole bucket or
+// Every figure is read from JetStream, so that any number of consoles tell the
+// same; what is counted over whole buckets is kept from what was written since,
+// see [Console.Run]. No page reads a whole bucket or
 // stream: lists are pages of bounded length, in the order in which JetStream
 // stores what they show.
 //

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ const heartbeat = 15 * time.Second
 // pipelineView is a pipeline with what only the page needs.
 type pipelineView struct {
 	*Pipeline
+
+	Summary Summary `json:"summary"`
 
 	Charts map[string]string `json:"-"` // by stage: JSON of [times, rates, lags]
 	Failed string            `json:"-"` // why the figures are old
@@ -50,6 +53,18 @@ type Counted struct {
 	Count uint64
 }
 
+// Wanted is how many notes are being looked for, or will be again.
+func (v pipelineView) Wanted() uint64 {
+	i := slices.IndexFunc(v.Stages, func(s Stage) bool { return s.Name == contract.StageFetcher })
+	return v.Stages[i].Lag + v.Stages[i].Later
+}
+
+// Found are the notes that were found within the last hour.
+func (v pipelineView) Found() uint64 { return v.Outcomes[events.SubjectNoteFound] }
+
+// Lost are the notes that were looked for in vain within the last hour.
+func (v pipelineView) Lost() uint64 { return v.Outcomes[events.SubjectNoteLost] }
+
 // Hour is what came out in the last hour.
 func (v pipelineView) Hour() []Counted {
 	return []Counted{
@@ -66,7 +81,7 @@ func (c *Console) pipeline(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pipelineView{Pipeline: p, Charts: charts(c.feed.history())}, nil
+	return pipelineView{Pipeline: p, Summary: c.counter.summary(), Charts: charts(c.feed.history())}, nil
 }
 
 // charts makes the data of each stage's chart, as uPlot takes it.
@@ -142,7 +157,7 @@ func (c *Console) tell(w http.ResponseWriter) error {
 	if p == nil {
 		return nil
 	}
-	view := pipelineView{Pipeline: p}
+	view := pipelineView{Pipeline: p, Summary: c.counter.summary()}
 	if failed != nil {
 		view.Failed = failed.Error()
 	}

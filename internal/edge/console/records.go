@@ -37,6 +37,8 @@ type Record struct {
 
 // State of a record.
 const (
+	recordLost    = "lost"    // of the nodes that were asked none held it
+	recordOverdue = "overdue" // it was not refreshed in time, nodes may have forgotten it
 	recordWaiting = "waiting" // never read back yet
 	recordThin    = "thin"    // too few nodes hold it
 	recordKept    = "kept"
@@ -114,14 +116,7 @@ func recordRow(e kv.Entry[contract.Record]) Record {
 		Nodes:    len(v.Nodes) / nodeInfo,
 		Verified: v.VerifiedAt, Next: v.NextDue, Failures: v.Failures, Event: v.Event, Superseded: v.Superseded,
 	}
-	switch {
-	case v.VerifiedAt == 0:
-		r.State = recordWaiting
-	case v.Failures > 0:
-		r.State = recordThin
-	default:
-		r.State = recordKept
-	}
+	r.State = factsOfRecord(v).state(time.Now().Unix())
 	return r
 }
 

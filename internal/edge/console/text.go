@@ -13,7 +13,7 @@ import (
 // functions are those of the templates.
 var functions = template.FuncMap{
 	"text": text, "short": short, "subject": subject, "rate": rateText, "count": count, "age": age, "ago": ago, "until": until, "when": when,
-	"unix": unix,
+	"unix": unix, "number": func(n int) string { return count(uint64(max(0, n))) },
 }
 
 // text makes a stranger's text fit to be shown: no control characters, none

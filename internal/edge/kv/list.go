@@ -97,7 +97,7 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 				return errors.New("interrupted: the connection lost a part of the listing")
 			}
 			left = meta.NumPending
-			if removed(msg.Headers()) {
+			if Removed(msg.Headers()) {
 				continue
 			}
 			key := msg.Subject()[len(prefix):]
@@ -126,7 +126,7 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 	return nil
 }
 
-// removed reports whether a message is only the marker of a removed key.
-func removed(h nats.Header) bool {
+// Removed reports whether a message is only the marker of a removed key.
+func Removed(h nats.Header) bool {
 	return h.Get(jetstream.MarkerReasonHeader) != "" || h.Get("KV-Operation") != ""
 }

@@ -87,7 +87,7 @@ func (b *Bucket[T]) GetAll(ctx context.Context, keys []string) (map[string]T, er
 // collect adds a message of the bucket's stream to a page, unless it is the
 // marker of a removed key.
 func (b *Bucket[T]) collect(m *jetstream.RawStreamMsg, p *Page[T]) {
-	if removed(m.Header) {
+	if Removed(m.Header) {
 		return
 	}
 	key := m.Subject[len(b.subject("")):]

@@ -324,7 +324,7 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 		}
 		done++
 		if len(list) > 1 {
-			if err := s.progress(ctx, url, begun, j); err != nil {
+			if err := s.progress(ctx, url, begun, j, len(list)); err != nil {
 				return result, done, err
 			}
 		}
@@ -332,10 +332,10 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 	return result, done, nil
 }
 
-// progress writes down that a job is complete since the sync has begun.
-func (s *Stage) progress(ctx context.Context, url string, begun int64, j job) error {
+// progress writes down that a job of so many is complete since the sync has begun.
+func (s *Stage) progress(ctx context.Context, url string, begun int64, j job, of int) error {
 	_, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
-		progress := contract.SyncProgress{Begun: begun}
+		progress := contract.SyncProgress{Begun: begun, Of: of}
 		if old.Progress != nil && old.Progress.Begun == begun {
 			progress.Done = slices.Clone(old.Progress.Done)
 		}

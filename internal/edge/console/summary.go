@@ -1,0 +1,147 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/edge/kv"
+)
+
+const (
+	// countEvery is how often what has changed is counted.
+	countEvery = 5 * time.Second
+	// countBatch is how many values one question brings.
+	countBatch = 1000
+	// forgets is after how long without an answer everything is counted anew: the
+	// marker of a removed key lives for an hour, see package kv.
+	forgets = 30 * time.Minute
+)
+
+// counter keeps counts over whole buckets. It reads each bucket once, in
+// the order in which JetStream stores it, and from then on only what was written
+// since, so that what it costs does not grow with what is stored.
+type counter struct {
+	js    jetstream.JetStream
+	batch int // how many values one question brings
+
+	reading sync.Mutex        // held by who reads; guards next and read
+	next    map[string]uint64 // by bucket: the first sequence that was not read
+	read    time.Time         // when all had been read
+
+	mu    sync.Mutex
+	facts facts
+	last  Summary
+}
+
+func newCounter(js jetstream.JetStream) *counter {
+	c := &counter{js: js, batch: countBatch, next: map[string]uint64{}, facts: newFacts()}
+	c.last = c.facts.count(time.Now())
+	return c
+}
+
+// run counts until ctx ends; failed is told why something could not be read.
+func (c *counter) run(ctx context.Context, failed func(error)) {
+	tick := time.NewTicker(countEvery)
+	defer tick.Stop()
+	for {
+		if err := c.catchUp(ctx); err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// summary returns the newest counts.
+func (c *counter) summary() Summary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// catchUp reads what was written since the last time, and counts.
+func (c *counter) catchUp(ctx context.Context) error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	begun := time.Now()
+	if !c.read.IsZero() && begun.Sub(c.read) > forgets {
+		c.anew()
+	}
+	changed := false
+	for _, bucket := range countedBuckets() {
+		news, err := c.catchUpOf(ctx, bucket)
+		if err != nil {
+			return err
+		}
+		changed = changed || news
+	}
+	c.read = begun
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if changed || !c.last.Whole || begun.Sub(c.last.At) > time.Minute { // some go by the time
+		c.last = c.facts.count(begun)
+		c.last.Whole = true
+	}
+	return nil
+}
+
+// anew forgets everything; the counts of before stand until all has been read again.
+func (c *counter) anew() {
+	clear(c.next)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.facts = newFacts()
+}
+
+// catchUpOf reads what was written to one bucket, and reports whether there was anything.
+func (c *counter) catchUpOf(ctx context.Context, bucket string) (news bool, err error) {
+	name := "KV_" + bucket
+	asking, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	stream, err := c.js.Stream(asking, name)
+	if err != nil {
+		return false, need(err)
+	}
+	last := stream.CachedInfo().State.LastSeq
+	if c.next[bucket] > last+1 { // it was made anew
+		c.anew()
+		return false, fmt.Errorf("bucket %s was made anew", bucket)
+	}
+	for c.next[bucket] <= last {
+		asking, cancel := context.WithTimeout(ctx, readWithin)
+		list, err := batch(asking, c.js, name, "$KV."+bucket+".>", c.next[bucket], c.batch)
+		cancel()
+		if err != nil {
+			return news, err
+		}
+		if len(list) == 0 { // what was stored last has been removed
+			c.next[bucket] = last + 1
+			break
+		}
+		c.take(bucket, list)
+		c.next[bucket] = list[len(list)-1].Sequence + 1
+		news = true
+	}
+	return news, nil
+}
+
+func (c *counter) take(bucket string, list []*jetstream.RawStreamMsg) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range list {
+		data := m.Data
+		if kv.Removed(m.Header) {
+			data = nil
+		}
+		c.facts.apply(bucket, strings.TrimPrefix(m.Subject, "$KV."+bucket+"."), data, now.Unix())
+	}
+}
