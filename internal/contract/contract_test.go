@@ -157,6 +157,15 @@ func examples() []struct {
 			},
 		},
 		{"KV " + contract.BucketRefused, contract.Refused{Local: true, Why: "blocked: not here", At: 1}},
+		{
+			"KV " + contract.BucketSurveys,
+			contract.Survey{
+				Authors: 1, Passed: 2, Day: 3, Bytes: 4, Since: 5, SinceAt: 6, Why: "w", Brought: []contract.Brought{{ID: key32, At: 1}},
+				Looks: map[string]contract.Look{
+					nostr.RelayKey(relays[0]): {At: 1, Next: 2, N: 3, All: 4, Dull: 5, Whole: true, Paged: true, From: 6, Read: 7},
+				},
+			},
+		},
 		{"KV " + contract.BucketCursors, contract.Cursor{URL: relays[0], Since: 1, Compared: 2}},
 		{"KV " + contract.BucketHeard, contract.Heard{Events: append([]byte{1}, make([]byte, 32)...)}},
 		{"KV " + contract.BucketLost, contract.Lost{At: 1, Until: 2, Relays: relays, Why: "none of 3 relays has it"}},

@@ -50,7 +50,8 @@ func (r *Record) Believe(now int64) {
 
 // Believe is that of [Author.Believe].
 func (r *Relay) Believe(now int64) {
-	past(now, &r.FirstSeen, &r.ProbedAt, &r.Answered, &r.Delivered)
+	past(now, &r.FirstSeen, &r.ProbedAt, &r.Answered, &r.Delivered, &r.SurveyedAt)
+	r.SurveyRetryAt = Believe(r.SurveyRetryAt, now, MaxSurveyWait+MaxSurveyWait/4)
 	r.NextProbe, r.RetryAt = Believe(r.NextProbe, now, maxWait), Believe(r.RetryAt, now, maxWait)
 }
 
@@ -69,6 +70,19 @@ func (s *Sync) Believe(now int64) {
 func (l *Link) Believe(now int64) {
 	if at, found := l.Via[ViaDelivered]; found {
 		l.Via[ViaDelivered] = Believe(at, now, 0)
+	}
+}
+
+// MaxSurveyWait is the longest that a survey leaves a relay alone.
+const MaxSurveyWait = 30 * 24 * time.Hour
+
+// Believe is that of [Author.Believe].
+func (s *Survey) Believe(now int64) {
+	past(now, &s.Passed, &s.SinceAt)
+	for key, look := range s.Looks {
+		past(now, &look.At, &look.Read)
+		look.Next = Believe(look.Next, now, MaxSurveyWait)
+		s.Looks[key] = look
 	}
 }
 

@@ -40,6 +40,15 @@ type LiveDue struct {
 	URL string `json:"url"`
 }
 
+// SurveyRoot is the slice of all authors. One that has too many is split: its name and
+// "0", or "1", is the half of it whose public keys have that as their next bit.
+const SurveyRoot = "a"
+
+// SurveyDue asks for a survey of a slice of the authors.
+type SurveyDue struct {
+	Slice string `json:"slice"`
+}
+
 // IsDAGRoot reports whether s is the CID of a Scionic DAG: version 1, CBOR,
 // SHA-256, in base32. It is then safe as a file name.
 func IsDAGRoot(s string) bool {

@@ -100,14 +100,17 @@ var stageAccess = map[string]access{
 		calls:  []string{events.ServiceListResolve}, // of others at another address
 	},
 	StageSyncWorker: {
-		outputs:   []string{events.SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), events.SubjectSyncFinished},
-		schedules: []string{SyncDueSubject("*")},
+		outputs: []string{
+			events.SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), SurveyDueSubject("*"), events.SubjectSyncFinished,
+		},
+		schedules: []string{SyncDueSubject("*"), SurveyDueSubject("*")},
 		buckets: []bucketAccess{
-			{name: BucketAuthors, get: true},
+			{name: BucketAuthors, get: true, lists: true},
 			{name: BucketRelays, get: true, put: true, lists: true},
 			{name: BucketLinks, get: true, put: true, lists: true},
 			{name: BucketSyncs, get: true, put: true},
 			{name: BucketRefused, get: true, put: true, lists: true},
+			{name: BucketSurveys, get: true, put: true},
 		},
 	},
 	StageFetcher: {

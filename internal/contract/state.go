@@ -135,6 +135,17 @@ type Relay struct {
 	// Delivered is when the relay last delivered events that the local relay
 	// lacked, of authors whom its users follow; see [Relay.Proven].
 	Delivered int64 `json:"delivered,omitempty"`
+
+	// AuthRequired says that the relay's NIP-11 document wants AUTH of all clients.
+	AuthRequired bool `json:"auth_required,omitempty"`
+
+	// SurveyedAt is when a survey last asked the relay, SurveyFailures how often in a
+	// row that failed by the relay's fault, SurveyFault why, and SurveyRetryAt when
+	// the next one may be (0 is now).
+	SurveyedAt     int64  `json:"surveyed_at,omitempty"`
+	SurveyFailures int    `json:"survey_failures,omitempty"`
+	SurveyFault    string `json:"survey_fault,omitempty"`
+	SurveyRetryAt  int64  `json:"survey_retry_at,omitempty"`
 }
 
 // ForgetAfter is after how long what was learnt of strangers goes: relays that
@@ -231,6 +242,49 @@ type SyncProgress struct {
 	Begun int64    `json:"begun"`
 	Done  []string `json:"done"`         // keys of the filters that are complete since, see [nostr.Filter.Key]
 	Of    int      `json:"of,omitempty"` // how many filters there are
+}
+
+// Survey is the value of bucket surveys, under a slice of the authors ([SurveyRoot]):
+// where their events were looked for beyond the relays that lists name.
+type Survey struct {
+	// Split says that the slice has become its two halves, and is looked for no more.
+	Split   bool  `json:"split,omitempty"`
+	Authors int   `json:"authors,omitempty"`
+	Passed  int64 `json:"passed,omitempty"` // when the last pass over the relays that were due began
+	// Looks are the relays that were asked, by relay key.
+	Looks map[string]Look `json:"looks,omitempty"`
+	// Day is the day of Bytes (days since 1970), which is about what it has cost since.
+	Day   int64 `json:"day,omitempty"`
+	Bytes int64 `json:"bytes,omitempty"`
+	// Brought are some of the events that came by the last pass. If the local relay has
+	// them no more in the next one, it does not keep what is older than Since: until
+	// 30 days after SinceAt only later events are looked for, and Why says so.
+	Brought []Brought `json:"brought,omitempty"`
+	Since   int64     `json:"since,omitempty"`
+	SinceAt int64     `json:"since_at,omitempty"`
+	Why     string    `json:"why,omitempty"`
+}
+
+// Look is what looks for a slice of the authors at one relay have come to.
+type Look struct {
+	At   int64 `json:"at"`             // of the last one
+	Next int64 `json:"next"`           // when the next one is due
+	N    int   `json:"n,omitempty"`    // events that the last one brought: verified, and missing before
+	All  int   `json:"all,omitempty"`  // that all have brought
+	Dull int   `json:"dull,omitempty"` // looks in a row that have brought nothing
+	// Whole says that the last one compared all there is: by NIP-77 that is proved.
+	Whole bool `json:"whole,omitempty"`
+	// Paged says that the relay speaks no NIP-77. It has been read back to From (0 is
+	// its beginning), a longer while at each look.
+	Paged bool  `json:"paged,omitempty"`
+	From  int64 `json:"from,omitempty"`
+	Read  int64 `json:"read,omitempty"` // when it was last read back to its beginning
+}
+
+// Brought is an event that a survey has brought.
+type Brought struct {
+	ID string `json:"id"`
+	At int64  `json:"at"` // created_at
 }
 
 // Refused is the value of bucket refused, under relay key and event id: why a

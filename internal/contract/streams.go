@@ -94,6 +94,7 @@ const (
 	StreamRecordDue  = "RECORD_DUE"
 	StreamSyncDue    = "SYNC_DUE"
 	StreamLive       = "LIVE"
+	StreamSurveyDue  = "SURVEY_DUE"
 	StreamRetry      = "RETRY"
 	StreamOutcome    = "OUTCOME"
 	StreamDLQ        = "DLQ"
@@ -178,6 +179,12 @@ func Streams() []Stream {
 			MaxBytes: 32 << 20, Why: "100,000 relays; one message per relay",
 		},
 		{
+			Name: StreamSurveyDue, Doc: "slices of the authors whose events are to be looked for at all relays",
+			Subjects: []string{SurveyDueSubject("*"), PrefixSchedule + SurveyDueSubject("*")},
+			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			MaxWaiting: 10_000, Why: "3 MB; one message per slice of up to 500 authors",
+		},
+		{
 			Name: StreamRetry, Doc: "messages that wait for minutes or hours before their next attempt",
 			Subjects: []string{prefixRetry + "*.*", PrefixSchedule + prefixRetry + "*.*"},
 			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
@@ -217,6 +224,7 @@ const (
 	ConsumerDiscovered = "discovered"
 	ConsumerSync       = "sync"
 	ConsumerLive       = "live"
+	ConsumerSurvey     = "survey"
 	ConsumerFetch      = "fetch"
 )
 
@@ -240,6 +248,10 @@ func Consumers() []Consumer {
 			InFlight: waiting, Apart: true,
 		},
 		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, InFlight: MaxLive, Apart: true},
+		{
+			Name: ConsumerSurvey, Stream: StreamSurveyDue, Stage: StageSyncWorker, Filters: []string{SurveyDueSubject("*")},
+			InFlight: 2, Apart: true,
+		},
 		{Name: ConsumerFetch, Stream: StreamNote, Stage: StageFetcher, Filters: []string{NoteMissingSubject("*")}, InFlight: waiting},
 	}
 	for _, stage := range Stages() {
@@ -282,6 +294,7 @@ const (
 	BucketLinks   = "links"
 	BucketSyncs   = "syncs"
 	BucketRefused = "refused"
+	BucketSurveys = "surveys"
 	BucketCursors = "cursors"
 	BucketHeard   = "heard"
 	BucketLost    = "lost"
@@ -300,6 +313,7 @@ func Buckets() []Bucket {
 		{Name: BucketLinks, Doc: "relay key.pubkey → who writes where, by which evidence (Link)"},
 		{Name: BucketSyncs, Doc: "relay key → progress and figures of the last sync (Sync)"},
 		{Name: BucketRefused, Doc: "relay key.event id → why a sync with that relay leaves an event out; expires (Refused)", MaxBytes: 512 << 20},
+		{Name: BucketSurveys, Doc: "slice of the authors → at which relays they were looked for, and what that yielded (Survey)"},
 		{Name: BucketCursors, Doc: "relay key → how far the tail of a relay was read (Cursor)", Hidden: true},
 		{Name: BucketHeard, Doc: "relay key.part → which events the tail of a relay has handed to the intake (Heard)", Hidden: true},
 		{Name: BucketLost, Doc: "note → it was looked for in vain, lately (Lost)", TTL: MaxLostFor},

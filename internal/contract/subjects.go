@@ -13,6 +13,7 @@ const (
 	prefixRecordDue = "record.due."
 	prefixSyncDue   = "sync.due."
 	prefixLiveDue   = "live.due."
+	prefixSurveyDue = "survey.due."
 	prefixRetry     = "retry."
 	prefixDLQ       = "dlq."
 	// PrefixSchedule comes before the subject that a schedule publishes to.
@@ -64,6 +65,9 @@ func SyncDueSubject(relayKey string) string { return prefixSyncDue + relayKey }
 
 // LiveDueSubject asks for a live subscription with one relay.
 func LiveDueSubject(relayKey string) string { return prefixLiveDue + relayKey }
+
+// SurveyDueSubject asks for a survey of one slice of the authors, see [SurveyRoot].
+func SurveyDueSubject(slice string) string { return prefixSurveyDue + slice }
 
 // DLQSubject is where dead letters of a stage go.
 func DLQSubject(stage string) string { return prefixDLQ + stage }

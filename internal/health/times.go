@@ -44,6 +44,9 @@ var (
 	Probe = Use{wait: backoff.Backoff{First: 5 * time.Second, Most: 24 * time.Hour}}
 	// Sync tolerates all failures of one scheduled sync but the last.
 	Sync = Use{tolerated: 2, wait: backoff.Backoff{First: 10 * time.Minute, Most: 6 * time.Hour}, slow: time.Minute}
+	// Survey is a session for one slice of the authors with a relay that no list may name. From
+	// the first failure on that is fewer than six dials a day; a relay that refuses is left alone for a month.
+	Survey = Use{wait: backoff.Backoff{First: 6 * time.Hour, Most: 30 * 24 * time.Hour}}
 	// Index is a question to a list index, of which there are others. One that lies is left alone for the longest time.
 	Index = Use{wait: backoff.Backoff{First: 30 * time.Second, Most: 24 * time.Hour}}
 	// Libp2p is the connection to a HORNETS relay by libp2p, which has others.

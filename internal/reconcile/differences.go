@@ -85,6 +85,19 @@ func (s setRelay) Open(ctx context.Context, filter nostr.Filter, first []byte) (
 	return OpenSet(ctx, negentropy.Range(s.set, uint64(filter.Since), until), first)
 }
 
+// OverSet is a relay whose sessions are answered from the set as it is when they are
+// opened: what else is asked goes to the relay. The set must be what the relay
+// has of all filters that it is asked for, but for their dates; so many sessions with
+// others cost the relay one reading.
+func OverSet(relay Relay, set *negentropy.Tree) Relay {
+	return Through(func(ctx context.Context, q *Request, ask Ask) error {
+		if q.Op == OpOpen {
+			return ask(ctx, setRelay{relay, set.Snapshot()})
+		}
+		return ask(ctx, relay)
+	})
+}
+
 // OpenSet opens a session with a set that is held in this process, for transports
 // whose relay is one. The set must not change.
 func OpenSet(ctx context.Context, set negentropy.Store, first []byte) (Session, []byte, error) {

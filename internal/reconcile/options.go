@@ -147,4 +147,7 @@ type Result struct {
 	// GaveBack are ids of a few events that a side was given and gave back, by that
 	// side, for [Options].
 	GaveBack [2][]string
+	// Paged says, by side, that the relay was read page by page, as it does not speak
+	// NIP-77.
+	Paged [2]bool
 }

@@ -87,6 +87,7 @@ func (r *run) sync(ctx context.Context) (Result, error) {
 		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refusals: r.left, Left: r.lefts,
 		Doubts:   [2]Doubt{r.sessions[0].doubts(), r.sessions[1].doubts()},
 		GaveBack: [2][]string{r.sessions[0].owed.gaveBack, r.sessions[1].owed.gaveBack},
+		Paged:    [2]bool{r.sessions[0].no77 != nil, r.sessions[1].no77 != nil},
 	}, err
 }
 

@@ -133,6 +133,7 @@ func (r relays) probe(ctx context.Context, url string) (contract.Relay, error) {
 // that of its HORNETS extension, and then there is none.
 func describe(url string, info *relay.Info) (contract.Relay, error) {
 	doc := contract.Relay{URL: url, Name: reconcile.Clip(info.Name), Software: reconcile.Clip(info.Software), NIPs: info.SupportedNIPs}
+	doc.AuthRequired = info.Limitation.AuthRequired
 	h, err := info.Hornets()
 	if err != nil {
 		return doc, fmt.Errorf("NIP-11: %w", err)

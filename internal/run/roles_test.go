@@ -47,9 +47,9 @@ var may = map[string]map[string][]string{
 	},
 	contract.StageSyncWorker: {
 		"INTAKE": {stored}, "RELAY": {removed, acked}, "SYNC_DUE": {stored, removed, acked}, "LIVE": {stored, removed, acked},
-		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
+		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored}, "SURVEY_DUE": {stored, removed, acked},
 		"KV_links": {stored, removed, consumed}, "KV_relays": {stored, removed, consumed}, "KV_syncs": {stored, removed},
-		"KV_refused": {stored, removed, consumed},
+		"KV_refused": {stored, removed, consumed}, "KV_authors": {consumed}, "KV_surveys": {stored, removed},
 	},
 	contract.StageFetcher: {
 		"INTAKE": {stored}, "NOTE": {removed, acked}, "RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked},

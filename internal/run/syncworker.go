@@ -132,7 +132,11 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
 		Local: e.Config.Relay, Public: e.Config.PublicURLs, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),
-		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(),
+		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(), Authors: authors,
+		Survey: syncing.Survey{
+			Surveys: open[contract.Survey](&kv, contract.BucketSurveys), On: e.surveys(), DayBytes: e.Config.Sync.SurveyMiB << 20,
+			Observe: e.observeSurvey(),
+		},
 	}
 	if kv.err != nil {
 		return kv.err
@@ -146,6 +150,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	b.Handle(consumer(contract.ConsumerDiscovered), s.HandleDiscovered)
 	b.Handle(consumer(contract.ConsumerSync), s.HandleDue)
 	b.Handle(consumer(contract.ConsumerLive), s.HandleLive)
+	b.Handle(consumer(contract.ConsumerSurvey), s.HandleSurvey)
 	promauto.With(e.Metrics).NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "relaymesh_live_subscriptions", Help: "Live subscriptions that this process holds."},
 		func() float64 { return float64(s.Live()) },
@@ -161,6 +166,9 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		return s.Announce(ctx, urls, cause)
 	}
 	if err := announce(ctx); err != nil {
+		return err
+	}
+	if err := s.StartSurvey(ctx); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)

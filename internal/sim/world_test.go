@@ -58,9 +58,10 @@ type world struct {
 	refreshEvery, syncEvery time.Duration
 	maxLive                 int // live subscriptions of each syncworker
 	mentions                bool
-	ruled                   map[string][]syncing.Rule // by relay
-	denied                  *deny.Lists               // nil: nothing
-	lists                   *indexes                  // nil: there are none
+	ruled                   map[string][]syncing.Rule  // by relay
+	denied                  *deny.Lists                // nil: nothing
+	lists                   *indexes                   // nil: there are none
+	survey                  func(context.Context) bool // whether there is one; nil: there is not
 
 	other *otherwise
 }
@@ -318,10 +319,17 @@ func (w *world) syncworker(f *faults) *worker {
 			Syncs:   faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
 			Refused: w.refused(), Deleted: w.relays.deleted, Denied: w.denied,
 			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules,
-			Now: time.Now, Log: w.log,
+			Now: time.Now, Log: w.log, Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
+			Survey: syncing.Survey{Surveys: faulty(w, f, store[contract.Survey](w, contract.BucketSurveys)), On: w.survey},
+		}
+		if w.survey != nil {
+			if err := s.StartSurvey(w.Context()); err != nil {
+				w.failed(err)
+			}
 		}
 		return handlers{
 			contract.ConsumerDiscovered: s.HandleDiscovered, contract.ConsumerSync: s.HandleDue, contract.ConsumerLive: s.HandleLive,
+			contract.ConsumerSurvey: s.HandleSurvey,
 		}
 	})
 	stop := x.stop

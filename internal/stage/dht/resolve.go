@@ -343,6 +343,7 @@ func (s *Stage) probe(ctx context.Context, url, via string) (answered bool, err 
 			return old, true
 		}
 		old.ProbedAt, old.Name, old.Software, old.NIPs, old.Hornets, old.Error = now, doc.Name, doc.Software, doc.NIPs, doc.Hornets, ""
+		old.AuthRequired = doc.AuthRequired
 		return old, true
 	})
 	return probeErr == nil, err

@@ -19,6 +19,7 @@ import (
 // Stage is the handlers of syncworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.
 type Stage struct {
+	Authors stage.Store[contract.Author] // for Survey
 	Relays  stage.Store[contract.Relay]
 	Links   stage.Store[contract.Link]
 	Syncs   stage.Store[contract.Sync]
@@ -49,6 +50,9 @@ type Stage struct {
 	// Arrived is told of every event that came live and was offered to the local
 	// relay, with its answer. May be nil.
 	Arrived func(reply reconcile.Reply)
+
+	// Survey looks beyond the relays that lists name.
+	Survey Survey
 
 	// MaxLive bounds the live subscriptions that this process holds; the relays
 	// for which most evidence speaks have them.

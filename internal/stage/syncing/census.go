@@ -1,0 +1,96 @@
+package syncing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// censusFor is for how long one reading of KV does for all surveys of this process.
+	censusFor = 30 * time.Minute
+	// fewFresh is how many authors that were first seen within a week are surveyed at
+	// least. Keys are free: there are never more of them than of the others, or this.
+	fewFresh = 1000
+)
+
+// census is who is surveyed, and where: the authors, sorted, and the relays.
+type census struct {
+	mu      sync.Mutex // held while it is taken
+	at      time.Time
+	authors []string
+	since   map[string]int64 // when those were first seen who were within a week
+	relays  []candidate
+}
+
+// take reads KV anew if the last time is long ago.
+func (c *census) take(ctx context.Context, s *Stage) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := s.Now(); !c.at.IsZero() && now.Sub(c.at) < censusFor && !now.Before(c.at) {
+		return nil
+	}
+	now := s.Now().Unix()
+	var known, fresh []string
+	since := map[string]int64{}
+	err := s.Authors.Each(ctx, "*", func(pubkey string, a contract.Author) error {
+		switch {
+		case !nostr.IsHex(pubkey, 32) || s.Denied.Key(pubkey):
+		case a.Known(now):
+			known = append(known, pubkey)
+		default:
+			fresh = append(fresh, pubkey)
+			since[pubkey] = a.FirstSeen
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't list the authors: %w", err)
+	}
+	slices.SortFunc(fresh, func(a, b string) int { return int(since[a] - since[b]) })
+	fresh = fresh[:min(len(fresh), max(fewFresh, len(known)))]
+	weights := map[string]float64{}
+	err = s.Links.Each(ctx, contract.LinkKey("*", "*"), func(key string, l contract.Link) error {
+		relay, _, _ := strings.Cut(key, ".")
+		weights[relay] += stage.Weigh(l, now)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't list links: %w", err)
+	}
+	var relays []candidate
+	err = s.Relays.Each(ctx, "*", func(key string, r contract.Relay) error {
+		if !s.isLocal(r.URL) && !s.Denied.Relay(r.URL) && !r.AuthRequired && !s.named(r.URL) {
+			paged := len(r.NIPs) > 0 && !slices.Contains(r.NIPs, 77)
+			relays = append(relays, candidate{key, r.URL, weights[key], paged})
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't list relays: %w", err)
+	}
+	c.authors = slices.Sorted(slices.Values(slices.Concat(known, fresh)))
+	c.since, c.relays, c.at = since, relays, s.Now()
+	return nil
+}
+
+// of returns the authors of a slice, those of them who were first seen after a time,
+// and the relays.
+func (c *census) of(slice string, after int64) (authors, fresh []string, relays []candidate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	authors = within(slice, c.authors)
+	for _, pubkey := range authors {
+		if c.since[pubkey] > after {
+			fresh = append(fresh, pubkey)
+		}
+	}
+	return authors, fresh, c.relays
+}

@@ -1,0 +1,180 @@
+package syncing
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+)
+
+const (
+	// A look that has yielded is repeated after soonest; each in a row that has not
+	// doubles the wait, up to latest: no relay is never asked again.
+	soonest, latest = 6 * time.Hour, 14 * 24 * time.Hour
+	// lookSpacing is the least time between two looks at one relay, for whatever
+	// slices: twelve an hour.
+	lookSpacing = 5 * time.Minute
+	// looksPerPass bounds the looks of one pass, so that the first ones of a slice are
+	// spread over hours, and exploring is the share of them that goes to relays
+	// where nothing has come from yet, while any is due.
+	looksPerPass = 48
+	exploring    = looksPerPass / 4
+	// maxLooks is how many relays the memory of a slice has: some 500 KB.
+	maxLooks = 4000
+	// maxDepth bounds how often slices are split.
+	maxDepth = 16
+	// pagedFrom is how far back the first look reads a relay without NIP-77; each that
+	// follows reads four times as long.
+	pagedFrom = 30 * day
+	// pagedOverlap is by how much it reads again what the last look has read: events
+	// reach a relay late.
+	pagedOverlap = day
+	// readAgain is after how long it is read back to its beginning again, for authors who
+	// are new, and for old events that came late.
+	readAgain = 30 * day
+)
+
+// candidate is a relay that a survey may ask.
+type candidate struct {
+	key, url string
+	weight   float64 // of the evidence that any author writes there
+	paged    bool    // it says that it speaks no NIP-77
+}
+
+// validSlice reports whether a name is that of a slice, see [contract.SurveyRoot].
+func validSlice(name string) bool {
+	bits, is := strings.CutPrefix(name, contract.SurveyRoot)
+	return is && len(bits) <= maxDepth && strings.Trim(bits, "01") == ""
+}
+
+// depth is how often a slice has been split off.
+func depth(slice string) int { return len(slice) - len(contract.SurveyRoot) }
+
+// within returns the public keys, which are sorted, that belong to a slice.
+func within(slice string, pubkeys []string) []string {
+	bits := slice[len(contract.SurveyRoot):]
+	if bits == "" {
+		return pubkeys
+	}
+	n, _ := strconv.ParseUint(bits, 2, 32)
+	first := func(n uint64) int {
+		from := strconv.FormatUint(n<<(32-len(bits)), 16)
+		if n >= 1<<len(bits) {
+			return len(pubkeys)
+		}
+		i, _ := slices.BinarySearch(pubkeys, strings.Repeat("0", 8-len(from))+from)
+		return i
+	}
+	return pubkeys[first(n):first(n+1)]
+}
+
+// look is what one look has come to.
+type look struct {
+	n     int   // events that came
+	whole bool  // all there is was compared, from Since on
+	paged bool  // page by page
+	since int64 // where it began, 0 is the beginning of all that is looked for
+}
+
+// nextLook decides what is remembered of a relay after a look at now, and when the next
+// one is due. jitter is from 0 up to 1.
+func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Look {
+	read := old.Paged && old.From == 0 && l.paged // to its beginning, before
+	next := contract.Look{
+		At: now, N: l.n, All: old.All + l.n, Dull: old.Dull + 1, Paged: l.paged, Whole: l.whole && (l.since == 0 || read),
+	}
+	switch {
+	case l.n > 0:
+		next.Dull = 0
+	case !next.Whole:
+		next.Dull = old.Dull
+	}
+	wait := soonest
+	if next.Whole && next.Dull > 0 {
+		wait = latest
+		if next.Dull < 8 {
+			wait = min(soonest<<next.Dull, latest)
+		}
+	}
+	switch {
+	case l.paged && !next.Whole, l.paged && read && l.since > 0 && now-old.Read > int64(readAgain/time.Second):
+		next.From = max(l.since, 1) // older ones are to come
+	case l.paged && l.since > 0:
+		next.Read = old.Read
+	case l.paged:
+		next.Read = now
+	}
+	// Up to an eighth sooner, so that slices drift apart.
+	next.Next = now + int64(wait.Seconds()*(1-jitter/8))
+	return next
+}
+
+// since decides where a look at now begins, 0 for all that is looked for: at a relay
+// without NIP-77 what is new, or a longer while than the last time.
+func since(old contract.Look, c candidate, now int64) int64 {
+	switch {
+	case !old.Paged && (old.At > 0 || !c.paged):
+		return 0
+	case old.At > 0 && old.From == 0:
+		return old.At - int64(pagedOverlap/time.Second)
+	}
+	back := max(4*(old.At-old.From), int64(pagedFrom/time.Second))
+	if old.At == 0 {
+		back = int64(pagedFrom / time.Second)
+	}
+	if back > 20*365*24*3600 {
+		return 0
+	}
+	return now - back
+}
+
+// dueLooks decides which relays are asked in a pass at now, most promising first:
+// those that have yielded, by how much, and others to explore. Of these every other one
+// is the one that most evidence speaks for, and every other one the one that has waited
+// longest, so that nobody's words keep a relay from being asked.
+func dueLooks(looks map[string]contract.Look, candidates []candidate, now int64) (list []candidate) {
+	var yielding, fresh []candidate
+	for _, c := range candidates {
+		switch l, known := looks[c.key]; {
+		case known && l.Next > now:
+		case !known && len(looks)+len(fresh) >= maxLooks:
+		case l.All > 0 && l.Dull < 4:
+			yielding = append(yielding, c)
+		default:
+			fresh = append(fresh, c)
+		}
+	}
+	slices.SortFunc(yielding, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(looks[b.key].N, looks[a.key].N), cmp.Compare(a.key, b.key))
+	})
+	byWeight := slices.SortedFunc(slices.Values(fresh), func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.key, b.key))
+	})
+	slices.SortFunc(fresh, func(a, b candidate) int { // the key is a hash: as good as drawn by lot
+		return cmp.Or(cmp.Compare(looks[a.key].At, looks[b.key].At), cmp.Compare(a.key, b.key))
+	})
+	list = yielding[:min(len(yielding), looksPerPass-min(exploring, len(fresh)))]
+	taken := map[string]bool{}
+	for i := range fresh {
+		for _, c := range []candidate{byWeight[i], fresh[i]} {
+			if !taken[c.key] && len(list) < looksPerPass {
+				taken[c.key] = true
+				list = append(list, c)
+			}
+		}
+	}
+	return list
+}
+
+// keepLooks bounds the memory of a slice to relays that are still candidates, or were
+// asked within the longest wait.
+func keepLooks(looks map[string]contract.Look, now int64) {
+	for key, l := range looks {
+		if l.At < now-2*int64(latest/time.Second) {
+			delete(looks, key)
+		}
+	}
+}

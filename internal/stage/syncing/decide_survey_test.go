@@ -1,0 +1,190 @@
+package syncing
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+)
+
+const surveyNow = 1_700_000_000
+
+func TestSlicesAreHalvesOfTheKeys(t *testing.T) {
+	var keys []string
+	for i := range 256 {
+		keys = append(keys, fmt.Sprintf("%02x", i)+strings.Repeat("7", 62))
+	}
+	for slice, want := range map[string][2]string{
+		"a": {"00", "ff"}, "a0": {"00", "7f"}, "a1": {"80", "ff"}, "a01": {"40", "7f"}, "a11111111": {"ff", "ff"}, "a00000000": {"00", "00"},
+	} {
+		got := within(slice, keys)
+		if got[0][:2] != want[0] || got[len(got)-1][:2] != want[1] || len(got) != 256>>depth(slice) {
+			t.Errorf("%s: %d keys, from %s to %s", slice, len(got), got[0][:2], got[len(got)-1][:2])
+		}
+	}
+	if got := within("a0", nil); len(got) != 0 {
+		t.Errorf("of none %v", got)
+	}
+	for name, valid := range map[string]bool{
+		"a": true, "a0101": true, "": false, "0": false, "b0": false, "a2": false, "a0x": false, "a" + strings.Repeat("0", maxDepth+1): false,
+	} {
+		if validSlice(name) != valid {
+			t.Errorf("%q is a slice: %t", name, !valid)
+		}
+	}
+}
+
+// After a yield soon, after nothing later and later, and never never.
+func TestARelayIsAskedAgainByWhatItYields(t *testing.T) {
+	hours := func(l contract.Look) int { return int((l.Next - l.At + 1799) / 3600) }
+	var l contract.Look
+	var waits []int
+	for i := range 10 {
+		l = nextLook(l, look{whole: true}, surveyNow+int64(i), 0)
+		waits = append(waits, hours(l))
+	}
+	if want := []int{12, 24, 48, 96, 192, 336, 336, 336, 336, 336}; !slices.Equal(waits, want) {
+		t.Errorf("after nothing: waits of %v hours, want %v", waits, want)
+	}
+	l = nextLook(l, look{n: 3, whole: true}, surveyNow, 0)
+	if hours(l) != 6 || l.N != 3 || l.All != 3 || l.Dull != 0 || !l.Whole {
+		t.Errorf("after a yield: %+v", l)
+	}
+	l = nextLook(l, look{n: 0}, surveyNow, 0)
+	if hours(l) != 6 || l.Whole || l.Dull != 0 {
+		t.Errorf("cut short: %+v", l)
+	}
+	if sooner := nextLook(l, look{whole: true}, surveyNow, 1); sooner.Next <= surveyNow+10*3600 || sooner.Next >= surveyNow+11*3600 {
+		t.Errorf("with all the jitter: %+v", sooner)
+	}
+}
+
+// What speaks no NIP-77 is read back step by step to its beginning, then for what is
+// new, and after a month from its beginning again.
+func TestPagedRelaysAreReadBackwards(t *testing.T) {
+	c, now := candidate{paged: true}, int64(surveyNow)
+	var l contract.Look
+	var back []int64
+	for range 8 {
+		from := since(l, c, now)
+		if back = append(back, 0); from > 0 {
+			back[len(back)-1] = (now - from) / 86400
+		}
+		l = nextLook(l, look{whole: true, paged: true, since: from}, now, 0)
+		now = l.Next
+	}
+	if want := []int64{30, 120, 480, 1920, 0}; !slices.Equal(back[:5], want) || back[5] == 0 || back[5] > 8 || !l.Whole || l.From != 0 {
+		t.Errorf("read back %v days, then %+v", back, l)
+	}
+	for range 20 {
+		from := since(l, c, now)
+		if l = nextLook(l, look{whole: true, paged: true, since: from}, now, 0); l.From != 0 {
+			return
+		}
+		now = l.Next
+	}
+	t.Errorf("is never read from its beginning again: %+v", l)
+}
+
+func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
+	var all []candidate
+	looks := map[string]contract.Look{}
+	for i := range 100 {
+		c := candidate{key: fmt.Sprint("yields", i)}
+		all = append(all, c)
+		looks[c.key] = contract.Look{At: surveyNow - 9, All: 1, N: i}
+	}
+	for i := range 100 {
+		all = append(all, candidate{key: fmt.Sprint("praised", i), weight: 1e9})
+	}
+	for i := range 20 {
+		c := candidate{key: fmt.Sprint("waits", i)}
+		all = append(all, c)
+		looks[c.key] = contract.Look{At: surveyNow - 1_000_000, Dull: 9}
+	}
+	looks["not due"] = contract.Look{At: surveyNow - 9, Next: surveyNow + 1, All: 1000, N: 1000}
+	all = append(all, candidate{key: "not due"})
+	list := dueLooks(looks, all, surveyNow)
+	count := func(prefix string) (n int) {
+		for _, c := range list {
+			if strings.HasPrefix(c.key, prefix) {
+				n++
+			}
+		}
+		return n
+	}
+	if len(list) != looksPerPass || list[0].key != "yields99" || count("yields") != looksPerPass-exploring || count("not due") != 0 {
+		t.Errorf("%d relays, first %s, %d that yield", len(list), list[0].key, count("yields"))
+	}
+	// Whoever can have relays praised keeps no relay from its turn: the never asked come
+	// first, by lot, and those that were asked before in the order of that.
+	if n := count("praised"); n == 0 || n+count("waits") != exploring {
+		t.Errorf("%d that are praised, %d that wait", n, count("waits"))
+	}
+	for i := range 100 {
+		looks[fmt.Sprint("praised", i)] = contract.Look{At: surveyNow - 10}
+	}
+	if list = dueLooks(looks, all, surveyNow); count("waits") < exploring/2 {
+		t.Errorf("%d of those that have waited longest", count("waits"))
+	}
+	if list = dueLooks(nil, all[:3], surveyNow); len(list) != 3 {
+		t.Errorf("of three relays %d are asked", len(list))
+	}
+}
+
+func TestTheMemoryOfASliceIsBounded(t *testing.T) {
+	looks := map[string]contract.Look{}
+	var all []candidate
+	for i := range 2 * maxLooks {
+		all = append(all, candidate{key: strconv.Itoa(i)})
+		if i < maxLooks-1 {
+			looks[strconv.Itoa(i)] = contract.Look{At: surveyNow, Next: surveyNow + 1}
+		}
+	}
+	if list := dueLooks(looks, all, surveyNow); len(list) != 1 {
+		t.Errorf("%d more relays than memory has room for", len(list))
+	}
+	keepLooks(looks, surveyNow+2*int64(latest/time.Second)+1)
+	if len(looks) != 0 {
+		t.Errorf("%d looks are kept that are long over", len(looks))
+	}
+}
+
+// A local relay that prunes is not given the same again, whatever it prunes by; a few
+// deleted events are no pruning.
+func TestWhatTheLocalRelayPrunesIsNotLookedFor(t *testing.T) {
+	s := contract.Survey{Looks: map[string]contract.Look{"x": {At: 1}}}
+	for i := range 100 {
+		s.Brought = append(s.Brought, contract.Brought{ID: strconv.Itoa(i), At: int64(1000 + (i*37)%100)})
+	}
+	for name, c := range map[string]struct {
+		gone func(at int64) bool
+		want int64
+	}{
+		"keeps all":             {func(int64) bool { return false }, 0},
+		"keeps none":            {func(int64) bool { return true }, 1100},
+		"keeps the newer half":  {func(at int64) bool { return at < 1050 }, 1050},
+		"keeps a few old ones":  {func(at int64) bool { return at < 1050 && at%10 != 0 }, 1050},
+		"some were deleted":     {func(at int64) bool { return at%10 == 0 }, 0},
+		"too few to say so":     {func(at int64) bool { return at < 1005 }, 0},
+		"half of all are gone":  {func(at int64) bool { return at%2 == 0 }, 0},
+		"the newer are missing": {func(at int64) bool { return at > 1095 }, 0},
+	} {
+		got := stillKept(s, func(b contract.Brought) bool { return !c.gone(b.At) }, surveyNow)
+		if got.Since != c.want || (got.Why != "") != (c.want > 0) || got.Brought != nil {
+			t.Errorf("%s: from %d on, want %d; %q", name, got.Since, c.want, got.Why)
+		}
+	}
+	pruned := contract.Survey{Since: 1050, SinceAt: surveyNow, Why: "w"}
+	has := func(contract.Brought) bool { return true }
+	if next := stillKept(pruned, has, surveyNow+29*86400); next.Since != 1050 {
+		t.Errorf("forgotten too early: %+v", next)
+	}
+	if next := stillKept(pruned, has, surveyNow+30*86400); next.Since != 0 || next.Why != "" {
+		t.Errorf("never tried again: %+v", next)
+	}
+}

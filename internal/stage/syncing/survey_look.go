@@ -1,0 +1,157 @@
+package syncing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/internal/hosts"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// errLookLong is why a look ends that takes longer than [maxLook].
+var errLookLong = fmt.Errorf("not done in %s, goes on with the next look", maxLook)
+
+// look asks one relay for what a set lacks. An error is that of KV or the local relay.
+// whole says that the set is of the whole slice, so that what comes of it decides when
+// the relay is asked again.
+func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool) error {
+	s := p.stage
+	relay, _, err := s.Relays.Get(ctx, c.key)
+	if err != nil {
+		return err
+	}
+	if !mayLook(relay, s.Now()) {
+		return nil
+	}
+	release, err := s.Survey.slots.Acquire(ctx, hosts.Of(c.url), relay.Proven(s.Now().Unix()))
+	switch {
+	case errors.Is(err, hosts.ErrBusy), ctx.Err() != nil:
+		return nil // it stays due
+	case err != nil:
+		return err
+	}
+	defer release()
+	// Whoever writes that they ask, asks: other slices and replicas come later.
+	mine := false
+	_, err = s.Relays.Update(ctx, c.key, func(old contract.Relay, found bool) (contract.Relay, bool) {
+		mine = found && mayLook(old, s.Now())
+		old.SurveyedAt = s.Now().Unix()
+		return old, mine
+	})
+	if err != nil || !mine {
+		return err
+	}
+	old := p.state.Looks[c.key]
+	filter, from := set.filter, &authors{}
+	begins := since(old, c, s.Now().Unix())
+	if begins <= filter.Since || !whole {
+		begins = 0
+	} else {
+		filter.Since = begins
+	}
+	r, bytes, lookErr := s.ask(ctx, c.url, set, filter, from)
+	if s.Survey.Observe != nil {
+		s.Survey.Observe(r.ToA, bytes, lookErr)
+	}
+	if localFault(lookErr) {
+		return lookErr
+	}
+	if ctx.Err() != nil || errors.Is(lookErr, hosts.ErrBusy) {
+		return nil
+	}
+	late := errors.Is(lookErr, errLookLong)
+	var l *look
+	if whole && (lookErr == nil || late) {
+		l = &look{n: r.ToA, whole: lookErr == nil, paged: r.Paged[negentropy.SideB], since: begins}
+	}
+	p.done(c.key, l, bytes)
+	if err := s.looked(ctx, c, lookErr, late, from); err != nil {
+		return err
+	}
+	return s.seen(ctx, c.url, from)
+}
+
+// mayLook decides whether a relay may be asked by a survey at now.
+func mayLook(r contract.Relay, now time.Time) bool {
+	return !r.AuthRequired && now.Unix() >= r.SurveyedAt+int64(lookSpacing/time.Second) && now.Unix() >= r.SurveyRetryAt &&
+		!healthOf(r).LeftAlone(now)
+}
+
+// ask reconciles a set with a relay, and tells about how many bytes that took: filters,
+// messages and events.
+func (s *Stage) ask(
+	ctx context.Context, url string, set *surveySet, filter nostr.Filter, from *authors,
+) (r reconcile.Result, bytes int64, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxLook, errLookLong)
+	defer cancel()
+	ctx, leave := stage.UntilDenied(ctx, s.Denied, url)
+	defer leave()
+	known, err := s.recall(ctx, url)
+	if err != nil {
+		return r, 0, err
+	}
+	remote, err := s.Net.At(ctx, url)
+	if err != nil {
+		return r, 0, err
+	}
+	r, err = reconcile.Sync(ctx, reconcile.Side{Relay: set.relay(from), Name: s.Local}, reconcile.Side{Relay: remote, Name: url}, filter,
+		reconcile.Options{
+			Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now,
+			Refused: func(to negentropy.Side, id negentropy.ID) bool {
+				return known.has(to, id) || s.Denied.ID(id.String())
+			},
+			Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
+		})
+	if err != nil && errors.Is(context.Cause(ctx), errLookLong) {
+		err = fmt.Errorf("%w: %w", errLookLong, err)
+	}
+	return r, r.NegBytes + r.EventBytes + int64(max(r.Passes, 1)*len(nostr.Encode(filter))), err
+}
+
+// looked writes down how a relay has behaved in a look.
+func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late bool, from *authors) error {
+	event, why, use, jitter := health.Answered, "", health.Survey.Within(latest), rand.Float64()
+	switch {
+	case lookErr == nil || late:
+	case errors.Is(lookErr, reconcile.ErrRefused) || reconcile.RefusalOf(lookErr) != nil && !reconcile.ForTheMoment(lookErr):
+		event, use, jitter = health.Refused, health.Survey, (1+jitter)/2 // no sooner than the longest wait
+		why = reconcile.Clip(lookErr.Error())
+	default:
+		event, why = health.Failed, reconcile.Clip(lookErr.Error())
+	}
+	now, proves := s.Now(), s.followed(ctx, from)
+	_, err := s.Relays.Update(ctx, c.key, func(old contract.Relay, found bool) (contract.Relay, bool) {
+		was := health.Stored(old.SurveyFailures, old.SurveyRetryAt)
+		is := use.Next(was, event, now, jitter)
+		news := is != was
+		old.SurveyFailures, old.SurveyRetryAt, old.SurveyFault = is.Failures, is.Unix(), why
+		if event == health.Answered && !old.HasAnswered() {
+			old.Answered, news = now.Unix(), true
+		}
+		if proves && old.Delivered < now.Add(-deliveredEvery).Unix() {
+			old.Delivered, news = now.Unix(), true
+		}
+		return old, found && news
+	})
+	return err
+}
+
+// seen links the authors to a relay that delivered their events, and has it synced with
+// the others from now on.
+func (s *Stage) seen(ctx context.Context, url string, from *authors) error {
+	if len(from.counts()) == 0 {
+		return nil
+	}
+	if err := s.evidence(ctx, url, from, true); err != nil {
+		return err
+	}
+	return s.Publish(ctx, s.due(url, "seen:"+s.Now().UTC().Format(time.DateOnly))...)
+}

@@ -1,0 +1,378 @@
+package syncing
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// shop is a relay in memory.
+type shop struct {
+	mu     sync.Mutex
+	events map[string]nostr.Event
+	asked  int   // sessions and REQs for authors
+	fails  error // of whatever is asked
+	no77   bool
+	invent int                      // ids that its sessions list and it has not
+	keeps  func(e nostr.Event) bool // nil: all
+}
+
+func (s *shop) Limits(context.Context) reconcile.Limits { return reconcile.Limits{} }
+
+func (s *shop) matching(f nostr.Filter) (out []nostr.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		if f.Match(&e) {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b nostr.Event) int {
+		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
+func (s *shop) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcile.Session, []byte, error) {
+	if s.fails != nil {
+		return nil, nil, s.fails
+	}
+	if s.no77 {
+		return nil, nil, reconcile.ErrNoNegentropy
+	}
+	s.mu.Lock()
+	s.asked++
+	s.mu.Unlock()
+	var items []negentropy.Item
+	for _, e := range s.matching(f) {
+		id, _ := negentropy.ParseID(e.ID)
+		items = append(items, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
+	}
+	for range s.invent {
+		var id negentropy.ID
+		for i := range id {
+			id[i] = byte(rand.Int())
+		}
+		items = append(items, negentropy.Item{Timestamp: surveyNow - 99, ID: id})
+	}
+	return reconcile.OpenSet(ctx, negentropy.NewVector(items), first)
+}
+
+func (s *shop) Query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
+		if s.fails != nil {
+			yield(nostr.Event{}, s.fails)
+			return
+		}
+		for _, f := range filters {
+			if len(f.Authors) > 0 && len(f.IDs) == 0 {
+				s.mu.Lock()
+				s.asked++
+				s.mu.Unlock()
+			}
+			list := s.matching(f)
+			if f.Limit > 0 {
+				list = list[:min(len(list), f.Limit)]
+			}
+			for _, e := range list {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *shop) Publish(_ context.Context, e nostr.Event) (reconcile.Reply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, has := s.events[e.ID]; has {
+		return reconcile.Reply{Outcome: reconcile.Duplicate}, nil
+	}
+	if s.keeps == nil || s.keeps(e) {
+		s.events[e.ID] = e
+	}
+	return reconcile.Reply{Outcome: reconcile.Stored}, nil
+}
+
+func (s *shop) Subscribe(context.Context, ...nostr.Filter) iter.Seq2[reconcile.Update, error] {
+	return func(yield func(reconcile.Update, error) bool) { yield(reconcile.Update{}, errors.ErrUnsupported) }
+}
+
+func (s *shop) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.events)
+}
+
+// town is a stage with its relays and buckets.
+type town struct {
+	*Stage
+	t       *testing.T
+	shops   map[string]*shop
+	links   *inMemory[contract.Link]
+	relays  *inMemory[contract.Relay]
+	surveys *inMemory[contract.Survey]
+	out     []contract.Output
+	mu      sync.Mutex
+}
+
+const townHall = "ws://127.0.0.1:7777"
+
+func newTown(t *testing.T, authors ...string) *town {
+	w := &town{
+		t: t, shops: map[string]*shop{}, links: newInMemory[contract.Link](), relays: newInMemory[contract.Relay](),
+		surveys: newInMemory[contract.Survey](),
+	}
+	known := newInMemory[contract.Author]()
+	for _, pubkey := range authors {
+		known.of[pubkey] = contract.Author{FirstSeen: 1}
+	}
+	w.Stage = &Stage{
+		Authors: known, Relays: w.relays, Links: w.links, Refused: newInMemory[contract.Refused](), Net: w, Local: townHall,
+		Rules:   func(string) []Rule { return []Rule{{Direction: reconcile.Down, Writers: true}} },
+		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
+		Publish: func(_ context.Context, out ...contract.Output) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.out = append(w.out, out...)
+			return nil
+		},
+		Survey:    Survey{Surveys: w.surveys, On: func(context.Context) bool { return true }},
+		SyncEvery: 15 * time.Minute, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
+	w.open(townHall)
+	return w
+}
+
+func (w *town) At(_ context.Context, url string) (reconcile.Relay, error) { return w.shops[url], nil }
+
+// open opens a relay with notes of an author, a day apart.
+func (w *town) open(url string, authors ...string) *shop {
+	s := &shop{events: map[string]nostr.Event{}}
+	for _, pubkey := range authors {
+		for i := range 20 {
+			e := nostr.Event{PubKey: pubkey, Kind: 1, CreatedAt: time.Now().Unix() - int64(i+1)*86400, Content: url}
+			e.ID = e.Hash()
+			s.events[e.ID] = e
+		}
+	}
+	w.shops[url] = s
+	if url != townHall {
+		w.relays.of[nostr.RelayKey(url)] = contract.Relay{URL: url, ProbedAt: 1, FirstSeen: 1}
+	}
+	return s
+}
+
+// pass has the slice of all authors surveyed.
+func (w *town) pass() []contract.Output {
+	w.t.Helper()
+	out, verdict := w.HandleSurvey(w.t.Context(), contract.Message{
+		Subject: contract.SurveyDueSubject(contract.SurveyRoot), Data: nostr.Encode(contract.SurveyDue{Slice: contract.SurveyRoot}), Attempt: 1,
+	})
+	if verdict != contract.Done() {
+		w.t.Fatalf("verdict %+v", verdict)
+	}
+	return out
+}
+
+// An author of whom no list is known is found where their notes are, is synced there
+// from then on, and a relay that has nothing is asked ever more seldom; the local
+// relay is read once per pass.
+func TestTheSurveyFindsWhatNoListNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice, bob)
+		yields := w.open("wss://yields.example.com", alice)
+		nothing := w.open("wss://nothing.example.com")
+		old := w.open("wss://old.example.com", bob)
+		old.no77 = true
+		w.pass()
+		home := w.shops[townHall]
+		if home.count() != 40 || home.asked > 2 {
+			t.Fatalf("the local relay has %d of 40, and was read %d times", home.count(), home.asked)
+		}
+		link, found, _ := w.links.Get(t.Context(), contract.LinkKey(nostr.RelayKey("wss://yields.example.com"), alice))
+		if !found || link.Delivered != 20 {
+			t.Errorf("linked by %+v", link)
+		}
+		due := contract.SyncDueSubject(nostr.RelayKey("wss://yields.example.com"))
+		if !slices.ContainsFunc(w.out, func(o contract.Output) bool { return o.Subject == due && o.Cron == "" }) {
+			t.Error("no sync with the relay is due")
+		}
+		time.Sleep(time.Minute)
+		before := nothing.asked
+		for range 24 {
+			time.Sleep(time.Hour)
+			w.pass()
+		}
+		if n := nothing.asked - before; n == 0 || n > 4 {
+			t.Errorf("asked %d times a day where nothing is", n)
+		}
+		if yields.asked <= before {
+			t.Error("not asked again where something was")
+		}
+		state := w.surveys.of[contract.SurveyRoot]
+		if l := state.Looks[nostr.RelayKey("wss://nothing.example.com")]; !l.Whole || l.Dull == 0 || l.All != 0 {
+			t.Errorf("remembered is %+v", l)
+		}
+		if state.Authors != 2 || state.Passed == 0 {
+			t.Errorf("%+v", state)
+		}
+	})
+}
+
+// What a relay invents is no yield, and it is asked as seldom as one that has nothing.
+func TestInventedIDsYieldNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		w.open("wss://liar.example.com").invent = 50
+		asked := 0
+		for range 14 * 24 {
+			w.pass()
+			time.Sleep(time.Hour)
+			asked = w.shops["wss://liar.example.com"].asked
+		}
+		l := w.surveys.of[contract.SurveyRoot].Looks[nostr.RelayKey("wss://liar.example.com")]
+		if l.All != 0 || len(w.links.of) != 0 {
+			t.Errorf("a liar has %+v, and %d links", l, len(w.links.of))
+		}
+		if asked > 200 {
+			t.Errorf("a liar had %d sessions in two weeks", asked)
+		}
+	})
+}
+
+// A relay that is away is dialled at most six times a day, one that refuses not for 30
+// days, and one that wants AUTH never.
+func TestRelaysThatDoNotWantASurveyAreLeftAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		relay contract.Relay
+		fails error
+		most  int // looks in 25 days
+	}{
+		"away":       {contract.Relay{}, errors.New("refused"), 8},
+		"refuses":    {contract.Relay{}, reconcile.NewRefusal(reconcile.ParseReason("blocked: no surveys")), 1},
+		"wants AUTH": {contract.Relay{AuthRequired: true}, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const url = "wss://a.example.com"
+				w := newTown(t, alice)
+				var looks atomic.Int64
+				w.open(url).fails = c.fails
+				c.relay.URL, c.relay.FirstSeen = url, 1
+				w.relays.of[nostr.RelayKey(url)] = c.relay
+				w.Survey.Observe = func(int, int64, error) { looks.Add(1) }
+				for range 25 * 24 {
+					w.pass()
+					time.Sleep(time.Hour)
+				}
+				if n := int(looks.Load()); n > c.most || c.most > 0 && n == 0 {
+					t.Errorf("asked %d times, at most %d are wanted", n, c.most)
+				}
+			})
+		})
+	}
+}
+
+// However many slices want one relay, it has at most twelve looks an hour.
+func TestOneRelayHasTwelveLooksAnHour(t *testing.T) {
+	now := time.Unix(surveyNow, 0)
+	r, looks := contract.Relay{}, 0
+	for range 3600 {
+		if mayLook(r, now) {
+			looks++
+			r.SurveyedAt = now.Unix()
+		}
+		now = now.Add(time.Second)
+	}
+	if looks != 12 {
+		t.Errorf("%d looks an hour", looks)
+	}
+}
+
+// A local relay that says OK and prunes old events is not given them for ever.
+func TestAPruningRelayIsNotGivenTheSameForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		week := time.Now().Add(-7 * 24 * time.Hour).Unix()
+		w.shops[townHall].keeps = func(e nostr.Event) bool { return e.CreatedAt >= week }
+		w.open("wss://a.example.com", alice)
+		var brought atomic.Int64
+		w.Survey.Observe = func(n int, _ int64, _ error) { brought.Add(int64(n)) }
+		for range 20 * 24 {
+			w.pass()
+			time.Sleep(time.Hour)
+		}
+		state := w.surveys.of[contract.SurveyRoot]
+		if brought.Load() > 60 || state.Since == 0 || !strings.Contains(state.Why, "does not keep") {
+			t.Errorf("%d events came of 20; %q", brought.Load(), state.Why)
+		}
+	})
+}
+
+func TestASliceWithTooManyAuthorsIsSplit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var authors []string
+		for i := range maxAuthors + 1 {
+			authors = append(authors, hex.EncodeToString([]byte(fmt.Sprintf("%c%031d", byte(i%250), i)))[:64])
+		}
+		w := newTown(t, authors...)
+		w.surveys.of[contract.SurveyRoot] = contract.Survey{Looks: map[string]contract.Look{"x": {At: 1}}}
+		for range 2 { // the second time as at every start
+			out := w.pass()
+			if len(out) != 2 || out[0].Subject != contract.SurveyDueSubject("a0") || out[1].Subject != contract.SurveyDueSubject("a1") ||
+				out[0].Cron == contract.CronNever {
+				t.Errorf("split into %+v", out)
+			}
+		}
+		if !w.surveys.of["a"].Split || len(w.surveys.of["a0"].Looks) != 1 || len(w.surveys.of["a1"].Looks) != 1 {
+			t.Errorf("remembered is %+v", w.surveys.of)
+		}
+		w.Survey.On = nil
+		if out := w.pass(); len(out) != 1 || out[0].Cron != contract.CronNever {
+			t.Errorf("switched off: %+v", out)
+		}
+	})
+}
+
+func TestTheDaysBytesBoundTheSurvey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		var looks atomic.Int64
+		for i := range 40 {
+			w.open(fmt.Sprintf("wss://%d.example.com", i))
+		}
+		w.Survey.DayBytes = 1
+		w.Survey.Observe = func(int, int64, error) { looks.Add(1) }
+		for range 12 {
+			w.pass()
+			time.Sleep(time.Minute)
+		}
+		if n := looks.Load(); n == 0 || n > looking+1 {
+			t.Errorf("%d looks on a day of one byte", n)
+		}
+		time.Sleep(24 * time.Hour)
+		before := looks.Load()
+		if w.pass(); looks.Load() == before {
+			t.Error("the next day brings none")
+		}
+	})
+}
