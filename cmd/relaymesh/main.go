@@ -33,6 +33,7 @@ type cli struct {
 	Publish   publishCmd   `cmd:"" help:"Sign a relay list and send it on its way to the DHT."`
 	DHT       dhtCmd       `cmd:"" name:"dht" help:"Look at the DHT itself."`
 	Status    statusCmd    `cmd:"" help:"Show what waits in each stage and what is known."`
+	Survey    surveyCmd    `cmd:"" help:"Show where our authors were looked for beyond the relays of their lists, and what that yielded; or start it."`
 	NATS      natsCmd      `cmd:"" name:"nats" help:"Run the embedded NATS server alone."`
 	Provision provisionCmd `cmd:"" help:"Make or migrate streams, consumers and buckets."`
 
