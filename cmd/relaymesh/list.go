@@ -117,6 +117,9 @@ func (p *answers) final(answer events.ResolveResponse) error {
 			return err
 		}
 	}
+	for _, url := range answer.Seen {
+		fmt.Fprintf(p.err, "seen at %s, which no list names\n", printable(url))
+	}
 	if !answer.Found {
 		return fmt.Errorf("not found: %s", printable(answer.Why))
 	}

@@ -174,6 +174,9 @@ type ResolveResponse struct {
 	// Event is the author's kind 10002 that the list is of, if list indexes gave it; they are in Indexes.
 	Event   *nostr.Event `json:"event,omitempty"`
 	Indexes []string     `json:"indexes,omitempty"` // that were asked
+	// Seen are relays that have delivered events of the author lately, though no list
+	// of theirs names them: seen, not said.
+	Seen []string `json:"seen,omitempty"`
 	// From is the address under which DHT nodes see who looked it up, if they say.
 	From string `json:"from,omitempty"`
 }

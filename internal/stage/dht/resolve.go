@@ -142,7 +142,7 @@ func (s *Stage) update(
 // ended it. An author has no list but under
 // the DHT key that they named themselves; whoever asks for a list under another
 // key is told that key's, and not that it is the author's. Where the DHT has none,
-// list indexes are asked.
+// list indexes are asked. Beside the list stands where the author was seen.
 func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.ResolveResponse, error) {
 	from := ""
 	if s.From != nil {
@@ -162,9 +162,9 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 		}
 		own := stage.OwnKey(r.PubKey, author)
 		if !own && author.DHTKey != "" && r.DHTKey == "" {
-			return s.byIndexes(ctx, events.ResolveResponse{
+			return s.withSeen(ctx, s.byIndexes(ctx, events.ResolveResponse{
 				PubKey: r.PubKey, Why: "only others name a DHT key of the author, " + author.DHTKey,
-			}), nil
+			}))
 		}
 		if r.DHTKey != "" && (!own || r.DHTKey != author.DHTKey) {
 			r.PubKey, author = "", contract.Author{}
@@ -176,7 +176,7 @@ func (s *Stage) Resolve(ctx context.Context, r events.ResolveRequest) (events.Re
 	if answer = standing(answer, author.Lists[contract.ViaDHT]); err != nil || r.Except != "" {
 		return answer, err // what the DHT shows is the question
 	}
-	return s.byIndexes(ctx, answer), nil
+	return s.withSeen(ctx, s.byIndexes(ctx, answer))
 }
 
 // lookUp reads the list under a DHT key, which may be empty: not known.
