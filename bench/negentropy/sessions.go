@@ -69,12 +69,16 @@ func (b *bench) sessions(p pair) error {
 			if c.goals != nil && limit > 0 {
 				runs = 1 // a minute each
 			}
-			took, err := b.session(c, limit, runs, p, ours)
+			took, r, err := b.session(c, limit, runs, p, ours)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			if i == 0 {
 				ours = took
+			}
+			if i == 0 && limit > 0 {
+				trips, fuller := float64(r.roundTrips), float64(max(r.up, r.down))
+				b.atMost("round trips x limit beside the bytes of the fuller direction, "+where, trips*float64(limit)/fuller, 1.15)
 			}
 			for _, bound := range c.goals[limit] {
 				b.atLeast("CPU of "+c.name+" against ours, "+where, took.ms()/ours.ms(), bound)
@@ -87,15 +91,13 @@ func (b *bench) sessions(p pair) error {
 }
 
 // session measures one implementation and checks what it reported.
-func (b *bench) session(c contender, limit, runs int, p pair, ours cost) (cost, error) {
-	var r result
-	var err error
-	took := measure(runs, func() { r, err = c.session(limit) })
+func (b *bench) session(c contender, limit, runs int, p pair, ours cost) (took cost, r result, err error) {
+	took = measure(runs, func() { r, err = c.session(limit) })
 	if err != nil {
-		return took, err
+		return took, r, err
 	}
 	if !slices.Equal(set(r.have), p.onlyA) || !slices.Equal(set(r.need), p.onlyB) {
-		return took, errors.New("wrong differences")
+		return took, r, errors.New("wrong differences")
 	}
 	times := 1.0
 	if ours.cpu > 0 {
@@ -103,5 +105,5 @@ func (b *bench) session(c contender, limit, runs int, p pair, ours cost) (cost, 
 	}
 	fmt.Printf("| %s | %d | %.1f | %.1f | %d | %d | %d | %d |\n",
 		c.name, limit, took.ms(), times, r.roundTrips, r.up, r.down, took.allocs)
-	return took, nil
+	return took, r, nil
 }

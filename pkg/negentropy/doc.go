@@ -49,7 +49,9 @@
 //
 // Here the closing fingerprint covers exactly what was not sent, and a skip that
 // was due before it is sent first. Both are valid for every peer, and messages
-// that do not overflow are the reference's byte for byte. Each side can repair
+// that do not overflow are the reference's byte for byte. An initiator goes further: a
+// full message ends with the rest in parts, and what a cut answer has not come to is
+// asked again, so that both directions stay full. Each side can repair
 // only what it says itself: a session with a peer that has the fault may still
 // lose what the peer drops. A [Bridge] cannot: it never believes a closing
 // fingerprint, and asks again for what was not answered.

@@ -144,3 +144,38 @@ func TestClaimsAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations for an error", n)
 	}
 }
+
+// A peer that disagrees, at the end of an answer, about what was settled is asked about it.
+func TestADisputeOfWhatWasSettled(t *testing.T) {
+	store := NewVector(randomItems(3000, 1))
+	alice := NewReconciler(store, Options{FrameLimit: MinFrameLimit})
+	alice.Initiate()
+	end := endBound()
+	for _, at := range []bound{{}, {Item: Item{Timestamp: 1_710_000_000}}} {
+		var w writer
+		w.reset()
+		if at.Timestamp > 0 {
+			w.skip(&at)
+		}
+		w.fingerprint(&end, wildcard)
+		for range 3 { // after the first nothing of what was asked is open but what is asked again
+			next, done, err := alice.Reconcile(w.buf)
+			if err != nil || done {
+				t.Fatalf("done %v, %v", done, err)
+			}
+			checkTrue(t, store, next)
+		}
+	}
+	if _, done, err := alice.Reconcile([]byte{version}); err != nil || !done {
+		t.Errorf("done %v, %v", done, err)
+	}
+	// All is settled, and the peer goes on.
+	var w writer
+	w.reset()
+	w.fingerprint(&end, wildcard)
+	next, done, err := alice.Reconcile(w.buf)
+	if err != nil || done || len(next) < 300 {
+		t.Fatalf("done %v, %v, %d bytes", done, err, len(next))
+	}
+	checkTrue(t, store, next)
+}

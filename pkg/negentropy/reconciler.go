@@ -14,6 +14,8 @@ type Reconciler struct {
 	opts         Options
 	overflowSize int
 	out          writer
+	again        bool   // see again.go
+	asked        []byte // likewise: the message before
 
 	prev bound // upper end of the previous range of the message
 	skip bool  // what is below prev is settled, but that is not yet written
@@ -33,6 +35,10 @@ func NewReconciler(store Store, opts Options) *Reconciler {
 
 // Initiate returns an initiator's first message.
 func (r *Reconciler) Initiate() []byte {
+	if r.opts.FrameLimit > 0 && !r.opts.ReferenceOverflow {
+		r.again = true
+		r.overflowSize = r.opts.overflowSize() - splitCost
+	}
 	r.out.reset()
 	end := endBound()
 	r.split(0, r.store.Len(), &end)
@@ -79,6 +85,9 @@ func (r *Reconciler) step(msg []byte, initiator bool) error {
 	if r.messages++; over(r.messages, r.opts.MaxMessages) {
 		return fmt.Errorf("%w: more than %d messages", ErrLimit, r.opts.MaxMessages)
 	}
+	if r.again {
+		r.asked, r.out.buf = r.out.buf, r.asked
+	}
 	r.out.reset()
 	r.out.buf = slices.Grow(r.out.buf, min(len(msg), r.overflowSize))
 	r.skip, r.prev = false, bound{}
@@ -97,7 +106,7 @@ func (r *Reconciler) step(msg []byte, initiator bool) error {
 		case modeSkip:
 			r.skip = true
 		case modeFingerprint:
-			full, err = r.onFingerprint(&in, lower, upper, &curr)
+			full, err = r.onFingerprint(&in, lower, upper, &curr, len(msg))
 		default:
 			full, err = r.onList(&in, lower, upper, &curr, initiator)
 		}
@@ -111,7 +120,7 @@ func (r *Reconciler) step(msg []byte, initiator bool) error {
 
 // onFingerprint agrees, or splits the range. It reports whether that filled the
 // message, which is then closed.
-func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound) (full bool, err error) {
+func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound, size int) (full bool, err error) {
 	theirs, err := in.fingerprint()
 	if err != nil {
 		return false, err
@@ -119,6 +128,9 @@ func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound) (fu
 	if theirs == r.fingerprint(lower, upper) {
 		r.skip = true
 		return false, nil
+	}
+	if r.again && end.Timestamp == infinity {
+		return r.askAgain(lower, size), nil
 	}
 	settled := r.out.mark()
 	r.settle()
@@ -186,8 +198,13 @@ func (r *Reconciler) settle() {
 	}
 }
 
-// close ends a message that is full with one fingerprint for all that is left.
+// close ends a message that is full with one fingerprint for all that is left, or with
+// those of its parts.
 func (r *Reconciler) close(rest int) {
 	end := endBound()
+	if r.again {
+		r.split(rest, r.store.Len(), &end)
+		return
+	}
 	r.out.fingerprint(&end, r.fingerprint(rest, r.store.Len()))
 }

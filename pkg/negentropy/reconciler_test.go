@@ -166,7 +166,8 @@ func TestOverflowLosesNothing(t *testing.T) {
 	}
 	va, vb := NewVector(slices.Clone(a)), NewVector(slices.Clone(b))
 	onlyA, onlyB := wantDifference(a, b), wantDifference(b, a)
-	for limitA := 61_172 - 64; limitA <= 61_172+64; limitA++ {
+	full := 61_172 + splitCost // where the initiator's messages are as full as the reference's of that limit
+	for limitA := full - 64; limitA <= full+64; limitA++ {
 		for _, limitB := range []int{65_640 - 64, 65_640, 65_640 + 64} {
 			if res := reconcile(t, va, vb, limitA, limitB); !slices.Equal(res.have, onlyA) || !slices.Equal(res.need, onlyB) {
 				t.Errorf("limits %d and %d: have %d of %d, need %d of %d", limitA, limitB,
@@ -183,6 +184,31 @@ func TestReferenceOverflowLosesDifferences(t *testing.T) {
 	lost := len(wantDifference(a, b)) - len(res.have) + len(wantDifference(b, a)) - len(res.need)
 	if lost != 29 {
 		t.Errorf("%d differences lost, want the 29 that the reference loses", lost)
+	}
+}
+
+// With a frame limit the number of round trips is about what the bytes of the fuller
+// direction take: the reference takes up to twice as many.
+func TestBothDirectionsStayFull(t *testing.T) {
+	const n, apart, limit = 200_000, 4_000, 30_000
+	all := randomItems(n+apart/2, 1)
+	a, b := NewVector(slices.Clone(all[:n])), NewVector(slices.Clone(all[apart/2:]))
+	trips := func(reference bool) float64 {
+		opts := Options{FrameLimit: limit, ReferenceOverflow: reference}
+		res := reconcileWith(t, a, b, opts, opts)
+		if len(res.have) != apart/2 || len(res.need) != apart/2 {
+			t.Fatalf("have %d, need %d of %d", len(res.have), len(res.need), apart/2)
+		}
+		up, down := 0, 0
+		for i := range res.up {
+			up, down = up+res.up[i], down+res.down[i]
+		}
+		return float64(len(res.up)*limit) / float64(max(up, down))
+	}
+	ours, reference := trips(false), trips(true)
+	t.Logf("round trips beside what the bytes take: %.2f, the reference %.2f", ours, reference)
+	if ours > 1.25 || ours > 0.9*reference {
+		t.Errorf("round trips beside what the bytes take: %.2f, the reference %.2f", ours, reference)
 	}
 }
 
