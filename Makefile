@@ -154,8 +154,11 @@ sim: go-version ## Run the whole pipeline in SEEDS random worlds where everythin
 	internal/sim/sim.sh $(if $(SEED),seed $(SEED),$(SEEDS) $(FIRST))
 
 MUTANTS ?= .
-sim-mutants: go-version # Plant 33 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
+sim-mutants: go-version # Plant 39 bugs, one after the other, each of which make sim must catch (10 minutes; MUTANTS=regexp)
 	$(GO) test -vet=off -count=1 -v -timeout 2h -run TestMutants ./internal/sim '-mutants=$(MUTANTS)'
+
+test-aimed: go-version # Look for four minutes at hosts that a thousand hints of strangers name (five minutes)
+	RELAYMESH_AIMED=4m $(GO) test -vet=off -count=1 -timeout 20m -v -run 'TestAThousandHints' ./internal/run
 
 interop-dht: go-version # Publish and read with bittorrent-dht and libtorrent, both ways (installs them, 4 minutes)
 	internal/edge/mainline/interop/install.sh .cache/interop
@@ -289,7 +292,7 @@ docs: go-version # Write the generated pages of docs/
 check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some five minutes on two cores)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
-check-slow: test-signatures test-damage test-sync-cuts test-outages test-hoster interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+check-slow: test-signatures test-damage test-sync-cuts test-outages test-hoster test-aimed interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
 
 ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run
