@@ -61,19 +61,29 @@ func (p *scenario) attack() {
 }
 
 // honest has an author and a note that are as little known come some seconds later.
+// Two of the author's relays lie.
 func (p *scenario) honest() {
 	const lists, hints = "wss://relay.honest.test", "wss://relay.honest-too.test"
+	const hider, withholder = "wss://relay.liar.test", "wss://relay.liar-too.test"
 	author, stranger := user(p.T, "honest author"), user(p.T, "honest stranger")
 	listed := sign(p.T, author, nostr.Event{Kind: 1, Content: p.text()})
+	old := time.Now().Add(-time.Hour).Unix() // what has just come proves nothing about a relay
+	hidden := sign(p.T, author, nostr.Event{Kind: 1, Content: p.text(), CreatedAt: old})
 	hinted := sign(p.T, stranger, nostr.Event{Kind: 1, Content: p.text()})
 	p.post(lists, listed)
+	p.post(withholder, listed)
+	p.post(hider, hidden)
+	p.relays.set(hider, func(x *remote) { x.lies = hides })
+	p.relays.set(withholder, func(x *remote) { x.lies = withholds })
 	p.post(hints, hinted)
 	refers := sign(p.T, author, nostr.Event{Kind: 1, Content: p.text(), Tags: []nostr.Tag{{"e", hinted.ID, hints}}})
 	begins := faultyTime + beginsAfter + 10*time.Second
-	p.later(begins, "honest list", func() { p.sendEvent(nip65(p.T, author, time.Now().Unix(), lists)) })
+	p.later(begins, "honest list", func() { p.sendEvent(nip65(p.T, author, time.Now().Unix(), withholder, lists, hider)) })
 	p.later(begins, "honest hint", func() { p.sendEvent(refers) })
 	p.later(begins+arrivesWithin, "arrived", func() {
-		for what, e := range map[string]nostr.Event{"from a relay of its author's list": listed, "that was hinted at": hinted} {
+		for what, e := range map[string]nostr.Event{
+			"from a relay of its author's list": listed, "that was hinted at": hinted, "that a relay hides in sessions": hidden,
+		} {
 			if !p.has(e) {
 				p.Errorf("an honest event %s has not arrived within %s of an attack", what, arrivesWithin)
 			}

@@ -191,6 +191,10 @@ var mutations = []mutation{
 		old: "firstAnswer = time.Minute", bug: "firstAnswer = time.Hour", caught: delayed,
 	},
 	{
+		name: "sessions of a relay are believed whatever its REQs show", file: "internal/stage/syncing/sync.go",
+		old: "sample = sampled", bug: "sample = 0 * sampled", caught: delayed,
+	},
+	{
 		name: "a host may have any number of relays", file: "internal/stage/families.go",
 		old: "if len(family) >= hosts.MaxURLs {", bug: "if len(family) >= 1000*hosts.MaxURLs {", caught: "relays of host",
 	},

@@ -198,6 +198,7 @@ type remote struct {
 	fault   error // what it does to whoever asks
 	accepts int   // what it says of the negentropy messages that it takes
 	cuts    int   // how often its subscribers were cut off
+	lies    lie   // what it says is not what it has
 
 	queries, sessions, probes int
 	longest                   int            // negentropy message
@@ -207,6 +208,14 @@ type remote struct {
 	changed     chan struct{} // closed and replaced with every change
 	subscribers int
 }
+
+// lie is how what a relay says is not what it has; none of these tell subscribers.
+type lie int
+
+const (
+	hides     lie = iota + 1 // events in sessions, which REQs show
+	withholds                // events that its sessions list
+)
 
 var errDown = errors.New("no connection")
 
@@ -324,6 +333,9 @@ func (r *relays) query(ctx context.Context, url string, f nostr.Filter) iter.Seq
 				list = list[:min(len(list), most)]
 			}
 		}
+		if x.lies == withholds {
+			list = nil
+		}
 		r.mu.Unlock()
 		if err != nil {
 			yield(nostr.Event{}, err)
@@ -387,6 +399,9 @@ func (r at) Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[re
 			}
 			changed, ended, fresh := x.changed, x.down || x.cuts != cuts, slices.Clone(x.events[sent:])
 			sent = len(x.events)
+			if x.lies != 0 {
+				fresh = nil
+			}
 			r.mu.Unlock()
 			if ended {
 				yield(reconcile.Update{}, errDown)
@@ -418,6 +433,9 @@ func (r at) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcile.S
 	r.mu.Lock()
 	x.sessions++
 	plain := x.plain
+	if x.lies == hides {
+		list = nil
+	}
 	r.mu.Unlock()
 	if plain {
 		return nil, nil, reconcile.ErrNoNegentropy
