@@ -33,8 +33,9 @@ func (c *gatewayCmd) Run(ctx context.Context, o *output) error {
 		return usage("--trusted-proxies: %v", err)
 	}
 	log := obs.NewLogger(o.err, c.LogLevel)
-	return run.Gateway(ctx, c.Gateway, proxies, log, func(url string) {
+	run.KeepRunning()
+	return stopped(ctx, run.Gateway(ctx, c.Gateway, proxies, log, func(url string) {
 		run.Notify(ctx)
 		fmt.Fprintf(o.err, "the gateway is up: clients reach relay %s at %s\n", c.Relay, url)
-	})
+	}))
 }

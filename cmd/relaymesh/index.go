@@ -53,10 +53,12 @@ func (c *indexCmd) Run(ctx context.Context, o *output) error {
 	if err != nil {
 		return err
 	}
-	return index.Run(ctx, func(url string) {
+	index.Flag = "--listen"
+	run.KeepRunning()
+	return stopped(ctx, index.Run(ctx, func(url string) {
 		run.Notify(ctx)
 		fmt.Fprintf(o.err, "the list index is up at %s, data %s\n", url, up.Data)
-	})
+	}))
 }
 
 // listIndex is the index of these flags, whose names begin with prefix, with its files in the data directory.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -144,12 +145,22 @@ func (c *upCmd) serveIndex(ctx context.Context, metrics prometheus.Registerer, l
 	if err != nil {
 		return ctx, nil, err
 	}
-	index.Home, index.Token, index.Metrics = c.Relay, c.RelayToken, metrics
+	index.Flag, index.Home, index.Token, index.Metrics = "--index", c.Relay, c.RelayToken, metrics
+	bound := make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return index.Run(ctx, func(url string) { log.InfoContext(ctx, "the list index is up", "relay", url) })
+		return index.Run(ctx, func(url string) {
+			log.InfoContext(ctx, "the list index is up", "relay", url)
+			close(bound)
+		})
 	})
+	select { // nothing is up before its ports are bound
+	case <-bound:
+	case <-ctx.Done():
+		cancel()
+		return ctx, nil, cmp.Or(group.Wait(), ctx.Err())
+	}
 	return ctx, func() error { cancel(); return group.Wait() }, nil
 }
 

@@ -59,6 +59,7 @@ func TestAPortInUseNamesItsFlag(t *testing.T) {
 	for flag, addr := range map[string]string{
 		"--nats-listen": tcp.Addr().String(), "--relay-addr": tcp.Addr().String(), "--admin": tcp.Addr().String(),
 		"--p2p-listen": tcp.Addr().String(), "--dht-listen": udp.LocalAddr().String(),
+		"--gateway": tcp.Addr().String(), "--index": tcp.Addr().String(),
 	} {
 		code, _, stderr := relaymesh(t, quiet(t.TempDir(), flag, addr)...)
 		last := lastLine(stderr)
@@ -70,6 +71,11 @@ func TestAPortInUseNamesItsFlag(t *testing.T) {
 	for _, args := range [][]string{
 		{"nats", "--data", t.TempDir(), "--listen", tcp.Addr().String()},
 		{"console", "--nats", "nats://127.0.0.1:1", "--admin", tcp.Addr().String()},
+		{"gateway", "--relay", "ws://127.0.0.1:1", "--listen", tcp.Addr().String()},
+		{"gateway", "--relay", "ws://127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", tcp.Addr().String()},
+		{"index", "--data", t.TempDir(), "--dht-listen", "127.0.0.1:0", "--listen", tcp.Addr().String()},
+		{"index", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--dht-listen", udp.LocalAddr().String()},
+		{"index", "--data", t.TempDir(), "--dht-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--admin", tcp.Addr().String()},
 	} {
 		if code, _, stderr := relaymesh(t, args...); code != run.ExitFailed || !strings.Contains(lastLine(stderr), args[len(args)-2]+":") {
 			t.Errorf("%q: exit code %d, %s", args, code, stderr)

@@ -31,7 +31,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	}
 	node, err := StartNode(ctx, e.Config, e.Log)
 	if err != nil {
-		return PortError("--dht-listen", err)
+		return err
 	}
 	defer node.Close()
 	e.watch(node)
@@ -73,10 +73,11 @@ func DHTWorker(ctx context.Context, e *Env) error {
 // StartNode starts the DHT node that the configuration asks for; the caller
 // closes it.
 func StartNode(ctx context.Context, c config.Config, log *slog.Logger) (*mainline.Node, error) {
-	return mainline.Start(ctx, mainline.Config{
+	node, err := mainline.Start(ctx, mainline.Config{
 		Addr: c.DHT.Listen, Bootstrap: c.DHT.Bootstrap, ReadOnly: !c.DHT.Serve, AllowPrivate: c.AllowPrivate,
 		NodesFile: c.DHT.NodesFile, Rate: c.DHT.Rate, PerAddress: c.DHT.PerNode, Log: log,
 	})
+	return node, PortError("--dht-listen", err)
 }
 
 // watch makes the node's health a part of the process's metrics and readiness.

@@ -81,7 +81,7 @@ func (e *Env) runGateway(ctx context.Context) error {
 	at.Relay, at.Denied, at.Metrics = e.Config.Relay, e.deny.Lists(), e.Metrics
 	g, stop, err := StartGateway(ctx, at, e.JS, e.Log)
 	if err != nil {
-		return err
+		return PortError("--gateway", err)
 	}
 	e.hasBound()
 	e.Log.InfoContext(ctx, "the gateway is up", "url", g.URL())
@@ -112,6 +112,13 @@ func fetchBy(nc *nats.Conn) func(context.Context, events.MissingNoteRequest) (ev
 // Gateway runs a gateway, and its admin endpoint if there is to be one, until ctx
 // ends. started is told the URL.
 func Gateway(ctx context.Context, c config.Gateway, proxies clientaddr.Proxies, log *slog.Logger, started func(url string)) error {
+	// The admin endpoint ends with the gateway, also where there is never one.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	admin, err := ListenAdmin(ctx, config.Config{Admin: c.Admin, AdminHosts: c.AdminHosts})
+	if err != nil {
+		return err
+	}
 	denied, err := OpenDeny(c.Deny, log)
 	if err != nil {
 		return err
@@ -130,16 +137,15 @@ func Gateway(ctx context.Context, c config.Gateway, proxies clientaddr.Proxies, 
 		Listen: c.Listen, Relay: c.Relay, Proxies: proxies, Options: c.GatewayOptions, Denied: denied.Lists(), Metrics: metrics,
 	}, js, log)
 	if err != nil {
-		return err
+		return PortError("--listen", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return denied.Watch(ctx) })
-	if c.Admin != "" {
-		group.Go(func() error {
-			return obs.ServeAdmin(ctx, c.Admin, c.AdminHosts, metrics, func() []obs.Check {
-				return []obs.Check{{Name: "running", Err: ctx.Err()}, {Name: "relay", Err: g.Ready()}}
-			}, nil)
-		})
+	if admin != nil {
+		group.Go(admin.Wait)
+		admin.Started(metrics, func() []obs.Check {
+			return []obs.Check{{Name: "running", Err: ctx.Err()}, {Name: "relay", Err: g.Ready()}}
+		}, nil)
 	}
 	started(g.URL())
 	group.Go(func() error {

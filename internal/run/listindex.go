@@ -37,6 +37,7 @@ type ListIndex struct {
 	config.ServeIndex
 
 	Listen  string         // host:port
+	Flag    string         // that says so: --listen
 	File    string         // its store
 	Proxies []netip.Prefix // see homerelay.Config
 	// Home is the relay that it stands beside, Token what opens it; "" is none. What is written there goes into the index
@@ -112,7 +113,7 @@ func (l ListIndex) Run(ctx context.Context, up func(url string)) error {
 		Info:   i.info, Pages: http.HandlerFunc(i.page),
 	}
 	if err := i.open(ctx, serve, options, node); err != nil {
-		return err
+		return PortError(l.Flag, err)
 	}
 	defer i.close()
 	group, ctx := errgroup.WithContext(ctx)

@@ -2,26 +2,24 @@ package run
 
 import (
 	"context"
-	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/relaymesh/relaymesh/internal/run/early"
 )
 
-// Signals returns a context that ends on SIGTERM (Kubernetes, systemd), SIGINT and
-// SIGHUP (a terminal that is closed). One that is ignored when the process starts, as
-// SIGHUP below nohup, stays so. After the first signal a second one kills the process.
+// Signals returns a context that ends on the signals of [early.Ends], also where one came before. After
+// the first signal a second one kills the process.
 func Signals() (context.Context, context.CancelFunc) {
-	var ends []os.Signal
-	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			ends = append(ends, s)
-		}
-	}
+	ends := early.Ends()
 	if len(ends) == 0 { // NotifyContext would take none for all
 		return context.WithCancel(context.Background())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	context.AfterFunc(ctx, stop)
+	if early.Heard() {
+		stop() // ends the context as well
+	}
 	return ctx, stop
 }
 
