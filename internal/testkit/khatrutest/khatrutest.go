@@ -47,6 +47,9 @@ type Config struct {
 	Log  *slog.Logger
 	// Plain is a relay without NIP-77.
 	Plain bool
+	// Guards is a URL by which the relay is known. It shows direct messages of kind 4
+	// to clients alone that have said there who they are, and counts (NIP-42, NIP-45).
+	Guards string
 }
 
 // Start serves on a free port of 127.0.0.1, without a file, until
@@ -83,6 +86,11 @@ func StartWith(ctx context.Context, c Config) (*Relay, error) {
 	rl.ReplaceEvent = append(rl.ReplaceEvent, r.store)
 	rl.DeleteEvent = append(rl.DeleteEvent, r.remove)
 	rl.QueryEvents = append(rl.QueryEvents, r.query)
+	if c.Guards != "" {
+		rl.ServiceURL = c.Guards
+		rl.RejectFilter = append(rl.RejectFilter, guard)
+		rl.CountEvents = append(rl.CountEvents, r.count)
+	}
 	r.server = &http.Server{Handler: rl, ErrorLog: rl.Log, ConnState: r.track}
 	go func() { r.served <- r.server.Serve(ln) }()
 	return r, nil
@@ -142,6 +150,22 @@ func (r *Relay) reject(_ context.Context, e *gonostr.Event) (reject bool, reason
 		reason = r.policy(e)
 	}
 	return reason != "", reason
+}
+
+// guard refuses direct messages to those who have not said who they are.
+func guard(ctx context.Context, f gonostr.Filter) (reject bool, reason string) {
+	return slices.Contains(f.Kinds, gonostr.KindEncryptedDirectMessage) && khatru.GetAuthed(ctx) == "", "auth-required: direct messages"
+}
+
+func (r *Relay) count(ctx context.Context, f gonostr.Filter) (n int64, err error) {
+	found, err := r.query(ctx, f)
+	if err != nil {
+		return 0, err
+	}
+	for range found {
+		n++
+	}
+	return n, nil
 }
 
 // Close ends every connection. khatru leaves one sleeping goroutine behind,

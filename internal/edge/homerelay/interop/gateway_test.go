@@ -134,6 +134,9 @@ func (p *tap) same(data []byte) string {
 // inProcess are the conversations of clients in this process, by name.
 var inProcess = map[string]func(t *testing.T, url string, holds []nostr.Event, plain bool){}
 
+// known is the URL by which relays that ask who a client is are known.
+const known = "wss://relay.example.com"
+
 // conversations are what clients do, with events that they hold; plain is with a
 // relay that knows neither COUNT nor AUTH.
 func conversations(dir string) map[string]func(t *testing.T, url string, holds []nostr.Event, plain bool) {
@@ -163,7 +166,7 @@ func TestClientsMeetTheRelayThroughTheGateway(t *testing.T) {
 	relays := map[string]func(t *testing.T) string{
 		"ours": func(t *testing.T) string {
 			r, err := homerelay.Start(t.Context(), homerelay.Config{
-				Path: filepath.Join(t.TempDir(), "relay.db"), URL: "wss://relay.example.com", Log: slog.New(slog.DiscardHandler),
+				Path: filepath.Join(t.TempDir(), "relay.db"), URL: known, Log: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -172,15 +175,8 @@ func TestClientsMeetTheRelayThroughTheGateway(t *testing.T) {
 			hometest.Publish(t, r.URL(), notes[30:]...)
 			return r.URL()
 		},
-		"khatru": func(t *testing.T) string {
-			r, err := khatrutest.Start(t.Context(), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { r.Close() })
-			hometest.Publish(t, r.URL(), notes[30:]...)
-			return r.URL()
-		},
+		"khatru":             func(t *testing.T) string { return khatru(t, khatrutest.Config{}, notes[30:]) },
+		"khatru that guards": func(t *testing.T) string { return khatru(t, khatrutest.Config{Guards: known}, notes[30:]) },
 	}
 	for client, converse := range conversations(dir) {
 		for name, start := range relays {
@@ -207,6 +203,18 @@ func TestClientsMeetTheRelayThroughTheGateway(t *testing.T) {
 			})
 		}
 	}
+}
+
+func khatru(t *testing.T, c khatrutest.Config, holds []nostr.Event) string {
+	t.Helper()
+	c.Log = slog.New(slog.DiscardHandler)
+	r, err := khatrutest.StartWith(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	hometest.Publish(t, r.URL(), holds...)
+	return r.URL()
 }
 
 func differ(t *testing.T, what string, direct, through []string) {

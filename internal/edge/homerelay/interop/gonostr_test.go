@@ -7,6 +7,7 @@ package interop
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,5 +49,19 @@ func converse(t *testing.T, url string, holds []nostr.Event, plain bool) {
 	}
 	if n, _, err := c.Count(ctx, gonostr.Filters{{Kinds: []int{1}}}); err != nil || int(n) < len(holds) {
 		t.Errorf("counted %d, %v", n, err)
+	}
+	direct := gonostr.Filter{Kinds: []int{gonostr.KindEncryptedDirectMessage}}
+	if _, err := c.QuerySync(ctx, direct); err != nil { // refused, with a challenge
+		t.Error(err)
+	}
+	err = c.Auth(ctx, func(e *gonostr.Event) error {
+		e.Tags.Find("relay")[1] = known
+		return e.Sign(strings.Repeat("07", 32))
+	})
+	if err != nil {
+		t.Errorf("AUTH: %v", err)
+	}
+	if _, err := c.QuerySync(ctx, direct); err != nil {
+		t.Error(err)
 	}
 }
