@@ -180,7 +180,7 @@ func PermissionsOf(name string) (Permissions, bool) {
 		stream, schedule := streamOf(subject), PrefixSchedule+subject
 		allow("$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream+"."+schedule, schedule)
 	}
-	for _, b := range a.buckets {
+	for _, b := range append(slices.Clone(a.buckets), bucketAccess{name: BucketWorkers, get: true, put: true}) {
 		stream, keys := "KV_"+b.name, "$KV."+b.name+".>"
 		allow("$JS.API.STREAM.INFO." + stream)
 		if b.get {

@@ -298,6 +298,7 @@ const (
 	BucketCursors = "cursors"
 	BucketHeard   = "heard"
 	BucketLost    = "lost"
+	BucketWorkers = "workers"
 )
 
 // MaxLostFor bounds how long a note is held to be lost.
@@ -317,5 +318,6 @@ func Buckets() []Bucket {
 		{Name: BucketCursors, Doc: "relay key → how far the tail of a relay was read (Cursor)", Hidden: true},
 		{Name: BucketHeard, Doc: "relay key.part → which events the tail of a relay has handed to the intake (Heard)", Hidden: true},
 		{Name: BucketLost, Doc: "note → it was looked for in vain, lately (Lost)", TTL: MaxLostFor},
+		{Name: BucketWorkers, Doc: "an instance of stages → what it needs and does not have (Worker)", TTL: WorkerFor},
 	}
 }

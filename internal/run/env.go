@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -113,16 +114,26 @@ func (undescribed) Describe(chan<- *prometheus.Desc) {}
 // Close ends the connections to relays.
 func (e *Env) Close() { e.relays.close() }
 
+// check is a condition of readiness, or one that is only told (see [Env.addCondition]).
 type check struct {
 	name  string
 	holds func() error
+	only  bool
 }
 
 // addCheck adds a condition of readiness.
 func (e *Env) addCheck(name string, holds func() error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.checks = append(e.checks, check{name, holds})
+	e.checks = append(e.checks, check{name: name, holds: holds})
+}
+
+// addCondition adds what the process says of itself beside its readiness: it may be
+// wrong for reasons that no restart and no other process mends.
+func (e *Env) addCondition(name string, holds func() error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.checks = append(e.checks, check{name, holds, true})
 }
 
 // ready looks at all conditions of readiness.
@@ -134,12 +145,19 @@ func (e *Env) ready(ctx context.Context) []obs.Check {
 	if !e.JS.Conn().IsConnected() {
 		list[1].Err = errors.New("not connected")
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.checks {
-		list = append(list, obs.Check{Name: c.name, Err: c.holds()})
+	for _, c := range e.checked() {
+		if !c.only {
+			list = append(list, obs.Check{Name: c.name, Err: c.holds()})
+		}
 	}
 	return list
+}
+
+// checked returns what is to be looked at: a check may take a second.
+func (e *Env) checked() []check {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.checks)
 }
 
 func (e *Env) bus(stageName string) (*bus.Bus, error) {

@@ -77,7 +77,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	for _, url := range tails {
 		log := e.Log.With("relay", url)
 		t := &ingest.Tail{
-			URL: url, Cursors: cursors, Heard: heard, Follow: e.relays.follow(url), Publish: b.Publish, Seen: seen, Log: log,
+			URL: url, Cursors: cursors, Heard: heard, Follow: e.watched(url, e.relays.follow(url)), Publish: b.Publish, Seen: seen, Log: log,
 			Relay: func(ctx context.Context) (reconcile.Relay, error) { return e.relays.At(ctx, url) },
 		}
 		group.Go(func() error {

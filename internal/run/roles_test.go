@@ -37,24 +37,25 @@ var may = map[string]map[string][]string{
 		"INTAKE": {stored, removed, acked}, "AUTHOR": {stored}, "RELAYLIST": {stored}, "RELAY": {stored}, "NOTE": {stored},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
 		"KV_authors": {stored, removed}, "KV_records": {stored, removed}, "KV_links": {stored, removed, consumed},
-		"KV_cursors": {stored, removed}, "KV_heard": {stored, removed, consumed},
+		"KV_cursors": {stored, removed}, "KV_heard": {stored, removed, consumed}, "KV_workers": {stored, removed},
 	},
 	contract.StageDHTWorker: {
 		"INTAKE": {stored}, "AUTHOR": {stored, removed, acked}, "RELAYLIST": {removed, acked}, "RELAY": {stored}, "RECORD_DUE": {removed, acked},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},
 		"KV_authors": {stored, removed}, "KV_records": {stored, removed, consumed}, "KV_links": {stored, removed, consumed},
-		"KV_relays": {stored, removed, consumed},
+		"KV_relays": {stored, removed, consumed}, "KV_workers": {stored, removed},
 	},
 	contract.StageSyncWorker: {
 		"INTAKE": {stored}, "RELAY": {removed, acked}, "SYNC_DUE": {stored, removed, acked}, "LIVE": {stored, removed, acked},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored}, "SURVEY_DUE": {stored, removed, acked},
 		"KV_links": {stored, removed, consumed}, "KV_relays": {stored, removed, consumed}, "KV_syncs": {stored, removed},
 		"KV_refused": {stored, removed, consumed}, "KV_authors": {consumed}, "KV_surveys": {stored, removed},
+		"KV_workers": {stored, removed},
 	},
 	contract.StageFetcher: {
 		"INTAKE": {stored}, "NOTE": {removed, acked}, "RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked},
 		"OUTCOME":  {stored},
-		"KV_links": {consumed}, "KV_lost": {stored, removed},
+		"KV_links": {consumed}, "KV_lost": {stored, removed}, "KV_workers": {stored, removed},
 	},
 }
 

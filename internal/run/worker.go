@@ -80,6 +80,7 @@ func Run(ctx context.Context, c config.Config, js jetstream.JetStream, log *slog
 		group.Go(func() error { return env.runGateway(ctx) })
 	}
 	group.Go(func() error { return env.deny.Watch(ctx) })
+	group.Go(func() error { env.tellConditions(ctx, names); return nil })
 	group.Go(func() error {
 		for range parts {
 			select {

@@ -51,6 +51,8 @@ type Proved struct {
 	Live int `json:"live"`
 	// Complete are those of them whose last sync, within [provedFor], ended well.
 	Complete int `json:"complete"`
+	// Failing are those of them whose last sync failed.
+	Failing int `json:"failing"`
 	// Missing counts events that relays have shown in their last sync and that
 	// the local relay neither has nor has refused.
 	Missing int `json:"missing"`
@@ -290,6 +292,9 @@ func (f *facts) countRelays(now int64, s *Summary) {
 		}
 		if proved {
 			s.Proved.Complete++
+		}
+		if live && f.relays[key].is.Failures+f.syncs[key].failures > 0 {
+			s.Proved.Failing++
 		}
 	}
 	for _, sync := range f.syncs {

@@ -108,7 +108,7 @@ func TestRelaysAreProvedByTheirLastSync(t *testing.T) {
 		}
 	}
 	s := f.count(time.Unix(now, 0))
-	if s.Proved != (Proved{Live: 6, Complete: 1, Missing: 5}) {
+	if s.Proved != (Proved{Live: 6, Complete: 1, Failing: 1, Missing: 5}) {
 		t.Errorf("proved are %+v", s.Proved)
 	}
 	if len(s.Syncs) != 1 || s.Syncs[0].URL != "wss://running.example.com" || s.Syncs[0].Done != 1 || s.Syncs[0].Of != 3 {

@@ -16,6 +16,10 @@ type Pipeline struct {
 	Stages   []Stage           `json:"stages"`
 	Buckets  map[string]uint64 `json:"buckets"`  // values by bucket
 	Outcomes map[string]uint64 `json:"outcomes"` // of the last hour, by subject
+	// Workers are the processes that run stages and have said so lately.
+	Workers []Worker `json:"workers"`
+	// Fullest is the stream that has used most of what it may take.
+	Fullest Fill `json:"fullest"`
 
 	counters map[string]counters // by consumer, for the rates of the next reading
 	errorsAt changes

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -21,7 +22,8 @@ const heartbeat = 15 * time.Second
 type pipelineView struct {
 	*Pipeline
 
-	Summary Summary `json:"summary"`
+	Summary Summary   `json:"summary"`
+	Health  []Finding `json:"health"` // what is wrong comes first
 
 	Charts map[string]string `json:"-"` // by stage: JSON of [times, rates, lags]
 	Failed string            `json:"-"` // why the figures are old
@@ -37,6 +39,16 @@ func (v pipelineView) In(consumer string) *float64 {
 		}
 	}
 	return nil
+}
+
+// Wrong is what is not as it must be.
+func (v pipelineView) Wrong() []Finding { return v.which(false) }
+
+// Right is what is as it must be.
+func (v pipelineView) Right() []Finding { return v.which(true) }
+
+func (v pipelineView) which(ok bool) []Finding {
+	return slices.DeleteFunc(slices.Clone(v.Health), func(f Finding) bool { return f.OK != ok })
 }
 
 // X is where the column of a stage has its middle, in percent.
@@ -55,8 +67,12 @@ type Counted struct {
 
 // Wanted is how many notes are being looked for, or will be again.
 func (v pipelineView) Wanted() uint64 {
-	i := slices.IndexFunc(v.Stages, func(s Stage) bool { return s.Name == contract.StageFetcher })
-	return v.Stages[i].Lag + v.Stages[i].Later
+	for _, s := range v.Stages {
+		if s.Name == contract.StageFetcher {
+			return s.Lag + s.Later
+		}
+	}
+	return 0
 }
 
 // Found are the notes that were found within the last hour.
@@ -78,10 +94,25 @@ func (v pipelineView) Hour() []Counted {
 
 func (c *Console) pipeline(r *http.Request) (any, error) {
 	p, err := c.feed.now(r.Context())
-	if err != nil {
+	if problem := (*pageError)(nil); errors.As(err, &problem) || err != nil && wantsJSON(r) {
 		return nil, err
 	}
-	return pipelineView{Pipeline: p, Summary: c.counter.summary(), Charts: charts(c.feed.history())}, nil
+	if err != nil { // the page says so, beside what was known last
+		if p, _ = c.feed.state(); p == nil {
+			p = &Pipeline{At: time.Now()}
+		}
+	}
+	return c.view(p, err, charts(c.feed.history())), nil
+}
+
+// view puts together what the page shows; failed is why the reading is not new.
+func (c *Console) view(p *Pipeline, failed error, charts map[string]string) pipelineView {
+	v := pipelineView{Pipeline: p, Summary: c.counter.summary(), Charts: charts}
+	if failed != nil {
+		v.Failed = failed.Error()
+	}
+	v.Health = diagnose(p, v.Summary, failed)
+	return v
 }
 
 // charts makes the data of each stage's chart, as uPlot takes it.
@@ -157,12 +188,8 @@ func (c *Console) tell(w http.ResponseWriter) error {
 	if p == nil {
 		return nil
 	}
-	view := pipelineView{Pipeline: p, Summary: c.counter.summary()}
-	if failed != nil {
-		view.Failed = failed.Error()
-	}
 	var body bytes.Buffer
-	if err := c.views["pipeline"].ExecuteTemplate(&body, "figures", view); err != nil {
+	if err := c.views["pipeline"].ExecuteTemplate(&body, "figures", c.view(p, failed, nil)); err != nil {
 		return err
 	}
 	var message strings.Builder

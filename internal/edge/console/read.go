@@ -28,6 +28,7 @@ type reading struct {
 	oldest    map[string]time.Time // by consumer, if anything waits
 	later     map[string]uint64    // by stage
 	problems  map[string]*Problem  // by stage
+	workers   []Worker
 }
 
 // read asks JetStream how everything stands: some forty small questions, which
@@ -40,7 +41,7 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 		oldest:    map[string]time.Time{}, later: map[string]uint64{}, problems: map[string]*Problem{},
 	}
 	at := time.Now()
-	var first, second []func(context.Context) error
+	first, second := []func(context.Context) error{r.running}, []func(context.Context) error{}
 	for _, s := range contract.Streams() {
 		if s.Name != contract.StreamAdvisories {
 			first = append(first, func(ctx context.Context) error { return r.stream(ctx, s.Name) })
@@ -195,7 +196,10 @@ func (r *reading) problem(ctx context.Context, stage string) error {
 
 // pipeline puts the answers together.
 func (r *reading) pipeline(at time.Time) *Pipeline {
-	p := &Pipeline{At: at, Buckets: map[string]uint64{}, Outcomes: map[string]uint64{}, counters: map[string]counters{}}
+	p := &Pipeline{
+		At: at, Buckets: map[string]uint64{}, Outcomes: map[string]uint64{}, counters: map[string]counters{},
+		Workers: r.workers, Fullest: r.fullest(),
+	}
 	for _, b := range buckets() {
 		p.Buckets[b.Name] = r.streams["KV_"+b.Name].State.Msgs
 	}
