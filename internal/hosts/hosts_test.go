@@ -316,6 +316,49 @@ func TestStrangersLeaveAQuarterOfTheSlotsAndTakeTurns(t *testing.T) {
 	})
 }
 
+// However many hosts are known to be slow, one that is not has a slot at once, again
+// and again; a slow one that has become quick is one of those, too.
+func TestSlowHostsLeaveHalfOfTheStrangersSlots(t *testing.T) {
+	for _, size := range []int{0, 16, 2, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &Slots{Size: size}
+			ctx, stop := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			work := func(ctx context.Context, host string, takes time.Duration) time.Duration {
+				began := time.Now()
+				release, err := s.Acquire(ctx, host, false)
+				if err == nil {
+					time.Sleep(takes)
+					release()
+				}
+				return time.Since(began) - takes
+			}
+			for i := range 40 {
+				running.Go(func() {
+					for ctx.Err() == nil {
+						work(ctx, fmt.Sprint("silent", i), 10*time.Second)
+					}
+				})
+			}
+			time.Sleep(5 * time.Minute) // each has had its turn
+			for i := range 20 {
+				if waited := work(ctx, fmt.Sprint("honest", i%3), time.Second); waited > 0 && size != 1 && size != 2 {
+					t.Errorf("%d slots: another host waits for %s", size, waited)
+				}
+			}
+			work(ctx, "silent0", 0)
+			if waited := work(ctx, "silent0", 0); waited > 0 && size != 1 && size != 2 {
+				t.Errorf("%d slots: a host that has become quick waits for %s", size, waited)
+			}
+			stop()
+			running.Wait()
+			if s.slowly != 0 || s.others != 0 || s.running != 0 {
+				t.Errorf("%d slots: left over: %d, %d, %d", size, s.slowly, s.others, s.running)
+			}
+		})
+	}
+}
+
 // Slots that proven hosts leave free are anybody's; as soon as these wait, they
 // get what becomes free until a quarter is left to the others.
 func TestProvenHostsComeFirstAndLeaveAQuarter(t *testing.T) {

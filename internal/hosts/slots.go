@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -17,6 +18,12 @@ const (
 	// maxQueued is how many jobs wait over all hosts that have proved nothing. It
 	// is less than a worker takes from its queue, so that others get through.
 	maxQueued = 96
+	// slowAfter is how long a job of a host takes that counts as slow for slowFor from
+	// then on, until a job of it takes less: silent ones take a handshake's 10 s. maxSlow
+	// is how many such hosts are remembered.
+	slowAfter = 5 * time.Second
+	slowFor   = 10 * time.Minute
+	maxSlow   = 4096
 	// defaultSize is how many slots there are if nothing else is said.
 	defaultSize = 16
 )
@@ -25,7 +32,8 @@ const (
 // proven hosts and a quarter for those that have proved nothing; the half between
 // goes to proven hosts first and to the others while no proven one waits. Among
 // the others the turn goes round by host, so that one that is silent costs its
-// own share only. The zero value has 16 slots; it is safe for concurrent use.
+// own share only, and those whose last job was slow have half of the slots, so that
+// many that are silent do not delay one that is not known yet. The zero value has 16 slots; it is safe for concurrent use.
 type Slots struct {
 	Size int // 0 is 16
 
@@ -34,8 +42,10 @@ type Slots struct {
 	others  int // of them by hosts that have proved nothing
 	proven  []*waiter
 	hosts   map[string]*queue
-	turns   []string // hosts with jobs that wait, whose turn comes first
-	waiting int      // jobs of those hosts
+	turns   []string             // hosts with jobs that wait, whose turn comes first
+	waiting int                  // jobs of those hosts
+	slow    map[string]time.Time // when hosts that were slow no longer count as such
+	slowly  int                  // jobs that run of hosts that were slow when they began
 }
 
 // queue is a host's jobs that run, by number, and those that wait.
@@ -48,6 +58,8 @@ type queue struct {
 type waiter struct {
 	ready chan struct{}
 	err   error
+	since time.Time // when it had its slot
+	slow  bool      // its host was slow then
 }
 
 // Acquire waits for a slot for work with a host ([Of]). It fails with [ErrBusy]
@@ -71,7 +83,7 @@ func (s *Slots) Acquire(ctx context.Context, host string, proven bool) (release 
 		s.leave(w, host, proven)
 		return nil, context.Cause(ctx)
 	}
-	return sync.OnceFunc(func() { s.release(host, proven) }), nil
+	return sync.OnceFunc(func() { s.release(w, host, proven) }), nil
 }
 
 func (s *Slots) enqueue(w *waiter, host string, proven bool) error {
@@ -136,12 +148,17 @@ func (s *Slots) grant() {
 // grantOthers gives free slots to hosts that have proved nothing, until these have
 // so many; mu is held.
 func (s *Slots) grantOthers(size, most int) {
+	now := time.Now()
 	for i := 0; i < len(s.turns) && s.others < most && s.running < size; {
 		host := s.turns[i]
-		q := s.hosts[host]
-		if q.running >= perHost {
+		q, slow := s.hosts[host], s.slow[host].After(now)
+		if q.running >= perHost || slow && s.slowly >= max(most/2, 1) {
 			i++
 			continue
+		}
+		q.waiting[0].since, q.waiting[0].slow = now, slow
+		if slow {
+			s.slowly++
 		}
 		q.running++
 		s.others++
@@ -163,7 +180,7 @@ func (s *Slots) leave(w *waiter, host string, proven bool) {
 	case <-w.ready: // given or refused in the same moment
 		s.mu.Unlock()
 		if w.err == nil {
-			s.release(host, proven)
+			s.release(w, host, proven)
 		}
 		return
 	default:
@@ -183,16 +200,38 @@ func (s *Slots) leave(w *waiter, host string, proven bool) {
 	}
 }
 
-func (s *Slots) release(host string, proven bool) {
+func (s *Slots) release(w *waiter, host string, proven bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running--
 	if !proven {
+		s.took(host, w.since, time.Now())
+		if w.slow {
+			s.slowly--
+		}
 		s.others--
 		s.hosts[host].running--
 		s.forget(host)
 	}
 	s.grant()
+}
+
+// took writes down whether a job was slow that began at since; mu is held.
+func (s *Slots) took(host string, since, now time.Time) {
+	if now.Sub(since) < slowAfter {
+		delete(s.slow, host)
+		return
+	}
+	if s.slow == nil {
+		s.slow = map[string]time.Time{}
+	}
+	for other := range s.slow {
+		if len(s.slow) < maxSlow {
+			break
+		}
+		delete(s.slow, other)
+	}
+	s.slow[host] = now.Add(slowFor)
 }
 
 // forget drops a host without jobs; mu is held.
