@@ -186,8 +186,8 @@ bench-ingest: go-version # Verify signatures beside go-nostr and libsecp256k1, a
 	cd bench/ingest && $(GO) run .
 
 # What honest users notice of attacks; each part attacks something else.
-HOSTILE ?= relay
-bench-hostile: go-version # Attack what strangers can reach, beside honest users: the embedded relay, by 1,000 of 10,000 connections (Linux; 2 minutes)
+HOSTILE ?= relay pipeline
+bench-hostile: go-version # Attack what strangers can reach, beside honest users: the embedded relay, by 1,000 of 10,000 connections; the pipeline, by fresh keys and silent hosts (Linux; 4 minutes)
 	$(GO) run ./bench/hostile $(HOSTILE)
 
 bench-index: go-version # Fill 100 list indexes from each other in driven time and resolve by them, a fifth of them hostile (20 s)

@@ -4,8 +4,10 @@
 // each attack beside an honest user, real processes, one run. It prints a line
 // for each goal and exits with 1 if one is missed.
 //
-//	go run ./bench/hostile relay
+//	go run ./bench/hostile relay pipeline
 //
 // relay is the embedded relay, in a process of its own, under ten thousand
 // connections of a thousand addresses of loopback, a tenth of them hostile.
+// pipeline is relaymesh up, whose relay takes lists of fresh keys and notes with
+// made-up references, all of which lead to ten silent hosts.
 package main

@@ -12,7 +12,8 @@ import (
 
 // parts are what can be attacked.
 var parts = map[string]func(context.Context) error{
-	"relay": relayPart,
+	"relay":    relayPart,
+	"pipeline": pipelinePart,
 	// The processes that relay starts.
 	"serving":   serve,
 	"attacking": strangers,
