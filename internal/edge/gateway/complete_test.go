@@ -120,6 +120,7 @@ func TestCompletionBeforeEOSE(t *testing.T) {
 		}{
 			{`{"kinds":[30023],"authors":["` + article.PubKey + `"],"#d":["a:b"],"limit":1}`, article},
 			{`{"kinds":[0],"authors":["` + profile.PubKey + `"]}`, profile},
+			{`{"\u0069ds":["` + note.ID + `"]}`, note},
 			{`{"kinds":[1,10002],"authors":["` + relays.PubKey + `"],"limit":10}`, relays},
 		} {
 			g.completer.known.Age()

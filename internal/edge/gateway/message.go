@@ -107,6 +107,12 @@ func unquote(quoted []byte) (s string, ok bool) {
 	return s, json.Unmarshal(quoted, &s) == nil
 }
 
+// mayName reports whether filters may name events, since they have ids or authors;
+// most feeds are read by kind and time, and are not decoded.
+func mayName(filters []byte) bool {
+	return bytes.Contains(filters, []byte(`"ids"`)) || bytes.Contains(filters, []byte(`"authors"`)) || bytes.IndexByte(filters, '\\') >= 0
+}
+
 // filtersOf reads the filters of a REQ.
 func filtersOf(text []byte) ([]nostr.Filter, error) {
 	var filters []nostr.Filter

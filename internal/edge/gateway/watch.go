@@ -42,6 +42,9 @@ func (c *conn) watch(id, rest []byte) {
 	if c.hop || c.gateway.completer == nil {
 		return
 	}
+	if !mayName(rest) {
+		return
+	}
 	filters, err := filtersOf(rest)
 	if err != nil {
 		return // the relay says so
