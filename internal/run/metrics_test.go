@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -49,6 +50,11 @@ func TestMetricsAreNamedByTheRules(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = home.Close() })
 	newIndexMetrics(env.Metrics, home, &index.Announcer{}).count(0, nil)
+	_, stop, err := StartGateway(t.Context(), GatewayAt{Relay: home.URL(), Metrics: env.Metrics}, nil, env.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stop(context.Background()) })
 
 	families, err := env.Metrics.Gather()
 	if err != nil {
