@@ -50,6 +50,9 @@ func (c *client) decodeFilters(texts []json.RawMessage) (filters []nostr.Filter,
 	if !c.work(size, func() { filters, err = decodeFilters(texts) }) {
 		return nil, c.ctx.Err()
 	}
+	if err == nil {
+		err = c.relay.store.unsupported(filters)
+	}
 	return filters, err
 }
 

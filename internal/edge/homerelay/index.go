@@ -40,7 +40,7 @@ func (st *step) put(r *record, text []byte) error {
 		return err
 	}
 	err := entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Put(key, r.summary[:]) })
-	w := newWork(r, true)
+	w := st.newWork(r, true)
 	if err == nil {
 		err = w.do(st)
 	}
@@ -74,7 +74,7 @@ func (st *step) remove(r *record) error {
 	if err := entries(r, func(bucket, key []byte) error { return tx.Bucket(bucket).Delete(key) }); err != nil {
 		return err
 	}
-	w := newWork(r, false)
+	w := st.newWork(r, false)
 	st.pages = max(st.pages, smallTags)
 	if len(w.prefixes) > st.pages || tx.Bucket(unsettled).Get(r.id[:]) != nil {
 		return st.leave(r.id, nostr.Encode(r.event))

@@ -15,6 +15,7 @@ import (
 var (
 	errUnwanted = errors.New("blocked: this relay keeps events of other kinds")
 	errLarge    = errors.New("invalid: this relay keeps no events of more than 32 KiB")
+	errTags     = errors.New("unsupported: filters by tags name authors or ids here: lists are found by their author, and not by their tags")
 	errFull     = errors.New("blocked: this relay is full; it keeps the authors that it has")
 	errBrought  = errors.New("blocked: most of the new authors here have come from you; others are to have room, too")
 	errEndings  = errors.New("blocked: this relay keeps the newest deletions and requests to vanish of an author, and these are newer")
@@ -84,6 +85,22 @@ func (s *store) keepsUpTo(st *step, by bringer, r *record, text []byte, most int
 
 // today is the day since 1970.
 func (s *store) today() uint32 { return uint32(s.now().Unix() / secondsADay) }
+
+// tagless reports whether a filter may match events whose tags are in no index: of the kinds of a relay of certain kinds. Each tag of
+// a list would take as much room as a short list.
+func (s *store) tagless(f nostr.Filter) bool {
+	return s.kinds != nil && (f.Kinds == nil || slices.ContainsFunc(f.Kinds, func(kind int) bool { return slices.Contains(s.kinds, kind) }))
+}
+
+// unsupported refuses filters for which all of the store would have to be read.
+func (s *store) unsupported(filters []nostr.Filter) error {
+	for _, f := range filters {
+		if len(f.Tags) > 0 && f.IDs == nil && f.Authors == nil && s.tagless(f) {
+			return errTags
+		}
+	}
+	return nil
+}
 
 // used is how many bytes of the store's file are in use; the file itself never shrinks.
 func (s *store) used(tx *bbolt.Tx) int64 {

@@ -44,7 +44,7 @@ func (s *store) pages(
 	ctx context.Context, v *viewer, f nostr.Filter,
 	copied func(event []byte) []byte, work func(cost int, do func()) bool, yield func(page [][]byte) bool,
 ) error {
-	q, ok := newQuery(v, f, s.now().Unix())
+	q, ok := newQuery(v, f, s.now().Unix(), s.tagless(f))
 	if !ok {
 		return nil
 	}
@@ -105,7 +105,7 @@ func (s *store) Items(
 	ctx context.Context, v *viewer, filters []nostr.Filter, limit int, items []negentropy.Item,
 ) ([]negentropy.Item, error) {
 	for _, f := range filters {
-		q, ok := newQuery(v, f, s.now().Unix())
+		q, ok := newQuery(v, f, s.now().Unix(), s.tagless(f))
 		if !ok {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -43,8 +44,12 @@ type work struct {
 	over     bool
 }
 
-func newWork(r *record, stored bool) *work {
-	return &work{record: r, prefixes: r.tagPrefixes(), stored: stored}
+func (st *step) newWork(r *record, stored bool) *work {
+	w := &work{record: r, stored: stored}
+	if st.whole == nil || !slices.Contains(st.whole.lists, r.event.Kind) {
+		w.prefixes = r.tagPrefixes()
+	}
+	return w
 }
 
 // do goes on as far as the step allows.
@@ -127,7 +132,7 @@ func (w *work) resume(st *step, id [idSize]byte) error {
 		if err != nil {
 			return err
 		}
-		*w = *newWork(r, stored)
+		*w = *st.newWork(r, stored)
 		w.mark = number
 	}
 	if err := w.do(st); err != nil || !w.over {

@@ -31,8 +31,8 @@ type query struct {
 	oldest int64
 }
 
-// newQuery chooses the index. ok is false when nothing can match.
-func newQuery(v *viewer, f nostr.Filter, now int64) (q *query, ok bool) {
+// newQuery chooses the index; tagless is of events that the one by tags may lack. ok is false when nothing can match.
+func newQuery(v *viewer, f nostr.Filter, now int64, tagless bool) (q *query, ok bool) {
 	f = sortLists(f)
 	q = &query{viewer: v, filter: f, limit: limitOf(f), now: now, next: upTo(math.MaxInt64), oldest: f.Since}
 	if f.Until != 0 {
@@ -43,7 +43,7 @@ func newQuery(v *viewer, f nostr.Filter, now int64) (q *query, ok bool) {
 	case f.IDs != nil:
 		q.bucket, q.read = byID, true
 		q.prefixes = decodeAll(f.IDs)
-	case len(f.Tags) > 0:
+	case len(f.Tags) > 0 && !tagless:
 		q.bucket, q.read, q.kinds = byTag, true, f.Kinds
 		if len(letter) == 1 {
 			for _, v := range values {
@@ -51,17 +51,17 @@ func newQuery(v *viewer, f nostr.Filter, now int64) (q *query, ok bool) {
 			}
 		}
 	case f.Authors != nil:
-		q.bucket, q.kinds = byAuthor, f.Kinds
+		q.bucket, q.read, q.kinds = byAuthor, len(f.Tags) > 0, f.Kinds
 		q.prefixes = decodeAll(f.Authors)
 	case f.Kinds != nil:
-		q.bucket = byKind
+		q.bucket, q.read = byKind, len(f.Tags) > 0
 		for _, k := range f.Kinds {
 			if k >= 0 && k <= math.MaxUint16 {
 				q.prefixes = append(q.prefixes, kindPrefix(k))
 			}
 		}
 	default:
-		q.bucket, q.prefixes = byTime, [][]byte{nil}
+		q.bucket, q.read, q.prefixes = byTime, len(f.Tags) > 0, [][]byte{nil}
 	}
 	slices.SortFunc(q.prefixes, bytes.Compare)
 	q.prefixes = slices.CompactFunc(q.prefixes, bytes.Equal)

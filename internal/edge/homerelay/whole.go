@@ -15,6 +15,7 @@ import (
 // is removed.
 type whole struct {
 	kinds []int // sorted
+	lists []int // of these, those of the relay: their tags are in no index
 	tree  *negentropy.Tree
 }
 
@@ -30,7 +31,7 @@ func (s *store) keepWhole() error {
 				items = append(items, itemAt(position(k[len(prefix):])))
 			}
 		}
-		s.whole = &whole{kinds, negentropy.NewTree(items)}
+		s.whole = &whole{kinds, s.kinds, negentropy.NewTree(items)}
 		return nil
 	})
 	return err
