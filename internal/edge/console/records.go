@@ -44,11 +44,17 @@ const (
 	recordKept    = "kept"
 )
 
+var recordOrder = []string{recordLost, recordOverdue, recordThin, recordWaiting, recordKept}
+
 type recordsView struct {
 	pager
 
 	Records []Record `json:"records"`
 	Slice   string   `json:"slice,omitempty"`
+	// State is what the list is filtered by, "" for nothing; States are counted
+	// over all records.
+	State  string   `json:"state,omitempty"`
+	States []Choice `json:"states"`
 }
 
 func (c *Console) records(r *http.Request) (any, error) {
@@ -68,12 +74,21 @@ func (c *Console) records(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, need(err)
 	}
-	page, err := bucket.Page(r.Context(), pattern, from, perPage)
+	only, err := chosen(r, "state", recordOrder)
+	if err != nil {
+		return nil, err
+	}
+	var page kv.Page[contract.Record]
+	if only == "" {
+		page, err = bucket.Page(r.Context(), pattern, from, perPage)
+	} else {
+		page, err = pageOf(r.Context(), bucket, c.counter.recordsIn(only, slice), from)
+	}
 	if err != nil {
 		return nil, err
 	}
 	rows, err := c.recordRows(r.Context(), page.Entries)
-	return recordsView{pagerOf(page), rows, slice}, err
+	return recordsView{pagerOf(page), rows, slice, only, choices(recordOrder, c.counter.summary().Records)}, err
 }
 
 // recordRows tells of records, and of each the next cron time of its slice that is

@@ -118,6 +118,10 @@ type relaysView struct {
 	pager
 
 	Relays []Relay `json:"relays"`
+	// Health is what the list is filtered by, "" for nothing; Healths are counted
+	// over all relays.
+	Health  string   `json:"health,omitempty"`
+	Healths []Choice `json:"healths"`
 }
 
 func (c *Console) relays(r *http.Request) (any, error) {
@@ -129,7 +133,16 @@ func (c *Console) relays(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, need(err)
 	}
-	page, err := bucket.Page(r.Context(), ">", from, perPage)
+	only, err := chosen(r, "health", healthOrder)
+	if err != nil {
+		return nil, err
+	}
+	var page kv.Page[contract.Relay]
+	if only == "" {
+		page, err = bucket.Page(r.Context(), ">", from, perPage)
+	} else {
+		page, err = pageOf(r.Context(), bucket, c.counter.relaysIn(only), from)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +153,7 @@ func (c *Console) relays(r *http.Request) (any, error) {
 	slices.SortStableFunc(rows, func(a, b Relay) int {
 		return cmp.Or(cmp.Compare(slices.Index(healthOrder, a.Health), slices.Index(healthOrder, b.Health)), cmp.Compare(a.Is.URL, b.Is.URL))
 	})
-	return relaysView{pagerOf(page), rows}, nil
+	return relaysView{pagerOf(page), rows, only, choices(healthOrder, c.counter.summary().Relays)}, nil
 }
 
 // describe joins relays with their last syncs and their next ones.
