@@ -32,6 +32,7 @@ type cli struct {
 	Fetch     fetchCmd     `cmd:"" help:"Find a note, and if asked its thread, wherever it may be."`
 	Publish   publishCmd   `cmd:"" help:"Sign a relay list and send it on its way to the DHT."`
 	DHT       dhtCmd       `cmd:"" name:"dht" help:"Look at the DHT itself."`
+	Top       topCmd       `cmd:"" help:"Show the first page of the console in the terminal: what is wrong, who can be found, what is complete."`
 	Status    statusCmd    `cmd:"" help:"Show what waits in each stage and what is known."`
 	Survey    surveyCmd    `cmd:"" help:"Show where our authors were looked for beyond the relays of their lists, and what that yielded; or start it."`
 	NATS      natsCmd      `cmd:"" name:"nats" help:"Run the embedded NATS server alone."`

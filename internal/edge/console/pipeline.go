@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -18,15 +20,44 @@ import (
 // heartbeat keeps proxies from closing a stream on which nothing comes.
 const heartbeat = 15 * time.Second
 
-// pipelineView is a pipeline with what only the page needs.
-type pipelineView struct {
+// Overview is what the first page tells; its JSON is stable.
+type Overview struct {
 	*Pipeline
 
 	Summary Summary   `json:"summary"`
 	Health  []Finding `json:"health"` // what is wrong comes first
+}
+
+// pipelineView is an overview with what only the page needs.
+type pipelineView struct {
+	Overview
 
 	Charts map[string]string `json:"-"` // by stage: JSON of [times, rates, lags]
 	Failed string            `json:"-"` // why the figures are old
+}
+
+// Look reads an overview without a console: it counts everything that is stored the
+// first time, and later, given what it returned, only what was written since.
+func Look(ctx context.Context, js jetstream.JetStream, before *Looked) (*Looked, error) {
+	if before == nil {
+		before = &Looked{counter: newCounter(js)}
+	}
+	if err := before.counter.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	p, err := read(ctx, js, before.Pipeline)
+	if err != nil {
+		return nil, err
+	}
+	s := before.counter.summary()
+	return &Looked{Overview{p, s, diagnose(p, s, nil)}, before.counter}, nil
+}
+
+// Looked is an overview, and what the next [Look] goes on from.
+type Looked struct {
+	Overview
+
+	counter *counter
 }
 
 // In is how much a consumer's stream grows.
@@ -42,12 +73,12 @@ func (v pipelineView) In(consumer string) *float64 {
 }
 
 // Wrong is what is not as it must be.
-func (v pipelineView) Wrong() []Finding { return v.which(false) }
+func (v Overview) Wrong() []Finding { return v.which(false) }
 
 // Right is what is as it must be.
-func (v pipelineView) Right() []Finding { return v.which(true) }
+func (v Overview) Right() []Finding { return v.which(true) }
 
-func (v pipelineView) which(ok bool) []Finding {
+func (v Overview) which(ok bool) []Finding {
 	return slices.DeleteFunc(slices.Clone(v.Health), func(f Finding) bool { return f.OK != ok })
 }
 
@@ -66,7 +97,7 @@ type Counted struct {
 }
 
 // Wanted is how many notes are being looked for, or will be again.
-func (v pipelineView) Wanted() uint64 {
+func (v Overview) Wanted() uint64 {
 	for _, s := range v.Stages {
 		if s.Name == contract.StageFetcher {
 			return s.Lag + s.Later
@@ -76,10 +107,10 @@ func (v pipelineView) Wanted() uint64 {
 }
 
 // Found are the notes that were found within the last hour.
-func (v pipelineView) Found() uint64 { return v.Outcomes[events.SubjectNoteFound] }
+func (v Overview) Found() uint64 { return v.Outcomes[events.SubjectNoteFound] }
 
 // Lost are the notes that were looked for in vain within the last hour.
-func (v pipelineView) Lost() uint64 { return v.Outcomes[events.SubjectNoteLost] }
+func (v Overview) Lost() uint64 { return v.Outcomes[events.SubjectNoteLost] }
 
 // Hour is what came out in the last hour.
 func (v pipelineView) Hour() []Counted {
@@ -107,11 +138,11 @@ func (c *Console) pipeline(r *http.Request) (any, error) {
 
 // view puts together what the page shows; failed is why the reading is not new.
 func (c *Console) view(p *Pipeline, failed error, charts map[string]string) pipelineView {
-	v := pipelineView{Pipeline: p, Summary: c.counter.summary(), Charts: charts}
+	summary := c.counter.summary()
+	v := pipelineView{Overview: Overview{p, summary, diagnose(p, summary, failed)}, Charts: charts}
 	if failed != nil {
 		v.Failed = failed.Error()
 	}
-	v.Health = diagnose(p, v.Summary, failed)
 	return v
 }
 
