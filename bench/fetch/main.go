@@ -195,6 +195,7 @@ func (b *bench) measure(n, atOnce int) error {
 	b.goal("p50 of a missing note, ms", at(ours, 50), 50)
 	b.goal("p99 of a missing note, ms", at(ours, 99), 400)
 	b.goal(fmt.Sprintf("p50 beside 1.2 times the %.2f ms of a direct query plus 20, ms", direct), at(ours, 50), 1.2*direct+20)
+	b.goal("p50 over a direct query, times", at(ours, 50)/direct, 7)
 	if b.short {
 		return errors.New("a goal is missed")
 	}

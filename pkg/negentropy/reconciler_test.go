@@ -190,7 +190,7 @@ func TestReferenceOverflowLosesDifferences(t *testing.T) {
 // With a frame limit the number of round trips is about what the bytes of the fuller
 // direction take: the reference takes up to twice as many.
 func TestBothDirectionsStayFull(t *testing.T) {
-	const n, apart, limit = 200_000, 4_000, 30_000
+	const n, apart, limit = 100_000, 2_000, 15_000
 	all := randomItems(n+apart/2, 1)
 	a, b := NewVector(slices.Clone(all[:n])), NewVector(slices.Clone(all[apart/2:]))
 	trips := func(reference bool) float64 {
