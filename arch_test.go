@@ -284,7 +284,7 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 func TestFewTypesWriteToARelay(t *testing.T) {
 	want := []string{
 		"internal/edge/jsonl Relay", "internal/edge/p2p Peer", "internal/edge/relay Conn",
-		"internal/reconcile Relay", "internal/reconcile through",
+		"internal/reconcile Relay", "internal/reconcile through", "internal/run countedTo",
 	}
 	var got []string
 	err := goFiles(func(path string) error {
