@@ -3,6 +3,7 @@ package dht
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -27,6 +28,6 @@ func (s *Stage) withSeen(ctx context.Context, answer events.ResolveResponse) (ev
 		return answer, fmt.Errorf("couldn't list where the author was seen: %w", err)
 	}
 	strong, weak := stage.Ranked(nil, links, now)
-	answer.Seen = append(strong, weak...)
+	answer.Seen = slices.Concat(strong, weak)
 	return answer, nil
 }
