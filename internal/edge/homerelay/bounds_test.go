@@ -348,7 +348,7 @@ func TestConnectionsLeaveFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if got := r.ledger.shares[connections].all; got != 6 || !strings.Contains(log.String(), "clients=6") {
+	if got := r.ledger.shares[connections].all; got != 6 || !strings.Contains(log.String(), "6 clients of 8 open files") {
 		t.Errorf("%d connections; the log says %s", got, log.String())
 	}
 	if n := maxFiles(); n < 64 {
