@@ -28,6 +28,7 @@ import (
 // filled is what an index was filled with.
 type filled struct {
 	json    float64 // bytes
+	used    float64 // bytes of the store's file that are in use
 	rate    float64 // events a second
 	authors []string
 }
@@ -63,7 +64,11 @@ func fill(ctx context.Context, path string, count int) (f filled, err error) {
 			return nil
 		})
 	}
-	err = group.Wait()
+	if err := group.Wait(); err != nil {
+		return f, err
+	}
+	_, used, err := r.Kept()
+	f.used = float64(used)
 	f.json, f.rate = float64(size.Load()), float64(count)/time.Since(begun).Seconds()
 	return f, err
 }
