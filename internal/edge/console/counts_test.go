@@ -193,3 +193,44 @@ func TestOnlyKeysThatCanBeAreCounted(t *testing.T) {
 		t.Errorf("counted %+v", s)
 	}
 }
+
+// With 100,000 users and 10,000 relays the first page is small, and made from the counts alone.
+func TestTheFirstPageIsSmallHoweverMuchIsStored(t *testing.T) {
+	w := newWorld(t)
+	now := time.Now()
+	f := newFacts()
+	for i := range 100_000 {
+		f.authors[[32]byte{byte(i), byte(i >> 8), byte(i >> 16)}] = listsKnown(i % 8) //nolint:gosec // a part of it is meant
+		f.records[[20]byte{byte(i), byte(i >> 8), byte(i >> 16)}] = recordFacts{
+			author: [32]byte{byte(i), byte(i >> 8), byte(i >> 16)}, //nolint:gosec // as above
+			due:    now.Unix() + 60, held: uint8(i % 13), asked: true, lasting: true,
+		}
+	}
+	for i := range 10_000 {
+		url := fmt.Sprintf("wss://relay-%d.example.com/%s", i, strings.Repeat("x", 100))
+		f.relays[nostr.RelayKey(url)] = relayFacts{url: url, answered: true, is: contract.Relay{Failures: i % 2}}
+		f.syncs[nostr.RelayKey(url)] = syncFacts{url: url, progress: &RunningSync{URL: url, Begun: now.Unix(), Done: 1, Of: 9}}
+	}
+	begun := time.Now()
+	summary := f.count(now)
+	w.console.counter.last.Store(&summary)
+	counted := time.Since(begun)
+	w.page("/")
+	reading := w.console.feed.last()
+	rate := 1234.5678901
+	for i := range reading.Stages {
+		reading.Stages[i].Rate, reading.Stages[i].Lag = &rate, 123456
+	}
+	for len(w.console.feed.readings) < kept {
+		w.console.feed.readings = append(w.console.feed.readings, reading)
+	}
+	begun = time.Now()
+	page := w.page("/")
+	t.Logf("counted in %s, shown in %s, %d bytes", counted, time.Since(begun), len(page))
+	if len(page) > 60<<10 {
+		t.Errorf("the first page has %d bytes", len(page))
+	}
+	if !strings.Contains(page, "of 100\u2009000 users") {
+		t.Error("it is not of all users")
+	}
+}

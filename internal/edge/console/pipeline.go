@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -152,7 +153,7 @@ func charts(history []*Pipeline) map[string]string {
 	for i, stage := range contract.Stages() {
 		times, rates, lags := []float64{}, []*float64{}, []uint64{}
 		for _, p := range history {
-			times, rates, lags = append(times, unix(p.At)), append(rates, p.Stages[i].Rate), append(lags, p.Stages[i].Lag)
+			times, rates, lags = append(times, unix(p.At)), append(rates, rounded(p.Stages[i].Rate)), append(lags, p.Stages[i].Lag)
 		}
 		data, err := json.Marshal([]any{times, rates, lags})
 		if err != nil {
@@ -163,7 +164,16 @@ func charts(history []*Pipeline) map[string]string {
 	return out
 }
 
-func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+// rounded leaves off what no chart can show: a page has 1,200 such numbers.
+func rounded(rate *float64) *float64 {
+	if rate == nil {
+		return nil
+	}
+	r := math.Round(*rate*100) / 100
+	return &r
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixMilli()/100) / 10 }
 
 // events streams the figures of the pipeline, as HTML that replaces the
 // page's, until the browser leaves or the process stops.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,25 +30,25 @@ type counter struct {
 	js    jetstream.JetStream
 	batch int // how many values one question brings
 
-	reading sync.Mutex        // held by who reads; guards next and read
+	reading sync.Mutex        // held by who reads; guards next, read and took
 	next    map[string]uint64 // by bucket: the first sequence that was not read
 	read    time.Time         // when all had been read
+	took    time.Duration     // how long it took to count, without reading
 
 	mu    sync.Mutex
 	facts facts
-	last  Summary
+	last  atomic.Pointer[Summary] // pages do not wait while it is made
 }
 
 func newCounter(js jetstream.JetStream) *counter {
 	c := &counter{js: js, batch: countBatch, next: map[string]uint64{}, facts: newFacts()}
-	c.last = c.facts.count(time.Now())
+	none := c.facts.count(time.Now())
+	c.last.Store(&none)
 	return c
 }
 
 // run counts until ctx ends; failed is told why something could not be read.
 func (c *counter) run(ctx context.Context, failed func(error)) {
-	tick := time.NewTicker(countEvery)
-	defer tick.Stop()
 	for {
 		if err := c.catchUp(ctx); err != nil && ctx.Err() == nil {
 			failed(err)
@@ -55,17 +56,13 @@ func (c *counter) run(ctx context.Context, failed func(error)) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(max(countEvery, 100*c.took)): // a hundredth of a core at most
 		}
 	}
 }
 
 // summary returns the newest counts.
-func (c *counter) summary() Summary {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last
-}
+func (c *counter) summary() Summary { return *c.last.Load() }
 
 // catchUp reads what was written since the last time, and counts.
 func (c *counter) catchUp(ctx context.Context) error {
@@ -84,12 +81,16 @@ func (c *counter) catchUp(ctx context.Context) error {
 		changed = changed || news
 	}
 	c.read = begun
+	if last := c.last.Load(); !changed && last.Whole && begun.Sub(last.At) < time.Minute { // some go by the time
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if changed || !c.last.Whole || begun.Sub(c.last.At) > time.Minute { // some go by the time
-		c.last = c.facts.count(begun)
-		c.last.Whole = true
-	}
+	counting := time.Now()
+	now := c.facts.count(counting)
+	now.Whole = true
+	c.last.Store(&now)
+	c.took = time.Since(counting)
 	return nil
 }
 
