@@ -55,6 +55,9 @@ type Consumer struct {
 	AckWait time.Duration
 	// InFlight bounds the messages that one worker handles at a time.
 	InFlight int
+	// Holds says that handlers may hold their messages for as long as they like: what
+	// a message stands for lasts, as a subscription does.
+	Holds bool
 	// Apart says that the work begins a trace of its own, which links to that of
 	// the message: strangers may have sent it, who must not be able to put spans
 	// into our traces or to decide what is sampled, or one message stands for
@@ -247,7 +250,10 @@ func Consumers() []Consumer {
 			Name: ConsumerSync, Stream: StreamSyncDue, Stage: StageSyncWorker, Filters: []string{SyncDueSubject("*")},
 			InFlight: waiting, Apart: true,
 		},
-		{Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")}, InFlight: MaxLive, Apart: true},
+		{
+			Name: ConsumerLive, Stream: StreamLive, Stage: StageSyncWorker, Filters: []string{LiveDueSubject("*")},
+			InFlight: MaxLive, Holds: true, Apart: true,
+		},
 		{
 			Name: ConsumerSurvey, Stream: StreamSurveyDue, Stage: StageSyncWorker, Filters: []string{SurveyDueSubject("*")},
 			InFlight: 2, Apart: true,
@@ -256,15 +262,17 @@ func Consumers() []Consumer {
 	}
 	for _, stage := range Stages() {
 		var advisories []string
+		holds := false // which comes on RETRY as well
 		for _, c := range list {
 			if c.Stage == stage && c.Stream != StreamRetry && c.Stream != StreamAdvisories {
+				holds = holds || c.Holds
 				advisories = append(advisories, AdvisoryMaxDeliveries+"."+c.Stream+"."+c.Name)
 			}
 		}
 		advisories = append(advisories, AdvisoryMaxDeliveries+"."+StreamRetry+"."+stage)
 		list = append(
 			list,
-			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{RetrySubjects(stage)}, InFlight: waiting},
+			Consumer{Name: stage, Stream: StreamRetry, Stage: stage, Filters: []string{RetrySubjects(stage)}, InFlight: waiting, Holds: holds},
 			Consumer{Name: stage, Stream: StreamAdvisories, Stage: stage, Filters: advisories, InFlight: 4},
 		)
 	}

@@ -164,7 +164,7 @@ func (b *Bus) wait(ctx context.Context, stream string, enough <-chan time.Time, 
 // blocked counts, and logs now and then, that a caller waits for a full stream,
 // until the returned function is called.
 func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func()) {
-	waiting := b.metrics.blocked.WithLabelValues(b.options.Stage, stream)
+	waiting, ends := b.metrics.blocked.WithLabelValues(b.options.Stage, stream), b.waits()
 	waiting.Inc()
 	switch {
 	case !b.levels.tell(stream, time.Now()):
@@ -174,7 +174,7 @@ func (b *Bus) blocked(ctx context.Context, stream string, err error) (done func(
 	default:
 		b.log.WarnContext(ctx, "a queue is full, publishing waits", "stream", stream, "err", err)
 	}
-	return waiting.Dec
+	return func() { waiting.Dec(); ends() }
 }
 
 // levels are how full streams were when this process looked last, and the retry

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -60,6 +61,7 @@ type Bus struct {
 
 	pulsesMu sync.Mutex
 	pulses   map[string]*pulse // by consumer
+	waiting  atomic.Int64      // callers that wait for a full stream or server
 	// stopping is closed when Run is about to end.
 	stopping chan struct{}
 }

@@ -78,10 +78,14 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	}
 	for ctx.Err() == nil {
 		s.pulse.beat()
+		if len(free) == 0 && !s.spec.Holds {
+			s.pulse.fill()
+		}
 		select {
 		case <-ctx.Done():
 			continue
 		case <-free:
+			s.pulse.end()
 		}
 		n := 1
 		for ; len(free) > 0 && n < s.atOnce(); n++ {
