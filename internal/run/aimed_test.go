@@ -111,7 +111,11 @@ func TestAHundredListsAimUsAtNobody(t *testing.T) {
 	hometest.Publish(t, honest, note)
 	startStages(t, local, contract.StageIngest, contract.StageSyncWorker)
 	var lists []nostr.Event
-	for i := range 100 {
+	strangers := 100
+	if testing.Short() {
+		strangers = 20 // the race detector takes 36 s of a core for a hundred
+	}
+	for i := range strangers {
 		var urls []string
 		for j := range 20 {
 			urls = append(urls, fmt.Sprint(victim, "/user/", 20*i+j))
@@ -127,7 +131,8 @@ func TestAHundredListsAimUsAtNobody(t *testing.T) {
 	if !until(t, time.Minute, func() bool { return slices.Contains(hometest.IDsAt(t, local), note.ID) }) {
 		t.Error("the relay of an honest author is not synced")
 	}
-	handshakes := 1 + time.Since(began)/(10*time.Second) // which is how long each is waited for
+	// Each is waited for 10 s; some were under way when the clock was started, some have just begun.
+	handshakes := 2 + time.Since(began)/(10*time.Second)
 	if n := reached.Load(); n > 4*int64(handshakes) {
 		t.Errorf("the host was reached %d times in %s", n, time.Since(began))
 	}
@@ -218,11 +223,12 @@ func TestAThousandHintsAimUsAtNobody(t *testing.T) {
 			took := time.Since(began)
 			t.Logf("in %s: dials of the silent host %d, of the relay %d, messages to it %d",
 				took, reached.Load(), relay.dials.Load(), relay.messages.Load())
-			handshakes := 1 + int64(took/(10*time.Second)) // which is how long each is waited for
+			handshakes := 2 + int64(took/(10*time.Second)) // as above
 			if n := reached.Load(); n > 4*handshakes {
 				t.Errorf("the silent host was reached %d times in %s", n, took)
 			}
-			if n, most := relay.dials.Load(), relay.most.Load(); n > 12+int64(took.Seconds()) || most > 4 {
+			// Four at a time, and as many that have ended, of which the relay has not read yet.
+			if n, most := relay.dials.Load(), relay.most.Load(); n > 12+int64(took.Seconds()) || most > 8 {
 				t.Errorf("the relay was dialled %d times in %s, and had %d connections", n, took, most)
 			}
 			if n := relay.messages.Load(); n > 2*500 { // a REQ and a CLOSE for each hint
