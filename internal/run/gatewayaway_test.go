@@ -120,7 +120,7 @@ func awayFor(t *testing.T) time.Duration {
 // NATS is away all is taken in when it is back, each event once.
 func TestGatewayWhosePipelineStops(t *testing.T) {
 	t.Parallel()
-	const wait, many = 200 * time.Millisecond, 20
+	const wait, many = 500 * time.Millisecond, 20
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
