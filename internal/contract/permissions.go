@@ -100,9 +100,7 @@ var stageAccess = map[string]access{
 		calls:  []string{events.ServiceListResolve}, // of others at another address
 	},
 	StageSyncWorker: {
-		outputs: []string{
-			events.SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), SurveyDueSubject("*"), events.SubjectSyncFinished,
-		},
+		outputs:   []string{events.SubjectEventReceived, SyncDueSubject("*"), LiveDueSubject("*"), events.SubjectSyncFinished},
 		schedules: []string{SyncDueSubject("*"), SurveyDueSubject("*")},
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true, lists: true},

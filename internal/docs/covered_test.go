@@ -47,6 +47,11 @@ var elsewhere = []struct {
 	{"go tool pprof cpu.prof", "reads what a script has just made", "nothing", nil},
 	{"git grep -in", "is not about the program", "contributing_test.go", nil},
 	{"relaymesh doctor --repair", "wants a damaged store", "make test", nil},
+	{"go test -run XXX -bench ", "is a benchmark", "nothing, or nothing but who wants to measure", nil},
+	{"relaymesh survey", "wants a pipeline that has surveyed", "make test", nil},
+	{"relaymesh resolve --nats", "wants a pipeline whose dhtworker answers", "make test", nil},
+	{"relaymesh provision --nats-max-store", "wants a server with little room", "make test", nil},
+	{"relaymesh sync --dir none", "wants relays that lie", "make test", nil},
 	{"go build -tags scionic ./cmd/fetcher", "takes a minute", "make test-interop", builds},
 }
 

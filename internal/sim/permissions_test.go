@@ -64,7 +64,7 @@ func TestOnePermissionLessFails(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, users...)
-				w.maxLive, w.lists = 10, newIndexes()
+				w.maxLive, w.lists, w.survey = 10, newIndexes(), func(context.Context) bool { return true }
 				for round, what := range without {
 					denied := w.everything(stageName, "without "+what, round)
 					t.Logf("without %s: %q", what, denied)
@@ -314,8 +314,11 @@ func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 	serve(w, ctx, js, contract.NameListResolve, events.ServiceListResolve)
 }
 
-func (w *world) doSync(_ context.Context, _ jetstream.JetStream, round int) {
+func (w *world) doSync(ctx context.Context, js jetstream.JetStream, round int) {
 	url, key := relayURL(round), user(w.T, fmt.Sprint("sync ", round))
+	if known, err := run.OpenStore[contract.Author](ctx, js, contract.BucketAuthors, nil); err == nil { // whether an author was here before
+		_, _, _ = known.Get(ctx, key.PublicKey())
+	}
 	bad := note(w.T, key, "refuse me")
 	w.relays.set(url, func(x *remote) { x.events = append(x.events, bad, note(w.T, key, "take me")) })
 	w.relays.set(home, func(x *remote) {
@@ -340,6 +343,9 @@ func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) 
 			nostr.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
 	}
 	_, _ = run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
+	if known, err := run.OpenStore[contract.Relay](ctx, js, contract.BucketRelays, nil); err == nil { // whether a relay is proven
+		_, _, _ = known.Get(ctx, nostr.RelayKey(url))
+	}
 	if _, err := js.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, contract.StageFetcher, make(chan *nats.Msg, 1)); err != nil {
 		w.Error(err)
 	}
