@@ -18,7 +18,8 @@ type ledger struct {
 	mu     sync.Mutex
 	writes map[string][]written // by bucket and key
 	offers []offer
-	queued map[string]int // messages that streams took, by subject
+	queued map[string]int  // messages that streams took, by subject
+	taken  map[string]bool // the same, by subject and Msg-Id
 }
 
 // written is a value of a KV key; nil says that it was removed.
@@ -29,7 +30,7 @@ type written struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{writes: map[string][]written{}, queued: map[string]int{}}
+	return &ledger{writes: map[string][]written{}, queued: map[string]int{}, taken: map[string]bool{}}
 }
 
 func (l *ledger) wrote(bucket, key string, rev uint64, value []byte) {
@@ -86,10 +87,15 @@ func (l *ledger) offeredAgain(begun time.Time) (old []string, young int) {
 	return old, young
 }
 
-func (l *ledger) took(subject string) {
+// took notes that a stream has a message. A duplicate counts if the answer to the first
+// has not come, as of a server that was ended.
+func (l *ledger) took(subject, id string, duplicate bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queued[subject]++
+	if at := subject + " " + id; !duplicate || !l.taken[at] {
+		l.queued[subject]++
+		l.taken[at] = true
+	}
 }
 
 func (l *ledger) published(subject string) int {
