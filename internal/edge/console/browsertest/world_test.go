@@ -93,8 +93,11 @@ func setUp(ctx context.Context, dir string) (*world, error) {
 	}); err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect("nats://" + natsAddr)
-	if err != nil {
+	var nc *nats.Conn
+	if err := until(ctx, func() (err error) { // the console answers before there is NATS
+		nc, err = nats.Connect("nats://" + natsAddr)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	if w.js, err = jetstream.New(nc); err != nil {
