@@ -21,9 +21,7 @@ func (j badJS) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.
 	err = j.effect("publish "+msg.Subject, func() error {
 		// The client changes the header of a message that it sends.
 		ack, err = j.JetStream.PublishMsg(ctx, &nats.Msg{Subject: msg.Subject, Header: cloned(msg.Header), Data: msg.Data}, opts...)
-		if err == nil {
-			j.ledger.took(msg.Subject, msg.Header.Get(jetstream.MsgIDHeader), ack.Duplicate)
-		}
+		j.ledger.took(msg.Subject, err == nil && !ack.Duplicate)
 		return err
 	})
 	return ack, err

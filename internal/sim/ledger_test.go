@@ -18,8 +18,8 @@ type ledger struct {
 	mu     sync.Mutex
 	writes map[string][]written // by bucket and key
 	offers []offer
-	queued map[string]int  // messages that streams took, by subject
-	taken  map[string]bool // the same, by subject and Msg-Id
+	queued map[string]int // messages that streams took, by subject
+	most   map[string]int // the same, and those of which it is not known
 }
 
 // written is a value of a KV key; nil says that it was removed.
@@ -30,7 +30,7 @@ type written struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{writes: map[string][]written{}, queued: map[string]int{}, taken: map[string]bool{}}
+	return &ledger{writes: map[string][]written{}, queued: map[string]int{}, most: map[string]int{}}
 }
 
 func (l *ledger) wrote(bucket, key string, rev uint64, value []byte) {
@@ -87,17 +87,24 @@ func (l *ledger) offeredAgain(begun time.Time) (old []string, young int) {
 	return old, young
 }
 
-// took notes that a stream has a message. A duplicate counts if the answer to the first
-// has not come, as of a server that was ended.
-func (l *ledger) took(subject, id string, duplicate bool) {
+// took notes that a stream has a message, or may have it: that was published, and the
+// answer has not come, or says that it had come before.
+func (l *ledger) took(subject string, sure bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if at := subject + " " + id; !duplicate || !l.taken[at] {
+	if l.most[subject]++; sure {
 		l.queued[subject]++
-		l.taken[at] = true
 	}
 }
 
+// mostly returns how many messages a stream took at most.
+func (l *ledger) mostly(subject string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.most[subject]
+}
+
+// published returns how many it took for sure.
 func (l *ledger) published(subject string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -416,7 +416,7 @@ func (c *checker) unexplained() (list []string) {
 // were asked for.
 func (c *checker) repeated() (list []string) {
 	for id, times := range c.told() {
-		n, asked := len(times), c.ledger.published(contract.NoteMissingSubject(id))
+		n, asked := len(times), c.ledger.mostly(contract.NoteMissingSubject(id))
 		if n > asked && times[n-1].Sub(times[0]) < dedupeWindow {
 			list = append(list, fmt.Sprintf("note %s was found %d times, and asked for %d times", id, n, asked))
 		}
