@@ -24,10 +24,15 @@ const (
 	maxDelivered = 1 << 20
 )
 
-// weights is what evidence is worth by itself, by its source.
-var weights = map[string]float64{
-	contract.ViaNIP65: 2 * Said, contract.ViaDHT: 1.9 * Said, contract.ViaNIP78: 1.8 * Said, contract.ViaManual: 2 * Said,
-	contract.ViaDelivered: 2 * Said, contract.ViaDirectory: Said / 4, contract.ViaClaim: Said / 3, contract.ViaHint: Said / 2,
+// weights is what evidence is worth by itself, by its source. They are added in this
+// order, or equal evidence would not come to equal sums.
+var weights = []struct {
+	via   string
+	worth float64
+}{
+	{contract.ViaNIP65, 2 * Said}, {contract.ViaManual, 2 * Said}, {contract.ViaDelivered, 2 * Said},
+	{contract.ViaDHT, 1.9 * Said}, {contract.ViaNIP78, 1.8 * Said},
+	{contract.ViaHint, Said / 2}, {contract.ViaClaim, Said / 3}, {contract.ViaDirectory, Said / 4},
 }
 
 // Weigh decides how much speaks for a relay to have an author's events, at now (Unix
@@ -35,15 +40,19 @@ var weights = map[string]float64{
 // weighs most, by the logarithm of how many events it was; then the author's lists,
 // then the words of others. Zero is no evidence.
 func Weigh(l contract.Link, now int64) (sum float64) {
-	for via, version := range l.Via {
-		switch w := weights[via]; via {
-		case contract.ViaDelivered:
-			sum += w * (1 + math.Log2(float64(1+max(l.Delivered, 0)))/5) * faded(version, now, deliveredHalf)
-		case contract.ViaNIP65, contract.ViaNIP78: // their versions are times
-			sum += w * max(faded(version, now, saidHalf), 0.5)
-		default:
-			sum += w
+	for _, w := range weights {
+		version, is := l.Via[w.via]
+		if !is {
+			continue
 		}
+		worth := w.worth
+		switch w.via {
+		case contract.ViaDelivered:
+			worth *= (1 + math.Log2(float64(1+max(l.Delivered, 0)))/5) * faded(version, now, deliveredHalf)
+		case contract.ViaNIP65, contract.ViaNIP78: // their versions are times
+			worth *= max(faded(version, now, saidHalf), 0.5)
+		}
+		sum += worth
 	}
 	return sum
 }

@@ -107,3 +107,18 @@ func TestWhatALeftRelayDeliveredGoesWithItsList(t *testing.T) {
 		}
 	}
 }
+
+// Equal evidence weighs the same, to the last bit, or the order of relays were drawn by lot.
+func TestEqualEvidenceWeighsTheSame(t *testing.T) {
+	link := contract.Link{Via: map[string]int64{}, Delivered: 7}
+	for i, w := range weights {
+		link.Via[w.via] = int64(1_600_000_000 + 1_234_567*i)
+	}
+	const now = 1_700_000_000
+	want := Weigh(link, now)
+	for range 1000 {
+		if got := Weigh(link, now); got != want {
+			t.Fatalf("%v, and then %v", want, got)
+		}
+	}
+}
