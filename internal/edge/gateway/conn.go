@@ -56,7 +56,7 @@ func (c *conn) serve(client, relay end, compress bool) {
 	}
 	fromClient := pump{
 		conn: c, from: newSource(client, client.came, stall), to: c.up, look: c.fromClient, passed: passed.WithLabelValues("up"),
-		inflated: inflated,
+		inflated: inflated, wasted: &deflate.Meter{},
 	}
 	fromRelay.from.before, fromClient.from.before = c.down.flush, c.up.flush
 	var once sync.Once

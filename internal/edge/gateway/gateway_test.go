@@ -2,13 +2,11 @@ package gateway
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
+	"github.com/relaymesh/relaymesh/internal/testkit/flood"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 )
@@ -322,36 +321,7 @@ func TestWhatInflatesToNothingIsCutOff(t *testing.T) {
 	t.Parallel()
 	relay := scripted(t, func(p *peer, _ *http.Request) { p.ended() })
 	g := start(t, relay, Config{})
-	empty := strings.Repeat("\x02\x08\x20\x80\x00", 20) // four empty blocks each
-	for name, c := range map[string]struct{ first, again string }{
-		"one message":      {"\xc1\xff\x00\x00\x00\xff\x00\x00\x00\x00\x00\x00\x00\x00", empty},
-		"many messages":    {"", "\xc1\xe4\x00\x00\x00\x00" + empty},
-		"many fragments":   {"\x41\xe4\x00\x00\x00\x00" + empty, "\x00\xe4\x00\x00\x00\x00" + empty},
-		"after the stream": {"\xc1\xff\x00\x00\x00\xff\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\xff\xff", empty},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conn, err := net.Dial("tcp", g.addr.String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-			go func() { _, _ = io.Copy(io.Discard, conn) }()
-			_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-				"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"+c.first)
-			many := []byte(strings.Repeat(c.again, 100))
-			for sent := 0; err == nil; sent += len(many) {
-				if sent > 64<<20 { // far more than sockets hold
-					t.Fatal("is read on and on")
-				}
-				_, err = conn.Write(many)
-			}
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Error("is neither read nor cut off")
-			}
-		})
-	}
+	flood.Nothing(t, g.addr.String())
 }
 
 // Frames that break the protocol end the connection and nothing else.

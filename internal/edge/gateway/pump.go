@@ -33,6 +33,7 @@ type pump struct {
 	look func(text []byte) (pass bool)
 
 	inflated *deflate.Meter // of what the client compresses; nil where it cannot
+	wasted   *deflate.Meter // of frames that carry nothing of a message; nil for the relay's
 	passed   prometheus.Counter
 
 	// Buffers that are used again.
@@ -56,7 +57,8 @@ func (p *pump) run() error {
 	}
 }
 
-// header reads the header of a frame, and returns it as it stands, too.
+// header reads the header of a frame, and returns it as it stands, too. It ends a
+// client that sends pings and empty frames on and on.
 func (p *pump) header(mid bool) (h header, raw []byte, err error) {
 	b, err := p.from.peek(2, mid)
 	if err != nil {
@@ -65,7 +67,9 @@ func (p *pump) header(mid bool) (h header, raw []byte, err error) {
 	if raw, err = p.from.take(headerSize(b), mid); err != nil {
 		return h, nil, err
 	}
-	h, err = parseHeader(raw)
+	if h, err = parseHeader(raw); err == nil && (h.control() || h.length == 0) {
+		err = p.wasted.Came(len(raw) + int(min(h.length, maxControl)))
+	}
 	return h, raw, err
 }
 
