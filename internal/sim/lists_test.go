@@ -67,6 +67,7 @@ func TestAuthorsWithoutAListGetThatOfTheIndexes(t *testing.T) {
 		w.ingest(nil)
 		w.dhtworker(nil)
 		w.sendEvent(list(w.T, bob, 200, relayURL(2)).NIP65)
+		time.Sleep(time.Minute) // or the note may be looked at first
 		w.sendEvent(note(w.T, alice, "hello"), note(w.T, bob, "hello"), note(w.T, carol, "hello"))
 		time.Sleep(time.Minute)
 		for who, want := range map[*schnorr.SecretKey][]string{alice: {relayURL(1)}, bob: {relayURL(2)}, carol: nil} {
