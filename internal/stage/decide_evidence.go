@@ -30,9 +30,14 @@ var weights = []struct {
 	via   string
 	worth float64
 }{
-	{contract.ViaNIP65, 2 * Said}, {contract.ViaManual, 2 * Said}, {contract.ViaDelivered, 2 * Said},
-	{contract.ViaDHT, 1.9 * Said}, {contract.ViaNIP78, 1.8 * Said},
-	{contract.ViaHint, Said / 2}, {contract.ViaClaim, Said / 3}, {contract.ViaDirectory, Said / 4},
+	{contract.ViaNIP65, 2 * Said},
+	{contract.ViaManual, 2 * Said},
+	{contract.ViaDelivered, 2 * Said},
+	{contract.ViaDHT, 1.9 * Said},
+	{contract.ViaNIP78, 1.8 * Said},
+	{contract.ViaHint, Said / 2},
+	{contract.ViaClaim, Said / 3},
+	{contract.ViaDirectory, Said / 4},
 }
 
 // Weigh decides how much speaks for a relay to have an author's events, at now (Unix
