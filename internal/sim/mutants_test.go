@@ -209,7 +209,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a lost note stays lost", file: "internal/stage/fetch/decide_lost.go",
-		old: "Until: now + int64(hold.Seconds())", bug: "Until: now + 1000*int64(hold.Seconds())", caught: lacks,
+		old: "Until: now + int64(hold.Seconds())", bug: "Until: now + 100*int64(hold.Seconds())", caught: lacks,
 	},
 }
 
