@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,7 +35,8 @@ func TestAListIndexTellsHowItIs(t *testing.T) {
 	network := startMainline(t)
 	_, list := newUser(t)
 	other, _ := startIndex(t, network, "127.0.0.2", hometest.Start(t, list))
-	admin := startIndexWithAdmin(t, network, "127.0.0.3")
+	eventually(t, "the other index has the list", func() bool { return slices.Contains(hometest.IDsAt(t, other), list.ID) })
+	admin := startIndexWithAdmin(t, network, "127.0.0.3", other)
 	get := func(path string) (status int, body string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+path, http.NoBody)
@@ -76,7 +78,7 @@ func TestAListIndexTellsHowItIs(t *testing.T) {
 	}
 }
 
-func startIndexWithAdmin(t *testing.T, network *dhtnet.Network, host string) (admin string) {
+func startIndexWithAdmin(t *testing.T, network *dhtnet.Network, host, known string) (admin string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", host+":0")
 	if err != nil {
@@ -91,6 +93,7 @@ func startIndexWithAdmin(t *testing.T, network *dhtnet.Network, host string) (ad
 		Listen:     host + ":0", File: filepath.Join(dir, "index.db"), Config: indexConfig(t, network, host), Log: slog.New(slog.DiscardHandler),
 	}
 	l.Config.Admin = admin
+	l.Config.Index.Known = []string{known} // both begin at the same time, and neither may find the other before it is announced
 	go func() { ended <- l.Run(ctx, func(url string) { up <- url }) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	select {
