@@ -203,6 +203,7 @@ type remote struct {
 	queries, sessions, probes int
 	longest                   int            // negentropy message
 	times                     []time.Time    // of queries and sessions
+	waiting                   int            // queries and sessions that have no answer yet
 	asked                     map[string]int // how often an event was asked for by id
 
 	changed     chan struct{} // closed and replaced with every change
@@ -274,14 +275,20 @@ func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nost
 	r.mu.Lock()
 	takes := x.latency
 	x.times = append(x.times, time.Now())
+	x.waiting++
 	r.mu.Unlock()
+	var given error
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
-		return nil, x, context.Cause(ctx)
+		given = context.Cause(ctx)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	x.waiting--
+	if given != nil {
+		return nil, x, given
+	}
 	if x.down {
 		return nil, x, errDown
 	}
