@@ -39,7 +39,6 @@ func TestOnlyThePublicInternetIsDialled(t *testing.T) {
 // Whoever names an address that is not public, and however it comes to the node, no packet goes there: as a node that a
 // stranger named, as one that was remembered, as a query that is sent, as a packet of the library, as a bootstrap node.
 func TestForbiddenAddressesAreNotSentTo(t *testing.T) {
-	t.Parallel()
 	dns := dnstest.StartDNS(t)
 	n, err := Start(t.Context(), Config{
 		Addr: "127.0.0.1:0", ReadOnly: true, Rate: -1, PerAddress: -1, Log: slog.New(slog.DiscardHandler),
@@ -81,7 +80,6 @@ func TestForbiddenAddressesAreNotSentTo(t *testing.T) {
 
 // A bootstrap node's name that was public leads to loopback when it is looked up again.
 func TestRebindingIsNoticed(t *testing.T) {
-	t.Parallel()
 	dns := dnstest.StartDNS(t)
 	dns.Set("router.example.com", []netip.Addr{netip.MustParseAddr("1.1.1.1")})
 	r := &routers{hosts: []string{"router.example.com:6881"}, log: slog.New(slog.DiscardHandler)}

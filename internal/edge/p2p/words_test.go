@@ -40,7 +40,6 @@ func listenRaw(t *testing.T, serve func(net.Conn)) string {
 // Why there is no connection is one sentence in the operator's words, whatever the
 // libraries make of it.
 func TestWhyThereIsNoPeerIsSaidInOneSentence(t *testing.T) {
-	t.Parallel()
 	dnstest.StartDNS(t)
 	short := defaultTiming
 	short.dial = 300 * time.Millisecond

@@ -20,9 +20,11 @@ type DNS struct {
 }
 
 // StartDNS starts a name server and makes it that of [net.DefaultResolver]
-// until the test ends. No other test may run meanwhile.
+// until the test ends. The resolver belongs to the whole process, so no other
+// test may run meanwhile: a test that is parallel ends with a panic here.
 func StartDNS(tb testing.TB) *DNS {
 	tb.Helper()
+	tb.Setenv("RELAYMESH_DNSTEST", "on") // nobody reads it: Setenv is what refuses parallel tests
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		tb.Fatal(err)
