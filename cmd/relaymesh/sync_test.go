@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,7 +207,11 @@ func TestSyncInterruptedExitsWith130(t *testing.T) {
 	if _, err := silent.Accept(); err != nil { // it is at work
 		t.Fatal(err)
 	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+	interrupt := syscall.SIGINT
+	if signal.Ignored(interrupt) { // as in the background of a shell, and by what is started there
+		interrupt = syscall.SIGTERM
+	}
+	if err := cmd.Process.Signal(interrupt); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,31 +64,44 @@ func TestConnectionsBeforeTheHandshakeShutOutNobody(t *testing.T) {
 			t.Parallel()
 			h := serveMemoryRelay(t, newMemoryRelay(signed()[0]), timing{})
 			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
+			var holding sync.WaitGroup
+			t.Cleanup(func() { cancel(); holding.Wait() })
 			for i := range 64 {
-				from := fmt.Sprintf("127.0.0.%d", 2+i%10)
-				hold := func() error {
-					conn := dialRaw(t, h, from)
-					_, err := io.WriteString(conn, says)
-					go func() {
-						<-ctx.Done()
-						conn.Close()
-					}()
-					return err
-				}
-				if err := hold(); err != nil {
+				conn := dialRaw(t, h, fmt.Sprintf("127.0.0.%d", 2+i%10))
+				if _, err := io.WriteString(conn, says); err != nil {
 					t.Log(err) // it is refused already
 				}
+				holding.Go(func() { comeAgain(ctx, conn, says) })
 			}
 			for _, transport := range []string{"/tcp/", "/quic-v1/"} {
-				within, stop := context.WithTimeout(ctx, 4*time.Second) // less than it takes to time out
-				_, _, err := newPeer(t, addrOf(t, h, transport), timing{}).Open(within, nostr.Filter{}, []byte{0x61, 0, 0, 2, 0})
-				stop()
+				_, _, err := newPeer(t, addrOf(t, h, transport), timing{}).Open(ctx, nostr.Filter{}, []byte{0x61, 0, 0, 2, 0})
 				if err != nil {
 					t.Errorf("%s: %v", transport, err)
 				}
 			}
 		})
+	}
+}
+
+// comeAgain holds a connection until it is ended, and then another one from the same address, until ctx ends.
+func comeAgain(ctx context.Context, conn net.Conn, says string) {
+	again := net.Dialer{LocalAddr: &net.TCPAddr{IP: conn.LocalAddr().(*net.TCPAddr).IP}}
+	to := conn.RemoteAddr().String()
+	for {
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		_, _ = io.Copy(io.Discard, conn)
+		stop()
+		conn.Close()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond): // the test is of many connections, not of a loop without a pause
+		}
+		var err error
+		if conn, err = again.DialContext(ctx, "tcp", to); err != nil {
+			return // the host has ended
+		}
+		_, _ = io.WriteString(conn, says)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/bits"
 	"net/netip"
+	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -79,8 +81,9 @@ func nodeConfig(addr string) mainline.Config {
 	}
 }
 
-// tries are enough even on a machine so busy that an answer takes longer than the second that a node waits for it.
-const tries = 10
+// patience is enough even on a machine so busy that answers take longer than the second that a node waits for one,
+// again and again.
+const patience = 2 * time.Minute
 
 // bucketSize is how many nodes a Kademlia routing table holds at each distance (BEP 5).
 const bucketSize = 8
@@ -88,6 +91,8 @@ const bucketSize = 8
 // introduce fills each node's table with the nodes that an old network would have put there: up to eight for each
 // length of the prefix that two ids share.
 func (n *Network) introduce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8) // more at a time overflow the kernel's receive buffers
 	for _, a := range n.Nodes {
@@ -100,14 +105,15 @@ func (n *Network) introduce(ctx context.Context) error {
 					addrs = append(addrs, b.Addr())
 				}
 			}
-			good := 0
-			for try := 0; try < tries && good < len(addrs) && ctx.Err() == nil; try++ {
-				good = a.Introduce(ctx, addrs...)
+			// Few at a time, so that a busy machine answers them in time.
+			for some := range slices.Chunk(addrs, bucketSize) {
+				for a.Introduce(ctx, some...) < len(some) {
+					if err := ctx.Err(); err != nil {
+						return fmt.Errorf("%d nodes do not all answer on loopback: %w", len(some), err)
+					}
+				}
 			}
-			if good < len(addrs) {
-				return fmt.Errorf("only %d of %d nodes answered on loopback", good, len(addrs))
-			}
-			return ctx.Err()
+			return nil
 		})
 	}
 	return group.Wait()
