@@ -127,7 +127,7 @@ func (c *fetchCmd) request(o *output) (events.MissingNoteRequest, error) {
 func (c *fetchCmd) relays(hinted []string) (urls, passedOver []string, err error) {
 	allow := c.AllowPrivate || c.NATS != "" // fetchers have rules of their own
 	for _, raw := range c.Relay {
-		url, err := nostr.NormalizeRelayURL(raw, allow)
+		url, err := config.RelayURL(raw, allow)
 		if err != nil {
 			return nil, nil, usage("--relay: %v", err)
 		}

@@ -232,7 +232,7 @@ func (c *publishCmd) Run(ctx context.Context, o *output) (err error) {
 		c.Relay = url
 	}
 	for i, raw := range c.Relays {
-		url, err := nostr.NormalizeRelayURL(raw, c.AllowPrivate)
+		url, err := config.RelayURL(raw, c.AllowPrivate)
 		if err != nil {
 			return usage("--relays: %v", err)
 		}

@@ -107,11 +107,24 @@ type DHT struct {
 	PerNode   float64  `env:"RELAYMESH_DHT_PER_NODE" default:"3" help:"Packets a second to one node at most; negative is unlimited. Many nodes ban who sends more than 5."`
 }
 
+// RelayURL is [nostr.NormalizeRelayURL] for what the operator names. The error says
+// so if --allow-private permits it.
+func RelayURL(raw string, allowPrivate bool) (string, error) {
+	url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
+	if err == nil || allowPrivate {
+		return url, err
+	}
+	if _, other := nostr.NormalizeRelayURL(raw, true); other == nil {
+		err = fmt.Errorf("%w (--allow-private permits it)", err)
+	}
+	return "", err
+}
+
 // normalize puts normalised URLs in the place of those of a flag.
 func normalize(flag string, urls []string, allowPrivate bool) error {
 	var errs []error
 	for i, raw := range urls {
-		url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
+		url, err := RelayURL(raw, allowPrivate)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", flag, err))
 		}

@@ -31,7 +31,7 @@ type ServeIndex struct {
 func (s *ServeIndex) Check(prefix string, allowPrivate bool) error {
 	var errs []error
 	if s.URL != "" {
-		url, err := nostr.NormalizeRelayURL(s.URL, allowPrivate)
+		url, err := RelayURL(s.URL, allowPrivate)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%surl: %w", prefix, err))
 		}

@@ -160,7 +160,7 @@ func parseURLs(value any, allowPrivate bool) (urls []string, err error) {
 		return nil, errors.New("want a list of relays, such as [wss://relay.example.com]")
 	}
 	for _, v := range list {
-		url, err := nostr.NormalizeRelayURL(fmt.Sprint(v), allowPrivate)
+		url, err := RelayURL(fmt.Sprint(v), allowPrivate)
 		if err != nil {
 			return nil, err
 		}

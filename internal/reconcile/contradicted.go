@@ -113,7 +113,12 @@ func (r *run) lacking(ctx context.Context, to negentropy.Side, list []nostr.Even
 		_, _, refused := r.verdicts.refused(to, id)
 		return err != nil || refused || r.forbidden(to, &e) != "" || r.opts.Refused != nil && r.opts.Refused(to, id)
 	})
+	forged := map[string]bool{}
+	if l.listed { // its list has them, as what cannot be read; sessions would contradict what it delivers
+		ctx = WithUnread(ctx, func(u Unread) { forged[u.Claim.ID] = true })
+	}
 	lacks, err = r.missing(ctx, l, list, r.spot.round)
+	lacks = slices.DeleteFunc(lacks, func(e nostr.Event) bool { return forged[e.ID] })
 	if err != nil && ctx.Err() == nil {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			r.why = fmt.Sprintf("%s does not deliver a sample of what it lists: %v", l.Name, errors.Unwrap(err))

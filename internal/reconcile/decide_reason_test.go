@@ -19,6 +19,20 @@ func TestReasonsThatPass(t *testing.T) {
 	}
 }
 
+// What a relay says is quoted, and nothing else is.
+func TestRefusalsQuoteTheRelay(t *testing.T) {
+	for want, err := range map[string]*RefusedError{
+		"refused without a reason":                           {},
+		"refused without a reason (relay does not serve us)": {Means: ErrRefused},
+		`refused: "error: no"`:                               {Reason: ParseReason("error: no")},
+		`refused: "no" (relay does not serve us)`:            {Reason: ParseReason("no"), Means: ErrRefused},
+	} {
+		if err.Error() != want {
+			t.Errorf("%s, want %s", err, want)
+		}
+	}
+}
+
 // Words are for people, and never empty; a store or a log takes 200 bytes of them.
 func TestReasonsInWords(t *testing.T) {
 	long := strings.Repeat("é", 500)

@@ -45,10 +45,14 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	if e.Means != nil {
-		return fmt.Sprintf("refused: %q (%v)", e.Reason, e.Means)
+	why := fmt.Sprintf("refused: %q", e.Reason)
+	if e.Reason.Text == "" && e.Reason.Code == "" {
+		why = e.Reason.String() // words of ours
 	}
-	return fmt.Sprintf("refused: %q", e.Reason)
+	if e.Means != nil {
+		why = fmt.Sprintf("%s (%v)", why, e.Means)
+	}
+	return why
 }
 
 // Unwrap returns what the refusal amounts to.

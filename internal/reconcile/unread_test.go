@@ -64,6 +64,19 @@ func TestUnreadableEventsAreTold(t *testing.T) {
 	}
 }
 
+// Whoever has the true event of a forgery is not the one that contradicts itself.
+func TestAForgeryDoesNotAccuseTheOther(t *testing.T) {
+	all := notes(0, 30)
+	for _, d := range []Direction{Down, Both} {
+		a, b := newFake(all...), newFake(all...)
+		unreadable(b, map[string]string{all[3].ID: "its id is not its hash", all[7].ID: "signature is wrong"})
+		r := mustSync(t, a, b, sampling(d))
+		if !r.Complete || r.Left != 2 || r.Doubts[0].Some() || r.Doubts[1].Some() {
+			t.Errorf("%v: complete %t %q, left %d, doubts %+v", d, r.Complete, r.Why, r.Left, r.Doubts)
+		}
+	}
+}
+
 // Of sessions, the reason is told why what is listed does not come.
 func TestUnreadableEventsOfSessions(t *testing.T) {
 	all := notes(0, 30)

@@ -227,6 +227,7 @@ func TestPlainHTTP(t *testing.T) {
 		status                      int
 	}{
 		{"GET", "application/nostr+json", "application/nostr+json", 200},
+		{"GET", "text/html;q=0.5, Application/Nostr+JSON", "application/nostr+json", 200},
 		{"GET", "text/html", "text/plain; charset=utf-8", 200},
 		{"OPTIONS", "", "", 204},
 		{"POST", "", "text/plain; charset=utf-8", 405},

@@ -80,7 +80,7 @@ func (r *Relay) serveInfo(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case req.Method != http.MethodGet && req.Method != http.MethodHead:
 		http.Error(w, "this is a Nostr relay: use a websocket", http.StatusMethodNotAllowed)
-	case strings.Contains(req.Header.Get("Accept"), "application/nostr+json"):
+	case strings.Contains(strings.ToLower(req.Header.Get("Accept")), "application/nostr+json"):
 		h.Set("Content-Type", "application/nostr+json")
 		_, _ = w.Write(r.info()) // a client that left needs no document
 	default:
