@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // purgeStep is how many events [Relay.Purge] looks at in one transaction.
@@ -59,9 +57,8 @@ func (s *store) deniedFrom(from []byte) (ids [][]byte, next []byte, err error) {
 		c := tx.Bucket(byID).Cursor()
 		k, text := c.Seek(from)
 		for step := 0; k != nil && step < purgeStep; step++ {
-			var e nostr.Event
 			// One that cannot be read is served to nobody, and no reason to stop.
-			if e.UnmarshalJSON(text) == nil && s.denied.Event(&e) {
+			if r, err := parseRecord(k, text); err == nil && s.denied.Event(r.event) {
 				ids = append(ids, bytes.Clone(k))
 			}
 			k, text = c.Next()

@@ -23,9 +23,18 @@ func entries(r *record, do func(bucket, key []byte) error) error {
 	)
 }
 
+// form returns an event as it is stored, by its JSON.
+func (st *step) form(r *record, text []byte) []byte {
+	if st.whole == nil {
+		return text
+	}
+	return pack(r, text)
+}
+
 // put stores an event.
 func (st *step) put(r *record, text []byte) error {
 	tx := st.tx
+	text = st.form(r, text)
 	st.pages -= eventPages + len(text)>>pageBits
 	st.whole.stored(tx, r)
 	if err := st.charge(r.pubkey[:], int64(len(text)+eventCost)); err != nil {
@@ -94,9 +103,14 @@ func load(tx *bbolt.Tx, id []byte) (*record, error) {
 	return nil, fmt.Errorf("event %x is in an index but not stored: the store is damaged", id)
 }
 
-func parseRecord(id, text []byte) (*record, error) {
+// parseRecord reads an event in either form.
+func parseRecord(id, stored []byte) (*record, error) {
 	e := &nostr.Event{}
-	if err := e.UnmarshalJSON(text); err != nil {
+	text, err := unpack(id, stored)
+	if err == nil {
+		err = e.UnmarshalJSON(text)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("event %x cannot be read: %w", id, err)
 	}
 	return newRecord(e)
@@ -106,7 +120,7 @@ func parseRecord(id, text []byte) (*record, error) {
 // beyond the transaction. Earlier versions stored it with the kind first, and with
 // some characters six bytes long.
 func loadText(tx *bbolt.Tx, id []byte) ([]byte, error) {
-	if text := tx.Bucket(byID).Get(id); bytes.HasPrefix(text, []byte(`{"id":`)) {
+	if text, err := unpack(id, tx.Bucket(byID).Get(id)); err == nil && bytes.HasPrefix(text, []byte(`{"id":`)) {
 		return text, nil
 	}
 	r, err := load(tx, id)

@@ -18,7 +18,7 @@ import (
 // walking a bucket forwards meets the newest event first and, among equal
 // times, the lowest id: the order of NIP-01.
 var (
-	byID      = []byte("e") // id → event as JSON
+	byID      = []byte("e") // id → event, as JSON or packed
 	byTime    = []byte("c") // position → summary
 	byAuthor  = []byte("p") // pubkey, position → summary
 	byKind    = []byte("k") // kind, position → summary

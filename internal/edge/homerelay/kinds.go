@@ -69,7 +69,7 @@ func (s *store) keepsUpTo(st *step, by bringer, r *record, text []byte, most int
 	if s.maxBytes == 0 {
 		return nil, nil
 	}
-	if s.grows(st.tx, r, text) {
+	if s.grows(st, r, text) {
 		if by != (bringer{}) && !st.isKnown(r.pubkey[:]) && st.shareOf(by)+cost > uint64(s.maxBytes/2) {
 			return errBrought, nil
 		}
@@ -110,10 +110,11 @@ func (s *store) used(tx *bbolt.Tx) int64 {
 
 // grows reports whether an event needs room that none gives way for: it is of another author or kind than what is there, or
 // larger. What ends something that is there does not.
-func (s *store) grows(tx *bbolt.Tx, r *record, text []byte) bool {
+func (s *store) grows(st *step, r *record, text []byte) bool {
+	tx := st.tx
 	if addr := r.address(); addr != nil {
 		old := tx.Bucket(latest).Get(addr)
-		return old == nil || len(text) > len(tx.Bucket(byID).Get(position(old).id()))
+		return old == nil || len(st.form(r, text)) > len(tx.Bucket(byID).Get(position(old).id()))
 	}
 	prefix := authorPrefix(r.pubkey[:])
 	k, _ := tx.Bucket(byAuthor).Cursor().Seek(prefix)

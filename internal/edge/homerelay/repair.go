@@ -152,7 +152,7 @@ func (s *store) salvageIndexes(path string) (map[[idSize]byte]struct{}, error) {
 // carve calls yield with every wanted event in a file that verifies, each once,
 // wherever it lies.
 func carve(ctx context.Context, f *os.File, wanted func(*nostr.Event) bool, yield func(*nostr.Event)) error {
-	begins := [][]byte{[]byte(`{"id":"`), []byte(`{"kind":`)} // see loadText
+	begins := [][]byte{[]byte(`{"id":"`), []byte(`{"kind":`), []byte(packMark)} // see loadText
 	seen := map[string]struct{}{}
 	chunk := make([]byte, 1<<20)
 	const overlap = 8
@@ -165,7 +165,7 @@ func carve(ctx context.Context, f *os.File, wanted func(*nostr.Event) bool, yiel
 					break
 				}
 				at += next
-				e := eventAt(f, offset+int64(at))
+				e := eventAt(f, offset+int64(at), begin)
 				if e == nil || !wanted(e) {
 					continue
 				}
@@ -187,9 +187,12 @@ func carve(ctx context.Context, f *os.File, wanted func(*nostr.Event) bool, yiel
 	}
 }
 
-// eventAt returns the event whose JSON begins at an offset, or nil; it is not
+// eventAt returns the event that begins at an offset, or nil; it is not
 // checked.
-func eventAt(f *os.File, offset int64) *nostr.Event {
+func eventAt(f *os.File, offset int64, begin []byte) *nostr.Event {
+	if string(begin) == packMark {
+		return packedAt(f, offset)
+	}
 	var text json.RawMessage
 	if json.NewDecoder(io.NewSectionReader(f, offset, 2*nostr.MaxEventBytes)).Decode(&text) != nil {
 		return nil
