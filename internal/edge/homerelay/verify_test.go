@@ -3,10 +3,13 @@ package homerelay
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -152,5 +155,37 @@ func TestOneBadSignatureInABatch(t *testing.T) {
 	}
 	if left, _ := r.forgers.Get(p); left != alone {
 		t.Errorf("%d events of a forger are verified alone", left)
+	}
+}
+
+// Nobody's turn is waited for with a signature that this process has found good, and
+// all else waits.
+func TestWhatIsVerifiedIsTakenAtOnce(t *testing.T) {
+	r, err := Start(t.Context(), Config{Path: filepath.Join(t.TempDir(), "relay.db"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p, good := testParty("192.0.2.1/32"), recorded()[2]
+	take := func(ctx context.Context, e *nostr.Event) bool {
+		leave, _ := r.store.turns.pass(ctx, p, insertPages(e))
+		ok, _ := r.accept(ctx, p, e, r.store.keepsFrom(p), leave)
+		leave()
+		return ok
+	}
+	r.working.enter(t.Context(), p, r.working.width, 1)
+	defer r.working.leave(r.working.width)
+	if err := schnorr.VerifySignature(good); err != nil {
+		t.Fatal(err)
+	}
+	if !take(t.Context(), good) {
+		t.Error("it was verified before")
+	}
+	bad := *recorded()[3]
+	bad.Sig = good.Sig
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if take(soon, &bad) {
+		t.Error("a signature that is another's is taken unseen")
 	}
 }

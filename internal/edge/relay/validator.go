@@ -59,7 +59,7 @@ func (j *validator) read(batch []delivery) (all []nostr.Event, unread []*reconci
 			if all[i].ID = all[i].Hash(); all[i].Check() == nil {
 				unread[i].Why = "its id is not its hash" // and not both, so that reasons can be counted
 			}
-		} else if !j.trusted {
+		} else if !j.trusted && !schnorr.Verified(&all[i]) {
 			open, at = append(open, &all[i]), append(at, i)
 		}
 	}

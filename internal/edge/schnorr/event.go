@@ -19,7 +19,8 @@ func Verify(e *nostr.Event) error {
 	return VerifySignature(e)
 }
 
-// VerifySignature is [Verify] of an event that has been checked.
+// VerifySignature is [Verify] of an event that has been checked. What is good is
+// [Verified] from then on.
 func VerifySignature(e *nostr.Event) error {
 	ok, err := verify(e.Sig, e.ID, e.PubKey)
 	if err != nil {
@@ -28,6 +29,7 @@ func VerifySignature(e *nostr.Event) error {
 	if !ok {
 		return errSignature
 	}
+	remember(e)
 	return nil
 }
 
