@@ -150,7 +150,7 @@ func examples() []struct {
 		{
 			"KV " + contract.BucketSyncs,
 			contract.Sync{
-				URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished, Through: 1, Live: 2,
+				URL: relays[0], LastOK: 1, LastTry: 2, Failures: 1, Last: finished, Stored: 9, Through: 1, Live: 2,
 				Progress:  &contract.SyncProgress{Begun: 2, Done: []string{"0123456789abcdef"}},
 				SampledAt: 2, GaveBack: []string{key32},
 				Doubt: &contract.Doubt{At: 2, Why: "it said OK to 5 or more events that it does not deliver afterwards", Unwritten: true},
@@ -169,6 +169,13 @@ func examples() []struct {
 		{"KV " + contract.BucketCursors, contract.Cursor{URL: relays[0], Since: 1, Compared: 2}},
 		{"KV " + contract.BucketHeard, contract.Heard{Events: append([]byte{1}, make([]byte, 32)...)}},
 		{"KV " + contract.BucketLost, contract.Lost{At: 1, Until: 2, Relays: relays, Why: "none of 3 relays has it"}},
+		{
+			"KV " + contract.BucketHistory,
+			contract.Figures{
+				At: 1, Users: 9, Findable: 8, Lost: 1, Live: 4, Complete: 3, Failing: 1, Missing: 2, Wanted: 7, Found: 6, InVain: 5,
+				DeadLetters: 1, Lags: map[string]uint64{contract.StageIngest: 3}, Wrong: []string{"DHT"},
+			},
+		},
 	}
 }
 

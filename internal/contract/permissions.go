@@ -47,7 +47,7 @@ func IsInbox(reply string) bool {
 }
 
 // RoleConsole is the user of the console, which reads what all stages do, and
-// may hand back dead letters or remove them.
+// may hand back dead letters or remove them, and write the history of figures.
 const RoleConsole = "console"
 
 // InboxPrefix is where the user of a stage or role receives replies; its
@@ -216,9 +216,12 @@ func relayPermissions() Permissions {
 
 // consolePermissions lets the console look into every stream and bucket where
 // something is that people want to know, without consumers of its own, and
-// change none but the dead letters.
+// change none but the dead letters and the history of figures.
 func consolePermissions() Permissions {
-	publish := []string{"$JS.API.STREAM.MSG.DELETE." + StreamDLQ, RetrySubjects("*")}
+	history := "$KV." + BucketHistory + ".>"
+	publish := []string{
+		"$JS.API.STREAM.MSG.DELETE." + StreamDLQ, RetrySubjects("*"), history, "$JS.API.DIRECT.GET.KV_" + BucketHistory + "." + history,
+	}
 	look := func(stream string, closely bool) {
 		publish = append(publish, "$JS.API.STREAM.INFO."+stream)
 		if closely {

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
@@ -206,6 +207,8 @@ type Sync struct {
 	LastTry  int64               `json:"last_try"`
 	Failures int                 `json:"failures,omitempty"` // in a row
 	Last     events.SyncFinished `json:"last"`
+	// Stored counts the events that all syncs have written to the local relay.
+	Stored int `json:"stored,omitempty"`
 	// Cause is that of the message that Last is about, over all its attempts.
 	Cause string `json:"cause,omitempty"`
 	// Through says that what the relay held by then has been compared.
@@ -355,3 +358,34 @@ const (
 	WorkerEvery = 10 * time.Second
 	WorkerFor   = time.Minute
 )
+
+// Figures is the value of bucket history, under [HistoryKey]: how all stood at one time.
+// The first console that comes writes it, and nobody changes it.
+type Figures struct {
+	At       int64 `json:"at"`
+	Users    int   `json:"users"`
+	Findable int   `json:"findable"`               // users with a record that DHT nodes held
+	Lost     int   `json:"records_lost,omitempty"` // records that no node held
+	// Live are the relays that answer, Complete those of them that the local relay was
+	// proved complete with, and Failing those whose last sync failed.
+	Live     int `json:"live"`
+	Complete int `json:"complete"`
+	Failing  int `json:"failing,omitempty"`
+	Missing  int `json:"missing,omitempty"` // events
+	// Wanted are the notes that were looked for; Found and InVain those of the hour before.
+	Wanted      uint64            `json:"wanted,omitempty"`
+	Found       uint64            `json:"found,omitempty"`
+	InVain      uint64            `json:"in_vain,omitempty"`
+	DeadLetters uint64            `json:"dead_letters,omitempty"`
+	Lags        map[string]uint64 `json:"lags,omitempty"`  // messages that waited or were in work, by stage
+	Wrong       []string          `json:"wrong,omitempty"` // names of what was not as it must be
+}
+
+// How often figures are kept, and for how long.
+const (
+	HistoryEvery = 5 * time.Minute
+	HistoryFor   = 30 * 24 * time.Hour
+)
+
+// HistoryKey is the key of the [Figures] of a time in Unix seconds.
+func HistoryKey(at int64) string { return strconv.FormatInt(at/int64(HistoryEvery/time.Second), 10) }

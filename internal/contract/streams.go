@@ -307,6 +307,7 @@ const (
 	BucketHeard   = "heard"
 	BucketLost    = "lost"
 	BucketWorkers = "workers"
+	BucketHistory = "history"
 )
 
 // MaxLostFor bounds how long a note is held to be lost.
@@ -327,5 +328,6 @@ func Buckets() []Bucket {
 		{Name: BucketHeard, Doc: "relay key.part → which events the tail of a relay has handed to the intake (Heard)", Hidden: true},
 		{Name: BucketLost, Doc: "note → it was looked for in vain, lately (Lost)", TTL: MaxLostFor},
 		{Name: BucketWorkers, Doc: "an instance of stages → what it needs and does not have (Worker)", TTL: WorkerFor},
+		{Name: BucketHistory, Doc: "five minutes → how all stood then, as a console counted it (Figures)", TTL: HistoryFor, MaxBytes: 16 << 20},
 	}
 }

@@ -32,7 +32,7 @@ const (
 // and loses the value that another replaces.
 var may = map[string]map[string][]string{
 	contract.RoleRelay:   {"INTAKE": {stored}},
-	contract.RoleConsole: {"DLQ": {removed}, "RETRY": {stored}},
+	contract.RoleConsole: {"DLQ": {removed}, "RETRY": {stored}, "KV_history": {stored, removed}},
 	contract.StageIngest: {
 		"INTAKE": {stored, removed, acked}, "AUTHOR": {stored}, "RELAYLIST": {stored}, "RELAY": {stored}, "NOTE": {stored},
 		"RETRY": {stored, removed, acked}, "DLQ": {stored}, "ADVISORIES": {acked}, "OUTCOME": {stored},

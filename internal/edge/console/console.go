@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 //go:embed templates
@@ -64,7 +66,7 @@ func New(js jetstream.JetStream, o Options) *Console {
 	}
 	c := &Console{
 		js: js, log: o.Log, session: sessions{o.Token, o.Base + "/"}, hosts: o.Hosts, base: o.Base, streams: newStreams(), within: within,
-		views: views(o.Base), counter: newCounter(js),
+		views: views(o.Base), counter: newCounter(js, append(countedBuckets(), contract.BucketHistory)),
 	}
 	c.feed = newFeed(func(ctx context.Context, before *Pipeline) (*Pipeline, error) { return read(ctx, js, before) })
 
@@ -74,6 +76,7 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("GET /relays", c.page("relays", c.relays))
 	mux.HandleFunc("GET /records", c.page("records", c.records))
 	mux.HandleFunc("GET /search", c.page("search", c.search))
+	mux.HandleFunc("GET /history", c.page("history", c.history))
 	mux.HandleFunc("GET /dlq", c.page("deadletters", c.deadLetters))
 	mux.HandleFunc("GET /dlq/{seq}", c.page("deadletter", c.deadLetter))
 	mux.HandleFunc("GET /dlq/{seq}/{do}", c.page("confirm", c.confirm))
@@ -87,10 +90,24 @@ func New(js jetstream.JetStream, o Options) *Console {
 	return c
 }
 
-// Run keeps the counts of the first page until ctx ends, whether somebody looks or
-// not. Without it they stay at zero, and the page says that they are not whole.
+// Run keeps the counts of the first page, and their history, until ctx ends, whether
+// somebody looks or not. Without it they stay at zero, and the page says that they are not whole.
 func (c *Console) Run(ctx context.Context) error {
-	c.counter.run(ctx, func(err error) { c.log.WarnContext(ctx, "console: cannot count what is stored", "err", err) })
+	kept := "" // under which key figures were kept last
+	c.counter.run(ctx, func(err error) {
+		if err != nil {
+			c.log.WarnContext(ctx, "console: cannot count what is stored", "err", err)
+			return
+		}
+		now := time.Now()
+		if key := contract.HistoryKey(now.Unix()); key != kept {
+			if err := c.keep(ctx, now); err != nil { // it is tried again, else there is a gap
+				c.log.DebugContext(ctx, "console: cannot keep figures", "err", err)
+				return
+			}
+			kept = key
+		}
+	})
 	return nil
 }
 

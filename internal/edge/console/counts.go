@@ -84,6 +84,7 @@ type facts struct {
 	records map[[20]byte]recordFacts
 	relays  map[string]relayFacts
 	syncs   map[string]syncFacts
+	history map[string]contract.Figures
 }
 
 // listsKnown has a bit for each of [listSources].
@@ -117,7 +118,9 @@ type syncFacts struct {
 }
 
 func newFacts() facts {
-	return facts{map[[32]byte]listsKnown{}, map[[20]byte]recordFacts{}, map[string]relayFacts{}, map[string]syncFacts{}}
+	return facts{
+		map[[32]byte]listsKnown{}, map[[20]byte]recordFacts{}, map[string]relayFacts{}, map[string]syncFacts{}, map[string]contract.Figures{},
+	}
 }
 
 // countedBuckets are those that are counted key by key.
@@ -149,6 +152,8 @@ func (f *facts) apply(bucket, key string, data []byte, now int64) {
 		})
 	case contract.BucketSyncs:
 		set(f.syncs, key, data, now, factsOfSync)
+	case contract.BucketHistory:
+		set(f.history, key, data, now, func(f contract.Figures) contract.Figures { return f })
 	}
 }
 

@@ -136,7 +136,7 @@ func TestCountsFollowWhatIsWritten(t *testing.T) {
 		if err := w.console.counter.catchUp(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s, anew := w.console.counter.summary(), newCounter(w.console.js)
+		s, anew := w.console.counter.summary(), newCounter(w.console.js, countedBuckets())
 		if err := anew.catchUp(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
@@ -78,9 +79,15 @@ func (w *world) everything(until func(*http.Request)) {
 		w.Fatal(err)
 	}
 	last := stream.CachedInfo().State.LastSeq
+	r := httptest.NewRequestWithContext(w.Context(), http.MethodGet, "/", nil)
+	until(r)
+	if err := w.console.counter.catchUp(r.Context()); err == nil {
+		at := time.Unix(time.Now().UnixMicro(), 0) // at which nobody before has
+		_ = w.console.keep(r.Context(), at)        // it fails where something is denied
+	}
 	bearer := header("Authorization", "Bearer "+testToken)
 	for _, path := range []string{
-		"/", "/relays", "/records", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL,
+		"/", "/relays", "/records", "/history", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL,
 		"/search?q=" + wanted, "/dlq",
 	} {
 		w.do(http.MethodGet, path, "", until)

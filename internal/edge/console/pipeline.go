@@ -3,7 +3,6 @@ package console
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -33,15 +32,16 @@ type Overview struct {
 type pipelineView struct {
 	Overview
 
-	Charts map[string]string `json:"-"` // by stage: JSON of [times, rates, lags]
-	Failed string            `json:"-"` // why the figures are old
+	Charts map[string]chart `json:"-"` // by stage
+	Past   chart            `json:"-"`
+	Failed string           `json:"-"` // why the figures are old
 }
 
 // Look reads an overview without a console: it counts everything that is stored the
 // first time, and later, given what it returned, only what was written since.
 func Look(ctx context.Context, js jetstream.JetStream, before *Looked) (*Looked, error) {
 	if before == nil {
-		before = &Looked{counter: newCounter(js)}
+		before = &Looked{counter: newCounter(js, countedBuckets())}
 	}
 	if err := before.counter.catchUp(ctx); err != nil {
 		return nil, err
@@ -134,43 +134,55 @@ func (c *Console) pipeline(r *http.Request) (any, error) {
 			p = &Pipeline{At: time.Now()}
 		}
 	}
-	return c.view(p, err, charts(c.feed.history())), nil
+	return c.view(p, err), nil
 }
 
 // view puts together what the page shows; failed is why the reading is not new.
-func (c *Console) view(p *Pipeline, failed error, charts map[string]string) pipelineView {
-	summary := c.counter.summary()
-	v := pipelineView{Overview: Overview{p, summary, diagnose(p, summary, failed)}, Charts: charts}
+func (c *Console) view(p *Pipeline, failed error) pipelineView {
+	summary, now := c.counter.summary(), time.Now()
+	v := pipelineView{
+		Overview: Overview{p, summary, diagnose(p, summary, failed)}, Charts: charts(c.feed.history(), now), Past: c.yesterday(now),
+	}
 	if failed != nil {
 		v.Failed = failed.Error()
 	}
 	return v
 }
 
-// charts makes the data of each stage's chart, as uPlot takes it.
-func charts(history []*Pipeline) map[string]string {
-	out := map[string]string{}
+// minutes is the span of the charts of stages.
+var minutes = span{"", 20 * time.Second, 30}
+
+// charts draws rate and lag of each stage over the last minutes that somebody watched.
+func charts(history []*Pipeline, now time.Time) map[string]chart {
+	out := map[string]chart{}
+	begin := minutes.begin(now)
 	for i, stage := range contract.Stages() {
-		times, rates, lags := []float64{}, []*float64{}, []uint64{}
+		rates, lags := make([]float64, minutes.columns), make([]float64, minutes.columns)
+		readings, columns := make([]int, minutes.columns), make([]column, minutes.columns)
 		for _, p := range history {
-			times, rates, lags = append(times, unix(p.At)), append(rates, rounded(p.Stages[i].Rate)), append(lags, p.Stages[i].Lag)
+			at := int(p.At.Sub(begin) / minutes.step)
+			if p.At.Before(begin) || at >= minutes.columns {
+				continue
+			}
+			lags[at] = max(lags[at], float64(p.Stages[i].Lag))
+			if rate := p.Stages[i].Rate; rate != nil {
+				rates[at] += *rate
+				readings[at]++
+			}
 		}
-		data, err := json.Marshal([]any{times, rates, lags})
-		if err != nil {
-			panic(fmt.Sprintf("console: a chart does not encode: %v", err)) // numbers only
+		for at := range columns {
+			columns[at] = column{X: at, Tells: begin.Add(time.Duration(at) * minutes.step).UTC().Format("15:04:05")}
+			if readings[at] == 0 {
+				rates[at], lags[at], columns[at].Class = math.NaN(), math.NaN(), "gap"
+				continue
+			}
+			rates[at] /= float64(readings[at])
+			columns[at].Tells += ", " + rateText(&rates[at]) + " /s, lag " + count(uint64(lags[at]))
 		}
-		out[stage] = string(data)
+		out[stage] = minutes.draw("Rate and lag of "+stage+" over the last ten minutes; the figures above are their newest", begin, columns,
+			series{"lag", "lag", lags, 0}, series{"rate", "rate", rates, 0})
 	}
 	return out
-}
-
-// rounded leaves off what no chart can show: a page has 1,200 such numbers.
-func rounded(rate *float64) *float64 {
-	if rate == nil {
-		return nil
-	}
-	r := math.Round(*rate*100) / 100
-	return &r
 }
 
 func unix(t time.Time) float64 { return float64(t.UnixMilli()/100) / 10 }
@@ -230,7 +242,7 @@ func (c *Console) tell(w http.ResponseWriter) error {
 		return nil
 	}
 	var body bytes.Buffer
-	if err := c.views["pipeline"].ExecuteTemplate(&body, "figures", c.view(p, failed, nil)); err != nil {
+	if err := c.views["pipeline"].ExecuteTemplate(&body, "figures", c.view(p, failed)); err != nil {
 		return err
 	}
 	var message strings.Builder

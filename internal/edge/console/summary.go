@@ -27,8 +27,9 @@ const (
 // the order in which JetStream stores it, and from then on only what was written
 // since, so that what it costs does not grow with what is stored.
 type counter struct {
-	js    jetstream.JetStream
-	batch int // how many values one question brings
+	js      jetstream.JetStream
+	buckets []string // those that are read
+	batch   int      // how many values one question brings
 
 	reading sync.Mutex        // held by who reads; guards next, read and took
 	next    map[string]uint64 // by bucket: the first sequence that was not read
@@ -40,18 +41,19 @@ type counter struct {
 	last  atomic.Pointer[Summary] // pages do not wait while it is made
 }
 
-func newCounter(js jetstream.JetStream) *counter {
-	c := &counter{js: js, batch: countBatch, next: map[string]uint64{}, facts: newFacts()}
+func newCounter(js jetstream.JetStream, buckets []string) *counter {
+	c := &counter{js: js, buckets: buckets, batch: countBatch, next: map[string]uint64{}, facts: newFacts()}
 	none := c.facts.count(time.Now())
 	c.last.Store(&none)
 	return c
 }
 
-// run counts until ctx ends; failed is told why something could not be read.
-func (c *counter) run(ctx context.Context, failed func(error)) {
+// run counts until ctx ends; counted is told each time that it has, or why something could
+// not be read.
+func (c *counter) run(ctx context.Context, counted func(error)) {
 	for {
-		if err := c.catchUp(ctx); err != nil && ctx.Err() == nil {
-			failed(err)
+		if err := c.catchUp(ctx); ctx.Err() == nil {
+			counted(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -73,7 +75,7 @@ func (c *counter) catchUp(ctx context.Context) error {
 		c.anew()
 	}
 	changed := false
-	for _, bucket := range countedBuckets() {
+	for _, bucket := range c.buckets {
 		news, err := c.catchUpOf(ctx, bucket)
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ func TestVendoredFilesAreThoseOfTheREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := fs.Glob(assetFiles, "assets/vendor/*")
-	if err != nil || len(files) < 5 {
+	if err != nil || len(files) < 4 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, file := range files {

@@ -65,6 +65,19 @@ func TestRememberCountsFailuresInARow(t *testing.T) {
 	}
 }
 
+// What a sync has stored counts once, however many attempts it took.
+func TestRememberCountsWhatAllSyncsStored(t *testing.T) {
+	var s contract.Sync
+	for _, r := range []struct {
+		cause         string
+		stored, total int
+	}{{"a", 5, 5}, {"b", 2, 7}, {"b", 6, 11}, {"b", 6, 11}, {"c", 0, 11}, {"d", 1, 12}} {
+		if s = remember(s, r.cause, events.SyncFinished{URL: "u", Stored: r.stored}, 9, 10); s.Stored != r.total {
+			t.Errorf("after %+v %d are counted", r, s.Stored)
+		}
+	}
+}
+
 // It matters who says it: a relay's "private" is no rule of ours.
 func TestRefusalsAreKeptAsLongAsTheyAreTrue(t *testing.T) {
 	for code, want := range map[reconcile.Code]time.Duration{

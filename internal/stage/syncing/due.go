@@ -262,6 +262,11 @@ func moved(old, next int64) bool { return next > old+old/4 || next < old-old/4 }
 
 func remember(old contract.Sync, cause string, r events.SyncFinished, begun, now int64) contract.Sync {
 	next := old
+	counted := 0
+	if cause == old.Cause {
+		counted = old.Last.Stored // by its earlier attempts, which r has as well
+	}
+	next.Stored += max(0, r.Stored-counted)
 	next.URL, next.LastTry, next.Last, next.Cause, next.Failures = r.URL, now, r, cause, old.Failures+1
 	if r.OK {
 		next.LastOK, next.Failures, next.Through, next.Progress = now, 0, begun, nil
