@@ -32,33 +32,30 @@ type sub struct {
 	sent       map[string]bool    // ids of what we have sent, which is not to come twice
 }
 
-// watch looks at a REQ on its way to the relay.
+// watch looks at a REQ on its way to the relay. One of an id that is used again takes
+// the place of what the id stood for in one step: an EOSE that the relay sent before is
+// held back like its own, and does not pass in between.
 func (c *conn) watch(id, rest []byte) {
 	name, ok := unquote(id)
 	if !ok {
 		return
 	}
-	c.unwatch(name) // a used id ends what was pending for it
-	if c.hop || c.gateway.completer == nil {
-		return
-	}
-	if !mayName(rest) {
-		return
-	}
-	filters, err := filtersOf(rest)
-	if err != nil {
-		return // the relay says so
-	}
-	q := newQuestion(filters)
+	q := c.questionOf(rest)
 	if q == nil {
+		c.unwatch(name) // a used id ends what was pending for it
 		return
 	}
 	cost := 4*(len(id)+len(rest)) + wantBytes*q.size()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() { c.watching.Store(len(c.subs) > 0) }()
+	if before := c.subs[name]; before != nil {
+		c.release(before)
+		delete(c.subs, name)
+	}
 	if !c.held.take(cost) {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if len(c.subs) >= maxWatched && !c.forgetAnswered() {
 		c.held.give(cost)
 		return
@@ -67,8 +64,20 @@ func (c *conn) watch(id, rest []byte) {
 		c.subs = map[string]*sub{}
 	}
 	c.subs[name] = &sub{id: slices.Clone(id), cost: cost, question: q}
-	c.watching.Store(true)
 	c.gateway.metrics.watched.Inc()
+}
+
+// questionOf returns what a REQ may name that the relay lacks, or nil where nothing is
+// looked for.
+func (c *conn) questionOf(rest []byte) *question {
+	if c.hop || c.gateway.completer == nil || !mayName(rest) {
+		return nil
+	}
+	filters, err := filtersOf(rest)
+	if err != nil {
+		return nil // the relay says so
+	}
+	return newQuestion(filters)
 }
 
 // forgetAnswered drops a subscription of which only what may come twice is
@@ -100,12 +109,17 @@ func (c *conn) forget(name string) {
 	if s == nil {
 		return
 	}
+	c.release(s)
+	delete(c.subs, name)
+	c.watching.Store(len(c.subs) > 0)
+}
+
+// release ends the completion of a subscription, and gives back what it holds; mu is held.
+func (c *conn) release(s *sub) {
 	if s.stop != nil {
 		s.stop()
 	}
 	c.held.give(s.cost)
-	delete(c.subs, name)
-	c.watching.Store(len(c.subs) > 0)
 }
 
 // onEvent looks at an event on its way to the client, and reports whether it is to
