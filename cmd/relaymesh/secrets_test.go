@@ -25,6 +25,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
 
 // secrets are in files, and must be nowhere else.
@@ -244,7 +245,7 @@ func TestARunningPipelineShowsNoSecret(t *testing.T) {
 	s := newSecrets(t)
 	relayURL, authenticated := askingRelay(t)
 	seed, _ := s.nkey("seed")
-	admin, nats := address(t), address(t)
+	admin, nats := loopback.Addr(), loopback.Addr()
 	const token = "a-token-that-is-long-enough"
 	public := publicOf(t, seed)
 	users := filepath.Join(s.dir, "users")

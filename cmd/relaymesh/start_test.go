@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
 
 // quiet are the flags of an up that reaches nobody.
@@ -141,7 +142,7 @@ func TestSignalsEndUpCleanly(t *testing.T) {
 // while it waits is no failure.
 func TestItLivesBeforeNATSIsThere(t *testing.T) {
 	t.Parallel()
-	admin := address(t)
+	admin := loopback.Addr()
 	cmd := command(t, "console", "--nats", "nats://127.0.0.1:1", "--admin", admin)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func TestItLivesBeforeNATSIsThere(t *testing.T) {
 // TERM in the middle of a start ends with 0.
 func TestTermDuringTheStart(t *testing.T) {
 	t.Parallel()
-	admin := address(t)
+	admin := loopback.Addr()
 	cmd := command(t, quiet(t.TempDir(), "--admin", admin)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -196,7 +197,7 @@ func TestTermDuringTheStart(t *testing.T) {
 // A log whose reader has gone neither kills nor hides the end.
 func TestALogThatNobodyReads(t *testing.T) {
 	t.Parallel()
-	admin := address(t)
+	admin := loopback.Addr()
 	cmd := command(t, quiet(t.TempDir(), "--log-level", "debug", "--admin", admin)...)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {

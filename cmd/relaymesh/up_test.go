@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,17 +14,8 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
-
-func address(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func fetch(t *testing.T, url string) (status int, body string) {
 	t.Helper()
@@ -65,7 +55,7 @@ func TestUpSurvivesSIGKILL(t *testing.T) {
 	if err := os.WriteFile(nsec, []byte(key.Hex()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	nats, relay, admin := address(t), address(t), address(t)
+	nats, relay, admin := loopback.Addr(), loopback.Addr(), loopback.Addr()
 	up := func(n *dhtnet.Network) []string {
 		return []string{
 			"up", "--data", dir, "--nats-listen", nats, "--relay-addr", relay, "--allow-private", "--refresh-every", "10s", "--admin", admin,

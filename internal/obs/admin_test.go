@@ -3,13 +3,14 @@ package obs
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	free "github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
 
 func TestProfilesAreForTheMachineItself(t *testing.T) {
@@ -82,7 +83,7 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 func TestNothingIsAnsweredByANameOfOthers(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	addr := freeAddr(t)
+	addr := free.Addr()
 	ended := make(chan error, 1)
 	go func() {
 		ended <- ServeAdmin(ctx, addr, []string{"Relay.Example.com"}, prometheus.NewRegistry(), func() []Check { return nil },
@@ -123,15 +124,4 @@ func TestNothingIsAnsweredByANameOfOthers(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-}
-
-// freeAddr returns an address where nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

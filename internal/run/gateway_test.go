@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -145,12 +145,7 @@ func takenIn(t *testing.T, js jetstream.JetStream, e nostr.Event) {
 func TestGatewayWhileNATSIsAway(t *testing.T) {
 	t.Parallel()
 	home, dir, note := hometest.Start(t), natstest.Dir(t), hometest.Notes(1)[0]
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
+	addr := loopback.Addr()
 	ctx, cancel := context.WithCancel(t.Context())
 	urls, ended := make(chan string, 1), make(chan error, 1)
 	go func() {

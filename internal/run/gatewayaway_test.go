@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -124,13 +124,8 @@ func TestGatewayWhosePipelineStops(t *testing.T) {
 		t.Skip("under the race detector a REQ may take longer than the wait that this tells apart")
 	}
 	const wait, many = 500 * time.Millisecond, 20
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
 	s := &stoppable{t: t, c: natsd.Config{
-		Dir: natstest.Dir(t), Listen: free.Addr().String(), MaxStore: 1 << 40, Log: slog.New(slog.DiscardHandler),
+		Dir: natstest.Dir(t), Listen: loopback.Addr(), MaxStore: 1 << 40, Log: slog.New(slog.DiscardHandler),
 	}}
 	s.start()
 	found := elsewhere()

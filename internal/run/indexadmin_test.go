@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -16,6 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/stage/index"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
 
 // newTestResolver knows one index, which has not been reached.
@@ -80,12 +80,7 @@ func TestAListIndexTellsHowItIs(t *testing.T) {
 
 func startIndexWithAdmin(t *testing.T, network *dhtnet.Network, host, known string) (admin string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", host+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin = ln.Addr().String()
-	ln.Close()
+	admin = loopback.Addr()
 	ctx, cancel := context.WithCancel(t.Context())
 	dir, up, ended := t.TempDir(), make(chan string, 1), make(chan error, 1)
 	l := ListIndex{

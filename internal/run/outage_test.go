@@ -27,6 +27,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/pkg/khatruhook"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 	"github.com/relaymesh/relaymesh/pkg/outbox"
@@ -41,9 +42,8 @@ type natsServer struct {
 
 func startNATS(t *testing.T) *natsServer {
 	t.Helper()
-	s := &natsServer{t: t, config: natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0", SyncInterval: time.Hour}}
+	s := &natsServer{t: t, config: natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: loopback.Addr(), SyncInterval: time.Hour}}
 	s.start()
-	s.config.Listen = strings.TrimPrefix(s.server.URL(), "nats://")
 	js := s.js()
 	if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{}); err != nil {
 		t.Fatal(err)

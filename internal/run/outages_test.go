@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -54,12 +54,7 @@ func serveRelay() {
 
 func newRelayProcess(t *testing.T, name string) *relayProcess {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &relayProcess{name: name, addr: l.Addr().String(), path: filepath.Join(t.TempDir(), "relay.db")}
-	l.Close()
+	p := &relayProcess{name: name, addr: loopback.Addr(), path: filepath.Join(t.TempDir(), "relay.db")}
 	p.start(t)
 	t.Cleanup(p.kill)
 	return p

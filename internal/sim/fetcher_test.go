@@ -6,7 +6,6 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,6 +28,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -162,11 +162,7 @@ func TestTheFetcherAmongRelaysThatHangRefuseAndForge(t *testing.T) {
 	wrongID := other
 	wrongID.ID = e.ID
 
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	closed := loopback.Addr()
 	over := make(chan struct{})
 	good, err := khatrutest.Start(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -184,7 +180,7 @@ func TestTheFetcherAmongRelaysThatHangRefuseAndForge(t *testing.T) {
 	hints := []string{
 		serveRelay(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over })),
 		scripted(t, func(func(string), string, []string) {}),
-		"ws://" + closed.Addr().String(),
+		"ws://" + closed,
 		serveRelay(t, http.NotFoundHandler()),
 		scripted(t, func(send func(string), sub string, _ []string) { send(`["CLOSED",` + sub + `,"restricted: no"]`) }),
 		scripted(t, func(send func(string), sub string, _ []string) { send(`["EVENT",` + sub + `,{`); send("\x00") }),

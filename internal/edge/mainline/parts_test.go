@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/ownfile"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
 
 func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
@@ -264,12 +264,7 @@ func TestWhatCannotBeSavedIsToldOf(t *testing.T) {
 // A node that starts before anybody can be reached knows others seconds after they can.
 func TestBootstrapIsTriedAgainWithinSeconds(t *testing.T) {
 	t.Parallel()
-	late, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := late.LocalAddr().String()
-	_ = late.Close()
+	at := loopback.Addr()
 	told := make(logged, 9)
 	n, err := Start(t.Context(), Config{
 		Addr: "127.0.0.1:0", Bootstrap: []string{at}, AllowPrivate: true, Log: slog.New(slog.NewTextHandler(told, nil)),

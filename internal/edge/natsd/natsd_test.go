@@ -12,6 +12,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
 
 func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
@@ -71,7 +72,7 @@ func TestListening(t *testing.T) {
 }
 
 func TestDialWaitsForTheServerUntilTheContextEnds(t *testing.T) {
-	s := start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0"})
+	s := start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: loopback.Addr()})
 	url := s.URL()
 	s.Close()
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/testkit/dnstest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
 
 // listenRaw serves TCP connections one after the other, and returns the multiaddr.
@@ -62,11 +63,7 @@ func TestWhyThereIsNoPeerIsSaidInOneSentence(t *testing.T) {
 		served[map[bool]string{true: "quic", false: "tcp"}[strings.Contains(at, "quic")]] = at
 	}
 	closed := listenRaw(t, func(net.Conn) {})
-	refused, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused.Close()
+	host, port, _ := strings.Cut(loopback.Addr(), ":") // where nothing listens
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })
 	for name, c := range map[string]struct {
@@ -74,7 +71,7 @@ func TestWhyThereIsNoPeerIsSaidInOneSentence(t *testing.T) {
 		addr string
 		want string
 	}{
-		"refused":        {h, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", refused.Addr().(*net.TCPAddr).Port), "connection refused: nothing listens"},
+		"refused":        {h, fmt.Sprintf("/ip4/%s/tcp/%s", host, port), "connection refused: nothing listens"},
 		"silent":         {hasty, listenRaw(t, func(net.Conn) { <-done }), "no answer in time"},
 		"silent by QUIC": {hasty, "/ip4/127.0.0.1/udp/9/quic-v1", "no answer in time"},
 		"HTTP": {h, listenRaw(t, func(c net.Conn) {

@@ -220,16 +220,22 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 
-	var dialled atomic.Int32
-	all := notes(t, 3)
-	open := startFake(t, serve(all))
-	target, err := url.Parse(strings.Replace(open.url, "ws", "http", 1))
+	dialled := make(chan time.Time, 100)
+	open := startHome(t)
+	writer := dial(t, open)
+	for _, e := range notes(t, 3) {
+		if err := reconcile.Write(testContext(t), writer, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	target, err := url.Parse(strings.Replace(open, "ws", "http", 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	pass := httputil.NewSingleHostReverseProxy(target)
+	var refused atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if dialled.Add(1) == 1 {
+		if dialled <- time.Now(); refused.CompareAndSwap(false, true) {
 			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(http.StatusTooManyRequests)
 			return
@@ -237,24 +243,24 @@ func TestRetryAfter(t *testing.T) {
 		pass.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	o := testOptions()
-	o.timing.answer = time.Second // it says nothing about sessions
-	pool := NewPool(o)
+	pool := NewPool(testOptions())
 	t.Cleanup(pool.Close)
 	relay, begun := pool.At(strings.Replace(server.URL, "http", "ws", 1)), time.Now()
 	for n := range 5 {
 		for _, err := range relay.Query(testContext(t), filterAll) {
-			if reconcile.LaterOf(err) == nil || !errors.Is(err, reconcile.ErrInterrupted) {
+			within := time.Since(begun) < time.Second // the machine may be busy for longer
+			if (within || err != nil) && (reconcile.LaterOf(err) == nil || !errors.Is(err, reconcile.ErrInterrupted)) {
 				t.Errorf("query %d: %v", n, err)
 			}
 		}
 	}
-	if dialled.Load() != 1 {
-		t.Errorf("dialled %d times within the pause", dialled.Load())
-	}
 	a, b := reconcile.Side{Relay: newPool(t).At(startHome(t)), Name: "a"}, reconcile.Side{Relay: reconcile.Classified(relay), Name: "b"}
 	r, err := reconcile.Sync(testContext(t), a, b, filterAll, reconcile.Options{Direction: reconcile.None})
-	if err != nil || r.OnlyB != 3 || time.Since(begun) < time.Second {
-		t.Errorf("%+v in %s, %v", r, time.Since(begun), err)
+	if err != nil || r.OnlyB != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	first, second := receive(t, dialled), receive(t, dialled)
+	if pause := second.Sub(first); pause < time.Second {
+		t.Errorf("dialled again after %s", pause)
 	}
 }

@@ -409,25 +409,28 @@ func TestAuth(t *testing.T) {
 // A relay that refuses by NOTICE is waited for in vain, and quoted.
 func TestQueryTellsTheNotice(t *testing.T) {
 	for _, notice := range []string{"invalid: limitation.max_limit 300", "ERROR: bad req: too many\x00 filters", ""} {
-		f := startFake(t, func(p *peer) {
-			p.send("NOTICE", "welcome")
-			p.expect("REQ")
-			if notice != "" {
-				p.send("NOTICE", notice)
+		t.Run(notice, func(t *testing.T) {
+			t.Parallel()
+			f := startFake(t, func(p *peer) {
+				p.send("NOTICE", "welcome")
+				p.expect("REQ")
+				if notice != "" {
+					p.send("NOTICE", notice)
+				}
+				p.drain()
+			})
+			c := dial(t, f.url, func(o *Options) { o.timing.answer = time.Second })
+			for c.noticed.Load() == nil {
+				runtime.Gosched()
 			}
-			p.drain()
+			_, err := collect(t, c, filterAll)
+			if !errors.Is(err, reconcile.ErrTimeout) || strings.Contains(err.Error(), "notice") != (notice != "") {
+				t.Errorf("%q: %v", notice, err)
+			}
+			if err != nil && !strings.Contains(err.Error(), strings.Split(notice, "\x00")[0]) {
+				t.Errorf("%q is not quoted: %v", notice, err)
+			}
 		})
-		c := dial(t, f.url, func(o *Options) { o.timing.answer = 200 * time.Millisecond })
-		for c.noticed.Load() == nil {
-			runtime.Gosched()
-		}
-		_, err := collect(t, c, filterAll)
-		if !errors.Is(err, reconcile.ErrTimeout) || strings.Contains(err.Error(), "notice") != (notice != "") {
-			t.Errorf("%q: %v", notice, err)
-		}
-		if err != nil && !strings.Contains(err.Error(), strings.Split(notice, "\x00")[0]) {
-			t.Errorf("%q is not quoted: %v", notice, err)
-		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -28,12 +29,7 @@ type mortal struct {
 
 func startMortal(t *testing.T, script func(*peer)) *mortal {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
-	m := &mortal{t: t, script: script, addr: free.Addr().String()}
+	m := &mortal{t: t, script: script, addr: loopback.Addr()}
 	m.up()
 	t.Cleanup(func() { m.down() })
 	return m
@@ -201,8 +197,11 @@ func TestATailWaitsUntilTheRelayIsBack(t *testing.T) {
 	relay.up()
 	receive(t, caughtUp)
 	receive(t, caughtUp)
-	if n := len(dials); n != 3 || log.count("level=WARN") != 2 {
-		t.Errorf("%d connections, want that of the pool and one of each tail; logged:\n%s", n, log)
+	for range 3 { // that of the pool, which has nothing to say, and one of each tail
+		receive(t, dials)
+	}
+	if n := len(dials); n > 0 || log.count("level=WARN") != 2 {
+		t.Errorf("%d connections too many; logged:\n%s", n, log)
 	}
 	cancel()
 	receive(t, tails)

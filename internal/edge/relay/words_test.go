@@ -3,7 +3,6 @@ package relay
 import (
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/edge/worded"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -73,17 +73,12 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		t.Cleanup(server.Close)
 		return strings.Replace(server.URL, "http", "ws", 1)
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	plain := start(answer(200, "X", "y"), false)
 	for name, tc := range map[string]struct {
 		url  string
 		want []string
 	}{
-		"refused":      {"ws://" + closed.Addr().String(), []string{"connection refused", "nothing listens"}},
+		"refused":      {"ws://" + loopback.Addr(), []string{"connection refused", "nothing listens"}},
 		"no name":      {"wss://nowhere.invalid", []string{"nowhere.invalid", "DNS"}},
 		"forbidden":    {start(answer(403, "X", "y"), false), []string{"403", "does not let us in"}},
 		"not found":    {start(answer(404, "X", "y"), false), []string{"404", "path"}},
