@@ -122,16 +122,16 @@ func TestAHundredListsAimUsAtNobody(t *testing.T) {
 		}
 		lists = append(lists, listBy(t, newKey(t), urls...))
 	}
+	began := time.Now()
 	hometest.Publish(t, local, lists...)
 	if !until(t, time.Minute, func() bool { return reached.Load() > 0 }) {
 		t.Fatal("the lists are not followed at all")
 	}
-	began := time.Now()
 	hometest.Publish(t, local, listBy(t, alice, honest))
 	if !until(t, time.Minute, func() bool { return slices.Contains(hometest.IDsAt(t, local), note.ID) }) {
 		t.Error("the relay of an honest author is not synced")
 	}
-	// Each is waited for 10 s; some were under way when the clock was started, some have just begun.
+	// Each is waited for 10 s, and some have just begun.
 	handshakes := 2 + time.Since(began)/(10*time.Second)
 	if n := reached.Load(); n > 4*int64(handshakes) {
 		t.Errorf("the host was reached %d times in %s", n, time.Since(began))
@@ -210,16 +210,17 @@ func TestAThousandHintsAimUsAtNobody(t *testing.T) {
 				}
 				notes = append(notes, noteBy(t, newKey(t), "look", tags...))
 			}
+			began := time.Now()
 			hometest.Publish(t, local, notes...)
 			if !until(t, time.Minute, func() bool { return reached.Load() > 0 && relay.messages.Load() > 0 }) {
 				t.Fatal("the hints are not followed at all")
 			}
-			began := time.Now()
+			watched := time.Now()
 			hometest.Publish(t, local, noteBy(t, newKey(t), "look", nostr.Tag{"e", wanted.ID, honest}))
 			if !until(t, time.Minute, func() bool { return slices.Contains(hometest.IDsAt(t, local), wanted.ID) }) {
 				t.Error("the hint of an honest author is not followed")
 			}
-			until(t, watchedFor(t)-time.Since(began), func() bool { return false })
+			until(t, watchedFor(t)-time.Since(watched), func() bool { return false })
 			took := time.Since(began)
 			t.Logf("in %s: dials of the silent host %d, of the relay %d, messages to it %d",
 				took, reached.Load(), relay.dials.Load(), relay.messages.Load())

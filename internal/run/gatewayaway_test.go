@@ -123,7 +123,7 @@ func TestGatewayWhosePipelineStops(t *testing.T) {
 	if testing.Short() {
 		t.Skip("under the race detector a REQ may take longer than the wait that this tells apart")
 	}
-	const wait, many = 500 * time.Millisecond, 20
+	const wait, many = time.Second, 20
 	s := &stoppable{t: t, c: natsd.Config{
 		Dir: natstest.Dir(t), Listen: loopback.Addr(), MaxStore: 1 << 40, Log: slog.New(slog.DiscardHandler),
 	}}
