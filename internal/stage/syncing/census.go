@@ -69,7 +69,7 @@ func (c *census) take(ctx context.Context, s *Stage) error {
 	err = s.Relays.Each(ctx, "*", func(key string, r contract.Relay) error {
 		if !s.isLocal(r.URL) && !s.Denied.Relay(r.URL) && !r.AuthRequired && !s.named(r.URL) {
 			paged := len(r.NIPs) > 0 && !slices.Contains(r.NIPs, 77)
-			relays = append(relays, candidate{key, r.URL, weights[key], paged})
+			relays = append(relays, candidate{key, r.URL, weights[key], paged, max(r.SurveyRetryAt, r.RetryAt)})
 		}
 		return nil
 	})

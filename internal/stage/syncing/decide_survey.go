@@ -22,6 +22,9 @@ const (
 	// where nothing has come from yet, while any is due.
 	looksPerPass = 48
 	exploring    = looksPerPass / 4
+	// gather is how long a relay that is due waits for others, since each pass reads all
+	// that the local relay has of the slice.
+	gather = 3 * time.Hour
 	// maxLooks is how many relays the memory of a slice has: some 500 KB.
 	maxLooks = 4000
 	// maxDepth bounds how often slices are split.
@@ -42,6 +45,7 @@ type candidate struct {
 	key, url string
 	weight   float64 // of the evidence that any author writes there
 	paged    bool    // it says that it speaks no NIP-77
+	rests    int64   // until then it is left alone, Unix seconds
 }
 
 // validSlice reports whether a name is that of a slice, see [contract.SurveyRoot].
@@ -139,7 +143,7 @@ func dueLooks(looks map[string]contract.Look, candidates []candidate, now int64)
 	var yielding, fresh []candidate
 	for _, c := range candidates {
 		switch l, known := looks[c.key]; {
-		case known && l.Next > now:
+		case c.rests > now, known && l.Next > now:
 		case !known && len(looks)+len(fresh) >= maxLooks:
 		case l.All > 0 && l.Dull < 4:
 			yielding = append(yielding, c)
@@ -167,6 +171,14 @@ func dueLooks(looks map[string]contract.Look, candidates []candidate, now int64)
 		}
 	}
 	return list
+}
+
+// worthPass decides whether the relays that are due are worth a pass at now: enough of them
+// to fill it, or one that has waited for long; who was never asked has.
+func worthPass(looks map[string]contract.Look, list []candidate, now int64) bool {
+	return len(list) >= looksPerPass || slices.ContainsFunc(list, func(c candidate) bool {
+		return max(looks[c.key].Next, c.rests) <= now-int64(gather/time.Second)
+	})
 }
 
 // keepLooks bounds the memory of a slice to relays that are still candidates, or were

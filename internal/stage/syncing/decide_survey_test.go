@@ -188,3 +188,35 @@ func TestWhatTheLocalRelayPrunesIsNotLookedFor(t *testing.T) {
 		t.Errorf("never tried again: %+v", next)
 	}
 }
+
+// A thousand relays that are left alone take no share of a pass from those that can be
+// asked, and they alone are no reason to read what the local relay has.
+func TestRelaysThatAreLeftAloneTakeNoShareOfAPass(t *testing.T) {
+	list := []candidate{{key: "fresh"}}
+	for i := range 1000 {
+		list = append(list, candidate{key: fmt.Sprint("dead", i), weight: 9, rests: surveyNow + 1})
+	}
+	if due := dueLooks(nil, list, surveyNow); len(due) != 1 || due[0].key != "fresh" || !worthPass(nil, due, surveyNow) {
+		t.Errorf("%d relays are asked", len(due))
+	}
+	if due := dueLooks(nil, list[1:], surveyNow); len(due) != 0 {
+		t.Errorf("%d relays are asked that are left alone", len(due))
+	}
+}
+
+// A few relays that are due wait for others, but not for long.
+func TestAPassIsMadeWhenItIsWorthReadingTheLocalRelay(t *testing.T) {
+	looks := map[string]contract.Look{"a": {At: 1, Next: surveyNow}}
+	failed := candidate{key: "b", rests: surveyNow}
+	list := []candidate{{key: "a"}, failed}
+	wait := int64(gather / time.Second)
+	if worthPass(looks, list, surveyNow+wait-1) || !worthPass(looks, list, surveyNow+wait) || worthPass(looks, nil, surveyNow+wait) {
+		t.Error("a pass for two relays is not made after they have waited")
+	}
+	for i := range looksPerPass {
+		list = append(list, candidate{key: strconv.Itoa(i), rests: surveyNow})
+	}
+	if !worthPass(looks, list, surveyNow) {
+		t.Error("a full pass waits")
+	}
+}

@@ -114,6 +114,9 @@ func (s *Stage) survey(ctx context.Context, slice string) ([]contract.Output, er
 	}
 	now := s.Now().Unix()
 	list := dueLooks(state.Looks, relays, now)
+	if !worthPass(state.Looks, list, now) {
+		list = nil
+	}
 	if state.Passed == 0 {
 		fresh = nil // everybody is
 	}
