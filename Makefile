@@ -190,6 +190,10 @@ HOSTILE ?= relay pipeline
 bench-hostile: go-version # Attack what strangers can reach, beside honest users: the embedded relay, by 1,000 of 10,000 connections; the pipeline, by fresh keys and silent hosts (Linux; 4 minutes)
 	$(GO) run ./bench/hostile $(HOSTILE)
 
+# SHORT=1 is a tenth of the world, in minutes.
+bench-recall: go-version # Measure how much of what authors wrote anywhere comes to a relay in two driven weeks, in a world of 1,200 relays that SEED draws (Linux; an hour; SHORT=1)
+	$(GO) run ./bench/recall -seed $(or $(SEED),1) $(if $(SHORT),-short)
+
 # EVENTS=2000000 is what the goals of memory are for.
 EVENTS ?= 200000
 bench-index: go-version # Fill 100 list indexes from each other in driven time and resolve by them, a fifth of them hostile; disk, memory, REQs and sync of one with EVENTS (Linux; 10 minutes)

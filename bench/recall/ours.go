@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/hosts"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage/ingest"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/pkg/events"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// tick is how far the driven clock goes at once, and surveyEvery and syncEvery when
+	// schedules fire; syncs are as frequent as they are by default only where they must be.
+	tick, surveyEvery, syncEvery = time.Hour, time.Hour, 12 * time.Hour
+	// atOnce is how many syncs go on at a time.
+	atOnce = 8
+)
+
+// ours is relaymesh beside a relay of the world.
+type ours struct {
+	w       *world
+	home    *place
+	net     *dialled
+	surveys *store[contract.Survey]
+	links   *store[contract.Link]
+	relays  *store[contract.Relay]
+	syncing *syncing.Stage
+	ingest  *ingest.Stage
+
+	mu       sync.Mutex
+	queue    []contract.Output
+	due      map[string]contract.Output // the newest of each coalescing subject
+	schedule map[string]contract.Output
+	running  sync.WaitGroup // live subscriptions
+
+	looks, lookFails, looked, bytes atomic.Int64
+	errors                          sync.Map // a look's error to how often
+}
+
+// dialled are connections of one driven day: what a pool remembers of relays that do not
+// answer goes by the real clock.
+type dialled struct {
+	w          *world
+	mu         sync.Mutex
+	pool, home *relay.Pool
+	homeURL    string
+	asked      map[string][]int64 // driven times, by URL
+}
+
+func (d *dialled) At(_ context.Context, url string) (reconcile.Relay, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if url == d.homeURL {
+		return reconcile.Classified(d.home.At(url)), nil
+	}
+	d.asked[url] = append(d.asked[url], d.w.clock.Load())
+	return reconcile.Classified(d.pool.At(url)), nil
+}
+
+// renew begins a day.
+func (d *dialled) renew() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pool != nil {
+		d.pool.Close()
+	}
+	d.pool = relay.NewPool(relay.Options{AllowPrivate: true, Budget: &hosts.Budget{}})
+}
+
+// newOurs opens a relay that has nothing but what its users gave it: their lists, and
+// one note of each who has none.
+func newOurs(w *world) (*ours, error) {
+	o := &ours{
+		w: w, surveys: newStore[contract.Survey](), links: newStore[contract.Link](), relays: newStore[contract.Relay](),
+		due: map[string]contract.Output{}, schedule: map[string]contract.Output{},
+	}
+	o.home = &place{w: w, nip77: true, page: 500, mine: &shelf{at: make([]int64, len(w.notes))}}
+	url, err := serve("127.199.0.1:0", o.home)
+	if err != nil {
+		return nil, err
+	}
+	o.home.url = url
+	o.net = &dialled{w: w, homeURL: url, asked: map[string][]int64{}, home: relay.NewPool(relay.Options{AllowPrivate: true, Local: true})}
+	o.net.renew()
+	now := func() time.Time { return time.Unix(w.clock.Load(), 0) }
+	authors := newStore[contract.Author]()
+	var verifier schnorr.Verifier
+	o.ingest = ingest.New(ingest.Ports{
+		Authors: authors, Links: o.links, Records: newStore[contract.Record](),
+		Missing:    func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
+		Verify:     verifier.Verify,
+		VerifyList: schnorr.VerifyRelayList, ResolveEvery: 24 * time.Hour, AllowPrivate: true, Now: now,
+	})
+	o.syncing = &syncing.Stage{
+		Authors: authors, Relays: o.relays, Links: o.links, Syncs: newStore[contract.Sync](), Refused: newStore[contract.Refused](),
+		Net: o.net, Local: url, SyncEvery: syncEvery, Now: now, Log: slog.New(slog.DiscardHandler), Publish: o.publish, MaxLive: 200,
+		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
+		Rules:   func(string) []syncing.Rule { return []syncing.Rule{{Direction: reconcile.Down, Writers: true}} },
+		Survey: syncing.Survey{
+			Surveys: o.surveys, DayBytes: 200 << 20, On: func(context.Context) bool { return true },
+			Observe: func(n int, bytes int64, err error) {
+				o.looks.Add(1)
+				o.looked.Add(int64(n))
+				o.bytes.Add(bytes)
+				if err != nil {
+					o.lookFails.Add(1)
+					o.failed("look: " + err.Error())
+				}
+			},
+		},
+	}
+	return o, nil
+}
+
+// publish takes the place of the bus.
+func (o *ours) publish(_ context.Context, out ...contract.Output) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, m := range out {
+		switch {
+		case m.Cron == contract.CronNever:
+			delete(o.schedule, m.Subject)
+		case m.Cron != "":
+			o.schedule[m.Subject] = m
+		case coalesces(m.Subject):
+			o.due[m.Subject] = m
+		default:
+			o.queue = append(o.queue, m)
+		}
+	}
+	return nil
+}
+
+func coalesces(subject string) bool {
+	return strings.HasPrefix(subject, "sync.due.") || strings.HasPrefix(subject, "survey.due.") || strings.HasPrefix(subject, "live.due.")
+}
+
+// settle handles all that waits, and what comes of it.
+func (o *ours) settle(all context.Context) error {
+	for {
+		o.mu.Lock()
+		queue, due := o.queue, o.due
+		o.queue, o.due = nil, map[string]contract.Output{}
+		o.mu.Unlock()
+		if len(queue)+len(due) == 0 {
+			return nil
+		}
+		group, ctx := errgroup.WithContext(all)
+		group.SetLimit(8 * atOnce)
+		for _, m := range queue {
+			group.Go(func() error { o.handle(ctx, m, 1); return ctx.Err() })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		group, ctx = errgroup.WithContext(all)
+		group.SetLimit(atOnce)
+		for _, m := range due {
+			if strings.HasPrefix(m.Subject, "live.due.") {
+				o.running.Go(func() { o.handle(all, m, 6) })
+				continue
+			}
+			group.Go(func() error { o.handle(ctx, m, 6); return ctx.Err() })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+}
+
+// handle has a stage handle a message. One that is to be tried again waits for its
+// schedule: attempts of one message within an hour say nothing here.
+func (o *ours) handle(ctx context.Context, out contract.Output, attempt int) {
+	m := contract.Message{Subject: out.Subject, Data: out.Data, Attempt: attempt, Cause: fmt.Sprint(out.Subject, o.w.clock.Load())}
+	handler := map[string]contract.Handler{
+		"relay": o.syncing.HandleDiscovered, "sync": o.syncing.HandleDue, "survey": o.syncing.HandleSurvey, "live": o.syncing.HandleLive,
+		"event": o.ingest.Handle,
+	}[out.Subject[:strings.IndexByte(out.Subject, '.')]]
+	if handler == nil || strings.HasPrefix(out.Subject, "sync.finished") {
+		return
+	}
+	next, verdict := handler(ctx, m)
+	if !verdict.IsDone() && ctx.Err() == nil {
+		o.failed(verdict.Reason())
+	}
+	_ = o.publish(ctx, next...)
+}
+
+var address = regexp.MustCompile(`wss?://[^: ]+(:\d+)?[^: ]*|[0-9.]+:\d+`)
+
+// failed counts why something was not done.
+func (o *ours) failed(why string) {
+	n, _ := o.errors.LoadOrStore(address.ReplaceAllString(why, "it"), new(atomic.Int64))
+	n.(*atomic.Int64).Add(1) //nolint:forcetypeassert // our own
+}
+
+// fire makes due what the schedules say between two driven times.
+func (o *ours) fire(from, to int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for subject, m := range o.schedule {
+		every := int64(syncEvery / time.Second)
+		if strings.HasPrefix(subject, "survey.") {
+			every = int64(surveyEvery / time.Second)
+		}
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(subject))
+		phase := int64(h.Sum64() % uint64(every)) //nolint:gosec // of a period
+		if (to-phase)/every > (from-phase)/every {
+			m.Cron = ""
+			o.due[subject] = m
+		}
+	}
+}
+
+// run lets the days pass; it tells of each.
+func (o *ours) run(ctx context.Context, tell func(day int)) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer o.running.Wait()
+	defer stop()
+	o.cold()
+	if err := o.syncing.StartSurvey(ctx); err != nil {
+		return err
+	}
+	for at := int64(begin); at < int64(begin+o.w.days*day); {
+		next := at + int64(tick/time.Second)
+		sent := o.w.pass(next)
+		o.fire(at, next)
+		at = next
+		if err := o.settle(ctx); err != nil {
+			return err
+		}
+		if sent > 0 {
+			time.Sleep(5 * time.Millisecond) // what came live is written before the clock goes on
+		}
+		if (at-begin)%day == 0 {
+			o.net.renew()
+			tell(int((at - begin) / day))
+		}
+	}
+	return nil
+}
+
+// cold gives the relay what its users bring.
+func (o *ours) cold() {
+	last := map[int32]int32{} // the newest note of each author
+	for i := range o.w.notes {
+		n := &o.w.notes[i]
+		if n.at > begin || int(n.author) >= o.w.authors {
+			continue
+		}
+		if n.kind == nostr.KindRelayList {
+			o.bring(int32(i)) //nolint:gosec // few
+		} else if len(o.w.writers[n.author].listed)+len(o.w.writers[n.author].lost) == 0 {
+			last[n.author] = int32(i) //nolint:gosec // few
+		}
+	}
+	for _, i := range last {
+		o.bring(i)
+	}
+}
+
+func (o *ours) bring(i int32) {
+	o.home.mine.at[i] = begin
+	e := o.w.event(i)
+	_ = o.publish(context.Background(), contract.Output{Subject: events.SubjectEventReceived, Data: nostr.Encode(e)})
+}

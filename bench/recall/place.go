@@ -1,0 +1,148 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// place is a relay that lives.
+type place struct {
+	w        *world
+	url      string
+	role     int
+	evidence string // by what it can be known, "" by nothing
+
+	keeps         int64 // seconds, 0 is for ever
+	nip77         bool
+	deflate       bool // compresses messages
+	auth          bool // shows nothing to those who have not said who they are
+	pays          bool // takes notes of those only who pay
+	lies          bool // lists ids in sessions that it does not have
+	most          int  // authors that it takes in a filter, 0 is any
+	page          int  // events that it gives at most for one filter
+	held          []int32
+	mine          *shelf // of the relay that is ours, in place of held
+	wire          atomic.Int64
+	subscriptions sync.Map // of *subscription
+}
+
+// shelf is what our relay has taken in, by the number of the note, and when.
+type shelf struct {
+	mu    sync.Mutex
+	at    []int64 // driven time, 0 is never
+	reads atomic.Int64
+}
+
+// serves reports whether a place shows anything to us.
+func (p *place) serves() bool { return !p.auth }
+
+// window is what a place keeps by a time: notes dated from from up to to.
+func (p *place) window(now int64) (from, to int64) {
+	if p.keeps == 0 {
+		return 0, now
+	}
+	return now - p.keeps, now
+}
+
+// match returns the notes that a filter asks for, newest first, at most limit.
+func (p *place) match(f *nostr.Filter, limit int) (found []int32) {
+	w := p.w
+	from, to := p.window(w.clock.Load())
+	from = max(from, f.Since)
+	if f.Until > 0 {
+		to = min(to, f.Until)
+	}
+	if len(f.IDs) > 0 {
+		for _, text := range f.IDs {
+			id, _ := negentropy.ParseID(text)
+			if i, known := w.byID[id]; known && p.has(i) && w.notes[i].at >= from && w.notes[i].at <= to {
+				found = append(found, i)
+			}
+		}
+		return found
+	}
+	takes := p.takes(f)
+	if p.mine != nil {
+		p.mine.mu.Lock()
+		defer p.mine.mu.Unlock()
+		for i := w.after(to) - 1; i >= 0 && w.notes[i].at >= from && len(found) < limit; i-- {
+			if p.mine.at[i] > 0 && takes(&w.notes[i]) {
+				found = append(found, int32(i)) //nolint:gosec // few
+			}
+		}
+		return found
+	}
+	last := sort.Search(len(p.held), func(i int) bool { return w.notes[p.held[i]].at > to })
+	for i := last - 1; i >= 0 && w.notes[p.held[i]].at >= from && len(found) < limit; i-- {
+		if takes(&w.notes[p.held[i]]) {
+			found = append(found, p.held[i])
+		}
+	}
+	return found
+}
+
+// takes returns what a filter says of authors and kinds.
+func (p *place) takes(f *nostr.Filter) func(*note) bool {
+	of := make([]bool, len(p.w.keys))
+	for _, pubkey := range f.Authors {
+		if i, known := p.w.byKey[pubkey]; known {
+			of[i] = true
+		}
+	}
+	return func(n *note) bool {
+		return (len(f.Authors) == 0 || of[n.author]) && (len(f.Kinds) == 0 || slices.Contains(f.Kinds, int(n.kind)))
+	}
+}
+
+// after is the number of the first note that is dated after a time.
+func (w *world) after(at int64) int {
+	return sort.Search(len(w.notes), func(i int) bool { return w.notes[i].at > at })
+}
+
+// has reports whether a place ever had a note.
+func (p *place) has(i int32) bool {
+	if p.mine != nil {
+		p.mine.mu.Lock()
+		defer p.mine.mu.Unlock()
+		return p.mine.at[i] > 0
+	}
+	_, found := slices.BinarySearch(p.held, i)
+	return found
+}
+
+// take puts a note on the shelf of our relay, and reports whether it is new there.
+func (p *place) take(id string) (known, fresh bool) {
+	parsed, _ := negentropy.ParseID(id)
+	i, known := p.w.byID[parsed]
+	if !known {
+		return false, false
+	}
+	p.mine.mu.Lock()
+	defer p.mine.mu.Unlock()
+	if p.mine.at[i] > 0 {
+		return true, false
+	}
+	p.mine.at[i] = p.w.clock.Load()
+	return true, true
+}
+
+// set is what a place has of a filter, as a session compares it. A liar adds ids.
+func (p *place) set(f *nostr.Filter) *negentropy.Vector {
+	var items []negentropy.Item
+	for _, i := range p.match(f, math.MaxInt) {
+		items = append(items, negentropy.Item{Timestamp: uint64(p.w.notes[i].at), ID: p.w.notes[i].id}) //nolint:gosec // after 1970
+	}
+	if p.lies {
+		for i := range 40 {
+			id := negentropy.ID{byte(i), byte(p.w.clock.Load()), byte(p.w.clock.Load() >> 8)}
+			items = append(items, negentropy.Item{Timestamp: uint64(max(f.Since, begin-day) + int64(i)), ID: id}) //nolint:gosec // after 1970
+		}
+	}
+	return negentropy.NewVector(items)
+}
