@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // At returns the relay at a URL: each request goes over the pool's connection to
@@ -63,10 +64,14 @@ type said struct {
 }
 
 // limits returns what a relay says of itself: nothing if it does not answer, and
-// then it is asked again the next time.
+// then it is asked again the next time. Requests follow, so the relay is dialled
+// meanwhile.
 func (p *Pool) limits(ctx context.Context, url string) reconcile.Limits {
 	if known, _ := p.said.Get(url); time.Now().Before(known.until) {
 		return known.limits
+	}
+	if normal, err := nostr.NormalizeRelayURL(url, p.opts.AllowPrivate); err == nil {
+		_, _ = p.entry(normal) // the first request tells why it fails
 	}
 	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
 	defer cancel()

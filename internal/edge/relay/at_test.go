@@ -15,7 +15,11 @@ import (
 func TestRelaysSayWhatTheyTake(t *testing.T) {
 	asked := 0
 	document := `{"limitation":{"max_message_length":20200}}`
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			http.NotFound(w, r)
+			return
+		}
 		asked++
 		fmt.Fprint(w, document)
 	}))
@@ -46,5 +50,28 @@ func TestRelaysSayWhatTheyTake(t *testing.T) {
 	}
 	if asked != 5 {
 		t.Errorf("asked %d times more, want 3: once for each sync, until it answers", asked-2)
+	}
+}
+
+// The first request does not wait for what the relay says of itself: it is dialled at
+// the same time.
+func TestARelayIsDialledWhileItSaysWhatItTakes(t *testing.T) {
+	dialled := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			close(dialled)
+			http.NotFound(w, r)
+			return
+		}
+		select {
+		case <-dialled:
+			fmt.Fprint(w, `{"limitation":{"max_message_length":20200}}`)
+		case <-r.Context().Done():
+		}
+	}))
+	defer server.Close()
+	p := newPool(t)
+	if l := p.At("ws" + strings.TrimPrefix(server.URL, "http")).Limits(testContext(t)); l.Accepts != 10_000 {
+		t.Errorf("it takes %+v", l)
 	}
 }
