@@ -262,7 +262,7 @@ func (b *Bus) isFull(ctx context.Context, s contract.Stream) (bool, error) {
 			return false, err
 		}
 		info := stream.CachedInfo()
-		return info.State.Bytes >= uint64(s.Sized(storeOf(info.Config.Metadata)).MaxBytes), nil
+		return info.State.Bytes >= uint64(s.Sized(StoreOf(info.Config.Metadata)).MaxBytes), nil
 	}
 	for _, c := range contract.Consumers() {
 		if c.Stream == s.Name {
@@ -271,7 +271,7 @@ func (b *Bus) isFull(ctx context.Context, s contract.Stream) (bool, error) {
 				return false, err
 			}
 			info := consumer.CachedInfo()
-			return info.NumPending >= uint64(s.Sized(storeOf(info.Config.Metadata)).MaxWaiting), nil
+			return info.NumPending >= uint64(s.Sized(StoreOf(info.Config.Metadata)).MaxWaiting), nil
 		}
 	}
 	return false, nil

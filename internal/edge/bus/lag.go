@@ -80,7 +80,7 @@ func (l *lag) size(ctx context.Context, name string, limit int64, ch chan<- prom
 	gauge(ch, l.messages, float64(state.Msgs), name)
 	gauge(ch, l.bytes, float64(state.Bytes), name)
 	if limit > 0 {
-		limit = contract.Stream{MaxBytes: limit}.Sized(storeOf(stream.CachedInfo().Config.Metadata)).MaxBytes
+		limit = contract.Stream{MaxBytes: limit}.Sized(StoreOf(stream.CachedInfo().Config.Metadata)).MaxBytes
 		gauge(ch, l.limit, float64(limit), name)
 		gauge(ch, l.fill, float64(state.Bytes)/float64(limit), name)
 	}
@@ -111,7 +111,7 @@ func (l *lag) collect(ctx context.Context, s contract.Stream, ch chan<- promethe
 	gauge(ch, l.inFlight, float64(info.NumAckPending), label(c))
 	gauge(ch, l.again, float64(info.NumRedelivered), label(c))
 	if s.MaxWaiting > 0 {
-		gauge(ch, l.fill, float64(info.NumPending)/float64(s.Sized(storeOf(info.Config.Metadata)).MaxWaiting), s.Name)
+		gauge(ch, l.fill, float64(info.NumPending)/float64(s.Sized(StoreOf(info.Config.Metadata)).MaxWaiting), s.Name)
 	}
 	if !s.Schedules { // else the oldest message is a schedule
 		gauge(ch, l.oldest, age(stream, time.Now()).Seconds(), label(c))

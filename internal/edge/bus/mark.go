@@ -34,8 +34,9 @@ func marked(metadata map[string]string, store int64) map[string]string {
 	return out
 }
 
-// storeOf is the size for which something with that metadata was bounded.
-func storeOf(metadata map[string]string) int64 {
+// StoreOf is the size in bytes for which a stream, consumer or bucket with that metadata
+// was bounded: [contract.FullStore] where they say none.
+func StoreOf(metadata map[string]string) int64 {
 	store, err := strconv.ParseInt(metadata[metaStore], 10, 64)
 	if err != nil || store < contract.MinStore {
 		return contract.FullStore

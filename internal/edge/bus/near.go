@@ -59,12 +59,12 @@ func (b *Bus) fill(ctx context.Context, s contract.Stream) (float64, error) {
 			return 0, err
 		}
 		info := consumer.CachedInfo()
-		return float64(info.NumPending) / float64(s.Sized(storeOf(info.Config.Metadata)).MaxWaiting), nil
+		return float64(info.NumPending) / float64(s.Sized(StoreOf(info.Config.Metadata)).MaxWaiting), nil
 	}
 	stream, err := b.js.Stream(ctx, s.Name)
 	if err != nil {
 		return 0, err
 	}
 	info := stream.CachedInfo()
-	return float64(info.State.Bytes) / float64(s.Sized(storeOf(info.Config.Metadata)).MaxBytes), nil
+	return float64(info.State.Bytes) / float64(s.Sized(StoreOf(info.Config.Metadata)).MaxBytes), nil
 }

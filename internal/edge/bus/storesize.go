@@ -38,7 +38,7 @@ func sizeFor(ctx context.Context, js jetstream.JetStream, o ProvisionOptions, in
 		return size, nil
 	}
 	info := intake.CachedInfo()
-	size := storeSize{bytes: storeOf(info.Config.Metadata), open: info.State.LastSeq == 0}
+	size := storeSize{bytes: StoreOf(info.Config.Metadata), open: info.State.LastSeq == 0}
 	if size.open && size.bytes > atMost {
 		size.bytes, size.shrunk = atMost, true
 	}

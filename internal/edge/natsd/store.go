@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/ownfile"
 )
 
@@ -38,7 +39,7 @@ func SizeStore(dir string, wanted int64, log *slog.Logger) (Store, error) {
 		return Store{}, fmt.Errorf("make data directory: %w", err)
 	}
 	path := filepath.Join(dir, "store.json")
-	before, err := sizeBefore(dir, path)
+	before, err := sizeBefore(dir, path, log)
 	if err != nil {
 		return Store{}, err
 	}
@@ -76,8 +77,8 @@ type savedStore struct {
 }
 
 // sizeBefore is the size at the last start. Versions that remembered none, and a file
-// that is damaged, leave the streams as they are: for the full size.
-func sizeBefore(dir, path string) (int64, error) {
+// that is damaged, leave the streams as they are: for the size that they say.
+func sizeBefore(dir, path string, log *slog.Logger) (int64, error) {
 	text, err := os.ReadFile(path)
 	var saved savedStore
 	switch {
@@ -85,13 +86,37 @@ func sizeBefore(dir, path string) (int64, error) {
 		if json.Unmarshal(text, &saved) == nil && saved.Bytes >= contract.MinStore {
 			return saved.Bytes, nil
 		}
+		_, err := ownfile.SetAside(path)
+		log.Warn("the file that remembers the size of the store is damaged and set aside (.damaged), the streams keep theirs",
+			"path", path, "err", err)
 	case !errors.Is(err, fs.ErrNotExist):
 		return 0, fmt.Errorf("size of the store: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "jetstream")); err != nil {
 		return 0, nil //nolint:nilerr // there are none yet
 	}
-	return contract.FullStore, nil
+	return sizeOfStreams(dir), nil
+}
+
+// sizeOfStreams is the size for which the streams and buckets in a data directory are
+// bounded: the largest below the full size, which is that of those that say none.
+func sizeOfStreams(dir string) int64 {
+	largest := int64(0)
+	files, _ := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "*", "meta.inf")) // fails by the pattern only
+	for _, path := range files {
+		var config struct {
+			Metadata map[string]string `json:"metadata"`
+		}
+		if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &config) == nil {
+			if size := bus.StoreOf(config.Metadata); size < contract.FullStore {
+				largest = max(largest, size)
+			}
+		}
+	}
+	if largest == 0 {
+		return contract.FullStore
+	}
+	return largest
 }
 
 // takenBy is how many bytes the streams in a data directory take on the disk.

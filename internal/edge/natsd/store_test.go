@@ -2,6 +2,7 @@ package natsd_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -57,5 +58,36 @@ func TestTheSizeOfAStoreIsRemembered(t *testing.T) {
 	}
 	if _, err := natsd.SizeStore(dir, 5, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("5 bytes are enough")
+	}
+}
+
+// Where the file that remembers is damaged, the streams still say how large they were made.
+func TestADamagedMemoryOfTheSize(t *testing.T) {
+	t.Parallel()
+	const size = 2 * contract.MinStore
+	dir := filepath.Join(smallDisk(t, "16m"), "nats")
+	for name, text := range map[string]string{
+		"S/meta.inf": `{"name":"S"}`,
+		"T/meta.inf": fmt.Sprintf(`{"name":"T","metadata":{"relaymesh-store":"%d"}}`, size),
+		"U/meta.inf": "{",
+	} {
+		path := filepath.Join(dir, "jetstream", "$G", "streams", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, damage := range []string{"", "\x00\x00\x00", `{"max_store":`} {
+		path := filepath.Join(dir, "store.json")
+		if err := os.WriteFile(path, []byte(damage), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		store, err := natsd.SizeStore(dir, 0, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil || store.Bytes != size || !strings.Contains(log.String(), path) || !strings.Contains(log.String(), "is damaged") {
+			t.Errorf("after %q: %+v, %v, logged %s", damage, store, err, &log)
+		}
 	}
 }
