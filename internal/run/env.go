@@ -171,6 +171,7 @@ func (e *Env) bus(stageName string) (*bus.Bus, error) {
 	e.buses = append(e.buses, b)
 	e.mu.Unlock()
 	e.addCheck("writes of "+stageName, b.Stalled)
+	e.addCheck("streams of "+stageName, b.Unwritable)
 	e.addCheck("consumers of "+stageName, func() error {
 		select {
 		case <-b.Running():

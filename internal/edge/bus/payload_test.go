@@ -20,7 +20,10 @@ import (
 // smallServer is a NATS server of somebody else, with limits.
 func smallServer(t *testing.T, o server.Options) jetstream.JetStream {
 	t.Helper()
-	o.JetStream, o.StoreDir, o.DontListen, o.NoSigs, o.NoLog, o.JetStreamMaxStore = true, t.TempDir(), true, true, true, 1<<40
+	if o.StoreDir == "" {
+		o.StoreDir = t.TempDir()
+	}
+	o.JetStream, o.DontListen, o.NoSigs, o.NoLog, o.JetStreamMaxStore = true, true, true, true, 1<<40
 	s, err := server.NewServer(&o)
 	if err != nil {
 		t.Fatal(err)
