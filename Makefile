@@ -57,6 +57,9 @@ test-backpressure: go-version # Stop the consumers of each queue, one after the 
 test-damage: go-version # Change bytes of the embedded relay's store at 400 places, closed and open: no crash, and what can be read is saved (2 minutes)
 	RELAYMESH_DAMAGES=400 $(GO) test -vet=off -count=1 -timeout 10m -run Damaged ./internal/edge/homerelay
 
+test-disk: go-version # Fill the disk of a whole pipeline, of 2 GB and 10 GB, and tear each file of its data: it goes on, and nothing acknowledged is lost (root for the disks; 8 minutes)
+	RELAYMESH_DISK=1 RELAYMESH_TORN=1 $(GO) test -vet=off -count=1 -v -timeout 40m -run 'OnASmallDisk|TornFiles' ./cmd/relaymesh
+
 test-images: go-version # Check what makes the OCI images, licences and release notes, and the Compose files
 	cd tools/dist && $(GO) test -count=1 .
 
@@ -299,7 +302,7 @@ docs: go-version # Write the generated pages of docs/
 check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some five minutes on two cores)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
-check-slow: test-signatures test-damage test-sync-cuts test-outages test-hoster test-aimed interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+check-slow: test-signatures test-damage test-disk test-sync-cuts test-outages test-hoster test-aimed interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
 
 ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -34,10 +35,20 @@ func (c *upCmd) home(ctx context.Context, proxies clientaddr.Proxies, log *slog.
 	if c.Gateway != "" { // which says from this machine who its clients are
 		proxies = append(slices.Clone(proxies), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
 	}
-	home, err := homerelay.Start(ctx, homerelay.Config{
+	config := homerelay.Config{
 		Addr: c.RelayAddr, URL: c.RelayURL, Path: c.relayFile(), Log: log,
 		TrustedProxies: proxies, Denied: denied.Lists(),
-	})
+	}
+	if info, err := os.Stat(config.Path); err == nil && info.Size() == 0 {
+		log.WarnContext(ctx, "the store of the embedded relay is an empty file, as after a crash of the machine, and begins anew",
+			"path", config.Path)
+	}
+	home, err := homerelay.Start(ctx, config)
+	if damaged := (*homerelay.DamagedError)(nil); errors.As(err, &damaged) {
+		if err = repairAtStart(ctx, damaged, log); err == nil {
+			home, err = homerelay.Start(ctx, config)
+		}
+	}
 	if err != nil {
 		return nil, run.PortError("--relay-addr", err)
 	}
