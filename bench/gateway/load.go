@@ -16,12 +16,17 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-const workers = 16
+const (
+	workers = 16 // of a closed loop
+	// open is how many connections an open loop has; an operation that finds none free waits, which counts.
+	open = 64
+)
 
 // elsewhere are notes that the relay never has, by id; every process signs the same.
 var elsewhere = sync.OnceValue(func() map[string]*nostr.Event {
@@ -96,6 +101,17 @@ func (c *client) ask(ctx context.Context, message string, ends ...string) (read 
 	}
 }
 
+// expect reads the next message, an event that must have this id.
+func (c *client) expect(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	_, data, err := c.ws.Read(ctx)
+	if err == nil && !bytes.Contains(data, []byte(id)) {
+		err = fmt.Errorf("got %.100s", data)
+	}
+	return err
+}
+
 // negOpen asks for all that the relay has of a second, of which we have nothing.
 func (c *client) negOpen(ctx context.Context, at int64) error {
 	_, err := c.ask(ctx, fmt.Sprintf(`["NEG-OPEN","n",{"since":%d,"until":%d},"6100000200"]`, at, at+50), `["NEG-MSG"`, `["NEG-ERR`)
@@ -107,8 +123,7 @@ func (c *client) negOpen(ctx context.Context, at int64) error {
 
 // load is what a round does.
 type load struct {
-	per  time.Duration // between the operations of one worker; 0 is as fast as it goes
-	big  bool          // REQs of 500 events alone, not the mix
+	big  bool // REQs of 500 events alone, not the mix
 	next func() *nostr.Event
 	at   int64 // of the oldest note
 }
@@ -171,12 +186,7 @@ func (l *load) work(ctx context.Context, url string, stop *atomic.Bool) (took []
 		return nil, err
 	}
 	defer c.close()
-	due := time.Now()
 	for !stop.Load() {
-		if l.per > 0 {
-			due = due.Add(time.Duration(rand.ExpFloat64() * float64(l.per)))
-			time.Sleep(time.Until(due))
-		}
 		begun := time.Now()
 		if err := l.one(ctx, c); err != nil {
 			return took, err
@@ -184,6 +194,53 @@ func (l *load) work(ctx context.Context, url string, stop *atomic.Bool) (took []
 		took = append(took, time.Since(begun))
 	}
 	return took, nil
+}
+
+// offer begins operations at times that no answer delays, so many a second in the mean, for a while. Each counts from the time at
+// which it was due: what a stall makes wait is seen as the wait that it is (no coordinated omission).
+func (l *load) offer(clients []*client, rate float64, during time.Duration) (figures, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), during+time.Minute)
+	defer cancel()
+	begun := time.Now()
+	due := make(chan time.Time, 1<<16)
+	var group errgroup.Group
+	var mu sync.Mutex
+	var f figures
+	for _, c := range clients {
+		group.Go(func() error {
+			for at := range due {
+				if err := l.one(ctx, c); err != nil {
+					return err
+				}
+				took := time.Since(at)
+				mu.Lock()
+				f.took = append(f.took, took)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	for at := begun; at.Before(begun.Add(during)); at = at.Add(time.Duration(rand.ExpFloat64() * float64(time.Second) / rate)) {
+		time.Sleep(time.Until(at))
+		due <- at
+	}
+	close(due)
+	err := group.Wait()
+	f.rate = float64(len(f.took)) / time.Since(begun).Seconds()
+	slices.Sort(f.took)
+	return f, err
+}
+
+// dialAll opens the connections of an open loop.
+func dialAll(url string) (list []*client, err error) {
+	for range open {
+		c, err := dial(context.Background(), url, 0)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
 }
 
 func (f figures) at(percent int) float64 {

@@ -34,6 +34,10 @@ func run() error {
 	b := bench{}
 	flag.DurationVar(&b.round, "round", 3*time.Second, "how long a round of load is")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each way")
+	flag.Float64Var(&b.rate, "rate", 0, "operations a second at half load; 0 is half of what saturates the relay directly")
+	flag.DurationVar(&b.slice, "slice", time.Second, "how long a slice at half load is")
+	flag.IntVar(&b.slices, "slices", 21, "slices of each way")
+	flag.DurationVar(&b.live, "live", 30*time.Second, "how long each idle connection gets an event a second")
 	flag.IntVar(&b.idle, "idle", 10_000, "idle connections")
 	flag.Parse()
 	defer b.stop()

@@ -24,7 +24,11 @@ import (
 type bench struct {
 	round  time.Duration
 	rounds int
+	rate   float64 // at half load; 0 for half of what saturates the relay directly
+	slice  time.Duration
+	slices int
 	idle   int
+	live   time.Duration
 
 	procs      []*exec.Cmd
 	relay, via string // URLs
@@ -145,6 +149,53 @@ func (b *bench) both(l *load) (direct, through sums, err error) {
 	return direct, through, nil
 }
 
+// calm is the mix at a rate of an open loop. Slices of both ways take turns on connections that stay open, and each way has the
+// median of its slices: what else the machine does in some of them tells for neither.
+func (b *bench) calm(l *load, rate float64) error {
+	ways := [2]struct {
+		url     string
+		clients []*client
+		slices  []figures
+	}{{url: b.relay}, {url: b.via}}
+	for i := range ways {
+		var err error
+		ways[i].clients, err = dialAll(ways[i].url)
+		for _, c := range ways[i].clients {
+			defer c.close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := range 2 * b.slices {
+		way := &ways[(i+i/2)%2] // so that neither always goes first
+		f, err := l.offer(way.clients, rate, b.slice)
+		if err != nil {
+			return err
+		}
+		way.slices = append(way.slices, f)
+	}
+	of := func(way int, value func(figures) float64) (list []float64) {
+		for _, f := range ways[way].slices {
+			list = append(list, value(f))
+		}
+		slices.Sort(list)
+		return list
+	}
+	median := func(way int, value func(figures) float64) float64 { return of(way, value)[b.slices/2] }
+	p99 := func(f figures) float64 { return f.at(99) }
+	fmt.Printf("half load, %.0f a second, %d slices of %v each way in turn:\n", rate, b.slices, b.slice)
+	for i, name := range []string{"directly", "through the gateway"} {
+		list := of(i, p99)
+		fmt.Printf("%s: p50 %.2f ms; p99 %.2f ms, of a quarter of the slices below %.2f, of another above %.2f\n", name,
+			median(i, func(f figures) float64 { return f.at(50) }), list[len(list)/2], list[len(list)/4], list[len(list)*3/4])
+	}
+	rateOf := func(f figures) float64 { return f.rate }
+	b.goal("rate at half load, beside direct", median(1, rateOf)/median(0, rateOf), 0.98, true)
+	b.goal("p99 at half load over direct, ms", median(1, p99)-median(0, p99), 1, false)
+	return nil
+}
+
 // mix is the mix, at saturation and at half of that.
 func (b *bench) mix(l *load) error {
 	fmt.Println("| mix | ops/s | p50 ms | p99 | CPU of the relay, us/op | of the gateway |\n|---|---|---|---|---|---|")
@@ -154,17 +205,14 @@ func (b *bench) mix(l *load) error {
 	}
 	row("saturated, directly", direct)
 	row("saturated, through the gateway", through)
-	half := *l
-	half.per = time.Duration(float64(time.Second) * workers / (direct.rate / 2))
-	calm, calmThrough, err := b.both(&half)
-	if err != nil {
+	half := b.rate
+	if half == 0 {
+		half = direct.rate / 2
+	}
+	if err := b.calm(l, half); err != nil {
 		return err
 	}
-	row("half of that, directly", calm)
-	row("half of that, through the gateway", calmThrough)
 	b.goal("rate at saturation, beside direct", through.rate/direct.rate, 0.6, true)
-	b.goal("rate at half load, beside direct", calmThrough.rate/calm.rate, 0.98, true)
-	b.goal("p99 at half load over direct, ms", calmThrough.at(99)-calm.at(99), 1, false)
 	b.cpuGoal("CPU of the gateway beside the relay's, mix", through, 0.7)
 	return nil
 }
@@ -219,29 +267,85 @@ func (b *bench) completion(*load) error {
 	return nil
 }
 
-// idleConnections measures what connections take that do nothing.
+// idleConnections measures what connections take that do nothing, and then what all of them take as each gets an event a second.
 func (b *bench) idleConnections(*load) error {
+	count := b.withinFiles(b.idle)
 	before := resident(b.viaPID)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	clients := make([]*client, count)
 	var group errgroup.Group
 	group.SetLimit(64)
-	for i := range b.idle {
+	for i := range clients {
 		group.Go(func() error {
 			c, err := dial(ctx, b.via, 1+i/200)
 			if err != nil {
 				return err
 			}
 			context.AfterFunc(ctx, c.close)
-			_, err = c.ask(ctx, `["REQ","i",{"kinds":[7],"limit":1}]`, `["EOSE"`)
+			clients[i] = c
+			_, err = c.ask(ctx, fmt.Sprintf(`["REQ","i",{"kinds":[%d]}]`, liveKind), `["EOSE"`)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	each := float64(resident(b.viaPID)-before) / float64(b.idle) / 1024
-	b.goal(fmt.Sprintf("%d idle connections with a subscription, KiB each", b.idle), each, 30, false)
+	each := float64(resident(b.viaPID)-before) / float64(count) / 1024
+	b.goal(fmt.Sprintf("%d idle connections with a subscription, KiB each", count), each, 30, false)
+	return b.liveSubscriptions(ctx, clients)
+}
+
+// withinFiles is how many clients a gateway may have that has as many files as this process: two each, and some beside.
+func (b *bench) withinFiles(count int) int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return count
+	}
+	most := int(limit.Cur-limit.Cur/50) / 2
+	if most < count {
+		fmt.Printf("%d clients rather than %d, since a process may have %d files open here\n", most, count, limit.Cur)
+	}
+	return min(count, most)
+}
+
+// liveKind is ephemeral: our khatru broadcasts no others.
+const liveKind = 20007
+
+// liveSubscriptions publishes an event a second that every client gets.
+func (b *bench) liveSubscriptions(ctx context.Context, clients []*client) error {
+	author, err := dial(ctx, b.relay, 0)
+	if err != nil {
+		return err
+	}
+	defer author.close()
+	const rounds = 3 // of which the first tells how much is held then
+	seconds := max(int(b.live.Seconds())/rounds, 1)
+	var held [rounds]float64
+	var slowest time.Duration
+	for round := range held {
+		for i := range seconds {
+			next := time.NewTimer(time.Second)
+			e := sign(fmt.Sprintf("%064x", 5000), nostr.Event{Kind: liveKind, CreatedAt: time.Now().Unix(), Content: fmt.Sprint(round, i)})
+			begun := time.Now()
+			if _, err := author.ask(ctx, `["EVENT",`+string(nostr.Encode(e))+`]`, `["OK"`); err != nil {
+				return err
+			}
+			var group errgroup.Group
+			for _, c := range clients {
+				group.Go(func() error { return c.expect(ctx, e.ID) })
+			}
+			if err := group.Wait(); err != nil {
+				return fmt.Errorf("a live event is lost: %w", err)
+			}
+			slowest = max(slowest, time.Since(begun))
+			<-next.C
+		}
+		held[round] = float64(resident(b.viaPID)) / float64(len(clients)) / 1024
+	}
+	fmt.Printf("%d live subscriptions: %d events to each, all of them in order, the last client after %v\n",
+		len(clients), rounds*seconds, slowest.Round(time.Millisecond))
+	b.goal("growth from a third of that to the end, KiB each", held[rounds-1]-held[0], 1, false)
 	return nil
 }
 
