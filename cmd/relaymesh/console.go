@@ -91,7 +91,7 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	go pages.Run(ctx) //nolint:errcheck // it ends with ctx alone
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector())
+		collectors.NewBuildInfoCollector(), pages)
 	admin.Started(metrics, func() []obs.Check {
 		nats := obs.Check{Name: "NATS"}
 		if !js.Conn().IsConnected() {

@@ -131,6 +131,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if err != nil {
 		return err
 	}
+	metrics.MustRegister(pages)
 	names := slices.DeleteFunc(contract.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
 	options = append(options, run.WithLibp2p(peers.Start), run.WithConsole(pages), run.WithGuard(pages.Run), run.WithTraces(otlp.Start))
 	if c.Gateway != "" {

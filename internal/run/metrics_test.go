@@ -16,6 +16,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/console"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/stage/index"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
@@ -25,7 +26,8 @@ import (
 // The names and labels of metrics are public: dashboards and alerts use them.
 func TestMetricsAreNamedByTheRules(t *testing.T) {
 	t.Parallel()
-	env, err := NewEnv(config.Config{}, natstest.Start(t), slog.New(slog.DiscardHandler))
+	js := natstest.Start(t)
+	env, err := NewEnv(config.Config{}, js, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,12 +58,16 @@ func TestMetricsAreNamedByTheRules(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = stop(context.Background()) })
 
+	env.Metrics.MustRegister(console.New(js, console.Options{}))
+
 	families, err := env.Metrics.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	allowed := []string{"stage", "consumer", "verdict", "stream", "outcome", "how", "kind", "direction", "standing"} // closed sets of values
+	allowed := []string{ // closed sets of values
+		"stage", "consumer", "verdict", "stream", "outcome", "how", "kind", "direction", "standing", "state", "health", "holders",
+	}
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "relaymesh_") {
 			continue
