@@ -76,6 +76,7 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("GET /relays", c.page("relays", c.relays))
 	mux.HandleFunc("GET /records", c.page("records", c.records))
 	mux.HandleFunc("GET /search", c.page("search", c.search))
+	mux.HandleFunc("GET /mesh", c.page("mesh", c.mesh))
 	mux.HandleFunc("GET /history", c.page("history", c.history))
 	mux.HandleFunc("GET /dlq", c.page("deadletters", c.deadLetters))
 	mux.HandleFunc("GET /dlq/{seq}", c.page("deadletter", c.deadLetter))

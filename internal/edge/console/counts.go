@@ -115,6 +115,8 @@ type syncFacts struct {
 	missing  int
 	doubted  int64
 	progress *RunningSync
+	stored   int
+	live     int64
 }
 
 func newFacts() facts {
@@ -198,7 +200,10 @@ func factsOfRecord(r contract.Record) recordFacts {
 }
 
 func factsOfSync(s contract.Sync) syncFacts {
-	f := syncFacts{url: s.URL, failures: s.Failures, lastOK: s.LastOK, missing: max(0, s.Last.Missing-s.Last.Stored-s.Last.Refused)}
+	f := syncFacts{
+		url: s.URL, failures: s.Failures, lastOK: s.LastOK, missing: max(0, s.Last.Missing-s.Last.Stored-s.Last.Refused),
+		stored: max(0, s.Stored), live: s.Live,
+	}
 	if s.Doubt != nil {
 		f.doubted = s.Doubt.At
 	}

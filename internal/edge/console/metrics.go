@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -69,7 +70,7 @@ func (c *Console) Collect(to chan<- prometheus.Metric) {
 
 func (h Holders) label() string {
 	if h.From == h.To {
-		return fmt.Sprint(h.From)
+		return strconv.Itoa(h.From)
 	}
 	return fmt.Sprintf("%d-%d", h.From, h.To)
 }

@@ -87,7 +87,7 @@ func (w *world) everything(until func(*http.Request)) {
 	}
 	bearer := header("Authorization", "Bearer "+testToken)
 	for _, path := range []string{
-		"/", "/relays", "/records", "/history", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL,
+		"/", "/relays", "/records", "/history", "/mesh", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL,
 		"/search?q=" + wanted, "/dlq",
 	} {
 		w.do(http.MethodGet, path, "", until)
