@@ -22,6 +22,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -37,8 +38,8 @@ func TestUpOnASmallDiskThatIsFull(t *testing.T) {
 		t.Run(size, func(t *testing.T) {
 			t.Parallel()
 			disk := newDisk(t, size)
-			nats, home := address(t), address(t)
-			args := quiet(filepath.Join(disk.dir, "data"), "--nats-listen", nats, "--relay-addr", home, "--admin", address(t))
+			nats, home := loopback.Addr(), loopback.Addr()
+			args := quiet(filepath.Join(disk.dir, "data"), "--nats-listen", nats, "--relay-addr", home, "--admin", loopback.Addr())
 			cmd := start(t, "relaymesh is up", args...)
 			ctx, done := context.WithCancel(t.Context())
 			ended := make(chan struct{})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 )
@@ -39,18 +38,5 @@ func (c *doctorCmd) repair(ctx context.Context, o *output) error {
 	fmt.Fprintf(o.out, "%s was damaged: %s\n", path, damage)
 	fmt.Fprintf(o.out, "%d events were saved, %d are known to be lost (a sync may bring them back)\n", found.Saved, found.Lost)
 	fmt.Fprintf(o.out, "the damaged file is now %s\n", found.Aside)
-	return nil
-}
-
-// repairAtStart does the same where up finds at its start that the store is damaged, as
-// after a loss of power: no start after it would find anything else.
-func repairAtStart(ctx context.Context, damaged *homerelay.DamagedError, log *slog.Logger) error {
-	found, err := homerelay.Repair(ctx, damaged.Path)
-	if err != nil {
-		return fmt.Errorf("%w; couldn't repair it: %w", damaged, err)
-	}
-	log.WarnContext(ctx, "the store of the embedded relay was damaged and is set aside: what can be read is in a new one, a sync may bring "+
-		"back the rest", "path", damaged.Path, "err", damaged.Err,
-		"notice", fmt.Sprintf("%d events were saved, %d are known to be lost; the damaged file is now %s", found.Saved, found.Lost, found.Aside))
 	return nil
 }

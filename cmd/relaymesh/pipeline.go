@@ -44,11 +44,6 @@ func (c *upCmd) home(ctx context.Context, proxies clientaddr.Proxies, log *slog.
 			"path", config.Path)
 	}
 	home, err := homerelay.Start(ctx, config)
-	if damaged := (*homerelay.DamagedError)(nil); errors.As(err, &damaged) {
-		if err = repairAtStart(ctx, damaged, log); err == nil {
-			home, err = homerelay.Start(ctx, config)
-		}
-	}
 	if err != nil {
 		return nil, run.PortError("--relay-addr", err)
 	}
