@@ -202,6 +202,37 @@ func TestTheSameRelaysAgainCostNoLinks(t *testing.T) {
 	list(5, 2, "after another worker's", one, two)
 }
 
+// The first attempt made the links, and what it was to say was lost; before the second
+// came a list of the same relays, which found nothing to do.
+func TestARetrySaysWhatALaterListDidNot(t *testing.T) {
+	b := newBench(t, Policy{})
+	b.Links = &memory[contract.Link]{values: map[string]contract.Link{}}
+	const url = "wss://one.example"
+	list := func(at int64) nostr.Event {
+		e := textNote(alice, "", nostr.Tag{"r", url})
+		e.Kind, e.CreatedAt = nostr.KindRelayList, 1_600_000_000+at
+		e.ID = e.Hash()
+		return e
+	}
+	says := func(e nostr.Event, attempt int) bool {
+		t.Helper()
+		out, v := b.handle(e, attempt)
+		if !v.IsDone() {
+			t.Fatal(v.Reason())
+		}
+		return slices.Contains(out, contract.RelayDiscoveredSubject(nostr.RelayKey(url)))
+	}
+	if !says(list(1), 1) || says(list(2), 1) {
+		t.Error("the first list is not told of, or one of the same relays is")
+	}
+	if !says(list(1), 2) {
+		t.Error("nobody says that the relay was discovered")
+	}
+	if says(list(0), 1) {
+		t.Error("an older list that was handled for the first time is told of")
+	}
+}
+
 // The first attempt kept the record and failed over the links; before the
 // second, a newer record of the author was found on the DHT.
 func TestARetryEndsWhatANewerRecordOvertook(t *testing.T) {

@@ -166,14 +166,18 @@ func (s *Stage) follow(
 	if err != nil {
 		return nil, err
 	}
-	if list.ID == f.list.ID {
+	// On a further attempt also where a later list has taken the place of the event's: the
+	// attempt before may have failed over what it was to say, while who brought the later
+	// one found the links made, and said nothing.
+	told := list.ID == f.list.ID || again
+	if told {
 		out = discovered(s.Denied.Relays(list.Write), pubkey, f.via, list.ID)
 	}
 	if s.Mentions {
 		if err := stage.FollowReaders(ctx, s.Links, pubkey, f.via, list); err != nil {
 			return nil, err
 		}
-		if list.ID == f.list.ID {
+		if told {
 			only := slices.DeleteFunc(slices.Clone(list.Read), func(url string) bool { return nostr.HasRelay(list.Write, url) })
 			out = append(out, discovered(s.Denied.Relays(only), pubkey, f.via, list.ID)...)
 		}
