@@ -113,7 +113,7 @@ $(CURDIR)/.cache/prometheus/usr/bin/promtool:
 # not the demo's worlds of processes, which make test and make demo run. What
 # takes longest comes first.
 race: go-version # Run the tests under the race detector
-	CGO_ENABLED=1 $(GO) test -p 2 -cpu 1 -vet=off -short -race ./internal/sim ./...
+	CGO_ENABLED=1 $(GO) test -p 2 -cpu 1 -vet=off -short -race -timeout 20m ./internal/sim ./...
 
 # Vet is among the linters. All modules are to have one format.
 lint: go-version ## Check format, style and structure, which include the import rules of arch_test.go

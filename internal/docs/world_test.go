@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -26,6 +25,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -110,7 +110,7 @@ func (w *world) setup(e *testscript.Env) error {
 		return err
 	}
 
-	natsAddr := free(t)
+	natsAddr := loopback.Addr()
 	one, other := withEvents(t, thread), withEvents(t, nil)
 	places := []string{ // what the pages have, and what is there in this world
 		"ws://127.0.0.1:7777", hometest.Start(t), // strfry, or any
@@ -120,10 +120,10 @@ func (w *world) setup(e *testscript.Env) error {
 		"wss://relay.example.com", one,
 		"wss://other.example.org", other,
 		"127.0.0.1:4222", natsAddr,
-		"0.0.0.0:4848", free(t), // a list index
-		"127.0.0.1:9464", free(t),
-		"127.0.0.1:9465", free(t),
-		"127.0.0.1:8080", free(t),
+		"0.0.0.0:4848", loopback.Addr(), // a list index
+		"127.0.0.1:9464", loopback.Addr(),
+		"127.0.0.1:9465", loopback.Addr(),
+		"127.0.0.1:8080", loopback.Addr(),
 		"/var/lib/", filepath.Join(e.WorkDir, "var/lib") + "/",
 		"/usr/bin/", w.bin + "/",
 		"npub1…", npub,
@@ -203,15 +203,4 @@ func plain(t testing.TB) string {
 	server := httptest.NewServer(rl)
 	t.Cleanup(server.CloseClientConnections)
 	return "ws" + strings.TrimPrefix(server.URL, "http")
-}
-
-// free finds an address that nobody listens on.
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

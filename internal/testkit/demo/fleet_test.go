@@ -21,6 +21,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/internal/testkit/process"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -38,11 +39,9 @@ type fleet struct {
 
 func newFleet(bin string) func(context.Context, *world, Options) (pipeline, error) {
 	return func(ctx context.Context, w *world, _ Options) (pipeline, error) {
-		addr, err := freeAddress("127.0.0.1")
-		if err != nil {
-			return nil, err
-		}
+		addr := loopback.Addr()
 		f := &fleet{natsURL: "nats://" + addr}
+		var err error
 		f.home, err = homerelay.Start(ctx, homerelay.Config{Path: filepath.Join(w.dir, "home", "events.db"), Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return f, err
@@ -63,10 +62,7 @@ func newFleet(bin string) func(context.Context, *world, Options) (pipeline, erro
 				f.workers = append(f.workers, &process.Process{Program: filepath.Join(bin, stage), Args: args, Log: w.log})
 			}
 		}
-		at, err := freeAddress("127.0.0.1")
-		if err != nil {
-			return f, err
-		}
+		at := loopback.Addr()
 		f.before = "ws://" + at
 		f.workers = append(f.workers, &process.Process{
 			Program: filepath.Join(bin, "gateway"), Args: []string{"--nats", f.natsURL, "--relay", f.home.URL(), "--listen", at}, Log: w.log,

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/internal/testkit/process"
 )
 
@@ -26,18 +27,7 @@ type up struct {
 }
 
 func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
-	natsAddr, err := freeAddress("127.0.0.1")
-	if err != nil {
-		return nil, err
-	}
-	relayAddr, err := freeAddress("127.0.0.1")
-	if err != nil {
-		return nil, err
-	}
-	gatewayAddr, err := freeAddress("127.0.0.1")
-	if err != nil {
-		return nil, err
-	}
+	natsAddr, relayAddr, gatewayAddr := loopback.Addr(), loopback.Addr(), loopback.Addr()
 	args := append([]string{
 		"up", "--data", filepath.Join(w.dir, "home"), "--nats-listen", natsAddr, "--relay-addr", relayAddr, "--gateway", gatewayAddr,
 	}, w.flags()...)

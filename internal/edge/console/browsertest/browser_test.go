@@ -50,7 +50,7 @@ func inWorld(m *testing.M) int {
 }
 
 // within bounds what a test waits for in the browser.
-const within = 60 * time.Second
+const within = 3 * time.Minute
 
 // page is a tab with cookies of its own.
 type page struct {

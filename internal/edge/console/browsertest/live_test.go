@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -88,7 +89,7 @@ func TestThePageSaysWhetherItIsLive(t *testing.T) {
 		go func() { _ = server.Serve(listener) }()
 		return listener.Addr().String(), func() { _ = server.Close() }
 	}
-	addr, stop := serve("127.0.0.1:0")
+	addr, stop := serve(loopback.Addr())
 	const says = "document.getElementById('asof').textContent"
 	p := open(t, "http://"+addr+"/", how{quiet: true})
 	p.wait(says + " === 'live'")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/testkit/demo"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
+	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -66,7 +66,7 @@ func setUp(ctx context.Context, dir string) (*world, error) {
 			return nil, err
 		}
 	}
-	natsAddr, relayAddr, admin := address(), address(), address()
+	natsAddr, relayAddr, admin := loopback.Addr(), loopback.Addr(), loopback.Addr()
 	tokenFile := filepath.Join(dir, "token")
 	if err := os.WriteFile(tokenFile, []byte(strings.ReplaceAll(token, " ", "-")), 0o600); err != nil {
 		return nil, err
@@ -94,8 +94,14 @@ func setUp(ctx context.Context, dir string) (*world, error) {
 		return nil, err
 	}
 	var nc *nats.Conn
-	if err := until(ctx, func() (err error) { // the console answers before there is NATS
+	if err := until(ctx, func() (err error) { // the console answers before there are NATS and the relay
 		nc, err = nats.Connect("nats://" + natsAddr)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if err := until(ctx, func() error {
+		_, err := relay.FetchInfo(ctx, w.home, relay.Options{AllowPrivate: true, Log: slog.New(slog.DiscardHandler)})
 		return err
 	}); err != nil {
 		return nil, err
@@ -196,7 +202,7 @@ func ask[T any](t *testing.T, w *world, path string) T {
 
 // until calls f until it succeeds.
 func until(ctx context.Context, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		err := f()
@@ -209,14 +215,4 @@ func until(ctx context.Context, f func() error) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-// address returns one that nobody listens on.
-func address() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
