@@ -67,11 +67,7 @@ func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 			})
 			response, err := answer(ctx, request)
 			bus.End(span, err)
-			if err != nil {
-				_ = call.Error("500", err.Error(), nil)
-				return
-			}
-			_ = call.RespondJSON(response)
+			_ = nc.PublishMsg(lateAnswer(call.Reply(), response, err)) // the caller may be gone
 		})
 	}), micro.WithEndpointSubject(subject))
 	if err != nil {
@@ -81,6 +77,20 @@ func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces tra
 	err = service.Stop()
 	calls.Wait()
 	return err
+}
+
+// lateAnswer answers a call whose handler has returned. The call's own methods must not be
+// used then: they note an error in it, which the library reads at that time without a lock.
+func lateAnswer(reply string, response any, err error) *nats.Msg {
+	m := nats.NewMsg(reply)
+	if err == nil {
+		m.Data, err = json.Marshal(response)
+	}
+	if err != nil {
+		m.Header.Set(micro.ErrorHeader, err.Error())
+		m.Header.Set(micro.ErrorCodeHeader, "500")
+	}
+	return m
 }
 
 // droppedBy counts the requests that the service of a stage does not answer.
