@@ -140,10 +140,12 @@ func eval[T any](p *page, js string) T {
 	return v
 }
 
-// wait waits until an expression is true.
+// wait waits until an expression is true, for two minutes: the library's own bound is
+// 30 s, and it looks at each frame that is drawn, of which a tab in the background has none.
 func (p *page) wait(js string) {
 	p.Helper()
-	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool](js)); err != nil {
+	poll := chromedp.Poll[bool](js, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(2*time.Minute))
+	if _, err := chromedp.Run(p.ctx, poll); err != nil {
 		p.Fatalf("%s did not become true: %v; the page says %q", js, err, eval[string](p, "document.body.innerText"))
 	}
 }
