@@ -24,6 +24,7 @@ import (
 type syncCmd struct {
 	A             string   `arg:"" name:"relay-a" help:"URL of a relay (ws:// or wss://), multiaddr of a libp2p peer (/ip4/…/p2p/ID), or - for events as JSON lines: standard input where they are read, standard output where they are written."`
 	B             string   `arg:"" name:"relay-b" help:"The other one."`
+	More          []string `arg:"" optional:"" name:"relay" help:"Further relays: all are made equal, by way of the first that can be reached. No -, and no --dir down or up."`
 	Filter        string   `default:"{}" placeholder:"JSON" help:"Which events, as a NIP-01 filter without a limit."`
 	Dir           string   `enum:"down,up,both,none" default:"both" help:"down writes to RELAY_A what it lacks, up to RELAY_B, none only counts."`
 	Since         string   `placeholder:"WHEN" help:"Only events from then on: Unix seconds, a date, a time, or how long ago (72h)."`
@@ -36,7 +37,10 @@ type syncCmd struct {
 
 // Help is the long help text.
 func (*syncCmd) Help() string {
-	return "Events travel with their OK awaited, and a last comparison proves that nothing is missing. Relays without " +
+	return "With more than two relays, all come to hold the same: what the others have goes to the first that can be reached, and from " +
+		"there to each what it lacks. An event is read once, and each relay is proved equal to the one in the middle. One that cannot be " +
+		"reached is left out, and the exit code is 3.\n\n" +
+		"Events travel with their OK awaited, and a last comparison proves that nothing is missing. Relays without " +
 		"NIP-77 are listed instead. How it goes is shown on standard error: a bar on a terminal, else a JSON object a second. " +
 		"With - the figures at the end go there, too.\n\n" +
 		"Some of what was compared is asked for by REQ, too, and some of what was written is asked back. A relay whose sessions list what it " +
@@ -52,28 +56,39 @@ func (*syncCmd) Help() string {
 // errPartly marks a command that did what could be done.
 var errPartly = errors.New("not everything could be done")
 
+// relays returns the relays of the arguments, normalised.
+func (c *syncCmd) relays() (list []string, err error) {
+	for _, url := range append([]string{c.A, c.B}, c.More...) {
+		switch {
+		case url == run.Lines && len(c.More) > 0:
+			return nil, usage("- is one of two sides, not one of a group of relays")
+		case url == run.Lines:
+		case run.IsPeer(url):
+			_, err = p2p.ParseAddress(url)
+		default:
+			url, err = nostr.NormalizeRelayURL(url, true)
+		}
+		switch {
+		case err != nil:
+			return nil, usage("%v", err)
+		case nostr.HasRelay(list, url) && len(c.More) > 0:
+			return nil, usage("%s is given twice", url)
+		case nostr.HasRelay(list, url):
+			return nil, usage("both sides are %s", url)
+		}
+		list = append(list, url)
+	}
+	if len(c.More) > 0 && c.Dir != "both" && c.Dir != "none" {
+		return nil, usage("--dir %s: more than two relays are made equal, which is --dir both, or counted (none)", c.Dir)
+	}
+	return list, nil
+}
+
 // job makes the sync of the arguments.
 func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 	job = run.Sync{
 		Down: c.Dir == "down" || c.Dir == "both", Up: c.Dir == "up" || c.Dir == "both",
 		UploadPrivate: c.UploadPrivate, Libp2p: peers.Start, In: os.Stdin, Out: o.data(), Log: obs.NewLogger(o.err, "error"),
-	}
-	for name, url := range map[*string]string{&job.A: c.A, &job.B: c.B} {
-		if *name = url; url == run.Lines {
-			continue
-		}
-		if run.IsPeer(url) {
-			if _, err := p2p.ParseAddress(url); err != nil {
-				return job, usage("%v", err)
-			}
-			continue
-		}
-		if *name, err = nostr.NormalizeRelayURL(url, true); err != nil {
-			return job, usage("%v", err)
-		}
-	}
-	if nostr.SameRelay(job.A, job.B) {
-		return job, usage("both sides are %s", job.A)
 	}
 	if job.Filter, err = schnorr.ReadFilter(c.Filter); err != nil {
 		return job, usage("--filter: %v", err)
@@ -116,6 +131,10 @@ func (c *syncCmd) job(o *output) (job run.Sync, err error) {
 
 // Run syncs, and prints how it goes.
 func (c *syncCmd) Run(ctx context.Context, o *output) error {
+	relays, err := c.relays()
+	if err != nil {
+		return err
+	}
 	job, err := c.job(o)
 	if err != nil {
 		return err
@@ -130,6 +149,10 @@ func (c *syncCmd) Run(ctx context.Context, o *output) error {
 		p.bar = newSyncBar(o.err, job.Up, job.Down)
 	}
 	job.Progress, job.Unreadable = p.step, p.unreadable
+	if len(relays) > 2 {
+		return p.group(run.SyncGroup{Sync: job, Relays: relays}.Run(ctx))
+	}
+	job.A, job.B = relays[0], relays[1]
 	result, err := job.Run(ctx)
 	if err := errors.Join(err, p.end(result, err == nil)); err != nil {
 		return err
@@ -155,11 +178,14 @@ type progress struct {
 
 // report is what is printed as JSON; its fields are stable.
 type report struct {
-	Type    string  `json:"message_type"` // progress, refused or summary
+	Type    string  `json:"message_type"` // progress, refused, relay or summary
 	Seconds float64 `json:"seconds"`
+	// Of a relay of a group: which it is, and which is in the middle, A of the figures.
+	Relay  string `json:"relay,omitempty"`
+	Middle string `json:"middle,omitempty"`
 	run.SyncFigures
 
-	// Of the summary:
+	// Of a relay of a group and of the summary:
 	Complete   *bool  `json:"complete,omitempty"`
 	Why        string `json:"why,omitempty"`
 	Left       int    `json:"left,omitempty"`       // events that still differ, since they were refused
@@ -225,26 +251,40 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 		p.bar.clear()
 	}
 	if p.json {
-		var errs []error
-		for _, x := range r.Refusals {
-			errs = append(errs, p.print(struct {
-				Type string `json:"message_type"`
-				run.SyncRefusal
-			}{"refused", x}))
-		}
 		complete := ok && r.Complete
-		errs = append(errs, p.print(report{
-			"summary", p.seconds(), r.SyncFigures, &complete, r.Why, r.Left, r.Unreadable, r.Doubts,
+		return errors.Join(p.refused(r.Refusals), p.print(report{
+			Type: "summary", Seconds: p.seconds(), SyncFigures: r.SyncFigures,
+			Complete: &complete, Why: r.Why, Left: r.Left, Unreadable: r.Unreadable, Doubts: r.Doubts,
 		}))
-		return errors.Join(errs...)
 	}
 	explain(p.to, r.Refusals)
 	if r.Unreadable > 0 {
 		fmt.Fprintf(p.to, "%6d lines of standard input are no events\n", r.Unreadable)
 	}
-	for _, doubt := range r.Doubts {
+	p.doubts(r.Doubts)
+	_, err := fmt.Fprintf(p.to, "%s; %.1f s; %s\n", text(r.SyncFigures), p.seconds(), state(r, ok))
+	return err
+}
+
+// refused prints events that stay behind, as JSON.
+func (p *progress) refused(list []run.SyncRefusal) (err error) {
+	for _, x := range list {
+		err = errors.Join(err, p.print(struct {
+			Type string `json:"message_type"`
+			run.SyncRefusal
+		}{"refused", x}))
+	}
+	return err
+}
+
+func (p *progress) doubts(list []string) {
+	for _, doubt := range list {
 		fmt.Fprintf(p.to, "%6s %s\n", "!", printable(doubt))
 	}
+}
+
+// state says in words what a sync has come to; ok is that it ended without an error.
+func state(r run.SyncResult, ok bool) string {
 	state := "complete and proved"
 	if len(r.Doubts) > 0 {
 		state = "complete by what is delivered, not by what is listed"
@@ -257,6 +297,5 @@ func (p *progress) end(r run.SyncResult, ok bool) error {
 	case r.Left > 0:
 		state += fmt.Sprintf(", but for %d events", r.Left)
 	}
-	_, err := fmt.Fprintf(p.to, "%s; %.1f s; %s\n", text(r.SyncFigures), p.seconds(), state)
-	return err
+	return state
 }

@@ -60,6 +60,10 @@ type Options struct {
 	// most of them now.
 	GaveBack [2][]string
 
+	// Cache holds events that earlier syncs have read, and takes what this one reads;
+	// nil is none.
+	Cache *Cache
+
 	// MaxMessages bounds the negentropy messages of one window; 0 is 100,000,
 	// which is enough for some ten million differences.
 	MaxMessages int

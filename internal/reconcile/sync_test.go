@@ -417,3 +417,26 @@ func TestBusyRelaysAreProved(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// What one sync of a group has read, the others do not ask for.
+func TestACacheIsReadFirst(t *testing.T) {
+	all := notes(0, 250)
+	a, b, c := newFake(), newFake(all...), newFake()
+	o := options(Both)
+	o.Cache = &Cache{}
+	mustSync(t, a, b, o)
+	a.query = func(_ context.Context, f nostr.Filter) iter.Seq2[nostr.Event, error] {
+		return func(yield func(nostr.Event, error) bool) {
+			if len(f.IDs) > 0 {
+				t.Error("asked for ids again")
+			}
+		}
+	}
+	if r := mustSync(t, a, c, o); !r.Complete || r.ToB != 250 || r.EventBytes > 250*400/10 {
+		t.Errorf("%+v", r)
+	}
+	o.Cache = nil
+	if r := mustSync(t, newFake(all...), newFake(), o); r.ToB != 250 || r.EventBytes < 250*300 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -90,8 +90,12 @@ func (r *run) move(ctx context.Context, to negentropy.Side, ids []negentropy.ID)
 }
 
 // fetch asks for the wanted events, up to maxBatchBytes, and takes those that
-// came off the wanted ones.
+// came off the wanted ones. What an earlier sync has read is not asked for.
 func (r *run) fetch(ctx context.Context, from *session, want map[string]negentropy.ID) (batch []nostr.Event, err error) {
+	if batch = r.opts.Cache.take(want); len(batch) > 0 {
+		r.pass.reads(from.at, batch)
+		return batch, nil
+	}
 	filter := nostr.Filter{Limit: min(len(want), from.takes.PageSize()), IDs: slices.Sorted(maps.Keys(want))}
 	size := 0
 	_, err = from.each(WithUnread(ctx, from.cannotRead), filter, func(e *nostr.Event) (more bool, err error) {
@@ -104,6 +108,7 @@ func (r *run) fetch(ctx context.Context, from *session, want map[string]negentro
 	})
 	r.tally.add(func(f *Figures) { f.EventBytes += int64(size) })
 	r.pass.reads(from.at, batch)
+	r.opts.Cache.keep(batch)
 	return batch, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/deny"
@@ -38,6 +39,8 @@ type Sync struct {
 	Log           *slog.Logger
 	Progress      func(SyncFigures)         // see reconcile.Options
 	Unreadable    func(line int, why error) // is told of lines of In that are no events
+
+	cache *reconcile.Cache // of a group
 }
 
 // SyncFigures are the figures of a sync.
@@ -82,28 +85,29 @@ var causes = map[reconcile.Cause]string{
 // Run syncs until it is done or ctx ends. The result is right after an error,
 // too, as far as it goes.
 func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
-	relays, err := s.relays(ctx, &result)
+	relays, err := s.relays(ctx, []string{s.A, s.B}, &result)
 	if err != nil {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, relays.closeAll()) }()
+	return result, s.pair(ctx, relays, &result)
+}
+
+// pair syncs the two relays, and adds to the result. What that says of their doubts
+// already, holds.
+func (s Sync) pair(ctx context.Context, relays relays, result *SyncResult) (err error) {
 	names, sides := [2]string{s.A, s.B}, [2]reconcile.Side{}
 	for i, name := range names {
 		if sides[i].Relay, err = relays.At(ctx, name); err != nil {
-			return result, err
+			return err
 		}
 		if sides[i].Name = name; name == Lines {
 			sides[i].Name = "standard input"
 		}
 	}
-	var direction reconcile.Direction
-	if s.Down {
-		direction |= reconcile.Down
+	options := reconcile.Options{
+		Direction: s.direction(), UploadPrivate: s.UploadPrivate, Denied: s.Denied.Event, Sample: sampled, Cache: s.cache,
 	}
-	if s.Up {
-		direction |= reconcile.Up
-	}
-	options := reconcile.Options{Direction: direction, UploadPrivate: s.UploadPrivate, Denied: s.Denied.Event, Sample: sampled}
 	result.Complete = true
 	defer func() {
 		for i, doubt := range result.doubts {
@@ -117,16 +121,26 @@ func (s Sync) Run(ctx context.Context) (result SyncResult, err error) {
 		if s.Progress != nil {
 			options.Progress = func(f SyncFigures) { s.Progress(done.Plus(f)) }
 		}
-		r, err := reconcile.Sync(ctx, sides[0], sides[1], filter, options)
-		result.add(r, names)
 		for i, doubt := range result.doubts {
 			sides[i].Listed = doubt.Unlisted()
 		}
+		r, err := reconcile.Sync(ctx, sides[0], sides[1], filter, options)
+		result.add(r, names)
 		if err != nil {
-			return result, last(err)
+			return last(err)
 		}
 	}
-	return result, nil
+	return nil
+}
+
+func (s Sync) direction() (d reconcile.Direction) {
+	if s.Down {
+		d |= reconcile.Down
+	}
+	if s.Up {
+		d |= reconcile.Up
+	}
+	return d
 }
 
 // last leaves off when a relay would be tried again: nobody does when this ends.
@@ -138,17 +152,17 @@ func last(err error) error {
 }
 
 // relays makes what reaches the relays of the sync, and reads the lines.
-func (s Sync) relays(ctx context.Context, result *SyncResult) (r relays, err error) {
+func (s Sync) relays(ctx context.Context, names []string, result *SyncResult) (r relays, err error) {
 	options := relay.Options{AllowPrivate: true, Denied: s.Denied, Log: s.Log}
 	if s.Key != nil {
 		options.Auth = s.Key.SignEvent
 	}
 	r = newRelays(config.Config{}, options)
-	r.world.Want("sync", s.A, s.B)
-	if IsPeer(s.A) || IsPeer(s.B) {
+	r.world.Want("sync", names...)
+	if slices.ContainsFunc(names, IsPeer) {
 		r.libp2p, err = s.Libp2p(config.P2P{}, true, nil, s.Log)
 	}
-	if err == nil && (s.A == Lines || s.B == Lines) {
+	if err == nil && slices.Contains(names, Lines) {
 		r.lines, err = jsonl.New(s.Out)
 	}
 	if onlyWritten := s.Down != s.Up && s.Down == (s.A == Lines); err == nil && r.lines != nil && !onlyWritten {
