@@ -29,7 +29,7 @@ func planStream(ctx context.Context, js jetstream.JetStream, s contract.Stream, 
 		return nil, err
 	}
 	have := stream.CachedInfo().Config
-	if why := strangeStream(have, s); why != "" {
+	if why := strange(have.Metadata, have.Description, s.Doc); why != "" {
 		return &Change{Verb: "update", What: what, Refused: why}, nil
 	}
 	want := streamConfig(have, s, o)

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
@@ -47,18 +45,9 @@ func StoreOf(metadata map[string]string) int64 {
 // formerDocs are descriptions that released versions gave, before there was a mark.
 var formerDocs = []string{"the server's word that a message was delivered too often"} // ADVISORIES
 
-// strangeStream says why a stream of our name is not changed; "" if it is ours, by its
-// mark, or as released versions have left it: by its description or by its subjects, if
-// they are those of ours and no others.
-func strangeStream(c jetstream.StreamConfig, s contract.Stream) string {
-	have, want := slices.Sorted(slices.Values(c.Subjects)), slices.Sorted(slices.Values(s.Subjects))
-	if slices.Equal(have, want) {
-		return ""
-	}
-	return strange(c.Metadata, c.Description, s.Doc)
-}
-
-// strange is the same of a bucket, of which there is a description only.
+// strange says why a stream or bucket of our name is not changed; "" if it is ours, by its
+// mark, or as versions before there was one have left it, by its description. Subjects
+// prove nothing: others have dead letters on dlq.>, too.
 func strange(metadata map[string]string, description, doc string) string {
 	if metadata[metaMark] != "" || description == doc || slices.Contains(formerDocs, description) {
 		return ""

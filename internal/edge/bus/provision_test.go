@@ -164,6 +164,7 @@ func TestWhatIsNotOursIsNotTouched(t *testing.T) {
 		for _, c := range []jetstream.StreamConfig{
 			{Name: contract.StreamNote, Subjects: []string{"my.notes"}, Description: "notes of mine"},
 			{Name: contract.StreamRelay, Subjects: []string{"relay.discovered.*", "relay.mine"}},
+			{Name: contract.StreamDLQ, Subjects: []string{"dlq.>"}, MaxAge: time.Hour}, // the same subjects
 			{Name: "MINE", Subjects: []string{"event.>"}},
 		} {
 			if _, err := js.CreateStream(ctx, c); err != nil {
@@ -173,6 +174,7 @@ func TestWhatIsNotOursIsNotTouched(t *testing.T) {
 		_, err = bus.Provision(ctx, js, bus.ProvisionOptions{})
 		for _, what := range []string{
 			"nothing was changed", "bucket records: there is one of that name", "stream NOTE: there is one", "stream RELAY: there is one",
+			"stream DLQ: there is one",
 			"stream MINE takes event.received", "an account of its own",
 		} {
 			if err == nil || !strings.Contains(err.Error(), what) {
