@@ -22,6 +22,9 @@ type Author struct {
 	FirstSeen   int64 `json:"first_seen"`
 	LastSeen    int64 `json:"last_seen"`
 	NextResolve int64 `json:"next_resolve"`
+	// Trusted says that the operator's web of trust has the author, whom nobody
+	// else is let in beside; see [Author.Known].
+	Trusted bool `json:"trusted,omitempty"`
 
 	// Lists are the author's own relay lists by source ([ViaNIP65], [ViaDHT],
 	// [ViaNIP78]): no list that only others attribute to the author, see [List.Key].
@@ -47,35 +50,6 @@ func (a Author) WriteRelays() (urls []string) {
 // MaxRecords is how many BEP 44 records are kept alive for one author: enough
 // for some keys or salts, few enough that nobody fills the DHT through us.
 const MaxRecords = 8
-
-// List is one relay list of an author. Version orders the lists of one source:
-// created_at for NIP-65, seq for BEP 44; a lower one never replaces a higher.
-// For BEP 44 that holds within one Key.
-type List struct {
-	Version int64 `json:"version"`
-	// Key is the DHT key, in hex, that signed a list of [ViaDHT]. Lists of
-	// earlier versions of relaymesh have none, whoever signed them.
-	Key string `json:"key,omitempty"`
-	// ID is the id of the event that carried the list, or the DHT signature
-	// (128 hex digits) of one that was looked up. Of lists of one
-	// version the one that has ended stands, then that of the lower event id,
-	// then one that was looked up.
-	ID string `json:"id,omitempty"`
-	// At is the created_at of the event that carried a list of [ViaDHT], and
-	// of one that has ended the time of the deletion by address, in Unix
-	// seconds; 0 of a list that was looked up, or came with an earlier version.
-	At    int64    `json:"at,omitempty"`
-	Write []string `json:"write,omitempty"`
-	Read  []string `json:"read,omitempty"`
-	// D is the d tag of the event that carried a list of [ViaNIP78]; those of
-	// earlier versions have none.
-	D string `json:"d,omitempty"`
-}
-
-// Ended reports whether this stands for a list that its author has deleted or
-// vanished from: it names no relays and is of no event, so that nothing of its
-// version or an earlier one comes back.
-func (l List) Ended() bool { return l.ID == "" && len(l.Write)+len(l.Read) == 0 }
 
 // Record is the value of bucket records: a BEP 44 item to be kept alive.
 type Record struct {
@@ -173,10 +147,10 @@ func (r *Relay) HasAnswered() bool { return r.ProbedAt != 0 || r.LatencyMS != 0 
 // LongHere is after how long an author is no stranger any more.
 const LongHere = 7 * 24 * time.Hour
 
-// Known reports whether the author has been here for long, and so comes before
-// keys that anybody may have made today.
+// Known reports whether the author has been here for long, or is of the operator's
+// web of trust, and so comes before keys that anybody may have made today.
 func (a *Author) Known(now int64) bool {
-	return a.FirstSeen != 0 && a.FirstSeen <= now-int64(LongHere/time.Second)
+	return a.Trusted || a.FirstSeen != 0 && a.FirstSeen <= now-int64(LongHere/time.Second)
 }
 
 // Hornets is the signed extension of a HORNETS relay's NIP-11 document.

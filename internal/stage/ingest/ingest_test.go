@@ -348,3 +348,52 @@ func TestAnEventThatWasNotLookedAtComesAgain(t *testing.T) {
 		t.Errorf("verdict %v after %v", v, after)
 	}
 }
+
+// Of a list of a key that is new the first relays count; all of them do once the
+// author has been here for a week, or if the operator's web of trust has the author.
+func TestAListOfANewAuthorIsCompletedLater(t *testing.T) {
+	b := newBench(t, Policy{})
+	b.Links = &memory[contract.Link]{values: map[string]contract.Link{}}
+	list := textNote(alice, "")
+	list.Kind = nostr.KindRelayList
+	for i := range 20 {
+		list.Tags = append(list.Tags, nostr.Tag{"r", fmt.Sprintf("wss://relay%d.example", i)})
+	}
+	list.ID = list.Hash()
+	there := true
+	b.Stored = func(_ context.Context, id string) (*nostr.Event, error) {
+		if id != list.ID || !there {
+			return nil, nil //nolint:nilnil // it is not there
+		}
+		return &list, nil
+	}
+	count := func(what string, want int) {
+		t.Helper()
+		got := b.authors.values[alice].Lists[contract.ViaNIP65]
+		if links := len(b.Links.(*memory[contract.Link]).values); len(got.Write) != want || len(got.Read) != want || links != want ||
+			got.Cut != (want < 20) {
+			t.Errorf("%s: %d to write, %d to read, %d links, cut %v, want %d", what, len(got.Write), len(got.Read), links, got.Cut, want)
+		}
+	}
+	if out, v := b.handle(list, 1); !v.IsDone() || len(out) != 4+1 {
+		t.Errorf("%v, %d messages, want one for each relay that counts and one for the author", v, len(out))
+	}
+	count("new", 4)
+	b.now += int64(contract.LongHere/time.Second) - 60
+	b.handle(textNote(alice, "six days on"), 1)
+	count("six days on", 4)
+	there = false
+	b.now += 24 * 3600
+	b.handle(textNote(alice, "its relay has it no more"), 1)
+	count("without the event", 4)
+	there = true
+	b.now += 24 * 3600
+	b.handle(textNote(alice, "here for long"), 1)
+	count("here for long", 20)
+
+	trusted := newBench(t, Policy{Ours: func(string) bool { return true }})
+	trusted.Links = &memory[contract.Link]{values: map[string]contract.Link{}}
+	b = trusted
+	b.handle(list, 1)
+	count("of the web of trust", 20)
+}
