@@ -323,7 +323,7 @@ func Buckets() []Bucket {
 		{Name: BucketLinks, Doc: "relay key.pubkey → who writes where, by which evidence (Link)"},
 		{Name: BucketSyncs, Doc: "relay key → progress and figures of the last sync (Sync)"},
 		{Name: BucketRefused, Doc: "relay key.event id → why a sync with that relay leaves an event out; expires (Refused)", MaxBytes: 512 << 20},
-		{Name: BucketSurveys, Doc: "slice of the authors → at which relays they were looked for, and what that yielded (Survey)", Hidden: true},
+		{Name: BucketSurveys, Doc: "slice of the authors → at which relays they were looked for, and what that yielded (Survey)"},
 		{Name: BucketCursors, Doc: "relay key → how far the tail of a relay was read (Cursor)", Hidden: true},
 		{Name: BucketHeard, Doc: "relay key.part → which events the tail of a relay has handed to the intake (Heard)", Hidden: true},
 		{Name: BucketLost, Doc: "note → it was looked for in vain, lately (Lost)", TTL: MaxLostFor},

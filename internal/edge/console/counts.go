@@ -22,6 +22,7 @@ type Summary struct {
 	Relays  map[string]int `json:"relays"`
 	Proved  Proved         `json:"proved"`
 	Syncs   []RunningSync  `json:"syncs"`
+	Survey  Surveyed       `json:"survey"`
 }
 
 // Users are counted by their records on the DHT, and by their relay lists.
@@ -33,7 +34,9 @@ type Users struct {
 	// Holders are those with a record by how many nodes held the best of their
 	// records; those that are long due count as held by none.
 	Holders []Holders `json:"by_holders"`
-	Listed  int       `json:"listed"` // a relay list of theirs is known
+	// Recorded have a record, whoever holds it.
+	Recorded int `json:"recorded"`
+	Listed   int `json:"listed"` // a relay list of theirs is known
 	// Lists are counted by source; a user may have one of each.
 	Lists map[string]int `json:"lists"`
 }
@@ -58,6 +61,16 @@ type Proved struct {
 	Missing int `json:"missing"`
 }
 
+// Surveyed is what the survey has come to, over all slices of the authors.
+type Surveyed struct {
+	Slices  int   `json:"slices"`
+	Authors int   `json:"authors"`
+	Yielded int   `json:"yielded"` // events that all its looks have brought
+	Oldest  int64 `json:"oldest"`  // when the last pass over the slice began that waits longest, in Unix seconds
+	// Behind are slices with authors that have had no pass for [surveyWithin].
+	Behind int `json:"behind"`
+}
+
 // RunningSync is a sync of several parts that is under way.
 type RunningSync struct {
 	URL   string `json:"url"`
@@ -72,6 +85,8 @@ const (
 	// overdue is how long after its time a record that was not refreshed counts
 	// as held by nobody: DHT nodes forget it after about two hours.
 	overdue = 90 * time.Minute
+	// surveyWithin is how long a slice may be without a pass, of which one an hour is due.
+	surveyWithin = 6 * time.Hour
 	// mostSyncs bounds the list of those that are under way.
 	mostSyncs = 10
 	// syncsLast is for how long a sync that began may be under way.
@@ -84,6 +99,7 @@ type facts struct {
 	records map[[20]byte]recordFacts
 	relays  map[string]relayFacts
 	syncs   map[string]syncFacts
+	surveys map[string]surveyFacts
 	history map[string]contract.Figures
 }
 
@@ -106,6 +122,7 @@ type relayFacts struct {
 	url      string
 	is       contract.Relay // of which only what [health] looks at
 	answered bool
+	latency  int64
 }
 
 type syncFacts struct {
@@ -117,17 +134,30 @@ type syncFacts struct {
 	progress *RunningSync
 	stored   int
 	live     int64
+	tried    int64
+}
+
+type surveyFacts struct {
+	split   bool
+	authors int
+	passed  int64
+	yielded int
 }
 
 func newFacts() facts {
 	return facts{
-		map[[32]byte]listsKnown{}, map[[20]byte]recordFacts{}, map[string]relayFacts{}, map[string]syncFacts{}, map[string]contract.Figures{},
+		map[[32]byte]listsKnown{},
+		map[[20]byte]recordFacts{},
+		map[string]relayFacts{},
+		map[string]syncFacts{},
+		map[string]surveyFacts{},
+		map[string]contract.Figures{},
 	}
 }
 
 // countedBuckets are those that are counted key by key.
 func countedBuckets() []string {
-	return []string{contract.BucketAuthors, contract.BucketRecords, contract.BucketRelays, contract.BucketSyncs}
+	return []string{contract.BucketAuthors, contract.BucketRecords, contract.BucketRelays, contract.BucketSyncs, contract.BucketSurveys}
 }
 
 // apply takes the newest value of a key; without data it was removed. A value that does not
@@ -150,10 +180,12 @@ func (f *facts) apply(bucket, key string, data []byte, now int64) {
 		set(f.relays, key, data, now, func(r contract.Relay) relayFacts {
 			return relayFacts{r.URL, contract.Relay{
 				RetryAt: r.RetryAt, Failures: r.Failures, ProbeFailures: r.ProbeFailures, ProbedAt: r.ProbedAt,
-			}, r.HasAnswered()}
+			}, r.HasAnswered(), r.LatencyMS}
 		})
 	case contract.BucketSyncs:
 		set(f.syncs, key, data, now, factsOfSync)
+	case contract.BucketSurveys:
+		set(f.surveys, key, data, now, factsOfSurvey)
 	case contract.BucketHistory:
 		set(f.history, key, data, now, func(f contract.Figures) contract.Figures { return f })
 	}
@@ -202,13 +234,21 @@ func factsOfRecord(r contract.Record) recordFacts {
 func factsOfSync(s contract.Sync) syncFacts {
 	f := syncFacts{
 		url: s.URL, failures: s.Failures, lastOK: s.LastOK, missing: max(0, s.Last.Missing-s.Last.Stored-s.Last.Refused),
-		stored: max(0, s.Stored), live: s.Live,
+		stored: max(0, s.Stored), live: s.Live, tried: s.LastTry,
 	}
 	if s.Doubt != nil {
 		f.doubted = s.Doubt.At
 	}
 	if p := s.Progress; p != nil {
 		f.progress = &RunningSync{URL: s.URL, Begun: p.Begun, Done: len(p.Done), Of: p.Of}
+	}
+	return f
+}
+
+func factsOfSurvey(s contract.Survey) surveyFacts {
+	f := surveyFacts{split: s.Split, authors: max(0, s.Authors), passed: s.Passed}
+	for _, look := range s.Looks {
+		f.yielded += max(0, look.All)
 	}
 	return f
 }
@@ -251,7 +291,7 @@ func (f *facts) count(at time.Time) Summary {
 	now := at.Unix()
 	s := Summary{
 		At: at, Records: map[string]int{}, Relays: map[string]int{}, Syncs: []RunningSync{},
-		Users: Users{All: len(f.authors), Lists: map[string]int{}, Holders: []Holders{{0, 0, 0}, {1, 3, 0}, {4, 7, 0}, {8, 12, 0}}},
+		Users: Users{All: len(f.authors), Lists: map[string]int{}, Holders: holdersNone()},
 	}
 	for _, known := range f.authors {
 		if known != 0 {
@@ -264,18 +304,40 @@ func (f *facts) count(at time.Time) Summary {
 		}
 	}
 	for author, held := range f.held(now, s.Records) {
-		if _, is := f.authors[author]; is && held > 0 {
-			s.Users.Findable++
-		}
-		for i := len(s.Users.Holders) - 1; i >= 0; i-- {
-			if int(held) >= s.Users.Holders[i].From {
-				s.Users.Holders[i].Users++
-				break
+		if _, is := f.authors[author]; is {
+			s.Users.Recorded++
+			if held > 0 {
+				s.Users.Findable++
 			}
 		}
+		s.Users.Holders[holderClass(int(held))].Users++
 	}
 	f.countRelays(now, &s)
+	s.Survey = f.surveyed(now)
 	return s
+}
+
+func (f *facts) surveyed(now int64) (s Surveyed) {
+	for _, is := range f.surveys {
+		if is.split { // its halves have it
+			continue
+		}
+		s.Slices++
+		s.Authors += is.authors
+		s.Yielded += is.yielded
+		if is.authors > 0 && is.passed > 0 && (s.Oldest == 0 || is.passed < s.Oldest) {
+			s.Oldest = is.passed
+		}
+		if is.behind(now) {
+			s.Behind++
+		}
+	}
+	return s
+}
+
+// behind reports whether a slice with authors has had no pass for long.
+func (s surveyFacts) behind(now int64) bool {
+	return !s.split && s.authors > 0 && s.passed > 0 && s.passed < now-int64(surveyWithin.Seconds())
 }
 
 // held says by how many nodes the best record of each author is held, and counts
@@ -283,14 +345,30 @@ func (f *facts) count(at time.Time) Summary {
 func (f *facts) held(now int64, states map[string]int) map[[32]byte]uint8 {
 	best := make(map[[32]byte]uint8, len(f.records))
 	for _, r := range f.records {
-		state, held := r.state(now), r.held
-		states[state]++
-		if state == recordOverdue || state == recordWaiting {
-			held = 0
-		}
-		best[r.author] = max(best[r.author], held)
+		states[r.state(now)]++
+		best[r.author] = max(best[r.author], r.holders(now))
 	}
 	return best
+}
+
+// holders is how many nodes hold a record, of one that is long due none.
+func (r recordFacts) holders(now int64) uint8 {
+	if state := r.state(now); state == recordOverdue || state == recordWaiting {
+		return 0
+	}
+	return r.held
+}
+
+// holdersNone are the classes of users, with nobody in them.
+func holdersNone() []Holders { return []Holders{{0, 0, 0}, {1, 3, 0}, {4, 7, 0}, {8, 12, 0}} }
+
+// holderClass is the class of a user whose record so many nodes hold.
+func holderClass(held int) int {
+	i := len(holdersNone()) - 1
+	for held < holdersNone()[i].From {
+		i--
+	}
+	return i
 }
 
 func (f *facts) countRelays(now int64, s *Summary) {

@@ -174,7 +174,7 @@ func TestCountsFollowWhatIsWritten(t *testing.T) {
 	if s := count(); s.Users.All != 35 || s.Users.Findable != 0 || s.Records[recordLost] != 1 {
 		t.Errorf("counted %+v", s)
 	}
-	if !strings.Contains(w.page("/"), `<div class="wrong"><dt>held by none`) {
+	if !strings.Contains(w.page("/"), `<div class="wrong"><dt><a href="/users?held=0">held by none`) {
 		t.Error("a record that nobody holds is not shown as wrong")
 	}
 	remove(contract.BucketRecords, contract.RecordKey(recordTarget))

@@ -57,18 +57,38 @@ type Queue struct {
 }
 
 // State is how a stage does in a word: idle, working, slow (something is older
-// than a minute) or stuck (than ten).
+// than a minute) or stuck (than ten), or of what takes long than [Queue.patience] times that.
 func (s Stage) State() string {
 	const slow, stuck = 60, 600
+	oldest := s.Oldest
+	if len(s.Queues) > 0 {
+		oldest = 0
+	}
+	for _, q := range s.Queues {
+		oldest = max(oldest, q.Oldest/q.patience())
+	}
 	switch {
-	case s.Oldest >= stuck:
+	case oldest >= stuck:
 		return "stuck"
-	case s.Oldest >= slow:
+	case oldest >= slow:
 		return "slow"
 	case s.Lag > 0 || s.Rate != nil && *s.Rate > 0:
 		return "working"
 	}
 	return "idle"
+}
+
+// patience is how many times longer than others its messages may take: a sync may last half an
+// hour, and a pass of the survey longer.
+func (q Queue) patience() float64 {
+	stream, _, _ := strings.Cut(q.Consumer, "/")
+	switch stream {
+	case contract.StreamRelay, contract.StreamSyncDue:
+		return 6
+	case contract.StreamSurveyDue:
+		return 12
+	}
+	return 1
 }
 
 // Again reports whether the queue brings messages back that the stage had

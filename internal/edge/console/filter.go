@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"net/http"
@@ -37,35 +38,74 @@ func chosen(r *http.Request, name string, order []string) (string, error) {
 	return state, nil
 }
 
-// keysIn finds the keys of all values in a state, sorted.
-func keysIn[K comparable, F any](m map[K]F, in func(K, F) bool, name func(K) string) []string {
+// relayColumns and recordColumns are those by which the lists can be sorted.
+var (
+	relayColumns  = []string{"url", "health", "latency", "stored", "synced"}
+	recordColumns = []string{"holders", "due"}
+)
+
+// relaysIn finds the keys of all relays of a health, or of all (""), in an order.
+func (c *counter) relaysIn(state string, by sorting) []string {
+	now := time.Now().Unix()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &c.facts
 	var keys []string
-	for k, f := range m {
-		if in(k, f) {
-			keys = append(keys, name(k))
+	rank := map[string]int{}
+	for key := range f.relays {
+		health := f.health(key, now)
+		if state == "" || state == health {
+			keys = append(keys, key)
+			rank[key] = slices.Index(healthOrder, health)
 		}
 	}
-	slices.Sort(keys)
+	slices.SortFunc(keys, func(a, b string) int {
+		order := 0
+		switch by.column() {
+		case "health":
+			order = cmp.Compare(rank[a], rank[b])
+		case "latency":
+			order = cmp.Compare(f.relays[a].latency, f.relays[b].latency)
+		case "stored":
+			order = cmp.Compare(f.syncs[a].stored, f.syncs[b].stored)
+		case "synced":
+			order = cmp.Compare(f.syncs[a].tried, f.syncs[b].tried)
+		case "url":
+			order = cmp.Compare(f.relays[a].url, f.relays[b].url)
+		}
+		return cmp.Or(by.compare(order), cmp.Compare(a, b))
+	})
 	return keys
 }
 
-// relaysIn finds the keys of all relays of a health, sorted.
-func (c *counter) relaysIn(state string) []string {
+// recordsIn finds the keys of all records in a state, or in all (""), of one slice or of all
+// (""), in an order.
+func (c *counter) recordsIn(state, slice string, by sorting) []string {
 	now := time.Now().Unix()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return keysIn(c.facts.relays, func(key string, _ relayFacts) bool { return c.facts.health(key, now) == state },
-		func(key string) string { return key })
-}
-
-// recordsIn finds the keys of all records in a state, of one slice or of all ("").
-func (c *counter) recordsIn(state, slice string) []string {
-	now := time.Now().Unix()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return keysIn(c.facts.records, func(target [20]byte, r recordFacts) bool {
-		return r.state(now) == state && (slice == "" || hex.EncodeToString(target[:1]) == slice)
-	}, func(target [20]byte) string { return contract.RecordKey(hex.EncodeToString(target[:])) })
+	f := &c.facts
+	var list [][20]byte
+	for target, r := range f.records {
+		if (state == "" || r.state(now) == state) && (slice == "" || hex.EncodeToString(target[:1]) == slice) {
+			list = append(list, target)
+		}
+	}
+	slices.SortFunc(list, func(a, b [20]byte) int {
+		order := 0
+		switch by.column() {
+		case "holders":
+			order = cmp.Compare(f.records[a].held, f.records[b].held)
+		case "due":
+			order = cmp.Compare(f.records[a].due, f.records[b].due)
+		}
+		return cmp.Or(by.compare(order), slices.Compare(a[:], b[:]))
+	})
+	keys := make([]string, len(list))
+	for i, target := range list {
+		keys[i] = contract.RecordKey(hex.EncodeToString(target[:]))
+	}
+	return keys
 }
 
 // pageOf reads the values of a part of the keys. What was removed meanwhile is left out.

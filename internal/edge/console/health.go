@@ -117,6 +117,7 @@ func diagnose(p *Pipeline, s Summary, failed error) []Finding {
 	if failed == nil {
 		list = append(list, p.processes()...)
 		list = append(list, p.queues()...)
+		list = append(list, p.survey(s.Survey))
 	}
 	list = append(list, promises(s)...)
 	slices.SortStableFunc(list, func(a, b Finding) int {
@@ -205,6 +206,22 @@ func (p *Pipeline) queues() []Finding {
 		}
 	}
 	return []Finding{full, stuck, dead}
+}
+
+// survey says whether its passes come in time. Where nothing of it waits or is in work it may
+// be switched off.
+func (p *Pipeline) survey(s Surveyed) Finding {
+	for _, stage := range p.Stages {
+		for _, q := range stage.Queues {
+			if q.Consumer == contract.StreamSurveyDue+"/"+contract.ConsumerSurvey && q.Waiting+q.InFlight > 0 && s.Behind > 0 {
+				return Finding{
+					Name: "survey", Link: "/surveys", Do: "start more syncworkers, or see in their log what the looks wait for",
+					Found: fmt.Sprintf("%d of %d slices of the authors have had no pass for %s", s.Behind, s.Slices, age(surveyWithin.Seconds())),
+				}
+			}
+		}
+	}
+	return Finding{Name: "survey", OK: true}
 }
 
 // promises says whether records are held and relays synced.

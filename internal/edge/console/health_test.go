@@ -53,8 +53,18 @@ func TestEachTroubleIsToldAndNoneWhereThereIsNone(t *testing.T) {
 		"streams":              {pipeline(func(p *Pipeline) { p.Fullest = Fill{"NOTE", 0.93} }), "NOTE is 93 % full"},
 		"queues":               {pipeline(func(p *Pipeline) { p.Stages[0].Lag, p.Stages[0].Oldest = 1, 700 }), "ingest has not done"},
 		"dead letters":         {pipeline(func(p *Pipeline) { p.Stages[2].DeadLetters = 7 }), "7 messages"},
-		"records":              {counts(func(s *Summary) { s.Records = map[string]int{recordLost: 3} }), "3 are held by no node"},
-		"syncs":                {counts(func(s *Summary) { s.Proved = Proved{Live: 7, Failing: 2} }), "2 of 7 live"},
+		"survey": {func(p *Pipeline, s *Summary) error {
+			p.Stages[2].Queues = []Queue{{Consumer: "SURVEY_DUE/survey", Subjects: []string{"survey.due.*"}, Waiting: 1}}
+			s.Survey = Surveyed{Slices: 3, Behind: 2}
+			return nil
+		}, "2 of 3 slices"},
+		"survey, switched off": {counts(func(s *Summary) { s.Survey = Surveyed{Slices: 3, Behind: 2} }), ""},
+		"a sync that takes long": {pipeline(func(p *Pipeline) {
+			p.Stages[2].Oldest = 1700
+			p.Stages[2].Queues = []Queue{{Consumer: "SYNC_DUE/sync", Oldest: 1700}, {Consumer: "SURVEY_DUE/survey", Oldest: 5000}}
+		}), ""},
+		"records": {counts(func(s *Summary) { s.Records = map[string]int{recordLost: 3} }), "3 are held by no node"},
+		"syncs":   {counts(func(s *Summary) { s.Proved = Proved{Live: 7, Failing: 2} }), "2 of 7 live"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, s := well(), Summary{}

@@ -50,7 +50,7 @@ func (c *Console) Collect(to chan<- prometheus.Metric) {
 	gauge(descUsers, float64(s.Users.All))
 	gauge(descFindable, float64(s.Users.Findable))
 	for _, h := range s.Users.Holders {
-		gauge(descHeld, float64(h.Users), h.label())
+		gauge(descHeld, float64(h.Users), h.Label())
 	}
 	for _, state := range recordOrder { // zeros, too, or an alert could not end
 		gauge(descRecords, float64(s.Records[state]), state)
@@ -68,7 +68,8 @@ func (c *Console) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-func (h Holders) label() string {
+// Label names the class: 0, 1-3, 4-7 or 8-12.
+func (h Holders) Label() string {
 	if h.From == h.To {
 		return strconv.Itoa(h.From)
 	}

@@ -87,8 +87,8 @@ func (w *world) everything(until func(*http.Request)) {
 	}
 	bearer := header("Authorization", "Bearer "+testToken)
 	for _, path := range []string{
-		"/", "/relays", "/records", "/history", "/mesh", "/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL,
-		"/search?q=" + wanted, "/dlq",
+		"/", "/relays", "/records", "/history", "/mesh", "/users", "/notes", "/notes?state=lost", "/surveys",
+		"/search?q=" + pubkey, "/search?q=" + dhtKey, "/search?q=" + goodURL, "/search?q=" + wanted, "/dlq",
 	} {
 		w.do(http.MethodGet, path, "", until)
 	}

@@ -48,6 +48,7 @@ var recordOrder = []string{recordLost, recordOverdue, recordThin, recordWaiting,
 
 type recordsView struct {
 	pager
+	sorting
 
 	Records []Record `json:"records"`
 	Slice   string   `json:"slice,omitempty"`
@@ -55,6 +56,11 @@ type recordsView struct {
 	// over all records.
 	State  string   `json:"state,omitempty"`
 	States []Choice `json:"states"`
+}
+
+// Sorts are the orders of the list; the columns of its table are those of other pages, too.
+func (v recordsView) Sorts() []Head {
+	return []Head{v.Head("holders", "nodes that hold it"), v.Head("due", "next refresh")}
 }
 
 func (c *Console) records(r *http.Request) (any, error) {
@@ -78,17 +84,21 @@ func (c *Console) records(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	by, err := sortingOf(r, c.base+"/records", []string{"state", "slice"}, recordColumns)
+	if err != nil {
+		return nil, err
+	}
 	var page kv.Page[contract.Record]
-	if only == "" {
+	if only == "" && by.Sort == "" {
 		page, err = bucket.Page(r.Context(), pattern, from, perPage)
 	} else {
-		page, err = pageOf(r.Context(), bucket, c.counter.recordsIn(only, slice), from)
+		page, err = pageOf(r.Context(), bucket, c.counter.recordsIn(only, slice, by), from)
 	}
 	if err != nil {
 		return nil, err
 	}
 	rows, err := c.recordRows(r.Context(), page.Entries)
-	return recordsView{pagerOf(page), rows, slice, only, choices(recordOrder, c.counter.summary().Records)}, err
+	return recordsView{pagerOf(page), by, rows, slice, only, choices(recordOrder, c.counter.summary().Records)}, err
 }
 
 // recordRows tells of records, and of each the next cron time of its slice that is

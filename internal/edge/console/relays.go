@@ -116,6 +116,7 @@ func health(r contract.Relay, s *contract.Sync, now int64) (state, why string) {
 
 type relaysView struct {
 	pager
+	sorting
 
 	Relays []Relay `json:"relays"`
 	// Health is what the list is filtered by, "" for nothing; Healths are counted
@@ -137,11 +138,19 @@ func (c *Console) relays(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	by, err := sortingOf(r, c.base+"/relays", []string{"health"}, relayColumns)
+	if err != nil {
+		return nil, err
+	}
+	whole := c.counter.summary().Whole
+	if by.Sort == "" && whole {
+		by.Sort = "health" // over all, those in trouble first
+	}
 	var page kv.Page[contract.Relay]
-	if only == "" {
+	if only == "" && !whole {
 		page, err = bucket.Page(r.Context(), ">", from, perPage)
 	} else {
-		page, err = pageOf(r.Context(), bucket, c.counter.relaysIn(only), from)
+		page, err = pageOf(r.Context(), bucket, c.counter.relaysIn(only, by), from)
 	}
 	if err != nil {
 		return nil, err
@@ -150,10 +159,12 @@ func (c *Console) relays(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(rows, func(a, b Relay) int {
-		return cmp.Or(cmp.Compare(slices.Index(healthOrder, a.Health), slices.Index(healthOrder, b.Health)), cmp.Compare(a.Is.URL, b.Is.URL))
-	})
-	return relaysView{pagerOf(page), rows, only, choices(healthOrder, c.counter.summary().Relays)}, nil
+	if !whole {
+		slices.SortStableFunc(rows, func(a, b Relay) int {
+			return cmp.Or(cmp.Compare(slices.Index(healthOrder, a.Health), slices.Index(healthOrder, b.Health)), cmp.Compare(a.Is.URL, b.Is.URL))
+		})
+	}
+	return relaysView{pagerOf(page), by, rows, only, choices(healthOrder, c.counter.summary().Relays)}, nil
 }
 
 // describe joins relays with their last syncs and their next ones.

@@ -13,6 +13,7 @@ import (
 // functions are those of the templates.
 var functions = template.FuncMap{
 	"text": text, "short": short, "subject": subject, "rate": rateText, "count": count, "age": age, "ago": ago, "until": until, "when": when,
+	"mib":  func(bytes int64) string { return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) },
 	"unix": unix, "number": func(n int) string { return count(uint64(max(0, n))) },
 }
 

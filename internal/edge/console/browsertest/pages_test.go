@@ -26,7 +26,7 @@ func paths(t *testing.T) []string {
 		t.Fatal("there are no dead letters")
 	}
 	return []string{
-		"/", "/mesh", "/history", "/history?span=month", "/relays", "/records", "/dlq", fmt.Sprint("/dlq/", dead[0].Seq), "/login", "/search?q=" + theWorld.alice.PublicKey(),
+		"/", "/users", "/users?held=8-12&sort=-holders", "/notes", "/notes?state=lost", "/surveys", "/mesh", "/history", "/history?span=month", "/relays", "/records", "/dlq", fmt.Sprint("/dlq/", dead[0].Seq), "/login", "/search?q=" + theWorld.alice.PublicKey(),
 		"/search?q=" + theWorld.others[0], "/search", "/search" + refusedQuery,
 	}
 }
@@ -93,7 +93,7 @@ func TestPagesAreAccessible(t *testing.T) {
 func TestTheKeyboardReachesEverything(t *testing.T) {
 	p := open(t, "/dlq", how{})
 	var got []string
-	for range 14 {
+	for range 16 {
 		p.do(chromedp.KeyEvent(kb.Tab))
 		got = append(got, eval[string](p, "document.activeElement.textContent.trim() || document.activeElement.name"))
 		if !eval[bool](p,
@@ -102,7 +102,7 @@ func TestTheKeyboardReachesEverything(t *testing.T) {
 		}
 	}
 	want := []string{
-		"Skip to the content", "relaymesh", "Pipeline", "Mesh", "Relays", "Records", "History", "Dead letters", "q", "Search", "Log in",
+		"Skip to the content", "relaymesh", "Pipeline", "Mesh", "Users", "Relays", "Records", "Notes", "History", "Dead letters", "q", "Search", "Log in",
 		"all stages", "ingest", "dhtworker",
 	}
 	if !slices.Equal(got, want) {
