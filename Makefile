@@ -171,7 +171,10 @@ harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
-bench: bench-negentropy bench-ingest bench-sync bench-fetch bench-gateway bench-dht bench-index ## Run all benchmarks
+BENCHES := $(addprefix bench-,negentropy ingest sync fetch live gateway dht index idle hostile)
+
+bench: go-version ## Run all benchmarks, and end with one table of what is wanted and what was measured (an hour; BENCHES="bench-live bench-idle": only those)
+	$(GO) run ./bench/all $(BENCHES)
 
 bench-negentropy: go-version # Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
@@ -181,6 +184,12 @@ bench-sync: go-version # Sync two khatru relays of 200,000 events, beside go-nos
 
 bench-fetch: go-version # Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
 	cd bench/fetch && $(GO) run .
+
+bench-live: go-version # How much later an event that is followed live is heard of at the local relay than where it was published
+	$(GO) run ./bench/live
+
+bench-idle: go-version # Memory of relaymesh up when idle, beside the same process without stages (Linux; a minute)
+	$(GO) run ./bench/idle
 
 bench-gateway: go-version # Ask a khatru relay, or STRFRY=URL,PID, directly and through the gateway (Linux, 25,000 open files; a minute)
 	$(GO) run ./bench/gateway

@@ -81,11 +81,14 @@ func measure(ctx context.Context, count int, round time.Duration) error {
 	}
 	missed := 0
 	goal := func(what string, value, most float64, unit string) {
-		met := "met"
+		verdict, sign := "ok", "<="
 		if value > most && most > 0 || value < -most {
-			met, missed = "MISSED", missed+1
+			verdict, missed = "short", missed+1
 		}
-		fmt.Printf("%-52s %10.2f %-8s goal %10.2f  %s\n", what, value, unit, max(most, -most), met)
+		if most < 0 {
+			sign = ">="
+		}
+		fmt.Printf("goal %s, %s: %.2f (want %s %g) %s\n", what, unit, value, sign, max(most, -most), verdict)
 	}
 	fmt.Printf("%d events of %.0f bytes in the mean, stored at %.0f a second\n", count, filled.json/float64(count), filled.rate)
 	fmt.Printf("the file is %.2f times the JSON: it grows in large steps, which tell while it is small\n", float64(file.Size())/filled.json)

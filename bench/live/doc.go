@@ -1,0 +1,6 @@
+// Command live measures how much later a subscriber at the local relay hears of an
+// event than one at the relay where it was published, which relaymesh up follows live.
+// Both relays are the embedded one, each in a process of its own.
+//
+//	go run ./bench/live [-n 500]
+package main
