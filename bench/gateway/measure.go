@@ -302,7 +302,7 @@ func (b *bench) withinFiles(count int) int {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return count
 	}
-	most := int(limit.Cur-limit.Cur/50) / 2
+	most := (int(limit.Cur-limit.Cur/50) - 100) / 2
 	if most < count {
 		fmt.Printf("%d clients rather than %d, since a process may have %d files open here\n", most, count, limit.Cur)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
 	"github.com/relaymesh/relaymesh/internal/edge/gateway"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 	"github.com/relaymesh/relaymesh/internal/obs"
 	"github.com/relaymesh/relaymesh/pkg/events"
 )
@@ -36,6 +37,7 @@ type GatewayAt struct {
 	Options       config.GatewayOptions
 	Denied        *deny.Lists
 	Metrics       prometheus.Registerer
+	Files         int // that it may have open; 0 is as many as the process may
 }
 
 // StartGateway starts a gateway that asks the pipeline behind a connection to NATS,
@@ -45,7 +47,7 @@ func StartGateway(ctx context.Context, at GatewayAt, js jetstream.JetStream, log
 	g *gateway.Gateway, stop func(ctx context.Context) error, err error,
 ) {
 	c := gateway.Config{
-		Addr: at.Listen, Relay: at.Relay, Version: Version(), TrustedProxies: at.Proxies, Wait: at.Options.Wait,
+		Addr: at.Listen, Relay: at.Relay, Version: Version(), TrustedProxies: at.Proxies, Wait: at.Options.Wait, Files: at.Files,
 		Verify: schnorr.Verify, Denied: at.Denied, Registerer: at.Metrics, Log: log,
 	}
 	if at.Options.TLSCert != "" {
@@ -79,6 +81,7 @@ func StartGateway(ctx context.Context, at GatewayAt, js jetstream.JetStream, log
 func (e *Env) runGateway(ctx context.Context) error {
 	at := *e.gateway
 	at.Relay, at.Denied, at.Metrics = e.Config.Relay, e.deny.Lists(), e.Metrics
+	at.Files = slots.Files() / 2 // the embedded relay may have as many clients in the same process
 	g, stop, err := StartGateway(ctx, at, e.JS, e.Log)
 	if err != nil {
 		return PortError("--gateway", err)

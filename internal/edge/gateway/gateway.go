@@ -48,6 +48,10 @@ type Config struct {
 	// Denied is what nobody is shown that the relay itself does not show; nil none.
 	Denied *deny.Lists
 
+	// Files is how many files the gateway may have open, two for each client; 0 is
+	// as many as the process may.
+	Files int
+
 	Registerer prometheus.Registerer // for the metrics; nil for none
 	Log        *slog.Logger
 
@@ -69,10 +73,6 @@ var defaultPatience = patience{
 
 const (
 	defaultWait = 1500 * time.Millisecond
-	// Connections, in all and of one address. When all are taken, an address with
-	// fewer gets one of the address with the most.
-	connectionsInAll     = 20_000
-	connectionsOfAddress = connectionsInAll / 8
 
 	bodyTimeout    = 5 * time.Minute // of a request that is no websocket, and of its answer
 	idleTimeout    = time.Minute
@@ -125,10 +125,12 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	clients, beside := within(cmp.Or(c.Files, slots.Files()), c.Log)
+	ofAddress := max(clients/8, 1)
 	g := &Gateway{
 		relay: relay, proxies: c.TrustedProxies, secure: c.Certificate != nil, hear: c.Hear,
 		heard: recent.Map[string, struct{}]{Size: heardIDs},
-		held:  newLedger(heldInAll, heldOfAddress), slots: slots.New(connectionsInAll, connectionsOfAddress),
+		held:  newLedger(heldInAll, heldOfAddress), slots: slots.New(clients, ofAddress),
 		patience: cmp.Or(c.patience, defaultPatience), log: c.Log, addr: ln.Addr(), served: make(chan error, 1),
 	}
 	g.metrics = newMetrics(c.Registerer, g.slots.Taken)
@@ -142,6 +144,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
+	ln = &listener{ln, slots.New(clients+beside, ofAddress+unaskedOfAddress), c.TrustedProxies, g.metrics.refused.Inc}
 	if c.Certificate != nil {
 		// Websockets are those of HTTP/1.1.
 		ln = tls.NewListener(ln, &tls.Config{

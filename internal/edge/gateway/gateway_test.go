@@ -260,10 +260,11 @@ func TestCompressionBomb(t *testing.T) {
 func TestConnectionsByAddress(t *testing.T) {
 	t.Parallel()
 	relay := scripted(t, func(p *peer, _ *http.Request) { p.ended() })
-	g := start(t, relay, Config{})
+	g := start(t, relay, Config{Files: 700 + 14})
 	var all sync.WaitGroup
-	leave := make([]func(), 0, connectionsOfAddress)
-	for range connectionsOfAddress {
+	const ofAddress = 300 / 8
+	leave := make([]func(), 0, ofAddress)
+	for range ofAddress {
 		l, ok := g.slots.Take("127.0.0.1/32", nil)
 		if !ok {
 			t.Fatal("a slot is missing")

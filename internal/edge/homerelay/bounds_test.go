@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -367,7 +368,7 @@ func TestConnectionsLeaveFiles(t *testing.T) {
 	if got := r.ledger.shares[connections].all; got != 6 || !strings.Contains(log.String(), "6 clients of 8 open files") {
 		t.Errorf("%d connections; the log says %s", got, log.String())
 	}
-	if n := maxFiles(); n < 64 {
+	if n := slots.Files(); n < 64 {
 		t.Errorf("this process may have %d files open", n)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/deny"
 	"github.com/relaymesh/relaymesh/internal/edge/clientaddr"
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 	"github.com/relaymesh/relaymesh/internal/recent"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -93,7 +94,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		c.sessionTimeout = sessionTimeout
 	}
 	if c.maxFiles == 0 {
-		c.maxFiles = maxFiles()
+		c.maxFiles = slots.Files()
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("home relay: %w", err)

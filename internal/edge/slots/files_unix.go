@@ -1,15 +1,15 @@
 //go:build unix
 
-package homerelay
+package slots
 
 import (
 	"math"
 	"syscall"
 )
 
-// maxFiles is how many files and connections the process may have open: the hard limit, to which Go raises the soft
+// Files is how many files and connections the process may have open: the hard limit, to which Go raises the soft
 // one when it starts.
-func maxFiles() int {
+func Files() int {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return math.MaxInt
