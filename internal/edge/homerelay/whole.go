@@ -2,6 +2,7 @@ package homerelay
 
 import (
 	"math"
+	"runtime/debug"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -19,22 +20,35 @@ type whole struct {
 	tree  *negentropy.Tree
 }
 
+// largeSet is of how many events the memory is given back in which they were sorted.
+const largeSet = 100_000
+
 // keepWhole reads the set once; from then on writes keep it up. It comes before the relay serves.
 func (s *store) keepWhole() error {
 	kinds := slices.Sorted(slices.Values(append(slices.Clone(s.kinds), nostr.KindDeletion, nostr.KindVanish)))
 	_, err := s.updateStep(0, func(st *step) error { // nobody else writes meanwhile
-		var items []negentropy.Item
-		for _, kind := range kinds {
-			prefix := kindPrefix(kind)
-			c := st.tx.Bucket(byKind).Cursor()
-			for k, _ := c.Seek(prefix); len(k) == len(prefix)+len(position{}) && string(k[:len(prefix)]) == string(prefix); k, _ = c.Next() {
-				items = append(items, itemAt(position(k[len(prefix):])))
-			}
-		}
+		count := 0
+		positionsOf(st.tx, kinds, func(position) { count++ })
+		items := make([]negentropy.Item, 0, count)
+		positionsOf(st.tx, kinds, func(pos position) { items = append(items, itemAt(pos)) })
 		s.whole = &whole{kinds, s.kinds, negentropy.NewTree(items)}
+		if items = nil; count > largeSet {
+			debug.FreeOSMemory() // what the set was sorted in is as large as the set, twice
+		}
 		return nil
 	})
 	return err
+}
+
+// positionsOf calls do with the position of each event of some kinds.
+func positionsOf(tx *bbolt.Tx, kinds []int, do func(position)) {
+	for _, kind := range kinds {
+		prefix := kindPrefix(kind)
+		c := tx.Bucket(byKind).Cursor()
+		for k, _ := c.Seek(prefix); len(k) == len(prefix)+len(position{}) && string(k[:len(prefix)]) == string(prefix); k, _ = c.Next() {
+			do(position(k[len(prefix):]))
+		}
+	}
 }
 
 func itemAt(pos position) negentropy.Item {
