@@ -71,6 +71,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
+	if err := announcing(ctx, net, stdout); err != nil {
+		return err
+	}
 	if *realNodes > 0 {
 		if err := realNetwork(ctx, stdout, *realNodes, window(200, 200, 255)); err != nil {
 			return err

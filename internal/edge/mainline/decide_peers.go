@@ -74,13 +74,14 @@ func (t *peerTally) mayDial(at netip.AddrPort) bool {
 }
 
 // peers returns those that count: of each address one, under the port that most nodes name, since one host may announce
-// all its ports. The order tells nothing: first those that most nodes name, equal ones by address.
+// all its ports. First are those that most nodes name, equal ones in random order, so that nobody chooses an address for it.
 func (t *peerTally) peers() []Peer {
 	list := make([]Peer, 0, len(t.named))
 	for at, nodes := range t.named {
 		list = append(list, Peer{at, nodes})
 	}
-	slices.SortFunc(list, func(a, b Peer) int { return cmp.Or(b.Nodes-a.Nodes, a.Addr.Compare(b.Addr)) })
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	slices.SortStableFunc(list, func(a, b Peer) int { return cmp.Compare(b.Nodes, a.Nodes) })
 	if t.ports {
 		return list
 	}

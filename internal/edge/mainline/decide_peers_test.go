@@ -34,9 +34,10 @@ func TestPeersAreCountedByAddress(t *testing.T) {
 	tally.count(compactPeers("8.8.8.8:4848", "8.8.8.8:4848", "8.8.8.8:4848", "9.9.9.9:1024"))
 	tally.count(compactPeers("8.8.8.8:443", "9.9.9.9:1025", "9.9.9.9:1026"))
 	tally.count(compactPeers("8.8.8.8:443", "[2606:4700::1111]:4848"))
+	tally.count(compactPeers("8.8.8.8:443", "9.9.9.9:1025"))
 	tally.count(nil)
 	tally.count([]byte("le"))
-	if got := addresses(tally.peers()); !slices.Equal(got, []string{"8.8.8.8:443 x2", "9.9.9.9:1024 x1"}) {
+	if got := addresses(tally.peers()); !slices.Equal(got, []string{"8.8.8.8:443 x3", "9.9.9.9:1025 x2"}) {
 		t.Errorf("counted %q", got)
 	}
 }

@@ -59,20 +59,26 @@ type Candidate struct {
 	Network string
 }
 
-// Sample returns the candidates of one infohash that are worth a question: at random, one of each network, none of those
-// tried already, up to count. tried is by network, and those that are returned are added to it.
+// Sample returns the candidates of one infohash that are worth a question, up to count: half of them those that come first, since most
+// nodes name them, and the others at random, one of each network, none of those tried already. So neither nodes that name
+// others each time hide who was announced to all, nor does a flood that was. tried is by network, and those that are returned are
+// added to it.
 func Sample(named []Candidate, count int, tried map[string]bool, random func(int) int) (chosen []Candidate) {
-	named = slices.Clone(named)
-	shuffle(named, random)
-	for _, c := range named {
-		if len(chosen) == count {
-			return chosen
-		}
-		if !tried[c.Network] {
-			tried[c.Network] = true
-			chosen = append(chosen, c)
+	take := func(from []Candidate, most int) {
+		for _, c := range from {
+			if len(chosen) >= most {
+				return
+			}
+			if !tried[c.Network] {
+				tried[c.Network] = true
+				chosen = append(chosen, c)
+			}
 		}
 	}
+	take(named, (count+1)/2)
+	named = slices.Clone(named)
+	shuffle(named, random)
+	take(named, count)
 	return chosen
 }
 

@@ -158,6 +158,27 @@ func TestSampleTakesOneOfEachNetwork(t *testing.T) {
 	}
 }
 
+// Half are those that most nodes name, however many others there are; the others are drawn from all.
+func TestSampleBeginsWithWhomMostNodesName(t *testing.T) {
+	var named []Candidate
+	for i := range 1000 {
+		named = append(named, Candidate{URL: strconv.Itoa(i), Network: strconv.Itoa(i)})
+	}
+	drawn := map[string]bool{}
+	for range 500 {
+		got := Sample(named, 8, map[string]bool{}, rand.IntN)
+		if len(got) != 8 || !slices.Equal(got[:4], named[:4]) {
+			t.Fatalf("got %v", got)
+		}
+		for _, c := range got[4:] {
+			drawn[c.URL] = true
+		}
+	}
+	if len(drawn) < 500 {
+		t.Errorf("%d of 996 others were drawn in 2000 draws", len(drawn))
+	}
+}
+
 // The newest valid event wins, at equal times the lower id; what its author ended is no list; who sent what is told apart.
 func TestJudge(t *testing.T) {
 	author, other := key(1), key(2)

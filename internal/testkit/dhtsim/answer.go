@@ -62,6 +62,16 @@ func (n *Net) answer(at netip.AddrPort, packet []byte) []byte {
 	case "get":
 		n.stats.Gets++
 		n.get(s, at, m.A, reply.R)
+	case "get_peers": // nobody's announcement is shown
+		n.stats.Gets++
+		reply.R.Nodes = compact(n.world.table(s, reply.R.ID, m.A.InfoHash))
+		token := n.token(s, m.A.InfoHash)
+		reply.R.Token = &token
+	case "announce_peer":
+		n.stats.Puts++
+		if m.A.Token != n.token(s, m.A.InfoHash) {
+			reply = krpc.Msg{Y: "e", T: m.T, E: &krpc.Error{Code: int(bep44.CodeProtocol), Msg: "bad token"}}
+		}
 	case "put":
 		n.stats.Puts++
 		if e := n.put(s, at, m.A, packet); e != nil {
