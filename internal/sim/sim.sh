@@ -20,7 +20,7 @@ if [ "$1" = seed ]; then
   exec "$cache/sim.test" -test.run 'TestSeeds$' -test.v "-seed=$2"
 fi
 
-run() { timeout -s QUIT 120 "$cache/sim.test" -test.run 'TestSeeds$' -test.v -seeds=1 "-first=$1" 2>&1; }
+run() { timeout -s QUIT 600 "$cache/sim.test" -test.run 'TestSeeds$' -test.v -seeds=1 "-first=$1" 2>&1; }
 
 one() {
   local out="$cache/seed-$1.txt"
