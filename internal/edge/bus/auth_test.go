@@ -417,7 +417,7 @@ func TestALockedOutWorkerComesBack(t *testing.T) {
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.After(10 * time.Second); !strings.Contains(log.String(), "authorization violation"); {
+	for deadline := time.After(time.Minute); !strings.Contains(log.String(), "authorization violation"); {
 		select {
 		case <-log.ch:
 		case <-deadline:

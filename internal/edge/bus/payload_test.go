@@ -103,7 +103,7 @@ func TestConsumersKeepToTheBatchOfTheServer(t *testing.T) {
 	for i := range messages {
 		select {
 		case <-handled:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%d of %d messages were handled", i, messages)
 		}
 	}

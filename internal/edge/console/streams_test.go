@@ -13,7 +13,7 @@ import (
 // once it is known: 200 as soon as it flows.
 func (w *world) watching(from, passedOn string) (code int, ended <-chan struct{}) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Minute)
 	w.Cleanup(cancel)
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost:9464/events", nil)
 	r.RemoteAddr = from
@@ -87,7 +87,7 @@ func TestAVisitorTakesNotAllStreams(t *testing.T) {
 			for range len(ends) + 1 - maxStreams {
 				select {
 				case <-gone:
-				case <-time.After(10 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatalf("of %d streams too few have ended", len(ends))
 				}
 			}

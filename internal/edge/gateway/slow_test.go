@@ -46,7 +46,7 @@ func dialRaw(t *testing.T, g *Gateway, text string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(nc, text); err != nil {
 		t.Error(err)
 	}
@@ -112,7 +112,7 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Errorf("%s: it does not end", what)
 	}
 }
@@ -236,7 +236,7 @@ func heldBy(g *Gateway) int {
 // eventually waits for a state that nothing tells of.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for until := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("it never is so that %s", what)
 		}

@@ -139,7 +139,7 @@ func TestSlowInitiators(t *testing.T) {
 			c.change(&limits)
 			s := raw(t, newPeer(t, serveMemoryRelay(t, newMemoryRelay(), limits).Addrs()[0], timing{}))
 			if _, err := io.WriteString(s.raw, c.sends); err != nil {
-				t.Fatal(err)
+				t.Log(err) // it has ended already
 			}
 			if got := refusal(t, s); !strings.Contains(got, c.want) {
 				t.Errorf("refused: %s; want %s", got, c.want)
@@ -329,10 +329,16 @@ func TestUploadsEnd(t *testing.T) {
 	t.Parallel()
 	h := serveRaw(t, func(s *stream) { io.WriteString(s.raw, `["NEG-MSG","N","61"]`+"\n") })
 	limits := defaultTiming
-	limits.upload = 300 * time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	limits.upload = time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := newPeer(t, h.Addrs()[0], limits).Publish(ctx, signed()[0])
+	p := newPeer(t, h.Addrs()[0], limits)
+	first, err := p.host.open(ctx, p.addr) // the handshake may take a busy machine longer than the upload may
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(first.reset)
+	_, err = p.Publish(ctx, signed()[0])
 	if !errors.Is(err, reconcile.ErrInterrupted) || !strings.Contains(err.Error(), "the upload takes longer") {
 		t.Errorf("%v", err)
 	}

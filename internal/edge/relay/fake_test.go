@@ -141,7 +141,7 @@ func dial(t *testing.T, url string, change ...func(*Options)) *Conn {
 
 // testContext ends a test that hangs.
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
