@@ -182,6 +182,9 @@ bench-negentropy: go-version # Compare pkg/negentropy with the other Go implemen
 bench-sync: go-version # Sync two khatru relays of 200,000 events, beside go-nostr; bytes with and without compression; 50 relays, one of which stalls (three minutes)
 	cd bench/sync && $(GO) test . && $(GO) run .
 
+bench-mirror: go-version # Make five relays of 10,000 events equal, 2,000 of each its own (part of bench-sync)
+	cd bench/sync && $(GO) run . -mirror
+
 bench-fetch: go-version # Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
 	cd bench/fetch && $(GO) run .
 

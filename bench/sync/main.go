@@ -39,8 +39,9 @@ func run(args []string) error {
 	flag.IntVar(&b.common, "common", 200_000, "events that both relays have")
 	flag.IntVar(&b.own, "own", 1000, "events that only one of them has, each")
 	flag.IntVar(&b.runs, "runs", 3, "runs of which the best counts")
+	only := flag.Bool("mirror", false, "only make a group of relays equal")
 	flag.Parse()
-	return b.run()
+	return b.run(*only)
 }
 
 type bench struct {
@@ -50,7 +51,7 @@ type bench struct {
 	missed            bool
 }
 
-func (b *bench) run() (err error) {
+func (b *bench) run(mirror bool) (err error) {
 	dir, err := os.MkdirTemp("", "bench-sync-")
 	if err != nil {
 		return err
@@ -64,6 +65,12 @@ func (b *bench) run() (err error) {
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build relaymesh: %w\n%s", err, out)
+	}
+	if mirror {
+		if err := b.mirror(); err != nil {
+			return err
+		}
+		return b.verdict()
 	}
 	var ours, theirs, few, strfry cost
 	contestants := map[*cost]func() (cost, error){
@@ -105,6 +112,14 @@ func (b *bench) run() (err error) {
 	if err := b.many(); err != nil {
 		return err
 	}
+	if err := b.mirror(); err != nil {
+		return err
+	}
+	return b.verdict()
+}
+
+// verdict fails if a goal was missed.
+func (b *bench) verdict() error {
 	if b.missed {
 		return errors.New("a goal is missed")
 	}

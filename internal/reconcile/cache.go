@@ -16,7 +16,23 @@ const maxCached = 64 << 20
 type Cache struct {
 	mu     sync.Mutex
 	events map[string]nostr.Event // by id
+	order  []negentropy.ID        // of their coming
+	gone   map[string]bool        // what deletions among them name (NIP-09)
 	size   int
+}
+
+// Since returns the ids of events that came after the first n, and how many came by
+// now. It leaves out those that may be gone since: older versions, and what is
+// deleted.
+func (c *Cache) Since(n int) (ids []negentropy.ID, now int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range c.order[n:] {
+		if e := c.events[id.String()]; !nostr.Replaceable(e.Kind) && !nostr.Addressable(e.Kind) && !c.gone[e.ID] {
+			ids = append(ids, id)
+		}
+	}
+	return ids, len(c.order)
 }
 
 // take returns wanted events, up to maxBatchBytes, and takes them off the wanted ones.
@@ -47,12 +63,20 @@ func (c *Cache) keep(batch []nostr.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.events == nil {
-		c.events = map[string]nostr.Event{}
+		c.events, c.gone = map[string]nostr.Event{}, map[string]bool{}
 	}
 	for _, e := range batch {
-		if _, again := c.events[e.ID]; !again && c.size < maxCached {
-			c.events[e.ID] = e
-			c.size += weight(&e)
+		id, err := negentropy.ParseID(e.ID)
+		if _, again := c.events[e.ID]; again || err != nil || c.size >= maxCached {
+			continue
+		}
+		c.events[e.ID] = e
+		c.order = append(c.order, id)
+		c.size += weight(&e)
+		if e.Kind == nostr.KindDeletion {
+			for _, t := range e.Tags {
+				c.gone[t.At(1)] = true
+			}
 		}
 	}
 }

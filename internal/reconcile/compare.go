@@ -157,6 +157,9 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 	first := func() { r.tally.add(func(f *Figures) { *f.only(to.Other())++ }) }
 	if !r.opts.Direction.writes(to) {
 		f.suspect(to, id)
+		if r.opts.Lacks != nil {
+			r.opts.Lacks(to, id)
+		}
 		if w.seen == 0 {
 			f.other[to]++
 			first()

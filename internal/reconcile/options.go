@@ -63,6 +63,11 @@ type Options struct {
 	// Cache holds events that earlier syncs have read, and takes what this one reads;
 	// nil is none.
 	Cache *Cache
+	// Lacks is told which events a side lacks and is not to be given, some of them
+	// twice; Give are those that a side is known to lack, which are written to it without
+	// being found first. Lacks may be nil, and is called by one goroutine.
+	Lacks func(to negentropy.Side, id negentropy.ID)
+	Give  [2][]negentropy.ID
 
 	// MaxMessages bounds the negentropy messages of one window; 0 is 100,000,
 	// which is enough for some ten million differences.

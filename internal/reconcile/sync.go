@@ -76,7 +76,10 @@ func (r *run) sync(ctx context.Context) (Result, error) {
 		}
 	}
 	group.Go(func() error {
-		err := r.windows(gctx)
+		err := r.give(gctx)
+		if err == nil {
+			err = r.windows(gctx)
+		}
 		for _, q := range r.queues {
 			q.close()
 		}
@@ -110,6 +113,23 @@ func newRun(a, b Side, filter nostr.Filter, o Options) *run {
 		l.source = o.Direction.writes(l.at.Other()) || o.Direction == None
 	}
 	return r
+}
+
+// give writes to the sides what they are known to lack, as a pass of its own.
+func (r *run) give(ctx context.Context) error {
+	r.pass = &passState{number: 1}
+	for s, list := range r.opts.Give {
+		to := negentropy.Side(s)
+		for _, id := range list {
+			if r.queues[to].put(id) {
+				r.tally.add(func(f *Figures) { *f.only(to.Other())++ })
+			}
+			if err := r.queues[to].awaitCapacity(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return r.drained(ctx)
 }
 
 // windows works through the spans of time, the newest first, and again if REQs

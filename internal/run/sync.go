@@ -15,6 +15,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/edge/worded"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -40,7 +41,11 @@ type Sync struct {
 	Progress      func(SyncFigures)         // see reconcile.Options
 	Unreadable    func(line int, why error) // is told of lines of In that are no events
 
-	cache *reconcile.Cache // of a group
+	// Of a group, see reconcile.Options.
+	cache    *reconcile.Cache
+	lacks    func(to negentropy.Side, id negentropy.ID)
+	give     [2][]negentropy.ID
+	unproved bool // another sync of the same relays follows, which takes a sample
 }
 
 // SyncFigures are the figures of a sync.
@@ -106,7 +111,8 @@ func (s Sync) pair(ctx context.Context, relays relays, result *SyncResult) (err 
 		}
 	}
 	options := reconcile.Options{
-		Direction: s.direction(), UploadPrivate: s.UploadPrivate, Denied: s.Denied.Event, Sample: sampled, Cache: s.cache,
+		Direction: s.direction(), UploadPrivate: s.UploadPrivate, Denied: s.Denied.Event, Sample: sampled,
+		Cache: s.cache, Lacks: s.lacks,
 	}
 	result.Complete = true
 	defer func() {
@@ -116,7 +122,14 @@ func (s Sync) pair(ctx context.Context, relays relays, result *SyncResult) (err 
 			}
 		}
 	}()
-	for _, filter := range reconcile.Divide(s.Filter) {
+	if s.unproved {
+		options.Sample = 0
+	}
+	parts := reconcile.Divide(s.Filter)
+	if len(parts) == 1 { // else it is not known of which part an event is
+		options.Give = s.give
+	}
+	for _, filter := range parts {
 		done := result.SyncFigures
 		if s.Progress != nil {
 			options.Progress = func(f SyncFigures) { s.Progress(done.Plus(f)) }

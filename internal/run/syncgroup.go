@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
@@ -44,8 +43,8 @@ func (g SyncGroup) Run(ctx context.Context) (members []SyncMember, err error) {
 	for _, url := range g.Relays {
 		members = append(members, SyncMember{Relay: url})
 	}
-	s := star{g, relays, members, map[string]reconcile.Doubt{}}
 	for {
+		s := star{SyncGroup: g, at: relays, members: members, doubts: map[string]reconcile.Doubt{}, known: newLacking()}
 		there := s.there()
 		if len(there) < 2 {
 			return members, s.failed()
@@ -60,17 +59,18 @@ func (g SyncGroup) Run(ctx context.Context) (members []SyncMember, err error) {
 	}
 }
 
-// star is a [SyncGroup] while it is synced.
+// star is a [SyncGroup] while it is synced by way of one of its relays.
 type star struct {
 	SyncGroup
 
 	at      relays
 	members []SyncMember
 	doubts  map[string]reconcile.Doubt // by relay
+	known   lacking
 }
 
 // there are the relays that have not failed.
-func (s star) there() (list []*SyncMember) {
+func (s *star) there() (list []*SyncMember) {
 	for i := range s.members {
 		if s.members[i].Err == nil {
 			list = append(list, &s.members[i])
@@ -80,7 +80,7 @@ func (s star) there() (list []*SyncMember) {
 }
 
 // failed returns why relays were not synced.
-func (s star) failed() (err error) {
+func (s *star) failed() (err error) {
 	for _, m := range s.members {
 		err = errors.Join(err, m.Err)
 	}
@@ -89,42 +89,56 @@ func (s star) failed() (err error) {
 
 // around syncs others with the middle. The error is that of the middle; others have
 // their own, and are left out from then on.
-func (s star) around(ctx context.Context, middle *SyncMember, others []*SyncMember) error {
+//
+// Each is compared with the middle while these are as they were. What either lacks by
+// that is given to it without another comparison, and so is what the middle got of
+// others; the comparison that follows proves that this was all. The last relay brings
+// what those before it lack, so these are synced once more.
+func (s *star) around(ctx context.Context, middle *SyncMember, others []*SyncMember) error {
 	if _, err := s.at.At(ctx, middle.Relay); err != nil {
 		return err
 	}
-	final := slices.Clone(others)
-	slices.Reverse(final) // the last of them needs no comparison before
+	rounds := [][]*SyncMember{others}
 	if s.Up {
-		for _, m := range others[:len(others)-1] {
-			if err := s.with(ctx, middle, m, false); err != nil {
+		rounds = append(rounds, others, others[:len(others)-1])
+	}
+	for n, round := range rounds {
+		for _, m := range round {
+			if m.Err != nil {
+				continue
+			}
+			last := n == len(rounds)-1 || n > 0 && m == others[len(others)-1]
+			if err := s.with(ctx, middle, m, s.Up && n == 0, last); err != nil {
 				return err
 			}
-		}
-	}
-	for _, m := range final {
-		if m.Err != nil {
-			continue
-		}
-		if err := s.with(ctx, middle, m, true); err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-// with syncs one relay with the middle, both ways or to the middle only. The error is
-// that of the middle.
-func (s star) with(ctx context.Context, middle, m *SyncMember, whole bool) error {
+// with syncs one relay with the middle, or only finds out what either lacks. The error
+// is that of the middle.
+func (s *star) with(ctx context.Context, middle, m *SyncMember, first, last bool) error {
 	one := s.Sync
-	one.A, one.B, one.Up = middle.Relay, m.Relay, s.Up && whole
+	one.A, one.B, one.unproved = middle.Relay, m.Relay, !last
+	if first {
+		one.Up, one.Down, one.lacks = false, false, s.known.note(m.Relay)
+	} else {
+		one.give = s.known.give(m.Relay)
+	}
 	before := s.figures()
 	if s.Progress != nil {
 		one.Progress = func(f SyncFigures) { s.Progress(before.Plus(f)) }
 	}
 	r := SyncResult{doubts: [2]reconcile.Doubt{s.doubts[one.A], s.doubts[one.B]}}
+	_, came := s.cache.Since(0)
 	err := one.pair(ctx, s.at, &r)
+	brought, _ := s.cache.Since(came)
+	s.known.brings(m.Relay, brought)
 	s.doubts[one.A], s.doubts[one.B] = r.doubts[0], r.doubts[1]
+	if first {
+		r.OnlyA, r.OnlyB = 0, 0 // they count when they are given
+	}
 	r.SyncFigures = m.Plus(r.SyncFigures)
 	m.SyncResult, m.Middle = r, middle.Relay
 	if err == nil || ctx.Err() != nil {
@@ -138,7 +152,7 @@ func (s star) with(ctx context.Context, middle, m *SyncMember, whole bool) error
 }
 
 // figures are those of all relays.
-func (s star) figures() (sum SyncFigures) {
+func (s *star) figures() (sum SyncFigures) {
 	for _, m := range s.members {
 		sum = sum.Plus(m.SyncFigures)
 	}
