@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -11,6 +12,7 @@ import (
 type permissionsCmd struct {
 	Name    string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay,gateway,pipeline,feeders" help:"A user: a stage (ingest, dhtworker, syncworker or fetcher), console, gateway, or relay for relays and other programs that feed the pipeline. Or an account: pipeline of the former, feeders of the latter."`
 	Account string `default:"RELAYMESH" placeholder:"NAME" help:"The name of the pipeline's account, for feeders (${default})."`
+	Domain  string `name:"nats-domain" placeholder:"NAME" help:"For a user of a leaf node: the JetStream domain that the pipeline is in, see --nats-domain of the workers."`
 	JSON    bool   `help:"Print one JSON object."`
 }
 
@@ -37,6 +39,11 @@ func (c *permissionsCmd) Run(o *output) error {
 		return c.printShared(o.out, "imports", c.imported())
 	}
 	p, _ := contract.PermissionsOf(c.Name) // kong has checked the name
+	if c.Domain != "" {
+		for i, subject := range p.Publish {
+			p.Publish[i] = inDomain(subject, c.Domain)
+		}
+	}
 	if c.JSON {
 		return o.json(p)
 	}
@@ -51,6 +58,19 @@ func (c *permissionsCmd) Run(o *output) error {
 		fmt.Fprintln(o.out, "allow_responses: true")
 	}
 	return nil
+}
+
+// inDomain is a subject of the JetStream API, or the key of a bucket, as it is asked for in
+// a domain.
+func inDomain(subject, domain string) string {
+	prefix := "$JS." + domain + ".API."
+	if strings.HasPrefix(subject, "$KV.") {
+		return prefix + subject
+	}
+	if rest, is := strings.CutPrefix(subject, "$JS.API."); is {
+		return prefix + rest
+	}
+	return subject
 }
 
 func allow(w io.Writer, verb string, subjects []string) {

@@ -126,3 +126,32 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		t.Errorf("a relay wrote a record: %+v, %v", records, err)
 	}
 }
+
+// At a leaf node the API of JetStream and the keys of buckets are those of a domain, and all
+// else is as it was.
+func TestNATSPermissionsInADomain(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := here("nats-permissions", "ingest", "--json", "--nats-domain", "hub")
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	got, own := decode[contract.Permissions](t, stdout), contract.Permissions{}
+	if p, ok := contract.PermissionsOf("ingest"); ok {
+		own = p
+	}
+	for i, subject := range own.Publish {
+		want := subject
+		switch {
+		case strings.HasPrefix(subject, "$JS.API."):
+			want = "$JS.hub.API." + strings.TrimPrefix(subject, "$JS.API.")
+		case strings.HasPrefix(subject, "$KV."):
+			want = "$JS.hub.API." + subject
+		}
+		if got.Publish[i] != want {
+			t.Errorf("%s became %s, want %s", subject, got.Publish[i], want)
+		}
+	}
+	if !slices.Equal(got.Subscribe, own.Subscribe) {
+		t.Errorf("it may subscribe to %q, want %q", got.Subscribe, own.Subscribe)
+	}
+}

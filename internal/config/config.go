@@ -56,6 +56,8 @@ type NATSAuth struct {
 	NATSCA    string `name:"nats-ca" env:"RELAYMESH_NATS_CA" placeholder:"FILE" help:"File with the certificates (PEM) that NATS servers must be signed by, instead of the system's. Implies TLS."`
 	NATSCert  string `name:"nats-cert" env:"RELAYMESH_NATS_CERT" placeholder:"FILE" help:"File with the certificate (PEM) that we show to NATS servers which ask for one (mutual TLS)."`
 	NATSKey   string `name:"nats-key" env:"RELAYMESH_NATS_KEY" placeholder:"FILE" help:"File with the key (PEM) of --nats-cert."`
+	// NATSDomain is empty for the JetStream that the connected server has itself.
+	NATSDomain string `name:"nats-domain" env:"RELAYMESH_NATS_DOMAIN" placeholder:"NAME" help:"The JetStream domain that the pipeline is in, where NATS is reached by a leaf node in front of it."`
 }
 
 // Policy is whose events ingest cares for, and what they may lead to.

@@ -6,10 +6,14 @@ import (
 	"strings"
 )
 
-// Validate refuses a secret where the name of a file is wanted; kong calls it
-// after parsing.
+// Validate refuses a secret where the name of a file is wanted, and a domain that is no
+// token of a subject; kong calls it after parsing.
 func (a NATSAuth) Validate() error {
-	return errors.Join(namesFile("--nats-creds", a.NATSCreds), namesFile("--nats-key", a.NATSKey))
+	var domain error
+	if strings.ContainsAny(a.NATSDomain, ".*> \t") {
+		domain = errors.New("--nats-domain: a name without dots, spaces, * and >, as in the server's configuration (jetstream { domain: NAME })")
+	}
+	return errors.Join(namesFile("--nats-creds", a.NATSCreds), namesFile("--nats-key", a.NATSKey), domain)
 }
 
 // namesFile refuses what is a secret itself, without repeating it: as a name of a

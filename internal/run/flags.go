@@ -12,10 +12,10 @@ import (
 // OtherBuild reports whether a flag has no effect in this binary.
 func OtherBuild(flag string) bool { return flag == "dag-dir" && !withDAGs }
 
-// NATSAuthFlag reports whether a flag says who we are to a NATS server elsewhere, or how
-// we know it.
+// NATSAuthFlag reports whether a flag says who we are to a NATS server elsewhere, how we
+// know it, or where it has its JetStream.
 func NATSAuthFlag(flag string) bool {
-	return slices.Contains([]string{"nats-creds", "nats-ca", "nats-cert", "nats-key"}, flag)
+	return slices.Contains([]string{"nats-creds", "nats-ca", "nats-cert", "nats-key", "nats-domain"}, flag)
 }
 
 // onlyFor are the stages that flags are for, by their name, prefix (with * at its end) or

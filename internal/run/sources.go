@@ -74,7 +74,7 @@ func connectSoon(urls string, auth config.NATSAuth, name string, log *slog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", bus.Redact(urls), err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := bus.JetStream(nc, auth.NATSDomain)
 	if err != nil {
 		nc.Close()
 		return nil, err

@@ -213,7 +213,7 @@ func Dial(ctx context.Context, urls string, auth config.NATSAuth, name string, l
 	if err != nil {
 		return nil, err
 	}
-	return jetstream.New(nc)
+	return bus.JetStream(nc, auth.NATSDomain)
 }
 
 func authOptions(a config.NATSAuth) ([]nats.Option, error) {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -106,6 +107,21 @@ func Dial(ctx context.Context, urls, name string, log *slog.Logger, opts ...nats
 			return nil, fmt.Errorf("connect to NATS at %s: is the server running there? %w", Redact(urls), errors.Join(context.Cause(ctx), err))
 		}
 	}
+}
+
+// JetStream returns the JetStream behind a connection: of the domain, or without one that of
+// the server itself.
+func JetStream(nc *nats.Conn, domain string) (jetstream.JetStream, error) {
+	if domain == "" {
+		return jetstream.New(nc)
+	}
+	return jetstream.NewWithAPIPrefix(nc, "$JS."+domain+".API.") // jetstreamext 0.3.2 knows no domains
+}
+
+// APIPrefix is what comes before the subjects of the JetStream API, with a dot at its end:
+// for requests that the client library does not have.
+func APIPrefix(js jetstream.JetStream) string {
+	return cmp.Or(js.Options().APIPrefix, jetstream.DefaultAPIPrefix)
 }
 
 // dialAgain is how long Dial waits between attempts.

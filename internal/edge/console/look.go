@@ -61,7 +61,7 @@ func lastOf(ctx context.Context, js jetstream.JetStream, stream, subject string)
 	if err != nil {
 		return nil, err
 	}
-	m, err := js.Conn().RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, question)
+	m, err := js.Conn().RequestWithContext(ctx, bus.APIPrefix(js)+"DIRECT.GET."+stream, question)
 	if err != nil {
 		return nil, fmt.Errorf("last of %s: %w", subject, err)
 	}
