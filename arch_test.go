@@ -51,7 +51,7 @@ func list(t *testing.T, args ...string) []pkg {
 // demo's binary is none of the product's.
 func layer(path string) string {
 	path = strings.TrimPrefix(path, module)
-	if path == "cmd/relaymesh-demo" {
+	if path == "cmd/relaymesh-demo" || path == "bench/recall" {
 		return path
 	}
 	parts := strings.SplitN(path, "/", 3)
@@ -91,6 +91,7 @@ var mayImport = map[string][]string{
 	"internal/testkit":   {"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/run"},
 	"internal/docs":      {},
 	"bench":              {"pkg", "internal/contract", "internal/edge", "internal/run", "internal/testkit"},
+	"bench/recall":       slices.Concat(shared, []string{"internal/stage", "internal/edge"}), // calls handlers itself
 	"cmd": {
 		"pkg", "internal/contract", "internal/deny", "internal/ownfile", "internal/reconcile", "internal/edge", "internal/config",
 		"internal/obs", "internal/run",
