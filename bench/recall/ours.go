@@ -113,7 +113,7 @@ func newOurs(w *world) (*ours, error) {
 		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
 		Rules:   func(string) []syncing.Rule { return []syncing.Rule{{Direction: reconcile.Down, Writers: true}} },
 		Survey: syncing.Survey{
-			Surveys: o.surveys, DayBytes: 200 << 20, On: func(context.Context) bool { return true },
+			Surveys: o.surveys, Seeds: w.seeds(), AllowPrivate: true, DayBytes: 200 << 20, On: func(context.Context) bool { return true },
 			Observe: func(n int, bytes int64, err error) {
 				o.looks.Add(1)
 				o.looked.Add(int64(n))

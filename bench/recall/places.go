@@ -201,3 +201,13 @@ func nevent(id negentropy.ID, pubkey, url string) string {
 	}
 	return code
 }
+
+// seeds are the relays that the operator's config names, and one where monitors write.
+func (w *world) seeds() (urls []string) {
+	for i, p := range w.places {
+		if p.evidence == "seed" || i == 0 {
+			urls = append(urls, p.url)
+		}
+	}
+	return urls
+}

@@ -159,7 +159,9 @@ func (c *Config) Validate() error {
 		}
 		c.Relay = url
 	}
-	for name, list := range map[string][]string{"--tail": c.Tail, "--only": c.Only, "--public-url": c.PublicURLs} {
+	for name, list := range map[string][]string{
+		"--tail": c.Tail, "--only": c.Only, "--public-url": c.PublicURLs, "--survey-seeds": c.Sync.Seeds,
+	} {
 		errs = append(errs, normalize(name, list, c.AllowPrivate))
 	}
 	errs = append(errs, c.Index.Check())

@@ -14,6 +14,8 @@ const (
 	ViaDirectory = "directory" // a public list of relays
 	ViaClaim     = "claim"     // a BEP 44 record of a key that only third parties name as the author's
 	ViaHint      = "hint"      // a third party's claim
+	ViaMonitor   = "monitor"   // a relay: a monitor says that it lives (NIP-66)
+	ViaSeed      = "seed"      // a relay: the operator names it to surveys
 )
 
 // Sources returns how relays and lists become known, in falling order of weight;

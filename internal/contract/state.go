@@ -111,6 +111,10 @@ type Relay struct {
 	// lacked, of authors whom its users follow; see [Relay.Proven].
 	Delivered int64 `json:"delivered,omitempty"`
 
+	// Named is when the relay was last named by the way, in a note or by a monitor
+	// (NIP-66), to the day; 0 is never.
+	Named int64 `json:"named,omitempty"`
+
 	// AuthRequired says that the relay's NIP-11 document wants AUTH of all clients.
 	AuthRequired bool `json:"auth_required,omitempty"`
 

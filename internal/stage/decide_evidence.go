@@ -62,6 +62,15 @@ func Weigh(l contract.Link, now int64) (sum float64) {
 	return sum
 }
 
+// Named is what it weighs at now that a relay was last named by the way, at a time: a
+// little beside any author's list, and less by the month.
+func Named(at, now int64) float64 {
+	if at == 0 {
+		return 0
+	}
+	return Said / 2 * faded(at, now, deliveredHalf)
+}
+
 // faded is the share that is left at now of evidence of a time.
 func faded(at, now int64, half time.Duration) float64 {
 	return math.Exp2(-float64(max(now-at, 0)) / half.Seconds())

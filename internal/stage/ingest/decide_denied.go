@@ -18,6 +18,7 @@ func (f *finding) without(denied *deny.List) {
 			f.list = nil
 		}
 	}
+	f.named = denied.Relays(f.named)
 	if f.record != nil && denied.Key(f.record.DHTKey) {
 		f.record = nil
 	}

@@ -24,6 +24,8 @@ type finding struct {
 	// keys are DHT keys by the author that they are said to belong to.
 	keys map[string]string
 	refs []events.NoteMissing
+	// named are relays that the event names by the way.
+	named []string
 	// dag is the root of the Scionic DAG that the event names, or "".
 	dag string
 }
@@ -47,6 +49,7 @@ func decideEvent(e *nostr.Event, allowPrivate bool) (finding, error) {
 	default:
 		f.refs = stage.References(e, allowPrivate)
 	}
+	f.named = stage.Hints(e, allowPrivate)
 	f.readDHTKeyTag(e)
 	if root := e.Tag("scionic_root").At(1); contract.IsDAGRoot(root) {
 		f.dag = root

@@ -24,6 +24,8 @@ type Stage struct {
 	followed     *recent.Map[string, string] // list ids by source and author
 	seen         *Seen
 	missingLimit rateLimit
+	named        *recent.Map[string, int64] // when relays were last named by the way
+	namedLimit   rateLimit
 }
 
 // Ports are what ingest needs of the world.
@@ -66,6 +68,7 @@ func New(p Ports) *Stage {
 		cached: &recent.Map[string, cachedAuthor]{Size: maxCachedAuthors}, followed: &recent.Map[string, string]{Size: maxCachedAuthors},
 		seen:         NewSeen(),
 		missingLimit: rateLimit{perMinute: p.Policy.MissingPerMinute},
+		named:        &recent.Map[string, int64]{}, namedLimit: rateLimit{perMinute: namedPerMinute},
 	}
 }
 
@@ -76,6 +79,10 @@ const (
 	// maxCachedAuthors is how many authors and lists are remembered at least; twice
 	// as many are 25 MiB each.
 	maxCachedAuthors = 1 << 16
+	// namedPerMinute is how many relays an author's events may make known in a minute,
+	// and namedEvery how often it is told that one is named.
+	namedPerMinute = 30
+	namedEvery     = 24 * 3600
 )
 
 // Handle takes one message of the intake stream.
@@ -161,6 +168,7 @@ func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) 
 		return out, bad(unusable)
 	}
 	s.seen.Put(e.ID, struct{}{})
+	out = append(out, s.hinted(e, f.named, m.Attempt > 1)...)
 	if f.dag != "" {
 		out = append(out, contract.Output{
 			Subject: events.SubjectDAGWanted,
@@ -168,4 +176,23 @@ func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) 
 		})
 	}
 	return out, nil
+}
+
+// hinted tells of the relays that an event names, once a day for each: a survey asks them
+// for everybody. Nobody is said to write there. again says that the event was handled
+// before, and that what it led to may be lost.
+func (s *Stage) hinted(e *nostr.Event, urls []string, again bool) (out []contract.Output) {
+	now := s.Now().Unix()
+	for _, url := range urls {
+		at, known := s.named.Get(url)
+		if known && !again && now-at < namedEvery && at <= now || s.namedLimit.allow(e.PubKey, 1, now/60) == 0 {
+			continue
+		}
+		s.named.Put(url, now)
+		out = append(out, contract.Output{
+			Subject: contract.RelayDiscoveredSubject(nostr.RelayKey(url)),
+			Data:    nostr.Encode(events.RelayDiscovered{URL: url, Via: contract.ViaHint, Cause: e.ID}),
+		})
+	}
+	return out
 }

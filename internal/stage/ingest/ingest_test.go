@@ -336,6 +336,45 @@ func TestMissingKindsAndRateLimit(t *testing.T) {
 	}
 }
 
+// What events name by the way is told once a day, again if it may be lost, and of one
+// author no more in a minute than that.
+func TestRelaysThatEventsNameAreToldOfOnceADay(t *testing.T) {
+	b := newBench(t, Policy{})
+	told := func(attempt int, e nostr.Event) (n int) {
+		out, _ := b.handle(e, attempt)
+		for _, subject := range out {
+			if strings.HasPrefix(subject, "relay.discovered.") {
+				n++
+			}
+		}
+		return n
+	}
+	naming := func(text string, from, to int) nostr.Event {
+		var tags []nostr.Tag
+		for i := from; i < to; i++ {
+			tags = append(tags, nostr.Tag{"p", bob, fmt.Sprintf("wss://%d.example", i)})
+		}
+		return textNote(alice, text, tags...)
+	}
+	first := naming("a", 0, 1)
+	if n := told(1, first); n != 1 {
+		t.Errorf("told of %d relays, want 1", n)
+	}
+	if n := told(2, first); n != 1 {
+		t.Errorf("told of %d relays by the second attempt, want 1", n)
+	}
+	if n := told(1, naming("b", 0, 1)); n != 0 {
+		t.Errorf("told of %d relays again", n)
+	}
+	if n := told(1, naming("c", 100, 120)) + told(1, naming("d", 200, 220)); n != namedPerMinute-2 {
+		t.Errorf("told of %d relays of one author in a minute", n)
+	}
+	b.now += namedEvery
+	if n := told(1, naming("e", 0, 1)); n != 1 {
+		t.Errorf("told of %d relays a day later, want 1", n)
+	}
+}
+
 type laterError struct{ error }
 
 func (laterError) RetryAfter() time.Duration { return time.Hour }

@@ -28,6 +28,8 @@ type census struct {
 	authors []string
 	since   map[string]int64 // when those were first seen who were within a week
 	relays  []candidate
+
+	monitored int64 // when monitors were last asked, Unix seconds
 }
 
 // take reads KV anew if the last time is long ago.
@@ -65,20 +67,35 @@ func (c *census) take(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return fmt.Errorf("couldn't list links: %w", err)
 	}
-	var relays []candidate
-	err = s.Relays.Each(ctx, "*", func(key string, r contract.Relay) error {
-		if !s.isLocal(r.URL) && !s.Denied.Relay(r.URL) && !r.AuthRequired && !s.named(r.URL) {
-			paged := len(r.NIPs) > 0 && !slices.Contains(r.NIPs, 77)
-			relays = append(relays, candidate{key, r.URL, weights[key], paged, max(r.SurveyRetryAt, r.RetryAt)})
+	relays, err := s.candidates(ctx, weights)
+	if err == nil && now-c.monitored >= int64(monitoredEvery/time.Second) {
+		c.monitored = now
+		if s.askMonitors(ctx, relays) {
+			relays, err = s.candidates(ctx, weights)
 		}
-		return nil
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("couldn't list relays: %w", err)
 	}
 	c.authors = slices.Sorted(slices.Values(slices.Concat(known, fresh)))
 	c.since, c.relays, c.at = since, relays, s.Now()
 	return nil
+}
+
+// candidates are the relays that may be asked; weights is what speaks for each of the
+// authors' links.
+func (s *Stage) candidates(ctx context.Context, weights map[string]float64) (relays []candidate, err error) {
+	now := s.Now().Unix()
+	err = s.Relays.Each(ctx, "*", func(key string, r contract.Relay) error {
+		if !s.isLocal(r.URL) && !s.Denied.Relay(r.URL) && !r.AuthRequired && !s.named(r.URL) {
+			relays = append(relays, candidate{
+				key: key, url: r.URL, weight: weights[key] + stage.Named(r.Named, now),
+				paged: len(r.NIPs) > 0 && !slices.Contains(r.NIPs, 77), rests: max(r.SurveyRetryAt, r.RetryAt),
+			})
+		}
+		return nil
+	})
+	return relays, err
 }
 
 // of returns the authors of a slice, those of them who were first seen after a time,

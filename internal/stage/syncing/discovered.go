@@ -43,9 +43,15 @@ func (s *Stage) Announce(ctx context.Context, urls []string, cause string) error
 func (s *Stage) addRelay(ctx context.Context, url, via string) (string, error) {
 	now := s.Now().Unix()
 	relay, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
+		byTheWay := via == contract.ViaHint || via == contract.ViaMonitor
 		switch {
+		case !found && byTheWay:
+			return contract.Relay{URL: url, Via: via, FirstSeen: now, Named: now}, true
 		case !found:
 			return contract.Relay{URL: url, Via: via, FirstSeen: now}, true
+		case byTheWay && old.Named <= now-int64(day/time.Second):
+			old.Named = now
+			return old, true
 		case via == contract.ViaManual:
 			named := old.URL == url && old.Via == via
 			old.URL, old.Via = url, via

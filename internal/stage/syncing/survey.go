@@ -24,6 +24,10 @@ type Survey struct {
 	Surveys Store
 	// On reports whether there is to be a survey; nil is never.
 	On func(ctx context.Context) bool
+	// Seeds are relays to ask that nobody may have named, and AllowPrivate says that those
+	// which monitors name may be on the own machine and network.
+	Seeds        []string
+	AllowPrivate bool
 	// DayBytes bounds what all slices cost a day, about; 0 is without bound.
 	DayBytes int64
 	// Observe is told what every look came to: the events that it brought, about how many

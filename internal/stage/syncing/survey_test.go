@@ -162,7 +162,12 @@ func newTown(t *testing.T, authors ...string) *town {
 	return w
 }
 
-func (w *town) At(_ context.Context, url string) (reconcile.Relay, error) { return w.shops[url], nil }
+func (w *town) At(_ context.Context, url string) (reconcile.Relay, error) {
+	if w.shops[url] == nil {
+		return nil, errors.New("nothing listens there")
+	}
+	return w.shops[url], nil
+}
 
 // open opens a relay with notes of an author, a day apart.
 func (w *town) open(url string, authors ...string) *shop {
@@ -373,6 +378,52 @@ func TestTheDaysBytesBoundTheSurvey(t *testing.T) {
 		before := looks.Load()
 		if w.pass(); looks.Load() == before {
 			t.Error("the next day brings none")
+		}
+	})
+}
+
+// Relays become known by the operator's seeds, and by monitors where these write; what one
+// monitor may make known is bounded, and what it names of one host, too.
+func TestSeedsAndMonitorsMakeRelaysKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const seed, named = "wss://seed.example.com", "wss://named.example.org"
+		liar := strings.Repeat("c", 64)
+		w := newTown(t, alice)
+		w.Survey.Seeds = []string{seed}
+		at := w.open(seed)
+		w.open(named, alice)
+		clear(w.relays.of)
+		says := func(monitor, url string, ago time.Duration) {
+			e := nostr.Event{PubKey: monitor, Kind: kindMonitor, CreatedAt: time.Now().Add(-ago).Unix(), Tags: []nostr.Tag{{"d", url}}}
+			e.ID = e.Hash()
+			at.events[e.ID] = e
+		}
+		says(bob, named, time.Hour)
+		says(bob, "wss://gone.example.net", monitoredFor+time.Hour)
+		for i := range maxMonitored + 50 {
+			says(liar, fmt.Sprintf("wss://a%d.com", i), time.Duration(i)*time.Second)
+			says(liar, fmt.Sprintf("wss://a%d.family.net", i), time.Duration(i)*time.Second)
+		}
+		for range 3 * 24 { // what the liar names does not answer, and is soon out of the way
+			w.pass()
+			time.Sleep(time.Hour)
+		}
+		if n := w.shops[townHall].count(); n != 20 {
+			t.Errorf("the local relay has %d of 20", n)
+		}
+		for url, want := range map[string]bool{seed: true, named: true, "wss://gone.example.net": false} {
+			if _, known := w.relays.of[nostr.RelayKey(url)]; known != want {
+				t.Errorf("%s: known %v", url, known)
+			}
+		}
+		family := 0
+		for _, r := range w.relays.of {
+			if strings.HasSuffix(r.URL, "family.net") {
+				family++
+			}
+		}
+		if n := len(w.relays.of); n > maxMonitored+3 || n < 1000 || family > 32 {
+			t.Errorf("%d relays are known, %d of one host", n, family)
 		}
 	})
 }
