@@ -27,9 +27,6 @@ type List struct {
 	// D is the d tag of the event that carried a list of [ViaNIP78]; those of
 	// earlier versions have none.
 	D string `json:"d,omitempty"`
-	// Cut says that only the first relays are here of a list of [ViaNIP65] or
-	// [ViaNIP78], since its author is new: see [Author.Known].
-	Cut bool `json:"cut,omitempty"`
 }
 
 // Ended reports whether this stands for a list that its author has deleted or

@@ -14,7 +14,7 @@ func TestAListNamesEachRelayOnce(t *testing.T) {
 		{list: List{Write: []string{a, b, c}, Read: []string{b}}},
 		{list: List{Write: []string{a}, Read: []string{b, a, c}}, read: List{Write: []string{a}, Read: []string{a, b, c}}},
 		{list: List{Write: []string{a}}},
-		{list: List{Read: []string{a, b}, Cut: true}},
+		{list: List{Read: []string{a, b}}},
 		{list: List{Version: 2, Key: "k", At: 3, D: "d"}},
 	} {
 		data, err := json.Marshal(map[string]List{ViaNIP65: tc.list})

@@ -22,9 +22,6 @@ type Author struct {
 	FirstSeen   int64 `json:"first_seen"`
 	LastSeen    int64 `json:"last_seen"`
 	NextResolve int64 `json:"next_resolve"`
-	// Trusted says that the operator's web of trust has the author, whom nobody
-	// else is let in beside; see [Author.Known].
-	Trusted bool `json:"trusted,omitempty"`
 
 	// Lists are the author's own relay lists by source ([ViaNIP65], [ViaDHT],
 	// [ViaNIP78]): no list that only others attribute to the author, see [List.Key].
@@ -151,10 +148,10 @@ func (r *Relay) HasAnswered() bool { return r.ProbedAt != 0 || r.LatencyMS != 0 
 // LongHere is after how long an author is no stranger any more.
 const LongHere = 7 * 24 * time.Hour
 
-// Known reports whether the author has been here for long, or is of the operator's
-// web of trust, and so comes before keys that anybody may have made today.
+// Known reports whether the author has been here for long, and so comes before
+// keys that anybody may have made today.
 func (a *Author) Known(now int64) bool {
-	return a.Trusted || a.FirstSeen != 0 && a.FirstSeen <= now-int64(LongHere/time.Second)
+	return a.FirstSeen != 0 && a.FirstSeen <= now-int64(LongHere/time.Second)
 }
 
 // Hornets is the signed extension of a HORNETS relay's NIP-11 document.

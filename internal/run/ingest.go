@@ -36,7 +36,6 @@ func Ingest(ctx context.Context, e *Env) error {
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Links:   open[contract.Link](&kv, contract.BucketLinks),
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
-		Stored:  func(context.Context, string) (*nostr.Event, error) { return nil, nil }, //nolint:nilnil // nowhere
 		Verify:  unlessVerified(verifier.Verify), VerifyList: schnorr.VerifyRelayList,
 		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Mentions: e.Config.Sync.Mentions, Now: time.Now,
 		Denied: e.deny.Lists(),
@@ -45,7 +44,7 @@ func Ingest(ctx context.Context, e *Env) error {
 	var local *relay.Local // nil without a relay
 	if e.Config.Relay != "" {
 		local = relay.NewLocal(e.relays.home, e.Config.Relay, e.Config.PublicURLs...)
-		p.Missing, p.Stored = missing(local), byID(local)
+		p.Missing = missing(local)
 		tails = append([]string{e.Config.Relay}, tails...)
 	}
 	if kv.err != nil {
@@ -142,16 +141,6 @@ func keepTailing(ctx context.Context, log *slog.Logger, tail func(context.Contex
 		case <-time.After(wait):
 		case <-ctx.Done():
 		}
-	}
-}
-
-// byID reads events from the local relay by their ids.
-func byID(local *relay.Local) func(context.Context, string) (*nostr.Event, error) {
-	return func(ctx context.Context, id string) (*nostr.Event, error) {
-		for e, err := range local.Query(ctx, nostr.Filter{IDs: []string{id}, Limit: 1}) {
-			return &e, err
-		}
-		return nil, nil //nolint:nilnil // it is not there
 	}
 }
 

@@ -209,7 +209,7 @@ func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) 
 		work[contract.ConsumerIngest] = ingest.New(ingest.Ports{
 			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
 			Records: bucket[contract.Record](js, y.log, contract.BucketRecords, &errs),
-			Missing: net.missing, Stored: net.stored, Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList,
+			Missing: net.missing, Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList,
 			ResolveEvery: y.resolveEvery, Now: l.now,
 		}).Handle
 	case contract.StageDHTWorker:

@@ -202,14 +202,6 @@ func (r badRelays) missing(ctx context.Context, refs []events.NoteMissing) (miss
 	return missing, err
 }
 
-func (r badRelays) stored(ctx context.Context, id string) (e *nostr.Event, err error) {
-	err = r.asks("stored "+id, func() error {
-		e, err = r.relays.stored(ctx, id)
-		return err
-	})
-	return e, err
-}
-
 func (r badRelays) deleted(ctx context.Context, e *nostr.Event) (gone bool, err error) {
 	err = r.asks("gone "+e.ID, func() error {
 		gone, err = r.relays.deleted(ctx, e)

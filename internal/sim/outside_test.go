@@ -498,22 +498,6 @@ func (r *relays) missing(_ context.Context, refs []events.NoteMissing) (missing 
 	return missing, nil
 }
 
-// stored reads an event from the local relay, as ingest's port.
-func (r *relays) stored(_ context.Context, id string) (*nostr.Event, error) {
-	x := r.relay(home)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if x.down {
-		return nil, errDown
-	}
-	for _, e := range x.events {
-		if e.ID == id {
-			return &e, nil
-		}
-	}
-	return nil, nil //nolint:nilnil // as ingest's port
-}
-
 // deleted asks the local relay for deletions of an event by its author.
 func (r *relays) deleted(_ context.Context, e *nostr.Event) (bool, error) {
 	x := r.relay(home)

@@ -272,7 +272,7 @@ func (w *world) ingest(f *faults) *worker {
 			Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
 			Records: faulty(w, f, store[contract.Record](w, contract.BucketRecords)),
 			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
-			Missing: w.relays.missing, Stored: w.relays.stored, Mentions: w.mentions,
+			Missing: w.relays.missing, Mentions: w.mentions,
 			Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList, ResolveEvery: resolveEvery, Now: time.Now,
 			Denied: w.denied,
 		})

@@ -30,14 +30,12 @@ func OwnLists(pubkey string, a contract.Author) contract.Author {
 
 // LearnList puts a list of one source into an author, unless a newer one of
 // that source is known, or the list is of another DHT key than theirs, or older
-// than the author's word that their list for the DHT is over. The whole list takes
-// the place of one that was cut.
+// than the author's word that their list for the DHT is over.
 func LearnList(a contract.Author, via string, l contract.List) (contract.Author, bool) {
 	if via == contract.ViaDHT && l.Key != a.DHTKey {
 		return a, false // whatever its seq, which counts within one key
 	}
 	old, known := a.Lists[via]
-	known = known && (!old.Cut || l.Cut || old.ID != l.ID)
 	if known && old.Key == l.Key && (old.Version > l.Version || old.Version == l.Version && !before(l, old) || endedBy(old, l)) {
 		return a, false
 	}

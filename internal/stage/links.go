@@ -11,17 +11,17 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// FollowList makes the links of an author by the evidence via equal to what counts
-// at now (Unix seconds, see [Counted]) of their list of that source, takes back what third parties said if the author's own
-// word takes its place, and returns what it has followed: of the list of author,
-// whom the caller has just stored or read, or of a later one that was stored
-// meanwhile. It is idempotent; call it again after a failure.
+// FollowList makes the links of an author by the evidence via equal to their
+// list of that source, takes back what third parties said if the author's own
+// word takes its place, and returns the list that it has followed: that of
+// author, whom the caller has just stored or read, or a later one that was
+// stored meanwhile. It is idempotent; call it again after a failure.
 func FollowList(
-	ctx context.Context, authors Store[contract.Author], links Store[contract.Link], pubkey, via string, author contract.Author, now int64,
+	ctx context.Context, authors Store[contract.Author], links Store[contract.Link], pubkey, via string, author contract.Author,
 ) (contract.List, error) {
 	for {
 		author = OwnLists(pubkey, author)
-		list := Counted(author, author.Lists[via], now)
+		list := author.Lists[via]
 		e := evidence{via: via, key: list.Key, version: list.Version, urls: list.Write, over: overruled(pubkey, author)}
 		if list.ID == "" && via == contract.ViaDHT {
 			e.key = author.DHTKey // what other keys left behind goes, although there is no list yet
@@ -31,14 +31,14 @@ func FollowList(
 		}
 		// Of two workers with two lists the one that ends last must leave the
 		// links of the list that won.
-		is, _, err := authors.Get(ctx, pubkey)
+		now, _, err := authors.Get(ctx, pubkey)
 		if err != nil {
 			return list, fmt.Errorf("couldn't read author %s: %w", pubkey, err)
 		}
-		if !later(pubkey, via, author, is) {
+		if !later(pubkey, via, author, now) {
 			return list, nil
 		}
-		author = is
+		author = now
 	}
 }
 

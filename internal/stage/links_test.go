@@ -82,7 +82,7 @@ func TestFollowingAListGoesBackForNoCopyThatLags(t *testing.T) {
 				contract.LinkKey(nostr.RelayKey(c.before), "alice"): {URL: c.before, Via: map[string]int64{contract.ViaNIP65: 1}},
 			}}
 			got, err := stage.FollowList(t.Context(), memory[contract.Author]{c.stored, c.shown}, links, "alice", contract.ViaNIP65,
-				c.follow["alice"], 0)
+				c.follow["alice"])
 			if err != nil || got.ID != newer.ID {
 				t.Errorf("followed %+v, %v, want %+v", got, err, newer)
 			}
@@ -102,7 +102,7 @@ func TestALinkIsOfARelayHoweverItsURLEnds(t *testing.T) {
 	for _, was := range []map[string]int64{{contract.ViaNIP65: 1}, {contract.ViaNIP65: 2}, {contract.ViaDHT: 7}} {
 		links := memory[contract.Link]{now: map[string]contract.Link{key: {URL: a, Via: was}}}
 		author := contract.Author{Lists: map[string]contract.List{contract.ViaNIP65: {Version: 2, ID: "2", Write: []string{b}}}}
-		if _, err := stage.FollowList(t.Context(), memory[contract.Author]{}, links, "alice", contract.ViaNIP65, author, 0); err != nil {
+		if _, err := stage.FollowList(t.Context(), memory[contract.Author]{}, links, "alice", contract.ViaNIP65, author); err != nil {
 			t.Fatal(err)
 		}
 		if l := links.now[key]; len(links.now) != 1 || l.Via[contract.ViaNIP65] != 2 || l.Via[contract.ViaDHT] != was[contract.ViaDHT] {
@@ -121,11 +121,11 @@ func TestALinkIsNotLeftForACopyThatLags(t *testing.T) {
 	}
 	authors := memory[contract.Author]{}
 	newer := contract.Author{Lists: map[string]contract.List{contract.ViaNIP65: {Version: 2, ID: "2"}}}
-	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer, 0); err == nil {
+	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer); err == nil {
 		t.Error("followed, although KV does not show the evidence that is to be taken")
 	}
 	links.before = nil
-	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer, 0); err != nil || len(links.now) > 0 {
+	if _, err := stage.FollowList(t.Context(), authors, links, "alice", contract.ViaNIP65, newer); err != nil || len(links.now) > 0 {
 		t.Errorf("again: %v, links %v", err, links.now)
 	}
 }
@@ -149,7 +149,7 @@ func TestLinksOfTheKeyBeforeGoWhateverItsSeq(t *testing.T) {
 			lags := map[string]contract.Author{"alice": {DHTKey: "key before", DHTKeyBy: "alice", Lists: map[string]contract.List{
 				contract.ViaDHT: {Version: 1 << 53, Key: "key before", ID: "0", Write: []string{a}},
 			}}}
-			if _, err := stage.FollowList(t.Context(), memory[contract.Author]{before: lags}, links, "alice", contract.ViaDHT, now, 0); err != nil {
+			if _, err := stage.FollowList(t.Context(), memory[contract.Author]{before: lags}, links, "alice", contract.ViaDHT, now); err != nil {
 				t.Fatal(err)
 			}
 		}

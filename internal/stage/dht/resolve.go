@@ -251,14 +251,13 @@ func (s *Stage) follow(
 		return nil, 0, err
 	}
 	if !own {
-		list = stage.Counted(stored, list, s.Now().Unix())
 		counts, err := stage.FollowClaim(ctx, s.Authors, s.Links, pubkey, stored, list.Version, list.Write)
 		if err != nil || !counts {
 			return nil, 0, err
 		}
 		return s.announce(ctx, pubkey, contract.ViaClaim, list)
 	}
-	followed, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, contract.ViaDHT, stored, s.Now().Unix())
+	followed, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, contract.ViaDHT, stored)
 	// If a newer one came in an event, or a newer key did, ingest announces it.
 	if err != nil || !answer.Found || followed.Key != list.Key || followed.Version > list.Version {
 		return nil, 0, err

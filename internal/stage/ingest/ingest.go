@@ -37,8 +37,6 @@ type Ports struct {
 	// Missing returns those of the references that the local relay does not
 	// have. It asks for many callers at once.
 	Missing func(ctx context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error)
-	// Stored returns the event with that id from the local relay, or nil.
-	Stored func(ctx context.Context, id string) (*nostr.Event, error)
 	// Verify checks the signature of an event whose id is right, with those
 	// of many callers at once; sender is who handed it over. An error with a
 	// method RetryAfter() time.Duration says that it has not been looked at.

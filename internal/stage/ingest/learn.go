@@ -106,7 +106,7 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 		if f != nil && f.list != nil {
 			var newer bool
 			before = old.Lists[f.via]
-			next, newer = stage.LearnList(next, f.via, s.counted(next, f, now))
+			next, newer = stage.LearnList(next, f.via, *f.list)
 			changed = changed || newer
 		}
 		if f != nil && f.over != nil {
@@ -117,7 +117,6 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 		if !changed && now-old.LastSeen < writeSeenEvery {
 			return old, false
 		}
-		next.Trusted = s.Policy.Ours != nil
 		return seeAuthor(next, now), true
 	})
 	if err != nil {
@@ -133,13 +132,6 @@ func (s *Stage) see(ctx context.Context, pubkey string, f *finding, claim keyCla
 		if err := s.unlink(ctx, pubkey, author); err != nil {
 			return nil, err
 		}
-	}
-	if !lists {
-		more, err := s.completeLists(ctx, pubkey, author)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, more...)
 	}
 	if author.NextResolve <= now {
 		out = append(out, contract.Output{
@@ -170,7 +162,7 @@ func (s *Stage) follow(
 		return nil, nil
 	}
 	// Also for an older list: a worker may have died over it halfway.
-	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, f.via, author, s.Now().Unix())
+	list, err = stage.FollowList(ctx, s.Authors, s.Links, pubkey, f.via, author)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +193,7 @@ func (s *Stage) unlink(ctx context.Context, pubkey string, author contract.Autho
 		if !list.Ended() {
 			continue
 		}
-		list, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, via, author, s.Now().Unix())
+		list, err := stage.FollowList(ctx, s.Authors, s.Links, pubkey, via, author)
 		if err != nil {
 			return err
 		}
