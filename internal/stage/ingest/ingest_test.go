@@ -231,6 +231,12 @@ func TestARetrySaysWhatALaterListDidNot(t *testing.T) {
 	if says(list(0), 1) {
 		t.Error("an older list that was handled for the first time is told of")
 	}
+	a := b.authors.values[alice] // another worker has brought one, and has yet to say so
+	a.Lists = map[string]contract.List{contract.ViaNIP65: {Version: 1_600_000_003, ID: id1, Write: []string{url}, Read: []string{url}}}
+	b.authors.values[alice] = a
+	if says(list(-1), 1) || !says(list(4), 1) {
+		t.Error("an older list is told of, or the one after another worker's is not")
+	}
 }
 
 // The first attempt kept the record and failed over the links; before the

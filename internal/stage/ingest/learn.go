@@ -182,7 +182,9 @@ func (s *Stage) follow(
 			out = append(out, discovered(s.Denied.Relays(only), pubkey, f.via, list.ID)...)
 		}
 	}
-	s.followed.Put(key, list.ID)
+	if told { // else who brought it may yet fail to say so
+		s.followed.Put(key, list.ID)
+	}
 	return out, nil
 }
 
@@ -202,7 +204,9 @@ func (s *Stage) unlink(ctx context.Context, pubkey string, author contract.Autho
 				return err
 			}
 		}
-		s.followed.Put(via+"."+pubkey, list.ID)
+		if list.Ended() { // and not a later one
+			s.followed.Put(via+"."+pubkey, list.ID)
+		}
 	}
 	return nil
 }
