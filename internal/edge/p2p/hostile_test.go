@@ -215,13 +215,13 @@ func TestRelayFailureEndsTheSession(t *testing.T) {
 		"error: the relay is gone":               &ToldError{"error: the relay is gone", errors.New("ws://192.0.2.1: EOF")},
 		"error: the session could not be served": fmt.Errorf("%w: ws://192.0.2.1 sent junk", reconcile.ErrMisbehaving),
 	} {
-		ours.poison = map[string]error{signed()[0].ID: fault}
+		ours.failAt(signed()[0].ID, fault)
 		_, err := p.Publish(t.Context(), signed()[0])
 		if refused := reconcile.RefusalOf(err); refused == nil || refused.Reason.Text != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	ours.poison = nil
+	ours.failAt(signed()[0].ID, nil)
 	serves(t, h, ours)
 }
 

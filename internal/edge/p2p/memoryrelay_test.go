@@ -39,9 +39,16 @@ var signed = sync.OnceValue(func() []nostr.Event {
 
 // memoryRelay is a relay in memory.
 type memoryRelay struct {
-	poison map[string]error // by id: how the relay fails at a write
 	mu     sync.Mutex
+	poison map[string]error // by id: how the relay fails at a write
 	have   map[string]nostr.Event
+}
+
+// failAt has writes of an event fail, or not any more. Sessions of before may still run.
+func (s *memoryRelay) failAt(id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.poison = map[string]error{id: err}
 }
 
 func (s *memoryRelay) ids() (out []string) {
