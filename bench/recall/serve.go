@@ -210,7 +210,7 @@ func (c *client) refuses(f *nostr.Filter) string {
 	case c.auth:
 		return "auth-required: we show nothing to strangers"
 	case c.most > 0 && len(f.Authors) > c.most:
-		return "invalid: too many authors in a filter, at most 100"
+		return "error: too many authors"
 	}
 	return ""
 }

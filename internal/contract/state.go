@@ -112,6 +112,10 @@ type Relay struct {
 	// (NIP-66), to the day; 0 is never.
 	Named int64 `json:"named,omitempty"`
 
+	// MostAuthors is how many authors a filter may name there, as it has refused larger
+	// ones; 0 is as many as elsewhere.
+	MostAuthors int `json:"most_authors,omitempty"`
+
 	// AuthRequired says that the relay's NIP-11 document wants AUTH of all clients.
 	AuthRequired bool `json:"auth_required,omitempty"`
 

@@ -22,7 +22,7 @@ func Classified(r Relay) Relay {
 // refuse in words that nobody knows, or do not answer at all; if one refuses more
 // than sessions, listing it will tell.
 func openError(err error) error {
-	for _, known := range []error{ErrTooLarge, ErrInterrupted, ErrNoNegentropy} {
+	for _, known := range []error{ErrTooLarge, ErrTooMany, ErrInterrupted, ErrNoNegentropy} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -20,6 +20,9 @@ var (
 	// ErrTooLarge: the relay reconciles no set as large as this one. The window
 	// of time is cut in two.
 	ErrTooLarge = errors.New("set too large for one negentropy session")
+	// ErrTooMany: the relay takes no filter that names as many authors as this one.
+	// Smaller ones may be asked.
+	ErrTooMany = errors.New("filter names more than the relay takes")
 	// ErrInterrupted: a session or the connection ended, or there was none;
 	// trying again, on a new one, may help.
 	ErrInterrupted = errors.New("interrupted")
@@ -162,6 +165,11 @@ var (
 	// Words by which relays say that a set is too large to reconcile; "blocked"
 	// alone is no such word, it stands for any policy.
 	tooLarge = regexp.MustCompile(`(?i)too (many|large|big)|max_sync`)
+	// The same of the names in a filter, or of one filter as a whole; of how many filters
+	// there are it is not.
+	tooMany = regexp.MustCompile(`(?i)\b(too (many|large|big|long)|max|limit|exceed\w*|more than|at most|up to)\b` +
+		`.*\b(authors?|pubkeys?|filter)\b|` +
+		`\b(authors?|pubkeys?|filter)\b.*\b(too (many|large|big|long)|max|limit|exceed\w*|more than|at most|up to)\b`)
 	// "too many" also counts sessions, which no splitting of the set can help.
 	tooBusy = regexp.MustCompile(`(?i)concurrent|subscription|connections|requests|many sessions`)
 	// Words by which relays that do not speak NIP-77 say so.
@@ -171,12 +179,21 @@ var (
 	sessionEnded = regexp.MustCompile(`(?i)^(error: )?closed\b|unknown subscription`)
 )
 
+// NewQueryRefusal reads the words by which a relay refuses a REQ.
+func NewQueryRefusal(words string) *RefusedError {
+	e := NewRefusal(ParseReason(words))
+	if e.Means == nil && e.Reason.Code != PrefixRateLimited && tooMany.MatchString(e.Reason.Text) && !e.Busy() {
+		e.Means = ErrTooMany
+	}
+	return e
+}
+
 // NewSessionRefusal reads the words of a NEG-ERR, or of what a relay sends in its
 // place. A relay quirk of wording goes into the expressions above. Some relays
 // state how many events they reconcile; the window is halved whatever that is, as
 // they do not say how many it holds.
 func NewSessionRefusal(words string) *RefusedError {
-	e := NewRefusal(ParseReason(words))
+	e := NewQueryRefusal(words)
 	switch {
 	case e.Means != nil, e.Reason.Code == PrefixRateLimited:
 	case tooLarge.MatchString(e.Reason.Text) && !e.Busy():

@@ -136,6 +136,27 @@ func TestRefusalsForTheMoment(t *testing.T) {
 	}
 }
 
+// Words about the names in a filter are told from those about what it finds, how many
+// filters there are, and what goes on already: only they mean that fewer names may be
+// asked for.
+func TestWordsAboutTheNamesInAFilter(t *testing.T) {
+	for words, want := range map[string]bool{
+		"error: too many authors": true, "invalid: too many authors in a filter, at most 100": true,
+		"error: bad req: filter item too large":      true,
+		"blocked: filters may name up to 50 pubkeys": true, "error: max authors exceeded": true, "filter exceeds maxAuthors (limit 256)": true,
+		"error: filter too large": true, "too many pubkeys": true,
+		"blocked: too many query results": false, "error: too many filters": false, "error: too many subscriptions": false,
+		"rate-limited: too many authors asked for": false, "blocked: no": false, "restricted: authors only, at most": false,
+		"error: too many requests": false,
+	} {
+		for _, err := range []error{NewQueryRefusal(words), openError(NewSessionRefusal(words))} {
+			if got := errors.Is(err, ErrTooMany); got != want || want && ForTheMoment(err) {
+				t.Errorf("%q: %v", words, err)
+			}
+		}
+	}
+}
+
 // refuseEvery answers a REQ, and where it refuses ends it after some events.
 func refuseEvery(f *fake, refuses func() bool, after int, words string) func(context.Context, nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(_ context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {

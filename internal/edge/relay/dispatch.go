@@ -48,7 +48,7 @@ func (c *Conn) dispatch(data []byte) error {
 		s := c.subscription(id)
 		if s != nil {
 			c.forget(s)
-			s.end(reconcile.NewRefusal(reconcile.ParseReason(reason)))
+			s.end(reconcile.NewQueryRefusal(reason))
 		}
 		if !c.endNegAsClosed(id, reason) && s == nil {
 			return c.stray(data)

@@ -45,6 +45,7 @@ type candidate struct {
 	key, url string
 	weight   float64 // of the evidence that any author writes there
 	paged    bool    // it says that it speaks no NIP-77
+	most     int     // authors that it takes in a filter, if it has refused more
 	rests    int64   // until then it is left alone, Unix seconds
 }
 

@@ -18,7 +18,7 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 		authors[i] = fmt.Sprintf("%04d", (i*7)%1201)
 	}
 	seen := map[string]int{}
-	filters := chunks(nostr.Filter{Kinds: []int{1}}, authors)
+	filters := chunks(nostr.Filter{Kinds: []int{1}}, authors, 0)
 	for _, f := range filters {
 		if len(f.Authors) > maxAuthors {
 			t.Errorf("a chunk of %d authors", len(f.Authors))
@@ -30,13 +30,14 @@ func TestChunksCoverEveryAuthorOnce(t *testing.T) {
 	if len(filters) != 3 || len(seen) != 1201 {
 		t.Errorf("%d filters name %d authors", len(filters), len(seen))
 	}
-	if chunks(nostr.Filter{}, nil) != nil || mentions(nostr.Filter{}, nil) != nil {
+	if chunks(nostr.Filter{}, nil, 0) != nil || mentions(nostr.Filter{}, nil) != nil {
 		t.Error("no authors must not become a filter that matches everybody")
 	}
-	if got := chunks(nostr.Filter{Authors: []string{"0003", "x"}}, authors); len(got) != 1 || !slices.Equal(got[0].Authors, []string{"0003"}) {
+	got := chunks(nostr.Filter{Authors: []string{"0003", "x"}}, authors, 0)
+	if len(got) != 1 || !slices.Equal(got[0].Authors, []string{"0003"}) {
 		t.Errorf("a filter of authors becomes %v", got)
 	}
-	if chunks(nostr.Filter{Authors: []string{}}, authors) != nil ||
+	if chunks(nostr.Filter{Authors: []string{}}, authors, 0) != nil ||
 		mentions(nostr.Filter{Tags: map[string][]string{"p": {}}}, authors) != nil {
 		t.Error("a filter that names nobody was widened")
 	}

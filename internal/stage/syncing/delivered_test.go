@@ -164,7 +164,8 @@ func TestAuthorsWhoWereSeenAreSyncedDownOnly(t *testing.T) {
 	links.of[contract.LinkKey(key, bob)] = contract.Link{URL: url, Via: map[string]int64{contract.ViaDelivered: now.Unix() - 9}, Delivered: 3}
 	direction := reconcile.Down
 	s := &Stage{
-		Links: links, Now: func() time.Time { return now },
+		Relays: newInMemory[contract.Relay](),
+		Links:  links, Now: func() time.Time { return now },
 		Rules: func(string) []Rule { return []Rule{{Direction: direction, Writers: true}} },
 	}
 	is := func() plan {

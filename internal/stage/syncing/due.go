@@ -224,7 +224,8 @@ func localFault(syncErr error) bool {
 // note writes down how a relay has behaved.
 func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *latency, delivered bool) error {
 	event, why := health.Answered, ""
-	if syncErr != nil {
+	refused := errors.Is(syncErr, reconcile.ErrTooMany)
+	if syncErr != nil && !refused {
 		if event, why = health.Failed, syncErr.Error(); errors.Is(syncErr, reconcile.ErrRefused) {
 			event = health.Refused
 		}
@@ -236,7 +237,14 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *lat
 			old = contract.Relay{URL: url, Via: contract.ViaHint, FirstSeen: now.Unix()}
 		}
 		before = old
-		next := decideHealth(old, event, why, timing.least(), now, jitter)
+		next := old
+		if fewer, ok := fewerAuthors(old.MostAuthors); refused && ok {
+			next.MostAuthors = fewer
+			return next, true
+		} else if refused {
+			event, why = health.Refused, syncErr.Error()
+		}
+		next = decideHealth(old, event, why, timing.least(), now, jitter)
 		news := next.Failures != old.Failures || next.RetryAt != old.RetryAt || moved(old.LatencyMS, next.LatencyMS)
 		if timing.answered.Load() && !old.HasAnswered() {
 			next.Answered, news = now.Unix(), true

@@ -61,6 +61,10 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 	if err != nil {
 		return p, err
 	}
+	doc, _, err := s.Relays.Get(ctx, relay)
+	if err != nil {
+		return p, err
+	}
 	p.authors, p.weight = len(writers.said)+len(writers.seen), writers.weight
 	var readers linked
 	rules := s.Rules(url)
@@ -72,11 +76,11 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 	for _, r := range rules {
 		switch {
 		case r.Writers && r.Direction&reconcile.Up == 0:
-			p.add(r.Direction, chunks(r.Filter, slices.Concat(writers.said, writers.seen)))
+			p.add(r.Direction, chunks(r.Filter, slices.Concat(writers.said, writers.seen), doc.MostAuthors))
 		case r.Writers: // an author is given to no relay that nobody has said they write to
-			p.add(r.Direction, chunks(r.Filter, writers.said))
+			p.add(r.Direction, chunks(r.Filter, writers.said, doc.MostAuthors))
 			if down := r.Direction &^ reconcile.Up; down != reconcile.None {
-				p.add(down, chunks(r.Filter, writers.seen))
+				p.add(down, chunks(r.Filter, writers.seen, doc.MostAuthors))
 			}
 		case !r.Named && p.authors == 0:
 		default:

@@ -145,7 +145,7 @@ func (s *Stage) survey(ctx context.Context, slice string) ([]contract.Output, er
 func (s *Stage) surveyed(authors []string) (f nostr.Filter, ok bool) {
 	for _, r := range s.Rules("") {
 		if r.Direction&reconcile.Down != 0 {
-			for _, f := range chunks(r.Filter, authors) {
+			for _, f := range chunks(r.Filter, authors, 0) {
 				return f, !f.Void()
 			}
 		}
@@ -213,7 +213,7 @@ func (p *pass) over(ctx context.Context, filter nostr.Filter, list []candidate, 
 		return err
 	}
 	filter.Since = max(filter.Since, p.state.Since)
-	set, err := readSet(ctx, local, filter)
+	set, err := readSet(ctx, local, filter, slices.ContainsFunc(list, func(c candidate) bool { return c.most > 0 }))
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	} else {
 		filter.Since = begins
 	}
-	r, bytes, lookErr := s.ask(ctx, c.url, set, filter, from)
+	r, bytes, lookErr := s.ask(ctx, c.url, set, chunks(filter, filter.Authors, c.most), from)
 	if s.Survey.Observe != nil {
 		s.Survey.Observe(r.ToA, bytes, lookErr)
 	}
@@ -85,10 +85,10 @@ func mayLook(r contract.Relay, now time.Time) bool {
 		!healthOf(r).LeftAlone(now)
 }
 
-// ask reconciles a set with a relay, and tells about how many bytes that took: filters,
+// ask reconciles a set with a relay, filter by filter, and tells about how many bytes that took: filters,
 // messages and events.
 func (s *Stage) ask(
-	ctx context.Context, url string, set *surveySet, filter nostr.Filter, from *authors,
+	ctx context.Context, url string, set *surveySet, filters []nostr.Filter, from *authors,
 ) (r reconcile.Result, bytes int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxLook, errLookLong)
 	defer cancel()
@@ -102,25 +102,35 @@ func (s *Stage) ask(
 	if err != nil {
 		return r, 0, err
 	}
-	r, err = reconcile.Sync(ctx, reconcile.Side{Relay: set.relay(from), Name: s.Local}, reconcile.Side{Relay: remote, Name: url}, filter,
-		reconcile.Options{
-			Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now,
-			Refused: func(to negentropy.Side, id negentropy.ID) bool {
-				return known.has(to, id) || s.Denied.ID(id.String())
-			},
-			Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
-		})
+	for _, filter := range filters {
+		was := r.Figures
+		r, err = reconcile.Sync(ctx, reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: url},
+			filter, reconcile.Options{
+				Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now,
+				Refused: func(to negentropy.Side, id negentropy.ID) bool {
+					return known.has(to, id) || s.Denied.ID(id.String())
+				},
+				Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
+			})
+		bytes += r.NegBytes + r.EventBytes + int64(max(r.Passes, 1)*len(nostr.Encode(filter)))
+		if r.Figures = was.Plus(r.Figures); err != nil {
+			break
+		}
+	}
 	if err != nil && errors.Is(context.Cause(ctx), errLookLong) {
 		err = fmt.Errorf("%w: %w", errLookLong, err)
 	}
-	return r, r.NegBytes + r.EventBytes + int64(max(r.Passes, 1)*len(nostr.Encode(filter))), err
+	return r, bytes, err
 }
 
 // looked writes down how a relay has behaved in a look.
 func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late bool, from *authors) error {
+	fewer, asked := fewerAuthors(c.most)
+	tooMany := errors.Is(lookErr, reconcile.ErrTooMany) && asked // it stays due, and is asked for fewer then
 	event, why, use, jitter := health.Answered, "", health.Survey.Within(latest), rand.Float64()
 	switch {
 	case lookErr == nil || late:
+	case tooMany:
 	case errors.Is(lookErr, reconcile.ErrRefused) || reconcile.RefusalOf(lookErr) != nil && !reconcile.ForTheMoment(lookErr):
 		event, use, jitter = health.Refused, health.Survey, (1+jitter)/2 // no sooner than the longest wait
 		why = reconcile.Clip(lookErr.Error())
@@ -132,6 +142,9 @@ func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late boo
 		was := health.Stored(old.SurveyFailures, old.SurveyRetryAt)
 		is := use.Next(was, event, now, jitter)
 		news := is != was
+		if tooMany && (old.MostAuthors == 0 || old.MostAuthors > fewer) {
+			old.MostAuthors, news = fewer, true
+		}
 		old.SurveyFailures, old.SurveyRetryAt, old.SurveyFault = is.Failures, is.Unix(), why
 		if event == health.Answered && !old.HasAnswered() {
 			old.Answered, news = now.Unix(), true

@@ -30,6 +30,7 @@ type shop struct {
 	asked  int   // sessions and REQs for authors
 	fails  error // of whatever is asked
 	no77   bool
+	most   int                      // authors that it takes in a filter, 0 is any
 	invent int                      // ids that its sessions list and it has not
 	keeps  func(e nostr.Event) bool // nil: all
 }
@@ -57,6 +58,9 @@ func (s *shop) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcil
 	if s.no77 {
 		return nil, nil, reconcile.ErrNoNegentropy
 	}
+	if s.most > 0 && len(f.Authors) > s.most {
+		return nil, nil, reconcile.NewSessionRefusal("error: too many authors")
+	}
 	s.mu.Lock()
 	s.asked++
 	s.mu.Unlock()
@@ -82,6 +86,10 @@ func (s *shop) Query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr
 			return
 		}
 		for _, f := range filters {
+			if s.most > 0 && len(f.Authors) > s.most {
+				yield(nostr.Event{}, reconcile.NewQueryRefusal("error: too many authors"))
+				return
+			}
 			if len(f.Authors) > 0 && len(f.IDs) == 0 {
 				s.mu.Lock()
 				s.asked++
@@ -426,4 +434,48 @@ func TestSeedsAndMonitorsMakeRelaysKnown(t *testing.T) {
 			t.Errorf("%d relays are known, %d of one host", n, family)
 		}
 	})
+}
+
+// A relay that refuses a filter of so many authors is asked for fewer, in the next passes,
+// and what each part brings is the set's; syncs with it ask for as few.
+func TestAFilterThatIsRefusedIsAskedForFewerAuthors(t *testing.T) {
+	for _, no77 := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const url = "wss://small.example.com"
+			var authors []string
+			for i := range 130 {
+				authors = append(authors, fmt.Sprintf("%064x", i+1))
+			}
+			w := newTown(t, authors...)
+			small := w.open(url, authors...)
+			small.most, small.no77 = 30, no77
+			for range 24 {
+				w.pass()
+				time.Sleep(time.Hour)
+			}
+			r := w.relays.of[nostr.RelayKey(url)]
+			if r.MostAuthors != 20 || r.SurveyFailures != 0 {
+				t.Errorf("without NIP-77 %v: %d authors are asked for, %d failures", no77, r.MostAuthors, r.SurveyFailures)
+			}
+			if n := w.shops[townHall].count(); n != 130*20 {
+				t.Errorf("without NIP-77 %v: the local relay has %d of %d", no77, n, 130*20)
+			}
+			plan, err := w.plan(t.Context(), url)
+			if err != nil || len(plan.jobs) < 130/20 || len(plan.jobs[0].filter.Authors) > 20 {
+				t.Errorf("a sync asks for %d filters, %v", len(plan.jobs), err)
+			}
+		})
+	}
+}
+
+// A relay that refuses whatever is asked in such words is left alone like others that
+// refuse, after a few sizes.
+func TestSmallerFiltersAreNotTriedForEver(t *testing.T) {
+	n, tries := 0, 0
+	for ok := true; ok; tries++ {
+		n, ok = fewerAuthors(n)
+	}
+	if tries > 4 || n >= leastAuthors {
+		t.Errorf("%d sizes, the last of %d authors", tries, n)
+	}
 }
