@@ -56,7 +56,7 @@ func NewEnv(c config.Config, js jetstream.JetStream, log *slog.Logger) (*Env, er
 	if err != nil {
 		return nil, err
 	}
-	options := relay.Options{AllowPrivate: c.AllowPrivate, Denied: denied.Lists(), Log: log, Budget: &hosts.Budget{}}
+	options := relay.Options{AllowPrivate: c.AllowPrivate, Denied: denied.Lists(), Log: log, Budget: &hosts.Budget{}, Agent: agent()}
 	if c.NsecFile != "" {
 		key, err := schnorr.ReadSecretFile(c.NsecFile)
 		if err != nil {

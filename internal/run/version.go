@@ -20,6 +20,14 @@ func Version() string {
 	return version(info)
 }
 
+// agent is who we are to other relays: the build, and where their operators read what it
+// does.
+func agent() string {
+	name, _, _ := strings.Cut(Version(), ",")
+	name = strings.TrimPrefix(strings.Trim(name, "()"), "v")
+	return "relaymesh/" + name + " (+https://github.com/relaymesh/relaymesh/blob/main/docs/manners.md)"
+}
+
 func version(info *debug.BuildInfo) string {
 	vcs := map[string]string{}
 	for _, s := range info.Settings {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type Options struct {
 	// Token is shown in each handshake (RFC 6750), "" is none: the embedded relay
 	// hides nothing from those who have its own.
 	Token string
+	// Agent is who we say we are (User-Agent); "" is relaymesh, without a version.
+	Agent string
 	// Denied names relays that are not dialled; nil none.
 	Denied *deny.Lists
 	// Budget bounds connections and dials, by host and network; nil bounds
@@ -60,6 +63,7 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Agent = cmp.Or(o.Agent, "relaymesh")
 	if o.account == nil {
 		o.account = &account{}
 	}
@@ -136,7 +140,7 @@ func errDenied(url string) error { return fmt.Errorf("relay %s is %s", url, reco
 
 func (o Options) header() http.Header {
 	// Gateways and indexes answer us from what they have, so that no question goes in a circle.
-	h := http.Header{"User-Agent": {"relaymesh"}, "Relaymesh-Hop": {"1"}}
+	h := http.Header{"User-Agent": {o.Agent}, "Relaymesh-Hop": {"1"}}
 	if o.Token != "" {
 		h.Set("Authorization", "Bearer "+o.Token)
 	}

@@ -123,7 +123,7 @@ func FetchInfo(ctx context.Context, url string, o Options) (Info, error) {
 		return info, fmt.Errorf("relay %s: NIP-11: %w", url, err)
 	}
 	req.Header.Set("Accept", "application/nostr+json")
-	req.Header.Set("User-Agent", "relaymesh")
+	req.Header.Set("User-Agent", o.Agent)
 	resp, err := o.httpClient().Do(req)
 	if err != nil {
 		return info, fmt.Errorf("relay %s: NIP-11: %w", url, unconnected(nil, err))

@@ -85,3 +85,24 @@ func TestFetchInfoRealRelay(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 }
+
+// Every request and every connection says who we are.
+func TestWeSayWhoWeAre(t *testing.T) {
+	agents := make(chan string, 2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agents <- r.Header.Get("User-Agent")
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	t.Cleanup(server.Close)
+	url := strings.Replace(server.URL, "http", "ws", 1)
+	for given, want := range map[string]string{"": "relaymesh", "relaymesh/1 (+https://example.com)": "relaymesh/1 (+https://example.com)"} {
+		o := testOptions()
+		o.Agent = given
+		if _, err := FetchInfo(testContext(t), url, o); err == nil || <-agents != want {
+			t.Errorf("NIP-11: not %q, %v", want, err)
+		}
+		if _, err := Dial(testContext(t), url, o); err == nil || <-agents != want {
+			t.Errorf("a connection: not %q, %v", want, err)
+		}
+	}
+}
