@@ -63,8 +63,9 @@ func bench(ctx context.Context) error {
 		return err
 	}
 	err = o.run(ctx, func(day int) {
-		fmt.Fprintf(os.Stderr, "day %d after %.0f s: %d looks, of which %d failed, brought %d events\n",
-			day, time.Since(begun).Seconds(), o.looks.Load(), o.lookFails.Load(), o.looked.Load())
+		fmt.Fprintf(os.Stderr, "day %d after %.0f s: %d looks, of which %d failed, brought %d events; %.1f MiB, "+
+			"on that day %.0f bytes an author and look\n", day, time.Since(begun).Seconds(), o.looks.Load(), o.lookFails.Load(), o.looked.Load(),
+			float64(o.bytes.Load())/(1<<20), o.rest)
 	})
 	if err != nil {
 		return err

@@ -51,6 +51,8 @@ type ours struct {
 
 	looks, lookFails, looked, bytes atomic.Int64
 	errors                          sync.Map // a look's error to how often
+	before                          [3]int64 // looks, those that failed, and bytes, by the last evening
+	rest                            float64  // bytes an author and look on the last day
 }
 
 // dialled are connections of one driven day: what a pool remembers of relays that do not
@@ -251,10 +253,19 @@ func (o *ours) run(ctx context.Context, tell func(day int)) error {
 		}
 		if (at-begin)%day == 0 {
 			o.net.renew()
+			o.evening()
 			tell(int((at - begin) / day))
 		}
 	}
 	return nil
+}
+
+// evening reckons what an author and look has cost on a day, by what the survey says.
+func (o *ours) evening() {
+	now := [3]int64{o.looks.Load(), o.lookFails.Load(), o.bytes.Load()}
+	went := now[0] - o.before[0] - (now[1] - o.before[1])
+	o.rest = float64(now[2]-o.before[2]) / float64(max(went, 1)) / float64(min(o.w.authors, 500))
+	o.before = now
 }
 
 // cold gives the relay what its users bring.
