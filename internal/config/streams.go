@@ -32,6 +32,9 @@ type Stream struct {
 	// URLs are the relays that it is about, normalised; none is every relay that
 	// our authors write to and no other stream names.
 	URLs []string
+	// Mirror says that these relays are kept equal by the filter, the local one only if
+	// it is one of them; Down, Up and Writers count for nothing.
+	Mirror bool
 	// Filter is what is synced; its Limit, Since and Until are 0.
 	Filter nostr.Filter
 	// Since and Until bound it in time; see [ParseWhen]. Empty is no bound.
@@ -86,7 +89,7 @@ func parseStreams(value any, allowPrivate bool) ([]Stream, error) {
 	return list, nil
 }
 
-var streamKeys = []string{"dir", "filter", "since", "until", "urls", "writers"}
+var streamKeys = []string{"dir", "filter", "mirror", "since", "until", "urls", "writers"}
 
 func parseStream(name string, value any, allowPrivate bool) (s Stream, err error) {
 	section, ok := value.(map[string]any)
@@ -95,9 +98,15 @@ func parseStream(name string, value any, allowPrivate bool) (s Stream, err error
 	}
 	s = Stream{Name: name, Down: true}
 	_, named := section["urls"]
-	s.Writers = !named
+	_, s.Mirror = section["mirror"]
+	s.Writers = !named && !s.Mirror
 	for _, key := range slices.Sorted(maps.Keys(section)) {
+		if s.Mirror && slices.Contains([]string{"dir", "urls", "writers"}, key) {
+			return s, fmt.Errorf("%s: has no meaning beside mirror, whose relays are made equal", key)
+		}
 		switch value := section[key]; key {
+		case "mirror":
+			s.URLs, err = parseMirror(value, allowPrivate)
 		case "dir":
 			err = s.direct(value)
 		case "urls":
@@ -167,6 +176,20 @@ func parseURLs(value any, allowPrivate bool) (urls []string, err error) {
 		urls = append(urls, url)
 	}
 	return urls, nil
+}
+
+// parseMirror reads the relays of a group, each once.
+func parseMirror(value any, allowPrivate bool) (group []string, err error) {
+	urls, err := parseURLs(value, allowPrivate)
+	for _, url := range urls {
+		if !nostr.HasRelay(group, url) {
+			group = append(group, url)
+		}
+	}
+	if err == nil && len(group) < 2 {
+		err = errors.New("want two relays or more, which are kept equal")
+	}
+	return group, err
 }
 
 func parseFilter(value any) (f nostr.Filter, err error) {

@@ -35,7 +35,7 @@ func (r rules) streams() (list []syncing.Stream) {
 
 func (r rules) stream(s config.Stream) syncing.Stream {
 	out := syncing.Stream{
-		URLs: s.URLs, Rule: syncing.Rule{Filter: s.Filter, Writers: s.Writers, Mentions: r.flags.Mentions},
+		URLs: s.URLs, Mirror: s.Mirror, Rule: syncing.Rule{Filter: s.Filter, Writers: s.Writers, Mentions: r.flags.Mentions},
 		Since: bound(s.Since), Until: bound(s.Until),
 	}
 	if s.Until != "" && out.Until == (syncing.Bound{}) {

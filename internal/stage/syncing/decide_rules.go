@@ -12,6 +12,8 @@ import (
 type Stream struct {
 	// URLs are these relays; none is every relay that no other stream names.
 	URLs []string
+	// Mirror says that these relays are kept equal to each other.
+	Mirror bool
 	// Rule is what is synced. Its filter has no times, and Named is not set.
 	Rule
 
@@ -63,6 +65,9 @@ func RulesFor(url string, streams []Stream, preset Stream, now time.Time) (list 
 func (s Stream) rule(now time.Time) Rule {
 	r := s.Rule
 	r.Named = len(s.URLs) > 0
+	if s.Mirror {
+		r.Group, r.Direction = s.URLs, reconcile.Both
+	}
 	r.Mentions = r.Mentions && !r.Named && r.Direction&reconcile.Down != 0
 	r.Filter.Since, r.Filter.Until = s.Since.unix(now), s.Until.unix(now)
 	return r

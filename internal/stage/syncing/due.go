@@ -76,6 +76,13 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	} else if !kept {
 		return []contract.Output{s.schedule(p.URL, false)}, contract.Done()
 	}
+	if is.jobs = apart(is.jobs, p.URL); len(is.jobs) == 0 { // others are synced with it
+		out := []contract.Output{s.schedule(p.URL, true)}
+		if s.MaxLive > 0 {
+			out = append(out, liveDue(m, p.URL))
+		}
+		return out, contract.Done()
+	}
 	relay, _, err := s.Relays.Get(ctx, key)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
@@ -333,6 +340,7 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 			continue
 		}
 		if err := s.syncJob(ctx, local, remote, j, known, &result); err != nil {
+			s.noteMiddle(ctx, j, err)
 			return result, done, err
 		}
 		done++

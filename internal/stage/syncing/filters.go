@@ -22,6 +22,10 @@ type Rule struct {
 	// Writers narrows the filter to the authors who write to the relay, and
 	// Mentions adds what mentions those who read there, by the same filter.
 	Writers, Mentions bool
+	// Group are the relays that are kept equal, this one among them: it is synced with
+	// the one in the middle, see [Stage.middle], and not with the local relay. None is
+	// no group.
+	Group []string
 	// Named says that the operator named the relay: it is synced although
 	// nobody writes there.
 	Named bool
@@ -36,10 +40,12 @@ func (s *Stage) named(url string) bool {
 type job struct {
 	filter    nostr.Filter
 	direction reconcile.Direction
+	group     []string // see [Rule]
+	middle    string   // of the group; "" is the local relay, without a group
 }
 
 // key names the job in the progress of a sync.
-func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction)) }
+func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction)) + j.middle }
 
 // plan is what is to be synced with a relay, how many authors write there, and the
 // weight of the evidence that they do.
@@ -75,6 +81,11 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 	}
 	for _, r := range rules {
 		switch {
+		case len(r.Group) > 0:
+			middle := s.middle(r.Group)
+			for _, f := range reconcile.Divide(r.Filter) {
+				p.jobs = append(p.jobs, job{f, r.Direction, r.Group, middle})
+			}
 		case r.Writers && r.Direction&reconcile.Up == 0:
 			p.add(r.Direction, chunks(r.Filter, slices.Concat(writers.said, writers.seen), doc.MostAuthors))
 		case r.Writers: // an author is given to no relay that nobody has said they write to
@@ -96,7 +107,7 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 func (p *plan) add(d reconcile.Direction, filters []nostr.Filter) {
 	for _, f := range filters {
 		if !f.Void() {
-			p.jobs = append(p.jobs, job{f, d})
+			p.jobs = append(p.jobs, job{filter: f, direction: d})
 		}
 	}
 }
@@ -133,12 +144,10 @@ func (s *Stage) linked(ctx context.Context, pattern string) (l linked, err error
 	return l, nil
 }
 
-// down returns the filters of the jobs that write to the local relay.
-func down(list []job) (filters []nostr.Filter) {
-	for _, j := range list {
-		if j.direction&reconcile.Down != 0 {
-			filters = append(filters, j.filter)
-		}
-	}
-	return filters
+// down returns the jobs that write what the relay has elsewhere.
+func down(list []job) []job {
+	return slices.DeleteFunc(slices.Clone(list), func(j job) bool { return j.direction&reconcile.Down == 0 })
 }
+
+// alike reports whether jobs ask for the same live, for the same relays.
+func alike(a, b job) bool { return a.filter.Key() == b.filter.Key() && slices.Equal(a.group, b.group) }

@@ -64,8 +64,8 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		if err == nil {
 			proven, err = s.proven(ctx, p.URL)
 		}
-		filters := down(is.jobs)
-		switch none := len(filters) == 0 || last.Failures > 0; {
+		jobs := down(is.jobs)
+		switch none := len(jobs) == 0 || last.Failures > 0; {
 		case err != nil && m.Attempt <= maxAttempts:
 			return nil, contract.Retry(retryAfter, err.Error())
 		case err != nil:
@@ -83,7 +83,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 			}
 			return nil, contract.Done()
 		}
-		err = s.follow(ctx, p.URL, filters, max(last.Through, last.Live))
+		err = s.follow(ctx, p.URL, jobs, max(last.Through, last.Live))
 		leave()
 		switch err = s.afterCut(ctx, p.URL, s.Now().Sub(began), err); {
 		case err == nil:

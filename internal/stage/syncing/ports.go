@@ -72,6 +72,8 @@ type Stage struct {
 	// recent are the ids that came last over all live subscriptions: an author's
 	// note comes from every relay where they write, at about the same time.
 	recent recent.Map[string, struct{}]
+	// absent are, by relay key, until when relays are not in the middle of a group.
+	absent recent.Map[string, time.Time]
 	// cuts are, by relay key, the live subscriptions in a row that did not last.
 	cuts recent.Map[string, health.State]
 }

@@ -32,10 +32,10 @@ const (
 	writing = 16
 )
 
-// follow subscribes to what matches the filters, reads what was made after a
-// time, less the overlap, and writes what comes to the local relay. It ends with
-// an error.
-func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, through int64) error {
+// follow subscribes to what matches the filters of jobs, reads what was made after a
+// time, less the overlap, and writes what comes to the local relay, or to those of a
+// group. It ends with an error.
+func (s *Stage) follow(ctx context.Context, url string, jobs []job, through int64) error {
 	since := s.Now().Unix()
 	if through > 0 {
 		since = through
@@ -55,6 +55,10 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 	if err != nil {
 		return err
 	}
+	var filters []nostr.Filter
+	for _, j := range jobs {
+		filters = append(filters, j.filter)
+	}
 	parts := slices.Collect(slices.Chunk(filters, filtersPerREQ))
 	parts = parts[:min(len(parts), maxREQs)]
 	var caughtUp atomic.Int64
@@ -62,12 +66,17 @@ func (s *Stage) follow(ctx context.Context, url string, filters []nostr.Filter, 
 	for _, part := range parts {
 		group.Go(func() error {
 			return s.subscribe(gctx, url, remote, part, since, func() { caughtUp.Add(1) }, func(ctx context.Context, e nostr.Event) error {
+				home, others := s.takers(url, jobs, &e)
+				s.forward(ctx, others, e)
+				if !home {
+					return nil
+				}
 				return s.receive(ctx, known, local, e)
 			})
 		})
 	}
 	group.Go(func() error {
-		return s.attend(gctx, url, filters, func() bool { return int(caughtUp.Load()) == len(parts) })
+		return s.attend(gctx, url, jobs, func() bool { return int(caughtUp.Load()) == len(parts) })
 	})
 	err = group.Wait()
 	if ctx.Err() != nil {
@@ -133,7 +142,7 @@ func (s *Stage) receive(ctx context.Context, known *memory, local reconcile.Rela
 }
 
 // attend ends a subscription that must end, and writes its progress down.
-func (s *Stage) attend(ctx context.Context, url string, filters []nostr.Filter, caughtUp func() bool) error {
+func (s *Stage) attend(ctx context.Context, url string, jobs []job, caughtUp func() bool) error {
 	save, look := time.NewTicker(saveEvery), time.NewTicker(s.SyncEvery)
 	defer save.Stop()
 	defer look.Stop()
@@ -157,22 +166,22 @@ func (s *Stage) attend(ctx context.Context, url string, filters []nostr.Filter, 
 				return err
 			}
 		case <-look.C:
-			if err := s.unchanged(ctx, url, filters); err != nil {
+			if err := s.unchanged(ctx, url, jobs); err != nil {
 				return err
 			}
 		case <-denied:
 			denied = s.Denied.Changed()
-			if err := s.unchanged(ctx, url, filters); err != nil {
+			if err := s.unchanged(ctx, url, jobs); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// unchanged fails if something else than the filters is to be followed at a relay.
-func (s *Stage) unchanged(ctx context.Context, url string, filters []nostr.Filter) error {
+// unchanged fails if something else is to be followed at a relay.
+func (s *Stage) unchanged(ctx context.Context, url string, jobs []job) error {
 	is, err := s.plan(ctx, url)
-	if err == nil && !slices.EqualFunc(down(is.jobs), filters, func(a, b nostr.Filter) bool { return a.Key() == b.Key() }) {
+	if err == nil && !slices.EqualFunc(down(is.jobs), jobs, alike) {
 		err = errChanged
 	}
 	return err

@@ -29,8 +29,13 @@ func (s *Stage) local(ctx context.Context) (reconcile.Relay, error) {
 // syncJob makes the local relay complete for one filter, or the other relay, or
 // both, and adds to the figures, also when it fails. A relay that is in doubt is
 // listed, or not written to.
-func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job, known *memory, result *events.SyncFinished) error {
-	doubt := doubtOf(known.sync, s.Now().Unix())
+func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished) error {
+	a, middle, err := s.opposite(ctx, local, j)
+	if err != nil {
+		return err
+	}
+	known := known{of, middle}
+	doubt := doubtOf(of.sync, s.Now().Unix())
 	direction := allowed(j.direction, doubt)
 	if doubt.Why != "" {
 		result.Why = doubt.Why
@@ -40,13 +45,13 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 	}
 	remote.Listed = doubt.Listed
 	sample := 0
-	if j.key() == known.sample {
+	if j.key() == of.sample {
 		sample = sampled
 	}
-	r, err := reconcile.Sync(ctx, local, remote, j.filter, reconcile.Options{
+	r, err := reconcile.Sync(ctx, a, remote, j.filter, reconcile.Options{
 		Direction: direction,
 		Sample:    sample,
-		GaveBack:  [2][]string{negentropy.SideB: known.sync.GaveBack},
+		GaveBack:  [2][]string{negentropy.SideB: of.sync.GaveBack},
 		Denied:    s.Denied.Event,
 		Refused: func(to negentropy.Side, id negentropy.ID) bool {
 			return known.has(to, id) || s.Denied.ID(id.String())
@@ -65,15 +70,18 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 	if r.Why != "" {
 		result.Why = r.Why
 	}
-	s.doubt(ctx, remote.Name, r, known, result, sample > 0 && err == nil)
+	s.doubt(ctx, [2]string{a.Name, remote.Name}, r, of, result, sample > 0 && err == nil)
 	return err
 }
 
 // doubt writes down in what a relay has contradicted itself in a sync, and some of
 // what it gave back. What the local relay does is said only. That this fails is no
 // reason to stop: the next sync finds it out again.
-func (s *Stage) doubt(ctx context.Context, url string, r reconcile.Result, known *memory, result *events.SyncFinished, sampled bool) {
-	for side, name := range [2]string{s.Local, url} {
+func (s *Stage) doubt(
+	ctx context.Context, names [2]string, r reconcile.Result, known *memory, result *events.SyncFinished, sampled bool,
+) {
+	url := names[negentropy.SideB]
+	for side, name := range names {
 		if r.Doubts[side].Some() {
 			result.Why = r.Doubts[side].Sentence(name)
 			s.Log.WarnContext(ctx, "relay contradicts itself", "relay", name, "reason", result.Why)
