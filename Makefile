@@ -54,6 +54,9 @@ test-docs: build # Run every command that README.md and docs/ show, in a small w
 test-backpressure: go-version # Stop the consumers of each queue, one after the other, while work goes on, and fill the server's storage: nothing is lost, and the bounds hold (two minutes)
 	RELAYMESH_BACKPRESSURE=1 $(GO) test -vet=off -count=1 -run 'FullQueue|FullServer|Cycle|RetriesHaveABound' ./internal/edge/bus
 
+test-cluster: go-version # Take one of three NATS servers away from streams of three replicas, while work goes on (a minute)
+	RELAYMESH_CLUSTER=1 $(GO) test -vet=off -count=1 -v -run 'ThreeReplicas' ./internal/edge/bus
+
 test-damage: go-version # Change bytes of the embedded relay's store at 400 places, closed and open: no crash, and what can be read is saved (2 minutes)
 	RELAYMESH_DAMAGES=400 $(GO) test -vet=off -count=1 -timeout 10m -run Damaged ./internal/edge/homerelay
 
@@ -314,7 +317,7 @@ docs: go-version # Write the generated pages of docs/
 check: lint test test-alerts test-manifests test-images test-docs test-console ## Check all that is fast: before every commit (some five minutes on two cores)
 
 # Wants root on a Linux machine with network, and hours: make -k goes on after a failure.
-check-slow: test-signatures test-damage test-disk test-sync-cuts test-outages test-hoster test-aimed interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
+check-slow: test-signatures test-damage test-cluster test-disk test-sync-cuts test-outages test-hoster test-aimed interop-dht test-k8s test-dist test-deb test-start fuzz sim-mutants chaos bench ## Check what takes longer than the gate: before a release
 
 ci: # What the gate runs: make check, the race detector, the simulation, faults, permissions, interoperability
 	.ci/run
