@@ -36,6 +36,9 @@ type setting struct {
 
 // Run prints the configuration, passwords left out.
 func (c *configCmd) Run(ctx *kong.Context, o *output) error {
+	if _, err := c.ownURL(); err != nil { // which it would show as it is
+		return err
+	}
 	var settings []setting
 	for _, flag := range ctx.Flags() {
 		if !config.Configurable(flag) || run.OtherBuild(flag.Name) {

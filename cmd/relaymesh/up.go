@@ -47,6 +47,18 @@ func (f *upFlags) findData() error {
 	return nil
 }
 
+// ownURL is --relay-url, normalised; empty if it is not set.
+func (f *upFlags) ownURL() (string, error) {
+	if f.RelayURL == "" {
+		return "", nil
+	}
+	url, err := nostr.NormalizeRelayURL(f.RelayURL, true)
+	if err != nil {
+		return "", usage("--relay-url: %v", err)
+	}
+	return url, nil
+}
+
 type upCmd struct {
 	upFlags
 	Without []string `hidden:"" help:"Stages to leave out."`
@@ -60,11 +72,11 @@ func (c *upCmd) Run(ctx context.Context, o *output) error {
 	if err := c.findData(); err != nil {
 		return err
 	}
-	if c.RelayURL != "" {
-		url, err := nostr.NormalizeRelayURL(c.RelayURL, true)
-		if err != nil {
-			return usage("--relay-url: %v", err)
-		}
+	url, err := c.ownURL()
+	if err != nil {
+		return err
+	}
+	if url != "" {
 		c.PublicURLs = append(c.PublicURLs, url)
 	}
 	if err := c.Check(); err != nil {

@@ -42,7 +42,7 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", fmt.Errorf("relay url %q: cannot be parsed", Clip(withoutUser(raw)))
+		return "", fmt.Errorf("relay url %q: cannot be parsed", Clip(afterAt(raw)))
 	}
 	given := Clip(withoutUser(raw))
 	scheme, host := strings.ToLower(u.Scheme), strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
@@ -110,15 +110,26 @@ func HasRelay(urls []string, url string) bool {
 // was given, and reach logs.
 func withoutUser(raw string) string {
 	head, rest, found := strings.Cut(raw, "//")
+	if !found || strings.Contains(head, "@") {
+		return afterAt(raw)
+	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
 	}
 	at := strings.LastIndexByte(rest[:end], '@')
-	if !found || at < 0 {
+	if at < 0 {
 		return raw
 	}
 	return head + "//…" + rest[at:]
+}
+
+// afterAt cuts out of what is no URL all that may be meant as a user name and a password.
+func afterAt(text string) string {
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		return "…" + text[at:]
+	}
+	return text
 }
 
 func withoutSlash(url string) string {

@@ -78,7 +78,8 @@ func TestNormalizeRelayURLRefuses(t *testing.T) {
 	}
 	for _, in := range []string{
 		"wss://user:pw@relay.example.com", "http://user:pw@relay.example.com", "wss://user:pw@relay.example.com:x", "wss://u:pw@",
-		"wss://a@b:pw@relay.example.com/?x",
+		"wss://a@b:pw@relay.example.com/?x", "ws:/user:pw@relay.example.com", "user:pw@relay.example.com", "user:pw@host//x",
+		"wss://user:pw?x@relay.example.com", "wss://user:pw/x@relay.example.com",
 	} {
 		if _, err := nostr.NormalizeRelayURL(in, false); err == nil || strings.Contains(err.Error(), "pw") {
 			t.Errorf("%q: %v", in, err)

@@ -169,13 +169,17 @@ func CheckURLs(urls string) error {
 }
 
 // serverURL reads the URL of a server as the client library does: without a scheme it
-// is one of nats://.
+// is one of nats://. An @ beside the user's is that of a user who was not recognised.
 func serverURL(text string) (*url.URL, error) {
 	text = strings.TrimSpace(text)
 	if !strings.Contains(text, "://") {
 		text = "nats://" + text
 	}
-	return url.Parse(text)
+	u, err := url.Parse(text)
+	if err == nil && strings.Contains(u.Host+u.Path, "@") {
+		err = errors.New("it names no host")
+	}
+	return u, err
 }
 
 // Redact hides all that may be a secret in the URLs of servers: whoever we are there,

@@ -26,6 +26,9 @@ func TestNoSecretOfAURLIsShown(t *testing.T) {
 		"nats://me:hunter2 x@host:1":    "(not a URL)",
 		"://me:hunter2@host":            "(not a URL)",
 		"me:hunter2@[::1":               "(not a URL)",
+		"nats:/me:hunter2@host":         "(not a URL)",
+		"//me:hunter2@host:4222":        "(not a URL)",
+		"/me:hunter2@host":              "(not a URL)",
 	} {
 		if got := bus.Redact(url); got != want {
 			t.Errorf("%q: %q, want %q", url, got, want)
