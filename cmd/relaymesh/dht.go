@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -77,7 +78,10 @@ type dhtVerifyCmd struct {
 	dhtFlags
 	Record string   `arg:"" help:"A DHT key (64 hex digits) or a target (40)."`
 	Nodes  int      `default:"3" help:"How many fresh nodes ask from each address, one after the other."`
-	From   []string `placeholder:"ADDRESS" help:"Ask from these IPv4 addresses of this machine, too: nodes may answer one address and nobody else."`
+	From   []string `placeholder:"ADDRESS" help:"Ask from these IPv4 addresses of this machine, too: nodes may answer one alone."`
+	NATS   string   `name:"nats" env:"RELAYMESH_NATS" placeholder:"URL" help:"Have a dhtworker of a pipeline look that is at another address."`
+
+	config.NATSAuth
 }
 
 // verified is what the command prints; its fields are stable.
@@ -86,6 +90,8 @@ type verified struct {
 	Seq     int64    `json:"seq"`
 	Relays  []string `json:"relays,omitempty"`
 	Holders []holder `json:"holders"`
+
+	Elsewhere *elsewhere `json:"elsewhere,omitempty"` // what a worker at another address finds
 
 	NetworkSize int      `json:"network_size,omitempty"` // estimated, in nodes; 0 is unknown
 	SharedBits  int      `json:"shared_bits,omitempty"`  // by the nodes nearest to the target, where it is no chance
@@ -99,6 +105,13 @@ type holder struct {
 	From    int    `json:"from"` // from how many of our addresses
 
 	last int // number of the address that saw it last, from 1
+}
+
+// elsewhere is what a dhtworker finds that DHT nodes see at another address.
+type elsewhere struct {
+	From    string `json:"from"`
+	Seq     int64  `json:"seq"`
+	Holders int    `json:"holders"` // 0: it finds no record
 }
 
 // Run asks each time as somebody whom no node knows: what they find, anyone
@@ -124,6 +137,7 @@ func (c *dhtVerifyCmd) Run(ctx context.Context, o *output) error {
 			}
 		}
 	}
+	c.askElsewhere(ctx, o, &v, &seen)
 	v.doubt(target, &seen)
 	for _, warning := range v.Warnings {
 		fmt.Fprintln(o.err, "warning:", warning)
@@ -140,6 +154,9 @@ func (c *dhtVerifyCmd) Run(ctx context.Context, o *output) error {
 	for _, h := range v.Holders {
 		fmt.Fprintf(w, "%s\t%s\t%d of %d\n", h.Address, h.ID, h.Seen, c.Nodes*len(asking))
 	}
+	if v.Elsewhere != nil {
+		fmt.Fprintf(w, "the worker at %s finds %s\n", v.Elsewhere.From, v.Elsewhere)
+	}
 	return w.Flush()
 }
 
@@ -155,6 +172,7 @@ func (c *dhtVerifyCmd) ask(ctx context.Context, o *output, target [20]byte, v *v
 	if err != nil {
 		return err
 	}
+	seen.own = cmp.Or(seen.own, run.SeenFrom(node))
 	seen.around(ctx, node, result.Closest)
 	if result.Item == nil || result.Item.Seq < v.Seq {
 		return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -8,16 +9,27 @@ import (
 	"net/netip"
 
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/run"
 )
 
 // sight is what fresh nodes have seen around a record, address by address.
 type sight struct {
+	own     string                   // the first address as DHT nodes see it, or ""
 	from    int                      // number of the address that asks
 	found   []bool                   // by address: whether the record was found
 	holders map[mainline.Contact]int // at which place of the holders
 
 	nearest []mainline.Contact // of the last lookup
 	sizes   []float64          // estimates of the network, away from the record
+}
+
+// String says what was found, without the address.
+func (e *elsewhere) String() string {
+	if e.Holders == 0 {
+		return "no record"
+	}
+	return fmt.Sprintf("seq %d at %d nodes", e.Seq, e.Holders)
 }
 
 // addresses returns where the nodes listen: as always, and at each address of --from.
@@ -31,6 +43,33 @@ func (c *dhtVerifyCmd) addresses() ([]string, error) {
 		out = append(out, net.JoinHostPort(from, "0"))
 	}
 	return out, nil
+}
+
+// askElsewhere has a dhtworker look at another address, if there is a pipeline. That it
+// cannot is a warning: what was found here stands.
+func (c *dhtVerifyCmd) askElsewhere(ctx context.Context, o *output, v *verified, s *sight) {
+	key, err := parseDHTKey(c.Record)
+	if c.NATS == "" || err != nil {
+		return
+	}
+	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, cliName, obs.NewLogger(o.err, "error"))
+	if err != nil {
+		v.warn("the workers of the pipeline cannot be asked: %v", err)
+		return
+	}
+	defer js.Conn().Close()
+	switch w, err := run.Elsewhere(ctx, js.Conn(), key, cmp.Or(s.own, "unknown")); {
+	case err != nil:
+		v.warn("the workers of the pipeline cannot be asked: %v", err)
+	case w.From == "":
+		v.warn("no worker of the pipeline is at another address than this machine")
+	default:
+		v.Elsewhere = &elsewhere{From: printable(w.From), Seq: w.Seq, Holders: w.Holders}
+	}
+}
+
+func (v *verified) warn(format string, args ...any) {
+	v.Warnings = append(v.Warnings, printable(fmt.Sprintf(format, args...)))
 }
 
 // around notes which nodes are nearest to the record, and how dense the network is where nobody can have prepared
@@ -48,16 +87,18 @@ func (s *sight) around(ctx context.Context, node *mainline.Node, nearest []mainl
 func (v *verified) doubt(target [20]byte, s *sight) {
 	size := mainline.MedianSize(s.sizes, 1)
 	v.NetworkSize = int(size)
-	warn := func(format string, args ...any) { v.Warnings = append(v.Warnings, fmt.Sprintf(format, args...)) }
 	if v.SharedBits = mainline.SharedBits(target, s.nearest, size); v.SharedBits > 0 {
-		warn("the nearest nodes share %d bits with the target, which is no chance among some %d nodes: somebody may have put them there",
+		v.warn("the nearest nodes share %d bits with the target, which is no chance among some %d nodes: somebody may have put them there",
 			v.SharedBits, v.NetworkSize)
 	}
-	if len(v.Holders) == 0 {
-		return
+	if e := v.Elsewhere; e != nil && ((e.Holders > 0) != (len(v.Holders) > 0) || e.Seq != v.Seq) {
+		v.warn("the worker at %s finds %s, which is not what is found here: nodes may answer one address and nobody else", e.From, e)
 	}
-	if len(s.found) == 1 {
-		warn("this is what one address sees: nodes may answer it and nobody else; ask from others by --from, or elsewhere")
+	switch {
+	case len(v.Holders) == 0, len(s.found) == 1 && v.Elsewhere != nil:
+		return
+	case len(s.found) == 1:
+		v.warn("this is what one address sees: nodes may answer it and nobody else; ask from others by --from, or a pipeline's worker by --nats")
 		return
 	}
 	alone := 0
@@ -73,8 +114,8 @@ func (v *verified) doubt(target [20]byte, s *sight) {
 		}
 	}
 	if blind > 0 {
-		warn("%d of %d addresses do not find the record: its holders do not answer everybody", blind, len(s.found))
+		v.warn("%d of %d addresses do not find the record: its holders do not answer everybody", blind, len(s.found))
 	} else if alone > len(v.Holders)/2 {
-		warn("%d of %d holders did not show the record to each of %d addresses", alone, len(v.Holders), len(s.found))
+		v.warn("%d of %d holders did not show the record to each of %d addresses", alone, len(v.Holders), len(s.found))
 	}
 }

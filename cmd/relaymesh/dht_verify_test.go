@@ -3,14 +3,20 @@ package main
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
+	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/pkg/bep44"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // signedList makes the record of one relay under a new key.
@@ -103,5 +109,67 @@ func TestVerifyFromManyAddresses(t *testing.T) {
 	}
 	if code, _, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(item.Key[:]), "--from", "::1"); code != 2 {
 		t.Errorf("an IPv6 address: exit code %d, %s", code, stderr)
+	}
+}
+
+// A worker of a pipeline looks from where it is; what it finds is told beside what is found here.
+func TestVerifyHasAPipelinesWorkerLookElsewhere(t *testing.T) {
+	t.Parallel()
+	dht, err := dhtnet.Start(t.Context(), 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dht.Close() })
+	item := signedList(t)
+	client, err := dht.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Put(t.Context(), item, mainline.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	nc, err := server.Connect("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	answers := make(chan events.ResolveResponse, 1)
+	_, err = nc.Subscribe(events.ServiceListResolve, func(m *nats.Msg) {
+		answer := <-answers
+		answers <- answer
+		data, _ := json.Marshal(answer)
+		_ = m.Respond(data)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		says        events.ResolveResponse
+		warns, none string
+	}{
+		{says: events.ResolveResponse{From: "192.0.2.9", Holders: 8, Seq: item.Seq}, none: "nobody else"},
+		{says: events.ResolveResponse{From: "192.0.2.9\x1b[2J", Why: "no node has it"}, warns: "finds no record", none: "one address sees"},
+		{says: events.ResolveResponse{From: "192.0.2.9", Holders: 3, Seq: 2}, warns: "finds seq 2 at 3 nodes", none: "one address sees"},
+		{says: events.ResolveResponse{}, warns: "no worker of the pipeline is at another address"},
+	} {
+		answers <- tc.says
+		code, stdout, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(item.Key[:]), "--json", "--allow-private",
+			"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(dht.Bootstrap(), ","), "--nodes", "1", "--nats", server.URL())
+		<-answers
+		if code != 0 {
+			t.Fatalf("%d: %s", code, stderr)
+		}
+		v := decode[verified](t, stdout)
+		said := strings.Join(v.Warnings, "\n")
+		if !strings.Contains(said, tc.warns) || tc.none != "" && strings.Contains(said, tc.none) || strings.Contains(stderr, "\x1b") ||
+			(v.Elsewhere == nil) != (tc.says.From == "") {
+			t.Errorf("%+v: %+v, %s", tc.says, v, stderr)
+		}
 	}
 }

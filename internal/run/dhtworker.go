@@ -48,7 +48,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks),
 		Network: network{node: node}, Probe: relays.probe, Publish: b.Publish, Lists: newLists(resolver), Denied: e.deny.Lists(),
-		Witness: witness(e.JS.Conn(), node), From: func() string { return seenFrom(node) },
+		Witness: witness(e.JS.Conn(), node), From: func() string { return SeenFrom(node) },
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}

@@ -19,8 +19,8 @@ const (
 	witnessTime  = 10 * time.Second
 )
 
-// seenFrom is the address under which DHT nodes see a node, or "".
-func seenFrom(node *mainline.Node) string {
+// SeenFrom is the address under which DHT nodes see a node, or "".
+func SeenFrom(node *mainline.Node) string {
 	if addr := node.SeenFrom(); addr.IsValid() {
 		return addr.String()
 	}
@@ -31,23 +31,29 @@ func seenFrom(node *mainline.Node) string {
 // another address than this one.
 func witness(nc *nats.Conn, node *mainline.Node) func(context.Context, string) (dht.Witness, error) {
 	return func(ctx context.Context, dhtKey string) (dht.Witness, error) {
-		own := seenFrom(node)
+		own := SeenFrom(node)
 		if own == "" {
 			return dht.Witness{}, nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, 2*witnessTime)
-		defer cancel()
-		for range witnessTries {
-			answer, err := Request[events.ResolveResponse](ctx, nc, events.ServiceListResolve, events.ResolveRequest{
-				DHTKey: dhtKey, TimeoutMS: witnessTime.Milliseconds(), Except: own,
-			})
-			switch {
-			case err != nil:
-				return dht.Witness{}, err
-			case answer.From != "" && answer.From != own:
-				return dht.Witness{From: answer.From, Holders: answer.Holders, Seq: answer.Seq}, nil
-			}
-		}
-		return dht.Witness{}, nil
+		return Elsewhere(ctx, nc, dhtKey, own)
 	}
+}
+
+// Elsewhere has dhtworkers look up a key on the DHT, until one answers that DHT nodes
+// see at another address than own. The zero Witness says that there is none.
+func Elsewhere(ctx context.Context, nc *nats.Conn, dhtKey, own string) (dht.Witness, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*witnessTime)
+	defer cancel()
+	for range witnessTries {
+		answer, err := Request[events.ResolveResponse](ctx, nc, events.ServiceListResolve, events.ResolveRequest{
+			DHTKey: dhtKey, TimeoutMS: witnessTime.Milliseconds(), Except: own,
+		})
+		switch {
+		case err != nil:
+			return dht.Witness{}, err
+		case answer.From != "" && answer.From != own:
+			return dht.Witness{From: answer.From, Holders: answer.Holders, Seq: answer.Seq}, nil
+		}
+	}
+	return dht.Witness{}, nil
 }
