@@ -31,6 +31,8 @@ type reading struct {
 	workers   []Worker
 }
 
+var errNotConnected = errors.New("there is no connection to it")
+
 // read asks JetStream how everything stands: some forty small questions, which
 // any number of consoles answer alike. What can only be read by looking at
 // messages is taken from the reading before, if nothing has changed.
@@ -39,6 +41,9 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 		js: js, handles: map[string]jetstream.Stream{}, streams: map[string]*jetstream.StreamInfo{},
 		consumers: map[string]*jetstream.ConsumerInfo{},
 		oldest:    map[string]time.Time{}, later: map[string]uint64{}, problems: map[string]*Problem{},
+	}
+	if !js.Conn().IsConnected() { // or each question would be waited for
+		return nil, errNotConnected
 	}
 	at := time.Now()
 	first, second := []func(context.Context) error{r.running}, []func(context.Context) error{}

@@ -69,7 +69,8 @@ func TestFiguresComeLive(t *testing.T) {
 	if !eval[bool](p, "window.theSamePage === true") {
 		t.Error("the page was loaded again")
 	}
-	if colour := eval[string](p, "getComputedStyle(document.querySelector('#ingest path.rate')).stroke"); colour != "rgb(74, 59, 208)" { // --rate
+	const drawn = "getComputedStyle(document.querySelector('#ingest path.rate')).stroke"
+	if colour := eval[string](p, drawn); colour != "rgb(74, 59, 208)" { // --rate
 		t.Errorf("the chart is drawn in %s", colour)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,9 @@ type known struct {
 
 	world *natstest.World
 	now   int64
+
+	mu      sync.Mutex
+	workers map[string]contract.Worker
 }
 
 func (k *known) put(bucket, key string, value any) {
@@ -56,16 +60,60 @@ func userKey(i int) string { return fmt.Sprintf("%064x", i) }
 
 func relayURL(i int) string { return fmt.Sprintf("wss://relay-%d.example.com", i) }
 
-// worker is a process of a stage as it tells of itself, with a condition changed.
+// worker is a process of a stage as it tells of itself, but for a change; At is by how many seconds
+// its clock is ahead.
 func (k *known) worker(stage string, change func(*contract.Worker)) {
 	w := contract.Worker{
-		Stages: []string{stage}, Version: "1.2.3", Host: "host", Started: k.now - 7200, At: time.Now().Unix(),
+		Stages: []string{stage}, Version: "1.2.3", Host: "host", Started: k.now - 7200,
 		Conditions: []contract.Condition{{Name: "store of NATS"}, {Name: "DHT"}, {Name: "embedded relay"}, {Name: "tail of ws://127.0.0.1:7777"}},
 	}
 	if change != nil {
 		change(&w)
 	}
-	k.put(contract.BucketWorkers, stage+".1", w)
+	k.mu.Lock()
+	k.workers[stage] = w
+	k.mu.Unlock()
+	if err := k.tell(); err != nil {
+		k.Fatal(err)
+	}
+}
+
+// tell has all processes tell of themselves now, as real ones do every ten seconds: what is a minute
+// old is forgotten.
+func (k *known) tell() error {
+	store, err := k.world.JS.KeyValue(k.Context(), contract.BucketWorkers)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for stage, w := range k.workers {
+		w.At += time.Now().Unix()
+		if _, err := store.Put(k.Context(), stage+".1", nostr.Encode(w)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goOn lets the processes tell of themselves until the test ends.
+func (k *known) goOn() {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	k.Cleanup(func() { stop(); <-ended })
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(contract.WorkerEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_ = k.tell() // NATS may be gone
+			}
+		}
+	}()
 }
 
 // wrong has a process lack what a condition names.
@@ -98,7 +146,7 @@ func (k *known) sync(i int, change func(*contract.Relay, *contract.Sync)) {
 // healthy fills a pipeline in which nothing is wrong.
 func healthy(t *testing.T) *known {
 	t.Helper()
-	k := &known{T: t, world: natstest.NewWorld(t), now: time.Now().Unix()}
+	k := &known{T: t, world: natstest.NewWorld(t), now: time.Now().Unix(), workers: map[string]contract.Worker{}}
 	for _, stage := range contract.Stages() {
 		k.worker(stage, nil)
 	}
@@ -134,6 +182,7 @@ func (k *known) serve() (url string) {
 		server.Close()
 		<-ended
 	})
+	k.goOn()
 	k.waitCounted(js)
 	return server.URL
 }
