@@ -174,7 +174,7 @@ harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
-BENCHES := $(addprefix bench-,negentropy ingest sync fetch live gateway dht index idle hostile)
+BENCHES := $(addprefix bench-,negentropy ingest sync fetch live gateway dht index idle hostile console)
 
 bench: go-version ## Run all benchmarks, and end with one table of what is wanted and what was measured (an hour; BENCHES="bench-live bench-idle": only those)
 	$(GO) run ./bench/all $(BENCHES)
@@ -217,6 +217,9 @@ EVENTS ?= 200000
 bench-index: go-version # Fill 100 list indexes from each other in driven time and resolve by them, a fifth of them hostile; disk, memory, REQs and sync of one with EVENTS (Linux; 10 minutes)
 	BENCH_INDEX=1 $(GO) test -vet=off -count=1 -v -run TestManyIndexes ./internal/stage/index
 	$(GO) run ./bench/index -events $(EVENTS)
+
+bench-console: go-version # Fill KV with 100,000 users, 10,000 relays and a million links: time and size of the console's pages, and what a browser costs NATS (Linux; three minutes)
+	$(GO) run ./bench/console
 
 bench-dht: go-version # Count packets and CPU of publishing on a simulated DHT of 10 million nodes (Linux, root)
 	$(GO) run ./bench/dht

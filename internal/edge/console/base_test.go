@@ -10,7 +10,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
 )
 
-var links = regexp.MustCompile(`(?:href|src|action|connect)="([^"#]*)"`)
+var links = regexp.MustCompile(`(?:href|src|action|connect|data-hx-get)="([^"#]*)"`)
 
 // Below a path all links, redirects and the cookie lead there, whether the proxy passes
 // the path on or takes it away.
@@ -26,7 +26,9 @@ func TestBelowAPath(t *testing.T) {
 			return w
 		}
 		for _, prefix := range []string{"", base} {
-			for _, page := range []string{"/", "/relays", "/records", "/dlq", "/search?q=x", "/login", "/nonsense"} {
+			for _, page := range []string{
+				"/", "/mesh", "/history", "/users", "/notes", "/surveys", "/relays", "/records", "/dlq", "/search?q=x", "/login", "/nonsense",
+			} {
 				body := ask(http.MethodGet, prefix+page, "").Body.String()
 				found := links.FindAllStringSubmatch(body, -1)
 				if len(found) < 5 {

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,6 +168,7 @@ var errNoPage = &pageError{http.StatusNotFound, "there is no such page"}
 // frame is what the layout shows around a page.
 type frame struct {
 	Page    string // name of the view
+	Again   string // address by which the page keeps itself as new as can be, "" if it does not
 	Query   string // what was searched for
 	CanAct  bool   // the token was given
 	CanSign bool   // there is a token to give
@@ -210,7 +213,8 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name st
 	} else {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		err = c.views[name].ExecuteTemplate(&body, "layout", frame{
-			Page: name, Query: r.URL.Query().Get("q"), CanAct: c.session.may(r), CanSign: c.session.possible(), Now: time.Now(), Data: data,
+			Page: name, Again: c.again(name, r), Query: r.URL.Query().Get("q"),
+			CanAct: c.session.may(r), CanSign: c.session.possible(), Now: time.Now(), Data: data,
 		})
 	}
 	if err != nil {
@@ -220,6 +224,15 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name st
 	}
 	w.WriteHeader(code)
 	_, _ = body.WriteTo(w) // the reader may have left
+}
+
+// again is where a page loads itself from again, every few seconds, if what it shows moves.
+func (c *Console) again(name string, r *http.Request) string {
+	if !slices.Contains([]string{"mesh", "users", "relays", "records", "notes", "surveys", "history", "deadletters"}, name) {
+		return ""
+	}
+	address := url.URL{Path: c.base + r.URL.Path, RawQuery: r.URL.RawQuery}
+	return address.String()
 }
 
 // wantsJSON reports whether the caller prefers JSON to a page.

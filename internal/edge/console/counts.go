@@ -100,7 +100,6 @@ type facts struct {
 	relays  map[string]relayFacts
 	syncs   map[string]syncFacts
 	surveys map[string]surveyFacts
-	history map[string]contract.Figures
 }
 
 // listsKnown has a bit for each of [listSources].
@@ -146,12 +145,7 @@ type surveyFacts struct {
 
 func newFacts() facts {
 	return facts{
-		map[[32]byte]listsKnown{},
-		map[[20]byte]recordFacts{},
-		map[string]relayFacts{},
-		map[string]syncFacts{},
-		map[string]surveyFacts{},
-		map[string]contract.Figures{},
+		map[[32]byte]listsKnown{}, map[[20]byte]recordFacts{}, map[string]relayFacts{}, map[string]syncFacts{}, map[string]surveyFacts{},
 	}
 }
 
@@ -186,8 +180,6 @@ func (f *facts) apply(bucket, key string, data []byte, now int64) {
 		set(f.syncs, key, data, now, factsOfSync)
 	case contract.BucketSurveys:
 		set(f.surveys, key, data, now, factsOfSurvey)
-	case contract.BucketHistory:
-		set(f.history, key, data, now, func(f contract.Figures) contract.Figures { return f })
 	}
 }
 

@@ -6,11 +6,14 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // mostWrong bounds how many names of what is wrong are kept of one time, and nameLength
@@ -62,15 +65,39 @@ func (v Overview) figures(now time.Time) contract.Figures {
 // that was wrong in it; nil is a gap.
 type moment = *contract.Figures
 
+// keptTimes is how many times figures are kept of.
+const keptTimes = int64(contract.HistoryFor / contract.HistoryEvery)
+
+// history is a ring of what was kept. Pages do not wait for it while users are counted.
+type history struct {
+	mu   sync.Mutex
+	ring [keptTimes]struct {
+		slot int64
+		is   contract.Figures
+	}
+}
+
+// apply is that of [facts]; the caller holds h.mu. What a clock wrote that was ahead is left out.
+func (h *history) apply(_, key string, data []byte, now int64) {
+	slot, err := strconv.ParseInt(key, 10, 64)
+	if err != nil || slot < 0 || slot > now/int64(contract.HistoryEvery/time.Second)+1 {
+		return
+	}
+	if is, err := nostr.Decode[contract.Figures](data); err == nil && slot >= h.ring[slot%keptTimes].slot {
+		h.ring[slot%keptTimes].slot, h.ring[slot%keptTimes].is = slot, is
+	}
+}
+
 // past finds the figures of a span that begins at a time.
-func (c *counter) past(s span, begin time.Time) []moment {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (h *history) past(s span, begin time.Time) []moment {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	out := make([]moment, s.columns)
 	for i := range out {
 		for at := begin.Add(time.Duration(i) * s.step); at.Before(begin.Add(time.Duration(i+1) * s.step)); at = at.Add(contract.HistoryEvery) {
-			if is, kept := c.facts.history[contract.HistoryKey(at.Unix())]; kept {
-				out[i] = together(out[i], is)
+			slot := at.Unix() / int64(contract.HistoryEvery/time.Second)
+			if kept := h.ring[slot%keptTimes]; kept.slot == slot {
+				out[i] = together(out[i], kept.is)
 			}
 		}
 	}
@@ -158,7 +185,7 @@ func tellComplete(f contract.Figures) string {
 // yesterday is the chart of the first page.
 func (c *Console) yesterday(now time.Time) chart {
 	begin := lastDay.begin(now)
-	moments := c.counter.past(lastDay, begin)
+	moments := c.counter.history.past(lastDay, begin)
 	columns := lastDay.columnsOf(begin, moments, func(f contract.Figures) string { return tellFindable(f) + ", " + tellComplete(f) })
 	return lastDay.draw("Users findable and live relays proved complete in the last 24 hours, in percent", begin, columns,
 		series{"rate", "% of users findable", valuesOf(moments, findable), 100},
@@ -183,7 +210,7 @@ func (c *Console) history(r *http.Request) (any, error) {
 		s = spans[i]
 	}
 	begin := s.begin(time.Now())
-	moments := c.counter.past(s, begin)
+	moments := c.counter.history.past(s, begin)
 	v := historyView{Span: s.Name, Spans: spans, Points: slices.DeleteFunc(slices.Clone(moments), func(m moment) bool { return m == nil })}
 	one := func(name string, tell func(contract.Figures) string, lines ...series) {
 		v.Charts = append(v.Charts, s.draw(name, begin, s.columnsOf(begin, moments, tell), lines...))

@@ -43,7 +43,7 @@ func TestFiguresAreKeptOnceByWhoeverRuns(t *testing.T) {
 	if err := other.counter.catchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	past := other.counter.past(lastDay, lastDay.begin(now))
+	past := other.counter.history.past(lastDay, lastDay.begin(now))
 	last := past[len(past)-1]
 	if last == nil || last.Users != 1 || last.Findable != 1 || last.Live != 1 || last.Complete != 1 || len(last.Lags) != 4 ||
 		strings.Join(last.Wrong, " ") != "process of ingest process of dhtworker process of syncworker process of fetcher" {
@@ -85,11 +85,13 @@ func TestTheHistoryTellsValuesAndGaps(t *testing.T) {
 	w.keepAt(begin.Add(6*step), contract.Figures{Users: 12, Findable: 6})
 	w.keepAt(begin.Add(-time.Hour), contract.Figures{Users: 99, Findable: 1})
 	w.keepAt(now.Add(300*24*time.Hour), contract.Figures{Users: 98}) // of a clock that is off
-	w.put(contract.BucketHistory, "rubbish", "rubbish")
+	for _, rubbish := range []string{"rubbish", "-1", "99999999999999999999", contract.HistoryKey(begin.Unix())} {
+		w.put(contract.BucketHistory, rubbish, "rubbish")
+	}
 	if err := w.console.counter.catchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	past := w.console.counter.past(lastDay, begin)
+	past := w.console.counter.history.past(lastDay, begin)
 	if past[1] != nil || past[4] != nil || past[2].Findable != 12 || len(past[2].Wrong) != 2 || lag(*past[2]) != 70 {
 		t.Errorf("the past is %+v", past[:7])
 	}
@@ -124,6 +126,24 @@ func TestTheHistoryTellsValuesAndGaps(t *testing.T) {
 	}
 	if rec := w.do(http.MethodGet, "/history?span=year", ""); rec.Code != http.StatusBadRequest {
 		t.Errorf("a year is answered %d", rec.Code)
+	}
+}
+
+// The first page does not wait while what is stored is being counted.
+func TestTheHistoryDoesNotWaitForCounts(t *testing.T) {
+	w := newWorld(t)
+	w.console.counter.mu.Lock()
+	defer w.console.counter.mu.Unlock()
+	shown := make(chan bool)
+	go func() {
+		w.do(http.MethodGet, "/", "")
+		w.do(http.MethodGet, "/history", "")
+		close(shown)
+	}()
+	select {
+	case <-shown:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a page waits for the counts")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 )
 
@@ -39,6 +40,8 @@ type counter struct {
 	mu    sync.Mutex
 	facts facts
 	last  atomic.Pointer[Summary] // pages do not wait while it is made
+
+	history history
 }
 
 func newCounter(js jetstream.JetStream, buckets []string) *counter {
@@ -137,14 +140,18 @@ func (c *counter) catchUpOf(ctx context.Context, bucket string) (news bool, err 
 }
 
 func (c *counter) take(bucket string, list []*jetstream.RawStreamMsg) {
-	now := time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	now := time.Now().Unix()
+	lock, apply := &c.mu, c.facts.apply
+	if bucket == contract.BucketHistory {
+		lock, apply = &c.history.mu, c.history.apply
+	}
+	lock.Lock()
+	defer lock.Unlock()
 	for _, m := range list {
 		data := m.Data
 		if kv.Removed(m.Header) {
 			data = nil
 		}
-		c.facts.apply(bucket, strings.TrimPrefix(m.Subject, "$KV."+bucket+"."), data, now.Unix())
+		apply(bucket, strings.TrimPrefix(m.Subject, "$KV."+bucket+"."), data, now)
 	}
 }

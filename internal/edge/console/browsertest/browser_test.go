@@ -61,7 +61,7 @@ type page struct {
 // how a tab is to be.
 type how struct {
 	width, height int
-	dark          bool
+	dark, still   bool // still: no motion is wanted
 	noScript      bool
 	quiet         bool // complaints are expected
 }
@@ -83,7 +83,9 @@ func open(t *testing.T, path string, h how) *page {
 		scheme = "dark"
 	}
 	p.do(chromedp.EmulateViewport(int64(h.width), int64(h.height)), call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: map[bool]string{true: "reduce"}[h.still]},
+		},
 	}), call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: h.noScript}))
 	messages := chromedp.Console(ctx)
 	go func() {

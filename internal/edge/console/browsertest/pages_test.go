@@ -68,7 +68,8 @@ func TestPagesAreAccessible(t *testing.T) {
 	if err != nil {
 		t.Fatalf("axe-core is missing; make test-console installs it: %v", err)
 	}
-	const check = `axe.run({ exclude: ['.columns'] }, { resultTypes: ['violations'] }).then(r => r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical')
+	const check = `axe.run({ exclude: ['.columns'] }, { resultTypes: ['violations'] }).then(r => r.violations
+		.filter(v => v.impact === 'serious' || v.impact === 'critical')
 		.map(v => v.id + ' (' + v.help + '): ' + v.nodes.map(n => n.html.slice(0, 200)).join(' | ')).join('\n'))`
 	for name, h := range map[string]how{"light": {}, "dark": {dark: true}, "narrow": {width: 400, height: 800}} {
 		t.Run(name, func(t *testing.T) {

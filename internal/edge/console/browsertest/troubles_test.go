@@ -303,3 +303,47 @@ func TestTheFirstPageTellsThatNATSIsGone(t *testing.T) {
 		t.Errorf("without NATS the page is answered %d", resp.StatusCode)
 	}
 }
+
+// Lists and the mesh show what is new without being loaded again.
+func TestListsAndTheMeshComeLive(t *testing.T) {
+	t.Parallel()
+	k := healthy(t)
+	url := k.serve()
+	mesh, relays := open(t, url+"/mesh", how{}), open(t, url+"/relays?sort=-stored", how{})
+	for _, p := range []*page{mesh, relays} {
+		eval[bool](p, "window.theSamePage = true")
+	}
+	k.sync(relayCount, nil)
+	const name = "relay-8.example.com"
+	mesh.wait("document.querySelector('svg.mesh').textContent.includes('" + name + "')")
+	relays.wait("document.querySelector('tbody tr th a').textContent.includes('" + name + "')")
+	for _, p := range []*page{mesh, relays} {
+		if !eval[bool](p, "window.theSamePage === true") {
+			t.Error("the page was loaded again")
+		}
+	}
+}
+
+// The mesh moves where something comes, but not for those who want no motion, and needs no JavaScript.
+func TestTheMeshMoves(t *testing.T) {
+	t.Parallel()
+	k := healthy(t)
+	k.sync(3, func(_ *contract.Relay, s *contract.Sync) { s.Live = k.now })
+	url := k.serve()
+	const moving = "[...document.querySelectorAll('.mesh path')].filter(e => getComputedStyle(e).animationName === 'flow').length"
+	for h, want := range map[how]int{{}: 1, {still: true}: 0, {noScript: true}: 1} {
+		p := open(t, url+"/mesh", h)
+		if h.noScript {
+			if !strings.Contains(p.visible(), "relay-3.example.com") {
+				t.Errorf("without JavaScript the mesh is %s", p.visible())
+			}
+			continue
+		}
+		if got := eval[int](p, moving); got != want {
+			t.Errorf("%d lines move, want %d (%+v)", got, want, h)
+		}
+		if drawn := eval[int](p, "document.querySelectorAll('.mesh a circle').length"); drawn != relayCount {
+			t.Errorf("%d relays are drawn", drawn)
+		}
+	}
+}
