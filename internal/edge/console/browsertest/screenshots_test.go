@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	cdppage "github.com/chromedp/cdproto/page"
@@ -35,6 +34,7 @@ func TestScreenshots(t *testing.T) {
 		{"console-pipeline", "/", how{width: 1360, height: 640}, true},
 		{"console-pipeline-dark", "/", how{width: 1360, height: 640, dark: true}, true},
 		{"console-narrow", "/", how{width: 400, height: 860}, true},
+		{"console-mesh", "/mesh", how{width: 1360, height: 760}, false},
 		{"console-relays", "/relays", how{width: 1360, height: 520}, false},
 		{"console-search", author, how{width: 1360, height: 700}, false},
 		{"console-dlq", "/dlq", how{width: 1360, height: 420}, false},
@@ -45,7 +45,7 @@ func TestScreenshots(t *testing.T) {
 		}
 		if shot.live {
 			p.wait("document.getElementById('asof').textContent === 'live'")
-			time.Sleep(20 * time.Second) // the charts need something to show
+			p.wait("(document.querySelector('#ingest path.rate')?.getAttribute('d').match(/L/g) ?? []).length > 1") // some figures
 		}
 		r, err := chromedp.Run(p.ctx,
 			chromedp.Action[cdppage.CaptureScreenshotResult](func(ctx context.Context,
