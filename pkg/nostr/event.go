@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -100,8 +102,8 @@ func (e *Event) Check() error {
 			return fmt.Errorf("tags[%d]: empty tag", i)
 		}
 	}
-	if id := e.Hash(); id != e.ID {
-		return fmt.Errorf("id: is %s, but the event hashes to %s", e.ID, id)
+	if id := e.hash(); string(id[:]) != e.ID {
+		return fmt.Errorf("id: is %s, but the event hashes to %s", e.ID, id[:])
 	}
 	return nil
 }
@@ -117,7 +119,32 @@ func (e *Event) CheckTime(now int64) error {
 // Hash returns the id that the event ought to have: hex of the SHA-256 of its
 // NIP-01 serialisation.
 func (e *Event) Hash() string {
-	b := make([]byte, 0, e.size())
+	id := e.hash()
+	return string(id[:])
+}
+
+// hash is [Event.Hash] without garbage, which for each event that comes would be as
+// much as the event.
+func (e *Event) hash() (id [2 * sha256.Size]byte) {
+	kept := buffers.Get().(*[]byte)
+	b := e.appendHashed(slices.Grow((*kept)[:0], e.size()))
+	sum := sha256.Sum256(b)
+	hex.Encode(id[:], sum[:])
+	if cap(b) <= maxBuffer {
+		*kept = b
+		buffers.Put(kept)
+	}
+	return id
+}
+
+// buffers are kept for [Event.hash], none longer than maxBuffer bytes: most events
+// have fewer.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+
+const maxBuffer = 16 << 10
+
+// appendHashed appends the NIP-01 serialisation of an event.
+func (e *Event) appendHashed(b []byte) []byte {
 	b = append(b, `[0,"`...)
 	b = append(b, e.PubKey...)
 	b = append(b, `",`...)
@@ -128,9 +155,7 @@ func (e *Event) Hash() string {
 	b = appendTags(b, e.Tags)
 	b = append(b, ',')
 	b = appendString(b, e.Content)
-	b = append(b, ']')
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	return append(b, ']')
 }
 
 // IsHex reports whether s is exactly n bytes in lower-case hex.

@@ -190,10 +190,27 @@ func label(c contract.Consumer) string { return c.Stream + "/" + c.Name }
 // quiet is the router's logger: what watermill calls information is for
 // developers.
 func quiet(log *slog.Logger) watermill.LoggerAdapter {
-	return watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{
+	return quietLogger{watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{
 		slog.LevelInfo:  slog.LevelDebug,
 		slog.LevelDebug: slog.LevelDebug - 1,
-	})
+	}), log}
+}
+
+// quietLogger makes nothing of what watermill tells of each message, unless that is logged.
+type quietLogger struct {
+	watermill.LoggerAdapter
+
+	log *slog.Logger
+}
+
+func (q quietLogger) Trace(msg string, fields watermill.LogFields) {
+	if q.log.Enabled(context.Background(), watermill.LevelTrace) {
+		q.LoggerAdapter.Trace(msg, fields)
+	}
+}
+
+func (q quietLogger) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return quietLogger{q.LoggerAdapter.With(fields), q.log}
 }
 
 // errDrained ends the context of handlers that a shutdown cannot wait for.

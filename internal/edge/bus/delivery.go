@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -121,4 +120,4 @@ func history(stream string, h nats.Header) string {
 	return h.Get(headerHistory)
 }
 
-func messageID(stream string, seq uint64) string { return fmt.Sprintf("%s:%d", stream, seq) }
+func messageID(stream string, seq uint64) string { return stream + ":" + strconv.FormatUint(seq, 10) }
