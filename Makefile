@@ -174,10 +174,10 @@ harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
-BENCHES := $(addprefix bench-,negentropy ingest sync fetch live gateway dht index idle hostile console)
+BENCHES := $(addprefix bench-,negentropy ingest sync mirror fetch live gateway dht index recall idle scale hostile console)
 
 bench: go-version ## Run all benchmarks, and end with one table of what is wanted and what was measured (an hour; BENCHES="bench-live bench-idle": only those)
-	$(GO) run ./bench/all $(BENCHES)
+	SHORT=1 $(GO) run ./bench/all $(BENCHES)
 
 bench-negentropy: go-version # Compare pkg/negentropy with the other Go implementations (5 minutes)
 	cd bench/negentropy && $(GO) run .
@@ -196,6 +196,13 @@ bench-live: go-version # How much later an event that is followed live is heard 
 
 bench-idle: go-version # Memory of relaymesh up when idle, beside the same process without stages (Linux; a minute)
 	$(GO) run ./bench/idle
+
+# In a night, or with SHORT=1 in minutes.
+AUTHORS       = $(AUTHORS_$(if $(SHORT),SHORT,LONG))
+AUTHORS_SHORT = 1000,5000
+AUTHORS_LONG  = 10000,100000,1000000
+bench-scale: go-version # KV, memory, events a second and restart for 10 k, 100 k and 1 M authors, and replicas of ingest (Linux; a night; SHORT=1: up to 5 k, some minutes)
+	$(GO) run ./bench/scale -authors $(AUTHORS)
 
 bench-gateway: go-version # Ask a khatru relay, or STRFRY=URL,PID, directly and through the gateway (Linux, 25,000 open files; a minute)
 	$(GO) run ./bench/gateway

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,7 +55,11 @@ func (b *bench) processes() error {
 	if err != nil {
 		return err
 	}
-	if err := b.stage(js, url, all); err != nil {
+	bare, err := b.bare(js, all)
+	if err != nil {
+		return err
+	}
+	if err := b.stage(js, url, all, bare); err != nil {
 		return err
 	}
 	if err := b.stdin(js, url, all); err != nil {
@@ -63,9 +68,43 @@ func (b *bench) processes() error {
 	return b.plugin(js, server.Process, url, all)
 }
 
+// bare measures what an event takes at least, in microseconds: to be verified in a
+// batch of 256, and delivered and acknowledged as the client library does.
+func (b *bench) bare(js jetstream.JetStream, all []nostr.Event) (us float64, err error) {
+	procs := runtime.GOMAXPROCS(1)
+	verified, err := ours(all[:min(len(all), 10_240)], 256)
+	runtime.GOMAXPROCS(procs)
+	if err != nil {
+		return 0, err
+	}
+	if err := publish(js, all); err != nil {
+		return 0, err
+	}
+	consumer, err := js.Consumer(context.Background(), contract.StreamIntake, contract.ConsumerIngest)
+	if err != nil {
+		return 0, err
+	}
+	delivered, err := measure(len(all), func() error {
+		done, left := make(chan error, 1), len(all)
+		consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+			err := msg.Ack()
+			if left--; left == 0 || err != nil {
+				done <- err
+			}
+		}, jetstream.PullMaxMessages(256))
+		if err != nil {
+			return err
+		}
+		defer consuming.Stop()
+		return <-done
+	})
+	fmt.Printf("at least: %.1f µs of CPU to verify an event, %.1f to get and acknowledge it\n", verified, delivered)
+	return verified + delivered, err
+}
+
 // stage measures the stage itself: what comes on event.received goes out as
-// facts and wake-ups.
-func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event) error {
+// facts and wake-ups. bare is what an event takes at least, in microseconds.
+func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event, bare float64) error {
 	args := []string{"--nats", url, "--log-level", "error"}
 	p, err := b.ingest(nil, args...)
 	if err != nil {
@@ -86,6 +125,7 @@ func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event) err
 	fmt.Printf("ingest, %d new events: %.1f µs of CPU each, %.0f/s by the wall, peak memory %d MiB\n", n, us(took, n),
 		float64(n)/wall.Seconds(), peak(p.Process)>>20)
 	b.least("new events/s/core through NATS and out again", 1e6/us(took, n), 10_000)
+	b.most("CPU of a new event, over verification at 256 and bare delivery", us(took, n)/bare, 1.6)
 
 	before = cpuOf(p.Process)
 	if err := b.through(js, all[warm:]); err != nil {
@@ -98,12 +138,9 @@ func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event) err
 // through publishes events, without a Nats-Msg-Id, and waits until ingest has
 // handled them.
 func (b *bench) through(js jetstream.JetStream, all []nostr.Event) error {
-	for i := range all {
-		if _, err := js.PublishAsync(events.SubjectEventReceived, nostr.Encode(all[i]), jetstream.WithStallWait(time.Minute)); err != nil {
-			return err
-		}
+	if err := publish(js, all); err != nil {
+		return err
 	}
-	<-js.PublishAsyncComplete()
 	for {
 		s, err := js.Stream(context.Background(), contract.StreamIntake)
 		if err != nil {
@@ -114,6 +151,16 @@ func (b *bench) through(js jetstream.JetStream, all []nostr.Event) error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+func publish(js jetstream.JetStream, all []nostr.Event) error {
+	for i := range all {
+		if _, err := js.PublishAsync(events.SubjectEventReceived, nostr.Encode(all[i]), jetstream.WithStallWait(time.Minute)); err != nil {
+			return err
+		}
+	}
+	<-js.PublishAsyncComplete()
+	return nil
 }
 
 // stdin measures how duplicates are passed over: a file of which nine in ten
