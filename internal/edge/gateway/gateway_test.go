@@ -213,9 +213,20 @@ func TestForwardedFor(t *testing.T) {
 		"X-Forwarded-For": {"198.51.100.1, 192.0.2.1"}, "X-Real-Ip": {"198.51.100.1"}, "Cf-Connecting-Ip": {"198.51.100.1"},
 		"Forwarded": {"for=198.51.100.1"}, "User-Agent": {"client"},
 	}
+	for _, name := range []string{
+		"True-Client-Ip", "X-Cluster-Client-Ip", "X-Original-Forwarded-For", "X-Forwarded", "Forwarded-For", "X-Remote-Addr", "Client-Ip",
+		"X-Envoy-External-Address", "Cf-Connecting-Ipv6", "X-Azure-Clientip", "X_Forwarded_For", "x_real_ip", "X-Appengine-User-Ip",
+	} {
+		forged[name] = []string{"198.51.100.1"}
+	}
 	strange := start(t, relay, Config{})
 	dial(t, strange.URL(), websocket.CompressionDisabled, forged)
 	h := <-got
+	for name, values := range h {
+		if strings.Contains(strings.Join(values, " "), "198.51.100.1") {
+			t.Errorf("the relay is told %s: %q", name, values)
+		}
+	}
 	if h.Get("X-Forwarded-For") != "127.0.0.1" || h.Get("X-Real-Ip") != "127.0.0.1" || h.Get("Cf-Connecting-Ip")+h.Get("Forwarded") != "" {
 		t.Errorf("the relay is told %v", h)
 	}

@@ -183,10 +183,12 @@ func (g *Gateway) target(at *url.URL) *url.URL {
 	return &to
 }
 
-// said are the headers by which proxies say where a client is.
-var said = []string{
-	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-Ip", "X-Client-Ip",
-	"Cf-Connecting-Ip", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip",
+// saysWhere reports whether a header is one by which proxies say where a client is. There is no list of them, and relays can be told to
+// believe any: those that are in use have such names. Some servers take an underscore for a dash.
+func saysWhere(header string) bool {
+	name := strings.ToLower(strings.ReplaceAll(header, "_", "-"))
+	return strings.Contains(name, "forwarded") ||
+		slices.ContainsFunc([]string{"ip", "ipv4", "ipv6", "addr", "address"}, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // forward writes to the header of a request to the relay who has sent it.
@@ -194,9 +196,7 @@ func (g *Gateway) forward(out http.Header, req *http.Request) {
 	peer := clientaddr.Peer(req)
 	before := strings.Join(req.Header.Values("X-Forwarded-For"), ", ")
 	if !g.proxies.Trust(peer) {
-		for _, name := range said {
-			out.Del(name)
-		}
+		maps.DeleteFunc(out, func(name string, _ []string) bool { return saysWhere(name) })
 		before = ""
 	}
 	if before != "" {
