@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	gonostr "github.com/nbd-wtf/go-nostr"
 )
 
@@ -43,7 +46,7 @@ func run(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b, err := start(dir, *n+*n)
+	b, err := start(dir, 4**n)
 	if err != nil {
 		return err
 	}
@@ -54,6 +57,7 @@ func run(args []string) error {
 type bench struct {
 	world  world
 	nc     *nats.Conn
+	via    string           // URL of the gateway
 	direct []*gonostr.Relay // connections of go-nostr to the holding relays
 	procs  []*exec.Cmd
 	short  bool
@@ -84,8 +88,15 @@ func start(dir string, notes int) (b *bench, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return b, fmt.Errorf("build relaymesh: %w\n%s", err, out)
 	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return b, err
+	}
+	gateway := free.Addr().String()
+	free.Close()
+	b.via = "ws://" + gateway
 	line, err = b.child("NATS ", (*exec.Cmd).StderrPipe, bin, "up", "--data", filepath.Join(dir, "data"), "--allow-private",
-		"--relay-addr", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--without", "ingest,dhtworker,syncworker")
+		"--relay-addr", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--gateway", gateway, "--without", "ingest,dhtworker,syncworker")
 	if err != nil {
 		return b, err
 	}
@@ -93,6 +104,9 @@ func start(dir string, notes int) (b *bench, err error) {
 	url, _, _ := strings.Cut(rest, ",")
 	if b.nc, err = nats.Connect(url); err != nil {
 		return b, fmt.Errorf("NATS at %q: %w", url, err)
+	}
+	if err := b.link(); err != nil {
+		return b, fmt.Errorf("say where authors write: %w", err)
 	}
 	for i := range holding {
 		r, err := gonostr.RelayConnect(context.Background(), b.world.Relays[i])
@@ -196,10 +210,85 @@ func (b *bench) measure(n, atOnce int) error {
 	b.goal("p99 of a missing note, ms", at(ours, 99), 400)
 	b.goal(fmt.Sprintf("p50 beside 1.2 times the %.2f ms of a direct query plus 20, ms", direct), at(ours, 50), 1.2*direct+20)
 	b.goal("p50 over a direct query, times", at(ours, 50)/direct, 7)
+	if err := b.completion(n); err != nil {
+		return err
+	}
 	if b.short {
 		return errors.New("a goal is missed")
 	}
 	return nil
+}
+
+// link writes down that authors write to each of the relays, most of them to those that hold notes: there the pipeline asks for a
+// note that is named by its id alone, as clients do.
+func (b *bench) link() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	js, err := jetstream.New(b.nc)
+	if err != nil {
+		return err
+	}
+	links, err := js.KeyValue(ctx, "links")
+	if err != nil {
+		return err
+	}
+	for i, url := range b.world.Relays {
+		authors := 1
+		if i < holding {
+			authors = 2
+		}
+		sum := sha256.Sum256([]byte(url))
+		for author := range authors {
+			value, _ := json.Marshal(map[string]any{"url": url, "via": map[string]int64{"nip65": time.Now().Unix()}})
+			if _, err := links.Put(ctx, fmt.Sprintf("%x.%064x", sum[:16], 1+author), value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// completion asks the gateway for n notes by REQs, and the service for n others by id alone, in turn: what one finds the other would
+// find at the pipeline's own relay.
+func (b *bench) completion(n int) error {
+	client, err := gonostr.RelayConnect(context.Background(), b.via)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var through, service []time.Duration
+	for i := 2 * n; i < 4*n; i++ {
+		begun := time.Now()
+		if i%2 == 0 {
+			err = b.ask(map[string]any{"event_id": b.world.Notes[i], "timeout_ms": 20_000}, i)
+		} else {
+			err = b.reqOf(client, i)
+		}
+		if err != nil {
+			return fmt.Errorf("note %d by its id alone: %w", i, err)
+		}
+		to := &service
+		if i%2 != 0 {
+			to = &through
+		}
+		*to = append(*to, time.Since(begun))
+	}
+	row("the service, by the id alone", service)
+	row("a REQ through the gateway", through)
+	b.goal("p50 of a note through the gateway, over the service's own, ms", at(through, 50)-at(service, 50), 3)
+	b.goal("p99 of a note through the gateway, ms", at(through, 99), 400)
+	return nil
+}
+
+// reqOf asks for a note as clients do.
+func (b *bench) reqOf(client *gonostr.Relay, i int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	list, err := client.QuerySync(ctx, gonostr.Filter{IDs: []string{b.world.Notes[i]}})
+	if err == nil && len(list) != 1 {
+		err = fmt.Errorf("%d events before EOSE", len(list))
+	}
+	return err
 }
 
 // at returns a percentile in milliseconds.
@@ -224,9 +313,14 @@ func (b *bench) goal(what string, measured, bound float64) {
 func (b *bench) fetch(i int) error {
 	hints := slices.Clone(b.world.Relays)
 	rand.Shuffle(len(hints), func(i, j int) { hints[i], hints[j] = hints[j], hints[i] })
-	request, err := json.Marshal(map[string]any{
+	return b.ask(map[string]any{
 		"event_id": b.world.Notes[i], "author_pubkey": b.world.Author, "relays": hints, "timeout_ms": 20_000,
-	})
+	}, i)
+}
+
+// ask asks the service for a note.
+func (b *bench) ask(question map[string]any, i int) error {
+	request, err := json.Marshal(question)
 	if err != nil {
 		return err
 	}
