@@ -144,7 +144,11 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
-	ln = &listener{ln, slots.New(clients+beside, ofAddress+unaskedOfAddress), c.TrustedProxies, g.metrics.refused.Inc}
+	ln = &slots.Listener{
+		Listener: ln, Slots: slots.New(clients+beside, ofAddress+unaskedOfAddress), Refused: g.metrics.refused.Inc,
+		// Those of proxies that are believed are clients of many addresses, and are counted as such alone.
+		Exempt: func(conn net.Conn) bool { return c.TrustedProxies.Trust(slots.AddrOf(conn.RemoteAddr())) },
+	}
 	if c.Certificate != nil {
 		// Websockets are those of HTTP/1.1.
 		ln = tls.NewListener(ln, &tls.Config{

@@ -64,6 +64,12 @@ var shares = [resources]share{
 // maxConnections is of one party.
 const maxConnections = 128
 
+// Connections that have not asked yet, or are told why they are not let in: of one address, and one for so many clients in all.
+const (
+	unaskedOfAddress = 64
+	unaskedInAll     = 12
+)
+
 // sharesWithin are the shares of a process that may have so many files open, of which a quarter is left to all else.
 // Where that is fewer than the relay would take, it is said once.
 func sharesWithin(files int, log *slog.Logger) [resources]share {

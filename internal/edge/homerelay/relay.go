@@ -129,6 +129,15 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		proxies:        c.TrustedProxies,
 		served:         make(chan error, 1),
 	}
+	of := r.ledger.shares[connections]
+	counted := &slots.Listener{
+		Listener: ln, Slots: slots.New(of.all+of.all/unaskedInAll, of.party+unaskedOfAddress),
+		// The pipeline's own come from the address that they go to. Those of proxies are clients of many addresses.
+		Exempt: func(conn net.Conn) bool {
+			from := slots.AddrOf(conn.RemoteAddr())
+			return from == slots.AddrOf(conn.LocalAddr()) || c.TrustedProxies.Trust(from)
+		},
+	}
 	store.urls = ownURLs(ln.Addr(), c.URL)
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.sets = newSets(r.ctx, store, r.ledger)
@@ -139,7 +148,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelWarn),
 	}
-	go func() { r.served <- r.server.Serve(ln) }()
+	go func() { r.served <- r.server.Serve(counted) }()
 	r.close = sync.OnceValue(r.shutdown)
 	return r, nil
 }
