@@ -174,7 +174,7 @@ harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
-BENCHES := $(addprefix bench-,negentropy ingest sync mirror fetch live gateway dht index recall idle scale hostile console)
+BENCHES := $(addprefix bench-,negentropy ingest sync fetch live gateway dht index recall idle scale hostile console)
 
 bench: go-version ## Run all benchmarks, and end with one table of what is wanted and what was measured (an hour; BENCHES="bench-live bench-idle": only those)
 	SHORT=1 $(GO) run ./bench/all $(BENCHES)
@@ -188,7 +188,7 @@ bench-sync: go-version # Sync two khatru relays of 200,000 events, beside go-nos
 bench-mirror: go-version # Make five relays of 10,000 events equal, 2,000 of each its own (part of bench-sync)
 	cd bench/sync && $(GO) run . -mirror
 
-bench-fetch: go-version # Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr
+bench-fetch: go-version # Find missing notes among twenty relays, some of which hang or refuse, beside go-nostr and through the gateway
 	cd bench/fetch && $(GO) run .
 
 bench-live: go-version # How much later an event that is followed live is heard of at the local relay than where it was published
@@ -204,7 +204,7 @@ AUTHORS_LONG  = 10000,100000,1000000
 bench-scale: go-version # KV, memory, events a second and restart for 10 k, 100 k and 1 M authors, and replicas of ingest (Linux; a night; SHORT=1: up to 5 k, some minutes)
 	$(GO) run ./bench/scale -authors $(AUTHORS)
 
-bench-gateway: go-version # Ask a khatru relay, or STRFRY=URL,PID, directly and through the gateway (Linux, 25,000 open files; a minute)
+bench-gateway: go-version # Ask a khatru relay, or STRFRY=URL,PID, directly and through the gateway, with as many clients as open files allow (Linux; three minutes)
 	$(GO) run ./bench/gateway
 
 bench-ingest: go-version # Verify signatures beside go-nostr and libsecp256k1, and measure the ingest process (a C compiler; 5 minutes)
