@@ -26,7 +26,7 @@ import (
 // value, …).
 func dialFrom(t testing.TB, r *Relay, address string, headers ...string) (*rawClient, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	header := http.Header{}
 	for i := 0; i < len(headers); i += 2 {

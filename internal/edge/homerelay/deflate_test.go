@@ -20,7 +20,7 @@ import (
 // dialCompressed is [dialRaw] with an offer of compression.
 func dialCompressed(t testing.TB, url string) (c *rawClient, agreed string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	ws, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{ //nolint:bodyclose // Dial has read it
 		HTTPClient: hasty, CompressionMode: websocket.CompressionContextTakeover, CompressionThreshold: 1,

@@ -138,7 +138,7 @@ func TestGoNostrSync(t *testing.T) {
 	for _, e := range regular[:2*third] {
 		local.events = append(local.events, theirs(e))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := nip77.NegentropySync(ctx, local, r.URL(), gonostr.Filter{}, nip77.Both); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ type rawClient struct {
 
 func dialRaw(t testing.TB, url string) *rawClient {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: hasty}) //nolint:bodyclose // Dial has read it
 	if err != nil {
