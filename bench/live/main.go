@@ -63,6 +63,12 @@ func measure(ctx context.Context, n int) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	defer func() {
+		for _, c := range children {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	}()
 	there, err := start(ctx, (*exec.Cmd).StdoutPipe, "", os.Args[0], "relay", filepath.Join(dir, "there.db"))
 	if err != nil {
 		return err
@@ -96,7 +102,10 @@ func measure(ctx context.Context, n int) error {
 	return err
 }
 
-// start runs a process until ctx ends, and returns the word after a text in what it
+// children are the processes that run.
+var children []*exec.Cmd
+
+// start runs a process until the end, and returns the word after a text in what it
 // prints.
 func start(ctx context.Context, pipe func(*exec.Cmd) (io.ReadCloser, error), text, name string, args ...string) (word string, err error) {
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -107,6 +116,7 @@ func start(ctx context.Context, pipe func(*exec.Cmd) (io.ReadCloser, error), tex
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
+	children = append(children, cmd)
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadString('\n')
