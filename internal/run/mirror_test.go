@@ -15,6 +15,25 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
+// A relay in the middle that cannot be reached gives way to the next at once.
+func TestAGroupWithoutItsMiddle(t *testing.T) {
+	t.Parallel()
+	own := hometest.Notes(4)
+	a, b := hometest.Start(t, own[:2]...), hometest.Start(t, own[2:]...)
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "streams: {all: {mirror: [ws://127.0.0.1:1, %s, %s]}}", a, b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startSyncworker(t, config.Config{
+		Relay: hometest.Start(t), File: file, AllowPrivate: true, SyncEvery: 15 * time.Minute, Drain: 5 * time.Second,
+	})
+	for _, url := range []string{a, b} {
+		if !until(t, 8*time.Second, func() bool { return slices.Equal(hometest.IDsAt(t, url), hometest.IDsOf(own...)) }) {
+			t.Errorf("%s has %d events", url, len(hometest.IDsAt(t, url)))
+		}
+	}
+}
+
 // Three relays are kept equal: by two rounds of syncs with the first, and live from
 // then on. The local relay has no part in it unless it is among them.
 func TestAGroupIsKeptEqual(t *testing.T) {

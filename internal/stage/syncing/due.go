@@ -339,8 +339,7 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 		if progress != nil && slices.Contains(progress.Done, j.key()) {
 			continue
 		}
-		if err := s.syncJob(ctx, local, remote, j, known, &result); err != nil {
-			s.noteMiddle(ctx, j, err)
+		if err := s.syncMember(ctx, local, remote, j, known, &result); err != nil {
 			return result, done, err
 		}
 		done++

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -59,15 +60,33 @@ func (s *Stage) opposite(ctx context.Context, local reconcile.Side, j job) (a re
 	return reconcile.Side{Relay: at, Name: j.middle}, known, err
 }
 
-// noteMiddle has another relay be in the middle if a sync failed for this one.
-func (s *Stage) noteMiddle(ctx context.Context, j job, err error) {
+// syncMember is [Stage.syncJob], with other relays in the middle of the group while it
+// fails for those.
+func (s *Stage) syncMember(ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished) error {
+	err := s.syncJob(ctx, local, remote, j, of, result)
+	for err != nil && s.moves(ctx, &j, err) {
+		if nostr.SameRelay(j.middle, remote.Name) {
+			return nil // others are synced with it
+		}
+		err = s.syncJob(ctx, local, remote, j, of, result)
+	}
+	return err
+}
+
+// moves has another relay be in the middle of a job's group if a sync failed for the
+// one that was, and reports whether there is one.
+func (s *Stage) moves(ctx context.Context, j *job, err error) bool {
 	if j.middle == "" || !localFault(err) || ctx.Err() != nil {
-		return
+		return false
 	}
-	if !s.isAbsent(j.middle) {
-		s.Log.WarnContext(ctx, "another relay is in the middle of a group of mirrors", "relay", j.middle, "err", err, "wait", absentFor)
+	before := j.middle
+	s.absent.Put(nostr.RelayKey(before), s.Now().Add(absentFor))
+	if j.middle = s.middle(j.group); j.middle == before {
+		return false
 	}
-	s.absent.Put(nostr.RelayKey(j.middle), s.Now().Add(absentFor))
+	s.Log.WarnContext(ctx, "another relay is in the middle of a group of mirrors",
+		"relay", j.middle, "before", before, "err", err, "wait", absentFor)
+	return true
 }
 
 // takers returns who is to be given an event that came live from a relay: whether the

@@ -52,7 +52,7 @@ func TestTheMiddleMoves(t *testing.T) {
 		Local: local, Public: []string{"wss://public.example"}, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now },
 	}
 	away := func(url string) { // a sync with it in the middle fails
-		s.noteMiddle(t.Context(), job{middle: url}, faultOf(t, negentropy.SideA))
+		s.moves(t.Context(), &job{middle: url, group: []string{a, b, local}}, faultOf(t, negentropy.SideA))
 	}
 	want := func(middle string, group ...string) {
 		t.Helper()
@@ -63,7 +63,9 @@ func TestTheMiddleMoves(t *testing.T) {
 	want(a, a, b)
 	want(local, a, b, local)
 	want(local, a, "wss://public.example")
-	s.noteMiddle(t.Context(), job{middle: a}, faultOf(t, negentropy.SideB))
+	if s.moves(t.Context(), &job{middle: a, group: []string{a, b}}, faultOf(t, negentropy.SideB)) {
+		t.Error("it moves for a fault of another relay")
+	}
 	want(a, a, b)
 	away(a)
 	want(b, a, b)
