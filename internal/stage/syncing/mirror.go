@@ -85,7 +85,7 @@ func (s *Stage) moves(ctx context.Context, j *job, err error) bool {
 		return false
 	}
 	s.Log.WarnContext(ctx, "another relay is in the middle of a group of mirrors",
-		"relay", j.middle, "before", before, "err", err, "wait", absentFor)
+		"relay", j.middle, "reason", before+" is away", "err", err, "wait", absentFor)
 	return true
 }
 
