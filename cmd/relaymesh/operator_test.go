@@ -250,8 +250,9 @@ func TestProvisionSaysWhatItWillDo(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), contract.StreamLive); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(),
-		jetstream.StreamConfig{Name: contract.StreamLive, Subjects: []string{contract.LiveDueSubject("*")}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: contract.StreamLive, Subjects: []string{contract.LiveDueSubject("*")}, Metadata: map[string]string{"relaymesh": "1"},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{}, {"--dry-run"}} {
