@@ -256,8 +256,9 @@ type Look struct {
 	Dull int   `json:"dull,omitempty"` // looks in a row that have brought nothing
 	// Whole says that the last one compared all there is: by NIP-77 that is proved.
 	Whole bool `json:"whole,omitempty"`
-	// Paged says that the relay speaks no NIP-77. It has been read back to From (0 is
-	// its beginning), a longer while at each look.
+	// Paged says that the relay speaks no NIP-77, or that to compare all costs much there,
+	// since it lacks most of what we have. It has been read back to From (0 is its
+	// beginning), a longer while at each look.
 	Paged bool  `json:"paged,omitempty"`
 	From  int64 `json:"from,omitempty"`
 	Read  int64 `json:"read,omitempty"` // when it was last read back to its beginning

@@ -29,8 +29,8 @@ const (
 	maxLooks = 4000
 	// maxDepth bounds how often slices are split.
 	maxDepth = 16
-	// pagedFrom is how far back the first look reads a relay without NIP-77; each that
-	// follows reads four times as long.
+	// pagedFrom is how far back the first look reads a relay without NIP-77, or the first
+	// that compares all again where that is dear; each that follows reads four times as long.
 	pagedFrom = 30 * day
 	// pagedOverlap is by how much it reads again what the last look has read: events
 	// reach a relay late.
@@ -80,9 +80,14 @@ func within(slice string, pubkeys []string) []string {
 type look struct {
 	n     int   // events that came
 	whole bool  // all there is was compared, from Since on
-	paged bool  // page by page
+	paged bool  // page by page, or dear
 	since int64 // where it began, 0 is the beginning of all that is looked for
 }
+
+// dear decides whether so many bytes of negentropy messages are too many for a look at
+// authors: more than their keys in the filter take. A relay that has few of the events
+// that we have lists them all, whenever it is asked.
+func dear(bytes int64, authors int) bool { return bytes > 67*int64(authors) }
 
 // nextLook decides what is remembered of a relay after a look at now, and when the next
 // one is due. jitter is from 0 up to 1.
@@ -118,7 +123,7 @@ func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Loo
 }
 
 // since decides where a look at now begins, 0 for all that is looked for: at a relay
-// without NIP-77 what is new, or a longer while than the last time.
+// without NIP-77, or where all is dear, what is new, or a longer while than the last time.
 func since(old contract.Look, c candidate, now int64) int64 {
 	switch {
 	case !old.Paged && (old.At > 0 || !c.paged):

@@ -70,7 +70,10 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	late := errors.Is(lookErr, errLookLong)
 	var l *look
 	if whole && (lookErr == nil || late) {
-		l = &look{n: r.ToA, whole: lookErr == nil, paged: r.Paged[negentropy.SideB], since: begins}
+		l = &look{
+			n: r.ToA, whole: lookErr == nil, since: begins,
+			paged: r.Paged[negentropy.SideB] || dear(r.NegBytes, len(filter.Authors)) || old.Paged && begins > 0,
+		}
 	}
 	p.done(c.key, l, bytes)
 	if err := s.looked(ctx, c, lookErr, late, from); err != nil {

@@ -321,6 +321,32 @@ func TestOneRelayHasTwelveLooksAnHour(t *testing.T) {
 	}
 }
 
+// A relay that has few of the events that we have would list them all at each look: where
+// that costs more than the filter, the looks that follow compare what is new.
+func TestARelayThatLacksMostIsAskedForWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		w.open(townHall, alice, alice)
+		prunes := w.open("wss://prunes.example.com", alice)
+		var bytes []int64
+		w.Survey.Observe = func(_ int, n int64, _ error) { bytes = append(bytes, n) }
+		w.pass()
+		time.Sleep(15 * 24 * time.Hour)
+		late := nostr.Event{PubKey: alice, Kind: 1, CreatedAt: time.Now().Unix() - 60}
+		late.ID = late.Hash()
+		prunes.mu.Lock()
+		prunes.events[late.ID] = late
+		prunes.mu.Unlock()
+		w.pass()
+		if len(bytes) != 2 || bytes[0] < 20*32 {
+			t.Fatalf("looks of %d bytes", bytes)
+		}
+		if _, has := w.shops[townHall].events[late.ID]; !has || bytes[1] > bytes[0]/5 {
+			t.Errorf("a look of %d bytes after one of %d, which found the new note: %t", bytes[1], bytes[0], has)
+		}
+	})
+}
+
 // A local relay that says OK and prunes old events is not given them for ever.
 func TestAPruningRelayIsNotGivenTheSameForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
