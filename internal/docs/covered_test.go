@@ -52,6 +52,8 @@ var elsewhere = []struct {
 	{"relaymesh resolve --nats", "wants a pipeline whose dhtworker answers", "make test", nil},
 	{"relaymesh provision --nats-max-store", "wants a server with little room", "make test", nil},
 	{"relaymesh sync --dir none", "wants relays that lie", "make test", nil},
+	{"relaymesh sync A B C ", "wants several relays", "make test", nil},
+	{"relaymesh nats-permissions STAGE --nats-domain", "wants a domain of JetStream", "make test", nil},
 	{"go build -tags scionic ./cmd/fetcher", "takes a minute", "make test-interop", builds},
 }
 
