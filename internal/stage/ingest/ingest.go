@@ -22,7 +22,7 @@ type Stage struct {
 	Ports
 	cached       *recent.Map[string, cachedAuthor]
 	followed     *recent.Map[string, string] // list ids by source and author
-	seen         *Seen
+	seen         *recent.Map[string, string] // the causes of the messages that brought events, by their ids
 	missingLimit rateLimit
 	named        *recent.Map[string, int64] // when relays were last named by the way
 	namedLimit   rateLimit
@@ -64,7 +64,7 @@ func New(p Ports) *Stage {
 	return &Stage{
 		Ports:  p,
 		cached: &recent.Map[string, cachedAuthor]{Size: maxCachedAuthors}, followed: &recent.Map[string, string]{Size: maxCachedAuthors},
-		seen:         NewSeen(),
+		seen:         &recent.Map[string, string]{Size: seenEvents},
 		missingLimit: rateLimit{perMinute: p.Policy.MissingPerMinute},
 		named:        &recent.Map[string, int64]{}, namedLimit: rateLimit{perMinute: namedPerMinute},
 	}
@@ -123,13 +123,15 @@ func (e inputError) Unwrap() error { return e.error }
 
 func bad(err error) error { return inputError{err} }
 
-// event takes a Nostr event, as on the wire. What was done before is known by
-// its id, which costs a fraction of decoding it. Only a first attempt may be
-// taken for done, because an event is remembered when it has been handled, and
-// its outputs may fail to be published after that.
+// event takes a Nostr event, as on the wire. What another message has brought
+// before is known by its id, which costs a fraction of decoding it. Only a first
+// attempt may be taken for done, because an event is remembered when it is
+// handled, and its outputs may fail to be published after that: it is the other
+// message that comes again then, and for the same reason one that is delivered
+// twice is handled twice.
 func (s *Stage) event(ctx context.Context, m contract.Message) ([]contract.Output, error) {
 	id, _ := nostr.PeekID(m.Data)
-	if _, seen := s.seen.Get(id); seen && m.Attempt <= 1 {
+	if cause, seen := s.seen.Get(id); seen && cause != m.Cause && m.Attempt <= 1 {
 		return nil, nil
 	}
 	e, err := nostr.ParseEvent(m.Data)
@@ -158,15 +160,17 @@ func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) 
 		f.refs = nil
 	}
 	f.without(s.Denied.Now())
-	out, err := s.learn(ctx, e.PubKey, f, source{by: e.PubKey, at: e.CreatedAt, again: m.Attempt > 1})
-	switch {
-	case err != nil:
-		return out, err
-	case unusable != nil:
-		return out, bad(unusable)
+	cause, seen := s.seen.LoadOrStore(e.ID, m.Cause)
+	again := m.Attempt > 1 || seen && cause == m.Cause
+	out, err := s.learn(ctx, e.PubKey, f, source{by: e.PubKey, at: e.CreatedAt, again: again})
+	if err == nil && unusable != nil {
+		err = bad(unusable)
 	}
-	s.seen.Put(e.ID, struct{}{})
-	out = append(out, s.hinted(e, f.named, m.Attempt > 1)...)
+	if err != nil {
+		s.seen.Delete(e.ID)
+		return out, err
+	}
+	out = append(out, s.hinted(e, f.named, again)...)
 	if f.dag != "" {
 		out = append(out, contract.Output{
 			Subject: events.SubjectDAGWanted,

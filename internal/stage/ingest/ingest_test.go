@@ -62,6 +62,7 @@ type bench struct {
 	t        *testing.T
 	authors  *memory[contract.Author]
 	verified int
+	messages int
 	now      int64
 }
 
@@ -81,10 +82,18 @@ func newBench(t *testing.T, p Policy) *bench {
 	return b
 }
 
-// handle handles an event at the n-th attempt, and returns the subjects of what
-// it leads to.
+// handle handles an event in a message of its own at the n-th attempt, and returns the
+// subjects of what it leads to.
 func (b *bench) handle(e nostr.Event, attempt int) (subjects []string, v contract.Verdict) {
-	out, v := b.Handle(b.t.Context(), contract.Message{Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt})
+	b.messages++
+	return b.deliver(e, fmt.Sprint(b.messages), attempt)
+}
+
+// deliver is handle of one message.
+func (b *bench) deliver(e nostr.Event, cause string, attempt int) (subjects []string, v contract.Verdict) {
+	out, v := b.Handle(b.t.Context(), contract.Message{
+		Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt, Cause: cause,
+	})
 	for _, o := range out {
 		subjects = append(subjects, o.Subject)
 	}
@@ -98,6 +107,30 @@ func textNote(author, text string, tags ...nostr.Tag) nostr.Event {
 	}
 	e.ID = e.Hash()
 	return e
+}
+
+// The server may deliver a message a second time before it hears that what came of the
+// first is lost: the second one's acknowledgement ends the message.
+func TestAMessageThatIsDeliveredTwiceIsHandledTwice(t *testing.T) {
+	b := newBench(t, Policy{})
+	b.Links = &memory[contract.Link]{values: map[string]contract.Link{}}
+	list := textNote(alice, "", nostr.Tag{"r", "wss://relay.example.com"})
+	list.Kind = nostr.KindRelayList
+	list.ID = list.Hash()
+	for _, e := range []nostr.Event{
+		textNote(bob, "", nostr.Tag{"e", strings.Repeat("a1", 32), "wss://hint.example.com"}), list,
+	} {
+		first, v := b.deliver(e, "INTAKE "+e.ID, 1)
+		if !v.IsDone() || len(first) < 2 {
+			t.Fatalf("%v, %v", first, v)
+		}
+		if out, v := b.deliver(e, "INTAKE "+e.ID, 1); !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(first) {
+			t.Errorf("the second time: %v, %v, want %v", out, v, first)
+		}
+		if out, v := b.handle(e, 1); !v.IsDone() || len(out) != 0 {
+			t.Errorf("another message: %v, %v", out, v)
+		}
+	}
 }
 
 func TestADuplicateCostsNoVerification(t *testing.T) {
