@@ -21,8 +21,9 @@ const retryAfter = 2 * time.Second
 type Stage struct {
 	Ports
 	cached       *recent.Map[string, cachedAuthor]
-	followed     *recent.Map[string, string] // list ids by source and author
-	seen         *recent.Map[string, string] // the causes of the messages that brought events, by their ids
+	followed     *recent.Map[string, string]   // list ids by source and author
+	seen         *recent.Map[string, string]   // the causes of the messages that brought events, by their ids
+	causes       *recent.Map[string, struct{}] // of the other messages
 	missingLimit rateLimit
 	named        *recent.Map[string, int64] // when relays were last named by the way
 	namedLimit   rateLimit
@@ -65,6 +66,7 @@ func New(p Ports) *Stage {
 		Ports:  p,
 		cached: &recent.Map[string, cachedAuthor]{Size: maxCachedAuthors}, followed: &recent.Map[string, string]{Size: maxCachedAuthors},
 		seen:         &recent.Map[string, string]{Size: seenEvents},
+		causes:       &recent.Map[string, struct{}]{},
 		missingLimit: rateLimit{perMinute: p.Policy.MissingPerMinute},
 		named:        &recent.Map[string, int64]{}, namedLimit: rateLimit{perMinute: namedPerMinute},
 	}
@@ -111,6 +113,13 @@ func (s *Stage) Handle(ctx context.Context, m contract.Message) ([]contract.Outp
 		return out, contract.Retry(retryAfter, err.Error())
 	}
 	return out, contract.Done()
+}
+
+// again reports whether a message that is no event may have been handled before, and
+// its outputs be lost: see [Stage.event].
+func (s *Stage) again(m contract.Message) bool {
+	_, known := s.causes.LoadOrStore(m.Cause, struct{}{})
+	return known || m.Attempt > 1
 }
 
 // ours reports whether an author is one that we care for.

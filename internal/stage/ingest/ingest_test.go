@@ -86,14 +86,14 @@ func newBench(t *testing.T, p Policy) *bench {
 // subjects of what it leads to.
 func (b *bench) handle(e nostr.Event, attempt int) (subjects []string, v contract.Verdict) {
 	b.messages++
-	return b.deliver(e, fmt.Sprint(b.messages), attempt)
+	return b.deliver(contract.Message{
+		Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt, Cause: fmt.Sprint(b.messages),
+	})
 }
 
-// deliver is handle of one message.
-func (b *bench) deliver(e nostr.Event, cause string, attempt int) (subjects []string, v contract.Verdict) {
-	out, v := b.Handle(b.t.Context(), contract.Message{
-		Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt, Cause: cause,
-	})
+// deliver is handle of any message.
+func (b *bench) deliver(m contract.Message) (subjects []string, v contract.Verdict) {
+	out, v := b.Handle(b.t.Context(), m)
 	for _, o := range out {
 		subjects = append(subjects, o.Subject)
 	}
@@ -117,18 +117,22 @@ func TestAMessageThatIsDeliveredTwiceIsHandledTwice(t *testing.T) {
 	list := textNote(alice, "", nostr.Tag{"r", "wss://relay.example.com"})
 	list.Kind = nostr.KindRelayList
 	list.ID = list.Hash()
-	for _, e := range []nostr.Event{
-		textNote(bob, "", nostr.Tag{"e", strings.Repeat("a1", 32), "wss://hint.example.com"}), list,
+	for subject, data := range map[string]any{
+		events.SubjectEventReceived:           textNote(bob, "", nostr.Tag{"e", strings.Repeat("a1", 32), "wss://hint.example.com"}),
+		events.SubjectEventReceived + ".list": list,
+		events.SubjectAuthorSeen:              events.AuthorSeen{PubKey: strings.Repeat("c", 64)},
 	} {
-		first, v := b.deliver(e, "INTAKE "+e.ID, 1)
-		if !v.IsDone() || len(first) < 2 {
-			t.Fatalf("%v, %v", first, v)
+		m := contract.Message{Subject: strings.TrimSuffix(subject, ".list"), Data: nostr.Encode(data), Attempt: 1, Cause: "INTAKE " + subject}
+		first, v := b.deliver(m)
+		if !v.IsDone() || len(first) == 0 {
+			t.Fatalf("%s: %v, %v", subject, first, v)
 		}
-		if out, v := b.deliver(e, "INTAKE "+e.ID, 1); !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(first) {
-			t.Errorf("the second time: %v, %v, want %v", out, v, first)
+		if out, v := b.deliver(m); !v.IsDone() || fmt.Sprint(out) != fmt.Sprint(first) {
+			t.Errorf("%s, the second time: %v, %v, want %v", subject, out, v, first)
 		}
-		if out, v := b.handle(e, 1); !v.IsDone() || len(out) != 0 {
-			t.Errorf("another message: %v, %v", out, v)
+		m.Cause += " 2"
+		if out, v := b.deliver(m); !v.IsDone() || len(out) != 0 {
+			t.Errorf("%s, another message: %v, %v", subject, out, v)
 		}
 	}
 }

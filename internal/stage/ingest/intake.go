@@ -41,7 +41,7 @@ func (s *Stage) authorSeen(ctx context.Context, m contract.Message) ([]contract.
 	if s.Denied.Key(p.DHTKey) {
 		p.DHTKey = ""
 	}
-	out, err := s.see(ctx, p.PubKey, nil, keyClaim{p.DHTKey, source{again: m.Attempt > 1}})
+	out, err := s.see(ctx, p.PubKey, nil, keyClaim{p.DHTKey, source{again: s.again(m)}})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (s *Stage) relayListSigned(ctx context.Context, m contract.Message) ([]cont
 		return nil, bad(err)
 	}
 	f := finding{record: &record, target: stage.TargetHex(item), keys: map[string]string{p.PubKey: p.DHTKey}}
-	return s.learn(ctx, p.PubKey, f, source{at: p.CreatedAt, again: m.Attempt > 1})
+	return s.learn(ctx, p.PubKey, f, source{at: p.CreatedAt, again: s.again(m)})
 }
 
 // relayDiscovered takes the public relay.discovered.
