@@ -95,8 +95,11 @@ func randomFilter(r *rand.Rand, all []*nostr.Event) nostr.Filter {
 func TestQueryEqualsNaive(t *testing.T) {
 	s, kept := loaded(t)
 	r := rand.New(rand.NewPCG(1, 2))
-	nonEmpty := 0
-	for range 3000 {
+	nonEmpty, filters := 0, 3000
+	if testing.Short() { // races show in fewer
+		filters = 300
+	}
+	for range filters {
 		f := randomFilter(r, kept)
 		want := naive(kept, f)
 		if got := idsOf(t, s, f); !slices.Equal(got, want) {
@@ -106,8 +109,8 @@ func TestQueryEqualsNaive(t *testing.T) {
 			nonEmpty++
 		}
 	}
-	if nonEmpty < 1000 {
-		t.Errorf("only %d of 3000 filters matched anything: the test proves little", nonEmpty)
+	if nonEmpty < filters/3 {
+		t.Errorf("only %d of %d filters matched anything: the test proves little", nonEmpty, filters)
 	}
 }
 
