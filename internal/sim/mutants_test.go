@@ -111,7 +111,8 @@ var mutations = []mutation{
 	},
 	{
 		name: "what failed once counts as done", file: "internal/stage/ingest/ingest.go",
-		old: "seen && cause != m.Cause && m.Attempt <= 1 {", bug: `seen && cause != "" {`, caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
+		old: "seen && cause != m.Cause && m.Attempt <= 1 {", bug: `seen && cause != "" {`,
+		caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
 		name: "a missing note is swallowed when the local relay does not answer", file: "internal/stage/ingest/learn.go",

@@ -36,11 +36,18 @@ func TestConnectionsThatSayNothing(t *testing.T) {
 	}
 	of := r.ledger.shares[connections]
 	ofAddress := of.party + unaskedOfAddress
-	silent("127.0.0.2", ofAddress)
-	begun := time.Now()
-	_, _ = silent("127.0.0.2", 1).Read(make([]byte, 1)) // it ends, either way
-	if time.Since(begun) > readHeaderTimeout*9/10 {
-		t.Error("one address has more than its share, until it has said nothing for too long")
+	for try := range 10 {
+		begun := time.Now()
+		silent("127.0.0.2", ofAddress)
+		full := time.Now()
+		_, _ = silent("127.0.0.2", 1).Read(make([]byte, 1)) // it ends, either way
+		if time.Since(full) <= readHeaderTimeout*9/10 {
+			break
+		}
+		// On a busy machine the first have ended before the last have come.
+		if full.Sub(begun) < readHeaderTimeout/2 || try == 9 {
+			t.Fatal("one address has more than its share, until it has said nothing for too long")
+		}
 	}
 	silent("127.0.0.3", of.all+of.all/unaskedInAll-ofAddress)
 	for from, before := range map[string]int{"127.0.0.5": 1, "127.0.0.1": ofAddress} {

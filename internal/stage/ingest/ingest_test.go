@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +88,7 @@ func newBench(t *testing.T, p Policy) *bench {
 func (b *bench) handle(e nostr.Event, attempt int) (subjects []string, v contract.Verdict) {
 	b.messages++
 	return b.deliver(contract.Message{
-		Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt, Cause: fmt.Sprint(b.messages),
+		Subject: events.SubjectEventReceived, Data: nostr.Encode(e), Attempt: attempt, Cause: strconv.Itoa(b.messages),
 	})
 }
 
