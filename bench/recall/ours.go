@@ -20,6 +20,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
+	"github.com/relaymesh/relaymesh/internal/testkit/memkv"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -37,9 +38,9 @@ type ours struct {
 	w       *world
 	home    *place
 	net     *dialled
-	surveys *store[contract.Survey]
-	links   *store[contract.Link]
-	relays  *store[contract.Relay]
+	surveys *memkv.Bucket[contract.Survey]
+	links   *memkv.Bucket[contract.Link]
+	relays  *memkv.Bucket[contract.Relay]
 	syncing *syncing.Stage
 	ingest  *ingest.Stage
 
@@ -89,7 +90,7 @@ func (d *dialled) renew() {
 // one note of each who has none.
 func newOurs(w *world) (*ours, error) {
 	o := &ours{
-		w: w, surveys: newStore[contract.Survey](), links: newStore[contract.Link](), relays: newStore[contract.Relay](),
+		w: w, surveys: memkv.New[contract.Survey](), links: memkv.New[contract.Link](), relays: memkv.New[contract.Relay](),
 		due: map[string]contract.Output{}, schedule: map[string]contract.Output{},
 	}
 	o.home = &place{w: w, nip77: true, page: 500, mine: &shelf{at: make([]int64, len(w.notes))}}
@@ -101,16 +102,16 @@ func newOurs(w *world) (*ours, error) {
 	o.net = &dialled{w: w, homeURL: url, asked: map[string][]int64{}, home: relay.NewPool(relay.Options{AllowPrivate: true, Local: true})}
 	o.net.renew()
 	now := func() time.Time { return time.Unix(w.clock.Load(), 0) }
-	authors := newStore[contract.Author]()
+	authors := memkv.New[contract.Author]()
 	var verifier schnorr.Verifier
 	o.ingest = ingest.New(ingest.Ports{
-		Authors: authors, Links: o.links, Records: newStore[contract.Record](),
+		Authors: authors, Links: o.links, Records: memkv.New[contract.Record](),
 		Missing:    func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
 		Verify:     verifier.Verify,
 		VerifyList: schnorr.VerifyRelayList, ResolveEvery: 24 * time.Hour, AllowPrivate: true, Now: now,
 	})
 	o.syncing = &syncing.Stage{
-		Authors: authors, Relays: o.relays, Links: o.links, Syncs: newStore[contract.Sync](), Refused: newStore[contract.Refused](),
+		Authors: authors, Relays: o.relays, Links: o.links, Syncs: memkv.New[contract.Sync](), Refused: memkv.New[contract.Refused](),
 		Net: o.net, Local: url, SyncEvery: syncEvery, Now: now, Log: slog.New(slog.DiscardHandler), Publish: o.publish, MaxLive: 200,
 		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
 		Rules:   func(string) []syncing.Rule { return []syncing.Rule{{Direction: reconcile.Down, Writers: true}} },

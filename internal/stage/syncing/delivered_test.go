@@ -4,79 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"path"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/testkit/memkv"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
-
-// inMemory is a bucket in memory.
-type inMemory[T any] struct {
-	mu sync.Mutex
-	of map[string]T
-}
-
-func newInMemory[T any]() *inMemory[T] { return &inMemory[T]{of: map[string]T{}} }
-
-func (s *inMemory[T]) Get(_ context.Context, key string) (T, bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v, found := s.of[key]
-	return v, found, nil
-}
-
-func (s *inMemory[T]) Update(_ context.Context, key string, change func(T, bool) (T, bool)) (T, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old, found := s.of[key]
-	next, write := change(old, found)
-	if !write {
-		return old, nil
-	}
-	s.of[key] = next
-	return next, nil
-}
-
-func (s *inMemory[T]) Remove(_ context.Context, key string, decide func(T) bool) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v, found := s.of[key]
-	if found = found && decide(v); found {
-		delete(s.of, key)
-	}
-	return found, nil
-}
-
-func (s *inMemory[T]) Each(_ context.Context, pattern string, f func(string, T) error) error {
-	s.mu.Lock()
-	all := maps.Clone(s.of)
-	s.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if ok, _ := path.Match(pattern, key); ok {
-			if err := f(key, all[key]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (s *inMemory[T]) Add(_ context.Context, key string, v T, _ time.Duration) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, found := s.of[key]
-	if !found {
-		s.of[key] = v
-	}
-	return !found, nil
-}
 
 const (
 	alice = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -110,7 +47,7 @@ func TestOnlyWhatWasMissingAndIsStoredCountsAsDelivered(t *testing.T) {
 
 func TestDeliveriesBecomeLinksWithinBounds(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	links := newInMemory[contract.Link]()
+	links := memkv.New[contract.Link]()
 	s := &Stage{Links: links, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)}
 	deliver := func(url string, n int) contract.Link {
 		from := &authors{}
@@ -138,16 +75,16 @@ func TestDeliveriesBecomeLinksWithinBounds(t *testing.T) {
 	for i := range 3 * maxSeen {
 		deliver("wss://"+strconv.Itoa(i)+".example.com", 1)
 	}
-	if n := len(links.of); n != maxSeen {
+	if n := len(links.Of); n != maxSeen {
 		t.Errorf("an author is linked to %d relays that only deliver, want %d", n, maxSeen)
 	}
 	stranger := &authors{}
 	stranger.add(bob)
-	if err := s.evidence(t.Context(), first, stranger, false); err != nil || len(links.of) != maxSeen {
-		t.Errorf("who was not asked for is linked: %d links, %v", len(links.of), err)
+	if err := s.evidence(t.Context(), first, stranger, false); err != nil || len(links.Of) != maxSeen {
+		t.Errorf("who was not asked for is linked: %d links, %v", len(links.Of), err)
 	}
 	named := "wss://named.example.com"
-	links.of[contract.LinkKey(nostr.RelayKey(named), alice)] = contract.Link{URL: named, Via: map[string]int64{contract.ViaNIP65: 7}}
+	links.Of[contract.LinkKey(nostr.RelayKey(named), alice)] = contract.Link{URL: named, Via: map[string]int64{contract.ViaNIP65: 7}}
 	if l := deliver(named, 1); l.Delivered != 1 || l.Via[contract.ViaNIP65] != 7 {
 		t.Errorf("at a relay that their list names: %+v", l)
 	}
@@ -158,13 +95,13 @@ func TestDeliveriesBecomeLinksWithinBounds(t *testing.T) {
 func TestAuthorsWhoWereSeenAreSyncedDownOnly(t *testing.T) {
 	const url = "wss://a.example.com"
 	now := time.Unix(1_700_000_000, 0)
-	links := newInMemory[contract.Link]()
+	links := memkv.New[contract.Link]()
 	key := nostr.RelayKey(url)
-	links.of[contract.LinkKey(key, alice)] = contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 7}}
-	links.of[contract.LinkKey(key, bob)] = contract.Link{URL: url, Via: map[string]int64{contract.ViaDelivered: now.Unix() - 9}, Delivered: 3}
+	links.Of[contract.LinkKey(key, alice)] = contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 7}}
+	links.Of[contract.LinkKey(key, bob)] = contract.Link{URL: url, Via: map[string]int64{contract.ViaDelivered: now.Unix() - 9}, Delivered: 3}
 	direction := reconcile.Down
 	s := &Stage{
-		Relays: newInMemory[contract.Relay](),
+		Relays: memkv.New[contract.Relay](),
 		Links:  links, Now: func() time.Time { return now },
 		Rules: func(string) []Rule { return []Rule{{Direction: direction, Writers: true}} },
 	}
@@ -188,7 +125,7 @@ func TestAuthorsWhoWereSeenAreSyncedDownOnly(t *testing.T) {
 	}
 	now = now.Add(contract.ForgetAfter)
 	direction = reconcile.Down
-	if p := is(); p.authors != 1 || len(links.of) != 1 {
-		t.Errorf("after 30 days %+v, links %v", p, links.of)
+	if p := is(); p.authors != 1 || len(links.Of) != 1 {
+		t.Errorf("after 30 days %+v, links %v", p, links.Of)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/testkit/memkv"
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -135,9 +136,9 @@ type town struct {
 	*Stage
 	t       *testing.T
 	shops   map[string]*shop
-	links   *inMemory[contract.Link]
-	relays  *inMemory[contract.Relay]
-	surveys *inMemory[contract.Survey]
+	links   *memkv.Bucket[contract.Link]
+	relays  *memkv.Bucket[contract.Relay]
+	surveys *memkv.Bucket[contract.Survey]
 	out     []contract.Output
 	mu      sync.Mutex
 }
@@ -146,15 +147,15 @@ const townHall = "ws://127.0.0.1:7777"
 
 func newTown(t *testing.T, authors ...string) *town {
 	w := &town{
-		t: t, shops: map[string]*shop{}, links: newInMemory[contract.Link](), relays: newInMemory[contract.Relay](),
-		surveys: newInMemory[contract.Survey](),
+		t: t, shops: map[string]*shop{}, links: memkv.New[contract.Link](), relays: memkv.New[contract.Relay](),
+		surveys: memkv.New[contract.Survey](),
 	}
-	known := newInMemory[contract.Author]()
+	known := memkv.New[contract.Author]()
 	for _, pubkey := range authors {
-		known.of[pubkey] = contract.Author{FirstSeen: 1}
+		known.Of[pubkey] = contract.Author{FirstSeen: 1}
 	}
 	w.Stage = &Stage{
-		Authors: known, Relays: w.relays, Links: w.links, Refused: newInMemory[contract.Refused](), Net: w, Local: townHall,
+		Authors: known, Relays: w.relays, Links: w.links, Refused: memkv.New[contract.Refused](), Net: w, Local: townHall,
 		Rules:   func(string) []Rule { return []Rule{{Direction: reconcile.Down, Writers: true}} },
 		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
 		Publish: func(_ context.Context, out ...contract.Output) error {
@@ -189,7 +190,7 @@ func (w *town) open(url string, authors ...string) *shop {
 	}
 	w.shops[url] = s
 	if url != townHall {
-		w.relays.of[nostr.RelayKey(url)] = contract.Relay{URL: url, ProbedAt: 1, FirstSeen: 1}
+		w.relays.Of[nostr.RelayKey(url)] = contract.Relay{URL: url, ProbedAt: 1, FirstSeen: 1}
 	}
 	return s
 }
@@ -241,7 +242,7 @@ func TestTheSurveyFindsWhatNoListNames(t *testing.T) {
 		if yields.asked <= before {
 			t.Error("not asked again where something was")
 		}
-		state := w.surveys.of[contract.SurveyRoot]
+		state := w.surveys.Of[contract.SurveyRoot]
 		if l := state.Looks[nostr.RelayKey("wss://nothing.example.com")]; !l.Whole || l.Dull == 0 || l.All != 0 {
 			t.Errorf("remembered is %+v", l)
 		}
@@ -262,9 +263,9 @@ func TestInventedIDsYieldNothing(t *testing.T) {
 			time.Sleep(time.Hour)
 			asked = w.shops["wss://liar.example.com"].asked
 		}
-		l := w.surveys.of[contract.SurveyRoot].Looks[nostr.RelayKey("wss://liar.example.com")]
-		if l.All != 0 || len(w.links.of) != 0 {
-			t.Errorf("a liar has %+v, and %d links", l, len(w.links.of))
+		l := w.surveys.Of[contract.SurveyRoot].Looks[nostr.RelayKey("wss://liar.example.com")]
+		if l.All != 0 || len(w.links.Of) != 0 {
+			t.Errorf("a liar has %+v, and %d links", l, len(w.links.Of))
 		}
 		if asked > 200 {
 			t.Errorf("a liar had %d sessions in two weeks", asked)
@@ -291,7 +292,7 @@ func TestRelaysThatDoNotWantASurveyAreLeftAlone(t *testing.T) {
 				var looks atomic.Int64
 				w.open(url).fails = c.fails
 				c.relay.URL, c.relay.FirstSeen = url, 1
-				w.relays.of[nostr.RelayKey(url)] = c.relay
+				w.relays.Of[nostr.RelayKey(url)] = c.relay
 				w.Survey.Observe = func(int, int64, error) { looks.Add(1) }
 				for range 25 * 24 {
 					w.pass()
@@ -360,7 +361,7 @@ func TestAPruningRelayIsNotGivenTheSameForEver(t *testing.T) {
 			w.pass()
 			time.Sleep(time.Hour)
 		}
-		state := w.surveys.of[contract.SurveyRoot]
+		state := w.surveys.Of[contract.SurveyRoot]
 		if brought.Load() > 60 || state.Since == 0 || !strings.Contains(state.Why, "does not keep") {
 			t.Errorf("%d events came of 20; %q", brought.Load(), state.Why)
 		}
@@ -374,7 +375,7 @@ func TestASliceWithTooManyAuthorsIsSplit(t *testing.T) {
 			authors = append(authors, hex.EncodeToString([]byte(fmt.Sprintf("%c%031d", byte(i%250), i)))[:64])
 		}
 		w := newTown(t, authors...)
-		w.surveys.of[contract.SurveyRoot] = contract.Survey{Looks: map[string]contract.Look{"x": {At: 1}}}
+		w.surveys.Of[contract.SurveyRoot] = contract.Survey{Looks: map[string]contract.Look{"x": {At: 1}}}
 		for range 2 { // the second time as at every start
 			out := w.pass()
 			if len(out) != 2 || out[0].Subject != contract.SurveyDueSubject("a0") || out[1].Subject != contract.SurveyDueSubject("a1") ||
@@ -382,8 +383,8 @@ func TestASliceWithTooManyAuthorsIsSplit(t *testing.T) {
 				t.Errorf("split into %+v", out)
 			}
 		}
-		if !w.surveys.of["a"].Split || len(w.surveys.of["a0"].Looks) != 1 || len(w.surveys.of["a1"].Looks) != 1 {
-			t.Errorf("remembered is %+v", w.surveys.of)
+		if !w.surveys.Of["a"].Split || len(w.surveys.Of["a0"].Looks) != 1 || len(w.surveys.Of["a1"].Looks) != 1 {
+			t.Errorf("remembered is %+v", w.surveys.Of)
 		}
 		w.Survey.On = nil
 		if out := w.pass(); len(out) != 1 || out[0].Cron != contract.CronNever {
@@ -426,7 +427,7 @@ func TestSeedsAndMonitorsMakeRelaysKnown(t *testing.T) {
 		w.Survey.Seeds = []string{seed}
 		at := w.open(seed)
 		w.open(named, alice)
-		clear(w.relays.of)
+		clear(w.relays.Of)
 		says := func(monitor, url string, ago time.Duration) {
 			e := nostr.Event{PubKey: monitor, Kind: kindMonitor, CreatedAt: time.Now().Add(-ago).Unix(), Tags: []nostr.Tag{{"d", url}}}
 			e.ID = e.Hash()
@@ -446,17 +447,17 @@ func TestSeedsAndMonitorsMakeRelaysKnown(t *testing.T) {
 			t.Errorf("the local relay has %d of 20", n)
 		}
 		for url, want := range map[string]bool{seed: true, named: true, "wss://gone.example.net": false} {
-			if _, known := w.relays.of[nostr.RelayKey(url)]; known != want {
+			if _, known := w.relays.Of[nostr.RelayKey(url)]; known != want {
 				t.Errorf("%s: known %v", url, known)
 			}
 		}
 		family := 0
-		for _, r := range w.relays.of {
+		for _, r := range w.relays.Of {
 			if strings.HasSuffix(r.URL, "family.net") {
 				family++
 			}
 		}
-		if n := len(w.relays.of); n > maxMonitored+3 || n < 1000 || family > 32 {
+		if n := len(w.relays.Of); n > maxMonitored+3 || n < 1000 || family > 32 {
 			t.Errorf("%d relays are known, %d of one host", n, family)
 		}
 	})
@@ -479,7 +480,7 @@ func TestAFilterThatIsRefusedIsAskedForFewerAuthors(t *testing.T) {
 				w.pass()
 				time.Sleep(time.Hour)
 			}
-			r := w.relays.of[nostr.RelayKey(url)]
+			r := w.relays.Of[nostr.RelayKey(url)]
 			if r.MostAuthors != 20 || r.SurveyFailures != 0 {
 				t.Errorf("without NIP-77 %v: %d authors are asked for, %d failures", no77, r.MostAuthors, r.SurveyFailures)
 			}
