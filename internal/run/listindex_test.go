@@ -83,7 +83,7 @@ func newUser(t *testing.T) (key *schnorr.SecretKey, list nostr.Event) {
 // eventually fails unless something comes to hold.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	if !until(t, 30*time.Second, holds) {
+	if !until(t, 3*time.Minute, holds) {
 		t.Fatal("never: " + what)
 	}
 }
