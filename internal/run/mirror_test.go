@@ -28,7 +28,7 @@ func TestAGroupWithoutItsMiddle(t *testing.T) {
 		Relay: hometest.Start(t), File: file, AllowPrivate: true, SyncEvery: 15 * time.Minute, Drain: 5 * time.Second,
 	})
 	for _, url := range []string{a, b} {
-		if !until(t, 8*time.Second, func() bool { return slices.Equal(hometest.IDsAt(t, url), hometest.IDsOf(own...)) }) {
+		if !until(t, 2*time.Minute, func() bool { return slices.Equal(hometest.IDsAt(t, url), hometest.IDsOf(own...)) }) {
 			t.Errorf("%s has %d events", url, len(hometest.IDsAt(t, url)))
 		}
 	}
@@ -96,7 +96,7 @@ func TestAGroupIsKeptEqual(t *testing.T) {
 				hometest.Publish(t, url, e)
 				all = append(all, e)
 			}
-			if !until(t, 20*time.Second, equal(all)) {
+			if !until(t, 2*time.Minute, equal(all)) {
 				t.Error("what one received live, others have not")
 			}
 			if got := hometest.IDsAt(t, local); !with && len(got) != 0 {
