@@ -34,6 +34,8 @@ type outbox struct {
 	spare   queue // the one that was sent before, for its memory
 	running []*search
 	clock   *time.Timer // runs while a search does
+	due     time.Time   // when the clock goes off; zero before the first search
+	late    bool        // the last time it was late
 	rtt     roundTrip
 	outages outageDetector
 	queries int64
@@ -61,6 +63,8 @@ const (
 	giveUp = 2 * time.Second
 	// tick is how exactly the clock tells searches that time has passed.
 	tick = 20 * time.Millisecond
+	// mostLate is how late the clock may be. Beyond that this process has stood still.
+	mostLate = 100 * time.Millisecond
 )
 
 // post queues q for a node; flush sends it. The reply comes to by with the slot, or never: to an address that is not dialable,
@@ -152,7 +156,7 @@ func (o *outbox) start(s *search) {
 	o.mu.Lock()
 	o.running = append(o.running, s)
 	if len(o.running) == 1 {
-		o.clock.Reset(tick)
+		o.wind(time.Now())
 	}
 	s.step(time.Now())
 	o.mu.Unlock()
@@ -185,9 +189,30 @@ func (o *outbox) end(s *search) {
 	}
 }
 
+// wind sets the clock. The caller holds mu.
+func (o *outbox) wind(now time.Time) {
+	o.due = now.Add(tick)
+	o.clock.Reset(tick)
+}
+
+// stoodStill reports whether the clock goes off much too late, for the first time in a row: this process or its machine was busy or
+// asleep, and replies that came meanwhile wait in the socket. They are to be read before anybody is called silent.
+func (o *outbox) stoodStill(now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.late = !o.late && !o.due.IsZero() && now.Sub(o.due) > mostLate
+	if o.late {
+		o.wind(now)
+	}
+	return o.late
+}
+
 // passTime lets the searches go on for which something is due, those that run longest first: they get what the budget has.
 func (o *outbox) passTime() {
 	now := time.Now()
+	if o.stoodStill(now) {
+		return
+	}
 	o.sweep(now)
 	o.mu.Lock()
 	affords := o.afford(now)
@@ -198,7 +223,7 @@ func (o *outbox) passTime() {
 		}
 	}
 	if len(o.running) > 0 {
-		o.clock.Reset(tick)
+		o.wind(now)
 	}
 	o.mu.Unlock()
 	o.flush()

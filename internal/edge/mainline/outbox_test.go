@@ -91,3 +91,26 @@ func TestAnOutageOfOurOwnNetworkIsNoNodesFault(t *testing.T) {
 		}
 	}
 }
+
+// A process that stood still has replies in its socket: these are read before a node is called silent, but only once, so that a
+// machine that is always late does not wait for ever.
+func TestAProcessThatStoodStillReadsRepliesFirst(t *testing.T) {
+	t.Parallel()
+	o := &outbox{
+		guard: &guard{allowPrivate: true}, limiter: newRateLimiter(-1), routing: newRoutingTable(false),
+		calls: map[uint64]call{}, budget: rate.NewLimiter(rate.Inf, 0), clock: time.NewTimer(time.Hour),
+	}
+	node := contact(1, "1.1.1.1:2000")
+	o.mu.Lock()
+	o.post(getQuery(node.ID, nil), node, 0, ignore{}, time.Now().Add(-2*giveUp))
+	o.due = time.Now().Add(-time.Hour)
+	o.queued = queue{} // nothing is to be sent
+	o.mu.Unlock()
+	for _, left := range []int{1, 0} {
+		o.passTime()
+		if len(o.calls) != left {
+			t.Errorf("%d queries are waited for, want %d", len(o.calls), left)
+		}
+		o.due = time.Now().Add(-time.Hour)
+	}
+}
