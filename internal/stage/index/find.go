@@ -53,6 +53,15 @@ func (r *Resolver) mayFind(again time.Duration) bool {
 	return r.finding != nil || r.Now().Sub(r.found) >= again
 }
 
+// mayFindSince is mayFind for who has looked for indexes since begun: indexes that begin together find few others at first, so the
+// waits double from findSoon to findAgain.
+func (r *Resolver) mayFindSince(begun time.Time) bool {
+	r.mu.Lock()
+	again := min(max(r.found.Sub(begun), findSoon), findAgain)
+	r.mu.Unlock()
+	return r.mayFind(again)
+}
+
 // Find searches Mainline until so many indexes of different networks have shown that they are some, or all that was named has
 // been tried. The error says what there was instead, if there was not one.
 func (r *Resolver) Find(ctx context.Context, want int) error {

@@ -28,10 +28,13 @@ type Puller struct {
 	// Pull takes over from an index what ours lacks of its kinds, and returns how many events came.
 	Pull func(ctx context.Context, from Known) (events int, err error)
 	Log  *slog.Logger
+
+	begun time.Time
 }
 
 // Run pulls until ctx ends.
 func (p *Puller) Run(ctx context.Context) {
+	p.begun = p.Resolver.Now()
 	for ctx.Err() == nil {
 		p.round(ctx)
 		select {
@@ -44,7 +47,7 @@ func (p *Puller) Run(ctx context.Context) {
 // round pulls once from a few.
 func (p *Puller) round(ctx context.Context) {
 	r := p.Resolver
-	if len(r.choose(nil)) < askedMost && r.mayFind(findAgain) {
+	if len(r.choose(nil)) < askedMost && r.mayFindSince(p.begun) {
 		if err := r.Find(ctx, askedMost); err != nil {
 			p.Log.DebugContext(ctx, "found no list index", "err", err)
 		}

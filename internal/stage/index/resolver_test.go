@@ -25,6 +25,8 @@ type world struct {
 	indexes map[string]*fakeIndex
 	asked   []string
 	tried   []string
+
+	searched int // infohashes that were looked up
 }
 
 // fakeIndex is an index at a URL.
@@ -43,6 +45,7 @@ func newWorld() *world {
 func (w *world) Peers(_ context.Context, infohash [20]byte) ([]netip.AddrPort, int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.searched++
 	if w.nobody {
 		return nil, 0, errors.New("no DHT node answered")
 	}
@@ -331,3 +334,50 @@ type memory struct{ all []Known }
 
 func (m *memory) Load() ([]Known, error) { return m.all, nil }
 func (m *memory) Save(all []Known) error { m.all = all; return nil }
+
+// Indexes that begin together find few others at first: they search again within a minute, not after ten; and not every minute for
+// ever, where there are none.
+func TestAnIndexThatFindsFewSearchesAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r := w.resolver(t)
+		defer r.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		pulled := make(chan string, 1)
+		p := &Puller{Resolver: r, Log: r.Log, Pull: func(_ context.Context, from Known) (int, error) {
+			select {
+			case pulled <- from.URL:
+			default:
+			}
+			return 0, nil
+		}}
+		var running sync.WaitGroup
+		running.Go(func() { p.Run(ctx) })
+		defer func() { cancel(); running.Wait() }()
+		time.Sleep(30 * time.Second)
+		url := "ws://8.0.0.1:4848"
+		w.mu.Lock()
+		w.indexes[url] = &fakeIndex{}
+		for _, hash := range Infohashes(r.Now()) {
+			w.peers[hash] = append(w.peers[hash], netip.MustParseAddrPort("8.0.0.1:4848"))
+		}
+		w.mu.Unlock()
+		select {
+		case got := <-pulled:
+			if got != url {
+				t.Errorf("pulled from %s", got)
+			}
+		case <-time.After(2 * time.Minute):
+			t.Error("an index that was announced soon after is not found for two minutes")
+		}
+		w.mu.Lock()
+		w.searched = 0
+		w.mu.Unlock()
+		time.Sleep(24 * time.Hour)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if searches := w.searched / len(Infohashes(r.Now())); searches < 100 || searches > 160 {
+			t.Errorf("%d searches a day, want one in ten minutes", searches)
+		}
+	})
+}
