@@ -4,9 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/health"
 )
@@ -15,14 +15,16 @@ const (
 	// pullEvery is how often an index takes over what others have, and pulled from how many of them.
 	pullEvery = time.Minute
 	pulled    = 3
+	// mostPulling is from how many it is pulled at a time.
+	mostPulling = 12
 	// verifyEvery is how often an index that is used shows anew that it is one.
 	verifyEvery = time.Hour
 	// pullTimeout bounds one sync.
 	pullTimeout = 10 * time.Minute
 )
 
-// Puller fills our index from others: every minute from a few at random, no two of one network. Its fields are set before
-// [Puller.Run].
+// Puller fills our index from others: every minute from a few at random, no two of one network. One that takes long, or is silent
+// by intent, delays no other. Its fields are set before [Puller.Run].
 type Puller struct {
 	Resolver *Resolver
 	// Pull takes over from an index what ours lacks of its kinds, and returns how many events came.
@@ -30,13 +32,18 @@ type Puller struct {
 	Log  *slog.Logger
 
 	begun time.Time
+
+	mu      sync.Mutex
+	pulling map[string]bool // URLs
 }
 
 // Run pulls until ctx ends.
 func (p *Puller) Run(ctx context.Context) {
-	p.begun = p.Resolver.Now()
+	p.begun, p.pulling = p.Resolver.Now(), map[string]bool{}
+	var running sync.WaitGroup
+	defer running.Wait()
 	for ctx.Err() == nil {
-		p.round(ctx)
+		p.round(ctx, &running)
 		select {
 		case <-time.After(time.Duration((0.75 + rand.Float64()/2) * float64(pullEvery))):
 		case <-ctx.Done():
@@ -44,22 +51,37 @@ func (p *Puller) Run(ctx context.Context) {
 	}
 }
 
-// round pulls once from a few.
-func (p *Puller) round(ctx context.Context) {
+// round begins to pull from a few.
+func (p *Puller) round(ctx context.Context, running *sync.WaitGroup) {
 	r := p.Resolver
 	if len(r.choose(nil)) < askedMost && r.mayFindSince(p.begun) {
 		if err := r.Find(ctx, askedMost); err != nil {
 			p.Log.DebugContext(ctx, "found no list index", "err", err)
 		}
 	}
-	var group errgroup.Group
-	for _, k := range Choose(r.Known(), pulled, r.Now(), rand.IntN) {
-		group.Go(func() error { p.pull(ctx, k); return nil })
+	for _, k := range p.choose() {
+		running.Go(func() {
+			p.pull(ctx, k)
+			p.mu.Lock()
+			delete(p.pulling, k.URL)
+			p.mu.Unlock()
+		})
 	}
-	_ = group.Wait() // they return none
 	if err := r.Save(); err != nil {
 		p.Log.WarnContext(ctx, "what is known of list indexes was not saved", "err", err)
 	}
+}
+
+// choose returns indexes from which nothing is being pulled, and notes that it is from now on.
+func (p *Puller) choose() []Known {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rest := slices.DeleteFunc(p.Resolver.Known(), func(k Known) bool { return p.pulling[k.URL] })
+	chosen := Choose(rest, min(pulled, mostPulling-len(p.pulling)), p.Resolver.Now(), rand.IntN)
+	for _, k := range chosen {
+		p.pulling[k.URL] = true
+	}
+	return chosen
 }
 
 func (p *Puller) pull(ctx context.Context, k Known) {

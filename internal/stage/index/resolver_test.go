@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -379,5 +380,36 @@ func TestAnIndexThatFindsFewSearchesAgainSoon(t *testing.T) {
 		if searches := w.searched / len(Infohashes(r.Now())); searches < 100 || searches > 160 {
 			t.Errorf("%d searches a day, want one in ten minutes", searches)
 		}
+	})
+}
+
+// One index that is silent for as long as it is allowed to does not keep the others from being pulled from every minute.
+func TestASilentIndexDelaysNoPull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		silent := w.add(1, &fakeIndex{}, 0)
+		honest := w.add(2, &fakeIndex{}, 1)
+		r := w.resolver(t)
+		defer r.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		var pulls atomic.Int64
+		p := &Puller{Resolver: r, Log: r.Log, Pull: func(ctx context.Context, from Known) (int, error) {
+			if from.URL == silent {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			if from.URL == honest {
+				pulls.Add(1)
+			}
+			return 0, nil
+		}}
+		var running sync.WaitGroup
+		running.Go(func() { p.Run(ctx) })
+		time.Sleep(8 * time.Minute)
+		if got := pulls.Load(); got < 6 {
+			t.Errorf("in eight minutes it was pulled %d times from the honest one", got)
+		}
+		cancel()
+		running.Wait()
 	})
 }
