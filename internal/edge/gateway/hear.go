@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -91,7 +92,8 @@ func (c *conn) dropUnheard() {
 // onOK looks at the relay's word on an event, or on an AUTH.
 func (c *conn) onOK(id, rest []byte) {
 	name, _ := unquote(id)
-	accepted := bytes.HasPrefix(rest, []byte("true"))
+	name = strings.ToLower(name) // some write hex in upper case, and the truth value as a string
+	accepted := bytes.HasPrefix(bytes.ToLower(bytes.TrimPrefix(rest, []byte(`"`))), []byte("true"))
 	c.mu.Lock()
 	if name != "" && name == c.authID {
 		c.authenticated = c.authenticated || accepted
@@ -122,7 +124,7 @@ func (c *conn) onAuth(rest []byte) {
 	id, _ := nostr.PeekID(rest)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.authID = id
+	c.authID = strings.ToLower(id)
 }
 
 // onChallenge looks at an AUTH of the relay.

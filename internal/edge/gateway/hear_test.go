@@ -48,6 +48,8 @@ func TestHearsWhatWasAccepted(t *testing.T) {
 			case strings.Contains(string(data), "refused"):
 				p.send(`["OK","` + id + `",false,"blocked: no"]`)
 			case strings.Contains(string(data), "silent"):
+			case strings.Contains(string(data), "loud"):
+				p.send(`["OK","` + strings.ToUpper(id) + `","true",""]`)
 			default:
 				p.send(`[ "OK" , "` + id + `" , true , "" ]`)
 			}
@@ -59,18 +61,19 @@ func TestHearsWhatWasAccepted(t *testing.T) {
 	future := signed(t, nostr.Event{Kind: 1, CreatedAt: time.Now().Unix() + 1e6, Content: strings.Repeat("long ", 2000)})
 	refused := signed(t, nostr.Event{Kind: 1, Content: "refused"})
 	silent := signed(t, nostr.Event{Kind: 1, Content: "silent"})
+	loud := signed(t, nostr.Event{Kind: 1, Content: "loud"})
 	ephemeral := signed(t, nostr.Event{Kind: 20001})
 	for _, mode := range modes {
 		c := dial(t, g.URL(), mode, nil)
-		for _, event := range []nostr.Event{old, refused, silent, future, ephemeral, old} {
+		for _, event := range []nostr.Event{old, refused, silent, future, loud, ephemeral, old} {
 			c.send(" [ \"EVENT\" ,\n" + string(nostr.Encode(event)) + " ] ")
 		}
-		for range 5 {
+		for range 6 {
 			c.read()
 		}
 		c.ws.Close(websocket.StatusNormalClosure, "")
 	}
-	want := []string{old.ID, future.ID}
+	want := []string{old.ID, future.ID, loud.ID}
 	if got := e.heard(); !slices.Equal(got, want) {
 		t.Errorf("heard %q, want %q", got, want)
 	}

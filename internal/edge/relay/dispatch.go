@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
@@ -54,7 +55,7 @@ func (c *Conn) dispatch(data []byte) error {
 			return c.stray(data)
 		}
 	case "OK":
-		if !c.resolve(id, reconcile.ParseReply(len(elements) > 2 && string(elements[2]) == "true", stringAt(elements, 3))) {
+		if !c.resolve(strings.ToLower(id), reconcile.ParseReply(trueAt(elements, 2), stringAt(elements, 3))) {
 			return c.stray(data)
 		}
 	case "AUTH":

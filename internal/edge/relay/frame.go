@@ -65,6 +65,11 @@ func stringAt(elements [][]byte, i int) string {
 	return s
 }
 
+// trueAt reports whether element i is true, which a few write as a string.
+func trueAt(elements [][]byte, i int) bool {
+	return i < len(elements) && string(bytes.ToLower(bytes.Trim(elements[i], `"`))) == "true"
+}
+
 // plainAt returns what element i quotes, if that is a string of printable ASCII
 // without an escape. Nearly all are, and some are megabytes of hex.
 func plainAt(elements [][]byte, i int) (text []byte, ok bool) {

@@ -10,7 +10,7 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Only true says that an event was taken, and a refusal needs no words.
+// Only true says that an event was taken, a refusal needs no words, and hex is hex in any case.
 func TestPublishAnswers(t *testing.T) {
 	e := notes(t, 1)[0]
 	taken, no := reconcile.Reply{Outcome: reconcile.Stored}, func(code reconcile.Code, text string) reconcile.Reply {
@@ -25,7 +25,11 @@ func TestPublishAnswers(t *testing.T) {
 		`["OK",ID,false]`:                             no("", ""),
 		`["OK",ID,false,null]`:                        no("", ""),
 		`["OK",ID]`:                                   no("", ""),
-		`["OK",ID,"true",""]`:                         no("", ""),
+		`["OK",ID,"true",""]`:                         taken,
+		`["OK",UPPER,true,""]`:                        taken,
+		`["OK",UPPER,false,"blocked: no"]`:            no(reconcile.PrefixBlocked, "blocked: no"),
+		`["OK",ID,"false",""]`:                        no("", ""),
+		`["OK",ID,"","true"]`:                         no("", "true"),
 		`["OK",ID,1,"stored"]`:                        no("", "stored"),
 		`["OK",ID,false,"Blocked: kind"]`:             no(reconcile.PrefixBlocked, "Blocked: kind"),
 		`["OK",ID,false,"replaced: have newer"]`:      no(reconcile.PrefixReplaced, "replaced: have newer"),
@@ -35,7 +39,7 @@ func TestPublishAnswers(t *testing.T) {
 	} {
 		f := startFake(t, func(p *peer) {
 			p.expect("EVENT")
-			p.send(raw(strings.ReplaceAll(answer, "ID", `"`+e.ID+`"`)))
+			p.send(raw(strings.NewReplacer("ID", `"`+e.ID+`"`, "UPPER", `"`+strings.ToUpper(e.ID)+`"`).Replace(answer)))
 			p.drain()
 		})
 		if got, err := dial(t, f.url).Publish(testContext(t), e); got != want || err != nil {
