@@ -4,7 +4,6 @@ package pager
 
 import (
 	"errors"
-	"iter"
 	"maps"
 	"math"
 
@@ -28,7 +27,8 @@ var ErrOverflow = errors.New("the limit is ignored")
 // until of 0 says something else in a [nostr.Filter].
 //
 // A relay whose first page is not newest first may have more above it: the walk
-// goes up from there when it has come to its end below.
+// goes up from there when it has come to its end below. One that heeds no until
+// repeats its first page, and nothing older can be asked of it.
 type Pager struct {
 	// Filter is the REQ for the next page. At first it selects the events: its
 	// Until is where the walk begins (0 is the end of time), its Since bounds it.
@@ -37,6 +37,9 @@ type Pager struct {
 	Capped bool
 	// Unordered says that there may be events between those of a page.
 	Unordered bool
+	// Unheeded is the bound that the relay does not heed, "until" or "since", so that it
+	// sends a page again in place of the next one; or "".
+	Unheeded string
 	// Up says that the walk goes up.
 	Up bool
 	// Stalled is how many pages in a row were cut and brought nothing new.
@@ -58,6 +61,7 @@ type edge struct {
 // page is the events between two calls of [Pager.Next].
 type page struct {
 	count, fresh int
+	newer, older int   // events from outside the period that was asked for
 	last         int64 // created_at of the last event
 	rises, falls int   // of created_at, from one event to the next
 	oldest       edge
@@ -65,32 +69,12 @@ type page struct {
 	ids          map[string]struct{}
 }
 
-// Walk asks for page after page and passes on what is fresh, to the end of the
-// walk. An error of either function ends it.
-func (p *Pager) Walk(ask func(nostr.Filter) iter.Seq2[nostr.Event, error], do func(nostr.Event) error) error {
-	for more := true; more; _, more = p.Next(false) {
-		for e, err := range ask(p.Filter) {
-			if errors.Is(err, ErrOverflow) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			if !p.Add(&e) {
-				continue
-			}
-			if err := do(e); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Unreached says why the walk may have left events out, as the predicate of a
 // sentence about the relay, or "".
 func (p *Pager) Unreached() string {
 	switch {
+	case p.Unheeded != "":
+		return "sends the same page of events whatever " + p.Unheeded + " says, so that others cannot be asked for"
 	case p.Capped:
 		return "shows no more than a page of the events of one second"
 	case p.Unordered:
@@ -105,13 +89,13 @@ func (p *Pager) Add(e *nostr.Event) (fresh bool) {
 	at, g := max(e.CreatedAt, 1), &p.page
 	if g.count == 0 {
 		g.oldest, g.newest, g.ids = edge{at: at}, edge{at: at}, map[string]struct{}{}
-	} else if at > g.last {
-		g.rises++
-	} else if at < g.last {
-		g.falls++
 	}
 	g.count++
-	g.last = at
+	if _, twice := g.ids[e.ID]; twice {
+		return false
+	}
+	g.ids[e.ID] = struct{}{}
+	g.follows(at)
 	if at < g.oldest.at {
 		g.oldest = edge{at: at}
 	}
@@ -120,14 +104,37 @@ func (p *Pager) Add(e *nostr.Event) (fresh bool) {
 	}
 	g.oldest.add(at, e.ID)
 	g.newest.add(at, e.ID)
-	_, twice := g.ids[e.ID]
-	_, before := p.edge.ids[e.ID]
-	if twice || before {
+	if _, before := p.edge.ids[e.ID]; before {
 		return false
 	}
-	g.ids[e.ID] = struct{}{}
 	g.fresh++
 	return true
+}
+
+// Stray takes in the date of an event from outside the period that was asked for.
+func (p *Pager) Stray(createdAt int64) {
+	g := &p.page
+	g.follows(max(createdAt, 1))
+	if createdAt < p.Filter.Since {
+		g.older++
+	} else {
+		g.newer++
+	}
+}
+
+// sent is how many events came, those from outside the period among them.
+func (g *page) sent() int { return g.count + g.newer + g.older }
+
+// follows notes in which order an event comes.
+func (g *page) follows(at int64) {
+	switch {
+	case g.last == 0, at == g.last:
+	case at > g.last:
+		g.rises++
+	default:
+		g.falls++
+	}
+	g.last = at
 }
 
 // add notes an id, if it is of the edge's second.
@@ -152,6 +159,14 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 		if g.falls == 0 {
 			p.top = g.newest
 		}
+	}
+	switch {
+	case g.repeats(p.Up, p.Filter.Limit) && p.Up:
+		p.Unheeded = "since"
+	case g.repeats(p.Up, p.Filter.Limit):
+		p.Unheeded = "until"
+	case p.Up && g.fresh > 0: // it sends the oldest first, and has nothing below its first page
+		p.Unheeded = ""
 	}
 	if g.count == 0 {
 		return 0, p.turn()
@@ -210,7 +225,18 @@ func (g *page) unordered(limit int) bool {
 	if g.rises == 0 || g.falls == 0 || !full(g.count, limit) {
 		return false
 	}
-	return min(g.rises, g.falls) > g.count/10 || limit > 0 && g.count > limit
+	return min(g.rises, g.falls) > g.count/10 || limit > 0 && len(g.ids) > limit
+}
+
+// repeats reports whether a page that may have been cut has nothing new, but events
+// that lie behind where it was to begin. On the way up the newest first are no
+// such: they show that there is nothing above.
+func (g *page) repeats(up bool, limit int) bool {
+	behind := g.newer > 0
+	if up {
+		behind = g.older > 0 && g.rises > g.falls
+	}
+	return behind && g.fresh == 0 && full(g.sent(), limit)
 }
 
 // full reports whether a page of one second may have been cut: relays cut at

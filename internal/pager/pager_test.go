@@ -2,9 +2,9 @@ package pager
 
 import (
 	"cmp"
-	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -14,9 +14,13 @@ import (
 type relay struct {
 	cap    int
 	events []nostr.Event
+	deaf   func(*nostr.Filter) // makes of a filter the one that is heeded
 }
 
 func (r relay) page(f nostr.Filter) (page []nostr.Event) {
+	if r.deaf != nil {
+		r.deaf(&f)
+	}
 	for _, e := range r.events {
 		if f.Match(&e) && len(page) < r.cap {
 			page = append(page, e)
@@ -41,12 +45,14 @@ func walk(t *testing.T, r relay, f nostr.Filter) (seen map[string]int, p *Pager)
 	for range 1000 {
 		page := r.page(p.Filter)
 		for _, e := range page {
-			if p.Add(&e) {
+			if !p.Filter.Match(&e) {
+				p.Stray(e.CreatedAt)
+			} else if p.Add(&e) {
 				seen[e.ID]++
 			}
 		}
 		oldest, more := p.Next(false)
-		if len(page) > 0 && !p.Up && oldest != max(1, min(page[0].CreatedAt, page[len(page)-1].CreatedAt)) {
+		if len(page) > 0 && r.deaf == nil && !p.Up && oldest != max(1, min(page[0].CreatedAt, page[len(page)-1].CreatedAt)) {
 			t.Errorf("the page is of the seconds %d to %d, its oldest is said to be %d", page[0].CreatedAt, page[len(page)-1].CreatedAt, oldest)
 		}
 		if !more {
@@ -60,7 +66,7 @@ func walk(t *testing.T, r relay, f nostr.Filter) (seen map[string]int, p *Pager)
 func TestEveryEventComesOnceWhateverThePages(t *testing.T) {
 	all := stored(9, 9, 9, 8, 7, 7, 7, 7, 3, 2, 1)
 	for size := 5; size < 13; size++ { // a page holds the fullest second, and more
-		seen, p := walk(t, relay{size, all}, nostr.Filter{})
+		seen, p := walk(t, relay{cap: size, events: all}, nostr.Filter{})
 		for _, e := range all {
 			if seen[e.ID] != 1 {
 				t.Errorf("pages of %d: event %s of second %d came %d times", size, e.ID, e.CreatedAt, seen[e.ID])
@@ -74,7 +80,7 @@ func TestEveryEventComesOnceWhateverThePages(t *testing.T) {
 
 func TestAWalkEndsAtItsBounds(t *testing.T) {
 	all := stored(9, 8, 7, 6, 5, 4)
-	seen, _ := walk(t, relay{2, all}, nostr.Filter{Since: 5, Until: 8})
+	seen, _ := walk(t, relay{cap: 2, events: all}, nostr.Filter{Since: 5, Until: 8})
 	for _, e := range all {
 		if want := e.CreatedAt >= 5 && e.CreatedAt <= 8; (seen[e.ID] == 1) != want {
 			t.Errorf("second %d: %d times, want it %t", e.CreatedAt, seen[e.ID], want)
@@ -85,7 +91,7 @@ func TestAWalkEndsAtItsBounds(t *testing.T) {
 func TestASecondBeyondAPageIsSteppedOverAndTold(t *testing.T) {
 	seconds := append(slices.Repeat([]int64{7}, 70), 6, 5)
 	for _, c := range []struct{ size, limit int }{{50, 0}, {30, 30}} {
-		seen, p := walk(t, relay{c.size, stored(seconds...)}, nostr.Filter{Limit: c.limit})
+		seen, p := walk(t, relay{cap: c.size, events: stored(seconds...)}, nostr.Filter{Limit: c.limit})
 		if len(seen) != c.size+2 || !p.Capped {
 			t.Errorf("%+v: %d events, capped %t", c, len(seen), p.Capped)
 		}
@@ -120,7 +126,7 @@ func TestARelayThatSendsTheOldestFirstIsWalkedUp(t *testing.T) {
 	all := stored(99, 9, 9, 9, 8, 7, 7, 7, 7, 3, 2, 1, 0)
 	for size := 5; size < 15; size++ {
 		for _, f := range []nostr.Filter{{}, {Since: 2, Until: 9}, {Limit: size}, {Since: 7}, {Until: 8, Limit: 300}} {
-			seen, p := walk(t, relay{size, oldestFirst(all)}, f)
+			seen, p := walk(t, relay{cap: size, events: oldestFirst(all)}, f)
 			for _, e := range all {
 				if want := f.Match(&e); (seen[e.ID] == 1) != want || seen[e.ID] > 1 {
 					t.Errorf("pages of %d, %+v: event of second %d came %d times, matches: %t", size, f, e.CreatedAt, seen[e.ID], want)
@@ -137,18 +143,15 @@ func TestARelayThatSendsTheOldestFirstIsWalkedUp(t *testing.T) {
 func TestAPageOfTheNewestMayAscend(t *testing.T) {
 	all := stored(9, 8, 7, 6, 5, 4, 3)
 	p, seen := Pager{Filter: nostr.Filter{Limit: 3}}, 0
-	err := p.Walk(func(f nostr.Filter) iter.Seq2[nostr.Event, error] {
-		page := relay{3, all}.page(f)
-		return func(yield func(nostr.Event, error) bool) {
-			for _, e := range oldestFirst(page) {
-				if !yield(e, nil) {
-					return
-				}
+	for more := true; more; _, more = p.Next(false) {
+		for _, e := range oldestFirst(relay{cap: 3, events: all}.page(p.Filter)) {
+			if p.Add(&e) {
+				seen++
 			}
 		}
-	}, func(nostr.Event) error { seen++; return nil })
-	if err != nil || seen != len(all) || p.Unreached() != "" {
-		t.Errorf("%d events of %d, it %q, %v", seen, len(all), p.Unreached(), err)
+	}
+	if seen != len(all) || p.Unreached() != "" {
+		t.Errorf("%d events of %d, it %q", seen, len(all), p.Unreached())
 	}
 }
 
@@ -159,10 +162,10 @@ func TestADenseSecondIsToldInEitherOrder(t *testing.T) {
 	} {
 		all := stored(seconds...)
 		for _, events := range [][]nostr.Event{all, oldestFirst(all)} {
-			if _, p := walk(t, relay{30, events}, nostr.Filter{Limit: 30}); !p.Capped {
+			if _, p := walk(t, relay{cap: 30, events: events}, nostr.Filter{Limit: 30}); !p.Capped {
 				t.Errorf("%s: not told", name)
 			}
-			seen, p := walk(t, relay{99, events}, nostr.Filter{Limit: 99})
+			seen, p := walk(t, relay{cap: 99, events: events}, nostr.Filter{Limit: 99})
 			if len(seen) != len(all) || p.Capped {
 				t.Errorf("%s: %d events of %d, capped %t", name, len(seen), len(all), p.Capped)
 			}
@@ -172,17 +175,13 @@ func TestADenseSecondIsToldInEitherOrder(t *testing.T) {
 
 func TestSecond0AloneIsOnePage(t *testing.T) {
 	p, seen := Pager{Filter: nostr.Filter{Until: -1, Limit: 2}}, 0
-	err := p.Walk(func(f nostr.Filter) iter.Seq2[nostr.Event, error] {
-		return func(yield func(nostr.Event, error) bool) {
-			for _, e := range (relay{2, stored(2, 1, 0, 0, 0)}).page(f) {
-				if !yield(e, nil) {
-					return
-				}
-			}
+	for _, e := range (relay{cap: 2, events: stored(2, 1, 0, 0, 0)}).page(p.Filter) {
+		if p.Add(&e) {
+			seen++
 		}
-	}, func(nostr.Event) error { seen++; return nil })
-	if err != nil || seen != 2 || !p.Capped {
-		t.Errorf("%d events, capped %t, %v", seen, p.Capped, err)
+	}
+	if _, more := p.Next(false); more || seen != 2 || !p.Capped {
+		t.Errorf("%d events, capped %t, more %t", seen, p.Capped, more)
 	}
 }
 
@@ -196,11 +195,16 @@ func TestAPageInNoOrderIsTold(t *testing.T) {
 		"a jumble":              {jumble, 8, true},
 		"all there is":          {jumble, 100, false},
 		"two stores":            {[]int64{9, 8, 7, 6, 9, 5, 2, 1}, 4, true},
+		"each twice":            {[]int64{9, 8, 7, 6, 9, 8, 7, 6}, 4, false},
 		"one arrived meanwhile": {[]int64{9, 8, 7, 6, 99, 5, 4, 3, 2, 1}, 10, false},
 	} {
 		p := Pager{Filter: nostr.Filter{Limit: c.limit}}
 		for i, at := range c.seconds {
-			p.Add(&nostr.Event{ID: strconv.Itoa(i), CreatedAt: at})
+			id := strconv.Itoa(i)
+			if name == "each twice" {
+				id = strconv.Itoa(int(at))
+			}
+			p.Add(&nostr.Event{ID: id, CreatedAt: at})
 		}
 		if p.Next(false); p.Unordered != c.want || (p.Unreached() != "") != c.want {
 			t.Errorf("%s: unordered %t", name, p.Unordered)
@@ -213,5 +217,40 @@ func TestAnEventIsFreshOnceOnAPage(t *testing.T) {
 	e := nostr.Event{ID: "a", CreatedAt: 5}
 	if !p.Add(&e) || p.Add(&e) {
 		t.Error("an event that comes twice is fresh twice, or never")
+	}
+}
+
+// Some relays heed no until, or no since.
+func TestAPageThatRepeatsIsTold(t *testing.T) {
+	noUntil, noSince := func(f *nostr.Filter) { f.Until = 0 }, func(f *nostr.Filter) { f.Since = 0 }
+	neither := func(f *nostr.Filter) { f.Since, f.Until = 0, 0 }
+	var seconds []int64
+	for at := range int64(120) {
+		seconds = append(seconds, 1000+at)
+	}
+	all := stored(seconds...)
+	for name, c := range map[string]struct {
+		events  []nostr.Event
+		deaf    func(*nostr.Filter)
+		filter  nostr.Filter
+		cap     int
+		reached int
+		told    string
+	}{
+		"no until":                           {all, noUntil, nostr.Filter{Limit: 50}, 50, 50, "whatever until"},
+		"no until, a cap below the limit":    {all, noUntil, nostr.Filter{Limit: 500}, 50, 50, "whatever until"},
+		"no until, none is of the period":    {all, noUntil, nostr.Filter{Limit: 50, Until: 1010}, 50, 0, "whatever until"},
+		"no until, all is on a page":         {all, noUntil, nostr.Filter{Limit: 500}, 500, 120, ""},
+		"no until, all since then on a page": {all, noUntil, nostr.Filter{Limit: 50, Since: 1100}, 50, 20, ""},
+		"no since":                           {all, noSince, nostr.Filter{Limit: 50, Since: 1040}, 50, 80, ""},
+		"no since, none is of the period":    {all, noSince, nostr.Filter{Limit: 50, Since: 2000}, 50, 0, ""},
+		"the oldest first, no until":         {oldestFirst(all), noUntil, nostr.Filter{Limit: 50}, 50, 120, ""},
+		"the oldest first, no since":         {oldestFirst(all), noSince, nostr.Filter{Limit: 50}, 50, 50, "whatever since"},
+		"the oldest first, neither":          {oldestFirst(all), neither, nostr.Filter{Limit: 50}, 50, 50, "whatever since"},
+	} {
+		seen, p := walk(t, relay{c.cap, c.events, c.deaf}, c.filter)
+		if len(seen) != c.reached || (p.Unreached() != "") != (c.told != "") || !strings.Contains(p.Unreached(), c.told) {
+			t.Errorf("%s: %d events, want %d; it %q, want %q", name, len(seen), c.reached, p.Unreached(), c.told)
+		}
 	}
 }

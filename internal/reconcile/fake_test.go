@@ -37,6 +37,7 @@ type fake struct {
 	page    int                                                                // most events per REQ, 0 is all
 	takes   Limits                                                             // a REQ with a larger limit is refused
 	order   func([]nostr.Event)                                                // changes the order of what matches
+	deaf    func(*nostr.Filter)                                                // makes of a filter the one that it heeds
 	cut     func() bool                                                        // whether to interrupt now
 	refuse  func(e *nostr.Event) string                                        // reason not to take an event
 	hides   func(id string) bool                                               // lists it, but does not deliver it
@@ -157,7 +158,11 @@ func (f *fake) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nos
 			yield(nostr.Event{}, errBroken)
 			return
 		}
-		out := f.matching(filter)
+		heeded := filter
+		if f.deaf != nil {
+			f.deaf(&heeded)
+		}
+		out := f.matching(heeded)
 		if f.order != nil {
 			f.order(out)
 		}
@@ -173,7 +178,9 @@ func (f *fake) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nos
 				yield(nostr.Event{}, err)
 				return
 			}
-			if (f.hides == nil || !f.hides(e.ID)) && !yield(e, nil) {
+			if !filter.Match(&e) {
+				TellStray(ctx, e.CreatedAt)
+			} else if (f.hides == nil || !f.hides(e.ID)) && !yield(e, nil) {
 				return
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -85,10 +84,7 @@ func (f *Following) stored(ctx context.Context, relay Relay) (unreached string, 
 	for _, filter := range f.Filters {
 		filter.Since, filter.Limit = max(filter.Since, f.Since), cmp.Or(f.Page, pager.Size)
 		p := pager.Pager{Filter: filter}
-		err := p.Walk(
-			func(filter nostr.Filter) iter.Seq2[nostr.Event, error] { return relay.Query(ctx, filter) },
-			func(e nostr.Event) error { return f.Take(ctx, e, false) },
-		)
+		err := Walk(ctx, relay, &p, func(e nostr.Event) error { return f.Take(ctx, e, false) })
 		if err != nil {
 			return "", err
 		}

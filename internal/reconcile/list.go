@@ -28,6 +28,7 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 	since = w.since
 	var items []negentropy.Item
 	p := pager.Pager{Filter: filter}
+	ctx = WithStrays(ctx, p.Stray)
 	if l.source { // else it is as if it were not there
 		ctx = WithUnread(ctx, func(u Unread) {
 			l.cannotRead(u)

@@ -9,19 +9,55 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
+// aSecondEach are n events, one a second, oldest first.
+func aSecondEach(n int) []nostr.Event {
+	all := make([]nostr.Event, n)
+	for i := range all {
+		all[i] = note(i, today-100_000+int64(i))
+	}
+	return all
+}
+
 // A relay may answer a limit with its oldest events.
 func TestARelayThatSendsTheOldestFirstIsListedWhole(t *testing.T) {
 	for _, c := range []struct{ n, page int }{{1200, 0}, {1200, 100}, {501, 0}, {3, 1}} {
-		all := make([]nostr.Event, c.n)
-		for i := range all {
-			all[i] = note(i, today-100_000+int64(i))
-		}
+		all := aSecondEach(c.n)
 		a, b := newFake(all[c.n/2:]...), newFake(all[:c.n/2+1]...)
 		b.no77, b.page, b.order = true, c.page, slices.Reverse
 		r := mustSync(t, a, b, options(Both))
 		if !r.Complete || r.Left > 0 || len(a.events) != c.n || len(b.events) != c.n {
 			t.Errorf("%+v: a has %d, b has %d, %+v", c, len(a.events), len(b.events), r)
 		}
+	}
+}
+
+// Of a relay that repeats its page whatever the until, what that has is synced, and
+// nothing is proved, refused or remembered.
+func TestARelayThatHeedsNoUntilIsNotProved(t *testing.T) {
+	for _, d := range []Direction{Down, Up, Both} {
+		all := aSecondEach(1300)
+		a, b := newFake(all[800:]...), newFake(all[:1200]...)
+		b.no77, b.page, b.deaf = true, 500, func(f *nostr.Filter) { f.Until = 0 }
+		o := options(d)
+		o.Remember = func(r Refusal) { t.Errorf("%v: remembered: %v", d, r) }
+		r := mustSync(t, a, b, o)
+		if r.Complete || !strings.Contains(r.Why, "whatever until says") || r.Left != 0 || r.Refused != 0 {
+			t.Errorf("%v: %+v", d, r)
+		}
+		if d != Up && len(a.events) < 580 || d != Down && len(b.events) != 1300 {
+			t.Errorf("%v: a has %d, b has %d", d, len(a.events), len(b.events))
+		}
+	}
+}
+
+// One that heeds no since is read to the end of what is asked for.
+func TestARelayThatHeedsNoSinceIsSynced(t *testing.T) {
+	all := aSecondEach(1200)
+	a, b := newFake(), newFake(all...)
+	b.no77, b.page, b.deaf = true, 500, func(f *nostr.Filter) { f.Since = 0 }
+	r, err := Sync(t.Context(), a.side("a"), b.side("b"), nostr.Filter{Since: all[500].CreatedAt}, options(Down))
+	if err != nil || !r.Complete || len(a.events) != 700 {
+		t.Errorf("%v, a has %d, %+v", err, len(a.events), r)
 	}
 }
 

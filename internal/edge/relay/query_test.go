@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -123,6 +124,37 @@ func TestTooManyBadEvents(t *testing.T) {
 	bad := slices.Repeat([]nostr.Event{note(t, newKey(t), 7, 1, "+")}, tolerated+1)
 	_, err := collect(t, dial(t, startFake(t, serve(bad)).url), filterAll)
 	if !errors.Is(err, reconcile.ErrMisbehaving) || !strings.Contains(err.Error(), "does not match") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A relay that heeds no since or until sends a page of other events, which is no
+// breach; without end it is a page that overflows.
+func TestEventsFromOutsideThePeriodAreLeftOutAndTold(t *testing.T) {
+	all := notes(t, 2*tolerated+10)
+	for _, c := range []struct {
+		filter nostr.Filter
+		want   int
+	}{
+		{nostr.Filter{Until: all[4].CreatedAt, Limit: 2 * tolerated}, 5},
+		{nostr.Filter{Since: all[len(all)-3].CreatedAt, Limit: 2 * tolerated}, 3},
+		{nostr.Filter{Until: 1, Limit: 2 * tolerated}, 0},
+	} {
+		told := 0
+		ctx := reconcile.WithStrays(testContext(t), func(int64) { told++ })
+		got := 0
+		for _, err := range dial(t, startFake(t, serve(all)).url).Query(ctx, c.filter) {
+			if err != nil {
+				t.Error(err)
+			}
+			got++
+		}
+		if got != c.want || told != len(all)-c.want {
+			t.Errorf("%+v: %d came, told of %d", c.filter, got, told)
+		}
+	}
+	_, err := collect(t, dial(t, startFake(t, serve(all)).url), nostr.Filter{Until: 1, Limit: 9})
+	if !errors.Is(err, pager.ErrOverflow) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -18,6 +18,7 @@ type validator struct {
 	request
 	most      int // how many events were asked for, or -1
 	good, bad int
+	stray     int // from outside the period that was asked for
 }
 
 // tolerated is how many bad events are dropped before the good ones count.
@@ -98,6 +99,15 @@ func (j *validator) matches(e *nostr.Event) bool {
 	return slices.ContainsFunc(j.filters, func(f nostr.Filter) bool { return f.Match(e) })
 }
 
+// inAnyPeriod reports whether an event was asked for but for its date: some relays
+// heed no since or until.
+func (j *validator) inAnyPeriod(e *nostr.Event) bool {
+	return slices.ContainsFunc(j.filters, func(f nostr.Filter) bool {
+		f.Since, f.Until = 0, 0
+		return f.Match(e)
+	})
+}
+
 // admit says whether an event is passed on; unread is what [validator.read] has
 // found. An error ends the request.
 func (j *validator) admit(ctx context.Context, e *nostr.Event, unread *reconcile.Unread) (bool, error) {
@@ -107,6 +117,14 @@ func (j *validator) admit(ctx context.Context, e *nostr.Event, unread *reconcile
 				reconcile.ErrMisbehaving, j.good, j.most, pager.ErrOverflow)
 		}
 		return true, nil
+	}
+	if unread == nil && j.most >= 0 && j.inAnyPeriod(e) {
+		if j.stray++; j.stray > j.most+tolerated {
+			return false, fmt.Errorf("%w: %d of its events are from outside the period that was asked for (%w)",
+				reconcile.ErrMisbehaving, j.stray, pager.ErrOverflow)
+		}
+		reconcile.TellStray(ctx, e.CreatedAt)
+		return false, nil
 	}
 	if j.bad++; j.bad > tolerated+j.good {
 		why := "does not match the filter"

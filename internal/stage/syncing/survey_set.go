@@ -3,7 +3,6 @@ package syncing
 import (
 	"context"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"sync"
 
@@ -39,7 +38,7 @@ func readSet(ctx context.Context, local reconcile.Relay, filter nostr.Filter, pa
 	}
 	filter.Limit = local.Limits(ctx).PageSize()
 	p, full := pager.Pager{Filter: filter}, fmt.Errorf("more than %d events", maxSet)
-	err := p.Walk(func(f nostr.Filter) iter.Seq2[nostr.Event, error] { return local.Query(ctx, f) }, func(e nostr.Event) error {
+	err := reconcile.Walk(ctx, local, &p, func(e nostr.Event) error {
 		id, err := negentropy.ParseID(e.ID)
 		if err != nil || e.CreatedAt < 0 {
 			return err

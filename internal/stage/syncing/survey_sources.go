@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"iter"
 	"slices"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/pager"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -65,7 +65,7 @@ func (s *Stage) monitored(ctx context.Context, url string, said map[string]int) 
 	}
 	filter := nostr.Filter{Kinds: []int{kindMonitor}, Since: s.Now().Add(-monitoredFor).Unix(), Limit: remote.Limits(ctx).PageSize()}
 	p, read := pager.Pager{Filter: filter}, 0
-	err = p.Walk(func(f nostr.Filter) iter.Seq2[nostr.Event, error] { return remote.Query(ctx, f) }, func(e nostr.Event) error {
+	err = reconcile.Walk(ctx, remote, &p, func(e nostr.Event) error {
 		if read++; read > maxReading {
 			return errEnough
 		}
