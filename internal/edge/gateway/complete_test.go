@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/relaymesh/relaymesh/internal/deny"
+	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -215,6 +218,31 @@ func TestNothingBeforeAuth(t *testing.T) {
 	c.expect(`["OK","` + auth.ID + `",true,""]`)
 	c.send(req)
 	c.expect(eventText("x", note), `["EOSE","x"]`)
+}
+
+// One that keeps nothing but private events from strangers is, since none is sent.
+func TestAChallengeForPrivateEventsAlone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "relay.db")
+	home, err := homerelay.Start(t.Context(), homerelay.Config{Path: path, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	message, notes := signed(t, nostr.Event{Kind: 1059}), []nostr.Event{signed(t, nostr.Event{Kind: 1}), signed(t, nostr.Event{Kind: 1})}
+	w := newWorld(message, notes[0], notes[1])
+	c := dial(t, start(t, home.URL(), Config{Fetch: w.fetch}).URL(), websocket.CompressionDisabled, nil)
+	for _, note := range notes {
+		c.send(`["REQ","x",{"ids":["` + note.ID + `","` + message.ID + `"]}]`)
+		text := c.read()
+		if strings.HasPrefix(text, `["AUTH"`) {
+			text = c.read()
+		}
+		if want := eventText("x", note); text != want {
+			t.Errorf("got %s, want %s", text, want)
+		}
+		c.expect(`["EOSE","x"]`)
+	}
 }
 
 // What the relay sends live, since it was just written there, does not come twice;

@@ -31,6 +31,7 @@ type conn struct {
 	subs          map[string]*sub // by id
 	publishing    publishing
 	authID        string // of the AUTH that was sent last
+	public        bool   // all that the relay keeps from strangers is private, see authHeader
 	challenged    bool   // the relay has asked for AUTH
 	authenticated bool
 }
@@ -39,11 +40,13 @@ type conn struct {
 type end struct {
 	net.Conn
 
-	came []byte
+	came   []byte
+	public bool // see conn
 }
 
 // serve passes messages on until one end has ended, and closes both.
 func (c *conn) serve(client, relay end, compress bool) {
+	c.public = relay.public
 	stall := c.gateway.patience.stall
 	c.down, c.up = &sink{conn: client, compress: compress, stall: stall, account: c.held}, &sink{conn: relay, stall: stall}
 	var inflated *deflate.Meter

@@ -27,6 +27,10 @@ const (
 // gateways never ask each other in circles.
 const hopHeader = "Relaymesh-Hop"
 
+// authHeader is how an embedded relay says that it asks strangers for AUTH for the sake
+// of private events alone, which a gateway sends nobody.
+const authHeader = "Relaymesh-Auth"
+
 // ServeHTTP lets a client through to the relay.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	share := clientaddr.Share(g.proxies.Of(req))
@@ -153,7 +157,7 @@ func (g *Gateway) ask(ctx context.Context, req *http.Request) (end, *http.Respon
 		return end{}, nil, fmt.Errorf("relay %s: %w", g.relay.Redacted(), err)
 	}
 	came, _ := from.Peek(from.Buffered()) // what is buffered can be peeked at
-	return end{relay, slices.Clone(came)}, resp, nil
+	return end{relay, slices.Clone(came), resp.Header.Get(authHeader) == "private"}, resp, nil
 }
 
 // outgoing is the client's request as the relay gets it. Whatever says of the client

@@ -165,7 +165,7 @@ func (c *conn) onEOSE(id, text []byte) bool {
 		return true
 	case s.completing:
 		return len(s.heldBack) == 0 // else twice, which the client need not know
-	case c.challenged && !c.authenticated:
+	case c.challenged && !c.authenticated && !c.public:
 		c.forget(name)
 		return true
 	}

@@ -23,10 +23,29 @@ const hidden = "auth-required: direct messages are for their parties (NIP-17)"
 
 // demandAuth sends the connection's challenge (NIP-42).
 func (c *client) demandAuth() {
-	if c.challenge == "" {
-		c.challenge = rand.Text()
+	challenge, _ := c.challenge()
+	c.tell("AUTH", challenge)
+}
+
+// offerAuth sends the challenge, once, to a stranger before the end of an answer that
+// may lack what the filter asks for.
+func (c *client) offerAuth(v *viewer, f nostr.Filter) {
+	if c.relay.store.kinds != nil || !v.misses(f) { // a relay of certain kinds has no private ones
+		return
 	}
-	c.tell("AUTH", c.challenge)
+	if challenge, first := c.challenge(); first {
+		c.tell("AUTH", challenge)
+	}
+}
+
+// challenge returns the connection's challenge, which it makes the first time.
+func (c *client) challenge() (text string, first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first = c.challenged == ""; first {
+		c.challenged = rand.Text()
+	}
+	return c.challenged, first
 }
 
 func (c *client) onAuth(m message) {
@@ -47,10 +66,13 @@ func (c *client) onAuth(m message) {
 // checkAuth says why the event does not prove that the client holds its key.
 func (c *client) checkAuth(e *nostr.Event) error {
 	now := c.relay.store.now().Unix()
+	c.mu.Lock()
+	challenge := c.challenged
+	c.mu.Unlock()
 	switch {
 	case e.Kind != nostr.KindAuth:
 		return errors.New("kind is not 22242")
-	case c.challenge == "" || e.Tag("challenge").At(1) != c.challenge:
+	case challenge == "" || e.Tag("challenge").At(1) != challenge:
 		return errors.New("challenge is not the one of this connection")
 	case !c.isThisRelay(e.Tag("relay").At(1)):
 		return fmt.Errorf("relay is another one than %s", c.relay.store.urls[0])

@@ -36,16 +36,16 @@ type client struct {
 	querying   chan struct{}
 
 	// Of the reading goroutine only.
-	challenge string         // of NIP-42, "" until it was sent
 	meter     *deflate.Meter // of what messages inflate to
 	inflating int            // bytes that it takes while a message comes
 
 	viewer atomic.Pointer[viewer] // stored by the reading goroutine
 
-	mu       sync.Mutex
-	subs     map[string]*subscription
-	held     int // bytes of the REQs in subs
-	sessions map[string]*session
+	mu         sync.Mutex
+	subs       map[string]*subscription
+	held       int // bytes of the REQs in subs
+	sessions   map[string]*session
+	challenged string // the challenge of NIP-42, "" until it was sent
 }
 
 // newClient makes the client of a connection that was admitted; ctx ends with

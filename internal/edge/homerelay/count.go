@@ -26,6 +26,9 @@ func (c *client) onCount(m message) {
 		n, err := c.relay.sets.count(c.ctx, c.hold.party, v, filters)
 		switch {
 		case err == nil:
+			for _, f := range filters {
+				c.offerAuth(v, f)
+			}
 			c.tell("COUNT", id, map[string]int{"count": n})
 		case errors.Is(err, errTooMany):
 			c.tell("CLOSED", id, fmt.Sprintf("blocked: too many records, at most %d are counted", c.relay.sets.most))

@@ -60,6 +60,9 @@ func (c *client) onNegOpen(m message) {
 		c.negErr(id, hidden)
 		return
 	}
+	for _, f := range filters {
+		c.offerAuth(v, f)
+	}
 	first, err := hex.DecodeString(m.text(len(m.elements) - 1))
 	if err != nil {
 		c.negErr(id, "invalid: the message is not hex")

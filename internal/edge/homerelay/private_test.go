@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ func (c *rawClient) got(filters string) []string {
 		switch m[0] {
 		case "EVENT":
 			ids = append(ids, m[2].(map[string]any)["id"].(string))
+		case "AUTH": // offered
 		case "EOSE":
 			c.send(`["CLOSE","got"]`)
 			return sorted(ids)
@@ -176,6 +178,54 @@ func TestRequestsForPrivateEventsDemandAuth(t *testing.T) {
 		c.send(`["REQ","e",{"kinds":[]},{"kinds":[4],"ids":[]}]`)
 		c.expect("EOSE", "e")
 	}
+}
+
+// A party that asks for a message by its id alone, or among others, is told before the
+// end of the answer that it may say who it is, and nobody learns by that what is there.
+func TestWhoeverMayMissAMessageIsOfferedAuth(t *testing.T) {
+	r := startRelay(t, "")
+	alice, bob := newSigner(t), newSigner(t)
+	message, note := alice.event(1059, time.Now().Unix(), "", nostr.Tag{"p", bob.pubkey()}), alice.event(1, time.Now().Unix(), "")
+	mustInsert(t, r.store, message)
+	mustInsert(t, r.store, note)
+	nothing := strings.Repeat("f", 64)
+	for _, filter := range []string{
+		`{"ids":["` + message.ID + `"]}`, `{"ids":["` + nothing + `"]}`, `{"#p":["` + bob.pubkey() + `"]}`,
+		`{"kinds":[7,1059],"authors":["` + alice.pubkey() + `"]}`, `{"kinds":[7]},{"ids":["` + message.ID + `"]}`,
+		`{"ids":["` + message.ID + `","` + nothing + `"],"limit":1}`,
+	} {
+		for ask, answer := range map[string]string{
+			`["REQ","a",%s]`: "EOSE", `["COUNT","a",%s]`: "COUNT", `["NEG-OPEN","a",[%s],"6100000200"]`: "NEG-MSG",
+		} {
+			c := dialRaw(t, r.URL())
+			c.sendf(ask, filter)
+			c.expect("AUTH")
+			c.expect(answer, "a")
+			c.sendf(ask, filter)
+			c.expect(answer, "a") // and not offered twice
+			c.authenticate(r.URL(), bob)
+			if got := c.got(filter); slices.Contains(got, message.ID) == (filter == `{"ids":["`+nothing+`"]}`) {
+				t.Errorf("%s: a party got %v", filter, got)
+			}
+		}
+	}
+	lists := startConfig(t, Config{Kinds: []int{10002}})
+	for _, c := range []*rawClient{dialRaw(t, r.URL()), dialRaw(t, lists.URL())} {
+		for _, filter := range []string{
+			`{"kinds":[7]}`, `{"kinds":[1],"ids":["` + message.ID + `"]}`, `{"ids":[]}`, `{"authors":["` + bob.pubkey() + `"]}`,
+			`{"since":5,"limit":0}`,
+		} {
+			c.sendf(`["REQ","a",%s]`, filter)
+			c.expect("EOSE", "a")
+		}
+	}
+	c := dialRaw(t, r.URL())
+	c.sendf(`["REQ","a",{"ids":[%q]}]`, note.ID)
+	c.expect("EVENT", "a")
+	c.expect("EOSE", "a")
+	c = dialRaw(t, lists.URL())
+	c.sendf(`["REQ","a",{"ids":[%q]}]`, message.ID)
+	c.expect("EOSE", "a")
 }
 
 // The pipeline is shown everything by the token of this start, and no other header

@@ -36,6 +36,8 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.ledger.leave(h)
 		cancel(nil)
 	}
+	// A gateway completes what we leave out: nothing but what is private is kept from strangers.
+	w.Header().Set("Relaymesh-Auth", "private")
 	meter := &deflate.Meter{}
 	ws, err := websocket.Accept(meter.Measure(w), req, &websocket.AcceptOptions{
 		// Nostr clients are web pages of any origin. There is no cookie or

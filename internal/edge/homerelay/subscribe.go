@@ -155,12 +155,19 @@ func (c *client) answer(sub *subscription) {
 	c.lookUp(sub)
 	message := func(event []byte) []byte { return eventMessage(sub.id, event) }
 	for _, f := range sub.filters {
-		err := c.relay.store.pages(sub.ctx, sub.viewer, f, message, c.work, func(page [][]byte) bool { return c.sendPage(sub, page) })
+		sent := 0
+		err := c.relay.store.pages(sub.ctx, sub.viewer, f, message, c.work, func(page [][]byte) bool {
+			sent += len(page)
+			return c.sendPage(sub, page)
+		})
 		if err != nil && !errors.Is(err, context.Canceled) {
 			c.relay.log.Error("home relay query failed", "err", err)
 			c.send(sub.ctx, nostr.Message("CLOSED", sub.id, storeReason(err)))
 			c.forget(sub)
 			return
+		}
+		if f.IDs == nil || sent < min(len(f.IDs), limitOf(f)) {
+			c.offerAuth(sub.viewer, f)
 		}
 	}
 	c.send(sub.ctx, nostr.Message("EOSE", sub.id))

@@ -28,11 +28,19 @@ func (v *viewer) sees(e *nostr.Event) bool {
 func (v *viewer) stranger() bool { return !v.All && len(v.Keys) == 0 }
 
 // mustAuth reports whether one of the filters asks for nothing but what is hidden from
-// a stranger. Other filters are answered without it, and without a word.
+// a stranger. Other filters are answered without it, see [client.offerAuth].
 func (v *viewer) mustAuth(filters []nostr.Filter) bool {
 	return v.stranger() && slices.ContainsFunc(filters, func(f nostr.Filter) bool {
 		return !f.Void() && f.Kinds != nil && !slices.ContainsFunc(f.Kinds, public)
 	})
+}
+
+// misses reports whether a filter that names something of a party, an event by its id,
+// whom a p tag names, or a private kind among others, may match what is hidden from a
+// stranger. It goes by what is asked and not by what is there, which nobody shall learn.
+func (v *viewer) misses(f nostr.Filter) bool {
+	bare := f.Kinds == nil && (f.IDs != nil || f.Tags["p"] != nil)
+	return v.stranger() && !f.Void() && (bare || slices.ContainsFunc(f.Kinds, nostr.Private))
 }
 
 // of returns the viewer as far as it matters to the filters, so that equal answers
