@@ -120,7 +120,7 @@ func TestSyncTellsOfRefusalsWithoutAReason(t *testing.T) {
 	t.Parallel()
 	source := hometest.Start(t, hometest.Notes(1)...)
 	for _, ok := range []string{
-		`["OK",ID,false,""]`, `["OK",ID,false]`, `["OK",ID]`, `["OK",ID,"true",""]`, `["OK",ID,1,""]`, `["OK",ID,null,null]`,
+		`["OK",ID,false,""]`, `["OK",ID,false]`, `["OK",ID]`, `["OK",ID,"false",""]`, `["OK",ID,"yes",""]`, `["OK",ID,1,""]`, `["OK",ID,null,null]`,
 	} {
 		home := plainRelay(t, nil, func(label string) string {
 			if label == "EVENT" {
