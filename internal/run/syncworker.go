@@ -112,6 +112,10 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	if err != nil {
 		return err
 	}
+	links, err := OpenStore[contract.Link](ctx, e.JS, contract.BucketLinks, e.Log)
+	if err != nil {
+		return err
+	}
 	streams, err := config.OpenStreams(e.Config.File, e.Config.AllowPrivate, e.Log.With("stage", contract.StageSyncWorker))
 	if err != nil {
 		return err
@@ -129,8 +133,9 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	s := &syncing.Stage{
 		Rules: rules.of, Denied: e.deny.Lists(), Followed: followed(e.relays.home, e.Config.Relay, authors),
 		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay, e.Config.PublicURLs...).Deleted,
-		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks), Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
-		Local: e.Config.Relay, Public: e.Config.PublicURLs, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
+		Relays: known, Links: links, Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
+		Unlinked: func(ctx context.Context, f func(key string)) error { return links.Removals(ctx, ">", f) },
+		Local:    e.Config.Relay, Public: e.Config.PublicURLs, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),
 		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(), Authors: authors,
 		Survey: syncing.Survey{
@@ -174,5 +179,8 @@ func SyncWorker(ctx context.Context, e *Env) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error { return rules.Watch(ctx, announce) })
+	if s.MaxLive > 0 {
+		group.Go(func() error { s.WatchLinks(ctx); return nil })
+	}
 	return group.Wait()
 }

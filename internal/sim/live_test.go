@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -211,4 +212,55 @@ func TestTheProvenRelaysWithMostAuthorsAreFollowed(t *testing.T) {
 		w.complete("of who joined", w.addLater(relayURL(3), note(w.T, carol, "hello")))
 		w.noDeadLetters()
 	})
+}
+
+// A live subscription ends within seconds for an author whose list is over, however
+// they have said it, and goes on for the others.
+func TestALiveSubscriptionEndsWithTheListThatAskedForIt(t *testing.T) {
+	for name, over := range map[string]func(nostr.Event) nostr.Event{
+		"an empty list": func(nostr.Event) nostr.Event { return nostr.Event{Kind: nostr.KindRelayList} },
+		"a read list": func(nostr.Event) nostr.Event {
+			return nostr.Event{Kind: nostr.KindRelayList, Tags: []nostr.Tag{{"r", relayURL(1), "read"}}}
+		},
+		"deleted": func(e nostr.Event) nostr.Event {
+			return nostr.Event{Kind: nostr.KindDeletion, Tags: []nostr.Tag{{"a", "10002:" + e.PubKey + ":"}}}
+		},
+		"vanished": func(nostr.Event) nostr.Event {
+			return nostr.Event{Kind: nostr.KindVanish, Tags: []nostr.Tag{{"relay", "ALL_RELAYS"}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLiveWorld(t, func(w *world) {
+				w.syncEvery = 6 * time.Hour // no schedule helps
+				w.syncworker(nil)
+				alice, bob, url := user(w.T, "alice"), user(w.T, "bob"), relayURL(1)
+				list := nip65(w.T, alice, time.Now().Unix()-100, url)
+				w.sendEvent(list, nip65(w.T, bob, time.Now().Unix()-100, url))
+				time.Sleep(time.Minute)
+				if n := w.subscribers(url); n != 1 {
+					w.Fatalf("%d subscriptions", n)
+				}
+				end := over(list)
+				end.CreatedAt = time.Now().Unix()
+				w.sendEvent(sign(w.T, alice, end))
+				time.Sleep(4 * time.Second)
+				gone := w.add(url, note(w.T, alice, "where I write no more"))
+				here := w.add(url, note(w.T, bob, "still here"))
+				time.Sleep(2 * time.Second)
+				w.complete("of the other author", here)
+				if _, came := slices.BinarySearch(w.relays.ids(home), gone[0].ID); came {
+					w.Error("an event came from where its author writes no more")
+				}
+
+				// Nobody is left.
+				last := sign(w.T, bob, nostr.Event{Kind: nostr.KindRelayList, CreatedAt: time.Now().Unix()})
+				w.sendEvent(last)
+				time.Sleep(4 * time.Second)
+				if n := w.subscribers(url); n != 0 {
+					w.Errorf("%d subscriptions for nobody", n)
+				}
+				w.noDeadLetters()
+			})
+		})
+	}
 }

@@ -151,6 +151,16 @@ func store[T any](w *world, name string) stage.Store[T] {
 	return s
 }
 
+// linkBucket opens the bucket of links.
+func (w *world) linkBucket() run.Store[contract.Link] {
+	w.Helper()
+	s, err := run.OpenStore[contract.Link](context.Background(), w.JS, contract.BucketLinks, w.log)
+	if err != nil {
+		w.failed(err)
+	}
+	return s
+}
+
 // refused opens the bucket of refusals.
 func (w *world) refused() run.Store[contract.Refused] {
 	w.Helper()
@@ -312,12 +322,14 @@ func (w *world) purge(purge func(context.Context) error) {
 // syncworker runs the third stage.
 func (w *world) syncworker(f *faults) *worker {
 	stopping := make(chan struct{})
+	ctx, cancel := context.WithCancel(w.Context())
 	x := w.work(contract.StageSyncWorker, f, func(b *bus.Bus) handlers {
 		s := &syncing.Stage{
-			Relays:  faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
-			Links:   faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
-			Syncs:   faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
-			Refused: w.refused(), Deleted: w.relays.deleted, Denied: w.denied,
+			Unlinked: func(ctx context.Context, f func(key string)) error { return w.linkBucket().Removals(ctx, ">", f) },
+			Relays:   faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
+			Links:    faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
+			Syncs:    faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
+			Refused:  w.refused(), Deleted: w.relays.deleted, Denied: w.denied,
 			Net: w.relays, Local: home, Publish: b.Publish, SyncEvery: w.syncEvery, MaxLive: w.maxLive, Stopping: stopping, Rules: w.rules,
 			Now: time.Now, Log: w.log, Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
 			Survey: syncing.Survey{Surveys: faulty(w, f, store[contract.Survey](w, contract.BucketSurveys)), On: w.survey},
@@ -327,13 +339,16 @@ func (w *world) syncworker(f *faults) *worker {
 				w.failed(err)
 			}
 		}
+		if w.maxLive > 0 {
+			go s.WatchLinks(ctx)
+		}
 		return handlers{
 			contract.ConsumerDiscovered: s.HandleDiscovered, contract.ConsumerSync: s.HandleDue, contract.ConsumerLive: s.HandleLive,
 			contract.ConsumerSurvey: s.HandleSurvey,
 		}
 	})
 	stop := x.stop
-	x.stop = sync.OnceFunc(func() { close(stopping); stop() })
+	x.stop = sync.OnceFunc(func() { close(stopping); cancel(); stop() })
 	w.Cleanup(x.stop)
 	return x
 }

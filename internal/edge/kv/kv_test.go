@@ -461,3 +461,42 @@ func TestPagesHoldEveryKeyOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestRemovalsAreToldAsTheyHappen(t *testing.T) {
+	inWorld(t, func(w *world) {
+		set := func(key string) {
+			if _, err := w.b.Update(w.Context(), key, add(1)); err != nil {
+				w.Fatal(err)
+			}
+		}
+		remove := func(key string) {
+			if _, err := w.b.Remove(w.Context(), key, func(counter) bool { return true }); err != nil {
+				w.Fatal(err)
+			}
+		}
+		set("a.before")
+		remove("a.before")
+		ctx, cancel := context.WithCancel(w.Context())
+		told, ended := make(chan string, 100), make(chan error, 1)
+		go func() { ended <- w.b.Removals(ctx, "*.*", func(key string) { told <- key }) }()
+		time.Sleep(time.Second)
+		for _, wait := range []time.Duration{0, 2 * time.Second, time.Hour} {
+			time.Sleep(wait)
+			for _, key := range []string{"a.x", "a.y", "b.c.d"} {
+				set(key)
+			}
+			set("a.x")
+			remove("a.x")
+			remove("b.c.d")
+			began := time.Now()
+			if key := <-told; key != "a.x" || time.Since(began) > time.Second {
+				w.Errorf("after %s: %s was told, %s later", wait, key, time.Since(began))
+			}
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) || len(told) != 0 {
+			w.Errorf("%v, told of %d more", err, len(told))
+		}
+		w.leftNothing(context.Canceled)
+	})
+}

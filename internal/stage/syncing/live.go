@@ -76,14 +76,14 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		case none:
 			return nil, contract.Done() // a sync that succeeds asks again
 		}
-		leave, ok := s.live.acquire(key, claim{hosts.Of(p.URL), proven, is.weight}, s.MaxLive, end)
+		look, leave, ok := s.live.acquire(key, claim{hosts.Of(p.URL), proven, is.weight}, s.MaxLive, end)
 		if !ok {
 			if m.Attempt < maxAttempts {
 				return nil, contract.Retry(retryAfter, "this worker holds as many live subscriptions as it may")
 			}
 			return nil, contract.Done()
 		}
-		err = s.follow(ctx, p.URL, jobs, max(last.Through, last.Live))
+		err = s.follow(ctx, p.URL, jobs, max(last.Through, last.Live), look)
 		leave()
 		switch err = s.afterCut(ctx, p.URL, s.Now().Sub(began), err); {
 		case err == nil:

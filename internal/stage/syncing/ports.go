@@ -23,8 +23,11 @@ type Stage struct {
 	Relays  stage.Store[contract.Relay]
 	Links   stage.Store[contract.Link]
 	Syncs   stage.Store[contract.Sync]
-	Refused Refused
-	Net     reconcile.Relays
+	// Unlinked calls f with the key of every link that is removed, until ctx ends, or
+	// with an error, after which some may have gone untold.
+	Unlinked func(ctx context.Context, f func(key string)) error
+	Refused  Refused
+	Net      reconcile.Relays
 
 	// Deleted reports whether the local relay holds its author's word that an
 	// event is to be gone (NIP-09, NIP-62).

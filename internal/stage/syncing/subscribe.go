@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,12 +31,15 @@ const (
 	maxREQs       = 4
 	// writing is how many events of one subscription are written at a time.
 	writing = 16
+	// settle is how long after a link is gone the others are looked at, which may go
+	// with it: a list that is over takes many.
+	settle = time.Second
 )
 
 // follow subscribes to what matches the filters of jobs, reads what was made after a
 // time, less the overlap, and writes what comes to the local relay, or to those of a
 // group. It ends with an error.
-func (s *Stage) follow(ctx context.Context, url string, jobs []job, through int64) error {
+func (s *Stage) follow(ctx context.Context, url string, jobs []job, through int64, look <-chan struct{}) error {
 	since := s.Now().Unix()
 	if through > 0 {
 		since = through
@@ -76,7 +80,7 @@ func (s *Stage) follow(ctx context.Context, url string, jobs []job, through int6
 		})
 	}
 	group.Go(func() error {
-		return s.attend(gctx, url, jobs, func() bool { return int(caughtUp.Load()) == len(parts) })
+		return s.attend(gctx, url, jobs, look, func() bool { return int(caughtUp.Load()) == len(parts) })
 	})
 	err = group.Wait()
 	if ctx.Err() != nil {
@@ -141,11 +145,13 @@ func (s *Stage) receive(ctx context.Context, known *memory, local reconcile.Rela
 	return nil
 }
 
-// attend ends a subscription that must end, and writes its progress down.
-func (s *Stage) attend(ctx context.Context, url string, jobs []job, caughtUp func() bool) error {
+// attend ends a subscription that must end, and writes its progress down. Where
+// authors stop to write there that is at once, see [Stage.WatchLinks].
+func (s *Stage) attend(ctx context.Context, url string, jobs []job, fewer <-chan struct{}, caughtUp func() bool) error {
 	save, look := time.NewTicker(saveEvery), time.NewTicker(s.SyncEvery)
 	defer save.Stop()
 	defer look.Stop()
+	var settled <-chan time.Time
 	denied := s.Denied.Changed()
 	for {
 		select {
@@ -165,6 +171,15 @@ func (s *Stage) attend(ctx context.Context, url string, jobs []job, caughtUp fun
 			if err != nil {
 				return err
 			}
+		case <-fewer:
+			if settled == nil {
+				settled = time.After(settle)
+			}
+		case <-settled:
+			settled = nil
+			if err := s.unchanged(ctx, url, jobs); err != nil {
+				return err
+			}
 		case <-look.C:
 			if err := s.unchanged(ctx, url, jobs); err != nil {
 				return err
@@ -175,6 +190,26 @@ func (s *Stage) attend(ctx context.Context, url string, jobs []job, caughtUp fun
 				return err
 			}
 		}
+	}
+}
+
+// WatchLinks has live subscriptions end within seconds for authors whose lists are over,
+// until ctx ends.
+func (s *Stage) WatchLinks(ctx context.Context) {
+	for {
+		err := s.Unlinked(ctx, func(key string) {
+			s.live.look(func(relay string) bool { return slices.Contains(strings.Split(key, "."), relay) })
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		s.Log.DebugContext(ctx, "looks anew whose lists are over", "err", err, "wait", retryAfter)
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return
+		}
+		s.live.look(func(string) bool { return true })
 	}
 }
 
