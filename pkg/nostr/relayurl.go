@@ -41,7 +41,10 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 		return "", fmt.Errorf("relay url: %d bytes, at most %d are accepted", len(raw), MaxURLBytes)
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	switch {
+	case raw != "" && !strings.Contains(raw, ":/"):
+		return "", fmt.Errorf("relay url %q: begin it with wss://, or with ws:// where there is no TLS", Clip(afterAt(raw)))
+	case err != nil:
 		return "", fmt.Errorf("relay url %q: cannot be parsed", Clip(afterAt(raw)))
 	}
 	given := Clip(withoutUser(raw))

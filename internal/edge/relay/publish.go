@@ -35,9 +35,10 @@ func (c *Conn) Publish(ctx context.Context, e nostr.Event) (reply reconcile.Repl
 	return reply, nil
 }
 
-// submit sends an EVENT or AUTH message and waits for its OK.
+// submit sends an EVENT or AUTH message and waits for its OK. A NOTICE, which names no
+// event, counts as the refusal of what gets no OK.
 func (c *Conn) submit(ctx context.Context, label string, e nostr.Event) (reply reconcile.Reply, err error) {
-	answer := make(chan reconcile.Reply, 1)
+	answer, before := make(chan reconcile.Reply, 1), c.noticed.Load()
 	c.mu.Lock()
 	c.oks[e.ID] = append(c.oks[e.ID], answer)
 	c.mu.Unlock()
@@ -55,6 +56,9 @@ func (c *Conn) submit(ctx context.Context, label string, e nostr.Event) (reply r
 	case <-c.ctx.Done():
 		return reply, c.Err()
 	case <-wait.C:
+		if notice := c.noticed.Load(); notice != before { // some refuse so what is too large
+			return reconcile.Refuse(reconcile.ParseReason(*notice)), nil
+		}
 		return reply, reconcile.ErrTimeout
 	}
 }

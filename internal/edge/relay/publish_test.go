@@ -2,9 +2,11 @@ package relay
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -45,6 +47,32 @@ func TestPublishAnswers(t *testing.T) {
 		if got, err := dial(t, f.url).Publish(testContext(t), e); got != want || err != nil {
 			t.Errorf("%s: %+v, %v", answer, got, err)
 		}
+	}
+}
+
+// nostr-rs-relay and others answer an EVENT that is too large by a NOTICE alone.
+func TestANoticeInPlaceOfAnOK(t *testing.T) {
+	all := notes(t, 3)
+	f := startFake(t, func(p *peer) {
+		p.send("NOTICE", "welcome")
+		p.send("AUTH", "the welcome was read")
+		p.expect("EVENT")
+		p.send("NOTICE", "event exceeded max size")
+		p.expect("EVENT")
+		p.send("OK", all[1].ID, true, "")
+		p.drain()
+	})
+	c := dial(t, f.url, func(o *Options) { o.timing.answer = 200 * time.Millisecond })
+	<-c.auth.arrived
+	want := reconcile.Refuse(reconcile.Reason{Text: "event exceeded max size"})
+	if got, err := c.Publish(testContext(t), all[0]); got != want || err != nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, err := c.Publish(testContext(t), all[1]); !got.Kept() || err != nil {
+		t.Errorf("the next: %+v, %v", got, err)
+	}
+	if got, err := c.Publish(testContext(t), all[2]); !errors.Is(err, reconcile.ErrTimeout) {
+		t.Errorf("no word since: %+v, %v", got, err)
 	}
 }
 
