@@ -47,6 +47,7 @@ type Pager struct {
 
 	begun bool
 	until int64 // where the walk began
+	most  int   // events of the largest page
 	edge  edge  // where the last page ended
 	top   edge  // of the first page, if the walk is to go up from there
 	page  page  // the one that is being read
@@ -160,10 +161,11 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 			p.top = g.newest
 		}
 	}
+	p.most = max(p.most, g.sent())
 	switch {
-	case g.repeats(p.Up, p.Filter.Limit) && p.Up:
+	case g.repeats(p.Up) && p.full(g.sent()) && p.Up:
 		p.Unheeded = "since"
-	case g.repeats(p.Up, p.Filter.Limit):
+	case g.repeats(p.Up) && p.full(g.sent()):
 		p.Unheeded = "until"
 	case p.Up && g.fresh > 0: // it sends the oldest first, and has nothing below its first page
 		p.Unheeded = ""
@@ -172,10 +174,10 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 		return 0, p.turn()
 	}
 	if p.until < 0 { // second 0 alone
-		p.Capped = full(g.count, p.Filter.Limit)
+		p.Capped = p.full(g.count)
 		return 0, false
 	}
-	p.Unordered = p.Unordered || g.unordered(p.Filter.Limit)
+	p.Unordered = p.Unordered || p.full(g.count) && g.unordered(p.Filter.Limit)
 	end := g.oldest
 	if p.Up {
 		end = g.newest
@@ -193,7 +195,7 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 	case p.Up && next == math.MaxInt64:
 		return end.at, false
 	default: // only the overlap: step over its second, and look beyond
-		p.Capped = p.Capped || full(g.count, p.Filter.Limit)
+		p.Capped = p.Capped || p.full(g.count)
 		next--
 		if p.Up {
 			next += 2
@@ -218,27 +220,28 @@ func (p *Pager) turn() bool {
 	return true
 }
 
-// unordered reports whether a page that may have been cut was in no order. One
+// unordered reports whether a page was in no order. One
 // event out of order may have arrived meanwhile; of a relay that joins the answers
 // of several stores, each of which heeds the limit, the page overflows.
 func (g *page) unordered(limit int) bool {
-	if g.rises == 0 || g.falls == 0 || !full(g.count, limit) {
+	if g.rises == 0 || g.falls == 0 {
 		return false
 	}
 	return min(g.rises, g.falls) > g.count/10 || limit > 0 && len(g.ids) > limit
 }
 
-// repeats reports whether a page that may have been cut has nothing new, but events
-// that lie behind where it was to begin. On the way up the newest first are no
+// repeats reports whether a page has nothing new, but events that lie behind where it was to begin. On the way up the newest first are no
 // such: they show that there is nothing above.
-func (g *page) repeats(up bool, limit int) bool {
+func (g *page) repeats(up bool) bool {
 	behind := g.newer > 0
 	if up {
 		behind = g.older > 0 && g.rises > g.falls
 	}
-	return behind && g.fresh == 0 && full(g.sent(), limit)
+	return behind && g.fresh == 0
 }
 
-// full reports whether a page of one second may have been cut: relays cut at
-// round numbers.
-func full(n, limit int) bool { return limit > 0 && n >= limit || n >= 50 && n%50 == 0 }
+// full reports whether a page of so many events may have been cut: relays cut at round
+// numbers, always at the same.
+func (p *Pager) full(n int) bool {
+	return p.Filter.Limit > 0 && n >= p.Filter.Limit || n >= 50 && n%50 == 0 && n >= p.most
+}

@@ -98,6 +98,19 @@ func TestASecondBeyondAPageIsSteppedOverAndTold(t *testing.T) {
 	}
 }
 
+// Relays cut at one number: a page of fifty is not cut where another had more.
+func TestARoundNumberIsNoCapBesideALargerPage(t *testing.T) {
+	seconds := slices.Repeat([]int64{7}, 50)
+	for at := range int64(60) {
+		seconds = append(seconds, 100+at)
+	}
+	for size, want := range map[int]bool{50: true, 70: false, 500: false} {
+		if _, p := walk(t, relay{cap: size, events: stored(seconds...)}, nostr.Filter{Limit: 484}); p.Capped != want {
+			t.Errorf("pages of %d: capped %t", size, p.Capped)
+		}
+	}
+}
+
 func TestACutPageIsAskedForAgain(t *testing.T) {
 	var p Pager
 	e := nostr.Event{ID: "a", CreatedAt: 5}

@@ -179,7 +179,7 @@ func (r *run) found(w window, f *findings, to negentropy.Side, id negentropy.ID)
 	if when, ok := r.verdicts.confirmedIn(to, id); ok {
 		switch {
 		case when == r.pass.number: // reported again, after a session was opened anew
-		case r.sessions[to].hides: // it may be there, and Result.Why says so
+		case r.sessions[to].hides && r.sessions[to].source: // it may be there, and Result.Why says so
 		default:
 			f.unlisted[to] = append(f.unlisted[to], id)
 		}

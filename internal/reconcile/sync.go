@@ -294,7 +294,8 @@ func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if l.hides = unreached != ""; l.hides {
+		// One that is only written to is asked for what it was given, see unlisted.
+		if l.hides = unreached != ""; l.hides && l.source {
 			r.why = l.Name + " " + unreached
 		}
 		since = max(since, begin)

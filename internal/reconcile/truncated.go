@@ -63,11 +63,18 @@ func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error
 
 // unlisted takes the ids that a side has confirmed and lists no more, and returns
 // some of those that it delivers all the same; if there are none, it does not keep them.
+// One whose pages do not show all that it has is asked for each.
 func (r *run) unlisted(ctx context.Context, l *session, ids []negentropy.ID) ([]nostr.Event, error) {
 	if !l.listed && len(ids) > 0 {
 		given, err := r.gives(ctx, l, hexOf(pick(ids, maxSuspects)), 0)
 		if err != nil || len(given) > 0 {
 			return given, err
+		}
+	}
+	if l.hides {
+		var err error
+		if ids, err = r.absent(ctx, l, ids); err != nil {
+			return nil, err
 		}
 	}
 	for _, id := range ids {
@@ -76,6 +83,18 @@ func (r *run) unlisted(ctx context.Context, l *session, ids []negentropy.ID) ([]
 		}
 	}
 	return nil, nil
+}
+
+// absent returns those of the ids that a side does not deliver.
+func (r *run) absent(ctx context.Context, l *session, ids []negentropy.ID) (absent []negentropy.ID, err error) {
+	for some := range slices.Chunk(ids, idsPerRequest) {
+		has, err := r.delivered(ctx, l, nostr.Filter{IDs: hexOf(some)})
+		if err != nil {
+			return nil, err
+		}
+		absent = append(absent, slices.DeleteFunc(some, func(id negentropy.ID) bool { return has[id.String()] })...)
+	}
+	return absent, nil
 }
 
 // halves cuts a window after a pass that has read much: behind the oldest event
