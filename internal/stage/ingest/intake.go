@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -147,7 +148,7 @@ func (s *Stage) relayDiscovered(ctx context.Context, data []byte) ([]contract.Ou
 }
 
 // hint writes bucket links by a producer's claim. It does not count beside an
-// author's own list.
+// author's own list. Deliveries are nobody's word, so they do not stand in its way.
 func (s *Stage) hint(ctx context.Context, url, pubkey string) (counts bool, err error) {
 	author, _, err := s.Authors.Get(ctx, pubkey)
 	if err != nil {
@@ -157,10 +158,15 @@ func (s *Stage) hint(ctx context.Context, url, pubkey string) (counts bool, err 
 		return false, nil
 	}
 	_, err = s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(url), pubkey), func(old contract.Link, found bool) (contract.Link, bool) {
-		if len(old.Via) > 0 {
+		if len(old.Via) > 0 && !stage.OnlySeen(old) {
 			return old, false
 		}
-		return contract.Link{URL: url, Via: map[string]int64{contract.ViaHint: 0}}, true
+		old.URL, old.Via = url, maps.Clone(old.Via)
+		if old.Via == nil {
+			old.Via = map[string]int64{}
+		}
+		old.Via[contract.ViaHint] = 0
+		return old, true
 	})
 	if err != nil {
 		return false, fmt.Errorf("couldn't link %s to %s: %w", pubkey, url, err)
