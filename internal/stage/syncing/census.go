@@ -1,6 +1,7 @@
 package syncing
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,6 +20,9 @@ const (
 	// fewFresh is how many authors that were first seen within a week are surveyed at
 	// least. Keys are free: there are never more of them than of the others, or this.
 	fewFresh = 1000
+	// founded is how long after the first author others are none of those: when relaymesh
+	// comes to a relay, all whom it finds there are new to it.
+	founded = 24 * time.Hour
 )
 
 // census is who is surveyed, and where: the authors, sorted, and the relays.
@@ -41,13 +45,15 @@ func (c *census) take(ctx context.Context, s *Stage) error {
 	}
 	now := s.Now().Unix()
 	var known, fresh []string
-	since := map[string]int64{}
+	since, first := map[string]int64{}, now
 	err := s.Authors.Each(ctx, "*", func(pubkey string, a contract.Author) error {
-		switch {
-		case !nostr.IsHex(pubkey, 32) || s.Denied.Key(pubkey):
-		case a.Known(now):
+		if !nostr.IsHex(pubkey, 32) || s.Denied.Key(pubkey) {
+			return nil
+		}
+		first = min(first, a.FirstSeen)
+		if a.Known(now) {
 			known = append(known, pubkey)
-		default:
+		} else {
 			fresh = append(fresh, pubkey)
 			since[pubkey] = a.FirstSeen
 		}
@@ -56,8 +62,11 @@ func (c *census) take(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return fmt.Errorf("couldn't list the authors: %w", err)
 	}
-	slices.SortFunc(fresh, func(a, b string) int { return int(since[a] - since[b]) })
-	fresh = fresh[:min(len(fresh), max(fewFresh, len(known)))]
+	slices.SortFunc(fresh, func(a, b string) int { return cmp.Or(cmp.Compare(since[a], since[b]), cmp.Compare(a, b)) })
+	founders, _ := slices.BinarySearchFunc(fresh, first+int64(founded/time.Second)+1, func(pubkey string, at int64) int {
+		return cmp.Compare(since[pubkey], at)
+	})
+	fresh = fresh[:min(len(fresh), founders+max(fewFresh, len(known)+founders))]
 	weights := map[string]float64{}
 	err = s.Links.Each(ctx, contract.LinkKey("*", "*"), func(key string, l contract.Link) error {
 		relay, _, _ := strings.Cut(key, ".")
