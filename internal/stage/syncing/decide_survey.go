@@ -163,8 +163,10 @@ func dueLooks(looks map[string]contract.Look, candidates []candidate, now int64)
 	byWeight := slices.SortedFunc(slices.Values(fresh), func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.key, b.key))
 	})
-	slices.SortFunc(fresh, func(a, b candidate) int { // the key is a hash: as good as drawn by lot
-		return cmp.Or(cmp.Compare(looks[a.key].At, looks[b.key].At), cmp.Compare(a.key, b.key))
+	// A look that failed is one for this, too: else thousands of relays that are dead would
+	// come before those of higher keys. The key is a hash: as good as drawn by lot.
+	slices.SortFunc(fresh, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(max(looks[a.key].At, a.rests), max(looks[b.key].At, b.rests)), cmp.Compare(a.key, b.key))
 	})
 	list = yielding[:min(len(yielding), looksPerPass-min(exploring, len(fresh)))]
 	taken := map[string]bool{}
