@@ -36,7 +36,8 @@ const (
 	// reach a relay late.
 	pagedOverlap = day
 	// readAgain is after how long it is read back to its beginning again, for authors who
-	// are new, and for old events that came late.
+	// are new, and for old events that came late; by NIP-77, which takes no events for that,
+	// after latest.
 	readAgain = 30 * day
 )
 
@@ -81,6 +82,7 @@ type look struct {
 	n     int   // events that came
 	whole bool  // all there is was compared, from Since on
 	paged bool  // page by page, or dear
+	neg   bool  // by NIP-77
 	since int64 // where it began, 0 is the beginning of all that is looked for
 }
 
@@ -109,9 +111,16 @@ func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Loo
 			wait = min(soonest<<next.Dull, latest)
 		}
 	}
+	again := readAgain
+	if l.neg {
+		again = latest
+	}
+	left := time.Unix(old.Read, 0).Add(again).Sub(time.Unix(now, 0)) // until all is read again
 	switch {
-	case l.paged && !next.Whole, l.paged && read && l.since > 0 && now-old.Read > int64(readAgain/time.Second):
+	case l.paged && !next.Whole:
 		next.From = max(l.since, 1) // older ones are to come
+	case l.paged && read && l.since > 0 && left <= wait:
+		next.From, wait = max(l.since, 1), max(left, soonest)
 	case l.paged && l.since > 0:
 		next.Read = old.Read
 	case l.paged:

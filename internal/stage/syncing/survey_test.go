@@ -26,14 +26,15 @@ import (
 
 // shop is a relay in memory.
 type shop struct {
-	mu     sync.Mutex
-	events map[string]nostr.Event
-	asked  int   // sessions and REQs for authors
-	fails  error // of whatever is asked
-	no77   bool
-	most   int                      // authors that it takes in a filter, 0 is any
-	invent int                      // ids that its sessions list and it has not
-	keeps  func(e nostr.Event) bool // nil: all
+	mu        sync.Mutex
+	events    map[string]nostr.Event
+	asked     int   // sessions and REQs for authors
+	fails     error // of whatever is asked
+	no77      bool
+	most      int                      // authors that it takes in a filter, 0 is any
+	invent    int                      // ids that its sessions list and it has not
+	withholds bool                     // shows no event to REQs
+	keeps     func(e nostr.Event) bool // nil: all
 }
 
 func (s *shop) Limits(context.Context) reconcile.Limits { return reconcile.Limits{} }
@@ -99,6 +100,9 @@ func (s *shop) Query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr
 			list := s.matching(f)
 			if f.Limit > 0 {
 				list = list[:min(len(list), f.Limit)]
+			}
+			if s.withholds {
+				list = nil
 			}
 			for _, e := range list {
 				if !yield(e, nil) {

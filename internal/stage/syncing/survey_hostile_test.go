@@ -1,0 +1,129 @@
+package syncing
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/health"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// hours has passes for so many hours, one each.
+func (w *town) hours(n int) {
+	w.t.Helper()
+	for range n {
+		w.pass()
+		time.Sleep(time.Hour)
+	}
+}
+
+// A relay that yields once and then lists what it does not deliver is asked ever more
+// seldom, as one that has nothing, and what it lists is no yield.
+func TestARelayThatStopsDeliveringYieldsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://quits.example.com"
+		w := newTown(t, alice, bob)
+		quits := w.open(url, alice)
+		w.hours(1)
+		for i := range 50 {
+			e := nostr.Event{PubKey: bob, Kind: 1, CreatedAt: surveyNow - int64(i), Content: "listed"}
+			e.ID = e.Hash()
+			quits.mu.Lock()
+			quits.events[e.ID] = e
+			quits.mu.Unlock()
+		}
+		quits.withholds = true
+		before := quits.asked
+		w.hours(14 * 24)
+		l := w.surveys.Of[contract.SurveyRoot].Looks[nostr.RelayKey(url)]
+		if l.All != 20 || l.Dull < 4 {
+			t.Errorf("remembered is %+v", l)
+		}
+		if n := quits.asked - before; n > 100 {
+			t.Errorf("asked %d times in two weeks", n)
+		}
+		if n := len(w.links.Of); n != 1 {
+			t.Errorf("%d links", n)
+		}
+	})
+}
+
+// Relays that somebody has named and that are not there keep none that has something from
+// its turn for long, however often they come round again.
+func TestDeadRelaysKeepNoneFromItsTurn(t *testing.T) {
+	const count, last = 2000, "z" // by lot the last
+	candidates := []candidate{{key: last}}
+	for i := range count {
+		candidates = append(candidates, candidate{key: fmt.Sprintf("dead%04d", i), weight: 1})
+	}
+	failed := map[string]health.State{}
+	passes, now := 0, time.Unix(surveyNow, 0)
+	for ; passes < 2*count; passes++ {
+		list := dueLooks(nil, candidates, now.Unix())
+		if slices.ContainsFunc(list, func(c candidate) bool { return c.key == last }) {
+			break
+		}
+		for _, c := range list {
+			failed[c.key] = health.Survey.Next(failed[c.key], health.Failed, now, 0.5)
+		}
+		for i, c := range candidates {
+			candidates[i].rests = failed[c.key].Unix()
+		}
+		now = now.Add(surveyEvery)
+	}
+	if most := count/(looksPerPass/2) + 1; passes > most {
+		t.Errorf("the last one's turn is after %d passes, want %d at most", passes, most)
+	}
+}
+
+// Of ten thousand relays that lists and hints name no more are remembered than have room.
+func TestTenThousandRelaysAreNotAllRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		for i := range 10_000 {
+			w.open(fmt.Sprintf("wss://relay%d.example%d.com", i, i/30))
+		}
+		before := maxLooks - looksPerPass/2
+		looks := map[string]contract.Look{}
+		for i := range before {
+			looks[strconv.Itoa(i)] = contract.Look{At: time.Now().Unix(), Next: time.Now().Unix() + 86400}
+		}
+		w.surveys.Of[contract.SurveyRoot] = contract.Survey{Looks: looks}
+		w.hours(3)
+		if n := len(w.surveys.Of[contract.SurveyRoot].Looks); n <= before || n > maxLooks {
+			t.Errorf("%d relays are remembered, want %d at most", n, maxLooks)
+		}
+	})
+}
+
+// Authors who all move to another relay with all they have written are found there without
+// a list, although the survey knew that relay as one that has next to nothing.
+func TestASliceWhoseAuthorsAllMoveIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var authors []string
+		for i := range 20 {
+			authors = append(authors, fmt.Sprintf("%064x", i+1))
+		}
+		const old, next = "wss://old.example.com", "wss://next.example.com"
+		w := newTown(t, authors...)
+		w.open(old, authors...)
+		w.open(next)
+		w.hours(48)
+		w.shops[old].fails = fmt.Errorf("gone")
+		moved := w.open(next, authors...)
+		w.hours(int((latest + 8*soonest) / time.Hour))
+		if n, want := w.shops[townHall].count(), 2*20*len(authors); n != want || moved.asked == 0 {
+			t.Errorf("the local relay has %d of %d", n, want)
+		}
+		for _, pubkey := range authors {
+			if l := w.links.Of[contract.LinkKey(nostr.RelayKey(next), pubkey)]; l.Delivered == 0 {
+				t.Fatalf("%s is not linked: %+v", pubkey, l)
+			}
+		}
+	})
+}
