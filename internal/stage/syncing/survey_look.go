@@ -106,6 +106,8 @@ func (s *Stage) ask(
 	if err != nil {
 		return r, 0, err
 	}
+	timing := &latency{asked: func() {}}
+	remote = timed(remote, timing)
 	for _, filter := range filters {
 		was := r.Figures
 		r, err = reconcile.Sync(ctx, reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: url},
@@ -116,7 +118,9 @@ func (s *Stage) ask(
 				},
 				Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
 			})
-		bytes += r.NegBytes + r.EventBytes + int64(max(r.Passes, 1)*len(nostr.Encode(filter)))
+		if timing.answered.Load() { // what was for nobody cost nothing
+			bytes += r.NegBytes + r.EventBytes + int64(max(r.Passes, 1)*len(nostr.Encode(filter)))
+		}
 		if r.Figures = was.Plus(r.Figures); err != nil {
 			break
 		}

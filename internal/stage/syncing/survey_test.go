@@ -297,13 +297,17 @@ func TestRelaysThatDoNotWantASurveyAreLeftAlone(t *testing.T) {
 				w.open(url).fails = c.fails
 				c.relay.URL, c.relay.FirstSeen = url, 1
 				w.relays.Of[nostr.RelayKey(url)] = c.relay
-				w.Survey.Observe = func(int, int64, error) { looks.Add(1) }
+				var bytes atomic.Int64
+				w.Survey.Observe = func(_ int, n int64, _ error) { looks.Add(1); bytes.Add(n) }
 				for range 25 * 24 {
 					w.pass()
 					time.Sleep(time.Hour)
 				}
 				if n := int(looks.Load()); n > c.most || c.most > 0 && n == 0 {
 					t.Errorf("asked %d times, at most %d are wanted", n, c.most)
+				}
+				if (bytes.Load() > 0) != (name == "refuses") { // a filter that nobody was there to take cost nothing
+					t.Errorf("%d bytes", bytes.Load())
 				}
 			})
 		})
