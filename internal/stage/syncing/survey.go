@@ -213,7 +213,7 @@ func (p *pass) over(ctx context.Context, filter nostr.Filter, list []candidate, 
 		return err
 	}
 	filter.Since = max(filter.Since, p.state.Since)
-	set, err := readSet(ctx, local, filter, slices.ContainsFunc(list, func(c candidate) bool { return c.most > 0 }))
+	set, err := readSet(ctx, local, filter, maxSet, slices.ContainsFunc(list, func(c candidate) bool { return c.most > 0 }))
 	if err != nil {
 		return err
 	}

@@ -50,14 +50,11 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		return err
 	}
 	old := p.state.Looks[c.key]
-	filter, from := set.filter, &authors{}
-	begins := since(old, c, s.Now().Unix())
-	if begins <= filter.Since || !whole {
+	from, begins := &authors{}, since(old, c, s.Now().Unix())
+	if begins <= set.filter.Since || !whole {
 		begins = 0
-	} else {
-		filter.Since = begins
 	}
-	r, bytes, lookErr := s.ask(ctx, c.url, set, chunks(filter, filter.Authors, c.most), from)
+	r, bytes, lookErr := s.ask(ctx, c.url, set, set.filters(begins, c.most), from)
 	if s.Survey.Observe != nil {
 		s.Survey.Observe(r.ToA, bytes, lookErr)
 	}
@@ -73,7 +70,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		l = &look{
 			n: r.ToA, whole: lookErr == nil, since: begins,
 			neg:   !r.Paged[negentropy.SideB],
-			paged: r.Paged[negentropy.SideB] || dear(r.NegBytes, len(filter.Authors)) || old.Paged && begins > 0,
+			paged: r.Paged[negentropy.SideB] || dear(r.NegBytes, len(set.filter.Authors)) || old.Paged && begins > 0,
 		}
 	}
 	p.done(c.key, l, bytes)
