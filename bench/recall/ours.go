@@ -28,7 +28,7 @@ import (
 const (
 	// tick is how far the driven clock goes at once, and surveyEvery and syncEvery when
 	// schedules fire; syncs are as frequent as they are by default only where they must be.
-	tick, surveyEvery, syncEvery = time.Hour, time.Hour, 12 * time.Hour
+	tick, surveyEvery, syncEvery = time.Minute, time.Hour, 12 * time.Hour
 	// atOnce is how many syncs go on at a time.
 	atOnce = 8
 )
@@ -54,6 +54,8 @@ type ours struct {
 	errors                          sync.Map // a look's error to how often
 	before                          [3]int64 // looks, those that failed, and bytes, by the last evening
 	rest                            float64  // bytes an author and look on the last day
+	lastDay                         int64    // bytes on the last day
+	new                             arrivals
 }
 
 // dialled are connections of one driven day: what a pool remembers of relays that do not
@@ -93,7 +95,7 @@ func newOurs(w *world) (*ours, error) {
 		w: w, surveys: memkv.New[contract.Survey](), links: memkv.New[contract.Link](), relays: memkv.New[contract.Relay](),
 		due: map[string]contract.Output{}, schedule: map[string]contract.Output{},
 	}
-	o.home = &place{w: w, nip77: true, page: 500, mine: &shelf{at: make([]int64, len(w.notes))}}
+	o.home = &place{w: w, nip77: true, page: 500, mine: newShelf(len(w.notes))}
 	url, err := serve("127.199.0.1:0", o.home)
 	if err != nil {
 		return nil, err
@@ -205,7 +207,7 @@ func (o *ours) handle(ctx context.Context, out contract.Output, attempt int) {
 	_ = o.publish(ctx, next...)
 }
 
-var address = regexp.MustCompile(`wss?://[^: ]+(:\d+)?[^: ]*|[0-9.]+:\d+`)
+var address = regexp.MustCompile(`wss?://[^: ]+(:\d+)?[^: ]*|[0-9.]+:\d+(:\d+)?( on)?|gone\d+`)
 
 // failed counts why something was not done.
 func (o *ours) failed(why string) {
@@ -244,13 +246,12 @@ func (o *ours) run(ctx context.Context, tell func(day int)) error {
 	for at := int64(begin); at < int64(begin+o.w.days*day); {
 		next := at + int64(tick/time.Second)
 		sent := o.w.pass(next)
+		o.written(at, next)
+		o.home.await(sent)
 		o.fire(at, next)
 		at = next
 		if err := o.settle(ctx); err != nil {
 			return err
-		}
-		if sent > 0 {
-			time.Sleep(5 * time.Millisecond) // what came live is written before the clock goes on
 		}
 		if (at-begin)%day == 0 {
 			o.net.renew()
@@ -265,7 +266,8 @@ func (o *ours) run(ctx context.Context, tell func(day int)) error {
 func (o *ours) evening() {
 	now := [3]int64{o.looks.Load(), o.lookFails.Load(), o.bytes.Load()}
 	went := now[0] - o.before[0] - (now[1] - o.before[1])
-	o.rest = float64(now[2]-o.before[2]) / float64(max(went, 1)) / float64(min(o.w.authors, 500))
+	o.lastDay = now[2] - o.before[2]
+	o.rest = float64(o.lastDay) / float64(max(went, 1)) / float64(min(o.w.authors, 500))
 	o.before = now
 }
 

@@ -4,8 +4,10 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -29,14 +31,54 @@ type place struct {
 	held          []int32
 	mine          *shelf // of the relay that is ours, in place of held
 	wire          atomic.Int64
+	asked         sessions
 	subscriptions sync.Map // of *subscription
 }
 
 // shelf is what our relay has taken in, by the number of the note, and when.
 type shelf struct {
 	mu    sync.Mutex
-	at    []int64 // driven time, 0 is never
-	reads atomic.Int64
+	at    []int64                // driven time, 0 is never
+	reads map[string]map[int]int // how often it was read for a filter from the newest event on, by driven hour
+}
+
+func newShelf(notes int) *shelf {
+	return &shelf{at: make([]int64, notes), reads: map[string]map[int]int{}}
+}
+
+// read counts a reading of a filter.
+func (s *shelf) read(f *nostr.Filter, now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := strings.Join(f.Authors, "")
+	if s.reads[of] == nil {
+		s.reads[of] = map[int]int{}
+	}
+	s.reads[of][int(now/3600)]++
+}
+
+// mostReads returns how often the shelf was read in an hour for the same authors.
+func (s *shelf) mostReads() (most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, hours := range s.reads {
+		for _, n := range hours {
+			most = max(most, n)
+		}
+	}
+	return most
+}
+
+// await waits until notes that were sent to us are on our shelf, a second at most: the
+// clock is not to go on before they are.
+func (p *place) await(notes []int32) {
+	for range 500 {
+		notes = slices.DeleteFunc(notes, p.has)
+		if len(notes) == 0 {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 // serves reports whether a place shows anything to us.

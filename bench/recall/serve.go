@@ -116,13 +116,15 @@ func (p *place) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn.SetReadLimit(4 << 20)
-	c := &client{place: p, conn: conn, ctx: r.Context(), sessions: map[string]*negentropy.Reconciler{}}
+	c := &client{place: p, conn: conn, ctx: r.Context(), sessions: map[string]*session{}}
 	defer c.end()
 	for {
+		before := p.wire.Load()
 		_, data, err := conn.Read(c.ctx)
 		if err != nil {
 			return
 		}
+		c.took = p.wire.Load() - before
 		var parts []json.RawMessage
 		if json.Unmarshal(data, &parts) != nil || len(parts) < 2 {
 			return
@@ -149,7 +151,8 @@ type client struct {
 	*place
 	conn     *websocket.Conn
 	ctx      context.Context //nolint:containedctx // that of the connection
-	sessions map[string]*negentropy.Reconciler
+	sessions map[string]*session
+	took     int64      // bytes on the wire of the message that is handled
 	mu       sync.Mutex // of sending
 }
 
@@ -194,6 +197,10 @@ func (c *client) handle(parts []json.RawMessage) error {
 	case "EVENT":
 		return c.event(parts[1])
 	case "NEG-CLOSE":
+		if s := c.sessions[id]; s != nil {
+			s.wire += c.took
+			c.asked.ended(s)
+		}
 		delete(c.sessions, id)
 		return nil
 	case "NEG-OPEN", "NEG-MSG":
@@ -237,8 +244,11 @@ func (c *client) req(id string, raw []json.RawMessage) error {
 			limit = min(limit, f.Limit)
 		}
 		found := c.match(&f, limit)
+		if len(f.Authors) > 0 && len(f.IDs) == 0 {
+			c.asked.add(c.w.clock.Load(), 1./pagesOfASession)
+		}
 		if c.mine != nil && len(f.Authors) > 1 && f.Until == 0 {
-			c.mine.reads.Add(1)
+			c.mine.read(&f, c.w.clock.Load())
 		}
 		for _, i := range found {
 			if err := c.send("EVENT", id, c.w.event(i)); err != nil {
@@ -274,23 +284,29 @@ func (c *client) neg(verb, id string, parts []json.RawMessage) error {
 		if why := c.refuses(&f); why != "" {
 			return c.send("NEG-ERR", id, why)
 		}
-		c.sessions[id] = negentropy.NewReconciler(c.set(&f), negentropy.Options{FrameLimit: 128 << 10})
+		c.asked.add(c.w.clock.Load(), 1)
+		c.sessions[id] = &session{
+			Reconciler: negentropy.NewReconciler(c.set(&f), negentropy.Options{FrameLimit: 128 << 10}), authors: len(f.Authors),
+		}
 	}
 	message, err := hex.DecodeString(text)
-	session := c.sessions[id]
-	if err != nil || session == nil {
+	s := c.sessions[id]
+	if err != nil || s == nil {
 		return c.send("NEG-ERR", id, "closed: no such session")
 	}
-	answer, err := session.Respond(message)
+	answer, err := s.Respond(message)
 	if err != nil {
 		return c.send("NEG-ERR", id, "error: "+err.Error())
 	}
-	return c.send("NEG-MSG", id, hex.EncodeToString(answer))
+	before := c.wire.Load()
+	err = c.send("NEG-MSG", id, hex.EncodeToString(answer))
+	s.messages, s.wire = s.messages+1, s.wire+c.took+c.wire.Load()-before
+	return err
 }
 
 // pass lets time pass up to now, and sends what is written meanwhile to those who
-// listen for it; it returns how many were sent.
-func (w *world) pass(now int64) (sent int) {
+// listen for it, and returns the notes that were sent.
+func (w *world) pass(now int64) (sent []int32) {
 	first, last := w.after(w.clock.Load()), w.after(now)
 	w.clock.Store(now)
 	for _, p := range w.places {
@@ -298,7 +314,7 @@ func (w *world) pass(now int64) (sent int) {
 			s := key.(*subscription) //nolint:forcetypeassert // our own
 			for i := first; i < last; i++ {
 				if p.has(int32(i)) && s.wants(&w.notes[i]) { //nolint:gosec // few
-					sent++
+					sent = append(sent, int32(i))                //nolint:gosec // few
 					_ = s.send("EVENT", s.id, w.event(int32(i))) //nolint:gosec // few
 				}
 			}
