@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/edge/relay"
 )
 
 // surveys returns whether there is to be a survey, nil if there is none. One tells other
@@ -22,6 +23,17 @@ func (e *Env) surveys() func(context.Context) bool {
 	return func(ctx context.Context) bool {
 		info, err := e.relays.home.FetchInfo(ctx, e.Config.Relay)
 		return err == nil && !info.Limitation.AuthRequired && !info.Limitation.RestrictedWrites && !info.Limitation.PaymentRequired
+	}
+}
+
+// named returns what asks domains for relays of authors (NIP-05), nil where no other relays are to
+// be talked to than those of --only.
+func (e *Env) named() func(ctx context.Context, name, pubkey string) ([]string, error) {
+	if len(e.Config.Only) > 0 {
+		return nil
+	}
+	return func(ctx context.Context, name, pubkey string) ([]string, error) {
+		return relay.FetchNIP05(ctx, name, pubkey, e.relays.options)
 	}
 }
 

@@ -140,7 +140,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(), Authors: authors,
 		Survey: syncing.Survey{
 			Surveys: open[contract.Survey](&kv, contract.BucketSurveys), On: e.surveys(), DayBytes: e.Config.Sync.SurveyMiB << 20,
-			Observe: e.observeSurvey(), Seeds: e.Config.Sync.Seeds, AllowPrivate: e.Config.AllowPrivate,
+			Observe: e.observeSurvey(), Seeds: e.Config.Sync.Seeds, AllowPrivate: e.Config.AllowPrivate, Named: e.named(),
 		},
 	}
 	if kv.err != nil {

@@ -28,6 +28,9 @@ type Survey struct {
 	// which monitors name may be on the own machine and network.
 	Seeds        []string
 	AllowPrivate bool
+	// Named returns the relays that the domain of a name (NIP-05) gives for an author; nil asks
+	// no domains.
+	Named func(ctx context.Context, name, pubkey string) ([]string, error)
 	// DayBytes bounds what all slices cost a day, about; 0 is without bound.
 	DayBytes int64
 	// Observe is told what every look came to: the events that it brought, about how many
@@ -137,7 +140,11 @@ func (s *Stage) survey(ctx context.Context, slice string) ([]contract.Output, er
 	if err != nil {
 		return nil, err
 	}
-	return nil, pass.save(context.WithoutCancel(ctx), len(authors))
+	if err := pass.save(context.WithoutCancel(ctx), len(authors)); err != nil {
+		return nil, err
+	}
+	s.askNames(ctx, authors, s.Now())
+	return nil, nil
 }
 
 // surveyed is the rule for all relays, narrowed to authors; ok is false if there is no
