@@ -9,6 +9,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -165,15 +166,7 @@ func TestFreshKeysLeaveLessInKVInTheEnd(t *testing.T) {
 		w.dhtworker(nil)
 		before := w.bytesInKV()
 		for i := range fresh {
-			var tags []nostr.Tag
-			for j := range 20 {
-				url := fmt.Sprintf("wss://relay%d.example/user/%d", j%2, j)
-				w.relays.set(url, func(x *remote) { x.down = true })
-				tags = append(tags, nostr.Tag{"r", url})
-			}
-			w.sendEvent(sign(w.T, user(w.T, fmt.Sprint("mallory ", i)), nostr.Event{
-				Kind: nostr.KindRelayList, CreatedAt: time.Now().Unix(), Tags: tags,
-			}))
+			w.listOfStranger(i, func(j int) string { return fmt.Sprintf("wss://relay%d.example/user/%d", j%2, j) })
 		}
 		most := func(most int) {
 			w.Helper()
@@ -189,10 +182,46 @@ func TestFreshKeysLeaveLessInKVInTheEnd(t *testing.T) {
 			put(w, contract.BucketRelays, key, r)
 		}
 		w.Publish(contract.RecordDueSubject("00"), nostr.Encode(contract.RecordDue{Slice: "00"}))
-		time.Sleep(2 * time.Hour) // until the markers of what was removed are gone
+		time.Sleep(10 * time.Minute) // until the markers of what was removed are gone
 		most(5 << 8)
 		w.noDeadLetters()
 	})
+}
+
+// Relays that their host has no room for, or that have made room there, leave nothing in
+// KV: no links of those who name them, and nothing of syncs.
+func TestRelaysWithoutRoomLeaveNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		w.syncworker(nil)
+		w.dhtworker(nil)
+		for i := range 2 {
+			w.listOfStranger(i, func(j int) string { return silent(20*i + j) })
+		}
+		time.Sleep(40 * time.Minute)
+		for name, n := range map[string]int{
+			"relays": len(keys[contract.Relay](w, contract.BucketRelays, ">")),
+			"links":  len(keys[contract.Link](w, contract.BucketLinks, ">")),
+			"syncs":  len(keys[contract.Sync](w, contract.BucketSyncs, ">")),
+		} {
+			if n > hosts.MaxURLs {
+				w.Errorf("bucket %s has %d values about the 40 relays of one host, want %d at most", name, n, hosts.MaxURLs)
+			}
+		}
+		w.noDeadLetters()
+	})
+}
+
+// listOfStranger brings a list of a fresh key with twenty relays, which are down.
+func (w *world) listOfStranger(i int, url func(j int) string) {
+	var tags []nostr.Tag
+	for j := range 20 {
+		w.relays.set(url(j), func(x *remote) { x.down = true })
+		tags = append(tags, nostr.Tag{"r", url(j)})
+	}
+	w.sendEvent(sign(w.T, user(w.T, fmt.Sprint("mallory ", i)), nostr.Event{
+		Kind: nostr.KindRelayList, CreatedAt: time.Now().Unix(), Tags: tags,
+	}))
 }
 
 // bytesInKV is what all buckets hold.

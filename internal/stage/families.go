@@ -18,8 +18,8 @@ type Families struct {
 	begin  sync.Once
 	turn   chan struct{} // held by one at a time; waiting for it ends with the context, as KV may take long
 	loaded bool
-	of     map[string]map[string]struct{} // relay keys by host
-	full   map[string]int64               // until when a host has no room, Unix seconds
+	of     map[string]map[string]int64 // when they were admitted, by host and relay key; 0 is before
+	full   map[string]int64            // until when a host has no room, Unix seconds
 }
 
 // fullFor is for how long no room is looked for where there was none:
@@ -27,55 +27,70 @@ type Families struct {
 const fullFor = time.Minute
 
 // Admit reports whether a relay that is not in the bucket may be put there. If its
-// host has as many as it may, one that has failed and never answered makes room.
-func (f *Families) Admit(ctx context.Context, relays Store[contract.Relay], url string, now int64) (bool, error) {
+// host has as many as it may, one that has failed and never answered makes room. Who
+// writes to a relay that is left out, or makes room, is linked to it no more: nothing
+// else would ever end these links.
+func (f *Families) Admit(
+	ctx context.Context, relays Store[contract.Relay], links Store[contract.Link], url string, now int64,
+) (kept bool, err error) {
+	kept, out, err := f.admit(ctx, relays, url, now)
+	if err == nil && out != "" {
+		err = Unlink(ctx, links, out)
+	}
+	return kept, err
+}
+
+// admit counts a relay, and returns the key of the one that is left out: itself, or
+// one that has made room.
+func (f *Families) admit(ctx context.Context, relays Store[contract.Relay], url string, now int64) (kept bool, out string, err error) {
 	f.begin.Do(func() { f.turn = make(chan struct{}, 1) })
 	select {
 	case f.turn <- struct{}{}:
 		defer func() { <-f.turn }()
 	case <-ctx.Done():
-		return false, context.Cause(ctx)
+		return false, "", context.Cause(ctx)
 	}
 	if err := f.load(ctx, relays, now); err != nil {
-		return false, err
+		return false, "", err
 	}
 	host, key := hosts.Of(url), nostr.RelayKey(url)
 	family := f.of[host]
 	if _, in := family[key]; in {
-		return true, nil
+		return true, "", nil
 	}
 	if len(family) >= hosts.MaxURLs {
 		if now < contract.Believe(f.full[host], now, fullFor) {
-			return false, nil
+			return false, key, nil
 		}
-		made, err := f.makeRoom(ctx, relays, host, now)
+		made, gone, err := f.makeRoom(ctx, relays, host, now)
 		if err != nil {
-			return false, err
+			return false, "", err
 		}
 		if !made {
 			f.full[host] = now + int64(fullFor/time.Second)
-			return false, nil
+			return false, key, nil
 		}
+		out = gone
 	}
-	f.add(host, key)
-	return true, nil
+	f.add(host, key, now)
+	return true, out, nil
 }
 
-func (f *Families) add(host, key string) {
+func (f *Families) add(host, key string, at int64) {
 	if f.of[host] == nil {
-		f.of[host] = map[string]struct{}{}
+		f.of[host] = map[string]int64{}
 	}
-	f.of[host][key] = struct{}{}
+	f.of[host][key] = at
 }
 
 func (f *Families) load(ctx context.Context, relays Store[contract.Relay], now int64) error {
 	if f.loaded {
 		return nil
 	}
-	f.of, f.full = map[string]map[string]struct{}{}, map[string]int64{}
+	f.of, f.full = map[string]map[string]int64{}, map[string]int64{}
 	err := relays.Each(ctx, "*", func(key string, r contract.Relay) error {
 		if !r.Proven(now) {
-			f.add(hosts.Of(r.URL), key)
+			f.add(hosts.Of(r.URL), key, 0)
 		}
 		return nil
 	})
@@ -86,27 +101,32 @@ func (f *Families) load(ctx context.Context, relays Store[contract.Relay], now i
 	return nil
 }
 
-// makeRoom takes a relay of the host out of the bucket that counts no more, or
-// whose place is better used.
-func (f *Families) makeRoom(ctx context.Context, relays Store[contract.Relay], host string, now int64) (bool, error) {
-	for key := range f.of[host] {
+// makeRoom takes a relay of the host out that counts no more, or whose place is better
+// used; gone is the key of the latter.
+func (f *Families) makeRoom(ctx context.Context, relays Store[contract.Relay], host string, now int64) (made bool, gone string, err error) {
+	useless := func(r contract.Relay) bool {
+		return !r.HasAnswered() && r.Failures+r.ProbeFailures > 0 && !r.Proven(now)
+	}
+	for key, at := range f.of[host] {
 		r, found, err := relays.Get(ctx, key)
 		if err != nil {
-			return false, err
+			return false, "", err
 		}
-		useless := func(r contract.Relay) bool {
-			return !r.HasAnswered() && r.Failures+r.ProbeFailures > 0 && !r.Proven(now)
-		}
+		removed := false
 		if found && useless(r) {
-			if _, err := relays.Remove(ctx, key, useless); err != nil {
-				return false, err
+			if removed, err = relays.Remove(ctx, key, useless); err != nil {
+				return false, "", err
 			}
 			found = false
 		}
-		if !found || r.Proven(now) {
+		if removed {
+			gone = key
+		}
+		onItsWay := !found && !removed && contract.Believe(at, now, 0) > now-int64(fullFor/time.Second)
+		if !found && !onItsWay || r.Proven(now) {
 			delete(f.of[host], key)
-			return true, nil
+			return true, gone, nil
 		}
 	}
-	return false, nil
+	return false, "", nil
 }

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"path"
 	"testing"
 	"time"
 
@@ -44,21 +45,92 @@ func (r *relays) Each(_ context.Context, _ string, f func(string, contract.Relay
 	return nil
 }
 
+// links is bucket links in memory, of which the keys count.
+type links map[string]contract.Link
+
+func (links) Get(context.Context, string) (l contract.Link, found bool, err error) { panic("not used") }
+
+func (links) Update(context.Context, string, func(contract.Link, bool) (contract.Link, bool)) (l contract.Link, err error) {
+	panic("not used")
+}
+
+func (l links) Remove(_ context.Context, key string, may func(contract.Link) bool) (bool, error) {
+	found := may(l[key])
+	delete(l, key)
+	return found, nil
+}
+
+func (l links) Each(_ context.Context, pattern string, f func(string, contract.Link) error) error {
+	for key, v := range l {
+		if is, _ := path.Match(pattern, key); !is {
+			continue
+		}
+		if err := f(key, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Nobody is linked to a relay that is left out, or has made room for another: nothing
+// else would end that. One that was just admitted, and is not in the bucket yet, makes none.
+func TestWhoWritesToARelayWithoutRoomIsUnlinked(t *testing.T) {
+	kept, linked := &relays{values: map[string]contract.Relay{}}, links{}
+	var f Families
+	now := time.Now().Unix()
+	url := func(i int) string { return fmt.Sprint("wss://relay.hostile.test/", i) }
+	admit := func(i int) bool {
+		t.Helper()
+		for _, keyOf := range []func(string, string) string{contract.LinkKey, contract.ReaderKey} {
+			linked[keyOf(nostr.RelayKey(url(i)), "author")] = contract.Link{URL: url(i)}
+		}
+		ok, err := f.Admit(t.Context(), kept, linked, url(i), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	count := func(when string, want int) {
+		t.Helper()
+		if len(linked) != 2*want {
+			t.Errorf("%s there are links to %d relays, want %d", when, len(linked)/2, want)
+		}
+	}
+	for i := range hosts.MaxURLs {
+		admit(i)
+	}
+	if admit(100) {
+		t.Error("relays that are on their way into the bucket make room")
+	}
+	count("after one was left out", hosts.MaxURLs)
+	for i := range hosts.MaxURLs {
+		kept.values[nostr.RelayKey(url(i))] = contract.Relay{URL: url(i), Answered: now}
+	}
+	kept.values[nostr.RelayKey(url(5))] = contract.Relay{URL: url(5), Failures: 1}
+	if now += 61; !admit(101) {
+		t.Error("a relay that has failed and never answered makes no room")
+	}
+	if _, still := linked[contract.LinkKey(nostr.RelayKey(url(5)), "author")]; still {
+		t.Error("there is a link to the relay that has made room")
+	}
+	count("after one has made room", hosts.MaxURLs)
+}
+
 // A flood of paths of a host that has as many relays as it may costs a look at all
 // of these once a minute, and room that is made later is found.
 func TestAFullHostIsLookedAtOnceAMinute(t *testing.T) {
 	kept := &relays{values: map[string]contract.Relay{}}
 	var f Families
 	now := time.Now().Unix()
-	path := func(i int) string { return fmt.Sprint("wss://relay.hostile.test/", i) }
+	url := func(i int) string { return fmt.Sprint("wss://relay.hostile.test/", i) }
 	admit := func(i int) bool {
 		t.Helper()
-		ok, err := f.Admit(t.Context(), kept, path(i), now)
+		ok, err := f.Admit(t.Context(), kept, links{}, url(i), now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if ok {
-			kept.values[nostr.RelayKey(path(i))] = contract.Relay{URL: path(i), Answered: now}
+			kept.values[nostr.RelayKey(url(i))] = contract.Relay{URL: url(i), Answered: now}
 		}
 		return ok
 	}
@@ -71,7 +143,7 @@ func TestAFullHostIsLookedAtOnceAMinute(t *testing.T) {
 	if admitted != hosts.MaxURLs || kept.reads > 2*hosts.MaxURLs {
 		t.Errorf("%d of 2000 paths are kept, by %d reads", admitted, kept.reads)
 	}
-	kept.values[nostr.RelayKey(path(0))] = contract.Relay{URL: path(0), ProbeFailures: 3}
+	kept.values[nostr.RelayKey(url(0))] = contract.Relay{URL: url(0), ProbeFailures: 3}
 	if now += 61; !admit(3000) {
 		t.Error("a relay that never answered makes no room")
 	}

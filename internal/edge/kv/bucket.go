@@ -24,8 +24,9 @@ var betweenTries = backoff.Backoff{First: time.Millisecond, Most: 64 * time.Mill
 // answer would be waited for that got lost.
 const requestWait = 5 * time.Second
 
-// markerTTL is how long other readers can see that a key was removed.
-const markerTTL = time.Hour
+// markerTTL is how long the marker of a removed key stays. Nobody reads it, and until
+// then it takes as much room as a value: strangers can have us write and remove many.
+const markerTTL = 10 * time.Second
 
 // Bucket is a KV bucket whose values are the JSON of T. It is safe for
 // concurrent use. A value that is read forgets its times that cannot be so, if

@@ -307,7 +307,7 @@ func (s *Stage) probe(ctx context.Context, url, via string) (answered bool, err 
 		return false, err
 	}
 	if !found {
-		if kept, err := s.families.Admit(ctx, s.Relays, url, now); err != nil || !kept {
+		if kept, err := s.families.Admit(ctx, s.Relays, s.Links, url, now); err != nil || !kept {
 			return false, err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/hosts"
-	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -118,15 +117,13 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]con
 // admit reports whether a relay is kept: one of a host that has as many as may be
 // is left out, and so is who writes there.
 func (s *Stage) admit(ctx context.Context, url string) (bool, error) {
-	key := nostr.RelayKey(url)
-	_, found, err := s.Relays.Get(ctx, key)
+	_, found, err := s.Relays.Get(ctx, nostr.RelayKey(url))
 	if err != nil || found {
 		return found, err
 	}
-	kept, err := s.known.Admit(ctx, s.Relays, url, s.Now().Unix())
-	if err != nil || kept {
-		return kept, err
+	kept, err := s.known.Admit(ctx, s.Relays, s.Links, url, s.Now().Unix())
+	if err == nil && !kept {
+		s.Log.WarnContext(ctx, "left a relay out: its host has as many as may be", "relay", url, "host", hosts.Of(url), "entries", hosts.MaxURLs)
 	}
-	s.Log.WarnContext(ctx, "left a relay out: its host has as many as may be", "relay", url, "host", hosts.Of(url), "entries", hosts.MaxURLs)
-	return false, stage.Unlink(ctx, s.Links, key)
+	return kept, err
 }

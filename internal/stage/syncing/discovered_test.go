@@ -78,7 +78,7 @@ func TestTheOperatorsSpellingOfARelayThatWasKnownStays(t *testing.T) {
 func TestARelayThatWasOnlySyncedIsNotTheOperators(t *testing.T) {
 	var relay contract.Relay
 	s := &Stage{Relays: one{value: &relay}, Now: time.Now}
-	err := s.note(t.Context(), "wss://a.example.com", errors.New("refused"), &latency{}, false)
+	_, err := s.keep(t.Context(), "wss://a.example.com")
 	if err != nil || relay.Via != contract.ViaHint {
 		t.Errorf("kept %+v, %v", relay, err)
 	}

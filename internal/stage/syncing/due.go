@@ -65,16 +65,12 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	case len(is.jobs) == 0 && m.Attempt < stage.StaleAttempts:
 		return nil, contract.Retry(stage.StaleAfter, "KV does not show anybody who writes to the relay")
 	case len(is.jobs) == 0:
-		_, err := s.Syncs.Remove(ctx, key, func(old contract.Sync) bool { return old.LastOK == 0 })
-		if err != nil {
-			return nil, contract.Retry(retryAfter, err.Error())
-		}
-		return []contract.Output{s.schedule(p.URL, false)}, contract.Done()
+		return s.end(ctx, p.URL, neverOK)
 	}
 	if kept, err := s.admit(ctx, p.URL); err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	} else if !kept {
-		return []contract.Output{s.schedule(p.URL, false)}, contract.Done()
+		return s.end(ctx, p.URL, neverOK)
 	}
 	if is.jobs = apart(is.jobs, p.URL); len(is.jobs) == 0 { // others are synced with it
 		out := []contract.Output{s.schedule(p.URL, true)}
@@ -83,7 +79,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		}
 		return out, contract.Done()
 	}
-	relay, _, err := s.Relays.Get(ctx, key)
+	relay, err := s.keep(ctx, p.URL)
 	if err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
@@ -132,12 +128,17 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 
 // forget ends the syncs with a relay that is denied, and what is known of it.
 func (s *Stage) forget(ctx context.Context, url string) ([]contract.Output, contract.Verdict) {
-	key := nostr.RelayKey(url)
-	_, err := s.Relays.Remove(ctx, key, func(contract.Relay) bool { return true })
-	if err == nil {
-		_, err = s.Syncs.Remove(ctx, key, func(contract.Sync) bool { return true })
+	if _, err := s.Relays.Remove(ctx, nostr.RelayKey(url), func(contract.Relay) bool { return true }); err != nil {
+		return nil, contract.Retry(retryAfter, err.Error())
 	}
-	if err != nil {
+	return s.end(ctx, url, func(contract.Sync) bool { return true })
+}
+
+func neverOK(old contract.Sync) bool { return old.LastOK == 0 }
+
+// end ends the syncs with a relay, and what is known of them if decide agrees.
+func (s *Stage) end(ctx context.Context, url string, decide func(contract.Sync) bool) ([]contract.Output, contract.Verdict) {
+	if _, err := s.Syncs.Remove(ctx, nostr.RelayKey(url), decide); err != nil {
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	return []contract.Output{s.schedule(url, false)}, contract.Done()
@@ -228,6 +229,17 @@ func localFault(syncErr error) bool {
 	return known && side == negentropy.SideA
 }
 
+// keep returns what is known of a relay that was admitted, and writes down that there is
+// one if nothing is.
+func (s *Stage) keep(ctx context.Context, url string) (contract.Relay, error) {
+	return s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
+		if found {
+			return old, false
+		}
+		return contract.Relay{URL: url, Via: contract.ViaHint, FirstSeen: s.Now().Unix()}, true
+	})
+}
+
 // note writes down how a relay has behaved.
 func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *latency, delivered bool) error {
 	event, why := health.Answered, ""
@@ -239,7 +251,11 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *lat
 	}
 	jitter, now := rand.Float64(), s.Now()
 	var before contract.Relay
+	gone := false // it has made room for another of its host meanwhile, see [stage.Families]
 	after, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
+		if gone = !found && syncErr != nil; gone {
+			return old, false
+		}
 		if !found {
 			old = contract.Relay{URL: url, Via: contract.ViaHint, FirstSeen: now.Unix()}
 		}
@@ -261,6 +277,9 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *lat
 		}
 		return next, news
 	})
+	if err == nil && gone {
+		return errors.New("KV does not show the relay any more")
+	}
 	// A relay that is away is told of by who dials it.
 	switch rests := after.RetryAt != 0; {
 	case err != nil || rests == (before.RetryAt != 0) || !s.named(url) || reconcile.AwayOf(syncErr) != nil:
