@@ -97,7 +97,7 @@ func FuzzServices(f *testing.F) {
 			subject = events.ServiceListResolve
 		}
 		var tokens []string
-		for _, c := range choice {
+		for _, c := range choice[:min(len(choice), 200)] { // the server hangs up on a line of 4 KiB
 			tokens = append(tokens, replies[int(c)%len(replies)])
 		}
 		if len(tokens) > 0 && slices.Contains(replies[len(replies)-2:], tokens[0]) {
