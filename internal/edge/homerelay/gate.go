@@ -119,6 +119,17 @@ func (g *gate) pass(ctx context.Context, p party, width int) (leave func(), ok b
 	return sync.OnceFunc(func() { g.leave(width) }), true
 }
 
+// othersWait reports whether anybody else waits than a party.
+func (g *gate) othersWait(p party) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	parties := len(g.queued)
+	if g.queued[p] > 0 {
+		parties--
+	}
+	return parties > 0
+}
+
 func (g *gate) leave(width int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -85,7 +85,7 @@ func (s *store) insertFor(p party, e *nostr.Event, keeps rule, leave func()) err
 	// An error returned from the function would undo the whole shared
 	// transaction, so a refusal travels beside it. The function may run again.
 	var refusal error
-	left, err := s.updateStep(insertPages(e), func(st *step) (err error) {
+	left, err := s.updateStep(s.briefly(p, insertPages(e)), func(st *step) (err error) {
 		// Behind all that a former list lets in, purgeDenied begins.
 		if now := s.denied.Now(); now != denied && now.Event(e) != "" {
 			refusal = errDenied

@@ -214,6 +214,33 @@ func TestSettlesWhatChangesMeanwhile(t *testing.T) {
 	}
 }
 
+// While others wait a large event is stored in shorter steps, the first among them. A party
+// that waits for itself alone has no reason to.
+func TestStepsAreBriefWhileOthersWait(t *testing.T) {
+	s, p := newStore(t), testParty("192.0.2.1/32")
+	steps := func() uint64 {
+		before := s.generation.Load()
+		if err := s.insertFor(p, large(1, int64(1000+before)), s.keepsFrom(p), func() {}); err != nil {
+			t.Fatal(err)
+		}
+		return s.generation.Load() - before
+	}
+	if n := steps(); n > manyTags/stepPages+2 {
+		t.Errorf("%d steps while nobody waits", n)
+	}
+	const never = maxDirty + 1 // is no width that fits
+	other := s.turns.queue(&turn{party: testParty("198.51.100.1/32"), width: never}, 1<<40)
+	if n := steps(); n < manyTags/briefPages {
+		t.Errorf("%d steps while another waits", n)
+	}
+	s.turns.giveUp(other)
+	own := s.turns.queue(&turn{party: p, width: never}, 1<<40)
+	if s.briefly(p, stepPages) != stepPages {
+		t.Error("brief, while nobody else waits")
+	}
+	s.turns.giveUp(own)
+}
+
 // A small event does not wait for the steps of large ones, however many parties
 // store those.
 func TestSmallEventsGoBetweenSteps(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 const (
 	maxDirty   = 1024                       // pages of all changes that share a transaction
 	stepPages  = 256                        // of one change; what takes more is done in several, see settle
+	briefPages = 64                         // likewise while others wait, for whom it is the disk that takes long
 	eventPages = 6                          // of an event without tags
 	pageBits   = 12                         // of the size of a page
 	smallTags  = 16                         // of an event that is removed at once, whatever the step has done before
@@ -36,7 +37,15 @@ func (s *store) step(ctx context.Context, p party, do func(*step) error) (left [
 		return nil, ctx.Err()
 	}
 	defer s.turns.leave(width)
-	return s.updateStep(stepPages, do)
+	return s.updateStep(s.briefly(p, stepPages), do)
+}
+
+// briefly is how many pages a party's change may dirty at once that would dirty so many.
+func (s *store) briefly(p party, pages int) int {
+	if s.turns.othersWait(p) {
+		return min(pages, briefPages)
+	}
+	return pages
 }
 
 // updateStep is step for who has come through the gate.
