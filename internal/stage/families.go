@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -26,23 +27,28 @@ type Families struct {
 // looking reads every relay of the host.
 const fullFor = time.Minute
 
+// Buckets say which relays there are, and who writes to them.
+type Buckets struct {
+	Relays  Store[contract.Relay]
+	Links   Store[contract.Link]
+	Authors Store[contract.Author]
+}
+
 // Admit reports whether a relay that is not in the bucket may be put there. If its
-// host has as many as it may, one that has failed and never answered makes room. Who
-// writes to a relay that is left out, or makes room, is linked to it no more: nothing
-// else would ever end these links.
-func (f *Families) Admit(
-	ctx context.Context, relays Store[contract.Relay], links Store[contract.Link], url string, now int64,
-) (kept bool, err error) {
-	kept, out, err := f.admit(ctx, relays, url, now)
+// host has as many as it may, one that has failed and never answered makes room, unless
+// an author writes there who has been here for long. Who writes to a relay that is left
+// out, or makes room, is linked to it no more: nothing else would ever end these links.
+func (f *Families) Admit(ctx context.Context, b Buckets, url string, now int64) (kept bool, err error) {
+	kept, out, err := f.admit(ctx, b, url, now)
 	if err == nil && out != "" {
-		err = Unlink(ctx, links, out)
+		err = Unlink(ctx, b.Links, out)
 	}
 	return kept, err
 }
 
 // admit counts a relay, and returns the key of the one that is left out: itself, or
 // one that has made room.
-func (f *Families) admit(ctx context.Context, relays Store[contract.Relay], url string, now int64) (kept bool, out string, err error) {
+func (f *Families) admit(ctx context.Context, b Buckets, url string, now int64) (kept bool, out string, err error) {
 	f.begin.Do(func() { f.turn = make(chan struct{}, 1) })
 	select {
 	case f.turn <- struct{}{}:
@@ -50,7 +56,7 @@ func (f *Families) admit(ctx context.Context, relays Store[contract.Relay], url 
 	case <-ctx.Done():
 		return false, "", context.Cause(ctx)
 	}
-	if err := f.load(ctx, relays, now); err != nil {
+	if err := f.load(ctx, b.Relays, now); err != nil {
 		return false, "", err
 	}
 	host, key := hosts.Of(url), nostr.RelayKey(url)
@@ -62,7 +68,7 @@ func (f *Families) admit(ctx context.Context, relays Store[contract.Relay], url 
 		if now < contract.Believe(f.full[host], now, fullFor) {
 			return false, key, nil
 		}
-		made, gone, err := f.makeRoom(ctx, relays, host, now)
+		made, gone, err := f.makeRoom(ctx, b, host, now)
 		if err != nil {
 			return false, "", err
 		}
@@ -103,30 +109,54 @@ func (f *Families) load(ctx context.Context, relays Store[contract.Relay], now i
 
 // makeRoom takes a relay of the host out that counts no more, or whose place is better
 // used; gone is the key of the latter.
-func (f *Families) makeRoom(ctx context.Context, relays Store[contract.Relay], host string, now int64) (made bool, gone string, err error) {
+func (f *Families) makeRoom(ctx context.Context, b Buckets, host string, now int64) (made bool, gone string, err error) {
 	useless := func(r contract.Relay) bool {
 		return !r.HasAnswered() && r.Failures+r.ProbeFailures > 0 && !r.Proven(now)
 	}
 	for key, at := range f.of[host] {
-		r, found, err := relays.Get(ctx, key)
+		r, found, err := b.Relays.Get(ctx, key)
 		if err != nil {
 			return false, "", err
 		}
-		removed := false
+		onItsWay := !found && contract.Believe(at, now, 0) > now-int64(fullFor/time.Second)
 		if found && useless(r) {
-			if removed, err = relays.Remove(ctx, key, useless); err != nil {
+			if wanted, err := b.wanted(ctx, key, now); err != nil {
+				return false, "", err
+			} else if wanted {
+				continue
+			}
+			removed, err := b.Relays.Remove(ctx, key, useless)
+			if err != nil {
 				return false, "", err
 			}
-			found = false
+			if !removed { // it has answered since
+				continue
+			}
+			gone, found = key, false
 		}
-		if removed {
-			gone = key
-		}
-		onItsWay := !found && !removed && contract.Believe(at, now, 0) > now-int64(fullFor/time.Second)
 		if !found && !onItsWay || r.Proven(now) {
 			delete(f.of[host], key)
 			return true, gone, nil
 		}
 	}
 	return false, "", nil
+}
+
+var errWanted = errors.New("an author who has been here for long writes there")
+
+// wanted reports whether an author writes to a relay who has been here for long: keys
+// that were made today take no place from them, though the relay may be down.
+func (b Buckets) wanted(ctx context.Context, relayKey string, now int64) (bool, error) {
+	pattern := contract.LinkKey(relayKey, "*")
+	err := b.Links.Each(ctx, pattern, func(key string, _ contract.Link) error {
+		author, _, err := b.Authors.Get(ctx, key[len(pattern)-1:])
+		if err == nil && author.Known(now) {
+			err = errWanted
+		}
+		return err
+	})
+	if errors.Is(err, errWanted) {
+		return true, nil
+	}
+	return false, err
 }

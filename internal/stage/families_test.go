@@ -45,6 +45,26 @@ func (r *relays) Each(_ context.Context, _ string, f func(string, contract.Relay
 	return nil
 }
 
+// authors is bucket authors in memory.
+type authors map[string]contract.Author
+
+func (a authors) Get(_ context.Context, key string) (contract.Author, bool, error) {
+	v, found := a[key]
+	return v, found, nil
+}
+
+func (authors) Update(context.Context, string, func(contract.Author, bool) (contract.Author, bool)) (a contract.Author, err error) {
+	panic("not used")
+}
+
+func (authors) Remove(context.Context, string, func(contract.Author) bool) (bool, error) {
+	panic("not used")
+}
+
+func (authors) Each(context.Context, string, func(string, contract.Author) error) error {
+	panic("not used")
+}
+
 // links is bucket links in memory, of which the keys count.
 type links map[string]contract.Link
 
@@ -75,7 +95,7 @@ func (l links) Each(_ context.Context, pattern string, f func(string, contract.L
 // Nobody is linked to a relay that is left out, or has made room for another: nothing
 // else would end that. One that was just admitted, and is not in the bucket yet, makes none.
 func TestWhoWritesToARelayWithoutRoomIsUnlinked(t *testing.T) {
-	kept, linked := &relays{values: map[string]contract.Relay{}}, links{}
+	kept, linked, known := &relays{values: map[string]contract.Relay{}}, links{}, authors{}
 	var f Families
 	now := time.Now().Unix()
 	url := func(i int) string { return fmt.Sprint("wss://relay.hostile.test/", i) }
@@ -84,7 +104,7 @@ func TestWhoWritesToARelayWithoutRoomIsUnlinked(t *testing.T) {
 		for _, keyOf := range []func(string, string) string{contract.LinkKey, contract.ReaderKey} {
 			linked[keyOf(nostr.RelayKey(url(i)), "author")] = contract.Link{URL: url(i)}
 		}
-		ok, err := f.Admit(t.Context(), kept, linked, url(i), now)
+		ok, err := f.Admit(t.Context(), Buckets{kept, linked, known}, url(i), now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,6 +127,11 @@ func TestWhoWritesToARelayWithoutRoomIsUnlinked(t *testing.T) {
 		kept.values[nostr.RelayKey(url(i))] = contract.Relay{URL: url(i), Answered: now}
 	}
 	kept.values[nostr.RelayKey(url(5))] = contract.Relay{URL: url(5), Failures: 1}
+	known["author"] = contract.Author{FirstSeen: now - int64(contract.LongHere/time.Second) - 100}
+	if now += 61; admit(101) {
+		t.Error("a relay makes room to which an author writes who has been here for long")
+	}
+	delete(known, "author")
 	if now += 61; !admit(101) {
 		t.Error("a relay that has failed and never answered makes no room")
 	}
@@ -125,7 +150,7 @@ func TestAFullHostIsLookedAtOnceAMinute(t *testing.T) {
 	url := func(i int) string { return fmt.Sprint("wss://relay.hostile.test/", i) }
 	admit := func(i int) bool {
 		t.Helper()
-		ok, err := f.Admit(t.Context(), kept, links{}, url(i), now)
+		ok, err := f.Admit(t.Context(), Buckets{kept, links{}, authors{}}, url(i), now)
 		if err != nil {
 			t.Fatal(err)
 		}

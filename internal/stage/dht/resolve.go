@@ -307,7 +307,8 @@ func (s *Stage) probe(ctx context.Context, url, via string) (answered bool, err 
 		return false, err
 	}
 	if !found {
-		if kept, err := s.families.Admit(ctx, s.Relays, s.Links, url, now); err != nil || !kept {
+		buckets := stage.Buckets{Relays: s.Relays, Links: s.Links, Authors: s.Authors}
+		if kept, err := s.families.Admit(ctx, buckets, url, now); err != nil || !kept {
 			return false, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
 	"github.com/relaymesh/relaymesh/internal/hosts"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -114,6 +115,10 @@ func (s *Stage) HandleDiscovered(ctx context.Context, m contract.Message) ([]con
 	return s.due(url, m.Cause), contract.Done()
 }
 
+func (s *Stage) buckets() stage.Buckets {
+	return stage.Buckets{Relays: s.Relays, Links: s.Links, Authors: s.Authors}
+}
+
 // admit reports whether a relay is kept: one of a host that has as many as may be
 // is left out, and so is who writes there.
 func (s *Stage) admit(ctx context.Context, url string) (bool, error) {
@@ -121,7 +126,7 @@ func (s *Stage) admit(ctx context.Context, url string) (bool, error) {
 	if err != nil || found {
 		return found, err
 	}
-	kept, err := s.known.Admit(ctx, s.Relays, s.Links, url, s.Now().Unix())
+	kept, err := s.known.Admit(ctx, s.buckets(), url, s.Now().Unix())
 	if err == nil && !kept {
 		s.Log.WarnContext(ctx, "left a relay out: its host has as many as may be", "relay", url, "host", hosts.Of(url), "entries", hosts.MaxURLs)
 	}

@@ -19,7 +19,7 @@ import (
 // Stage is the handlers of syncworker and their ports. All fields are set
 // before a handler is called; handlers may run many times at once.
 type Stage struct {
-	Authors stage.Store[contract.Author] // for Survey
+	Authors stage.Store[contract.Author]
 	Relays  stage.Store[contract.Relay]
 	Links   stage.Store[contract.Link]
 	Syncs   stage.Store[contract.Sync]

@@ -92,7 +92,7 @@ func (s *Stage) heardOf(ctx context.Context, url, via string) (news bool) {
 	}
 	_, known, err := s.Relays.Get(ctx, nostr.RelayKey(url))
 	if err == nil && !known {
-		news, err = s.known.Admit(ctx, s.Relays, s.Links, url, s.Now().Unix())
+		news, err = s.known.Admit(ctx, s.buckets(), url, s.Now().Unix())
 	}
 	if err == nil && (known || news) {
 		_, err = s.addRelay(ctx, url, via)
