@@ -58,7 +58,7 @@ func (c *dhtVerifyCmd) askElsewhere(ctx context.Context, o *output, v *verified,
 		return
 	}
 	defer js.Conn().Close()
-	switch w, err := run.Elsewhere(ctx, js.Conn(), key, cmp.Or(s.own, "unknown")); {
+	switch w, err := run.Elsewhere(ctx, js, key, cmp.Or(s.own, "unknown")); {
 	case err != nil:
 		v.warn("the workers of the pipeline cannot be asked: %v", err)
 	case w.From == "":

@@ -95,7 +95,7 @@ func (c *doctorCmd) user(ctx context.Context, nc *nats.Conn, e examination) {
 		e.advise("permissions", who+" may do everything", "for a cluster, give each stage a user of its own: relaymesh nats-permissions")
 	default:
 		may := slices.DeleteFunc(contract.Stages(), func(stage string) bool {
-			need, _ := contract.PermissionsOf(stage)
+			need, _ := c.NATSPrefix.PermissionsOf(stage)
 			return slices.ContainsFunc(need.Publish, func(subject string) bool { return !slices.Contains(p.Publish.Allow, subject) }) ||
 				slices.ContainsFunc(need.Subscribe, func(subject string) bool { return !slices.Contains(p.Subscribe.Allow, subject) })
 		})

@@ -169,5 +169,5 @@ func (c *fetchCmd) fetch(ctx context.Context, r events.MissingNoteRequest, o *ou
 		return events.MissingNoteResponse{}, err
 	}
 	defer js.Conn().Close()
-	return run.Request[events.MissingNoteResponse](ctx, js.Conn(), events.ServiceNoteFetch, r)
+	return run.Request[events.MissingNoteResponse](ctx, js, events.ServiceNoteFetch, r)
 }

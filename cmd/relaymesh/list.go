@@ -158,7 +158,7 @@ func (c *resolveCmd) resolve(ctx context.Context, r events.ResolveRequest, o *ou
 			return events.ResolveResponse{}, err
 		}
 		defer js.Conn().Close()
-		return run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, r)
+		return run.Request[events.ResolveResponse](ctx, js, events.ServiceListResolve, r)
 	}
 	if err := c.Index.Check(); err != nil {
 		return events.ResolveResponse{}, usage("%v", err)

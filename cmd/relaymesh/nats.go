@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/obs"
@@ -30,7 +31,7 @@ type natsAccess struct {
 func (a natsAccess) start(c natsd.Config) (*natsd.Server, error) {
 	c.Open = a.NATSOpen
 	if a.NATSUsers != "" {
-		users, err := natsd.ReadUsers(a.NATSUsers)
+		users, err := natsd.ReadUsers(a.NATSUsers, c.Prefix)
 		if err != nil {
 			return nil, fmt.Errorf("--nats-users: %w", err)
 		}
@@ -46,17 +47,24 @@ type natsCmd struct {
 	LogLevel   string `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged."`
 	natsAccess
 	natsStore
+
+	Prefix contract.Prefix `name:"nats-prefix" env:"RELAYMESH_NATS_PREFIX" placeholder:"NAME" help:"The prefix of the pipeline whose users --nats-users names."`
 }
 
 // Run serves until a signal.
 func (c *natsCmd) Run(ctx context.Context, o *output) error {
+	if err := config.CheckPrefix(c.Prefix); err != nil {
+		return usage("%v", err)
+	}
 	log := obs.NewLogger(o.err, c.LogLevel)
 	run.KeepRunning()
 	store, err := natsd.SizeStore(c.Data, int64(c.NATSMaxStore), log)
 	if err != nil {
 		return err
 	}
-	server, err := c.start(natsd.Config{Dir: c.Data, Listen: c.Listen, SyncAlways: c.SyncAlways, MaxStore: store.Limit(), Log: log})
+	server, err := c.start(natsd.Config{
+		Dir: c.Data, Listen: c.Listen, SyncAlways: c.SyncAlways, MaxStore: store.Limit(), Prefix: c.Prefix, Log: log,
+	})
 	if err != nil {
 		return stopped(ctx, run.PortError("--listen", err))
 	}

@@ -5,15 +5,17 @@ import (
 	"io"
 	"strings"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 type permissionsCmd struct {
-	Name    string `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay,gateway,pipeline,feeders" help:"A user: a stage (ingest, dhtworker, syncworker or fetcher), console, gateway, or relay for relays and other programs that feed the pipeline. Or an account: pipeline of the former, feeders of the latter."`
-	Account string `default:"RELAYMESH" placeholder:"NAME" help:"The name of the pipeline's account, for feeders (${default})."`
-	Domain  string `name:"nats-domain" placeholder:"NAME" help:"For a user of a leaf node: the JetStream domain that the pipeline is in, see --nats-domain of the workers."`
-	JSON    bool   `help:"Print one JSON object."`
+	Name    string          `arg:"" enum:"ingest,dhtworker,syncworker,fetcher,console,relay,gateway,pipeline,feeders" help:"A user: a stage (ingest, dhtworker, syncworker or fetcher), console, gateway, or relay for relays and other programs that feed the pipeline. Or an account: pipeline of the former, feeders of the latter."`
+	Account string          `default:"RELAYMESH" placeholder:"NAME" help:"The name of the pipeline's account, for feeders (${default})."`
+	Domain  string          `name:"nats-domain" placeholder:"NAME" help:"For a user of a leaf node: the JetStream domain that the pipeline is in, see --nats-domain of the workers."`
+	Prefix  contract.Prefix `name:"nats-prefix" env:"RELAYMESH_NATS_PREFIX" placeholder:"NAME" help:"The prefix of the pipeline, see --nats-prefix of the workers."`
+	JSON    bool            `help:"Print one JSON object."`
 }
 
 // Help is the long help text.
@@ -32,13 +34,16 @@ func (*permissionsCmd) Help() string {
 
 // Run prints them as a part of a nats-server configuration.
 func (c *permissionsCmd) Run(o *output) error {
+	if err := config.CheckPrefix(c.Prefix); err != nil {
+		return usage("%v", err)
+	}
 	switch c.Name {
 	case "pipeline":
-		return c.printShared(o.out, "exports", exported())
+		return c.printShared(o.out, "exports", c.exported())
 	case "feeders":
 		return c.printShared(o.out, "imports", c.imported())
 	}
-	p, _ := contract.PermissionsOf(c.Name) // kong has checked the name
+	p, _ := c.Prefix.PermissionsOf(c.Name) // kong has checked the name
 	if c.Domain != "" {
 		for i, subject := range p.Publish {
 			p.Publish[i] = inDomain(subject, c.Domain)
@@ -89,8 +94,8 @@ type shared struct {
 	Accounts []string `json:"accounts,omitempty"` // which may import it
 }
 
-func exported() (list []shared) {
-	services, streams := contract.Exported()
+func (c *permissionsCmd) exported() (list []shared) {
+	services, streams := c.Prefix.Exported()
 	for _, subject := range services {
 		list = append(list, shared{Service: subject, Accounts: []string{contract.AccountFeeders}})
 	}
@@ -105,7 +110,7 @@ func (c *permissionsCmd) imported() (list []shared) {
 		Account string `json:"account"`
 		Subject string `json:"subject"`
 	}
-	services, streams := contract.Exported()
+	services, streams := c.Prefix.Exported()
 	for _, subject := range services {
 		list = append(list, shared{Service: source{c.Account, subject}})
 	}

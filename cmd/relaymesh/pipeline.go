@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -69,7 +68,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	if err != nil {
 		return err
 	}
-	server, err := c.start(natsd.Config{Dir: dir, Listen: c.NATSListen, MaxStore: store.Limit(), Log: log})
+	server, err := c.start(natsd.Config{Dir: dir, Listen: c.NATSListen, MaxStore: store.Limit(), Prefix: c.NATSPrefix, Log: log})
 	if err != nil {
 		return run.PortError("--nats-listen", err)
 	}
@@ -108,7 +107,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := bus.JetStream(nc, "", c.NATSPrefix)
 	if err != nil {
 		return err
 	}

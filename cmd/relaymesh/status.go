@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 )
 
 type statusCmd struct {
@@ -66,11 +67,12 @@ func (c *statusCmd) Run(ctx context.Context, o *output) (err error) {
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", contract.StreamDLQ, err)
 		}
-		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(contract.DLQSubject(stage)))
+		subject := bus.PrefixOf(js).Subject(contract.DLQSubject(stage))
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
 		if err != nil {
 			return err
 		}
-		s.DeadLetters[stage] = info.State.Subjects[contract.DLQSubject(stage)]
+		s.DeadLetters[stage] = info.State.Subjects[subject]
 	}
 	if c.JSON {
 		return o.json(s)

@@ -57,7 +57,8 @@ type NATSAuth struct {
 	NATSCert  string `name:"nats-cert" env:"RELAYMESH_NATS_CERT" placeholder:"FILE" help:"File with the certificate (PEM) that we show to NATS servers which ask for one (mutual TLS)."`
 	NATSKey   string `name:"nats-key" env:"RELAYMESH_NATS_KEY" placeholder:"FILE" help:"File with the key (PEM) of --nats-cert."`
 	// NATSDomain is empty for the JetStream that the connected server has itself.
-	NATSDomain string `name:"nats-domain" env:"RELAYMESH_NATS_DOMAIN" placeholder:"NAME" help:"The JetStream domain that the pipeline is in, where NATS is reached by a leaf node in front of it."`
+	NATSDomain string          `name:"nats-domain" env:"RELAYMESH_NATS_DOMAIN" placeholder:"NAME" help:"The JetStream domain that the pipeline is in, where NATS is reached by a leaf node in front of it."`
+	NATSPrefix contract.Prefix `name:"nats-prefix" env:"RELAYMESH_NATS_PREFIX" placeholder:"NAME" help:"What the names of streams, buckets and subjects begin with, where several pipelines share one NATS account: alice for alice_INTAKE, alice_authors and alice.event.received. The same for all processes and commands of a pipeline."`
 }
 
 // Policy is whose events ingest cares for, and what they may lead to.

@@ -204,6 +204,7 @@ func TestSubjectsDocIsFresh(t *testing.T) {
 	b.WriteString("<!-- Generated from internal/contract by: go test ./internal/contract -update -->\n# Subjects, streams and buckets\n\n")
 	b.WriteString("Public subjects (anyone with the permission may publish): `event.received`, `author.seen`, `relaylist.signed`,\n" +
 		"`relay.discovered`, `note.missing`. Everything keyed (`author.seen.<pubkey>`, …) is internal.\n")
+	b.WriteString("With `--nats-prefix alice` all have it before their names: `alice.event.received`, `alice_INTAKE`, `alice_authors`.\n")
 	b.WriteString("Name yourself in the header `" + events.HeaderSender + "`, and set no `Nats-Msg-Id`: others could have used it before. " +
 		"Ingest takes an event once.\n")
 	b.WriteString("Services: `" + events.ServiceNoteFetch + "` (fetchers), `" + events.ServiceListResolve +

@@ -29,16 +29,8 @@ const RoleGateway = "gateway"
 // acknowledgements, and a service its answer, to whatever subject the sender
 // names. In the account of the pipeline that can be the JetStream API or a key
 // of a bucket; from an account of their own the feeders name only subjects of
-// that account, which has none of the pipeline's beside [Exported].
+// that account, which has none of the pipeline's beside [Prefix.Exported].
 const AccountFeeders = "FEEDERS"
-
-// Exported are the subjects that the account of the pipeline exports and
-// [AccountFeeders] imports. The public subjects are services, too, so that the
-// acknowledgements of JetStream find their way back; the outcomes are streams.
-func Exported() (services, streams []string) {
-	services = append(slices.Clone(streamNamed(StreamIntake).Subjects), events.ServiceNoteFetch, events.ServiceListResolve)
-	return services, streamNamed(StreamOutcome).Subjects
-}
 
 // IsInbox reports whether a service may answer to that subject: it begins as the
 // inboxes of clients do, or as the server writes a reply to another account.
@@ -125,107 +117,115 @@ var stageAccess = map[string]access{
 	},
 }
 
+// PermissionsOf are those of [Prefix.PermissionsOf] without a prefix.
+func PermissionsOf(name string) (Permissions, bool) { return Prefix("").PermissionsOf(name) }
+
 // PermissionsOf returns exactly what a stage, [RoleRelay], [RoleGateway] or
 // [RoleConsole] needs, and whether there is one of that name. No stage can make or change a stream, a
 // consumer or a bucket.
 //
 // JetStream cannot narrow everything down: a stage that may make dead letters of
 // messages of RETRY can read and delete any that wait there.
-func PermissionsOf(name string) (Permissions, bool) {
+func (p Prefix) PermissionsOf(name string) (Permissions, bool) {
 	switch name {
 	case RoleRelay:
-		return relayPermissions(), true
+		return p.relayPermissions(), true
 	case RoleGateway:
 		return Permissions{
-			Publish:   []string{events.SubjectEventReceived, events.ServiceNoteFetch},
-			Subscribe: []string{InboxPrefix(RoleGateway) + ".>"},
+			Publish:   p.subjects([]string{events.SubjectEventReceived, events.ServiceNoteFetch}),
+			Subscribe: []string{InboxPrefix(p.Name(RoleGateway)) + ".>"},
 		}, true
 	case RoleConsole:
-		return consolePermissions(), true
+		return p.consolePermissions(), true
 	}
 	a, ok := stageAccess[name]
 	if !ok {
 		return Permissions{}, false
 	}
-	publish := map[string]bool{DLQSubject(name): true, PrefixSchedule + RetrySubjects(name): true}
-	allow := func(subjects ...string) {
+	publish := map[string]bool{}
+	api := func(subjects ...string) { // of JetStream
 		for _, s := range subjects {
 			publish[s] = true
 		}
 	}
-	for _, c := range Consumers() {
+	allow := func(subjects ...string) { api(p.subjects(subjects)...) } // of the pipeline
+	allow(DLQSubject(name), PrefixSchedule+RetrySubjects(name))
+	for _, c := range p.Consumers() {
 		if c.Stage != name {
 			continue
 		}
 		at := c.Stream + "." + c.Name
-		allow("$JS.API.CONSUMER.INFO."+at, "$JS.API.CONSUMER.MSG.NEXT."+at, "$JS.ACK."+at+".>")
-		if c.Stream != StreamAdvisories { // to dead-letter what was delivered too often
-			allow("$JS.API.STREAM.INFO."+c.Stream, "$JS.API.DIRECT.GET."+c.Stream, "$JS.API.STREAM.MSG.DELETE."+c.Stream)
+		api("$JS.API.CONSUMER.INFO."+at, "$JS.API.CONSUMER.MSG.NEXT."+at, "$JS.ACK."+at+".>")
+		if c.Stream != p.Name(StreamAdvisories) { // to dead-letter what was delivered too often
+			api("$JS.API.STREAM.INFO."+c.Stream, "$JS.API.DIRECT.GET."+c.Stream, "$JS.API.STREAM.MSG.DELETE."+c.Stream)
 		}
 	}
 	allow(a.outputs...)
 	for _, c := range Consumers() { // to see how many messages wait
 		if s := streamNamed(c.Stream); s.MaxWaiting > 0 &&
 			slices.ContainsFunc(a.outputs, func(out string) bool { return slices.Contains(s.Subjects, out) }) {
-			allow("$JS.API.CONSUMER.INFO." + c.Stream + "." + c.Name)
+			api("$JS.API.CONSUMER.INFO." + p.Name(c.Stream) + "." + c.Name)
 		}
 	}
 	allow(a.calls...)
 	for _, stream := range a.watches {
-		allow("$JS.API.STREAM.INFO." + stream)
+		api("$JS.API.STREAM.INFO." + p.Name(stream))
 	}
 	for _, subject := range a.schedules { // each is compared with the stored one
-		stream, schedule := streamOf(subject), PrefixSchedule+subject
-		allow("$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream+"."+schedule, schedule)
+		stream, schedule := p.Name(streamOf(subject)), p.Subject(PrefixSchedule+subject)
+		api("$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream+"."+schedule, schedule)
 	}
 	for _, b := range append(slices.Clone(a.buckets), bucketAccess{name: BucketWorkers, get: true, put: true}) {
-		stream, keys := "KV_"+b.name, "$KV."+b.name+".>"
-		allow("$JS.API.STREAM.INFO." + stream)
+		stream, keys := p.Name("KV_"+b.name), p.Subject("$KV."+b.name+".>")
+		api("$JS.API.STREAM.INFO." + stream)
 		if b.get {
-			allow("$JS.API.DIRECT.GET." + stream + "." + keys)
+			api("$JS.API.DIRECT.GET." + stream + "." + keys)
 		}
 		if b.put {
-			allow(keys)
+			api(keys)
 		}
 		if b.lists {
-			allow("$JS.API.CONSUMER.CREATE."+stream+".*."+keys, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*",
+			api("$JS.API.CONSUMER.CREATE."+stream+".*."+keys, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*",
 				"$JS.API.CONSUMER.INFO."+stream+".*", "$JS.API.CONSUMER.DELETE."+stream+".*")
 		}
 	}
-	p := Permissions{Publish: slices.Sorted(maps.Keys(publish)), Subscribe: []string{InboxPrefix(name) + ".>"}, Responses: len(a.serves) > 0}
+	out := Permissions{
+		Publish: slices.Sorted(maps.Keys(publish)), Subscribe: []string{InboxPrefix(p.Name(name)) + ".>"}, Responses: len(a.serves) > 0,
+	}
 	for service, subject := range a.serves {
-		p.Subscribe = append(p.Subscribe, subject)
+		out.Subscribe = append(out.Subscribe, p.Subject(subject))
 		for _, verb := range []string{"PING", "INFO", "STATS"} { // of the services framework (ADR-32)
-			p.Subscribe = append(p.Subscribe, "$SRV."+verb, "$SRV."+verb+"."+service, "$SRV."+verb+"."+service+".*")
+			out.Subscribe = append(out.Subscribe, "$SRV."+verb, "$SRV."+verb+"."+service, "$SRV."+verb+"."+service+".*")
 		}
 	}
-	p.Subscribe = append(p.Subscribe, a.listens...)
-	slices.Sort(p.Subscribe)
-	return p, true
+	out.Subscribe = append(out.Subscribe, p.subjects(a.listens)...)
+	slices.Sort(out.Subscribe)
+	return out, true
 }
 
 // relayPermissions let feeders do all that their account can. The commands of the
 // ingest binary that feed it receive at the inbox of its stage, with either key.
-func relayPermissions() Permissions {
-	services, streams := Exported()
+func (p Prefix) relayPermissions() Permissions {
+	services, streams := p.Exported()
 	return Permissions{
 		Publish:   services,
-		Subscribe: append([]string{InboxPrefix(RoleRelay) + ".>", InboxPrefix(StageIngest) + ".>"}, streams...),
+		Subscribe: append([]string{InboxPrefix(p.Name(RoleRelay)) + ".>", InboxPrefix(p.Name(StageIngest)) + ".>"}, streams...),
 	}
 }
 
 // consolePermissions lets the console look into every stream and bucket where
 // something is that people want to know, without consumers of its own, and
 // change none but the dead letters and the history of figures.
-func consolePermissions() Permissions {
-	history := "$KV." + BucketHistory + ".>"
+func (p Prefix) consolePermissions() Permissions {
+	history := p.Subject("$KV." + BucketHistory + ".>")
 	publish := []string{
-		"$JS.API.STREAM.MSG.DELETE." + StreamDLQ, RetrySubjects("*"), history, "$JS.API.DIRECT.GET.KV_" + BucketHistory + "." + history,
+		"$JS.API.STREAM.MSG.DELETE." + p.Name(StreamDLQ), p.Subject(RetrySubjects("*")), history,
+		"$JS.API.DIRECT.GET." + p.Name("KV_"+BucketHistory) + "." + history,
 	}
 	look := func(stream string, closely bool) {
-		publish = append(publish, "$JS.API.STREAM.INFO."+stream)
+		publish = append(publish, "$JS.API.STREAM.INFO."+p.Name(stream))
 		if closely {
-			publish = append(publish, "$JS.API.DIRECT.GET."+stream)
+			publish = append(publish, "$JS.API.DIRECT.GET."+p.Name(stream))
 		}
 	}
 	for _, s := range Streams() {
@@ -240,11 +240,11 @@ func consolePermissions() Permissions {
 	}
 	for _, c := range Consumers() {
 		if c.Stream != StreamAdvisories {
-			publish = append(publish, "$JS.API.CONSUMER.INFO."+c.Stream+"."+c.Name)
+			publish = append(publish, "$JS.API.CONSUMER.INFO."+p.Name(c.Stream)+"."+c.Name)
 		}
 	}
 	slices.Sort(publish)
-	return Permissions{Publish: publish, Subscribe: []string{InboxPrefix(RoleConsole) + ".>"}}
+	return Permissions{Publish: publish, Subscribe: []string{InboxPrefix(p.Name(RoleConsole)) + ".>"}}
 }
 
 func streamNamed(name string) Stream {

@@ -132,7 +132,7 @@ func Intake(subject string) bool { return slices.Contains(intake, subject) }
 // the permission of its publisher in stageAccess. A public one is a constant in
 // pkg/events, its payload a type there.
 func Streams() []Stream {
-	return []Stream{
+	list := []Stream{
 		{
 			Name: StreamIntake, Doc: "what relays publish, before ingest has looked at it",
 			Subjects: slices.Clone(intake),
@@ -210,11 +210,17 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamAdvisories, Doc: "the server's advisories that a message was delivered too often",
-			Subjects: []string{AdvisoryMaxDeliveries + ".>"},
-			MaxAge:   7 * 24 * time.Hour, Dedupe: dedupeWindow,
+			MaxAge: 7 * 24 * time.Hour, Dedupe: dedupeWindow,
 			MaxBytes: 64 << 20, Why: "300,000 messages that their workers did not survive",
 		},
 	}
+	advisories := &list[len(list)-1] // on our queues; there may be other pipelines in the account
+	for _, s := range list {
+		if s.Queue {
+			advisories.Subjects = append(advisories.Subjects, AdvisoryMaxDeliveries+"."+s.Name+".*")
+		}
+	}
+	return list
 }
 
 // The consumers. A stage has one for each stream that it reads, and one named

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/scionic"
 	"github.com/relaymesh/relaymesh/internal/stage"
@@ -44,7 +45,7 @@ func (e *Env) fetchDAGs(ctx context.Context, authors stage.Store[contract.Author
 	}
 	defer host.Close()
 	wanted := make(chan *nats.Msg, 1024)
-	sub, err := e.JS.Conn().ChanQueueSubscribe(events.SubjectDAGWanted, contract.StageFetcher, wanted)
+	sub, err := e.JS.Conn().ChanQueueSubscribe(bus.PrefixOf(e.JS).Subject(events.SubjectDAGWanted), contract.StageFetcher, wanted)
 	if err != nil {
 		return fmt.Errorf("couldn't listen for %s: %w", events.SubjectDAGWanted, err)
 	}

@@ -48,7 +48,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks),
 		Network: network{node: node}, Probe: relays.probe, Publish: b.Publish, Lists: newLists(resolver), Denied: e.deny.Lists(),
-		Witness: witness(e.JS.Conn(), node), From: func() string { return SeenFrom(node) },
+		Witness: witness(e.JS, node), From: func() string { return SeenFrom(node) },
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}
@@ -64,7 +64,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error { PurgeDenied(ctx, s.Denied, s.Log, s.Purge); return nil })
 	group.Go(func() error {
-		return Serve(ctx, e.JS.Conn(), e.traces, e.droppedBy(contract.StageDHTWorker), contract.NameListResolve, events.ServiceListResolve,
+		return Serve(ctx, e.JS, e.traces, e.droppedBy(contract.StageDHTWorker), contract.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	})
 	return group.Wait()

@@ -33,7 +33,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 			ctx, cancel := context.WithTimeout(ctx, maxWait)
 			defer cancel()
 			r.TimeoutMS = maxWait.Milliseconds()
-			return Request[events.ResolveResponse](ctx, e.JS.Conn(), events.ServiceListResolve, r)
+			return Request[events.ResolveResponse](ctx, e.JS, events.ServiceListResolve, r)
 		},
 		Local: e.Config.Relay, AllowPrivate: e.Config.AllowPrivate,
 		LostFor: e.Config.Fetch.LostFor, ThreadDepth: e.Config.Fetch.ThreadDepth, ThreadCount: e.Config.Fetch.ThreadCount,
@@ -50,7 +50,7 @@ func Fetcher(ctx context.Context, e *Env) error {
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error { return e.fetchDAGs(ctx, s.Authors) })
 	group.Go(func() error {
-		return Serve(ctx, e.JS.Conn(), e.traces, e.droppedBy(contract.StageFetcher), contract.NameNoteFetch, events.ServiceNoteFetch,
+		return Serve(ctx, e.JS, e.traces, e.droppedBy(contract.StageFetcher), contract.NameNoteFetch, events.ServiceNoteFetch,
 			func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, s.Answer)
 	})
 	return group.Wait()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -63,7 +62,7 @@ func StartGateway(ctx context.Context, at GatewayAt, js jetstream.JetStream, log
 	}
 	out := spool(js, gatewaySpoolEvents, gatewaySpoolMiB, at.Relay, log)
 	c.Hear = func(event []byte) { out.Put(event) }
-	c.Fetch = fetchBy(js.Conn())
+	c.Fetch = fetchBy(js)
 	stop = func(ctx context.Context) error {
 		err := g.Close()
 		if lost := out.Close(ctx); lost > 0 {
@@ -103,12 +102,12 @@ func stopGateway(ctx context.Context, stop func(context.Context) error) error {
 var errNATSAway = errors.New("NATS is away")
 
 // fetchBy asks the fetchers behind a connection.
-func fetchBy(nc *nats.Conn) func(context.Context, events.MissingNoteRequest) (events.MissingNoteResponse, error) {
+func fetchBy(js jetstream.JetStream) func(context.Context, events.MissingNoteRequest) (events.MissingNoteResponse, error) {
 	return func(ctx context.Context, r events.MissingNoteRequest) (events.MissingNoteResponse, error) {
-		if !nc.IsConnected() {
+		if !js.Conn().IsConnected() {
 			return events.MissingNoteResponse{}, errNATSAway
 		}
-		return Request[events.MissingNoteResponse](ctx, nc, events.ServiceNoteFetch, r)
+		return Request[events.MissingNoteResponse](ctx, js, events.ServiceNoteFetch, r)
 	}
 }
 

@@ -153,7 +153,7 @@ func TestDroppedRequestsAreCounted(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Serve(ctx, nc, nil, env.droppedBy(contract.StageFetcher), "test", "test.service", func(struct{}) int64 { return 1000 },
+		ended <- Serve(ctx, env.JS, nil, env.droppedBy(contract.StageFetcher), "test", "test.service", func(struct{}) int64 { return 1000 },
 			func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil })
 	}()
 	ask(t, nc, "test.service")

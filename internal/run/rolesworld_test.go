@@ -53,7 +53,7 @@ func newRolesWorld(t *testing.T) *rolesWorld {
 	for _, stageName := range contract.Stages() {
 		w.put(contract.DLQSubject(stageName))
 	}
-	_, outcomes := contract.Exported()
+	_, outcomes := contract.Prefix("").Exported()
 	for _, subject := range outcomes {
 		w.put(subject)
 	}
@@ -122,8 +122,8 @@ func (w *rolesWorld) consumers(stream jetstream.Stream) (map[string]*jetstream.C
 // Serve runs both services as the users of their stages.
 func (w *rolesWorld) Serve() {
 	ctx, stop := context.WithCancel(w.Context())
-	resolve := natstest.ConnectAs(w, w.server, contract.StageDHTWorker, contract.StageDHTWorker).Conn()
-	fetch := natstest.ConnectAs(w, w.server, contract.StageFetcher, contract.StageFetcher).Conn()
+	resolve := natstest.ConnectAs(w, w.server, contract.StageDHTWorker, contract.StageDHTWorker)
+	fetch := natstest.ConnectAs(w, w.server, contract.StageFetcher, contract.StageFetcher)
 	ended := make(chan error, 2)
 	go func() {
 		ended <- Serve(ctx, resolve, nil, func(string) {}, contract.NameListResolve, events.ServiceListResolve,
@@ -147,7 +147,7 @@ func (w *rolesWorld) Serve() {
 				w.Error(err)
 			}
 		}
-		if err := errors.Join(resolve.Flush(), fetch.Flush()); err != nil {
+		if err := errors.Join(resolve.Conn().Flush(), fetch.Conn().Flush()); err != nil {
 			w.Error(err)
 		}
 	}
@@ -193,7 +193,7 @@ func (w *rolesWorld) attack(nc *nats.Conn, everyReply bool) {
 	targets := w.targets()
 	through := []string{events.ServiceListResolve, events.ServiceNoteFetch}
 	if everyReply {
-		through, _ = contract.Exported()
+		through, _ = contract.Prefix("").Exported()
 	}
 	for _, body := range []string{"", "{}", "not JSON", "[]"} {
 		for _, target := range targets {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 	"go.opentelemetry.io/otel/trace"
 
@@ -24,7 +25,7 @@ const (
 	maxCalls = 256
 )
 
-// Serve answers a NATS service until ctx ends: JSON of Request in, JSON of
+// Serve answers a NATS service of the pipeline until ctx ends: JSON of Request in, JSON of
 // what answer returns out, within the deadline that the caller gave. Errors go
 // back as service errors: 400 for a request that cannot be read, 500 for what
 // may work later. All processes that serve a subject share its calls.
@@ -32,9 +33,10 @@ const (
 // Whoever may call is a stranger: an answer is a trace of its own, which links to
 // the caller's. A call whose reply subject is no inbox is not answered; dropped
 // is told the subject.
-func Serve[Request, Response any](ctx context.Context, nc *nats.Conn, traces trace.TracerProvider, dropped func(reply string),
+func Serve[Request, Response any](ctx context.Context, js jetstream.JetStream, traces trace.TracerProvider, dropped func(reply string),
 	name, subject string, timeout func(Request) int64, answer func(context.Context, Request) (Response, error),
 ) error {
+	nc, subject := js.Conn(), bus.PrefixOf(js).Subject(subject)
 	service, err := micro.AddService(nc, micro.Config{Name: name, Version: "1.0.0"})
 	if err != nil {
 		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
@@ -103,13 +105,14 @@ func (e *Env) droppedBy(stageName string) func(reply string) {
 	}
 }
 
-// Request calls a NATS service within the context's deadline.
-func Request[Response any](ctx context.Context, nc *nats.Conn, subject string, body any) (response Response, err error) {
+// Request calls a NATS service of the pipeline within the context's deadline.
+func Request[Response any](ctx context.Context, js jetstream.JetStream, subject string, body any) (response Response, err error) {
+	subject = bus.PrefixOf(js).Subject(subject)
 	ctx, span := span(ctx, "call "+subject)
 	defer func() { bus.End(span, err) }()
 	request := &nats.Msg{Subject: subject, Data: nostr.Encode(body), Header: nats.Header{}}
 	bus.Inject(ctx, request.Header)
-	msg, err := nc.RequestMsgWithContext(ctx, request)
+	msg, err := js.Conn().RequestMsgWithContext(ctx, request)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return response, fmt.Errorf("service %s: nobody offers it: is the pipeline running?", subject)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -89,8 +90,8 @@ func FuzzServices(f *testing.F) {
 	f.Cleanup(found.Close)
 	lists := dht.Stage{Network: emptyNet{}, From: func() string { return "192.0.2.1" }, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	dropped := make(chan string, 1)
-	serveFuzzed(f, nc, dropped, contract.NameNoteFetch, events.ServiceNoteFetch, found.Answer)
-	serveFuzzed(f, nc, dropped, contract.NameListResolve, events.ServiceListResolve, lists.Resolve)
+	serveFuzzed(f, js, dropped, contract.NameNoteFetch, events.ServiceNoteFetch, found.Answer)
+	serveFuzzed(f, js, dropped, contract.NameListResolve, events.ServiceListResolve, lists.Resolve)
 	f.Fuzz(func(t *testing.T, data, choice []byte, first bool) {
 		subject := events.ServiceNoteFetch
 		if first {
@@ -136,13 +137,13 @@ func FuzzServices(f *testing.F) {
 	})
 }
 
-func serveFuzzed[Request, Response any](f *testing.F, nc *nats.Conn, dropped chan<- string, name, subject string,
+func serveFuzzed[Request, Response any](f *testing.F, js jetstream.JetStream, dropped chan<- string, name, subject string,
 	answer func(context.Context, Request) (Response, error),
 ) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Serve(ctx, nc, nil, func(reply string) { dropped <- reply }, name, subject, func(Request) int64 { return 1000 }, answer)
+		ended <- Serve(ctx, js, nil, func(reply string) { dropped <- reply }, name, subject, func(Request) int64 { return 1000 }, answer)
 	}()
 	f.Cleanup(func() {
 		stop()
@@ -151,7 +152,7 @@ func serveFuzzed[Request, Response any](f *testing.F, nc *nats.Conn, dropped cha
 		}
 	})
 	for { // until it is offered
-		if _, err := nc.Request(subject, []byte("{}"), 10*time.Second); !errors.Is(err, nats.ErrNoResponders) {
+		if _, err := js.Conn().Request(subject, []byte("{}"), 10*time.Second); !errors.Is(err, nats.ErrNoResponders) {
 			return
 		}
 	}

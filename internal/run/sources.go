@@ -57,7 +57,7 @@ func (s source) open(c *config.Config, sender string, log *slog.Logger) (*outbox
 // connectSoon connects to NATS as a user may be told to, and returns at once: the
 // server may be away. The caller closes the connection.
 func connectSoon(urls string, auth config.NATSAuth, name string, log *slog.Logger) (jetstream.JetStream, error) {
-	opts, err := authOptions(auth)
+	opts, err := authOptions(auth, name)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func connectSoon(urls string, auth config.NATSAuth, name string, log *slog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", bus.Redact(urls), err)
 	}
-	js, err := bus.JetStream(nc, auth.NATSDomain)
+	js, err := bus.JetStream(nc, auth.NATSDomain, auth.NATSPrefix)
 	if err != nil {
 		nc.Close()
 		return nil, err

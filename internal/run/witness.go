@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
 	"github.com/relaymesh/relaymesh/internal/stage/dht"
@@ -29,23 +29,23 @@ func SeenFrom(node *mainline.Node) string {
 
 // witness has dhtworkers look up a key, until one answers that DHT nodes see at
 // another address than this one.
-func witness(nc *nats.Conn, node *mainline.Node) func(context.Context, string) (dht.Witness, error) {
+func witness(js jetstream.JetStream, node *mainline.Node) func(context.Context, string) (dht.Witness, error) {
 	return func(ctx context.Context, dhtKey string) (dht.Witness, error) {
 		own := SeenFrom(node)
 		if own == "" {
 			return dht.Witness{}, nil
 		}
-		return Elsewhere(ctx, nc, dhtKey, own)
+		return Elsewhere(ctx, js, dhtKey, own)
 	}
 }
 
 // Elsewhere has dhtworkers look up a key on the DHT, until one answers that DHT nodes
 // see at another address than own. The zero Witness says that there is none.
-func Elsewhere(ctx context.Context, nc *nats.Conn, dhtKey, own string) (dht.Witness, error) {
+func Elsewhere(ctx context.Context, js jetstream.JetStream, dhtKey, own string) (dht.Witness, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*witnessTime)
 	defer cancel()
 	for range witnessTries {
-		answer, err := Request[events.ResolveResponse](ctx, nc, events.ServiceListResolve, events.ResolveRequest{
+		answer, err := Request[events.ResolveResponse](ctx, js, events.ServiceListResolve, events.ResolveRequest{
 			DHTKey: dhtKey, TimeoutMS: witnessTime.Milliseconds(), Except: own,
 		})
 		switch {

@@ -60,7 +60,7 @@ func serveWitness(t *testing.T, js jetstream.JetStream, addr string, bootstrap [
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- Serve(ctx, js.Conn(), nil, func(string) {}, contract.NameListResolve, events.ServiceListResolve,
+		done <- Serve(ctx, js, nil, func(string) {}, contract.NameListResolve, events.ServiceListResolve,
 			func(r events.ResolveRequest) int64 { return r.TimeoutMS }, s.Resolve)
 	}()
 	t.Cleanup(func() {

@@ -203,9 +203,9 @@ func worker(ctx context.Context, c config.Config, name string, log *slog.Logger,
 }
 
 // Dial connects to NATS as a user may be told to; name is the connection's, and
-// its inbox is "_INBOX_" and the name. The caller closes the connection.
+// its inbox is "_INBOX_" and the name, after the prefix of the pipeline. The caller closes the connection.
 func Dial(ctx context.Context, urls string, auth config.NATSAuth, name string, log *slog.Logger) (jetstream.JetStream, error) {
-	opts, err := authOptions(auth)
+	opts, err := authOptions(auth, name)
 	if err != nil {
 		return nil, err
 	}
@@ -213,9 +213,11 @@ func Dial(ctx context.Context, urls string, auth config.NATSAuth, name string, l
 	if err != nil {
 		return nil, err
 	}
-	return bus.JetStream(nc, auth.NATSDomain)
+	return bus.JetStream(nc, auth.NATSDomain, auth.NATSPrefix)
 }
 
-func authOptions(a config.NATSAuth) ([]nats.Option, error) {
-	return bus.Auth{Creds: a.NATSCreds, CA: a.NATSCA, Cert: a.NATSCert, Key: a.NATSKey}.Options()
+// authOptions are for after [bus.ConnectOptions].
+func authOptions(a config.NATSAuth, name string) ([]nats.Option, error) {
+	opts, err := bus.Auth{Creds: a.NATSCreds, CA: a.NATSCA, Cert: a.NATSCert, Key: a.NATSKey}.Options()
+	return append(opts, nats.CustomInboxPrefix(contract.InboxPrefix(a.NATSPrefix.Name(name)))), err
 }

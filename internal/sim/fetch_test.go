@@ -257,9 +257,9 @@ func TestTheFetchServiceAnswersWithinTheCallersDeadline(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
-		nc := w.JS.Conn()
+		js := w.JS
 		go func() {
-			ended <- run.Serve(ctx, nc, nil, func(string) {}, "relaymesh-note-fetch", events.ServiceNoteFetch,
+			ended <- run.Serve(ctx, js, nil, func(string) {}, "relaymesh-note-fetch", events.ServiceNoteFetch,
 				func(r events.MissingNoteRequest) int64 { return r.TimeoutMS }, w.fetchStage(nil).Answer)
 		}()
 		time.Sleep(time.Second)
@@ -267,7 +267,7 @@ func TestTheFetchServiceAnswersWithinTheCallersDeadline(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			begun := time.Now()
-			r, err := run.Request[events.MissingNoteResponse](ctx, nc, events.ServiceNoteFetch,
+			r, err := run.Request[events.MissingNoteResponse](ctx, js, events.ServiceNoteFetch,
 				events.MissingNoteRequest{NoteMissing: n, TimeoutMS: timeout.Milliseconds()})
 			return r, time.Since(begun), err
 		}
@@ -291,7 +291,7 @@ func TestTheFetchServiceAnswersWithinTheCallersDeadline(t *testing.T) {
 		if _, _, err = ask(events.NoteMissing{EventID: "abc"}, time.Second); err == nil || !strings.Contains(err.Error(), "event_id") {
 			w.Errorf("a bad request: %v", err)
 		}
-		reply, err := nc.Request(events.ServiceNoteFetch, []byte("no JSON"), time.Second)
+		reply, err := js.Conn().Request(events.ServiceNoteFetch, []byte("no JSON"), time.Second)
 		if err != nil || reply.Header.Get("Nats-Service-Error-Code") != "400" {
 			w.Errorf("no JSON: %+v, %v", reply, err)
 		}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/fiatjaf/khatru"
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	gonostr "github.com/nbd-wtf/go-nostr"
 
 	"github.com/relaymesh/relaymesh/internal/config"
@@ -39,7 +39,7 @@ import (
 
 type fetcher struct {
 	*testing.T
-	nc   *nats.Conn
+	js   jetstream.JetStream
 	home string
 }
 
@@ -70,7 +70,7 @@ func startFetcher(t *testing.T) *fetcher {
 			t.Error(err)
 		}
 	})
-	return &fetcher{t, js.Conn(), local.URL()}
+	return &fetcher{t, js, local.URL()}
 }
 
 // ask calls the service, as soon as it is there.
@@ -79,7 +79,7 @@ func (f *fetcher) ask(e nostr.Event, deadline time.Duration, hints ...string) ev
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
 	defer cancel()
 	for {
-		r, err := run.Request[events.MissingNoteResponse](ctx, f.nc, events.ServiceNoteFetch, events.MissingNoteRequest{
+		r, err := run.Request[events.MissingNoteResponse](ctx, f.js, events.ServiceNoteFetch, events.MissingNoteRequest{
 			NoteMissing: events.NoteMissing{EventID: e.ID, Relays: hints}, TimeoutMS: deadline.Milliseconds(),
 		})
 		if err == nil {

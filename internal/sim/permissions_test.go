@@ -309,7 +309,7 @@ func (w *world) doDHT(ctx context.Context, js jetstream.JetStream, round int) {
 	put(w, contract.BucketAuthors, unlisted.PubKey, contract.Author{})
 	w.Publish(contract.AuthorSeenSubject(unlisted.PubKey), nostr.Encode(events.AuthorSeen{PubKey: unlisted.PubKey}))
 	call, cancel := context.WithTimeout(ctx, time.Second) // of a witness, which is not there
-	_, _ = run.Request[events.ResolveResponse](call, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
+	_, _ = run.Request[events.ResolveResponse](call, js, events.ServiceListResolve, events.ResolveRequest{})
 	cancel()
 	serve(w, ctx, js, contract.NameListResolve, events.ServiceListResolve)
 }
@@ -342,7 +342,7 @@ func (w *world) doFetch(ctx context.Context, js jetstream.JetStream, round int) 
 		w.Publish(contract.NoteMissingSubject(id),
 			nostr.Encode(events.NoteMissing{EventID: id, AuthorPubkey: found.PubKey, Relays: []string{url}}))
 	}
-	_, _ = run.Request[events.ResolveResponse](ctx, js.Conn(), events.ServiceListResolve, events.ResolveRequest{})
+	_, _ = run.Request[events.ResolveResponse](ctx, js, events.ServiceListResolve, events.ResolveRequest{})
 	if known, err := run.OpenStore[contract.Relay](ctx, js, contract.BucketRelays, nil); err == nil { // whether a relay is proven
 		_, _, _ = known.Get(ctx, nostr.RelayKey(url))
 	}
@@ -358,13 +358,13 @@ func serve(w *world, ctx context.Context, js jetstream.JetStream, name, subject 
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = run.Serve(serving, js.Conn(), nil, func(string) {}, name, subject, func(struct{}) int64 { return 1000 },
+		_ = run.Serve(serving, js, nil, func(string) {}, name, subject, func(struct{}) int64 { return 1000 },
 			func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil })
 	}()
 	time.Sleep(time.Second) // until it is known
 	call, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	_, _ = run.Request[struct{}](call, w.JS.Conn(), subject, struct{}{})
+	_, _ = run.Request[struct{}](call, w.JS, subject, struct{}{})
 	stop()
 	<-ended
 }

@@ -10,6 +10,8 @@
 //	}, outbox.Options{Sender: "wss://relay.example.com"})
 //	relay.OnEventSaved = append(relay.OnEventSaved, khatruhook.OnEventSaved[*nostr.Event](out))
 //
+// Where the pipeline has a prefix (--nats-prefix), name it in [outbox.Options], too.
+//
 // It fits any relay that calls a function with the event: the package imports
 // neither khatru nor a Nostr library.
 package khatruhook

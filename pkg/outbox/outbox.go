@@ -27,6 +27,9 @@ type Options struct {
 	MaxBytes  int
 	// Sender names who publishes, see [events.HeaderSender].
 	Sender string
+	// Prefix is the --nats-prefix of the pipeline, "" for none: it comes before the subject
+	// of each message, with a dot.
+	Prefix string
 	// Dropped is told how many events exceeded the limits, or were too long, since
 	// it was told last, at most every ten seconds. It must not block.
 	Dropped func(events int)
@@ -238,6 +241,9 @@ func (b *Outbox) tellFailure(err error) {
 
 func (b *Outbox) message(event []byte) Message {
 	m := Message{Subject: events.SubjectEventReceived, Header: map[string][]string{}, Data: event}
+	if b.options.Prefix != "" {
+		m.Subject = b.options.Prefix + "." + m.Subject
+	}
 	if b.options.Sender != "" {
 		m.Header[events.HeaderSender] = []string{b.options.Sender}
 	}

@@ -200,3 +200,12 @@ func TestCloseGivesUpInTime(t *testing.T) {
 		}
 	})
 }
+
+func TestAPipelineWithAPrefixGetsItsOwn(t *testing.T) {
+	var subject string
+	out := outbox.New(func(_ context.Context, m outbox.Message) error { subject = m.Subject; return nil }, outbox.Options{Prefix: "alice"})
+	out.Put(event(1))
+	if lost := out.Close(t.Context()); lost != 0 || subject != "alice."+events.SubjectEventReceived {
+		t.Errorf("published on %q, %d lost", subject, lost)
+	}
+}

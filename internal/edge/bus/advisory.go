@@ -32,6 +32,7 @@ func (b *Bus) deadLetterUnanswered(ctx context.Context, m contract.Message) ([]c
 	if err != nil {
 		return nil, contract.Reject(err.Error())
 	}
+	advisory.Stream = b.prefix.PlainName(advisory.Stream)
 	if !b.owns(advisory) {
 		return nil,
 			contract.Reject(fmt.Sprintf("advisory on consumer %s of stream %s, which is not this stage's", advisory.Consumer, advisory.Stream))
@@ -48,7 +49,7 @@ func (b *Bus) deadLetterUnanswered(ctx context.Context, m contract.Message) ([]c
 		return nil, contract.Retry(afterLookupFailure, err.Error())
 	}
 	id := messageID(advisory.Stream, advisory.Sequence)
-	lost := original(advisory.Stream, raw.Subject, id, raw.Header, raw.Data)
+	lost := original(advisory.Stream, b.prefix.PlainSubject(raw.Subject), id, raw.Header, raw.Data)
 	lost.Attempt += advisory.Deliveries
 	reason := fmt.Sprintf("delivered %d times without an answer", advisory.Deliveries)
 	if err := b.deadLetter(ctx, lost, id, history(advisory.Stream, raw.Header), reason); err != nil {

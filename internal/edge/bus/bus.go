@@ -51,6 +51,7 @@ type Options struct {
 // Bus runs the handlers of one stage.
 type Bus struct {
 	js      jetstream.JetStream
+	prefix  contract.Prefix // of js
 	options Options
 	log     *slog.Logger
 	metrics *metrics
@@ -93,7 +94,7 @@ func New(js jetstream.JetStream, o Options) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{
-		js: js, options: o, log: log, metrics: metrics, router: router, levels: newLevels(), stopping: make(chan struct{}),
+		js: js, prefix: PrefixOf(js), options: o, log: log, metrics: metrics, router: router, levels: newLevels(), stopping: make(chan struct{}),
 		writes: writes{since: map[string]time.Time{}, why: map[string]error{}}, pulses: map[string]*pulse{},
 	}
 	if o.Registerer != nil {
@@ -136,7 +137,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		}
 		name := label(w.consumer)
 		sub := &subscriber{
-			pull: c, conn: b.js.Conn(), spec: w.consumer, drain: b.options.Drain, log: b.log.With("consumer", name),
+			pull: c, conn: b.js.Conn(), spec: w.consumer, prefix: b.prefix, drain: b.options.Drain, log: b.log.With("consumer", name),
 			settle: b.settle, fail: stop, pulse: b.pulseOf(name),
 		}
 		b.router.AddHandler(name, name, sub, "", publisher{b}, b.adapt(w.handler))

@@ -81,7 +81,7 @@ func TestThreeReplicasWithOneServerAway(t *testing.T) {
 		t.Skip("a cluster of three servers takes a minute: make test-cluster")
 	}
 	servers := cluster(t)
-	js, err := bus.JetStream(connectTo(t, servers), "")
+	js, err := bus.JetStream(connectTo(t, servers), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

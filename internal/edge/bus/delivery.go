@@ -58,17 +58,17 @@ func deliveryOf(ctx context.Context) *delivery {
 	return d
 }
 
-func newDelivery(ctx context.Context, c contract.Consumer, raw jetstream.Msg) (*delivery, error) {
+func newDelivery(ctx context.Context, c contract.Consumer, prefix contract.Prefix, raw jetstream.Msg) (*delivery, error) {
 	meta, err := raw.Metadata()
 	if err != nil {
 		return nil, err
 	}
-	id := messageID(meta.Stream, meta.Sequence.Stream)
+	id := messageID(c.Stream, meta.Sequence.Stream)
 	d := &delivery{raw: raw, consumer: c, id: id, span: noSpan}
-	d.Message = original(meta.Stream, raw.Subject(), id, raw.Headers(), raw.Data())
+	d.Message = original(c.Stream, prefix.PlainSubject(raw.Subject()), id, raw.Headers(), raw.Data())
 	d.Attempt += int(meta.NumDelivered)
-	d.since = since(meta, raw.Headers())
-	d.history = history(meta.Stream, raw.Headers())
+	d.since = since(c.Stream, meta.Timestamp, raw.Headers())
+	d.history = history(c.Stream, raw.Headers())
 
 	d.message = message.NewMessage(d.Cause, d.Data)
 	if c := raw.Headers().Get(headerCorrelation); c != "" && len(c) <= maxCorrelation {
@@ -104,12 +104,12 @@ func original(stream, subject, id string, h nats.Header, data []byte) contract.M
 	return m
 }
 
-// since returns when a message was first stored.
-func since(meta *jetstream.MsgMetadata, h nats.Header) time.Time {
-	if at, err := time.Parse(time.RFC3339, h.Get(headerSince)); err == nil && meta.Stream == contract.StreamRetry {
+// since returns when a message was first stored, which now is since stored.
+func since(stream string, stored time.Time, h nats.Header) time.Time {
+	if at, err := time.Parse(time.RFC3339, h.Get(headerSince)); err == nil && stream == contract.StreamRetry {
 		return at
 	}
-	return meta.Timestamp
+	return stored
 }
 
 // history returns the header of that name where it can be believed.

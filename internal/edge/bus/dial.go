@@ -109,13 +109,18 @@ func Dial(ctx context.Context, urls, name string, log *slog.Logger, opts ...nats
 	}
 }
 
-// JetStream returns the JetStream behind a connection: of the domain, or without one that of
-// the server itself.
-func JetStream(nc *nats.Conn, domain string) (jetstream.JetStream, error) {
-	if domain == "" {
-		return jetstream.New(nc)
+// JetStream returns the JetStream behind a connection as the pipeline of that prefix sees
+// it: of the domain, or without one that of the server itself.
+func JetStream(nc *nats.Conn, domain string, prefix contract.Prefix, opts ...jetstream.JetStreamOpt) (jetstream.JetStream, error) {
+	api := jetstream.DefaultAPIPrefix
+	if domain != "" {
+		api = "$JS." + domain + ".API." // jetstreamext 0.3.2 knows no domains
 	}
-	return jetstream.NewWithAPIPrefix(nc, "$JS."+domain+".API.") // jetstreamext 0.3.2 knows no domains
+	js, err := jetstream.NewWithAPIPrefix(nc, api, opts...)
+	if err != nil || prefix == "" {
+		return js, err
+	}
+	return prefixed{js, prefix}, nil
 }
 
 // APIPrefix is what comes before the subjects of the JetStream API, with a dot at its end:

@@ -81,7 +81,7 @@ func (l *DLQ) Each(ctx context.Context, which DeadLetterFilter) iter.Seq2[DeadLe
 			return
 		}
 		for next := uint64(1); next <= info.State.LastSeq; {
-			raw, err := l.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+			raw, err := l.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(PrefixOf(l.js).Subject(subject)))
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return
 			}

@@ -61,7 +61,7 @@ func TestTheJetStreamOfAnotherDomain(t *testing.T) {
 			t.Fatal("the leaf node is not connected")
 		}
 	}
-	js, err := bus.JetStream(nc, "hub")
+	js, err := bus.JetStream(nc, "hub", "")
 	if err != nil {
 		t.Fatal(err)
 	}

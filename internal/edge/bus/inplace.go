@@ -42,7 +42,7 @@ func takenSubject(ctx context.Context, js jetstream.JetStream, s contract.Stream
 		names := js.StreamNames(ctx, jetstream.WithStreamListSubject(subject))
 		for name := range names.Name() {
 			if name != s.Name {
-				return fmt.Sprintf("stream %s takes %s, and relaymesh has not made it: give relaymesh an account of its own in NATS, or that "+
+				return fmt.Sprintf("stream %s takes %s: give relaymesh an account of its own in NATS, or a prefix (--nats-prefix), or that "+
 					"stream other subjects", name, subject), nil
 			}
 		}
@@ -64,7 +64,13 @@ func stranded(ctx context.Context, stream jetstream.Stream, subjects []string) (
 		if err != nil {
 			return "", err
 		}
-		if n := len(info.State.Subjects); n > 0 {
+		n := 0
+		for stored := range info.State.Subjects {
+			if !slices.ContainsFunc(subjects, func(pattern string) bool { return matches(pattern, stored) }) {
+				n++
+			}
+		}
+		if n > 0 {
 			return fmt.Sprintf("%d messages are left on %s, which it gives up: let the workers of the old version finish them, "+
 				"or remove them (nats stream purge %s --subject '%s')", n, subject, info.Config.Name, subject), nil
 		}

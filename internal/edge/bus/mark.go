@@ -53,7 +53,7 @@ func strange(metadata map[string]string, description, doc string) string {
 		return ""
 	}
 	return "there is one of that name that relaymesh has not made, and does not touch: give relaymesh an account of its own in NATS, " +
-		"or the other one another name"
+		"or a prefix (--nats-prefix), or the other one another name"
 }
 
 // visible are metadata without those that only the server reads and writes.

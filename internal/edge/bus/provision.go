@@ -137,18 +137,19 @@ func plan(ctx context.Context, js jetstream.JetStream, o ProvisionOptions, atMos
 		}
 		return err
 	}
-	for _, s := range contract.Streams() {
-		if err := note(planStream(ctx, js, s, o)); err != nil {
+	prefix, plain := PrefixOf(js), withoutPrefix(js)
+	for _, s := range prefix.Streams() {
+		if err := note(planStream(ctx, plain, s, o)); err != nil {
 			return nil, size, fmt.Errorf("provision stream %s: %w", s.Name, err)
 		}
 	}
-	for _, c := range contract.Consumers() {
-		if err := note(planConsumer(ctx, js, c, o)); err != nil {
+	for _, c := range prefix.Consumers() {
+		if err := note(planConsumer(ctx, plain, c, o)); err != nil {
 			return nil, size, fmt.Errorf("provision consumer %s of %s: %w", c.Name, c.Stream, err)
 		}
 	}
-	for _, b := range contract.Buckets() {
-		if err := note(planBucket(ctx, js, b, o)); err != nil {
+	for _, b := range prefix.Buckets() {
+		if err := note(planBucket(ctx, plain, b, o)); err != nil {
 			return nil, size, fmt.Errorf("provision bucket %s: %w", b.Name, err)
 		}
 	}

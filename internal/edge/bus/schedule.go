@@ -31,7 +31,7 @@ func scheduled(ctx context.Context, js jetstream.JetStream, out contract.Output)
 	case err != nil:
 		return false, err
 	}
-	return sameSchedule(stored, out), nil
+	return sameSchedule(stored, PrefixOf(js), out), nil
 }
 
 // schedule stores a recurring schedule, or removes it. One that is stored
@@ -45,7 +45,7 @@ func schedule(ctx context.Context, js jetstream.JetStream, out contract.Output) 
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 	case err != nil:
 		return err
-	case sameSchedule(stored, out):
+	case sameSchedule(stored, PrefixOf(js), out):
 		return nil
 	}
 	// Without a Nats-Msg-Id: going back to an earlier schedule within the
@@ -73,16 +73,16 @@ func storedSchedule(ctx context.Context, js jetstream.JetStream, out contract.Ou
 	if err != nil {
 		return nil, nil, fmt.Errorf("schedule %s: stream %s: %w", subject, spec.Name, err)
 	}
-	stored, err := stream.GetLastMsgForSubject(ctx, subject)
+	stored, err := stream.GetLastMsgForSubject(ctx, PrefixOf(js).Subject(subject))
 	if err != nil {
 		err = fmt.Errorf("schedule %s: read the stored one: %w", subject, err)
 	}
 	return stream, stored, err
 }
 
-func sameSchedule(stored *jetstream.RawStreamMsg, out contract.Output) bool {
+func sameSchedule(stored *jetstream.RawStreamMsg, prefix contract.Prefix, out contract.Output) bool {
 	return stored.Header.Get(headerSchedule) == out.Cron &&
-		stored.Header.Get(headerTarget) == out.Subject && bytes.Equal(stored.Data, out.Data)
+		stored.Header.Get(headerTarget) == prefix.Subject(out.Subject) && bytes.Equal(stored.Data, out.Data)
 }
 
 // unschedule deletes a schedule, which may be none.

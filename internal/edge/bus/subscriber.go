@@ -31,6 +31,7 @@ type subscriber struct {
 	pull   jetstream.Consumer
 	conn   *nats.Conn // of pull
 	spec   contract.Consumer
+	prefix contract.Prefix
 	drain  time.Duration
 	log    *slog.Logger
 	settle func(*delivery)
@@ -64,7 +65,7 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		free <- struct{}{}
 	}
 	deliver := func(msg jetstream.Msg) {
-		d, err := newDelivery(handlers, s.spec, msg)
+		d, err := newDelivery(handlers, s.spec, s.prefix, msg)
 		if err != nil {
 			s.log.ErrorContext(ctx, "message without JetStream metadata", "err", err)
 			free <- struct{}{}

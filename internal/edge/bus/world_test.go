@@ -46,7 +46,12 @@ type handlers map[string]contract.Handler
 // work runs a worker until the test ends or stops it.
 func (w *world) work(stage string, hs handlers) *worker {
 	w.Helper()
-	js := natstest.Connect(w.T, w.Server)
+	return w.workOn(natstest.Connect(w.T, w.Server), stage, hs)
+}
+
+// workOn is work over a connection that the worker may close.
+func (w *world) workOn(js jetstream.JetStream, stage string, hs handlers) *worker {
+	w.Helper()
 	b, err := bus.New(js,
 		bus.Options{
 			Stage: stage, Log: slog.New(slog.NewTextHandler(w.Output(), nil)), Drain: 10 * time.Second, Traces: w.traces,

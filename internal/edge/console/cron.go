@@ -13,6 +13,7 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 )
 
 // cronSpecs reads the stored schedules of some subjects (1000 at most) of one
@@ -22,11 +23,11 @@ func cronSpecs(ctx context.Context, js jetstream.JetStream, stream string, subje
 	if len(subjects) == 0 {
 		return out, nil
 	}
-	stored := make([]string, len(subjects))
+	stored, prefix := make([]string, len(subjects)), bus.PrefixOf(js)
 	for i, subject := range subjects {
-		stored[i] = contract.PrefixSchedule + subject
+		stored[i] = prefix.Subject(contract.PrefixSchedule + subject)
 	}
-	messages, err := jetstreamext.GetLastMsgsFor(ctx, js, stream, stored)
+	messages, err := jetstreamext.GetLastMsgsFor(ctx, js, prefix.Name(stream), stored)
 	if err != nil {
 		return nil, fmt.Errorf("schedules of %s: %w", stream, err)
 	}
@@ -38,7 +39,7 @@ func cronSpecs(ctx context.Context, js jetstream.JetStream, stream string, subje
 			return nil, fmt.Errorf("schedules of %s: %w", stream, err)
 		}
 		if t, ok := parseCron(m.Header.Get("Nats-Schedule")); ok {
-			out[strings.TrimPrefix(m.Subject, contract.PrefixSchedule)] = t
+			out[strings.TrimPrefix(prefix.PlainSubject(m.Subject), contract.PrefixSchedule)] = t
 		}
 	}
 	return out, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -172,7 +173,7 @@ func (c *Console) note(ctx context.Context, m events.NoteMissing) (*Note, error)
 	if err != nil {
 		return nil, need(err)
 	}
-	waiting, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(contract.NoteMissingSubject(m.Key())))
+	waiting, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(bus.PrefixOf(c.js).Subject(contract.NoteMissingSubject(m.Key()))))
 	switch {
 	case err == nil:
 		is, _ := nostr.Decode[events.NoteMissing](waiting.Data) // what cannot be read still waits

@@ -22,8 +22,9 @@ import (
 func batch(ctx context.Context, js jetstream.JetStream, stream, subject string, from uint64, limit int) (
 	list []*jetstream.RawStreamMsg, err error,
 ) {
-	messages, err := jetstreamext.GetBatch(ctx, js, stream, limit,
-		jetstreamext.GetBatchSeq(max(1, from)), jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(maxBatch))
+	prefix := bus.PrefixOf(js)
+	messages, err := jetstreamext.GetBatch(ctx, js, prefix.Name(stream), limit, jetstreamext.GetBatchSeq(max(1, from)),
+		jetstreamext.GetBatchSubject(prefix.Subject(subject)), jetstreamext.GetBatchMaxBytes(maxBatch))
 	if err != nil {
 		return nil, fmt.Errorf("read %s of stream %s: %w", subject, stream, err)
 	}
@@ -34,6 +35,7 @@ func batch(ctx context.Context, js jetstream.JetStream, stream, subject string, 
 		if err != nil {
 			return nil, fmt.Errorf("read %s of stream %s: %w", subject, stream, err)
 		}
+		m.Subject = prefix.PlainSubject(m.Subject)
 		list = append(list, m)
 	}
 	return list, nil
@@ -57,11 +59,12 @@ func waitingLater(ctx context.Context, js jetstream.JetStream, stage string) (ui
 // says what went wrong with it; nil if there is none, or it does not say. The
 // client library asks for the last message of one subject only.
 func lastOf(ctx context.Context, js jetstream.JetStream, stream, subject string) (*Problem, error) {
-	question, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	prefix := bus.PrefixOf(js)
+	question, err := json.Marshal(map[string]string{"last_by_subj": prefix.Subject(subject)})
 	if err != nil {
 		return nil, err
 	}
-	m, err := js.Conn().RequestWithContext(ctx, bus.APIPrefix(js)+"DIRECT.GET."+stream, question)
+	m, err := js.Conn().RequestWithContext(ctx, bus.APIPrefix(js)+"DIRECT.GET."+prefix.Name(stream), question)
 	if err != nil {
 		return nil, fmt.Errorf("last of %s: %w", subject, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/bus"
 )
 
 // asking is how many questions one reading has open at NATS.
@@ -143,7 +144,7 @@ func (r *reading) waits(c contract.Consumer) bool {
 func (r *reading) first(ctx context.Context, c contract.Consumer) error {
 	at := r.streams[c.Stream].State.FirstTime
 	if len(c.Filters) == 1 { // else it holds nothing else
-		m, err := r.handles[c.Stream].GetMsg(ctx, 1, jetstream.WithGetMsgSubject(c.Filters[0]))
+		m, err := r.handles[c.Stream].GetMsg(ctx, 1, jetstream.WithGetMsgSubject(bus.PrefixOf(r.js).Subject(c.Filters[0])))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil // done meanwhile
 		}
@@ -208,13 +209,14 @@ func (r *reading) pipeline(at time.Time) *Pipeline {
 	for _, b := range buckets() {
 		p.Buckets[b.Name] = r.streams["KV_"+b.Name].State.Msgs
 	}
+	prefix := bus.PrefixOf(r.js)
 	for subject, count := range r.streams[contract.StreamOutcome].State.Subjects {
-		p.Outcomes[subject] = count
+		p.Outcomes[prefix.PlainSubject(subject)] = count
 	}
 	for _, name := range contract.Stages() {
 		s := Stage{
 			Name: name, Later: r.later[name], Error: r.problems[name],
-			DeadLetters: r.streams[contract.StreamDLQ].State.Subjects[contract.DLQSubject(name)],
+			DeadLetters: r.streams[contract.StreamDLQ].State.Subjects[prefix.Subject(contract.DLQSubject(name))],
 		}
 		for _, c := range consumers() {
 			if c.Stage != name {

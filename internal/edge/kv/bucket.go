@@ -34,7 +34,7 @@ const markerTTL = 10 * time.Second
 type Bucket[T any] struct {
 	js   jetstream.JetStream
 	kv   jetstream.KeyValue
-	name string
+	name string // that NATS has
 }
 
 // Open binds to an existing bucket; it never makes one.
@@ -46,7 +46,7 @@ func Open[T any](ctx context.Context, js jetstream.JetStream, name string) (*Buc
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", name, err)
 	}
-	return &Bucket[T]{js: js, kv: kv, name: name}, nil
+	return &Bucket[T]{js: js, kv: kv, name: kv.Bucket()}, nil
 }
 
 // Get returns the value of key and whether there is one. A value that is not

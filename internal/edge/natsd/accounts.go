@@ -41,7 +41,7 @@ func (c Config) accounts() ([]*server.Account, error) {
 	pipeline, feeders := parsed.Accounts[0], server.NewAccount(contract.AccountFeeders)
 	pipeline.Name = server.DEFAULT_GLOBAL_ACCOUNT
 	var errs []error
-	services, streams := contract.Exported()
+	services, streams := c.Prefix.Exported()
 	for _, subject := range services {
 		errs = append(errs, pipeline.AddServiceExport(subject, []*server.Account{feeders}), feeders.AddServiceImport(pipeline, subject, subject))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	// MaxStore bounds what all streams and buckets take, in bytes; 0 means three
 	// quarters of the disk that is free at the start. See [SizeStore].
 	MaxStore int64
+	// Prefix is that of the pipeline whose subjects users of other accounts may reach.
+	Prefix contract.Prefix
 	// Users may connect, each with its permissions, in the account that
 	// [AccountOf] says; without any, everyone may, and do everything.
 	Users []*server.User

@@ -20,9 +20,10 @@ import (
 const RoleOperator = "operator"
 
 // ReadUsers reads who may connect: a line has the public nkey of a user (U…) and
-// its role, which is [RoleOperator] or a name that [contract.PermissionsOf] knows.
+// its role, which is [RoleOperator] or a name that [contract.Prefix.PermissionsOf] knows, in
+// the pipeline of that prefix.
 // What follows a # is a comment.
-func ReadUsers(path string) ([]*server.NkeyUser, error) {
+func ReadUsers(path string, prefix contract.Prefix) ([]*server.NkeyUser, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func ReadUsers(path string) ([]*server.NkeyUser, error) {
 		if len(fields) == 0 {
 			continue
 		}
-		user, err := readUser(fields)
+		user, err := readUser(fields, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("%s: line %d: %w", path, line.Number, err)
 		}
@@ -58,13 +59,13 @@ func ReadUsers(path string) ([]*server.NkeyUser, error) {
 const maxLine = 4096
 
 // readUser never repeats the key: it may be the seed, put there by mistake.
-func readUser(fields []string) (*server.NkeyUser, error) {
+func readUser(fields []string, prefix contract.Prefix) (*server.NkeyUser, error) {
 	if len(fields) != 2 || !nkeys.IsValidPublicUserKey(fields[0]) {
 		return nil, errors.New("want the public nkey of a user (U…, not its seed) and a role")
 	}
 	user := &server.NkeyUser{Nkey: fields[0]}
 	if role := fields[1]; role != RoleOperator {
-		p, ok := contract.PermissionsOf(role)
+		p, ok := prefix.PermissionsOf(role)
 		if !ok {
 			return nil, fmt.Errorf("no role is named %.40q: want operator, relay, gateway, console, ingest, dhtworker, syncworker or fetcher", role)
 		}

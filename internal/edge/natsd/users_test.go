@@ -17,6 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/testkit/natstest"
+	"github.com/relaymesh/relaymesh/pkg/events"
 )
 
 // Nobody lets the world do everything by mistake.
@@ -55,7 +56,7 @@ func TestUsersOfTheEmbeddedServer(t *testing.T) {
 		write(name, string(seed))
 		return public
 	}
-	users, err := natsd.ReadUsers(write("users", "# who\n"+newKey("op")+" operator # me\n\n"+newKey("relay")+"\trelay\n"))
+	users, err := natsd.ReadUsers(write("users", "# who\n"+newKey("op")+" operator # me\n\n"+newKey("relay")+"\trelay\n"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
 		})
 	js = natstest.ConnectAs(t, s, "operator", "operator")
 	feeder := natstest.ConnectAs(t, s, contract.RoleRelay, contract.RoleRelay)
-	services, outcomes := contract.Exported()
+	services, outcomes := contract.Prefix("").Exported()
 	for _, subject := range services {
 		if strings.HasPrefix(subject, "relaymesh.") {
 			sub, err := js.Conn().Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(m.Reply)) })
@@ -173,6 +174,36 @@ func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
 	}
 }
 
+// Those of a pipeline with a prefix reach that one.
+func TestFeedersReachThePipelineOfTheirPrefix(t *testing.T) {
+	const alice = contract.Prefix("alice")
+	p, _ := alice.PermissionsOf(contract.RoleRelay)
+	s := start(t, natsd.Config{
+		Dir: t.TempDir(), MaxStore: 1 << 40, Prefix: alice,
+		Users: []*server.User{{Username: "operator", Password: "operator"}, natstest.User(contract.RoleRelay, p)},
+	})
+	own := natstest.ConnectAs(t, s, "operator", "operator")
+	js, err := bus.JetStream(own.Conn(), "", alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, js := range []jetstream.JetStream{own, js} {
+		if _, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	feeder := natstest.ConnectAs(t, s, contract.RoleRelay, contract.RoleRelay,
+		nats.CustomInboxPrefix(contract.InboxPrefix(alice.Name(contract.RoleRelay))))
+	for _, subject := range []string{events.SubjectEventReceived, events.SubjectNoteMissing} {
+		if ack, err := feeder.Publish(t.Context(), alice.Subject(subject), []byte("{}")); err != nil || ack.Stream != "alice_INTAKE" {
+			t.Errorf("%s: acknowledged by %+v, %v", subject, ack, err)
+		}
+	}
+	if ack, err := feeder.Publish(t.Context(), events.SubjectEventReceived, []byte("{}")); err == nil {
+		t.Errorf("the other pipeline is reached: %+v", ack)
+	}
+}
+
 func TestUsersFilesThatAreWrong(t *testing.T) {
 	key, err := nkeys.CreateUser()
 	if err != nil {
@@ -188,11 +219,12 @@ func TestUsersFilesThatAreWrong(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := natsd.ReadUsers(path); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), string(seed)) {
+		_, err := natsd.ReadUsers(path, "")
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), string(seed)) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	if _, err := natsd.ReadUsers(filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := natsd.ReadUsers(filepath.Join(t.TempDir(), "none"), ""); err == nil {
 		t.Error("no file")
 	}
 }
