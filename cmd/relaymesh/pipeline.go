@@ -127,7 +127,8 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 	}
 	metrics.MustRegister(pages)
 	names := slices.DeleteFunc(contract.Stages(), func(name string) bool { return slices.Contains(c.Without, name) })
-	options = append(options, run.WithLibp2p(peers.Start), run.WithConsole(pages), run.WithGuard(pages.Run), run.WithTraces(otlp.Start))
+	options = append(options, run.WithLibp2p(peers.Start), run.WithConsole(pages), run.WithGuard(pages.Run), run.WithTraces(otlp.Start),
+		run.WithGuard(func(ctx context.Context) error { return bus.GuardStreams(ctx, js) }))
 	if c.Gateway != "" {
 		options = append(options, run.WithGateway(run.GatewayAt{Listen: c.Gateway, Proxies: proxies, Options: c.GatewayOptions}))
 	}

@@ -17,6 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/testkit/loopback"
 )
@@ -241,4 +245,36 @@ func TestSecretsThatOthersCanReadAreNamed(t *testing.T) {
 			t.Errorf("mode %o: exit code %d, %s", mode, code, stderr)
 		}
 	}
+}
+
+// A bucket that somebody deletes is made again: up ends with 1, as its supervisor expects, and starts with a new one.
+func TestUpEndsWhenABucketIsDeletedAndMakesItAgain(t *testing.T) {
+	t.Parallel()
+	dir, addr := t.TempDir(), loopback.Addr()
+	up := start(t, "relaymesh is up", append(quiet(dir), "--nats-listen", addr)...)
+	js := dialNATS(t, addr)
+	if err := js.DeleteKeyValue(t.Context(), contract.BucketRecords); err != nil {
+		t.Fatal(err)
+	}
+	if code := exited(t, up); code != run.ExitFailed {
+		t.Errorf("exit code %d, want %d", code, run.ExitFailed)
+	}
+	start(t, "relaymesh is up", append(quiet(dir), "--nats-listen", addr)...)
+	if _, err := dialNATS(t, addr).KeyValue(t.Context(), contract.BucketRecords); err != nil {
+		t.Error(err)
+	}
+}
+
+func dialNATS(t *testing.T, addr string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect("nats://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }

@@ -42,6 +42,15 @@ func IsInbox(reply string) bool {
 // may hand back dead letters or remove them, and write the history of figures.
 const RoleConsole = "console"
 
+// BucketsOf names the buckets that a stage reads or writes.
+func BucketsOf(stage string) []string {
+	list := []string{BucketWorkers}
+	for _, b := range stageAccess[stage].buckets {
+		list = append(list, b.name)
+	}
+	return list
+}
+
 // InboxPrefix is where the user of a stage or role receives replies; its
 // connection must be told so (nats.CustomInboxPrefix).
 func InboxPrefix(name string) string { return "_INBOX_" + name }

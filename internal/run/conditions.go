@@ -64,7 +64,8 @@ var remedies = map[string]string{
 	"embedded relay": "see the log; relaymesh doctor --repair looks at its store while nothing runs",
 	"tail of ":       "start the relay, or correct its URL; relaymesh doctor --skip nats,dht looks closer",
 	"writes of ":     "see why NATS does not take what the stage publishes: relaymesh doctor --skip relay,dht",
-	"streams of ":    "start the NATS server again once its disk takes writes",
+	"streams of ":    "start the NATS server again once its disk takes writes; run relaymesh provision if something is gone",
+	"buckets of ":    "look at the disk and the log of the NATS server, and start it again",
 	"consumers of ":  "run relaymesh provision, and look at the log of the stage",
 }
 

@@ -52,8 +52,8 @@ func DHTWorker(ctx context.Context, e *Env) error {
 		AllowPrivate: e.Config.AllowPrivate, RefreshEvery: e.Config.RefreshEvery, ResolveEvery: e.Config.ResolveEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageDHTWorker),
 	}
-	if kv.err != nil {
-		return kv.err
+	if err := kv.opened(contract.StageDHTWorker); err != nil {
+		return err
 	}
 	e.hasBound()
 	b.Handle(consumer(contract.ConsumerPublish), s.HandlePublish)

@@ -39,8 +39,8 @@ func Fetcher(ctx context.Context, e *Env) error {
 		LostFor: e.Config.Fetch.LostFor, ThreadDepth: e.Config.Fetch.ThreadDepth, ThreadCount: e.Config.Fetch.ThreadCount,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageFetcher),
 	}
-	if kv.err != nil {
-		return kv.err
+	if err := kv.opened(contract.StageFetcher); err != nil {
+		return err
 	}
 	e.hasBound()
 	defer s.Close()

@@ -47,8 +47,8 @@ func Ingest(ctx context.Context, e *Env) error {
 		p.Missing = missing(local)
 		tails = append([]string{e.Config.Relay}, tails...)
 	}
-	if kv.err != nil {
-		return kv.err
+	if err := kv.opened(contract.StageIngest); err != nil {
+		return err
 	}
 	p.Policy = ingest.Policy{MissingKinds: e.Config.MissingKinds, MissingPerMinute: e.Config.MissingPerMinute}
 	if len(e.Config.Follows) > 0 && local == nil {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,9 +14,23 @@ import (
 // buckets opens the KV buckets that a stage needs, one after the other; err
 // keeps what went wrong first, so that it is looked at once.
 type buckets struct {
-	ctx context.Context //nolint:containedctx // lives for the start of a stage
-	env *Env
-	err error
+	ctx     context.Context //nolint:containedctx // lives for the start of a stage
+	env     *Env
+	failing []func() error
+	err     error
+}
+
+// opened says what went wrong. From then on the process is ready only while all of them do what they
+// are asked to.
+func (b *buckets) opened(stageName string) error {
+	b.env.addCheck("buckets of "+stageName, func() error {
+		var errs []error
+		for _, failing := range b.failing {
+			errs = append(errs, failing())
+		}
+		return errors.Join(errs...)
+	})
+	return b.err
 }
 
 // open returns the bucket of that name as the port of a stage.
@@ -23,8 +38,12 @@ func open[T any](b *buckets, name string) stage.Store[T] {
 	if b.err != nil {
 		return nil // the others would fail for the same reason
 	}
-	var s stage.Store[T]
-	s, b.err = OpenStore[T](b.ctx, b.env.JS, name, b.env.Log)
+	s, err := OpenStore[T](b.ctx, b.env.JS, name, b.env.Log)
+	if err != nil {
+		b.err = err
+		return nil
+	}
+	b.failing = append(b.failing, s.Failing)
 	return s
 }
 

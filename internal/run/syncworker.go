@@ -143,8 +143,9 @@ func SyncWorker(ctx context.Context, e *Env) error {
 			Observe: e.observeSurvey(), Seeds: e.Config.Sync.Seeds, AllowPrivate: e.Config.AllowPrivate, Named: e.named(),
 		},
 	}
-	if kv.err != nil {
-		return kv.err
+	kv.failing = append(kv.failing, refused.Failing)
+	if err := kv.opened(contract.StageSyncWorker); err != nil {
+		return err
 	}
 	if at := e.Config.P2P.Listen; at != "" && node != nil {
 		if err := node.Serve(at, e.Respond(s)); err != nil {

@@ -58,10 +58,10 @@ func (l *lag) Collect(ch chan<- prometheus.Metric) {
 			l.bus.log.WarnContext(ctx, "couldn't measure a queue", "stream", s.Name, "err", err)
 		}
 	}
-	mine, _ := contract.PermissionsOf(l.bus.options.Stage)
+	mine := contract.BucketsOf(l.bus.options.Stage)
 	for _, b := range contract.Buckets() {
 		stream := "KV_" + b.Name
-		if !slices.Contains(mine.Publish, "$JS.API.STREAM.INFO."+stream) {
+		if !slices.Contains(mine, b.Name) {
 			continue // another stage's
 		}
 		if _, err := l.size(ctx, stream, b.MaxBytes, ch); err != nil {

@@ -35,6 +35,8 @@ type Bucket[T any] struct {
 	js   jetstream.JetStream
 	kv   jetstream.KeyValue
 	name string // that NATS has
+
+	reads, writes failing
 }
 
 // Open binds to an existing bucket; it never makes one.
@@ -78,6 +80,7 @@ func (b *Bucket[T]) Update(ctx context.Context, key string, decide func(old T, e
 		} else {
 			_, err = b.kv.Update(ctx, key, data, revision)
 		}
+		b.writes.note(err)
 		return err
 	})
 	if err != nil {
@@ -96,6 +99,7 @@ func (b *Bucket[T]) Add(ctx context.Context, key string, value T, ttl time.Durat
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	_, err = b.kv.Create(ctx, key, data, jetstream.KeyTTL(ttl))
+	b.writes.note(err)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyExists):
 		return false, nil
@@ -113,7 +117,9 @@ func (b *Bucket[T]) Remove(ctx context.Context, key string, decide func(old T) b
 		if !removed {
 			return nil
 		}
-		return b.kv.Purge(ctx, key, jetstream.LastRevision(revision), jetstream.PurgeTTL(markerTTL))
+		err := b.kv.Purge(ctx, key, jetstream.LastRevision(revision), jetstream.PurgeTTL(markerTTL))
+		b.writes.note(err)
+		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("remove %w", err)
@@ -153,6 +159,7 @@ func (b *Bucket[T]) read(ctx context.Context, key string) (T, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	entry, err := b.kv.Get(ctx, key)
+	b.reads.note(err)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return none, 0, nil
 	}
