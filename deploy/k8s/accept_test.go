@@ -23,10 +23,14 @@ func testAccepts(t *testing.T, c *controlPlane) {
 		if err != nil {
 			t.Errorf("%s: %v", overlay, err)
 		}
-		for workload, pod := range pods(objects) {
-			if workload == "relaymesh" { // a StatefulSet adds its claim
-				pod["volumes"] = append(list(pod, "volumes"), object{"name": "data", "emptyDir": object{}})
+		all := pods(objects)
+		for _, o := range objects {
+			for _, claim := range list(o, "spec", "volumeClaimTemplates") { // which a StatefulSet adds to its pods
+				pod := all[text(o, "metadata", "name")]
+				pod["volumes"] = append(list(pod, "volumes"), object{"name": at(claim, "metadata", "name"), "emptyDir": object{}})
 			}
+		}
+		for workload, pod := range all {
 			testPodSecurity(t, c,
 				object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": workload, "namespace": "relaymesh"}, "spec": pod})
 		}
