@@ -60,8 +60,8 @@ test-cluster: go-version # Take one of three NATS servers away from streams of t
 test-damage: go-version # Change bytes of the embedded relay's store at 400 places, closed and open: no crash, and what can be read is saved (2 minutes)
 	RELAYMESH_DAMAGES=400 $(GO) test -vet=off -count=1 -timeout 10m -run Damaged ./internal/edge/homerelay
 
-test-disk: go-version # Fill the disk of a whole pipeline, of 2 GB and 10 GB, and tear each file of its data: it goes on, and nothing acknowledged is lost (root for the disks; 8 minutes)
-	RELAYMESH_DISK=1 RELAYMESH_TORN=1 $(GO) test -vet=off -count=1 -v -timeout 40m -run 'OnASmallDisk|TornFiles' ./cmd/relaymesh
+test-disk: go-version # Fill the disk of a whole pipeline, of 2 GB and 10 GB, tear each file of its data, and take its descriptors away: it goes on, and nothing acknowledged is lost (root for the disks; 8 minutes)
+	RELAYMESH_DISK=1 RELAYMESH_TORN=1 $(GO) test -vet=off -count=1 -v -timeout 40m -run 'OnASmallDisk|TornFiles|WithoutDescriptors' ./cmd/relaymesh
 
 test-images: go-version # Check what makes the OCI images, licences and release notes, and the Compose files
 	cd tools/dist && $(GO) test -count=1 .
