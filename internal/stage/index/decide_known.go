@@ -30,6 +30,7 @@ type Known struct {
 
 	Failures int   `json:"failures,omitempty"` // in a row
 	NextTry  int64 `json:"next_try,omitempty"`
+	Lied     bool  `json:"lied,omitempty"` // one of these failures was no silence
 }
 
 // Proven reports whether an index has shown by what it delivered that it is worth asking: most newcomers have not, and
@@ -45,22 +46,25 @@ func (k Known) LeftAlone(now time.Time) bool {
 type Standing string
 
 const (
-	StandingProven    Standing = "proven"     // see [Known.Proven]
-	StandingNewcomer  Standing = "newcomer"   // it has shown that it is an index, and nothing more
-	StandingNamed     Standing = "named"      // others name it; it has not been reached yet
-	StandingLeftAlone Standing = "left alone" // it lied, or does not answer
+	StandingProven   Standing = "proven"   // see [Known.Proven]
+	StandingNewcomer Standing = "newcomer" // it has shown that it is an index, and nothing more
+	StandingNamed    Standing = "named"    // others name it; it has not been reached yet
+	StandingSilent   Standing = "silent"   // it does not answer, and is left alone
+	StandingLied     Standing = "lied"     // it sent what is forged, from the future, or not asked for, and is left alone
 )
 
 // Standings returns all of them.
 func Standings() []Standing {
-	return []Standing{StandingProven, StandingNewcomer, StandingNamed, StandingLeftAlone}
+	return []Standing{StandingProven, StandingNewcomer, StandingNamed, StandingSilent, StandingLied}
 }
 
 // Standing returns how an index stands at a time.
 func (k Known) Standing(now time.Time) Standing {
 	switch {
+	case k.LeftAlone(now) && k.Lied:
+		return StandingLied
 	case k.LeftAlone(now):
-		return StandingLeftAlone
+		return StandingSilent
 	case k.Proven():
 		return StandingProven
 	case k.Verified > 0:
@@ -73,6 +77,7 @@ func (k Known) Standing(now time.Time) Standing {
 func (k Known) after(event health.Event, now time.Time, jitter float64) Known {
 	next := health.Index.Next(health.Stored(k.Failures, k.NextTry), event, now, jitter)
 	k.Failures, k.NextTry = next.Failures, next.Unix()
+	k.Lied = k.Failures > 0 && (k.Lied || event == health.Refused)
 	return k
 }
 

@@ -268,6 +268,10 @@ func TestSilentAndLyingIndexesCostLittle(t *testing.T) {
 			if bad := k.URL == silent || k.URL == forges; k.LeftAlone(r.Now()) != bad || k.Proven() == bad {
 				t.Errorf("%s stands so: %+v", k.URL, k)
 			}
+			want := map[string]Standing{silent: StandingSilent, forges: StandingLied}[k.URL]
+			if so := k.Standing(r.Now()); want != "" && so != want {
+				t.Errorf("%s is %s, want %s", k.URL, so, want)
+			}
 		}
 	})
 }
