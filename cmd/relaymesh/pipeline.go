@@ -96,11 +96,11 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		c.Index.KnownFile = filepath.Join(c.Data, "index", "known.json")
 	}
 	metrics := prometheus.NewRegistry()
-	ctx, wait, err := c.serveIndex(ctx, metrics, log)
+	options = append(options, run.WithMetrics(metrics))
+	ctx, wait, err := c.serveIndex(ctx, metrics, log, func(o run.Option) { options = append(options, o) })
 	if err != nil {
 		return err
 	}
-	options = append(options, run.WithMetrics(metrics))
 	defer func() { err = errors.Join(err, wait()) }()
 	nc, err := server.Connect("relaymesh", bus.ConnectOptions("relaymesh", log)...)
 	if err != nil {
@@ -136,8 +136,8 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 }
 
 // serveIndex starts the list index of --index, if there is to be one, beside the relay. The context that it returns ends when the
-// index does; wait ends it, and returns why it ended before.
-func (c *upCmd) serveIndex(ctx context.Context, metrics prometheus.Registerer, log *slog.Logger) (
+// index does; wait ends it, and returns why it ended before. told gets the option by which the process tells of it.
+func (c *upCmd) serveIndex(ctx context.Context, metrics prometheus.Registerer, log *slog.Logger, told func(run.Option)) (
 	serving context.Context, wait func() error, err error,
 ) {
 	if c.ListIndex == "" {
@@ -153,6 +153,7 @@ func (c *upCmd) serveIndex(ctx context.Context, metrics prometheus.Registerer, l
 		return ctx, nil, err
 	}
 	index.Flag, index.Home, index.Token, index.Metrics = "--index", c.Relay, c.RelayToken, metrics
+	index.Told = func(ready func() error, figures func() contract.Index) { told(run.WithIndex(ready, figures)) }
 	bound := make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)

@@ -268,33 +268,6 @@ type Lost struct {
 	Why    string   `json:"why"`
 }
 
-// Worker is the value of bucket workers: a process that runs stages, under a
-// name of its own. It writes every [WorkerEvery]; one that says nothing for
-// [WorkerFor] is gone.
-type Worker struct {
-	Stages  []string `json:"stages"`
-	Version string   `json:"version"`
-	Host    string   `json:"host,omitempty"`
-	Started int64    `json:"started"`
-	At      int64    `json:"at"`
-	// Conditions are those of /readyz, and what the process says besides.
-	Conditions []Condition `json:"conditions"`
-}
-
-// Condition is one of a [Worker]; it holds if Wrong is empty, else that says what
-// is wrong, and Do what to do about it.
-type Condition struct {
-	Name  string `json:"name"`
-	Wrong string `json:"wrong,omitempty"`
-	Do    string `json:"do,omitempty"`
-}
-
-// How often a worker tells how it does, and for how long that is believed.
-const (
-	WorkerEvery = 10 * time.Second
-	WorkerFor   = time.Minute
-)
-
 // Figures is the value of bucket history, under [HistoryKey]: how all stood at one time.
 // The first console that comes writes it, and nobody changes it.
 type Figures struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,24 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
+
+// addFigures has the process tell figures with its conditions; tell adds them.
+func (e *Env) addFigures(tell func(*contract.Worker)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tells = append(e.tells, tell)
+}
+
+// figures adds all figures to what the process tells of itself.
+func (e *Env) figures(w contract.Worker) contract.Worker {
+	e.mu.Lock()
+	tells := slices.Clone(e.tells)
+	e.mu.Unlock()
+	for _, tell := range tells {
+		tell(&w)
+	}
+	return w
+}
 
 // tellConditions writes to KV how the process does, for the console, until ctx ends. NATS
 // that is away, or was set up by an earlier version, is no reason to stop.
@@ -24,7 +43,7 @@ func (e *Env) tellConditions(ctx context.Context, stages []string) {
 	defer tick.Stop()
 	for {
 		w.At, w.Conditions = time.Now().Unix(), e.conditions()
-		if err := e.tellWorker(ctx, key, w); err != nil && ctx.Err() == nil {
+		if err := e.tellWorker(ctx, key, e.figures(w)); err != nil && ctx.Err() == nil {
 			e.Log.DebugContext(ctx, "couldn't tell how this process does", "err", err)
 		}
 		select {
@@ -59,14 +78,16 @@ func (e *Env) conditions() []contract.Condition {
 
 // remedies say what to do where a condition does not hold, by how its name begins.
 var remedies = map[string]string{
-	"DHT":            "let UDP out and its answers in, to any address and port; relaymesh doctor --skip nats,relay looks closer",
-	"store of NATS":  "make space on the disk of --data, or see the log of NATS",
-	"embedded relay": "see the log; relaymesh doctor --repair looks at its store while nothing runs",
-	"tail of ":       "start the relay, or correct its URL; relaymesh doctor --skip nats,dht looks closer",
-	"writes of ":     "see why NATS does not take what the stage publishes: relaymesh doctor --skip relay,dht",
-	"streams of ":    "start the NATS server again once its disk takes writes; run relaymesh provision if something is gone",
-	"buckets of ":    "look at the disk and the log of the NATS server, and start it again",
-	"consumers of ":  "run relaymesh provision, and look at the log of the stage",
+	contract.ConditionGateway: "see whether the relay behind it runs, and the log; relaymesh doctor --skip nats,dht looks closer",
+	contract.ConditionIndex:   "see the log; its store is under index in --data",
+	"DHT":                     "let UDP out and its answers in, to any address and port; relaymesh doctor --skip nats,relay looks closer",
+	"store of NATS":           "make space on the disk of --data, or see the log of NATS",
+	"embedded relay":          "see the log; relaymesh doctor --repair looks at its store while nothing runs",
+	contract.ConditionTail:    "start the relay, or correct its URL; relaymesh doctor --skip nats,dht looks closer",
+	"writes of ":              "see why NATS does not take what the stage publishes: relaymesh doctor --skip relay,dht",
+	"streams of ":             "start the NATS server again once its disk takes writes; run relaymesh provision if something is gone",
+	"buckets of ":             "look at the disk and the log of the NATS server, and start it again",
+	"consumers of ":           "run relaymesh provision, and look at the log of the stage",
 }
 
 func remedy(name string) string {
@@ -105,7 +126,7 @@ type followFunc = func(ctx context.Context, since int64, handle func(context.Con
 // watched adds to the conditions of the process whether a relay is followed.
 func (e *Env) watched(url string, follow followFunc) followFunc {
 	state := &following{err: errNotFollowed}
-	e.addCondition("tail of "+url, state.holds)
+	e.addCondition(contract.ConditionTail+url, state.holds)
 	return func(ctx context.Context, since int64, handle func(context.Context, nostr.Event) error,
 		caughtUp func(context.Context, int64) error,
 	) error {

@@ -44,6 +44,7 @@ func DHTWorker(ctx context.Context, e *Env) error {
 	}
 	defer resolver.Close()
 	watchIndexes(e.Metrics, resolver)
+	e.addFigures(func(w *contract.Worker) { w.Indexes = knownIndexes(resolver.Known(), time.Now()) })
 	s := &dht.Stage{
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Relays: known, Links: open[contract.Link](&kv, contract.BucketLinks),

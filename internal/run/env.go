@@ -47,6 +47,7 @@ type Env struct {
 	mu     sync.Mutex
 	checks []check    // what must hold for the process to be ready
 	buses  []*bus.Bus // of the stages that run
+	tells  []func(*contract.Worker)
 }
 
 // NewEnv prepares the stages to run over a NATS connection, which stays the
@@ -99,6 +100,17 @@ func WithGateway(at GatewayAt) Option { return func(e *Env) { e.gateway = &at } 
 // WithCheck adds a condition of readiness, which may take a second or two.
 func WithCheck(name string, holds func() error) Option {
 	return func(e *Env) { e.addCheck(name, holds) }
+}
+
+// WithIndex tells of a list index that runs beside the stages, see [ListIndex.Told].
+func WithIndex(ready func() error, figures func() contract.Index) Option {
+	return func(e *Env) {
+		e.addCondition(contract.ConditionIndex, ready)
+		e.addFigures(func(w *contract.Worker) {
+			is := figures()
+			w.Index = &is
+		})
+	}
 }
 
 // WithMetrics adds what another part of the process tells of itself.

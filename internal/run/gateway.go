@@ -85,10 +85,19 @@ func (e *Env) runGateway(ctx context.Context) error {
 	if err != nil {
 		return PortError("--gateway", err)
 	}
+	e.addCondition(contract.ConditionGateway, g.Ready)
+	e.addFigures(func(w *contract.Worker) { w.Gateway = gatewayFigures(at.Relay, g) })
 	e.hasBound()
 	e.Log.InfoContext(ctx, "the gateway is up", "url", g.URL())
 	<-ctx.Done()
 	return stopGateway(ctx, stop)
+}
+
+func gatewayFigures(relay string, g *gateway.Gateway) *contract.Gateway {
+	f := g.Figures()
+	return &contract.Gateway{
+		Relay: relay, Connections: f.Connections, Watched: f.Watched, Completed: f.Completed, Vain: f.WaitedInVain,
+	}
 }
 
 // stopGateway gives what is held a moment to be published.

@@ -40,8 +40,14 @@ func newResolver(c config.Config, at relays, node *mainline.Node, log *slog.Logg
 	return r, r.Open()
 }
 
-// KnownIndex is a list index and how it stands.
-type KnownIndex = index.Known
+// KnownIndex is a list index and what is known of it, Standing how it stands.
+type (
+	KnownIndex = index.Known
+	Standing   = index.Standing
+)
+
+// Standings returns all of them, best first.
+func Standings() []Standing { return index.Standings() }
 
 // FindIndexes finds list indexes on the DHT, with a node that lives for this one search, and returns all that are known, best
 // first. The error says why not one was found; those that were known are returned all the same.

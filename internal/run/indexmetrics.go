@@ -1,10 +1,12 @@
 package run
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/stage/index"
 )
@@ -27,10 +29,34 @@ func watchIndexes(to prometheus.Registerer, r *index.Resolver) {
 	}
 }
 
+// knownIndexes says how list indexes stand, which come best first; nil if none is known.
+func knownIndexes(known []index.Known, now time.Time) *contract.Indexes {
+	if len(known) == 0 {
+		return nil
+	}
+	told := &contract.Indexes{Standings: map[string]int{}}
+	for _, k := range known {
+		standing := string(k.Standing(now))
+		told.Standings[standing]++
+		if len(told.Best) == contract.MaxIndexes {
+			continue
+		}
+		one := contract.KnownIndex{
+			URL: k.URL, Standing: standing, Via: k.Via, Verified: k.Verified, Delivered: k.Delivered, Missed: k.Missed, Failures: k.Failures,
+		}
+		if k.LeftAlone(now) {
+			one.NextTry = k.NextTry
+		}
+		told.Best = append(told.Best, one)
+	}
+	return told
+}
+
 // indexMetrics are those of a list index that is served.
 type indexMetrics struct {
 	pulls  *prometheus.CounterVec
 	pulled prometheus.Counter
+	events atomic.Int64 // of pulled
 }
 
 // newIndexMetrics registers them.
@@ -68,4 +94,5 @@ func (m *indexMetrics) count(events int, err error) {
 	}
 	m.pulls.WithLabelValues(outcome).Inc()
 	m.pulled.Add(float64(events))
+	m.events.Add(int64(events))
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/relaymesh/relaymesh/internal/config"
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/mainline"
 	"github.com/relaymesh/relaymesh/internal/edge/relay"
@@ -48,7 +49,9 @@ type ListIndex struct {
 	// Metrics is where the process has its metrics; nil is a process of the index's own, which tells of its DHT node and of
 	// Go, too.
 	Metrics prometheus.Registerer
-	Log     *slog.Logger
+	// Told, if set, gets what tells how the index does, once it serves.
+	Told func(ready func() error, figures func() contract.Index)
+	Log  *slog.Logger
 }
 
 const (
@@ -121,6 +124,9 @@ func (l ListIndex) Run(ctx context.Context, up func(url string)) error {
 	group.Go(func() error { return denied.Watch(ctx) })
 	group.Go(func() error { PurgeDenied(ctx, denied.Lists(), l.Log, i.relay.Purge); return nil })
 	i.fill(ctx, group)
+	if l.Told != nil {
+		l.Told(i.relay.Ready, i.figures)
+	}
 	up(i.url)
 	return group.Wait()
 }
@@ -230,6 +236,12 @@ func (i *listIndex) watch(ctx context.Context, group *errgroup.Group, admin *obs
 	admin.Started(own, func() []obs.Check {
 		return []obs.Check{{Name: "running", Err: ctx.Err()}, {Name: "list index", Err: i.relay.Ready()}}
 	}, nil)
+}
+
+// figures are those that the console shows.
+func (i *listIndex) figures() contract.Index {
+	events, bytes, _ := i.relay.Kept() // a store that cannot be read is not ready, and says so there
+	return contract.Index{URL: i.url, Events: events, Bytes: bytes, Pulled: i.metrics.events.Load(), Announced: i.announce.Took()}
 }
 
 func (i *listIndex) every(ctx context.Context, period time.Duration, do func()) {

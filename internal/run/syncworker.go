@@ -152,6 +152,10 @@ func SyncWorker(ctx context.Context, e *Env) error {
 			return fmt.Errorf("--p2p-listen: %w", err)
 		}
 	}
+	e.addFigures(func(w *contract.Worker) {
+		w.Syncs, w.Passes = s.Running()
+		w.Syncs, w.Passes = w.Syncs[:min(len(w.Syncs), contract.MaxRunning)], w.Passes[:min(len(w.Passes), contract.MaxRunning)]
+	})
 	e.hasBound()
 	b.Handle(consumer(contract.ConsumerDiscovered), s.HandleDiscovered)
 	b.Handle(consumer(contract.ConsumerSync), s.HandleDue)

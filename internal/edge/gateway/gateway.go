@@ -168,6 +168,18 @@ func (g *Gateway) URL() string {
 	return "ws://" + g.addr.String()
 }
 
+// Figures say what a gateway does; all but Connections count since it began.
+type Figures struct {
+	Connections                      int   // of clients
+	Watched, Completed, WaitedInVain int64 // REQs that name events, events that the relay lacked, REQs for which nothing was found
+}
+
+// Figures returns what the gateway has done by now.
+func (g *Gateway) Figures() Figures {
+	m := g.metrics
+	return Figures{g.slots.Taken(), m.watched.n.Load(), m.completed.n.Load(), m.vain.n.Load()}
+}
+
 // ended tells in the log why a side ended, if it did something wrong.
 func (g *Gateway) ended(side string, err error) {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {

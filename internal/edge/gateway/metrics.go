@@ -1,15 +1,30 @@
 package gateway
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // metrics are those of a gateway.
 type metrics struct {
 	passed                           *prometheus.CounterVec
-	watched, completed, vain         prometheus.Counter
+	watched, completed, vain         *counted
 	heard, unheard, refused, evicted prometheus.Counter
 	latency                          prometheus.Histogram
+}
+
+// counted is a counter that the process itself can read, too.
+type counted struct {
+	prometheus.Counter
+
+	n atomic.Int64
+}
+
+// Inc is that of [prometheus.Counter].
+func (c *counted) Inc() {
+	c.n.Add(1)
+	c.Counter.Inc()
 }
 
 // newMetrics registers them, if there is where.
@@ -22,9 +37,11 @@ func newMetrics(to prometheus.Registerer, connections func() int) *metrics {
 			Name: "relaymesh_gateway_messages_total",
 			Help: "Messages and control frames that passed the gateway, by direction: up to the relay, down to clients.",
 		}, []string{"direction"}),
-		watched:   counter("reqs_watched_total", "REQs that name events, which are completed if the relay lacks some."),
-		completed: counter("completed_total", "Events that the relay lacked and clients got all the same."),
-		vain:      counter("waited_in_vain_total", "REQs whose EOSE waited and for which nothing was found."),
+		watched: &counted{
+			Counter: counter("reqs_watched_total", "REQs that name events, which are completed if the relay lacks some."),
+		},
+		completed: &counted{Counter: counter("completed_total", "Events that the relay lacked and clients got all the same.")},
+		vain:      &counted{Counter: counter("waited_in_vain_total", "REQs whose EOSE waited and for which nothing was found.")},
 		heard:     counter("heard_total", "Events that the relay accepted and that were handed to ingest."),
 		unheard:   counter("unheard_total", "Events of clients that passed unheard: too many waited for the relay's OK."),
 		refused:   counter("refused_total", "Connections that were not taken: too many of one address, or the relay did not answer."),

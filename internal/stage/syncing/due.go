@@ -354,14 +354,15 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 	if sampleDue(known.sync, s.Now().Unix(), rand.Float64()) {
 		known.sample = list[rand.IntN(len(list))].key()
 	}
-	for _, j := range list {
-		if progress != nil && slices.Contains(progress.Done, j.key()) {
-			continue
-		}
+	left := undone(list, progress)
+	known.shown = s.running.sync(contract.RunningSync{URL: url, Begun: begun, Done: len(list) - len(left), Of: len(list)})
+	defer known.shown.end()
+	for _, j := range left {
 		if err := s.syncMember(ctx, local, remote, j, known, &result); err != nil {
 			return result, done, err
 		}
 		done++
+		known.shown.partDone()
 		if len(list) > 1 {
 			if err := s.progress(ctx, url, begun, j, len(list)); err != nil {
 				return result, done, err
@@ -369,6 +370,14 @@ func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, p
 		}
 	}
 	return result, done, nil
+}
+
+// undone returns the jobs that are not complete since the sync has begun.
+func undone(list []job, progress *contract.SyncProgress) []job {
+	if progress == nil {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(j job) bool { return slices.Contains(progress.Done, j.key()) })
 }
 
 // progress writes down that a job of so many is complete since the sync has begun.

@@ -70,6 +70,7 @@ type Stage struct {
 	begin   sync.Once
 	flights singleFlight
 	slots   syncSlots
+	running running
 	known   stage.Families
 	live    liveSlots
 	// recent are the ids that came last over all live subscriptions: an author's

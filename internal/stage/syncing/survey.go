@@ -215,6 +215,8 @@ type pass struct {
 // whole says that the filter is that of the slice.
 func (p *pass) over(ctx context.Context, filter nostr.Filter, list []candidate, whole bool) error {
 	s := p.stage
+	shown := s.running.pass(contract.RunningPass{Slice: p.slice, Begun: p.begun, Of: len(list)})
+	defer shown.end()
 	local, err := s.local(ctx)
 	if err != nil {
 		return err
@@ -235,7 +237,10 @@ func (p *pass) over(ctx context.Context, filter nostr.Filter, list []candidate, 
 		if !p.affords() {
 			break
 		}
-		group.Go(func() error { return p.look(ctx, c, set, whole) })
+		group.Go(func() error {
+			defer shown.looked()
+			return p.look(ctx, c, set, whole)
+		})
 	}
 	return group.Wait()
 }

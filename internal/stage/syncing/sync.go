@@ -57,6 +57,7 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 			return known.has(to, id) || s.Denied.ID(id.String())
 		},
 		Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
+		Progress: of.shown.part(direction),
 		Now:      s.Now,
 	})
 	if j.direction&reconcile.Down != 0 {
