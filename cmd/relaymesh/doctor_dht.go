@@ -45,18 +45,41 @@ func (c *doctorCmd) indexes(ctx context.Context, own config.DHT, e examination) 
 		conf.Index.KnownFile = filepath.Join(c.Data, "index", "known.json")
 	}
 	known, err := run.FindIndexes(ctx, conf, slog.New(slog.DiscardHandler))
-	var usable []string
-	for _, k := range known {
-		if k.Verified > 0 && !k.LeftAlone(time.Now()) && len(usable) < 10 {
-			usable = append(usable, fmt.Sprintf("%s (delivered %d, missed %d)", k.URL, k.Delivered, k.Missed))
-		}
-	}
-	if len(usable) == 0 {
-		e.advise("list indexes", fmt.Sprintf("none is found (%v)", err),
+	found, usable := stand(known, time.Now())
+	if !usable {
+		e.advise("list indexes", fmt.Sprintf("%s; none is found (%v)", found, err),
 			"authors who published nowhere else are not found by npub; name an index by --index-known")
 		return
 	}
-	e.ok("list indexes", "%d known, among them %s", len(known), strings.Join(usable, ", "))
+	e.ok("list indexes", "%s", found)
+}
+
+// stand says how list indexes stand, of which the best come first, and whether one of them may be asked.
+func stand(known []run.KnownIndex, now time.Time) (found string, usable bool) {
+	counts := map[run.Standing]int{}
+	var best []string
+	for _, k := range known {
+		standing := k.Standing(now)
+		counts[standing]++
+		usable = usable || k.Verified > 0 && !k.LeftAlone(now)
+		if len(best) < 10 && k.Verified > 0 {
+			best = append(best, fmt.Sprintf("%s (%s, delivered %d, missed %d)", k.URL, standing, k.Delivered, k.Missed))
+		}
+	}
+	var parts []string
+	for _, standing := range run.Standings() {
+		if n := counts[standing]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, standing))
+		}
+	}
+	found = fmt.Sprintf("%d known", len(known))
+	if len(parts) > 0 {
+		found += " (" + strings.Join(parts, ", ") + ")"
+	}
+	if len(best) > 0 {
+		found += ", among them " + strings.Join(best, ", ")
+	}
+	return found, usable
 }
 
 // reachable tells from how others see us whether they could begin to talk.
