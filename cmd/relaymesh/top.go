@@ -70,6 +70,14 @@ func (c *topCmd) Run(ctx context.Context, o *output) (err error) {
 	}
 }
 
+// after puts a separator before a text, if there is one.
+func after(separator, text string) string {
+	if text == "" {
+		return ""
+	}
+	return separator + text
+}
+
 // writeTop writes an overview as text.
 func writeTop(to io.Writer, v console.Overview) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
@@ -96,9 +104,22 @@ func writeTop(to io.Writer, v console.Overview) error {
 	fmt.Fprintf(w, "\tusers whose record is held: %s\n", strings.Join(held, ", "))
 	fmt.Fprintf(w, "complete\tproved with %d of %d live relays, %d events missing\n", s.Proved.Complete, s.Proved.Live, s.Proved.Missing)
 	for _, r := range s.Syncs {
-		fmt.Fprintf(w, "\tsync with %s: %d of %d parts\n", printable(r.URL), r.Done, r.Of)
+		fmt.Fprintf(w, "\tsync with %s: %d of %d parts%s\n", printable(r.URL), r.Done, r.Of, after("; ", console.SyncFigures(r)))
+	}
+	if more := s.Running - len(s.Syncs); more > 0 {
+		fmt.Fprintf(w, "\t%d more syncs run\n", more)
+	}
+	for _, p := range s.Passes {
+		fmt.Fprintf(w, "\tsurvey of slice %s: %d of %d relays\n", printable(p.Slice), p.Looked, p.Of)
 	}
 	fmt.Fprintf(w, "notes\t%d wanted; in the last hour %d found, %d not found\n", v.Wanted(), v.Found(), v.Lost())
+	for _, p := range v.Parts() {
+		var figures []string
+		for _, f := range p.Figures {
+			figures = append(figures, fmt.Sprintf("%d %s", f.Count, f.What))
+		}
+		fmt.Fprintf(w, "%s\t%s: %s%s\n", p.Name, p.State(), strings.Join(figures, ", "), after("; ", printable(p.Wrong)))
+	}
 	fmt.Fprintln(w, "\nSTAGE\tSTATE\tRATE\tWAITING\tIN WORK\tDEAD LETTERS")
 	for _, stage := range v.Stages {
 		rate := "-"

@@ -51,6 +51,21 @@ func TestTopTellsWhatIsWrongAndWhatIsKnown(t *testing.T) {
 			t.Errorf("exit code %d, %s; it does not say %q: %s", code, stderr, want, stdout)
 		}
 	}
+	worker.Gateway = &contract.Gateway{Relay: "ws://home", Connections: 3, Watched: 20, Completed: 2, Vain: 1}
+	worker.Syncs = []contract.RunningSync{{
+		URL: "wss://x.example\x1b[2J", Begun: now, Done: 1, Of: 3, Missing: 7, Stored: 5, Passes: 1, Messages: 9, Bytes: 2048,
+	}}
+	worker.Passes = []contract.RunningPass{{Slice: "01", Begun: now, Looked: 3, Of: 9}}
+	put(contract.BucketWorkers, "up.1", worker)
+	_, stdout, _ = here("top", "--nats", server.URL())
+	for _, want := range []string{
+		"gateway ok: 3 connections, 20 REQs watched, 2 events completed, 1 REQs that waited in vain", "survey of slice 01: 3 of 9 relays",
+		"1 of 3 parts; pass 2: 7 missing, 5 stored, 0 sent; 9 messages, 2 KiB",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(stdout), " "), want) || strings.Contains(stdout, "\x1b") {
+			t.Errorf("it does not say %q: %s", want, stdout)
+		}
+	}
 	worker.Conditions[0] = contract.Condition{Name: "DHT", Wrong: "no node answers\x1b[2J", Do: "let UDP out"}
 	put(contract.BucketWorkers, "up.1", worker)
 	if _, stdout, _ := here("top", "--nats", server.URL()); !strings.Contains(stdout, "no node answers") ||
@@ -58,7 +73,8 @@ func TestTopTellsWhatIsWrongAndWhatIsKnown(t *testing.T) {
 		t.Errorf("where the DHT is dead it says %s", stdout)
 	}
 	_, stdout, _ = here("top", "--json", "--nats", server.URL())
-	if got := decode[console.Overview](t, stdout); got.Summary.Users.Findable != 1 || got.Health[0].Name != "DHT" || got.Health[0].OK {
+	if got := decode[console.Overview](t, stdout); got.Summary.Users.Findable != 1 || len(got.Summary.Syncs) != 1 ||
+		got.Workers[0].Gateway.Watched != 20 || got.Health[0].Name != "DHT" || got.Health[0].OK {
 		t.Errorf("its JSON is %s", stdout)
 	}
 	if code, _, _ := here("top", "--every", "1ms", "--nats", server.URL()); code != run.ExitUsage {

@@ -81,6 +81,8 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("GET /relays", c.page("relays", c.relays))
 	mux.HandleFunc("GET /records", c.page("records", c.records))
 	mux.HandleFunc("GET /search", c.page("search", c.search))
+	mux.HandleFunc("GET /processes", c.page("processes", c.processes))
+	mux.HandleFunc("GET /indexes", c.page("indexes", c.indexes))
 	mux.HandleFunc("GET /mesh", c.page("mesh", c.mesh))
 	mux.HandleFunc("GET /history", c.page("history", c.history))
 	mux.HandleFunc("GET /dlq", c.page("deadletters", c.deadLetters))
@@ -226,9 +228,14 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name st
 	_, _ = body.WriteTo(w) // the reader may have left
 }
 
+// moving are the views of what moves, beside the first page, which is told what is new.
+var moving = []string{
+	"mesh", "users", "relays", "records", "notes", "surveys", "history", "deadletters", "processes", "indexes",
+}
+
 // again is where a page loads itself from again, every few seconds, if what it shows moves.
 func (c *Console) again(name string, r *http.Request) string {
-	if !slices.Contains([]string{"mesh", "users", "relays", "records", "notes", "surveys", "history", "deadletters"}, name) {
+	if !slices.Contains(moving, name) {
 		return ""
 	}
 	address := url.URL{Path: c.base + r.URL.Path, RawQuery: r.URL.RawQuery}

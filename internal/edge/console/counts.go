@@ -21,8 +21,15 @@ type Summary struct {
 	Records map[string]int `json:"records"`
 	Relays  map[string]int `json:"relays"`
 	Proved  Proved         `json:"proved"`
-	Syncs   []RunningSync  `json:"syncs"`
-	Survey  Surveyed       `json:"survey"`
+	// Lacking are the relays that have shown events in their last sync which the local relay lacks.
+	Lacking int `json:"relays_lacking"`
+	// Syncs and Passes are under way, [mostSyncs] of each at most, and Running and Passing
+	// how many there are. Those of which only KV tells have been cut off or have begun just now.
+	Syncs   []RunningSync          `json:"syncs"`
+	Running int                    `json:"syncs_running"`
+	Passes  []contract.RunningPass `json:"passes"`
+	Passing int                    `json:"passes_running"`
+	Survey  Surveyed               `json:"survey"`
 }
 
 // Users are counted by their records on the DHT, and by their relay lists.
@@ -71,13 +78,8 @@ type Surveyed struct {
 	Behind int `json:"behind"`
 }
 
-// RunningSync is a sync of several parts that is under way.
-type RunningSync struct {
-	URL   string `json:"url"`
-	Begun int64  `json:"begun"` // Unix seconds
-	Done  int    `json:"done"`  // parts that are complete
-	Of    int    `json:"of,omitempty"`
-}
+// RunningSync is a sync that is under way, or was when its worker died.
+type RunningSync = contract.RunningSync
 
 const (
 	// provedFor is how long a sync proves a relay complete.
@@ -379,10 +381,13 @@ func (f *facts) countRelays(now int64, s *Summary) {
 	}
 	for _, sync := range f.syncs {
 		s.Proved.Missing += sync.missing
+		if sync.missing > 0 {
+			s.Lacking++
+		}
 		if p := sync.progress; p != nil && p.Begun > now-int64(syncsLast.Seconds()) {
 			s.Syncs = append(s.Syncs, *p)
 		}
 	}
-	slices.SortFunc(s.Syncs, func(a, b RunningSync) int { return strings.Compare(a.URL, b.URL) })
+	slices.SortFunc(s.Syncs, earlier)
 	s.Syncs = s.Syncs[:min(len(s.Syncs), mostSyncs)]
 }

@@ -243,7 +243,7 @@ func promises(s Summary) []Finding {
 	if s.Proved.Failing*4 > s.Proved.Live {
 		syncs = Finding{
 			Name: "syncs", Found: fmt.Sprintf("those with %d of %d live relays failed", s.Proved.Failing, s.Proved.Live),
-			Do: "read why: the local relay may refuse what they bring", Link: "/relays",
+			Do: "read why: the local relay may refuse what they bring", Link: "/relays?health=" + healthFailing,
 		}
 	}
 	return []Finding{records, syncs}

@@ -35,7 +35,7 @@ func (c *Console) keep(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	is := Overview{p, s, diagnose(p, s, nil)}.figures(now)
+	is := overview(p, s, nil).figures(now)
 	_, err = bucket.Update(ctx, contract.HistoryKey(now.Unix()), func(_ contract.Figures, written bool) (contract.Figures, bool) {
 		return is, !written
 	})

@@ -70,6 +70,7 @@ func (c *Console) mesh(r *http.Request) (any, error) {
 	m := c.counter.facts.mesh(time.Now().Unix())
 	c.counter.mu.Unlock()
 	if p, err := c.feed.now(r.Context()); err == nil {
+		m.move(p.Workers)
 		for _, f := range p.conditions() {
 			if !f.OK && (f.Name == "embedded relay" || strings.HasPrefix(f.Name, "tail of ")) {
 				m.Home = f.Name + ": " + f.Found
@@ -77,6 +78,17 @@ func (c *Console) mesh(r *http.Request) (any, error) {
 		}
 	}
 	return m, nil
+}
+
+// move marks the relays with which processes say that a sync runs.
+func (m Mesh) move(workers []Worker) {
+	for _, w := range workers {
+		for _, s := range w.Syncs {
+			if i := slices.IndexFunc(m.Nodes, func(n MeshNode) bool { return n.URL == s.URL }); i >= 0 {
+				m.Nodes[i].Moving = true
+			}
+		}
+	}
 }
 
 // Most are the relays from which most came.

@@ -28,6 +28,12 @@ type Overview struct {
 	Health  []Finding `json:"health"` // what is wrong comes first
 }
 
+// overview puts together what is known; failed is why the reading is not new.
+func overview(p *Pipeline, s Summary, failed error) Overview {
+	s.underWay(p.Workers)
+	return Overview{p, s, diagnose(p, s, failed)}
+}
+
 // pipelineView is an overview with what only the page needs.
 type pipelineView struct {
 	Overview
@@ -50,8 +56,7 @@ func Look(ctx context.Context, js jetstream.JetStream, before *Looked) (*Looked,
 	if err != nil {
 		return nil, err
 	}
-	s := before.counter.summary()
-	return &Looked{Overview{p, s, diagnose(p, s, nil)}, before.counter}, nil
+	return &Looked{overview(p, before.counter.summary(), nil), before.counter}, nil
 }
 
 // Looked is an overview, and what the next [Look] goes on from.
@@ -139,9 +144,9 @@ func (c *Console) pipeline(r *http.Request) (any, error) {
 
 // view puts together what the page shows; failed is why the reading is not new.
 func (c *Console) view(p *Pipeline, failed error) pipelineView {
-	summary, now := c.counter.summary(), time.Now()
+	now := time.Now()
 	v := pipelineView{
-		Overview: Overview{p, summary, diagnose(p, summary, failed)}, Charts: charts(c.feed.history(), now), Past: c.yesterday(now),
+		Overview: overview(p, c.counter.summary(), failed), Charts: charts(c.feed.history(), now), Past: c.yesterday(now),
 	}
 	if failed != nil {
 		v.Failed = failed.Error()

@@ -13,8 +13,8 @@ import (
 // functions are those of the templates.
 var functions = template.FuncMap{
 	"text": text, "short": short, "subject": subject, "rate": rateText, "count": count, "age": age, "ago": ago, "until": until, "when": when,
-	"mib":  func(bytes int64) string { return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) },
-	"unix": unix, "number": func(n int) string { return count(uint64(max(0, n))) },
+	"mib":     func(bytes int64) string { return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) },
+	"figures": SyncFigures, "unix": unix, "number": func(n int) string { return count(uint64(max(0, n))) },
 }
 
 // text makes a stranger's text fit to be shown: no control characters, none
@@ -57,6 +57,21 @@ func subject(s string) string {
 		return text(100, s[:i+1]) + short(s[i+1:])
 	}
 	return text(100, s)
+}
+
+// SyncFigures says how far a running sync has come, "" if there is nothing to say yet.
+func SyncFigures(s RunningSync) string {
+	if s.Passes+s.Messages+s.Missing == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("pass %d: %d missing, %d stored, %d sent", s.Passes+1, s.Missing, s.Stored, s.Sent)
+	if s.Left > 0 {
+		text += fmt.Sprintf(", %d left", s.Left)
+	}
+	if s.Windows > 1 {
+		text += fmt.Sprintf("; %d spans of time", s.Windows)
+	}
+	return text + fmt.Sprintf("; %d messages, %d KiB", s.Messages, s.Bytes>>10)
 }
 
 // rateText is a rate per second; a dash if it is not known.
