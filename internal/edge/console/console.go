@@ -81,6 +81,7 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("GET /relays", c.page("relays", c.relays))
 	mux.HandleFunc("GET /records", c.page("records", c.records))
 	mux.HandleFunc("GET /search", c.page("search", c.search))
+	mux.HandleFunc("GET /outcomes", c.page("outcomes", c.outcomes))
 	mux.HandleFunc("GET /processes", c.page("processes", c.processes))
 	mux.HandleFunc("GET /indexes", c.page("indexes", c.indexes))
 	mux.HandleFunc("GET /mesh", c.page("mesh", c.mesh))
@@ -230,7 +231,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name st
 
 // moving are the views of what moves, beside the first page, which is told what is new.
 var moving = []string{
-	"mesh", "users", "relays", "records", "notes", "surveys", "history", "deadletters", "processes", "indexes",
+	"mesh", "users", "relays", "records", "notes", "surveys", "history", "deadletters", "processes", "indexes", "outcomes",
 }
 
 // again is where a page loads itself from again, every few seconds, if what it shows moves.

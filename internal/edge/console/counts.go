@@ -68,6 +68,9 @@ type Proved struct {
 	Missing int `json:"missing"`
 }
 
+// Unproved is how many live relays are not known to be complete.
+func (p Proved) Unproved() int { return p.Live - p.Complete }
+
 // Surveyed is what the survey has come to, over all slices of the authors.
 type Surveyed struct {
 	Slices  int   `json:"slices"`

@@ -16,14 +16,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-const (
-	// maxDLQWindows bounds how many windows of the stream one page looks into.
-	maxDLQWindows = 10
-	// dlqWindow is how many sequence numbers a window has.
-	dlqWindow = 500
-	// shownData is how many bytes of a message a page shows.
-	shownData = 4 << 10
-)
+// shownData is how many bytes of a message a page shows.
+const shownData = 4 << 10
 
 // DeadLetter is a dead letter without all of its message.
 type DeadLetter struct {
@@ -79,71 +73,23 @@ func (c *Console) deadLetters(r *http.Request) (any, error) {
 	return view, err
 }
 
-// newest reads dead letters from the newest on, or from before a number. It
-// looks back a bounded way: where most have been removed, a page may be short
-// or empty although there are older ones.
+// newest reads dead letters from the newest on, or from before a number, see [backwards].
 func newest(ctx context.Context, js jetstream.JetStream, stage string, before uint64, limit int) (list []DeadLetter, p pager, err error) {
-	stream, err := js.Stream(ctx, contract.StreamDLQ)
-	if err != nil {
-		return nil, p, need(err)
-	}
-	state := stream.CachedInfo().State
-	if before == 0 || before > state.LastSeq {
-		before = state.LastSeq + 1
-	}
 	subject := contract.DLQSubject("*")
 	if stage != "" {
 		subject = contract.DLQSubject(stage)
 	}
+	messages, p, err := backwards(ctx, js, contract.StreamDLQ, subject, before, limit)
 	list = []DeadLetter{}
-	first := max(1, state.FirstSeq)
-	for look := 0; look < maxDLQWindows && before > first && len(list) < limit; look++ {
-		low := first
-		if before > first+dlqWindow {
-			low = before - dlqWindow
-		}
-		window, bad, err := between(ctx, js, subject, low, before)
+	for _, m := range messages {
+		dead, err := nostr.Decode[contract.DeadLetter](m.Data)
 		if err != nil {
-			return nil, p, err
+			p.Bad = append(p.Bad, fmt.Sprintf("dead letter %d: %v", m.Sequence, err))
+			continue
 		}
-		p.Bad = append(p.Bad, bad...)
-		slices.Reverse(window)
-		for _, l := range window {
-			if len(list) == limit {
-				break
-			}
-			list, before = append(list, l), l.Seq
-		}
-		if len(list) < limit {
-			before = low
-		}
+		list = append(list, newDeadLetter(m.Sequence, dead))
 	}
-	if before > first {
-		p.Next, p.Left = before, before-first
-	}
-	return list, p, nil
-}
-
-// between reads the dead letters from low to before, oldest first.
-func between(ctx context.Context, js jetstream.JetStream, subject string, low, before uint64) (list []DeadLetter, bad []string, err error) {
-	for low < before && len(list)+len(bad) < dlqWindow {
-		messages, err := batch(ctx, js, contract.StreamDLQ, subject, low, dlqWindow)
-		if err != nil || len(messages) == 0 {
-			return list, bad, err
-		}
-		for _, m := range messages {
-			if low = m.Sequence + 1; m.Sequence >= before {
-				return list, bad, nil
-			}
-			dead, err := nostr.Decode[contract.DeadLetter](m.Data)
-			if err != nil {
-				bad = append(bad, fmt.Sprintf("dead letter %d: %v", m.Sequence, err))
-				continue
-			}
-			list = append(list, newDeadLetter(m.Sequence, dead))
-		}
-	}
-	return list, bad, nil
+	return list, p, err
 }
 
 // readDeadLetter reads the dead letter that a path names.

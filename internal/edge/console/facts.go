@@ -251,8 +251,12 @@ func (c *Console) recent(ctx context.Context, q query) ([]Outcome, error) {
 	var out []Outcome
 	for _, m := range slices.Backward(messages) {
 		if len(out) < maxFacts && q.names(string(m.Data)) {
-			out = append(out, Outcome{m.Time.Truncate(time.Second).Unix(), m.Subject, tellOutcome(m.Subject, m.Data)})
+			out = append(out, outcomeOf(m))
 		}
 	}
 	return out, nil
+}
+
+func outcomeOf(m *jetstream.RawStreamMsg) Outcome {
+	return Outcome{m.Time.Truncate(time.Second).Unix(), m.Subject, tellOutcome(m.Subject, m.Data)}
 }

@@ -40,12 +40,45 @@ func chosen(r *http.Request, name string, order []string) (string, error) {
 
 // relayColumns and recordColumns are those by which the lists can be sorted.
 var (
-	relayColumns  = []string{"url", "health", "latency", "stored", "synced"}
+	relayColumns  = []string{"url", "health", "latency", "stored", "missing", "synced"}
 	recordColumns = []string{"holders", "due"}
 )
 
-// relaysIn finds the keys of all relays of a health, or of all (""), in an order.
-func (c *counter) relaysIn(state string, by sorting) []string {
+// How the local relay has been compared with relays.
+const (
+	proofLive     = "live"     // they answered when last asked
+	proofProved   = "proved"   // of them, those that the local relay was proved complete with
+	proofUnproved = "unproved" // of them, the others
+	proofMissing  = "missing"  // they have shown events in their last sync that the local relay lacks
+)
+
+var proofOrder = []string{proofLive, proofProved, proofUnproved, proofMissing}
+
+// proofs counts relays by that.
+func proofs(s Summary) []Choice {
+	return choices(proofOrder, map[string]int{
+		proofLive: s.Proved.Live, proofProved: s.Proved.Complete, proofUnproved: s.Proved.Unproved(), proofMissing: s.Lacking,
+	})
+}
+
+// hasProof reports whether a relay is of those, of all ("") each is.
+func (f *facts) hasProof(key, proof string, now int64) bool {
+	live, proved := f.live(key, now)
+	switch proof {
+	case proofLive:
+		return live
+	case proofProved:
+		return proved
+	case proofUnproved:
+		return live && !proved
+	case proofMissing:
+		return f.syncs[key].missing > 0
+	}
+	return true
+}
+
+// relaysIn finds the keys of all relays of a health, or of all (""), with such a proof, in an order.
+func (c *counter) relaysIn(state, proof string, by sorting) []string {
 	now := time.Now().Unix()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +87,7 @@ func (c *counter) relaysIn(state string, by sorting) []string {
 	rank := map[string]int{}
 	for key := range f.relays {
 		health := f.health(key, now)
-		if state == "" || state == health {
+		if (state == "" || state == health) && f.hasProof(key, proof, now) {
 			keys = append(keys, key)
 			rank[key] = slices.Index(healthOrder, health)
 		}
@@ -68,6 +101,8 @@ func (c *counter) relaysIn(state string, by sorting) []string {
 			order = cmp.Compare(f.relays[a].latency, f.relays[b].latency)
 		case "stored":
 			order = cmp.Compare(f.syncs[a].stored, f.syncs[b].stored)
+		case "missing":
+			order = cmp.Compare(f.syncs[a].missing, f.syncs[b].missing)
 		case "synced":
 			order = cmp.Compare(f.syncs[a].tried, f.syncs[b].tried)
 		case "url":

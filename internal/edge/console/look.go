@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -37,6 +38,70 @@ func batch(ctx context.Context, js jetstream.JetStream, stream, subject string, 
 		}
 		m.Subject = prefix.PlainSubject(m.Subject)
 		list = append(list, m)
+	}
+	return list, nil
+}
+
+const (
+	// maxWindows bounds how many windows of a stream one page looks into.
+	maxWindows = 10
+	// window is how many sequence numbers a window has.
+	window = 500
+)
+
+// backwards reads messages of a stream whose subjects match from the newest on, or from
+// before a sequence. It looks back a bounded way: where most have been removed, or are of
+// other subjects, a page may be short or empty although there are older ones.
+func backwards(ctx context.Context, js jetstream.JetStream, stream, subject string, before uint64, limit int) (
+	list []*jetstream.RawStreamMsg, p pager, err error,
+) {
+	handle, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, p, need(err)
+	}
+	state := handle.CachedInfo().State
+	if before == 0 || before > state.LastSeq {
+		before = state.LastSeq + 1
+	}
+	first := max(1, state.FirstSeq)
+	for look := 0; look < maxWindows && before > first && len(list) < limit; look++ {
+		low := first
+		if before > first+window {
+			low = before - window
+		}
+		part, err := between(ctx, js, stream, subject, low, before)
+		if err != nil {
+			return nil, p, err
+		}
+		slices.Reverse(part)
+		for _, m := range part[:min(len(part), limit-len(list))] {
+			list, before = append(list, m), m.Sequence
+		}
+		if len(list) < limit {
+			before = low
+		}
+	}
+	if before > first {
+		p.Next, p.Left = before, before-first
+	}
+	return list, p, nil
+}
+
+// between reads the messages from low to before, oldest first.
+func between(ctx context.Context, js jetstream.JetStream, stream, subject string, low, before uint64) (
+	list []*jetstream.RawStreamMsg, err error,
+) {
+	for low < before {
+		messages, err := batch(ctx, js, stream, subject, low, window)
+		if err != nil || len(messages) == 0 {
+			return list, err
+		}
+		for _, m := range messages {
+			if low = m.Sequence + 1; m.Sequence >= before {
+				return list, nil
+			}
+			list = append(list, m)
+		}
 	}
 	return list, nil
 }

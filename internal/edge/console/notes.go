@@ -1,7 +1,12 @@
 package console
 
 import (
+	"context"
 	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
@@ -28,6 +33,7 @@ type NoteRow struct {
 
 type notesView struct {
 	pager
+	sorting
 
 	State  string    `json:"state"`
 	States []Choice  `json:"states"`
@@ -43,25 +49,25 @@ func (c *Console) notes(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	by, err := sortingOf(r, c.base+"/notes", []string{"state"}, []string{"since"})
+	if err != nil {
+		return nil, err
+	}
 	p, err := c.feed.now(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	v := notesView{State: noteWanted, States: []Choice{
+	v := notesView{sorting: by, State: noteWanted, States: []Choice{
 		{noteWanted, int(Overview{Pipeline: p}.Wanted())}, {noteLost, int(p.Buckets[contract.BucketLost])}, //nolint:gosec // counts
 	}}
 	if state == noteLost {
 		return c.lostNotes(r, v, from)
 	}
-	messages, err := batch(r.Context(), c.js, contract.StreamNote, contract.NoteMissingSubject("*"), max(1, from), perPage+1)
+	messages, err := v.read(r.Context(), c.js, contract.StreamNote, contract.NoteMissingSubject("*"), from)
 	if err != nil {
 		return nil, err
 	}
-	for i, m := range messages {
-		if i == perPage {
-			v.Next, v.Left = m.Sequence, 1
-			break
-		}
+	for _, m := range messages {
 		is, err := nostr.Decode[events.NoteMissing](m.Data)
 		if err != nil {
 			v.Bad = append(v.Bad, m.Subject+": "+err.Error())
@@ -72,19 +78,43 @@ func (c *Console) notes(r *http.Request) (any, error) {
 	return v, nil
 }
 
+// read reads a page of messages, those that came longest ago first unless the list is
+// sorted the other way.
+func (v *notesView) read(ctx context.Context, js jetstream.JetStream, stream, subject string, from uint64) (
+	list []*jetstream.RawStreamMsg, err error,
+) {
+	if v.down() {
+		list, v.pager, err = backwards(ctx, js, stream, subject, from, perPage)
+		return list, err
+	}
+	if list, err = batch(ctx, js, stream, subject, from, perPage+1); len(list) > perPage {
+		v.Next, v.Left = list[perPage].Sequence, 1
+		list = list[:perPage]
+	}
+	return list, err
+}
+
 func (c *Console) lostNotes(r *http.Request, v notesView, from uint64) (any, error) {
 	v.State = noteLost
-	bucket, err := kv.Open[contract.Lost](r.Context(), c.js, contract.BucketLost)
-	if err != nil {
-		return nil, need(err)
-	}
-	page, err := bucket.Page(r.Context(), ">", from, perPage)
+	key := "$KV." + contract.BucketLost + "."
+	messages, err := v.read(r.Context(), c.js, "KV_"+contract.BucketLost, key+">", from)
 	if err != nil {
 		return nil, err
 	}
-	v.pager = pagerOf(page)
-	for _, e := range page.Entries {
-		v.Notes = append(v.Notes, NoteRow{Note: e.Key, Since: e.Value.At, Why: e.Value.Why, Until: e.Value.Until, Relays: e.Value.Relays})
+	now := time.Now().Unix()
+	for _, m := range messages {
+		if kv.Removed(m.Header) {
+			continue
+		}
+		is, err := nostr.Decode[contract.Lost](m.Data)
+		if err != nil {
+			v.Bad = append(v.Bad, m.Subject+": "+err.Error())
+			continue
+		}
+		is.Believe(now)
+		v.Notes = append(v.Notes, NoteRow{
+			Note: strings.TrimPrefix(m.Subject, key), Since: is.At, Why: is.Why, Until: is.Until, Relays: is.Relays,
+		})
 	}
 	return v, nil
 }

@@ -96,12 +96,6 @@ func (pipelineView) Shown() []string {
 	return []string{contract.BucketAuthors, contract.BucketRecords, contract.BucketRelays, contract.BucketLinks}
 }
 
-// Counted is a number with its name.
-type Counted struct {
-	What  string
-	Count uint64
-}
-
 // Wanted is how many notes are being looked for, or will be again.
 func (v Overview) Wanted() uint64 {
 	for _, s := range v.Stages {
@@ -119,14 +113,15 @@ func (v Overview) Found() uint64 { return v.Outcomes[events.SubjectNoteFound] }
 func (v Overview) Lost() uint64 { return v.Outcomes[events.SubjectNoteLost] }
 
 // Hour is what came out in the last hour.
-func (v pipelineView) Hour() []Counted {
-	return []Counted{
-		{"records put", v.Outcomes[events.SubjectRecordPublished]},
-		{"lists looked up", v.Outcomes[events.SubjectRecordResolved]},
-		{"syncs", v.Outcomes[events.SubjectSyncFinished]},
-		{"notes found", v.Outcomes[events.SubjectNoteFound]},
-		{"notes not found", v.Outcomes[events.SubjectNoteLost]},
+func (v pipelineView) Hour() (list []Figure) {
+	for what, subject := range map[string]string{
+		"records put": events.SubjectRecordPublished, "lists looked up": events.SubjectRecordResolved, "syncs": events.SubjectSyncFinished,
+		"notes found": events.SubjectNoteFound, "notes not found": events.SubjectNoteLost,
+	} {
+		list = append(list, Figure{What: what, Count: v.Outcomes[subject], Link: "/outcomes?what=" + subject})
 	}
+	slices.SortFunc(list, func(a, b Figure) int { return strings.Compare(b.Link, a.Link) })
+	return list
 }
 
 func (c *Console) pipeline(r *http.Request) (any, error) {

@@ -84,6 +84,14 @@ func (r Relay) Speaks() []string {
 	return out
 }
 
+// Missing is how many events it has shown in its last sync that the local relay lacks.
+func (r Relay) Missing() int {
+	if r.Sync == nil {
+		return 0
+	}
+	return factsOfSync(*r.Sync).missing
+}
+
 // Did says what its last sync did; what went wrong stands in Why.
 func (r Relay) Did() string {
 	last := r.Sync.Last
@@ -123,6 +131,9 @@ type relaysView struct {
 	// over all relays.
 	Health  string   `json:"health,omitempty"`
 	Healths []Choice `json:"healths"`
+	// Proof and Proofs are the same for how the local relay was compared with them.
+	Proof  string   `json:"proof,omitempty"`
+	Proofs []Choice `json:"proofs"`
 }
 
 func (c *Console) relays(r *http.Request) (any, error) {
@@ -138,7 +149,11 @@ func (c *Console) relays(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	by, err := sortingOf(r, c.base+"/relays", []string{"health"}, relayColumns)
+	proof, err := chosen(r, "proof", proofOrder)
+	if err != nil {
+		return nil, err
+	}
+	by, err := sortingOf(r, c.base+"/relays", []string{"health", "proof"}, relayColumns)
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +162,10 @@ func (c *Console) relays(r *http.Request) (any, error) {
 		by.Sort = "health" // over all, those in trouble first
 	}
 	var page kv.Page[contract.Relay]
-	if only == "" && !whole {
+	if only == "" && proof == "" && !whole {
 		page, err = bucket.Page(r.Context(), ">", from, perPage)
 	} else {
-		page, err = pageOf(r.Context(), bucket, c.counter.relaysIn(only, by), from)
+		page, err = pageOf(r.Context(), bucket, c.counter.relaysIn(only, proof, by), from)
 	}
 	if err != nil {
 		return nil, err
@@ -164,7 +179,8 @@ func (c *Console) relays(r *http.Request) (any, error) {
 			return cmp.Or(cmp.Compare(slices.Index(healthOrder, a.Health), slices.Index(healthOrder, b.Health)), cmp.Compare(a.Is.URL, b.Is.URL))
 		})
 	}
-	return relaysView{pagerOf(page), by, rows, only, choices(healthOrder, c.counter.summary().Relays)}, nil
+	s := c.counter.summary()
+	return relaysView{pagerOf(page), by, rows, only, choices(healthOrder, s.Relays), proof, proofs(s)}, nil
 }
 
 // describe joins relays with their last syncs and their next ones.

@@ -8,13 +8,15 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // functions are those of the templates.
 var functions = template.FuncMap{
 	"text": text, "short": short, "subject": subject, "rate": rateText, "count": count, "age": age, "ago": ago, "until": until, "when": when,
 	"mib":     func(bytes int64) string { return strconv.FormatFloat(float64(bytes)/(1<<20), 'f', 1, 64) },
-	"figures": SyncFigures, "unix": unix, "number": func(n int) string { return count(uint64(max(0, n))) },
+	"figures": SyncFigures, "about": about, "unix": unix, "number": func(n int) string { return count(uint64(max(0, n))) },
 }
 
 // text makes a stranger's text fit to be shown: no control characters, none
@@ -40,14 +42,22 @@ func text(limit int, s string) string {
 	return b.String()
 }
 
-// short shows the ends of a key.
+// short shows the ends of a key, or of another text.
 func short(s string) string {
 	const head, tail = 8, 6
-	s = text(200, s)
-	if len(s) <= head+tail+1 {
-		return s
+	all := []rune(text(200, s))
+	if len(all) <= head+tail+1 {
+		return string(all)
 	}
-	return s[:head] + "…" + s[len(s)-tail:]
+	return string(all[:head]) + "…" + string(all[len(all)-tail:])
+}
+
+// about shows a key by its ends, and another text as it is.
+func about(s string) string {
+	if nostr.IsHex(s, 32) {
+		return short(s)
+	}
+	return text(80, s)
 }
 
 // subject shows the last token of a subject, if it is a key, by its ends.

@@ -17,6 +17,9 @@ import (
 // [Holders].
 const withoutRecord = "none"
 
+// heldFindable are the users whose record some node holds.
+const heldFindable = "findable"
+
 // User is a user in the list.
 type User struct {
 	PubKey string `json:"pubkey"`
@@ -39,6 +42,9 @@ type usersView struct {
 	// Held is what the list is filtered by, "" for nothing; Helds are counted over all users.
 	Held  string   `json:"held,omitempty"`
 	Helds []Choice `json:"helds"`
+	// List and KnownLists are the same for the sources of relay lists.
+	List       string   `json:"list,omitempty"`
+	KnownLists []Choice `json:"lists"`
 }
 
 // heldOrder are the states of users.
@@ -49,16 +55,37 @@ func heldOrder() (order []string) {
 	return append(order, withoutRecord)
 }
 
+// listNone is how users are listed of whom no relay list is known; the others are by source.
+const listNone = "none"
+
+// listOrder are the sources of relay lists, as users are filtered by them.
+func listOrder() []string { return append(slices.Clone(listSources), listNone) }
+
+// by reports whether a list of this source is known; of all ("") each is.
+func (known listsKnown) by(source string) bool {
+	switch source {
+	case "":
+		return true
+	case listNone:
+		return known == 0
+	}
+	return known&(1<<slices.Index(listSources, source)) != 0
+}
+
 func (c *Console) users(r *http.Request) (any, error) {
 	from, err := position(r)
 	if err != nil {
 		return nil, err
 	}
-	only, err := chosen(r, "held", heldOrder())
+	only, err := chosen(r, "held", append(heldOrder(), heldFindable))
 	if err != nil {
 		return nil, err
 	}
-	by, err := sortingOf(r, c.base+"/users", []string{"held"}, []string{"holders"})
+	list, err := chosen(r, "list", listOrder())
+	if err != nil {
+		return nil, err
+	}
+	by, err := sortingOf(r, c.base+"/users", []string{"held", "list"}, []string{"holders"})
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +94,10 @@ func (c *Console) users(r *http.Request) (any, error) {
 		return nil, need(err)
 	}
 	var page kv.Page[contract.Author]
-	if only == "" && by.Sort == "" {
+	if only == "" && list == "" && by.Sort == "" {
 		page, err = bucket.Page(r.Context(), ">", from, perPage)
 	} else {
-		page, err = pageOf(r.Context(), bucket, c.counter.usersIn(only, by), from)
+		page, err = pageOf(r.Context(), bucket, c.counter.usersIn(only, list, by), from)
 	}
 	if err != nil {
 		return nil, err
@@ -81,21 +108,23 @@ func (c *Console) users(r *http.Request) (any, error) {
 	for _, h := range s.Holders {
 		counts[h.Label()] = h.Users
 	}
-	return usersView{pagerOf(page), by, rows, only, choices(heldOrder(), counts)}, err
+	lists := maps.Clone(s.Lists)
+	lists[listNone] = s.All - s.Listed
+	return usersView{pagerOf(page), by, rows, only, choices(heldOrder(), counts), list, choices(listOrder(), lists)}, err
 }
 
-// usersIn finds the keys of all users in a state, or of all (""), in an order.
-func (c *counter) usersIn(state string, by sorting) []string {
+// usersIn finds the keys of all users in a state, or of all (""), with a list of a source, in an order.
+func (c *counter) usersIn(state, source string, by sorting) []string {
 	c.mu.Lock()
 	held := c.facts.held(time.Now().Unix(), map[string]int{})
 	var list [][32]byte
-	for author := range c.facts.authors {
+	for author, known := range c.facts.authors {
 		n, has := held[author]
 		is := withoutRecord
 		if has {
 			is = holdersNone()[holderClass(int(n))].Label()
 		}
-		if state == "" || state == is {
+		if (state == "" || state == is || state == heldFindable && n > 0) && known.by(source) {
 			list = append(list, author)
 		}
 	}
