@@ -69,7 +69,7 @@ test-images: go-version # Check what makes the OCI images, licences and release 
 test-manifests: go-version # Check the Kubernetes manifests: schemas, KEDA's CRDs, and what they promise
 	cd deploy/k8s && $(GO) test -mod=mod -vet=off -count=1 . # the main module may need more than go.mod says here
 
-CONSOLE_TEST = $(GO) -C internal/edge/console/browsertest test -mod=mod -vet=off -count=1
+CONSOLE_TEST = $(GO) -C internal/edge/console/browsertest test -mod=mod -vet=off -count=1 -parallel 4
 AXE          = $(CURDIR)/.cache/axe/node_modules/axe-core/axe.min.js
 CHROMIUM    := $(or $(shell command -v chromium),/usr/bin/chromium)
 

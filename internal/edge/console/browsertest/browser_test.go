@@ -148,7 +148,8 @@ func (p *page) wait(js string) {
 	p.Helper()
 	poll := chromedp.Poll[bool](js, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(2*time.Minute))
 	if _, err := chromedp.Run(p.ctx, poll); err != nil {
-		p.Fatalf("%s did not become true: %v; the page says %q", js, err, eval[string](p, "document.body.innerText"))
+		p.Fatalf("%s did not become true: %v; the page is %s and says %q", js, err,
+			eval[string](p, "document.visibilityState"), eval[string](p, "document.body.innerText"))
 	}
 }
 

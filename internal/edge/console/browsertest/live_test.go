@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,7 @@ func randomID() string {
 // What a user publishes at the relay shows in the figures and in the charts of
 // a page that was opened before, without loading it again.
 func TestFiguresComeLive(t *testing.T) {
+	t.Parallel()
 	p := open(t, "/", how{})
 	p.wait("document.getElementById('asof').textContent === 'live'")
 	eval[bool](p, "window.theSamePage = true")
@@ -75,8 +77,13 @@ func TestFiguresComeLive(t *testing.T) {
 	}
 }
 
-// A console that goes away is said to, and found again when it is back.
+// late is how much later than other files an extension comes over a slow line.
+const late = 500 * time.Millisecond
+
+// A page is live although its scripts come one after the other; a console that goes away is said to, and found again when it
+// is back.
 func TestThePageSaysWhetherItIsLive(t *testing.T) {
+	t.Parallel()
 	behind, err := url.Parse(theWorld.console)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +93,14 @@ func TestThePageSaysWhetherItIsLive(t *testing.T) {
 		if err := until(t.Context(), func() (err error) { listener, err = net.Listen("tcp", at); return err }); err != nil {
 			t.Fatal(err)
 		}
-		server := &http.Server{Handler: httputil.NewSingleHostReverseProxy(behind), ErrorLog: log.New(io.Discard, "", 0)}
+		proxy := httputil.NewSingleHostReverseProxy(behind)
+		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/hx-sse.min.js") {
+				time.Sleep(late)
+			}
+			proxy.ServeHTTP(w, r)
+		})
+		server := &http.Server{Handler: slow, ErrorLog: log.New(io.Discard, "", 0)}
 		go func() { _ = server.Serve(listener) }()
 		return listener.Addr().String(), func() { _ = server.Close() }
 	}

@@ -27,6 +27,7 @@ func paths(t *testing.T) []string {
 	}
 	return []string{
 		"/", "/users", "/users?held=8-12&sort=-holders", "/notes", "/notes?state=lost", "/surveys", "/mesh", "/history",
+		"/processes", "/indexes",
 		"/relays", "/records", "/dlq", fmt.Sprint("/dlq/", dead[0].Seq), "/login", "/search?q=" + theWorld.alice.PublicKey(),
 		"/search?q=" + theWorld.others[0], "/search", "/search" + refusedQuery,
 	}
@@ -53,16 +54,7 @@ func (p *page) everyPage(look func(path string)) {
 	}
 }
 
-func TestNoPageScrollsSideways(t *testing.T) {
-	p := open(t, "/", how{width: 400, height: 800})
-	p.everyPage(func(path string) {
-		if wide := eval[int](p, "document.documentElement.scrollWidth"); wide > 400 {
-			t.Errorf("%s is %d pixels wide of 400", path, wide)
-		}
-	})
-}
-
-// Axe finds no serious or critical fault in any page, light, dark or narrow.
+// Axe finds no serious or critical fault in any page, light, dark or narrow, and none scrolls sideways.
 func TestPagesAreAccessible(t *testing.T) {
 	axe, err := os.ReadFile(os.Getenv("RELAYMESH_AXE"))
 	if err != nil {
@@ -73,8 +65,12 @@ func TestPagesAreAccessible(t *testing.T) {
 		.map(v => v.id + ' (' + v.help + '): ' + v.nodes.map(n => n.html.slice(0, 200)).join(' | ')).join('\n'))`
 	for name, h := range map[string]how{"light": {}, "dark": {dark: true}, "narrow": {width: 400, height: 800}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := open(t, "/", h)
 			p.everyPage(func(path string) {
+				if has, wide := eval[int](p, "window.innerWidth"), eval[int](p, "document.documentElement.scrollWidth"); wide > has {
+					t.Errorf("%s is %d pixels wide of %d", path, wide, has)
+				}
 				eval[bool](p, string(axe)+";true")
 				if faults := eval[string](p, check); faults != "" {
 					t.Errorf("%s: %s", path, faults)
@@ -93,6 +89,7 @@ func TestPagesAreAccessible(t *testing.T) {
 // Everything can be reached by the keyboard, in the order in which it stands,
 // and one sees where one is.
 func TestTheKeyboardReachesEverything(t *testing.T) {
+	t.Parallel()
 	p := open(t, "/dlq", how{})
 	var got []string
 	for range 16 {
@@ -117,6 +114,7 @@ func TestTheKeyboardReachesEverything(t *testing.T) {
 }
 
 func TestSearchFindsAnAuthor(t *testing.T) {
+	t.Parallel()
 	npub, err := schnorr.EncodeNpub(theWorld.alice.PublicKey())
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +130,7 @@ func TestSearchFindsAnAuthor(t *testing.T) {
 }
 
 func TestPagesAreUsefulWithoutJavaScript(t *testing.T) {
+	t.Parallel()
 	p := open(t, "/", how{noScript: true})
 	for path, want := range map[string]string{
 		"/": "author.seen", "/mesh": "your relay", "/history": "UTC", "/users": "dht", "/relays": theWorld.others[0], "/records": "nodes",
@@ -148,6 +147,7 @@ func TestPagesAreUsefulWithoutJavaScript(t *testing.T) {
 
 // A page in the browser cannot be made to run what a stranger wrote.
 func TestTheServerSaysWhatPagesMayDo(t *testing.T) {
+	t.Parallel()
 	resp, err := http.Get(theWorld.console + "/")
 	if err != nil {
 		t.Fatal(err)

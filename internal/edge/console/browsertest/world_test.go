@@ -37,6 +37,7 @@ type world struct {
 	js      jetstream.JetStream
 	pool    *relay.Pool
 	home    string // URL of the pipeline's relay
+	gateway string // URL of the gateway before it
 	others  []string
 	alice   *schnorr.SecretKey
 	list    run.SignedList
@@ -66,7 +67,7 @@ func setUp(ctx context.Context, dir string) (*world, error) {
 			return nil, err
 		}
 	}
-	natsAddr, relayAddr, admin := loopback.Addr(), loopback.Addr(), loopback.Addr()
+	natsAddr, relayAddr, admin, gatewayAddr := loopback.Addr(), loopback.Addr(), loopback.Addr(), loopback.Addr()
 	tokenFile := filepath.Join(dir, "token")
 	if err := os.WriteFile(tokenFile, []byte(strings.ReplaceAll(token, " ", "-")), 0o600); err != nil {
 		return nil, err
@@ -77,13 +78,14 @@ func setUp(ctx context.Context, dir string) (*world, error) {
 	}
 	up := exec.CommandContext(ctx, filepath.Join(os.Getenv("RELAYMESH_BIN"), "relaymesh"), "up", "--data", filepath.Join(dir, "data"),
 		"--nats-listen", natsAddr, "--relay-addr", relayAddr, "--admin", admin, "--console-token-file", tokenFile, "--allow-private",
+		"--gateway", gatewayAddr, "--index", loopback.Addr(),
 		"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(dht.Bootstrap(), ","), "--dht-rate=-1", "--dht-per-node=-1")
 	up.Stderr = log
 	up.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := up.Start(); err != nil {
 		return nil, fmt.Errorf("start relaymesh; has make build run? %w", err)
 	}
-	w.home, w.console = "ws://"+relayAddr, "http://"+admin
+	w.home, w.gateway, w.console = "ws://"+relayAddr, "ws://"+gatewayAddr, "http://"+admin
 	if err := until(ctx, func() error {
 		resp, err := http.Get(w.console + "/readyz")
 		if err == nil {
