@@ -143,13 +143,20 @@ func (k *known) sync(i int, change func(*contract.Relay, *contract.Sync)) {
 	k.put(contract.BucketSyncs, nostr.RelayKey(url), s)
 }
 
-// healthy fills a pipeline in which nothing is wrong.
-func healthy(t *testing.T) *known {
+// empty is a pipeline that runs and knows nobody.
+func empty(t *testing.T) *known {
 	t.Helper()
 	k := &known{T: t, world: natstest.NewWorld(t), now: time.Now().Unix(), workers: map[string]contract.Worker{}}
 	for _, stage := range contract.Stages() {
 		k.worker(stage, nil)
 	}
+	return k
+}
+
+// healthy fills a pipeline in which nothing is wrong.
+func healthy(t *testing.T) *known {
+	t.Helper()
+	k := empty(t)
 	for i := range userCount {
 		if i < 9 {
 			k.record(i, 8+i%5)
