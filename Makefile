@@ -219,10 +219,12 @@ bench-hostile: go-version # Attack what strangers can reach, beside honest users
 bench-recall: go-version # Measure how much of what authors wrote anywhere comes to a relay in two driven weeks, in a world of 1,200 relays that SEED draws (Linux; an hour; SHORT=1)
 	$(GO) run ./bench/recall -seed $(or $(SEED),1) $(if $(SHORT),-short)
 
-# EVENTS=2000000 is what the goals of memory are for.
+# EVENTS=2000000 is what the goals of memory are for. SHORT=1 is a fifth of the real indexes.
 EVENTS ?= 200000
-bench-index: go-version # Fill 100 list indexes from each other in driven time and resolve by them, a fifth of them hostile; disk, memory, REQs and sync of one with EVENTS (Linux; 10 minutes)
+INDEXES = $(if $(SHORT),20,100)
+bench-index: go-version # Fill 100 list indexes from each other and resolve by them, a fifth of them hostile, in driven time and real ones; disk, memory, REQs and sync of one with EVENTS (Linux; 20 minutes; SHORT=1)
 	BENCH_INDEX=1 $(GO) test -vet=off -count=1 -v -run TestManyIndexes ./internal/stage/index
+	$(GO) run ./bench/index -indexes $(INDEXES)
 	$(GO) run ./bench/index -events $(EVENTS)
 
 bench-console: go-version # Fill KV with 100,000 users, 10,000 relays and a million links: time and size of the console's pages, and what a browser costs NATS (Linux; three minutes)
