@@ -36,8 +36,7 @@ const (
 	// reach a relay late.
 	pagedOverlap = day
 	// readAgain is after how long it is read back to its beginning again, for authors who
-	// are new, and for old events that came late; by NIP-77, which takes no events for that,
-	// after latest.
+	// are new, and for old events that came late.
 	readAgain = 30 * day
 )
 
@@ -82,7 +81,6 @@ type look struct {
 	n     int   // events that came
 	whole bool  // all there is was compared, from Since on
 	paged bool  // page by page, or dear
-	neg   bool  // by NIP-77
 	since int64 // where it began, 0 is the beginning of all that is looked for
 }
 
@@ -111,11 +109,7 @@ func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Loo
 			wait = min(soonest<<next.Dull, latest)
 		}
 	}
-	again := readAgain
-	if l.neg {
-		again = latest
-	}
-	left := time.Unix(old.Read, 0).Add(again).Sub(time.Unix(now, 0)) // until all is read again
+	left := time.Unix(old.Read, 0).Add(readAgain).Sub(time.Unix(now, 0)) // until all is read again
 	switch {
 	case l.paged && !next.Whole:
 		next.From = max(l.since, 1) // older ones are to come

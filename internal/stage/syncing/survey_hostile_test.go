@@ -116,7 +116,7 @@ func TestASliceWhoseAuthorsAllMoveIsFound(t *testing.T) {
 		w.hours(48)
 		w.shops[old].fails = fmt.Errorf("gone")
 		moved := w.open(next, authors...)
-		w.hours(int((latest + 8*soonest) / time.Hour))
+		w.hours(int((readAgain + 8*soonest) / time.Hour))
 		if n, want := w.shops[townHall].count(), 2*20*len(authors); n != want || moved.asked == 0 {
 			t.Errorf("the local relay has %d of %d", n, want)
 		}

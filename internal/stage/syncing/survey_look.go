@@ -69,7 +69,6 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	if whole && (lookErr == nil || late) {
 		l = &look{
 			n: r.ToA, whole: lookErr == nil, since: begins,
-			neg:   !r.Paged[negentropy.SideB],
 			paged: r.Paged[negentropy.SideB] || dear(r.NegBytes, len(set.filter.Authors)) || old.Paged && begins > 0,
 		}
 	}
