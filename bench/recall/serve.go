@@ -116,7 +116,7 @@ func (p *place) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn.SetReadLimit(4 << 20)
-	c := &client{place: p, conn: conn, ctx: r.Context(), sessions: map[string]*session{}}
+	c := &client{place: p, conn: conn, ctx: r.Context(), sessions: map[string]*negentropy.Reconciler{}}
 	defer c.end()
 	for {
 		before := p.wire.Load()
@@ -151,7 +151,7 @@ type client struct {
 	*place
 	conn     *websocket.Conn
 	ctx      context.Context //nolint:containedctx // that of the connection
-	sessions map[string]*session
+	sessions map[string]*negentropy.Reconciler
 	took     int64      // bytes on the wire of the message that is handled
 	mu       sync.Mutex // of sending
 }
@@ -197,10 +197,6 @@ func (c *client) handle(parts []json.RawMessage) error {
 	case "EVENT":
 		return c.event(parts[1])
 	case "NEG-CLOSE":
-		if s := c.sessions[id]; s != nil {
-			s.wire += c.took
-			c.asked.ended(s)
-		}
 		delete(c.sessions, id)
 		return nil
 	case "NEG-OPEN", "NEG-MSG":
@@ -285,23 +281,19 @@ func (c *client) neg(verb, id string, parts []json.RawMessage) error {
 			return c.send("NEG-ERR", id, why)
 		}
 		c.asked.add(c.w.clock.Load(), 1)
-		c.sessions[id] = &session{
-			Reconciler: negentropy.NewReconciler(c.set(&f), negentropy.Options{FrameLimit: 128 << 10}), authors: len(f.Authors),
-		}
+		c.asked.opened(len(f.Authors), c.took)
+		c.sessions[id] = negentropy.NewReconciler(c.set(&f), negentropy.Options{FrameLimit: 128 << 10})
 	}
 	message, err := hex.DecodeString(text)
-	s := c.sessions[id]
-	if err != nil || s == nil {
+	session := c.sessions[id]
+	if err != nil || session == nil {
 		return c.send("NEG-ERR", id, "closed: no such session")
 	}
-	answer, err := s.Respond(message)
+	answer, err := session.Respond(message)
 	if err != nil {
 		return c.send("NEG-ERR", id, "error: "+err.Error())
 	}
-	before := c.wire.Load()
-	err = c.send("NEG-MSG", id, hex.EncodeToString(answer))
-	s.messages, s.wire = s.messages+1, s.wire+c.took+c.wire.Load()-before
-	return err
+	return c.send("NEG-MSG", id, hex.EncodeToString(answer))
 }
 
 // pass lets time pass up to now, and sends what is written meanwhile to those who
