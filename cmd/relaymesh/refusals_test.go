@@ -120,7 +120,8 @@ func TestSyncTellsOfRefusalsWithoutAReason(t *testing.T) {
 	t.Parallel()
 	source := hometest.Start(t, hometest.Notes(1)...)
 	for _, ok := range []string{
-		`["OK",ID,false,""]`, `["OK",ID,false]`, `["OK",ID]`, `["OK",ID,"false",""]`, `["OK",ID,"yes",""]`, `["OK",ID,1,""]`, `["OK",ID,null,null]`,
+		`["OK",ID,false,""]`, `["OK",ID,false]`, `["OK",ID]`, `["OK",ID,"false",""]`, `["OK",ID,"yes",""]`, `["OK",ID,1,""]`,
+		`["OK",ID,null,null]`,
 	} {
 		home := plainRelay(t, nil, func(label string) string {
 			if label == "EVENT" {
@@ -157,5 +158,17 @@ func TestRefusalsForTheMoment(t *testing.T) {
 				t.Errorf("%s, %s: exit code %d, %s%s", args[0], closed, code, stdout, stderr)
 			}
 		}
+	}
+}
+
+// A relay that goes on refusing for the moment has answered, and a fetch tells how.
+func TestFetchTellsWhyARelayIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	url := plainRelay(t, nil, func(string) string { return `["CLOSED",ID,"error: shutting down"]` })
+	args := []string{"fetch", hometest.Notes(1)[0].ID, "--relay", url, "--allow-private", "--timeout", "500ms"}
+	code, stdout, stderr := relaymesh(t, args...)
+	if code != run.ExitFailed || !strings.Contains(stderr, "the deadline has passed: ") ||
+		!strings.Contains(stderr, `refused: "error: shutting down"`) {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
 }

@@ -57,8 +57,10 @@ func (j *validator) read(batch []delivery) (all []nostr.Event, unread []*reconci
 		var err error
 		if all[i], err = nostr.ParseEvent(d.event); err != nil {
 			unread[i] = &reconcile.Unread{Claim: claim(d.event), Why: err.Error()}
-			if all[i].ID = all[i].Hash(); all[i].Check() == nil {
-				unread[i].Why = "its id is not its hash" // and not both, so that reasons can be counted
+			if read := all[i].UnmarshalJSON(d.event); read == nil {
+				if all[i].ID = all[i].Hash(); all[i].Check() == nil {
+					unread[i].Why = "its id is not its hash" // and not both, so that reasons can be counted
+				}
 			}
 		} else if !j.trusted && !schnorr.Verified(&all[i]) {
 			open, at = append(open, &all[i]), append(at, i)

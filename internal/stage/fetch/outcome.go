@@ -79,10 +79,26 @@ type silentError struct {
 
 func (e *silentError) Unwrap() error { return e.error }
 
+// overdue words the end of the time.
+type overdue struct{ error }
+
+func (overdue) Error() string   { return "the deadline has passed" }
+func (e overdue) Unwrap() error { return e.error }
+
 // soFar tells someone who cannot wait any longer how the search stands.
 func (f *search) soFar(cause error) error {
+	if errors.Is(cause, context.DeadlineExceeded) {
+		cause = overdue{cause}
+	}
 	f.stage.mu.Lock()
-	err := fmt.Errorf("%w: no answer yet from %s", cause, strings.Join(append(f.hedger.silent(), f.hedger.queue...), ", "))
+	var waits []string
+	for _, url := range append(f.hedger.silent(), f.hedger.queue...) {
+		if why := f.passing[url]; why != nil {
+			url += " (" + why.Error() + ")"
+		}
+		waits = append(waits, url)
+	}
+	err := fmt.Errorf("%w: no answer yet from %s", cause, strings.Join(waits, ", "))
 	err = errors.Join(append([]error{err}, f.errs...)...)
 	f.stage.mu.Unlock()
 	return &silentError{err, f.askedRelays()}

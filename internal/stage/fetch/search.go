@@ -42,9 +42,10 @@ type search struct {
 	more     chan struct{} // holds an element when others have queued relays
 
 	// Guarded by Stage.mu.
-	hedger hedger
-	asked  int
-	errs   []error // of those who could not be asked
+	hedger  hedger
+	asked   int
+	errs    []error          // of those who could not be asked
+	passing map[string]error // by relay: why it is asked again
 
 	// Of the goroutine only.
 	replies chan reply
@@ -87,6 +88,7 @@ func (s *Stage) join(ctx context.Context, n events.NoteMissing, first []string, 
 		stage: s, need: n, onlyHints: onlyHints,
 		done: make(chan struct{}), more: make(chan struct{}, 1), hedger: newHedger(not...),
 		replies: make(chan reply, maxRelays+3), // each relay and source says one
+		passing: map[string]error{},
 	}
 	f.hedger.add(first...)
 	s.searches[n.Key()] = f
@@ -211,7 +213,13 @@ func (f *search) ask(ctx context.Context, url string) (w reply) {
 		} else {
 			w.event, w.err = f.newest(ctx, url)
 		}
-		if !reconcile.ForTheMoment(w.err) || !pause(ctx, betweenAttempts.Wait(n, rand.Float64())) {
+		if !reconcile.ForTheMoment(w.err) {
+			break
+		}
+		f.stage.mu.Lock()
+		f.passing[url] = reconcile.RefusalOf(w.err)
+		f.stage.mu.Unlock()
+		if !pause(ctx, betweenAttempts.Wait(n, rand.Float64())) {
 			break
 		}
 	}
