@@ -284,8 +284,11 @@ func (p *page) answers(findable, complete int) {
 			p.Errorf("%s says %q, want %q", id, got, want)
 		}
 	}
-	if none := eval[bool](p, "document.querySelector('#findable .wrong') !== null"); none != (findable < 9) {
-		p.Errorf("that no node holds a record is red: %t", none)
+	const none = "[...document.querySelectorAll('#findable .wrong')]" +
+		".map(e => e.children[0].textContent + ' ' + getComputedStyle(e.children[1]).color)"
+	want := map[bool]string{true: "held by none rgb(179, 32, 31) | lost rgb(179, 32, 31)"}[findable < 9]
+	if red := eval[string](p, none+".join(' | ')"); red != want {
+		p.Errorf("red are %q, want %q", red, want)
 	}
 }
 
