@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"path"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/console"
 	"github.com/relaymesh/relaymesh/internal/obs"
@@ -27,21 +29,27 @@ type consoleFlags struct {
 	ConsoleHosts     []string `env:"RELAYMESH_CONSOLE_HOSTS" placeholder:"NAME" group:"Operation" help:"Names by which browsers reach the console, through a reverse proxy for instance; localhost and IP addresses always do."`
 }
 
+// options are those of a console.
+func (f consoleFlags) options(log *slog.Logger) (o console.Options, err error) {
+	o = console.Options{Hosts: f.ConsoleHosts, Log: log}
+	if o.Base, err = basePath(f.ConsoleBasePath); err != nil {
+		return o, usage("--console-base-path: %v", err)
+	}
+	if f.ConsoleTokenFile != "" {
+		if o.Token, err = console.ReadToken(f.ConsoleTokenFile); err != nil {
+			return o, usage("--console-token-file: %v", err)
+		}
+	}
+	return o, nil
+}
+
 // console makes the console over a connection.
 func (f consoleFlags) console(js jetstream.JetStream, log *slog.Logger) (*console.Console, error) {
-	base, err := basePath(f.ConsoleBasePath)
+	o, err := f.options(log)
 	if err != nil {
-		return nil, usage("--console-base-path: %v", err)
+		return nil, err
 	}
-	options := console.Options{Hosts: f.ConsoleHosts, Base: base, Log: log}
-	if f.ConsoleTokenFile != "" {
-		token, err := console.ReadToken(f.ConsoleTokenFile)
-		if err != nil {
-			return nil, usage("--console-token-file: %v", err)
-		}
-		options.Token = token
-	}
-	return console.New(js, options), nil
+	return console.New(js, o), nil
 }
 
 // basePath brings a path into the form that the console wants.
@@ -61,7 +69,8 @@ type consoleCmd struct {
 	remote
 	Admin string `env:"RELAYMESH_ADMIN" default:"127.0.0.1:9464" placeholder:"HOST:PORT" group:"Operation" help:"Serve the console there, and /metrics, /livez and /readyz."`
 	consoleFlags
-	LogLevel string `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" group:"Operation" help:"Least level that is logged: debug, info, warn or error."`
+	ConsolePrefixes []contract.Prefix `env:"RELAYMESH_CONSOLE_PREFIXES" placeholder:"NAME" group:"Operation" help:"Show several pipelines that share the NATS account on one page, by their prefixes (--nats-prefix); - is the one without."`
+	LogLevel        string            `env:"RELAYMESH_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" group:"Operation" help:"Least level that is logged: debug, info, warn or error."`
 }
 
 // Help is the long help text.
@@ -79,23 +88,25 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	if err != nil {
 		return run.PortError("--admin", err)
 	}
-	js, err := run.Dial(ctx, c.NATS, c.NATSAuth, contract.RoleConsole, log)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector())
+	pages, pipelines, err := c.pages(ctx, metrics, log)
+	defer func() {
+		for _, js := range pipelines {
+			disconnect(js, &err)
+		}
+	}()
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	defer disconnect(js, &err)
-	pages, err := c.console(js, log)
-	if err != nil {
-		return err
-	}
 	go pages.Run(ctx) //nolint:errcheck // it ends with ctx alone
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector(), pages)
 	admin.Started(metrics, func() []obs.Check {
 		nats := obs.Check{Name: "NATS"}
-		if !js.Conn().IsConnected() {
-			nats.Err = errors.New("not connected")
+		for _, js := range pipelines {
+			if !js.Conn().IsConnected() {
+				nats.Err = errors.New("not connected")
+			}
 		}
 		return []obs.Check{nats}
 	}, pages)
@@ -103,3 +114,54 @@ func (c *consoleCmd) Run(ctx context.Context, o *output) (err error) {
 	fmt.Fprintf(o.err, "the console is at http://%s/\n", c.Admin)
 	return admin.Wait()
 }
+
+// pages are those of a console, or of one over several pipelines.
+type pages interface {
+	http.Handler
+	Run(ctx context.Context) error
+}
+
+// pages connects to the pipelines, whose connections the caller closes, also after an error, and makes their pages, with metrics.
+// Of several each has the metrics of its own, by the label pipeline.
+func (c *consoleCmd) pages(ctx context.Context, metrics prometheus.Registerer, log *slog.Logger) (
+	_ pages, pipelines map[string]jetstream.JetStream, err error,
+) {
+	pipelines = map[string]jetstream.JetStream{}
+	options, err := c.options(log)
+	if err != nil {
+		return nil, pipelines, err
+	}
+	prefixes := c.ConsolePrefixes
+	if len(prefixes) == 0 {
+		prefixes = []contract.Prefix{c.NATSPrefix}
+	}
+	for _, prefix := range prefixes {
+		auth, name := c.NATSAuth, string(prefix)
+		if auth.NATSPrefix = prefix; prefix == noPrefix {
+			auth.NATSPrefix = ""
+		}
+		if err := config.CheckPrefix(auth.NATSPrefix); err != nil {
+			return nil, pipelines, usage("--console-prefixes: %v", err)
+		}
+		if pipelines[name] != nil {
+			return nil, pipelines, usage("--console-prefixes: %s is there twice", name)
+		}
+		if pipelines[name], err = run.Dial(ctx, c.NATS, auth, contract.RoleConsole, log); err != nil {
+			delete(pipelines, name)
+			return nil, pipelines, err
+		}
+	}
+	if len(c.ConsolePrefixes) == 0 {
+		one := console.New(pipelines[string(c.NATSPrefix)], options)
+		metrics.MustRegister(one)
+		return one, pipelines, nil
+	}
+	many := console.NewMany(pipelines, options)
+	for name := range pipelines {
+		prometheus.WrapRegistererWith(prometheus.Labels{"pipeline": name}, metrics).MustRegister(many.Console(name))
+	}
+	return many, pipelines, nil
+}
+
+// noPrefix is how the pipeline without a prefix is named among others.
+const noPrefix = "-"

@@ -28,6 +28,7 @@ func TestBelowAPath(t *testing.T) {
 		for _, prefix := range []string{"", base} {
 			for _, page := range []string{
 				"/", "/mesh", "/history", "/users", "/notes", "/surveys", "/relays", "/records", "/dlq", "/search?q=x", "/login", "/nonsense",
+				"/processes", "/indexes", "/outcomes",
 			} {
 				body := ask(http.MethodGet, prefix+page, "").Body.String()
 				found := links.FindAllStringSubmatch(body, -1)

@@ -40,6 +40,8 @@ type Options struct {
 	Base string
 	// Log takes what goes wrong; nil discards it.
 	Log *slog.Logger
+
+	all string // address of the page over several pipelines, "" for none; see [NewMany]
 }
 
 // Console serves the pages. It is safe for concurrent use.
@@ -49,6 +51,7 @@ type Console struct {
 	session sessions
 	hosts   []string
 	base    string
+	all     string
 	feed    *feed
 	counter *counter
 	streams streams
@@ -63,13 +66,9 @@ type Console struct {
 // A new page is a line here: its path, the name of its template, and a function
 // that reads its data, which are also its JSON.
 func New(js jetstream.JetStream, o Options) *Console {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	c := &Console{
-		js: js, log: o.Log, session: sessions{o.Token, o.Base + "/"}, hosts: o.Hosts, base: o.Base, streams: newStreams(), within: within,
-		views: views(o.Base), counter: newCounter(js, append(countedBuckets(), contract.BucketHistory)),
-	}
+	c := bare(o)
+	c.js, c.streams, c.counter = js, newStreams(), newCounter(js, append(countedBuckets(), contract.BucketHistory))
+	c.session = sessions{o.Token, o.Base + "/"}
 	c.feed = newFeed(func(ctx context.Context, before *Pipeline) (*Pipeline, error) { return read(ctx, js, before) })
 
 	mux := http.NewServeMux()
@@ -97,6 +96,14 @@ func New(js jetstream.JetStream, o Options) *Console {
 	mux.HandleFunc("/", c.page("", func(*http.Request) (any, error) { return nil, errNoPage }))
 	c.handler = c.guard(below(o.Base, mux))
 	return c
+}
+
+// bare is a console that shows pages and has nothing to show yet; nobody may act there.
+func bare(o Options) *Console {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Console{log: o.Log, hosts: o.Hosts, base: o.Base, all: o.all, within: within, views: views(o.Base)}
 }
 
 // Run keeps the counts of the first page, and their history, until ctx ends, whether
@@ -171,6 +178,8 @@ var errNoPage = &pageError{http.StatusNotFound, "there is no such page"}
 // frame is what the layout shows around a page.
 type frame struct {
 	Page    string // name of the view
+	All     string // address of the page over all pipelines, "" if there is but one
+	Over    bool   // it is that page itself, which has none of the others
 	Again   string // address by which the page keeps itself as new as can be, "" if it does not
 	Query   string // what was searched for
 	CanAct  bool   // the token was given
@@ -216,7 +225,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name st
 	} else {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		err = c.views[name].ExecuteTemplate(&body, "layout", frame{
-			Page: name, Again: c.again(name, r), Query: r.URL.Query().Get("q"),
+			Page: name, All: c.all, Over: c.feed == nil, Again: c.again(name, r), Query: r.URL.Query().Get("q"),
 			CanAct: c.session.may(r), CanSign: c.session.possible(), Now: time.Now(), Data: data,
 		})
 	}
@@ -231,7 +240,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, code int, name st
 
 // moving are the views of what moves, beside the first page, which is told what is new.
 var moving = []string{
-	"mesh", "users", "relays", "records", "notes", "surveys", "history", "deadletters", "processes", "indexes", "outcomes",
+	"mesh", "users", "relays", "records", "notes", "surveys", "history", "deadletters", "processes", "indexes", "outcomes", "pipelines",
 }
 
 // again is where a page loads itself from again, every few seconds, if what it shows moves.

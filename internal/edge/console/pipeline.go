@@ -125,16 +125,22 @@ func (v pipelineView) Hour() (list []Figure) {
 }
 
 func (c *Console) pipeline(r *http.Request) (any, error) {
-	p, err := c.feed.now(r.Context())
+	p, err := c.latest(r.Context())
 	if problem := (*pageError)(nil); errors.As(err, &problem) || err != nil && wantsJSON(r) {
 		return nil, err
 	}
-	if err != nil { // the page says so, beside what was known last
+	return c.view(p, err), nil // the page says so, beside what was known last
+}
+
+// latest reads the pipeline; where that fails it is as it was known last, or empty.
+func (c *Console) latest(ctx context.Context) (*Pipeline, error) {
+	p, err := c.feed.now(ctx)
+	if err != nil {
 		if p, _ = c.feed.state(); p == nil {
 			p = &Pipeline{At: time.Now()}
 		}
 	}
-	return c.view(p, err), nil
+	return p, err
 }
 
 // view puts together what the page shows; failed is why the reading is not new.
