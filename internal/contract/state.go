@@ -146,6 +146,13 @@ func (r *Relay) Stranger(now int64) bool {
 	return failed && r.FirstSeen != 0 && r.FirstSeen < now-int64(ForgetAfter/time.Second) && !r.HasAnswered() && !r.Proven(now)
 }
 
+// Unasked reports whether a relay can go if nobody writes or reads there: it was never
+// asked, nor named by the way for long, and is not the operator's.
+func (r *Relay) Unasked(now int64) bool {
+	named := max(r.FirstSeen, r.Named, r.SurveyedAt)
+	return r.FirstSeen != 0 && named < now-int64(ForgetAfter/time.Second) && !r.HasAnswered() && !r.Proven(now)
+}
+
 // HasAnswered reports whether the relay has ever answered a probe or a sync.
 func (r *Relay) HasAnswered() bool { return r.ProbedAt != 0 || r.LatencyMS != 0 || r.Answered != 0 }
 

@@ -15,17 +15,23 @@ import (
 const forgetWith = "00"
 
 // forget drops the relays that never answered and are long known, with their
-// links. Their schedules end with the next sync, which finds nobody who writes
-// there.
+// links, and those that were never asked since the lists that named them name others.
+// Their schedules end with the next sync, which finds nobody who writes there.
 func (s *Stage) forget(ctx context.Context, now int64) error {
 	err := s.Relays.Each(ctx, "*", func(key string, r contract.Relay) error {
-		if !r.Stranger(now) {
+		switch {
+		case r.Stranger(now):
+			if err := stage.Unlink(ctx, s.Links, key); err != nil {
+				return err
+			}
+		case r.Unasked(now):
+			if linked, err := stage.Linked(ctx, s.Links, key); err != nil || linked {
+				return err
+			}
+		default:
 			return ctx.Err()
 		}
-		if err := stage.Unlink(ctx, s.Links, key); err != nil {
-			return err
-		}
-		_, err := s.Relays.Remove(ctx, key, func(old contract.Relay) bool { return old.Stranger(now) })
+		_, err := s.Relays.Remove(ctx, key, func(old contract.Relay) bool { return old.Stranger(now) || old.Unasked(now) })
 		return err
 	})
 	if err != nil {
