@@ -38,6 +38,10 @@ func IsInbox(reply string) bool {
 	return strings.HasPrefix(reply, "_INBOX.") || strings.HasPrefix(reply, "_INBOX_") || strings.HasPrefix(reply, "_R_.")
 }
 
+// FromOutside reports whether a call with that reply subject, which is an inbox, comes from
+// another account, of feeders.
+func FromOutside(reply string) bool { return strings.HasPrefix(reply, "_R_.") }
+
 // RoleConsole is the user of the console, which reads what all stages do, and
 // may hand back dead letters or remove them, and write the history of figures.
 const RoleConsole = "console"

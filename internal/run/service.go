@@ -21,14 +21,12 @@ import (
 const (
 	defaultWait = 3 * time.Second
 	maxWait     = 30 * time.Second
-	// maxCalls is how many calls of a service one process works on; more wait.
-	maxCalls = 256
 )
 
 // Serve answers a NATS service of the pipeline until ctx ends: JSON of Request in, JSON of
 // what answer returns out, within the deadline that the caller gave. Errors go
 // back as service errors: 400 for a request that cannot be read, 500 for what
-// may work later. All processes that serve a subject share its calls.
+// may work later, 503 where there are too many calls. All processes that serve a subject share its calls.
 //
 // Whoever may call is a stranger: an answer is a trace of its own, which links to
 // the caller's. A call whose reply subject is no inbox is not answered; dropped
@@ -42,7 +40,8 @@ func Serve[Request, Response any](ctx context.Context, js jetstream.JetStream, t
 		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
 	}
 	var calls sync.WaitGroup
-	slots := make(chan struct{}, maxCalls)
+	inside := queues{newQueue(maxPending, maxCalls)}
+	outside := queues{newQueue(maxPending/4*3, maxCalls/4*3), inside[0]}
 	err = service.AddEndpoint(name, micro.HandlerFunc(func(call micro.Request) {
 		// The server lets us answer to any subject, with an error that has no body
 		// even to one that deletes a stream.
@@ -55,21 +54,36 @@ func Serve[Request, Response any](ctx context.Context, js jetstream.JetStream, t
 			_ = call.Error("400", err.Error(), nil)
 			return
 		}
-		slots <- struct{}{} // the subscription buffers what comes meanwhile
+		list := inside
+		if contract.FromOutside(call.Reply()) {
+			list = outside
+		}
+		if !list.join() {
+			_ = call.Error(busyCode, errCalls.Error(), nil)
+			return
+		}
 		calls.Go(func() {
-			defer func() { <-slots }()
+			defer list.leave()
 			wait := min(time.Duration(timeout(request))*time.Millisecond, maxWait)
 			if wait <= 0 {
 				wait = defaultWait
 			}
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+			waiting, cancel := context.WithTimeout(ctx, wait)
 			defer cancel()
-			ctx, span := bus.Begin(ctx, traces, bus.Job{
-				Name: "serve " + subject, Kind: trace.SpanKindServer, Header: nats.Header(call.Headers()), Apart: true,
+			began := time.Now()
+			err := list.work(waiting, func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait-time.Since(began))
+				defer cancel()
+				ctx, span := bus.Begin(ctx, traces, bus.Job{
+					Name: "serve " + subject, Kind: trace.SpanKindServer, Header: nats.Header(call.Headers()), Apart: true,
+				})
+				response, err := answer(ctx, request)
+				bus.End(span, err)
+				_ = nc.PublishMsg(lateAnswer(call.Reply(), response, err)) // the caller may be gone
 			})
-			response, err := answer(ctx, request)
-			bus.End(span, err)
-			_ = nc.PublishMsg(lateAnswer(call.Reply(), response, err)) // the caller may be gone
+			if err != nil {
+				_ = nc.PublishMsg(lateAnswer(call.Reply(), nil, err))
+			}
 		})
 	}), micro.WithEndpointSubject(subject))
 	if err != nil {
@@ -91,6 +105,9 @@ func lateAnswer(reply string, response any, err error) *nats.Msg {
 	if err != nil {
 		m.Header.Set(micro.ErrorHeader, err.Error())
 		m.Header.Set(micro.ErrorCodeHeader, "500")
+	}
+	if errors.Is(err, errCalls) {
+		m.Header.Set(micro.ErrorCodeHeader, busyCode)
 	}
 	return m
 }
