@@ -165,7 +165,7 @@ func newLiar(url string) (*liar, error) {
 	}
 	l := &liar{
 		statement: index.Announcement{URL: url, Key: key.PublicKey(), Kinds: kinds}.Event(time.Now().Unix()),
-		foreign:   nostr.Event{Kind: nostr.KindRelayList, CreatedAt: time.Now().Unix() - 60, Tags: []nostr.Tag{{"r", "wss://evil.example.com"}}},
+		foreign:   listOf("wss://evil.example.com"),
 	}
 	return l, errors.Join(key.SignEvent(&l.statement), key.SignEvent(&l.foreign))
 }
@@ -183,7 +183,7 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }()
 	for {
 		_, data, err := ws.Read(r.Context())
 		var msg []json.RawMessage
@@ -195,6 +195,10 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+func listOf(relay string) nostr.Event {
+	return nostr.Event{Kind: nostr.KindRelayList, CreatedAt: time.Now().Unix() - 60, Tags: []nostr.Tag{{"r", relay}}}
 }
 
 // publish gives each list to one index.
@@ -214,7 +218,7 @@ func (c *crowd) publish(ctx context.Context, authors int) error {
 				if err != nil {
 					return err
 				}
-				e := nostr.Event{Kind: nostr.KindRelayList, CreatedAt: time.Now().Unix() - 60, Tags: []nostr.Tag{{"r", "wss://relay.example.com"}}}
+				e := listOf("wss://relay.example.com")
 				if err := key.SignEvent(&e); err != nil {
 					return err
 				}
@@ -256,7 +260,7 @@ func countLists(ctx context.Context, url string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }()
 	if err := ws.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `["COUNT","n",{"kinds":[%d]}]`, nostr.KindRelayList)); err != nil {
 		return 0, err
 	}
@@ -291,8 +295,8 @@ func (c *crowd) resolve(ctx context.Context, goal goals) error {
 	for i := range resolved {
 		want := c.lists[rand.IntN(len(c.lists))]
 		at := time.Now()
-		answer, err := run.ResolveOnce(ctx, c.config(fmt.Sprintf("machine%d", i/freshEvery), "127.0.0.1:0"), events.ResolveRequest{PubKey: want.PubKey},
-			slog.New(slog.DiscardHandler), nil)
+		machine := c.config(fmt.Sprintf("machine%d", i/freshEvery), "127.0.0.1:0")
+		answer, err := run.ResolveOnce(ctx, machine, events.ResolveRequest{PubKey: want.PubKey}, slog.New(slog.DiscardHandler), nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -304,8 +308,9 @@ func (c *crowd) resolve(ctx context.Context, goal goals) error {
 	packets := float64(c.packets()-before) - resting*time.Since(begun).Seconds()
 	slices.Sort(waits)
 	slices.Sort(asked)
-	fmt.Printf("a look-up: %.0f ms at the median, %.0f at the 95th percentile, %.0f DHT packets to nodes in the mean, with the DHT's own records and "+
-		"a node that begins; %.0f indexes asked at the median, at once\n", waits[resolved/2], waits[resolved*95/100], packets/resolved, asked[resolved/2])
+	fmt.Printf("a look-up: %.0f ms at the median, %.0f at the 95th percentile, %.0f DHT packets to nodes in the mean, with the DHT's own "+
+		"records and a node that begins; %.0f indexes asked at the median, at once\n",
+		waits[resolved/2], waits[resolved*95/100], packets/resolved, asked[resolved/2])
 	goal("lists found, a fifth of the indexes and nodes near the infohashes hostile", float64(found)/resolved, -foundAtBest, "of all")
 	return nil
 }

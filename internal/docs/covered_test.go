@@ -54,6 +54,8 @@ var elsewhere = []struct {
 	{"relaymesh sync --dir none", "wants relays that lie", "make test", nil},
 	{"relaymesh sync A B C ", "wants several relays", "make test", nil},
 	{"relaymesh nats-permissions STAGE --nats-domain", "wants a domain of JetStream", "make test", nil},
+	{"relaymesh nats-permissions console --nats-prefix", "wants a pipeline with a prefix", "make test", nil},
+	{"relaymesh dht verify ", "wants a record on a DHT", "make test", nil},
 	{"go build -tags scionic ./cmd/fetcher", "takes a minute", "make test-interop", builds},
 }
 
