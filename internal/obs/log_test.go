@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -37,5 +39,13 @@ func TestALogIsSafeForTerminals(t *testing.T) {
 	if text := b.String(); strings.ContainsAny(text, "\u009b\u202e\u200b\x1b") || strings.Contains(text, "u001b") ||
 		!strings.Contains(text, "; b") || len(text) > 20<<10 {
 		t.Errorf("%.2000q", text)
+	}
+}
+
+func TestDurationsHaveTheirUnit(t *testing.T) {
+	var b strings.Builder
+	NewLogger(&b, "info").With("wait", time.Hour).Info("waits", slog.Group("again", "wait", 1500*time.Millisecond))
+	if text := b.String(); !strings.Contains(text, `"wait":"1h0m0s"`) || !strings.Contains(text, `"wait":"1.5s"`) {
+		t.Error(text)
 	}
 }
