@@ -90,8 +90,10 @@ var mayImport = map[string][]string{
 	"internal/sim":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/run", "internal/testkit"}),
 	"internal/testkit":   {"pkg", "internal/contract", "internal/reconcile", "internal/edge", "internal/run"},
 	"internal/docs":      {},
-	"bench":              {"pkg", "internal/contract", "internal/config", "internal/edge", "internal/run", "internal/testkit", "internal/stage/index"},
-	"bench/recall":       slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/testkit"}), // calls handlers itself
+	"bench": {
+		"pkg", "internal/contract", "internal/config", "internal/edge", "internal/run", "internal/testkit", "internal/stage/index",
+	},
+	"bench/recall": slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/testkit"}), // calls handlers itself
 	"cmd": {
 		"pkg", "internal/contract", "internal/deny", "internal/ownfile", "internal/reconcile", "internal/edge", "internal/config",
 		"internal/obs", "internal/run",
