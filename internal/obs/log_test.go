@@ -44,7 +44,7 @@ func TestALogIsSafeForTerminals(t *testing.T) {
 
 func TestDurationsHaveTheirUnit(t *testing.T) {
 	var b strings.Builder
-	NewLogger(&b, "info").With("wait", time.Hour).Info("waits", slog.Group("again", "wait", 1500*time.Millisecond))
+	NewLogger(&b, "info").With("wait", time.Hour).Info("waits", slog.Group("relay", "wait", 1500*time.Millisecond))
 	if text := b.String(); !strings.Contains(text, `"wait":"1h0m0s"`) || !strings.Contains(text, `"wait":"1.5s"`) {
 		t.Error(text)
 	}
