@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -65,8 +64,7 @@ var ErrEventTooLarge = fmt.Errorf("event: more than %d bytes, which are the most
 
 // ParseEvent decodes an event and checks everything that needs no key: JSON,
 // the length and alphabet of each field, the bounds above, and that the id is
-// the hash of the content (NIP-01). Hex in upper case is read as what NIP-01 wants.
-// An error names the field at fault.
+// the hash of the content (NIP-01). An error names the field at fault.
 func ParseEvent(data []byte) (Event, error) {
 	var e Event
 	if len(data) > MaxEventBytes {
@@ -75,7 +73,6 @@ func ParseEvent(data []byte) (Event, error) {
 	if err := e.UnmarshalJSON(data); err != nil {
 		return e, fmt.Errorf("event: not a JSON event: %w", err)
 	}
-	e.ID, e.PubKey, e.Sig = strings.ToLower(e.ID), strings.ToLower(e.PubKey), strings.ToLower(e.Sig)
 	return e, e.Check()
 }
 
