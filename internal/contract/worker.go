@@ -4,8 +4,7 @@ import "time"
 
 // Worker is the value of bucket workers: a process that runs stages, under a
 // name of its own. It writes every [WorkerEvery]; one that says nothing for
-// [WorkerFor] is gone. Bucket gateways has the same of gateways that run alone,
-// which strangers reach, and which write nowhere else.
+// [WorkerFor] is gone.
 type Worker struct {
 	Stages  []string `json:"stages"`
 	Version string   `json:"version"`

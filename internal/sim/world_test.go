@@ -319,13 +319,22 @@ func (w *world) purge(purge func(context.Context) error) {
 	}
 }
 
+// unlinked watches for links that are removed, where there is the permission.
+func (w *world) unlinked(ctx context.Context, f func(key string)) error {
+	links, err := run.OpenStore[contract.Link](ctx, w.JS, contract.BucketLinks, w.log)
+	if err != nil {
+		return err
+	}
+	return links.Removals(ctx, ">", f)
+}
+
 // syncworker runs the third stage.
 func (w *world) syncworker(f *faults) *worker {
 	stopping := make(chan struct{})
 	ctx, cancel := context.WithCancel(w.Context())
 	x := w.work(contract.StageSyncWorker, f, func(b *bus.Bus) handlers {
 		s := &syncing.Stage{
-			Unlinked: func(ctx context.Context, f func(key string)) error { return w.linkBucket().Removals(ctx, ">", f) },
+			Unlinked: w.unlinked,
 			Relays:   faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
 			Links:    faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Syncs:    faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),
