@@ -151,16 +151,6 @@ func store[T any](w *world, name string) stage.Store[T] {
 	return s
 }
 
-// linkBucket opens the bucket of links.
-func (w *world) linkBucket() run.Store[contract.Link] {
-	w.Helper()
-	s, err := run.OpenStore[contract.Link](context.Background(), w.JS, contract.BucketLinks, w.log)
-	if err != nil {
-		w.failed(err)
-	}
-	return s
-}
-
 // refused opens the bucket of refusals.
 func (w *world) refused() run.Store[contract.Refused] {
 	w.Helper()
