@@ -118,9 +118,9 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 		return e
 	}
 	lost, elsewhere := sign(bob, nostr.Event{Content: "lost"}), sign(alice, nostr.Event{Content: "elsewhere"})
-	remote := hometest.Start(t, []nostr.Event{lost, elsewhere}...)
-	// The two lists name different relays, so that neither's wake-up takes the
-	// place of the other's.
+	// Hint and lists name different relays, so that no wake-up takes the place of
+	// another's.
+	hinted, remote := hometest.Start(t, lost), hometest.Start(t, elsewhere)
 	list, err := SignList(alice, []string{"ws://127.0.0.1:1"}, now)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := sign(alice, nostr.Event{Content: "yes", Tags: []nostr.Tag{{"e", lost.ID, remote}}})
+	answer := sign(alice, nostr.Event{Content: "yes", Tags: []nostr.Tag{{"e", lost.ID, hinted}}})
 	local := hometest.Start(t, []nostr.Event{list.DHT, written.NIP65, answer}...)
 
 	js := natstest.Start(t)
@@ -174,7 +174,7 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 		t.Errorf("the trace does not begin with what the relay gave: %v", taken)
 	}
 	search := c.within(t, taken, "process note.missing.*", "")
-	c.within(t, search, "relay find", remote)
+	c.within(t, search, "relay find", hinted)
 	c.within(t, search, "relay publish", local)
 
 	// What was found is taken in: a trace of its own, that tells where it is from.
