@@ -141,17 +141,19 @@ func (w *work) resume(st *step, id [idSize]byte) error {
 	return b.Delete(id[:])
 }
 
-// tidy settles what a crash has left, and again when it is woken: it removes events
-// that have expired, in turns of its own.
-func (s *store) tidy() {
-	s.settleAll()
+// tidy settles the events that a crash has left, and again when it is woken: it removes
+// events that have expired, in turns of its own.
+func (s *store) tidy(crashed [][idSize]byte) {
+	s.settleEach(crashed)
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-s.untidy:
 			s.purge()
-			s.settleAll()
+			if ids, err := s.marked(); err == nil {
+				s.settleEach(ids)
+			}
 		}
 	}
 }
@@ -164,26 +166,27 @@ func (s *store) wake() {
 	}
 }
 
-// settleAll settles all events; one that cannot be is left.
-func (s *store) settleAll() {
-	for id := (*[idSize]byte)(nil); ; {
-		err := s.view(func(tx *bbolt.Tx) error {
-			c := tx.Bucket(unsettled).Cursor()
-			k, _ := c.First()
-			if id != nil {
-				if k, _ = c.Seek(id[:]); bytes.Equal(k, id[:]) {
-					k, _ = c.Next()
-				}
-			}
-			if id = nil; len(k) == idSize {
-				id = (*[idSize]byte)(bytes.Clone(k))
+// marked lists the events that are to be settled: those of a crash, and those that
+// somebody is storing or removing now.
+func (s *store) marked() (ids [][idSize]byte, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		return tx.Bucket(unsettled).ForEach(func(id, _ []byte) error {
+			if len(id) == idSize {
+				ids = append(ids, [idSize]byte(id))
 			}
 			return nil
 		})
-		if err != nil || id == nil || s.ctx.Err() != nil {
+	})
+	return ids, err
+}
+
+// settleEach settles events; one that cannot be is left.
+func (s *store) settleEach(ids [][idSize]byte) {
+	for _, id := range ids {
+		if s.ctx.Err() != nil {
 			return
 		}
-		_ = s.settle(party{}, *id)
+		_ = s.settle(party{}, id)
 	}
 }
 

@@ -73,7 +73,12 @@ func openStore(path string) (*store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("home relay: prepare %s: %w", path, err), s.Close())
 	}
-	s.tidying.Go(s.tidy)
+	// Listed before anybody writes: an event that is stored in steps is not a crash's.
+	crashed, err := s.marked()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("home relay: read %s: %w", path, err), s.Close())
+	}
+	s.tidying.Go(func() { s.tidy(crashed) })
 	if err := s.resumeVanishing(); err != nil {
 		return nil, errors.Join(fmt.Errorf("home relay: finish a request to vanish in %s: %w", path, err), s.Close())
 	}
