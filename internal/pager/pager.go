@@ -4,6 +4,7 @@ package pager
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 
@@ -22,9 +23,10 @@ var ErrOverflow = errors.New("the limit is ignored")
 // Pager turns the pages of a relay into one walk, newest first. Relays cut pages
 // short without saying so, and several events may share the oldest second of a
 // page: so each page begins at the second where the last one ended, and the end
-// is an empty page. Events that share one second beyond a full page cannot be
-// reached by NIP-01. The first two seconds of time are taken for one, since an
-// until of 0 says something else in a [nostr.Filter].
+// is an empty page. A second that fills a page is asked about by further pages, see
+// [Pager.Extra]; what even these leave out cannot be reached by NIP-01. The first two
+// seconds of time are taken for one, since an until of 0 says something else in a
+// [nostr.Filter].
 //
 // A relay whose first page is not newest first may have more above it: the walk
 // goes up from there when it has come to its end below. One that heeds no until
@@ -33,7 +35,10 @@ type Pager struct {
 	// Filter is the REQ for the next page. At first it selects the events: its
 	// Until is where the walk begins (0 is the end of time), its Since bounds it.
 	Filter nostr.Filter
-	// Capped says that a second may hold more events than a page.
+	// Most is the largest limit that the relay says it takes (max_limit of NIP-11); 0 is
+	// unknown.
+	Most int
+	// Capped says that a second may hold more events than could be asked for.
 	Capped bool
 	// Unordered says that there may be events between those of a page.
 	Unordered bool
@@ -45,12 +50,23 @@ type Pager struct {
 	// Stalled is how many pages in a row were cut and brought nothing new.
 	Stalled int
 
-	begun bool
-	until int64 // where the walk began
-	most  int   // events of the largest page
-	edge  edge  // where the last page ended
-	top   edge  // of the first page, if the walk is to go up from there
-	page  page  // the one that is being read
+	begun   bool
+	bounded bool    // the walk is of a period
+	until   int64   // where the walk began
+	most    int     // events of the largest page
+	edge    edge    // where the last page ended
+	top     edge    // of the first page, if the walk is to go up from there
+	page    page    // the one that is being read
+	second  *second // the one that is being asked about, or nil
+	total   int     // events that were fresh
+	asked   bool    // the second of top has been asked about
+	probed  int     // events of the largest page that another was to exceed
+	perhaps int     // events of a page that may be whole, although the walk is capped
+	surely  bool    // a second holds more than was shown
+	parts   int     // how many parts of seconds there were
+	short   bool    // the last page had fewer events than its limit
+	trusted bool    // a page was taken for whole by the relay's word
+	doubted bool    // and that does not hold
 }
 
 // edge is a second and the ids that were listed of it.
@@ -62,6 +78,7 @@ type edge struct {
 // page is the events between two calls of [Pager.Next].
 type page struct {
 	count, fresh int
+	others       int   // events that are none of the walk's
 	newer, older int   // events from outside the period that was asked for
 	last         int64 // created_at of the last event
 	rises, falls int   // of created_at, from one event to the next
@@ -76,6 +93,9 @@ func (p *Pager) Unreached() string {
 	switch {
 	case p.Unheeded != "":
 		return "sends the same page of events whatever " + p.Unheeded + " says, so that others cannot be asked for"
+	case p.Capped && p.perhaps > 0 && !p.surely:
+		return fmt.Sprintf("sends %d events of one second, which may be all or as many as it ever sends at once: it has shown no larger page, "+
+			"and states no larger max_limit (NIP-11)", p.perhaps)
 	case p.Capped:
 		return "shows no more than a page of the events of one second"
 	case p.Unordered:
@@ -84,8 +104,8 @@ func (p *Pager) Unreached() string {
 	return ""
 }
 
-// Add takes in an event of the page, in any order, and reports whether it has
-// come neither before on the page nor where the page before ended.
+// Add takes in an event of the page, in any order, and reports whether it is of the walk,
+// and has come neither before on the page nor where the page before ended.
 func (p *Pager) Add(e *nostr.Event) (fresh bool) {
 	at, g := max(e.CreatedAt, 1), &p.page
 	if g.count == 0 {
@@ -105,10 +125,15 @@ func (p *Pager) Add(e *nostr.Event) (fresh bool) {
 	}
 	g.oldest.add(at, e.ID)
 	g.newest.add(at, e.ID)
-	if _, before := p.edge.ids[e.ID]; before {
+	switch _, before := p.edge.ids[e.ID]; {
+	case before:
+		return false
+	case p.Probing():
+		g.others++
 		return false
 	}
 	g.fresh++
+	p.total++
 	return true
 }
 
@@ -155,8 +180,13 @@ func (e *edge) add(at int64, id string) {
 func (p *Pager) Next(cut bool) (last int64, more bool) {
 	g := p.page
 	p.page = page{}
+	if p.second != nil {
+		at := p.second.at
+		return at, p.endExtra(g, cut)
+	}
+	p.weigh(g, cut)
 	if !p.begun {
-		p.begun, p.until = true, p.Filter.Until
+		p.begun, p.until, p.bounded = true, p.Filter.Until, p.Filter.Until != 0 || p.Filter.Since != 0
 		if g.falls == 0 {
 			p.top = g.newest
 		}
@@ -174,7 +204,9 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 		return 0, p.turn()
 	}
 	if p.until < 0 { // second 0 alone
-		p.Capped = p.full(g.count)
+		if p.full(g.count) && !p.believed(g.count, p.Filter.Limit) {
+			p.cap(g.count)
+		}
 		return 0, false
 	}
 	p.Unordered = p.Unordered || p.full(g.count) && g.unordered(p.Filter.Limit)
@@ -186,7 +218,7 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 		maps.Copy(p.edge.ids, end.ids) // the smaller one, or an endless second costs ever more
 		end = p.edge
 	}
-	next := end.at
+	next, dense := end.at, false
 	switch {
 	case g.fresh > 0:
 		p.Stalled = 0
@@ -195,7 +227,7 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 	case p.Up && next == math.MaxInt64:
 		return end.at, false
 	default: // only the overlap: step over its second, and look beyond
-		p.Capped = p.Capped || p.full(g.count)
+		dense = p.full(g.count) && (!p.asked || end.at != p.top.at)
 		next--
 		if p.Up {
 			next += 2
@@ -204,10 +236,21 @@ func (p *Pager) Next(cut bool) (last int64, more bool) {
 	p.edge = end
 	if p.Up {
 		p.Filter.Since = next
-		return end.at, p.until == 0 || next <= p.until
+	} else {
+		p.Filter.Until = next
 	}
-	p.Filter.Until = next
-	return end.at, next >= max(p.Filter.Since, 1) || p.turn()
+	if dense {
+		return end.at, p.dense(end.at, g.count)
+	}
+	return end.at, p.goesOn()
+}
+
+// goesOn reports whether anything remains to be asked for.
+func (p *Pager) goesOn() bool {
+	if p.Up {
+		return p.until == 0 || p.Filter.Since <= p.until
+	}
+	return p.Filter.Until >= max(p.Filter.Since, 1) || p.turn()
 }
 
 // turn begins the way up, if there is one.
@@ -215,7 +258,7 @@ func (p *Pager) turn() bool {
 	if p.Up || p.top.ids == nil {
 		return false
 	}
-	p.Up, p.edge, p.Stalled = true, p.top, 0
+	p.Up, p.edge, p.Stalled, p.short = true, p.top, 0, false
 	p.Filter.Since, p.Filter.Until = p.top.at, p.until
 	return true
 }

@@ -45,8 +45,9 @@ type fake struct {
 	respond func(msg []byte) ([]byte, error)                                   // answers sessions
 	lists   func(session int, f nostr.Filter, set []nostr.Event) []nostr.Event // what sessions show in place of the set
 	query   func(context.Context, nostr.Filter) iter.Seq2[nostr.Event, error]
-	write   func(context.Context) error // before an event is taken
-	idle    time.Duration               // drops a session after so long without a message
+	refuses func(context.Context, nostr.Filter) error // in place of an answer to a REQ
+	write   func(context.Context) error               // before an event is taken
+	idle    time.Duration                             // drops a session after so long without a message
 
 	opened  int
 	offered map[string]int // by id: how often it was written
@@ -157,6 +158,12 @@ func (f *fake) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nos
 		if f.takes.Page > 0 && (filter.Limit == 0 || filter.Limit > f.takes.Page) {
 			yield(nostr.Event{}, errBroken)
 			return
+		}
+		if f.refuses != nil {
+			if err := f.refuses(ctx, filter); err != nil {
+				yield(nostr.Event{}, err)
+				return
+			}
 		}
 		heeded := filter
 		if f.deaf != nil {

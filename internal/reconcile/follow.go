@@ -21,8 +21,8 @@ type Following struct {
 	// time before the last look, because relays receive events later than they were
 	// made.
 	Since int64
-	// Page is the limit of a REQ for stored events; 0 is [pager.Size].
-	Page int
+	// Takes is what the relay says of itself.
+	Takes Limits
 	// Take takes an event: the stored ones since Since, newest first, and between
 	// them, as they arrive, those that the relay receives, whatever their date. first
 	// says that it came before the relay had told of its stored events, of which one is
@@ -82,8 +82,8 @@ func (f *Following) live(ctx context.Context, relay Relay, subscribed func()) er
 // stored takes everything stored since f.Since.
 func (f *Following) stored(ctx context.Context, relay Relay) (unreached string, err error) {
 	for _, filter := range f.Filters {
-		filter.Since, filter.Limit = max(filter.Since, f.Since), cmp.Or(f.Page, pager.Size)
-		p := pager.Pager{Filter: filter}
+		filter.Since, filter.Limit = max(filter.Since, f.Since), f.Takes.PageSize()
+		p := pager.Pager{Filter: filter, Most: f.Takes.Page}
 		err := Walk(ctx, relay, &p, func(e nostr.Event) error { return f.Take(ctx, e, false) })
 		if err != nil {
 			return "", err

@@ -27,11 +27,13 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 	filter.Limit = l.nextLimit()
 	since = w.since
 	var items []negentropy.Item
-	p := pager.Pager{Filter: filter}
+	p := pager.Pager{Filter: filter, Most: l.takes.Page}
 	ctx = WithStrays(ctx, p.Stray)
 	if l.source { // else it is as if it were not there
 		ctx = WithUnread(ctx, func(u Unread) {
-			l.cannotRead(u)
+			if !p.Probing() {
+				l.cannotRead(u)
+			}
 			if id, err := negentropy.ParseID(u.Claim.ID); err == nil && u.Claim.CreatedAt >= 0 && p.Add(&u.Claim) {
 				items = append(items, negentropy.Item{Timestamp: uint64(u.Claim.CreatedAt), ID: id})
 			}
@@ -45,13 +47,18 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 			}
 			return true, err
 		})
+		var last int64
+		var more bool
 		switch {
+		case refusesExtra(&p, err):
+			last, more = p.Refused()
 		case errors.Is(err, errors.ErrUnsupported) && l.no77 != nil:
 			return 0, "", fmt.Errorf("%w; %w", err, l.no77)
 		case err != nil:
 			return 0, "", err
+		default:
+			last, more = p.Next(cut)
 		}
-		last, more := p.Next(cut)
 		if p.Stalled > maxRetries {
 			return 0, "", l.fail(fmt.Errorf("%w: in every page", ErrInterrupted))
 		}

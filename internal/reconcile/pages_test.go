@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -154,6 +155,49 @@ func TestTheNextListAsksSomethingElse(t *testing.T) {
 				t.Errorf("pages of %d, list %d: limit %d after %d", size, n, limit, before)
 			}
 			before = limit
+		}
+	}
+}
+
+// A round number of events of one second is all there is, or as many as the relay sends
+// at once: where its word or another page tells, it is proved.
+func TestARoundNumberOfOneSecondIsProvedWhereItCanBe(t *testing.T) {
+	refused := func(ctx context.Context, filter nostr.Filter) error {
+		if filter.Kinds == nil && filter.IDs == nil {
+			return NewQueryRefusal("restricted: name kinds")
+		}
+		return nil
+	}
+	for name, c := range map[string]struct {
+		n, others, page, states int
+		refuses                 func(context.Context, nostr.Filter) error
+		told                    string
+	}{
+		"nothing is known":              {100, 0, 0, 0, nil, "sends 100 events of one second, which may be all"},
+		"it states a larger limit":      {50, 0, 0, 500, nil, ""},
+		"and states a much larger one":  {700, 0, 0, 5000, nil, ""},
+		"it shows more of others":       {50, 10, 0, 0, nil, ""},
+		"it cuts there":                 {70, 10, 50, 0, nil, "no more than a page"},
+		"it cuts there, and states 500": {70, 10, 50, 500, nil, "no more than a page"},
+		"and does not answer that":      {50, 10, 0, 0, refused, "sends 50 events of one second, which may be all"},
+	} {
+		var all []nostr.Event
+		for i := range c.n + c.others {
+			e := note(i, today-100_000)
+			if i >= c.n {
+				e.Kind, e.CreatedAt = 7, e.CreatedAt+int64(i)
+			}
+			all = append(all, e)
+		}
+		a, b := newFake(), newFake(all...)
+		b.no77, b.page, b.takes, b.refuses = true, c.page, Limits{Page: c.states}, c.refuses
+		r, err := Sync(t.Context(), a.side("a"), b.side("b"), nostr.Filter{Kinds: []int{1}}, options(Down))
+		want := c.n
+		if c.page > 0 {
+			want = c.page
+		}
+		if err != nil || r.Complete != (c.told == "") || !strings.Contains(r.Why, c.told) || len(a.events) != want {
+			t.Errorf("%s: %v, a has %d; %q, %v", name, err, len(a.events), r.Why, r.Figures)
 		}
 	}
 }

@@ -28,21 +28,39 @@ func TellStray(ctx context.Context, createdAt int64) {
 // the walk. An error of the relay or of do ends it.
 func Walk(ctx context.Context, relay Relay, p *pager.Pager, do func(nostr.Event) error) error {
 	ctx = WithStrays(ctx, p.Stray)
-	for more := true; more; _, more = p.Next(false) {
-		for e, err := range relay.Query(ctx, p.Filter) {
-			if errors.Is(err, pager.ErrOverflow) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			if !p.Add(&e) {
-				continue
-			}
-			if err := do(e); err != nil {
-				return err
-			}
+	for more := true; more; {
+		switch err := readPage(ctx, relay, p, do); {
+		case refusesExtra(p, err):
+			_, more = p.Refused()
+		case err != nil:
+			return err
+		default:
+			_, more = p.Next(false)
 		}
 	}
 	return nil
+}
+
+// readPage reads the next page of a walk.
+func readPage(ctx context.Context, relay Relay, p *pager.Pager, do func(nostr.Event) error) error {
+	for e, err := range relay.Query(ctx, p.Filter) {
+		switch {
+		case errors.Is(err, pager.ErrOverflow):
+			return nil
+		case err != nil:
+			return err
+		case !p.Add(&e):
+			continue
+		}
+		if err := do(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusesExtra reports whether an error is the relay's answer to an extra page, which
+// it need not give.
+func refusesExtra(p *pager.Pager, err error) bool {
+	return err != nil && p.Extra() && (RefusalOf(err) != nil || errors.Is(err, ErrTimeout) || errors.Is(err, ErrTooMany))
 }

@@ -157,7 +157,7 @@ func (r relays) follow(url string) func(context.Context, int64, func(context.Con
 		if denied.Relay(url) {
 			return stage.ErrDenied
 		}
-		page := pool.At(url).Limits(ctx).PageSize()
-		return pool.Tail(ctx, url, relay.Follow{Since: since, Page: page, Handle: handle, CaughtUp: caughtUp})
+		takes := pool.At(url).Limits(ctx)
+		return pool.Tail(ctx, url, relay.Follow{Since: since, Takes: takes, Handle: handle, CaughtUp: caughtUp})
 	}
 }

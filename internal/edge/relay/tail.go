@@ -19,8 +19,8 @@ type Follow struct {
 	// the cursor minus an overlap, because relays receive events later than they
 	// were made.
 	Since int64
-	// Page is the limit of a REQ for stored events; 0 is [pager.Size].
-	Page int
+	// Takes is what the relay says of itself.
+	Takes reconcile.Limits
 	// Handle takes one event at a time: those that the relay had stored since
 	// Since, newest first, and between them, as they arrive, those that it
 	// receives, whatever their date. Some come more than once. While it
@@ -88,7 +88,7 @@ func (t *tail) run(ctx context.Context) error {
 	filter := t.follow.Filter
 	filter.Since, filter.Until = 0, 0
 	return reconcile.Follow(ctx, t.conn, reconcile.Following{
-		Filters: []nostr.Filter{filter}, Since: t.from, Page: t.follow.Page, Take: t.handle, CaughtUp: t.catchUp,
+		Filters: []nostr.Filter{filter}, Since: t.from, Takes: t.follow.Takes, Take: t.handle, CaughtUp: t.catchUp,
 	})
 }
 

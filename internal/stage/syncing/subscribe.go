@@ -100,7 +100,7 @@ func (s *Stage) subscribe(
 	writers, ctx := errgroup.WithContext(ctx)
 	writers.SetLimit(writing)
 	err := reconcile.Follow(ctx, remote, reconcile.Following{
-		Filters: filters, Since: since, Page: remote.Limits(ctx).PageSize(),
+		Filters: filters, Since: since, Takes: remote.Limits(ctx),
 		Take: func(_ context.Context, e nostr.Event, first bool) error {
 			if first {
 				return nil

@@ -46,8 +46,9 @@ type surveySet struct {
 func readSet(ctx context.Context, local reconcile.Relay, filter nostr.Filter, most int, parts bool) (*surveySet, error) {
 	s := &surveySet{local: local, filter: filter, by: map[string][]negentropy.Item{}, cut: map[string]int64{}}
 	n, full := 0, fmt.Errorf("more than %d events", most)
-	filter.Limit = local.Limits(ctx).PageSize()
-	p := pager.Pager{Filter: filter}
+	takes := local.Limits(ctx)
+	filter.Limit = takes.PageSize()
+	p := pager.Pager{Filter: filter, Most: takes.Page}
 	err := reconcile.Walk(ctx, local, &p, func(e nostr.Event) error {
 		id, err := negentropy.ParseID(e.ID)
 		if err != nil || e.CreatedAt < s.cut[e.PubKey] || e.CreatedAt < 0 {
