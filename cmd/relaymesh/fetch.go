@@ -91,7 +91,9 @@ func (c *fetchCmd) otherwise() string {
 // request is what is asked for.
 func (c *fetchCmd) request(o *output) (events.MissingNoteRequest, error) {
 	n, err := schnorr.ParseNote(c.What)
-	if err != nil {
+	if prefix := schnorr.CodePrefix(c.What); err != nil && (prefix == "nsec" || prefix == "ncryptsec") {
+		return events.MissingNoteRequest{}, usage("%v", err)
+	} else if err != nil {
 		return events.MissingNoteRequest{}, usage("%q: %v", c.What, err)
 	}
 	if c.Author != "" {

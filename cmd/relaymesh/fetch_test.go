@@ -95,16 +95,25 @@ func TestFetchWithoutAPipeline(t *testing.T) {
 	}
 }
 
+func TestFetchRepeatsNoSecret(t *testing.T) {
+	t.Parallel()
+	secret := "nsec1" + strings.Repeat("q", 58)
+	if code, _, stderr := here("fetch", "nostr:"+secret); code != run.ExitUsage || strings.Contains(stderr, secret) {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
 func TestFetchUsage(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("0", 64)
 	for want, args := range map[string][]string{
-		"want note1":         {"hello"},
-		"--author":           {id, "--author", "npub1x"},
-		"--relay":            {id, "--relay", "ws://127.0.0.1:1"},
-		"--dht-key":          {id, "--dht-key", "x"},
-		"where shall":        {id},
-		"checksum of the no": {"note1hello"},
+		"want note1":        {"hello"},
+		"--author":          {id, "--author", "npub1x"},
+		"--relay":           {id, "--relay", "ws://127.0.0.1:1"},
+		"--dht-key":         {id, "--dht-key", "x"},
+		"where shall":       {id},
+		"which no code has": {"note1hello"},
+		"is shortened":      {"note1qqqq…qqqq"},
 	} {
 		if code, _, stderr := here(append([]string{"fetch"}, args...)...); code != run.ExitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%q: exit code %d, %s", args, code, stderr)

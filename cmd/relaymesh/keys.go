@@ -25,7 +25,7 @@ func parseDHTKey(text string) (string, error) {
 		_, err := schnorr.ReadKey(text)
 		return "", err
 	}
-	key := strings.ToLower(strings.TrimSpace(text))
+	key := strings.ToLower(schnorr.BareCode(text))
 	if !nostr.IsHex(key, 32) {
 		return "", fmt.Errorf("%q is not the 64 hex digits of a DHT key: it has %d characters", text, len(text))
 	}
@@ -34,7 +34,7 @@ func parseDHTKey(text string) (string, error) {
 
 // parseTarget reads a DHT key or a target.
 func parseTarget(text string) (target [20]byte, err error) {
-	if plain := strings.ToLower(strings.TrimSpace(text)); nostr.IsHex(plain, 20) {
+	if plain := strings.ToLower(schnorr.BareCode(text)); nostr.IsHex(plain, 20) {
 		_, _ = hex.Decode(target[:], []byte(plain)) // checked
 		return target, nil
 	}

@@ -28,39 +28,21 @@ type code struct {
 }
 
 // CodePrefix returns the prefix of what looks like a NIP-19 code, in any case, or "".
-func CodePrefix(s string) string {
-	prefix, _, ok := strings.Cut(strings.ToLower(BareCode(s)), "1")
+func CodePrefix(s string) string { return codePrefix(BareCode(s)) }
+
+func codePrefix(s string) string {
+	prefix, _, ok := strings.Cut(strings.ToLower(s), "1")
 	if !ok || !slices.Contains(codePrefixes, prefix) {
 		return ""
 	}
 	return prefix
 }
 
-// BareCode cuts off what stands around a NIP-19 code where people copy it from:
-// blanks and invisible characters, "nostr:" (NIP-21), an @, and the web page of a
-// client whose address ends with it.
-func BareCode(s string) string {
-	s = strings.TrimFunc(s, nostr.Invisible)
-	scheme, rest, found := strings.Cut(s, ":")
-	switch scheme = strings.ToLower(scheme); {
-	case found && (scheme == "nostr" || scheme == "web+nostr"):
-		return strings.TrimPrefix(rest, "//")
-	case found && (scheme == "https" || scheme == "http"):
-		for _, part := range strings.FieldsFunc(rest, func(r rune) bool { return strings.ContainsRune("/?#&=", r) }) {
-			prefix, _, ok := strings.Cut(strings.ToLower(part), "1")
-			if ok && slices.Contains(codePrefixes, prefix) {
-				return part
-			}
-		}
-	}
-	return strings.TrimPrefix(s, "@")
-}
-
 // parseCode reads a NIP-19 code, in lower or upper case, with or without what
 // [BareCode] cuts off. Errors do not repeat it, since it may be a secret.
 func parseCode(s string) (c code, err error) {
 	s = BareCode(s)
-	prefix := CodePrefix(s)
+	prefix := codePrefix(s)
 	switch {
 	case prefix == "":
 		return c, errors.New("not a NIP-19 code such as npub1… or nevent1…")
@@ -129,7 +111,13 @@ func (c *code) missing(prefix string) error {
 // checksum of Bech32m, which is none of NIP-19.
 func checkForm(s, prefix string) error {
 	data, ok := decodeBytes(s, prefix)
+	digits := strings.ToLower(s[len(prefix)+1:])
+	odd := strings.IndexFunc(digits, func(r rune) bool { return !strings.ContainsRune("qpzry9x8gf2tvdw0s3jn54khce6mua7l", r) })
 	switch {
+	case strings.Contains(s, "..") || strings.ContainsRune(s, '…'):
+		return fmt.Errorf("the %s is shortened, as for display: copy all of it", prefix)
+	case odd >= 0:
+		return fmt.Errorf("the %s has the character %q, which no code has", prefix, []rune(digits[odd:])[0])
 	case !ok:
 		return fmt.Errorf("the checksum of the %s is wrong: a character is missing or mistyped", prefix)
 	case prefix != "npub" && prefix != "nsec" && prefix != "note":

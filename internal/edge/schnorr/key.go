@@ -162,6 +162,7 @@ func decodeSecret(s string) ([]byte, error) {
 		}
 		s = c.key
 	case "":
+		s = BareCode(s)
 	default:
 		return nil, fmt.Errorf("want nsec1... or 64 hex digits, not an %s", given)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -18,7 +19,7 @@ func ParseNote(s string) (n events.NoteMissing, err error) {
 		n.EventID = id
 		return n, nil
 	}
-	prefix := CodePrefix(s)
+	prefix := codePrefix(s)
 	switch prefix {
 	case "note", "nevent", "naddr":
 	case "npub", "nprofile":
@@ -35,7 +36,8 @@ func ParseNote(s string) (n events.NoteMissing, err error) {
 			n.Address, n.AuthorPubkey = a.String(), a.PubKey
 			return n, err
 		}
-		return n, errors.New("want note1..., nevent1..., naddr1..., 64 hex digits or kind:pubkey:d")
+		return n, fmt.Errorf("want note1..., nevent1..., naddr1..., 64 hex digits or kind:pubkey:d; this has %d characters",
+			utf8.RuneCountInString(s))
 	}
 	c, err := parseCode(s)
 	n = events.NoteMissing{EventID: c.id, AuthorPubkey: c.key, Relays: c.relays}

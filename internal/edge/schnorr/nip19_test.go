@@ -55,12 +55,18 @@ func TestParseNote(t *testing.T) {
 		must(nip19.EncodePublicKey(author)):   "want note1",
 		"nevent1" + strings.Repeat("q", 5000): "at most 5000",
 		nevent[:len(nevent)-1]:                "checksum",
+		nevent[:12] + "…" + nevent[50:]:       "the nevent is shortened",
+		note[:12] + "..." + note[50:]:         "the note is shortened",
+		note + "'s":                           `the note has the character '\''`,
+		note[:20] + "b" + note[21:]:           `the note has the character 'b'`,
+		id[1:]:                                "this has 63 characters",
+		"“" + id + "0”":                       "this has 65 characters",
 		encode("note", 1, 2, 3):               "note: has 3 bytes, want 32",
 		encode("nevent"):                      "nevent: no id",
 		encode("nevent", 0, 32, 1):            "nevent: is cut off",
 		encode("nevent", 0):                   "nevent: is cut off",
-		encode("note1q", make([]byte, 32)...): "checksum", // of another prefix
-		encodeM("note", make([]byte, 32)...):  "checksum", // of Bech32m
+		encode("note1q", make([]byte, 32)...): "has the character '1'", // of another prefix
+		encodeM("note", make([]byte, 32)...):  "checksum",              // of Bech32m
 		encode("nevent", append(append([]byte{0, 32}, make([]byte, 32)...), 1, 9)...): "nevent: is cut off",
 		encode("naddr", 0, 1, 'd'):                    "author or kind is missing",
 		must(nip19.EncodeEntity(author, 0, "d", nil)): "author or kind is missing",

@@ -154,7 +154,7 @@ func readValue(given string, of sort) (string, error) {
 
 // readPlain reads what is no code.
 func readPlain(given string, of sort) (string, error) {
-	value := strings.TrimFunc(given, nostr.Invisible)
+	value := BareCode(given)
 	if hex := strings.ToLower(value); of != sortAddress && nostr.IsHex(hex, 32) {
 		return hex, nil
 	}
