@@ -22,7 +22,7 @@ func ReadRelayTags(e *nostr.Event, allowPrivate bool) (*contract.List, error) {
 			continue
 		}
 		count++
-		marker := marker(t.At(2))
+		marker := marker(t)
 		for _, raw := range relayURLs(t) {
 			url, err := nostr.NormalizeRelayURL(raw, allowPrivate)
 			if err != nil {
@@ -61,9 +61,16 @@ func relayURLs(t nostr.Tag) (urls []string) {
 	return urls
 }
 
-// marker reads the marker of an r tag as people write it.
-func marker(text string) string {
-	return strings.ToLower(strings.TrimFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }))
+// marker returns the marker of an r tag, "read", "write" or "", as people write it: in
+// any case, with blanks, or behind further URLs.
+func marker(t nostr.Tag) string {
+	for i := 2; i < len(t); i++ {
+		text := strings.ToLower(strings.TrimFunc(t[i], func(r rune) bool { return !unicode.IsLetter(r) }))
+		if text == "read" || text == "write" {
+			return text
+		}
+	}
+	return ""
 }
 
 // AppendRelay appends a normalised URL, unless the list has it or is full.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,15 +95,16 @@ func NormalizeRelayURL(raw string, allowPrivate bool) (string, error) {
 }
 
 // RelayKey is the KV and subject token of a relay: 32 hex digits of the SHA-256 of
-// its normalised URL, without slashes at the end of the path.
+// its normalised URL, with the differences that [SameRelay] ignores taken out.
 func RelayKey(normalized string) string {
-	sum := sha256.Sum256([]byte(withoutSlash(normalized)))
+	sum := sha256.Sum256([]byte(normalForm(normalized)))
 	return hex.EncodeToString(sum[:16])
 }
 
 // SameRelay reports whether two normalised URLs are of one relay: whether they
-// differ in nothing but slashes at the end of the path.
-func SameRelay(a, b string) bool { return a == b || withoutSlash(a) == withoutSlash(b) }
+// differ in nothing but slashes at the end of the path and in how the same character
+// is percent-encoded (RFC 3986, section 6.2.2).
+func SameRelay(a, b string) bool { return a == b || normalForm(a) == normalForm(b) }
 
 // HasRelay reports whether a normalised URL is of a relay among others.
 func HasRelay(urls []string, url string) bool {
@@ -135,13 +137,26 @@ func afterAt(text string) string {
 	return text
 }
 
-func withoutSlash(url string) string {
+// normalForm is by which URLs are compared.
+func normalForm(url string) string {
+	if strings.Contains(url, "%") {
+		url = encoded.ReplaceAllStringFunc(url, func(hex string) string {
+			c, _ := strconv.ParseUint(hex[1:], 16, 8) // checked
+			if r := rune(c); 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r) {
+				return string(r)
+			}
+			return strings.ToUpper(hex)
+		})
+	}
 	path, query, asks := strings.Cut(url, "?")
 	if path = strings.TrimRight(path, "/"); asks {
 		path += "?" + query
 	}
 	return path
 }
+
+// encoded is a character that is percent-encoded.
+var encoded = regexp.MustCompile("%[0-9a-fA-F]{2}")
 
 // normalizePath returns the path as it was given, without percent-encoded blanks at
 // the end, and "" for one of slashes alone.

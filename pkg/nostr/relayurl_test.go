@@ -95,7 +95,7 @@ func TestNormalizeRelayURLRefuses(t *testing.T) {
 }
 
 // The keys are those of earlier versions, which cut the slash off the URL itself.
-func TestSlashesAtTheEndAreNoOtherRelay(t *testing.T) {
+func TestOtherSpellingsAreNoOtherRelay(t *testing.T) {
 	for url, before := range map[string]string{
 		"wss://relay.example.com":            "wss://relay.example.com",
 		"wss://relay.example.com/nostr":      "wss://relay.example.com/nostr",
@@ -107,6 +107,21 @@ func TestSlashesAtTheEndAreNoOtherRelay(t *testing.T) {
 		}
 		if !nostr.SameRelay(url, before) || !nostr.HasRelay([]string{"wss://x.example.com", url}, before) {
 			t.Errorf("%s is not %s", url, before)
+		}
+	}
+	for _, same := range [][2]string{
+		{"/%6Eostr", "/nostr"}, {"/a%2fb/", "/a%2Fb"}, {"/%C3%a9", "/%c3%A9"}, {"/%7euser", "/~user"}, {"?a=%41", "?a=A"},
+	} {
+		a, b := "wss://relay.example.com"+same[0], "wss://relay.example.com"+same[1]
+		if !nostr.SameRelay(a, b) || nostr.RelayKey(a) != nostr.RelayKey(b) {
+			t.Errorf("%s is not %s", a, b)
+		}
+	}
+	for _, other := range [][2]string{
+		{"/a%2Fb", "/a/b"}, {"/%3Fa", "?a"}, {"/a%20b", "/a+b"}, {"/%252F", "/%2F"}, {"//a", "/a"}, {"/A", "/a"},
+	} {
+		if nostr.SameRelay("wss://relay.example.com"+other[0], "wss://relay.example.com"+other[1]) {
+			t.Errorf("%v are one", other)
 		}
 	}
 	if nostr.SameRelay("wss://relay.example.com/a/", "wss://relay.example.com/b/") || nostr.HasRelay(nil, "") {
