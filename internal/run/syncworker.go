@@ -134,7 +134,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		Rules: rules.of, Denied: e.deny.Lists(), Followed: followed(e.relays.home, e.Config.Relay, authors),
 		Refused: refused, Deleted: relay.NewLocal(e.relays.home, e.Config.Relay, e.Config.PublicURLs...).Deleted,
 		Relays: known, Links: links, Syncs: open[contract.Sync](&kv, contract.BucketSyncs), Net: net,
-		Unlinked: func(ctx context.Context, f func(key string)) error { return links.Removals(ctx, ">", f) },
+		Relinked: func(ctx context.Context, f func(key string)) error { return links.Comings(ctx, ">", f) },
 		Local:    e.Config.Relay, Public: e.Config.PublicURLs, Publish: b.Publish, SyncEvery: e.Config.SyncEvery,
 		Now: time.Now, Log: e.Log.With("stage", contract.StageSyncWorker), Observe: e.observeSyncs(),
 		MaxLive: e.Config.Sync.Live, Stopping: ctx.Done(), Arrived: e.observeLive(), Authors: authors,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -263,4 +264,46 @@ func TestALiveSubscriptionEndsWithTheListThatAskedForIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Authors who join a relay that is followed are followed there within seconds, and many
+// who join at once cost few subscriptions.
+func TestWhoJoinsARelayThatIsFollowedIsFollowedSoon(t *testing.T) {
+	inLiveWorld(t, func(w *world) {
+		w.syncEvery = 6 * time.Hour // no schedule helps
+		w.syncworker(nil)
+		alice, bob, url := user(w.T, "alice"), user(w.T, "bob"), relayURL(1)
+		w.sendEvent(nip65(w.T, alice, time.Now().Unix()-100, url))
+		time.Sleep(time.Minute)
+		for round := range 2 { // who leaves and comes back is a newcomer as well
+			w.sendEvent(nip65(w.T, bob, time.Now().Unix(), url))
+			time.Sleep(4 * time.Second)
+			here := w.add(url, note(w.T, bob, fmt.Sprint("I write here, ", round)))
+			here = append(here, w.add(url, note(w.T, alice, fmt.Sprint("so do I, ", round)))...)
+			time.Sleep(2 * time.Second)
+			w.complete("of who joined and who was there", here)
+			w.sendEvent(nip65(w.T, bob, time.Now().Unix()))
+			time.Sleep(2 * time.Second)
+		}
+
+		made := w.relays.seen(url).subscribed
+		var joined []*schnorr.SecretKey
+		for i := range 40 {
+			joins := user(w.T, fmt.Sprint("author ", i))
+			w.sendEvent(nip65(w.T, joins, time.Now().Unix(), url))
+			time.Sleep(500 * time.Millisecond)
+			joined = append(joined, joins)
+		}
+		time.Sleep(4 * time.Second)
+		var here []nostr.Event
+		for _, joins := range joined {
+			here = append(here, w.add(url, note(w.T, joins, "me, too"))...)
+		}
+		time.Sleep(2 * time.Second)
+		w.complete("of many who joined", here)
+		if n := w.relays.seen(url).subscribed - made; n < 1 || n > 4 {
+			w.Errorf("40 who joined within 20 s cost %d subscriptions", n)
+		}
+		w.noDeadLetters()
+	})
 }

@@ -208,6 +208,7 @@ type remote struct {
 
 	changed     chan struct{} // closed and replaced with every change
 	subscribers int
+	subscribed  int // how often somebody subscribed
 }
 
 // lie is how what a relay says is not what it has; none of these tell subscribers.
@@ -392,6 +393,7 @@ func (r at) Subscribe(ctx context.Context, filters ...nostr.Filter) iter.Seq2[re
 		x := r.relay(r.url)
 		r.mu.Lock()
 		x.subscribers++
+		x.subscribed++
 		cuts := x.cuts
 		r.mu.Unlock()
 		defer func() {

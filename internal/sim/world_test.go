@@ -309,13 +309,13 @@ func (w *world) purge(purge func(context.Context) error) {
 	}
 }
 
-// unlinked watches for links that are removed, where there is the permission.
-func (w *world) unlinked(ctx context.Context, f func(key string)) error {
+// relinked watches for links that are made or removed, where there is the permission.
+func (w *world) relinked(ctx context.Context, f func(key string)) error {
 	links, err := run.OpenStore[contract.Link](ctx, w.JS, contract.BucketLinks, w.log)
 	if err != nil {
 		return err
 	}
-	return links.Removals(ctx, ">", f)
+	return links.Comings(ctx, ">", f)
 }
 
 // syncworker runs the third stage.
@@ -324,7 +324,7 @@ func (w *world) syncworker(f *faults) *worker {
 	ctx, cancel := context.WithCancel(w.Context())
 	x := w.work(contract.StageSyncWorker, f, func(b *bus.Bus) handlers {
 		s := &syncing.Stage{
-			Unlinked: w.unlinked,
+			Relinked: w.relinked,
 			Relays:   faulty(w, f, store[contract.Relay](w, contract.BucketRelays)),
 			Links:    faulty(w, f, store[contract.Link](w, contract.BucketLinks)),
 			Syncs:    faulty(w, f, store[contract.Sync](w, contract.BucketSyncs)),

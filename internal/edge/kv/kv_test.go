@@ -462,7 +462,7 @@ func TestPagesHoldEveryKeyOnce(t *testing.T) {
 	})
 }
 
-func TestRemovalsAreToldAsTheyHappen(t *testing.T) {
+func TestComingsAreToldAsTheyHappen(t *testing.T) {
 	inWorld(t, func(w *world) {
 		set := func(key string) {
 			if _, err := w.b.Update(w.Context(), key, add(1)); err != nil {
@@ -478,19 +478,25 @@ func TestRemovalsAreToldAsTheyHappen(t *testing.T) {
 		remove("a.before")
 		ctx, cancel := context.WithCancel(w.Context())
 		told, ended := make(chan string, 100), make(chan error, 1)
-		go func() { ended <- w.b.Removals(ctx, "*.*", func(key string) { told <- key }) }()
+		go func() { ended <- w.b.Comings(ctx, "*.*", func(key string) { told <- key }) }()
 		time.Sleep(time.Second)
 		for _, wait := range []time.Duration{0, 2 * time.Second, time.Hour} {
 			time.Sleep(wait)
 			for _, key := range []string{"a.x", "a.y", "b.c.d"} {
 				set(key)
 			}
+			set("a.x") // which is nothing new
+			remove("a.x")
+			set("a.x") // again
 			set("a.x")
 			remove("a.x")
+			remove("a.y")
 			remove("b.c.d")
 			began := time.Now()
-			if key := <-told; key != "a.x" || time.Since(began) > time.Second {
-				w.Errorf("after %s: %s was told, %s later", wait, key, time.Since(began))
+			for _, want := range []string{"a.x", "a.y", "a.x", "a.x", "a.x", "a.y"} {
+				if key := <-told; key != want || time.Since(began) > time.Second {
+					w.Errorf("after %s: %s was told, want %s, %s later", wait, key, want, time.Since(began))
+				}
 			}
 		}
 		cancel()

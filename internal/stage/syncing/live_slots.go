@@ -14,7 +14,7 @@ type liveSlots struct {
 type liveSlot struct {
 	claim
 	end  context.CancelCauseFunc
-	look chan struct{} // holds an element when the links of the relay have become fewer
+	look chan struct{} // holds an element when links of the relay were made or removed
 }
 
 // acquire takes a slot for a relay. The one that has to go for it ends; see

@@ -23,9 +23,9 @@ type Stage struct {
 	Relays  stage.Store[contract.Relay]
 	Links   stage.Store[contract.Link]
 	Syncs   stage.Store[contract.Sync]
-	// Unlinked calls f with the key of every link that is removed, until ctx ends, or
-	// with an error, after which some may have gone untold.
-	Unlinked func(ctx context.Context, f func(key string)) error
+	// Relinked calls f with the key of every link that is made or removed, until ctx ends,
+	// or with an error, after which some may have gone untold.
+	Relinked func(ctx context.Context, f func(key string)) error
 	Refused  Refused
 	Net      reconcile.Relays
 

@@ -31,9 +31,11 @@ const (
 	maxREQs       = 4
 	// writing is how many events of one subscription are written at a time.
 	writing = 16
-	// settle is how long after a link is gone the others are looked at, which may go
-	// with it: a list that is over takes many.
-	settle = time.Second
+	// settle is how long after a link is made or gone a subscription follows, unless
+	// others come or go, too: a list that is over takes many, and many join at once. It
+	// follows after mostSettle at the latest.
+	settle     = time.Second
+	mostSettle = 10 * time.Second
 )
 
 // follow subscribes to what matches the filters of jobs, reads what was made after a
@@ -146,12 +148,13 @@ func (s *Stage) receive(ctx context.Context, known *memory, local reconcile.Rela
 }
 
 // attend ends a subscription that must end, and writes its progress down. Where
-// authors stop to write there that is at once, see [Stage.WatchLinks].
-func (s *Stage) attend(ctx context.Context, url string, jobs []job, fewer <-chan struct{}, caughtUp func() bool) error {
+// authors begin or stop to write there that is soon, see [Stage.WatchLinks].
+func (s *Stage) attend(ctx context.Context, url string, jobs []job, others <-chan struct{}, caughtUp func() bool) error {
 	save, look := time.NewTicker(saveEvery), time.NewTicker(s.SyncEvery)
 	defer save.Stop()
 	defer look.Stop()
 	var settled <-chan time.Time
+	var latest time.Time
 	denied := s.Denied.Changed()
 	for {
 		select {
@@ -171,10 +174,11 @@ func (s *Stage) attend(ctx context.Context, url string, jobs []job, fewer <-chan
 			if err != nil {
 				return err
 			}
-		case <-fewer:
+		case <-others:
 			if settled == nil {
-				settled = time.After(settle)
+				latest = time.Now().Add(mostSettle)
 			}
+			settled = time.After(min(settle, time.Until(latest)))
 		case <-settled:
 			settled = nil
 			if err := s.unchanged(ctx, url, jobs); err != nil {
@@ -193,17 +197,17 @@ func (s *Stage) attend(ctx context.Context, url string, jobs []job, fewer <-chan
 	}
 }
 
-// WatchLinks has live subscriptions end within seconds for authors whose lists are over,
-// until ctx ends.
+// WatchLinks has live subscriptions begin within seconds for authors who join a relay that
+// is followed, and end for those whose lists are over, until ctx ends.
 func (s *Stage) WatchLinks(ctx context.Context) {
 	for {
-		err := s.Unlinked(ctx, func(key string) {
+		err := s.Relinked(ctx, func(key string) {
 			s.live.look(func(relay string) bool { return slices.Contains(strings.Split(key, "."), relay) })
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		s.Log.DebugContext(ctx, "looks anew whose lists are over", "err", err, "wait", retryAfter)
+		s.Log.DebugContext(ctx, "looks anew who is to be followed", "err", err, "wait", retryAfter)
 		select {
 		case <-time.After(retryAfter):
 		case <-ctx.Done():
