@@ -15,6 +15,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/internal/run"
 )
 
@@ -52,6 +53,33 @@ func (c *doctorCmd) nats(ctx context.Context, _ *output, e examination) {
 	}
 	c.user(ctx, nc, e)
 	c.assets(ctx, js, e)
+	c.gateways(ctx, js, e)
+}
+
+// gateways says how those do that run without stages. Where their bucket is missing, assets has said so.
+func (c *doctorCmd) gateways(ctx context.Context, js jetstream.JetStream, e examination) {
+	const check = "gateways"
+	bucket, err := kv.Open[contract.GatewayProcess](ctx, js, contract.BucketGateways)
+	if err != nil {
+		return
+	}
+	page, err := bucket.Page(ctx, "*", 0, contract.MaxGateways)
+	if err != nil {
+		e.fail(check, err.Error(), "look with a user that may read that bucket")
+		return
+	}
+	sum, well := contract.Gateway{}, 0
+	for _, g := range page.Entries {
+		if wrong := g.Value.Condition(); wrong.Wrong != "" {
+			e.fail(check, fmt.Sprintf("of %s, before %s: %s", g.Value.Host, g.Value.Relay, wrong.Wrong), wrong.Do)
+			continue
+		}
+		sum = sum.Plus(g.Value.Gateway)
+		well++
+	}
+	if well > 0 {
+		e.ok(check, "%d reach their relay, with %d connections", well, sum.Connections)
+	}
 }
 
 // whoAmI is what a server tells a user about itself and the user.

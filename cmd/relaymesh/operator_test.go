@@ -17,6 +17,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // here runs a command in this process. Logs of up come from many goroutines, a
@@ -196,6 +197,17 @@ func TestDoctor(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(js.Conn().Close)
+	tell := func(g contract.GatewayProcess) {
+		t.Helper()
+		if _, err := js.Publish(t.Context(), "$KV."+contract.BucketGateways+".a", nostr.Encode(g)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell(contract.GatewayProcess{Wrong: "connection refused\x1b[2J"})
+	if _, failed := doctor(t, args...); strings.Join(failed, " ") != "nats/gateways" {
+		t.Errorf("with a gateway whose relay is away these failed: %q", failed)
+	}
+	tell(contract.GatewayProcess{Gateway: contract.Gateway{Connections: 3}})
 	if err := js.DeleteConsumer(t.Context(), contract.StreamNote, contract.ConsumerFetch); err != nil {
 		t.Fatal(err)
 	}

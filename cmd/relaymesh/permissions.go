@@ -44,7 +44,8 @@ func (c *permissionsCmd) Run(o *output) error {
 		return c.printShared(o.out, "imports", c.imported())
 	}
 	p, _ := c.Prefix.PermissionsOf(c.Name) // kong has checked the name
-	if c.Domain != "" {
+	feeder := c.Name == contract.RoleRelay || c.Name == contract.RoleGateway
+	if c.Domain != "" && !feeder { // whose account reaches a bucket by what the pipeline's exports
 		for i, subject := range p.Publish {
 			p.Publish[i] = inDomain(subject, c.Domain)
 		}
@@ -53,7 +54,7 @@ func (c *permissionsCmd) Run(o *output) error {
 		return o.json(p)
 	}
 	fmt.Fprintf(o.out, "# All that %s needs, by relaymesh nats-permissions %s\n", c.Name, c.Name)
-	if c.Name == contract.RoleRelay || c.Name == contract.RoleGateway {
+	if feeder {
 		fmt.Fprintf(o.out, "# For users of account %s, see relaymesh nats-permissions pipeline and feeders: not of the pipeline's account\n",
 			contract.AccountFeeders)
 	}

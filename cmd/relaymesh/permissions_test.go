@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"github.com/relaymesh/relaymesh/internal/config"
@@ -39,7 +40,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		}
 		write(account+".conf", stdout)
 	}
-	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole, "operator") {
+	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleGateway, contract.RoleConsole, "operator") {
 		key, err := nkeys.CreateUser()
 		if err != nil {
 			t.Fatal(err)
@@ -57,7 +58,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		}
 		write(name+".conf", stdout)
 		of := &users
-		if name == contract.RoleRelay {
+		if name == contract.RoleRelay || name == contract.RoleGateway {
 			of = &feeders
 		}
 		fmt.Fprintf(of, "{ nkey: %s, permissions { include %s.conf } }\n", public, name)
@@ -70,7 +71,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.NoSigs, opts.NoLog = true, true
-	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleConsole) {
+	for _, name := range append(contract.Stages(), contract.RoleRelay, contract.RoleGateway, contract.RoleConsole) {
 		want, _ := contract.PermissionsOf(name)
 		got := opts.Nkeys[slices.IndexFunc(opts.Nkeys, func(u *server.NkeyUser) bool { return u.Nkey == publics[name] })].Permissions
 		if !slices.Equal(got.Publish.Allow, want.Publish) || !slices.Equal(got.Subscribe.Allow, want.Subscribe) ||
@@ -109,6 +110,20 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	if _, err := js.Publish(t.Context(), events.SubjectEventReceived, []byte("{}")); err != nil {
 		t.Errorf("a relay may not publish an event: %v", err)
 	}
+	bucket := "$KV." + contract.BucketGateways + "."
+	js.Conn().SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	if err := js.Conn().Publish(bucket+"relay", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["gateway"]}, contract.RoleGateway,
+		slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(gateway.Conn().Close)
+	if ack, err := gateway.Publish(t.Context(), bucket+"gateway", []byte("{}")); err != nil || ack.Sequence != 1 {
+		t.Errorf("a gateway may not tell how it does, or a relay may: %+v, %v", ack, err)
+	}
 	// An acknowledgement goes no further than the feeders' account.
 	operator, err := run.Dial(t.Context(), s.ClientURL(), config.NATSAuth{NATSCreds: seeds["operator"]}, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -125,6 +140,11 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	if err != nil || records.CachedInfo().State.LastSeq != 0 {
 		t.Errorf("a relay wrote a record: %+v, %v", records, err)
 	}
+}
+
+func gatewayMay() contract.Permissions {
+	p, _ := contract.PermissionsOf(contract.RoleGateway)
+	return p
 }
 
 // At a leaf node the API of JetStream and the keys of buckets are those of a domain, and all
@@ -153,5 +173,10 @@ func TestNATSPermissionsInADomain(t *testing.T) {
 	}
 	if !slices.Equal(got.Subscribe, own.Subscribe) {
 		t.Errorf("it may subscribe to %q, want %q", got.Subscribe, own.Subscribe)
+	}
+	// An account of feeders has no JetStream, and so no domain: it reaches a bucket by what is exported.
+	_, stdout, _ = here("nats-permissions", contract.RoleGateway, "--json", "--nats-domain", "hub")
+	if got, own := decode[contract.Permissions](t, stdout), gatewayMay(); !slices.Equal(got.Publish, own.Publish) {
+		t.Errorf("a gateway may publish to %q, want %q", got.Publish, own.Publish)
 	}
 }

@@ -52,6 +52,7 @@ func TestTopTellsWhatIsWrongAndWhatIsKnown(t *testing.T) {
 		}
 	}
 	worker.Gateway = &contract.Gateway{Relay: "ws://home", Connections: 3, Watched: 20, Completed: 2, Vain: 1}
+	put(contract.BucketGateways, "alone", contract.GatewayProcess{Gateway: contract.Gateway{Relay: "ws://home", Connections: 4, Messages: 70}})
 	worker.Syncs = []contract.RunningSync{{
 		URL: "wss://x.example\x1b[2J", Begun: now, Done: 1, Of: 3, Missing: 7, Stored: 5, Passes: 1, Messages: 9, Bytes: 2048,
 	}}
@@ -59,7 +60,8 @@ func TestTopTellsWhatIsWrongAndWhatIsKnown(t *testing.T) {
 	put(contract.BucketWorkers, "up.1", worker)
 	_, stdout, _ = here("top", "--nats", server.URL())
 	for _, want := range []string{
-		"gateway ok: 3 connections, 20 REQs watched, 2 events completed, 1 REQs that waited in vain", "survey of slice 01: 3 of 9 relays",
+		"gateway ok: 7 connections, 70 messages, 20 REQs watched, 2 events completed, 1 REQs that waited in vain",
+		"survey of slice 01: 3 of 9 relays",
 		"1 of 3 parts; pass 2: 7 missing, 5 stored, 0 sent; 9 messages, 2 KiB",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(stdout), " "), want) || strings.Contains(stdout, "\x1b") {

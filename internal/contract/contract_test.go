@@ -170,6 +170,15 @@ func examples() []struct {
 		{"KV " + contract.BucketHeard, contract.Heard{Events: append([]byte{1}, make([]byte, 32)...)}},
 		{"KV " + contract.BucketLost, contract.Lost{At: 1, Until: 2, Relays: relays, Why: "none of 3 relays has it"}},
 		{
+			"KV " + contract.BucketGateways,
+			contract.GatewayProcess{
+				Gateway: contract.Gateway{
+					Relay: "ws://relay:7777", Connections: 120, Messages: 9000, Watched: 80, Completed: 7, Vain: 2, Waits: 9, WaitMS: 450,
+				},
+				Version: "1.2.3", Host: "gateway-0", Started: 1, At: 2, Wrong: "connection refused",
+			},
+		},
+		{
 			"KV " + contract.BucketHistory,
 			contract.Figures{
 				At: 1, Users: 9, Findable: 8, Lost: 1, Live: 4, Complete: 3, Failing: 1, Missing: 2, Wanted: 7, Found: 6, InVain: 5,

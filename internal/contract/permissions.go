@@ -21,9 +21,12 @@ type Permissions struct {
 // ask its services: the feeders. It belongs into [AccountFeeders].
 const RoleRelay = "relay"
 
-// RoleGateway is the user of gateways, which hand in what their relay accepts and
-// ask for what it lacks. It belongs into [AccountFeeders]: strangers reach gateways.
+// RoleGateway is the user of gateways, which hand in what their relay accepts, ask for
+// what it lacks, and tell how they do. It belongs into [AccountFeeders]: strangers reach gateways.
 const RoleGateway = "gateway"
+
+// subjectGateways are the keys of bucket gateways: one token each.
+const subjectGateways = "$KV." + BucketGateways + ".*"
 
 // AccountFeeders is the NATS account of the feeders. JetStream sends its
 // acknowledgements, and a service its answer, to whatever subject the sender
@@ -145,7 +148,7 @@ func (p Prefix) PermissionsOf(name string) (Permissions, bool) {
 		return p.relayPermissions(), true
 	case RoleGateway:
 		return Permissions{
-			Publish:   p.subjects([]string{events.SubjectEventReceived, events.ServiceNoteFetch}),
+			Publish:   p.subjects([]string{subjectGateways, events.SubjectEventReceived, events.ServiceNoteFetch}),
 			Subscribe: []string{InboxPrefix(p.Name(RoleGateway)) + ".>"},
 		}, true
 	case RoleConsole:
@@ -216,12 +219,12 @@ func (p Prefix) PermissionsOf(name string) (Permissions, bool) {
 	return out, true
 }
 
-// relayPermissions let feeders do all that their account can. The commands of the
+// relayPermissions let feeders do all that their account can but be gateways. The commands of the
 // ingest binary that feed it receive at the inbox of its stage, with either key.
 func (p Prefix) relayPermissions() Permissions {
 	services, streams := p.Exported()
 	return Permissions{
-		Publish:   services,
+		Publish:   slices.DeleteFunc(services, func(s string) bool { return s == p.Subject(subjectGateways) }),
 		Subscribe: append([]string{InboxPrefix(p.Name(RoleRelay)) + ".>", InboxPrefix(p.Name(StageIngest)) + ".>"}, streams...),
 	}
 }

@@ -132,8 +132,9 @@ func (p Prefix) Buckets() []Bucket {
 
 // Exported are the subjects that the account of the pipeline exports and
 // [AccountFeeders] imports. The public subjects are services, too, so that the
-// acknowledgements of JetStream find their way back; the outcomes are streams.
+// acknowledgements of JetStream find their way back, and so are the keys of the one bucket
+// that feeders write; the outcomes are streams.
 func (p Prefix) Exported() (services, streams []string) {
-	services = append(slices.Clone(intake), events.ServiceNoteFetch, events.ServiceListResolve)
+	services = append(slices.Clone(intake), events.ServiceNoteFetch, events.ServiceListResolve, subjectGateways)
 	return p.subjects(services), p.subjects(streamNamed(StreamOutcome).Subjects)
 }

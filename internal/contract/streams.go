@@ -298,22 +298,26 @@ type Bucket struct {
 	MaxBytes int64 // 0 is unbounded; a full bucket takes no new keys
 	// Hidden says that the console does not show it.
 	Hidden bool
+	// MaxValue is how many bytes a value has at most; 0 is as many as a message may have. A
+	// bucket that has it is written by [AccountFeeders]: no writer says how long a value lives.
+	MaxValue int32
 }
 
 // The KV buckets.
 const (
-	BucketAuthors = "authors"
-	BucketRecords = "records"
-	BucketRelays  = "relays"
-	BucketLinks   = "links"
-	BucketSyncs   = "syncs"
-	BucketRefused = "refused"
-	BucketSurveys = "surveys"
-	BucketCursors = "cursors"
-	BucketHeard   = "heard"
-	BucketLost    = "lost"
-	BucketWorkers = "workers"
-	BucketHistory = "history"
+	BucketAuthors  = "authors"
+	BucketRecords  = "records"
+	BucketRelays   = "relays"
+	BucketLinks    = "links"
+	BucketSyncs    = "syncs"
+	BucketRefused  = "refused"
+	BucketSurveys  = "surveys"
+	BucketCursors  = "cursors"
+	BucketHeard    = "heard"
+	BucketLost     = "lost"
+	BucketWorkers  = "workers"
+	BucketHistory  = "history"
+	BucketGateways = "gateways"
 )
 
 // MaxLostFor bounds how long a note is held to be lost.
@@ -334,6 +338,10 @@ func Buckets() []Bucket {
 		{Name: BucketHeard, Doc: "relay key.part → which events the tail of a relay has handed to the intake (Heard)", Hidden: true},
 		{Name: BucketLost, Doc: "note → it was looked for in vain, lately (Lost)", TTL: MaxLostFor},
 		{Name: BucketWorkers, Doc: "an instance of stages → what it needs and does not have (Worker)", TTL: WorkerFor},
+		{
+			Name: BucketGateways, Doc: "a gateway that runs without stages → its figures (GatewayProcess)", TTL: WorkerFor,
+			MaxBytes: 256 << 10, MaxValue: 4 << 10,
+		},
 		{Name: BucketHistory, Doc: "five minutes → how all stood then, as a console counted it (Figures)", TTL: HistoryFor, MaxBytes: 16 << 20},
 	}
 }

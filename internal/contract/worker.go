@@ -51,15 +51,6 @@ const (
 	ConditionTail    = "tail of " // and the URL of the relay
 )
 
-// Gateway are the figures of a gateway; all but Connections count since it began.
-type Gateway struct {
-	Relay       string `json:"relay"` // URL of the relay that it stands before
-	Connections int    `json:"connections"`
-	Watched     int64  `json:"watched"`   // REQs that name events
-	Completed   int64  `json:"completed"` // events that the relay lacked and clients got
-	Vain        int64  `json:"in_vain"`   // REQs whose EOSE waited and for which nothing was found
-}
-
 // Index are the figures of a list index that is served; Pulled counts since it began.
 type Index struct {
 	URL       string `json:"url"`

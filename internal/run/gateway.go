@@ -86,18 +86,11 @@ func (e *Env) runGateway(ctx context.Context) error {
 		return PortError("--gateway", err)
 	}
 	e.addCondition(contract.ConditionGateway, g.Ready)
-	e.addFigures(func(w *contract.Worker) { w.Gateway = gatewayFigures(at.Relay, g) })
+	e.addFigures(func(w *contract.Worker) { f := gatewayFigures(at.Relay, g); w.Gateway = &f })
 	e.hasBound()
 	e.Log.InfoContext(ctx, "the gateway is up", "url", g.URL())
 	<-ctx.Done()
 	return stopGateway(ctx, stop)
-}
-
-func gatewayFigures(relay string, g *gateway.Gateway) *contract.Gateway {
-	f := g.Figures()
-	return &contract.Gateway{
-		Relay: relay, Connections: f.Connections, Watched: f.Watched, Completed: f.Completed, Vain: f.WaitedInVain,
-	}
 }
 
 // stopGateway gives what is held a moment to be published.
@@ -159,6 +152,12 @@ func Gateway(ctx context.Context, c config.Gateway, proxies clientaddr.Proxies, 
 		}, nil)
 	}
 	started(g.URL())
+	if js != nil {
+		group.Go(func() error {
+			tellGateway(ctx, js, c.Relay, g, log)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		<-ctx.Done()
 		return stopGateway(ctx, stop)

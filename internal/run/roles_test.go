@@ -32,6 +32,7 @@ const (
 // and loses the value that another replaces.
 var may = map[string]map[string][]string{
 	contract.RoleRelay:   {"INTAKE": {stored}},
+	contract.RoleGateway: {"INTAKE": {stored}, "KV_gateways": {stored, removed}},
 	contract.RoleConsole: {"DLQ": {removed}, "RETRY": {stored}, "KV_history": {stored, removed}},
 	contract.StageIngest: {
 		"INTAKE": {stored, removed, acked}, "AUTHOR": {stored}, "RELAYLIST": {stored}, "RELAY": {stored}, "NOTE": {stored},
@@ -66,7 +67,7 @@ func TestRolesChangeNothingBeyondTheirOwn(t *testing.T) {
 	for _, role := range slices.Sorted(maps.Keys(may)) {
 		t.Run(role, func(t *testing.T) {
 			w := newRolesWorld(t)
-			w.attack(w.as(role), role == contract.RoleRelay)
+			w.attack(w.as(role), role == contract.RoleRelay || role == contract.RoleGateway)
 			w.check(may[role])
 		})
 	}

@@ -40,8 +40,9 @@ type victim struct {
 func newRolesWorld(t *testing.T) *rolesWorld {
 	w := &rolesWorld{T: t}
 	relay, _ := contract.PermissionsOf(contract.RoleRelay)
-	shared := natstest.User("shared", relay)
-	w.server = natstest.StartOn(t, natstest.Dir(t), natstest.User(contract.RoleRelay, relay), shared)
+	gateway, _ := contract.PermissionsOf(contract.RoleGateway)
+	w.server = natstest.StartOn(t, natstest.Dir(t), natstest.User(contract.RoleRelay, relay), natstest.User(contract.RoleGateway, gateway),
+		natstest.User("shared", relay))
 	w.js = natstest.Provision(t, w.server)
 	for _, s := range contract.Streams() {
 		w.victims = append(w.victims, &victim{stream: s.Name, acks: map[string]string{}})
@@ -194,6 +195,9 @@ func (w *rolesWorld) attack(nc *nats.Conn, everyReply bool) {
 	through := []string{events.ServiceListResolve, events.ServiceNoteFetch}
 	if everyReply {
 		through, _ = contract.Prefix("").Exported()
+		for i := range through {
+			through[i] = strings.ReplaceAll(through[i], "*", "another")
+		}
 	}
 	for _, body := range []string{"", "{}", "not JSON", "[]"} {
 		for _, target := range targets {

@@ -167,6 +167,9 @@ func bucketConfig(c jetstream.KeyValueConfig, b contract.Bucket, o ProvisionOpti
 	c.Bucket, c.Description, c.TTL, c.Metadata = b.Name, b.Doc, b.TTL, marked(c.Metadata, o.Store)
 	c.History, c.Storage, c.Replicas = 1, jetstream.FileStorage, o.Replicas
 	c.LimitMarkerTTL = markerTTL
+	if b.MaxValue > 0 { // whoever may write a marker with a time of its own may write a value that never expires
+		c.LimitMarkerTTL, c.MaxValueSize = 0, b.MaxValue
+	}
 	c.MaxBytes = -1
 	if b.MaxBytes > 0 {
 		c.MaxBytes = b.MaxBytes

@@ -18,6 +18,9 @@ type Pipeline struct {
 	Outcomes map[string]uint64 `json:"outcomes"` // of the last hour, by subject
 	// Workers are the processes that run stages and have said so lately.
 	Workers []Worker `json:"workers"`
+	// Gateways are those that run without stages and have said so lately. Users whom strangers reach
+	// write it, so it counts for nothing but them.
+	Gateways []Worker `json:"gateways,omitempty"`
 	// Fullest is the stream that has used most of what it may take.
 	Fullest Fill `json:"fullest"`
 

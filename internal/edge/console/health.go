@@ -65,6 +65,37 @@ func (r *reading) running(ctx context.Context) error {
 	return nil
 }
 
+// beside reads which gateways run without stages, and how they do.
+func (r *reading) beside(ctx context.Context) error {
+	bucket, err := kv.Open[contract.GatewayProcess](ctx, r.js, contract.BucketGateways)
+	if err != nil {
+		return err
+	}
+	page, err := bucket.Page(ctx, "*", 0, contract.MaxGateways)
+	if err != nil {
+		return err
+	}
+	var gateways []Worker
+	for _, e := range page.Entries {
+		gateways = append(gateways, gatewayAlone(e.Value))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gateways = gateways
+	return nil
+}
+
+// gatewayAlone is a process that is a gateway and no more.
+func gatewayAlone(g contract.GatewayProcess) Worker {
+	return Worker{Worker: contract.Worker{
+		Stages: []string{}, Version: g.Version, Host: g.Host, Started: g.Started, At: g.At, Conditions: []contract.Condition{g.Condition()},
+		Gateway: &g.Gateway,
+	}}
+}
+
+// All are the processes of both kinds.
+func (p *Pipeline) All() []Worker { return slices.Concat(p.Workers, p.Gateways) }
+
 // fullest finds the stream that has used most of its bound.
 func (r *reading) fullest() (most Fill) {
 	for _, name := range slices.Sorted(maps.Keys(r.streams)) {
@@ -134,7 +165,8 @@ func diagnose(p *Pipeline, s Summary, failed error) []Finding {
 
 // conditions are those that the processes tell, each once.
 func (p *Pipeline) conditions() (list []Finding) {
-	for _, w := range p.Workers {
+	all := p.All()
+	for _, w := range all {
 		for _, c := range w.Conditions {
 			i := slices.IndexFunc(list, func(f Finding) bool { return f.Name == c.Name })
 			if i < 0 {
@@ -143,8 +175,8 @@ func (p *Pipeline) conditions() (list []Finding) {
 			}
 			if c.Wrong != "" && list[i].OK {
 				list[i] = Finding{Name: c.Name, Found: c.Wrong, Do: c.Do}
-				if len(p.Workers) > 1 {
-					list[i].Found += fmt.Sprintf(" (says %s on %s)", strings.Join(w.Stages, ", "), w.Host)
+				if len(all) > 1 {
+					list[i].Found += fmt.Sprintf(" (says %s on %s)", strings.Join(w.runs(), ", "), w.Host)
 				}
 			}
 		}

@@ -127,20 +127,21 @@ func (v Overview) tail() Part {
 
 func (v Overview) gateway() Part {
 	p, sum := Part{Name: partGateway, Wrong: v.wrong(contract.ConditionGateway)}, contract.Gateway{}
-	for _, w := range v.Workers {
+	for _, w := range v.All() {
 		if g := w.Gateway; g != nil {
-			p.At = append(p.At, g.Relay)
-			sum.Connections += g.Connections
-			sum.Watched += g.Watched
-			sum.Completed += g.Completed
-			sum.Vain += g.Vain
+			if !slices.Contains(p.At, g.Relay) { // several may stand before one relay
+				p.At = append(p.At, g.Relay)
+			}
+			sum = sum.Plus(*g)
 		}
 	}
 	if len(p.At) > 0 {
-		p.figure("connections", int64(sum.Connections))
+		p.figure("connections", sum.Connections)
+		p.figure("messages", sum.Messages)
 		p.figure("REQs watched", sum.Watched)
 		p.figure("events completed", sum.Completed)
 		p.figure("REQs that waited in vain", sum.Vain)
+		p.figure("ms that an EOSE waited", sum.Wait())
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,52 @@ func TestWhatRunsBesideTheStagesHasARow(t *testing.T) {
 		if rec := w.do(http.MethodGet, path, ""); rec.Code != http.StatusBadRequest {
 			t.Errorf("%s is answered %d", path, rec.Code)
 		}
+	}
+}
+
+// Gateways without stages count in the row and stand in the list. Users whom strangers reach write that, so it says
+// nothing of stages, versions and clocks, and what to do is the console's own advice.
+func TestGatewaysOfTheirOwnHaveARow(t *testing.T) {
+	w := newWorld(t)
+	now := time.Now().Unix()
+	of := func(relay string, n int64) contract.Gateway {
+		return contract.Gateway{Relay: relay, Connections: n, Messages: 100 * n, Watched: 10 * n, Completed: n, Vain: 1, Waits: 2, WaitMS: 50 * n}
+	}
+	inside := of("ws://home:7777", 1)
+	w.process("all.1", contract.Worker{Stages: contract.Stages(), Gateway: &inside, Conditions: []contract.Condition{{Name: "gateway"}}})
+	for i, g := range []contract.GatewayProcess{
+		{Gateway: of("ws://home:7777", 2), Version: "1.2.3", Host: "gateway-0", Started: now - 60, At: now},
+		{Gateway: of(hostile, 4), Version: hostile, Host: hostile, Started: now + 1<<40, At: now + 1<<40, Wrong: hostile},
+		{Gateway: contract.Gateway{Connections: -1 << 62, Watched: -5}},
+	} {
+		w.put(contract.BucketGateways, strconv.Itoa(i), g)
+	}
+	w.put(contract.BucketGateways, "rubbish", "rubbish")
+	w.console.feed.readings = nil
+	page := w.page("/")
+	for _, want := range []string{
+		">connections</a></dt><dd>7", ">messages</a></dt><dd>700", ">REQs watched</a></dt><dd>70", ">events completed</a></dt><dd>7",
+		">REQs that waited in vain</a></dt><dd>3", ">ms that an EOSE waited</a></dt><dd>58", "1 thing is wrong",
+		"see whether the relay behind it runs",
+		"4 processes", "version 1.2.3, ", "&lt;script&gt;",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(page, "<script>alert") {
+		t.Error("a gateway writes a script into the page")
+	}
+	v := ask[processesView](w, "/processes?runs=gateway")
+	if len(v.Processes) != 4 || v.Processes[0].Wrong() == nil {
+		t.Errorf("gateways are %+v", v.Processes)
+	}
+	if v := ask[processesView](w, "/processes?runs=ingest"); len(v.Processes) != 1 || v.Processes[0].Gateway.Connections != 1 {
+		t.Errorf("of ingest there are %+v", v.Processes)
+	}
+	if list := w.page("/processes"); !strings.Contains(list, "gateway before ws://home:7777: 2 connections, 200 messages, 20 REQs watched") ||
+		strings.Contains(list, "<script>alert") {
+		t.Errorf("the list is %s", list)
 	}
 }
 

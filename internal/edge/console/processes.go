@@ -39,8 +39,9 @@ func (p Process) Does() (does []string) {
 		}
 	}
 	if g := p.Gateway; g != nil {
-		does = append(does, fmt.Sprintf("gateway before %s: %d connections, %d REQs watched, %d events completed, %d waited in vain",
-			g.Relay, g.Connections, g.Watched, g.Completed, g.Vain))
+		does = append(does, fmt.Sprintf("gateway before %s: %d connections, %d messages, %d REQs watched, %d events completed, "+
+			"%d waited in vain; an EOSE waits %d ms",
+			g.Relay, g.Connections, g.Messages, g.Watched, g.Completed, g.Vain, g.Wait()))
 	}
 	if i := p.Index; i != nil {
 		does = append(does, fmt.Sprintf("list index at %s: %d events in %d MiB, %d of them from other indexes, named by %d DHT nodes",
@@ -75,7 +76,7 @@ func (c *Console) processes(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v, counts := processesView{Processes: []Process{}, Runs: only}, map[string]int{}
-	for _, w := range p.Workers {
+	for _, w := range p.All() {
 		one := Process{w, w.runs()}
 		for _, part := range one.Runs {
 			counts[part]++

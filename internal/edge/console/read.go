@@ -30,6 +30,7 @@ type reading struct {
 	later     map[string]uint64    // by stage
 	problems  map[string]*Problem  // by stage
 	workers   []Worker
+	gateways  []Worker
 }
 
 var errNotConnected = errors.New("there is no connection to it")
@@ -47,7 +48,7 @@ func read(ctx context.Context, js jetstream.JetStream, before *Pipeline) (*Pipel
 		return nil, errNotConnected
 	}
 	at := time.Now()
-	first, second := []func(context.Context) error{r.running}, []func(context.Context) error{}
+	first, second := []func(context.Context) error{r.running, r.beside}, []func(context.Context) error{}
 	for _, s := range contract.Streams() {
 		if s.Name != contract.StreamAdvisories {
 			first = append(first, func(ctx context.Context) error { return r.stream(ctx, s.Name) })
@@ -204,7 +205,7 @@ func (r *reading) problem(ctx context.Context, stage string) error {
 func (r *reading) pipeline(at time.Time) *Pipeline {
 	p := &Pipeline{
 		At: at, Buckets: map[string]uint64{}, Outcomes: map[string]uint64{}, counters: map[string]counters{},
-		Workers: r.workers, Fullest: r.fullest(),
+		Workers: r.workers, Gateways: r.gateways, Fullest: r.fullest(),
 	}
 	for _, b := range buckets() {
 		p.Buckets[b.Name] = r.streams["KV_"+b.Name].State.Msgs

@@ -71,7 +71,7 @@ wait:
 		default:
 		}
 	}
-	m.latency.Observe(time.Since(begun).Seconds())
+	m.latency.took(time.Since(begun))
 	if found == 0 {
 		m.vain.Inc()
 	}

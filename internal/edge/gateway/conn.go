@@ -53,12 +53,12 @@ func (c *conn) serve(client, relay end, compress bool) {
 	if compress {
 		inflated = &deflate.Meter{}
 	}
-	passed := c.gateway.metrics.passed
+	m := c.gateway.metrics
 	fromRelay := pump{
-		conn: c, from: newSource(relay, relay.came, stall), to: c.down, look: c.fromRelay, passed: passed.WithLabelValues("down"),
+		conn: c, from: newSource(relay, relay.came, stall), to: c.down, look: c.fromRelay, passed: m.down,
 	}
 	fromClient := pump{
-		conn: c, from: newSource(client, client.came, stall), to: c.up, look: c.fromClient, passed: passed.WithLabelValues("up"),
+		conn: c, from: newSource(client, client.came, stall), to: c.up, look: c.fromClient, passed: m.up,
 		inflated: inflated, wasted: &deflate.Meter{},
 	}
 	fromRelay.from.before, fromClient.from.before = c.down.flush, c.up.flush

@@ -170,14 +170,20 @@ func (g *Gateway) URL() string {
 
 // Figures say what a gateway does; all but Connections count since it began.
 type Figures struct {
-	Connections                      int   // of clients
-	Watched, Completed, WaitedInVain int64 // REQs that name events, events that the relay lacked, REQs for which nothing was found
+	Connections                      int           // of clients
+	Messages                         int64         // that passed, both ways
+	Watched, Completed, WaitedInVain int64         // REQs that name events, events that the relay lacked, REQs for which nothing was found
+	Waits                            int64         // REQs whose EOSE waited
+	Waited                           time.Duration // in all of these
 }
 
 // Figures returns what the gateway has done by now.
 func (g *Gateway) Figures() Figures {
 	m := g.metrics
-	return Figures{g.slots.Taken(), m.watched.n.Load(), m.completed.n.Load(), m.vain.n.Load()}
+	return Figures{
+		Connections: g.slots.Taken(), Messages: m.up.n.Load() + m.down.n.Load(), Watched: m.watched.n.Load(), Completed: m.completed.n.Load(),
+		WaitedInVain: m.vain.n.Load(), Waits: m.latency.n.Load(), Waited: time.Duration(m.latency.sum.Load()),
+	}
 }
 
 // ended tells in the log why a side ended, if it did something wrong.

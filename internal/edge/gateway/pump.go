@@ -4,8 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/relaymesh/relaymesh/internal/edge/deflate"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -34,7 +32,7 @@ type pump struct {
 
 	inflated *deflate.Meter // of what the client compresses; nil where it cannot
 	wasted   *deflate.Meter // of frames that carry nothing of a message; nil for the relay's
-	passed   prometheus.Counter
+	passed   *counted
 
 	// Buffers that are used again.
 	text, frame []byte
