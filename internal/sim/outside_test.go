@@ -201,6 +201,7 @@ type remote struct {
 	lies    lie   // what it says is not what it has
 
 	queries, sessions, probes int
+	written                   int            // events that it said OK to
 	longest                   int            // negentropy message
 	times                     []time.Time    // of queries and sessions
 	waiting                   int            // queries and sessions that have no answer yet
@@ -215,8 +216,9 @@ type remote struct {
 type lie int
 
 const (
-	hides     lie = iota + 1 // events in sessions, which REQs show
-	withholds                // events that its sessions list
+	hides        lie = iota + 1 // events in sessions, which REQs show
+	withholds                   // events that its sessions list
+	keepsNothing                // of what it says OK to
 )
 
 var errDown = errors.New("no connection")
@@ -378,6 +380,9 @@ func (r at) Publish(_ context.Context, e nostr.Event) (reply reconcile.Reply, er
 		if why := x.refuse(e); why != "" {
 			return reconcile.ParseReply(false, strings.TrimPrefix(why, wordless)), nil
 		}
+	}
+	if x.written++; x.lies == keepsNothing {
+		return reconcile.Reply{Outcome: reconcile.Stored}, nil
 	}
 	if !slices.ContainsFunc(x.events, func(have nostr.Event) bool { return have.ID == e.ID }) {
 		x.events = append(x.events, e)

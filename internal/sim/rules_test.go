@@ -84,3 +84,48 @@ func TestMentionsComeFromTheRelaysWhereAuthorsRead(t *testing.T) {
 		w.noDeadLetters()
 	})
 }
+
+// A relay that says OK and keeps nothing stands between no other two, be it the first
+// of its group, and is written to no more; what it has itself goes to the others.
+func TestAMirrorThatKeepsNothing(t *testing.T) {
+	for i, place := range []string{"first", "last"} {
+		inWorld(t, func(w *world) {
+			liar, one, two := relayURL(1), relayURL(2), relayURL(3)
+			group := []string{liar, one, two}
+			if i > 0 {
+				group = []string{one, two, liar}
+			}
+			w.ruled = map[string][]syncing.Rule{}
+			for _, url := range group {
+				w.ruled[url] = []syncing.Rule{{Direction: reconcile.Both, Group: group, Named: true}}
+			}
+			w.relays.set(liar, func(x *remote) { x.lies = keepsNothing })
+			its := w.holds(liar, user(w.T, "alice"), 5, 60)
+			ones := w.holds(one, user(w.T, "bob"), 20, 60)
+			twos := w.holds(two, user(w.T, "carol"), 20, 60)
+			w.ingest(nil)
+			w.syncworker(nil)
+			equal := func(want int) {
+				w.Helper()
+				for _, url := range []string{one, two} {
+					if n := len(w.relays.ids(url)); n != want {
+						w.Errorf("%s: %s holds %d events, want all %d", place, url, n, want)
+					}
+				}
+			}
+			for _, url := range group {
+				w.discover(url)
+			}
+			time.Sleep(40 * time.Minute)
+			equal(len(its) + len(ones) + len(twos))
+			before := w.relays.seen(liar).written
+			more := w.holds(one, user(w.T, "bob"), 30, 3600)
+			time.Sleep(time.Hour)
+			equal(len(its) + len(ones) + len(twos) + len(more))
+			if n := w.relays.seen(liar).written; before > 40 || n > before {
+				w.Errorf("%s: %d events were written to the liar at first, and %d later", place, before, n-before)
+			}
+			w.noDeadLetters()
+		})
+	}
+}

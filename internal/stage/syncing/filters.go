@@ -82,7 +82,10 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 	for _, r := range rules {
 		switch {
 		case len(r.Group) > 0:
-			middle := s.middle(r.Group)
+			middle, err := s.between(ctx, r.Group)
+			if err != nil {
+				return p, err
+			}
 			for _, f := range reconcile.Divide(r.Filter) {
 				p.jobs = append(p.jobs, job{f, r.Direction, r.Group, middle})
 			}

@@ -2,6 +2,7 @@ package syncing
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -14,12 +15,38 @@ import (
 )
 
 const (
-	// absentFor is how long a relay that was away is not in the middle of its groups.
+	// absentFor is how long a relay that was away, or keeps nothing, is not in the middle of its groups.
 	absentFor = 5 * time.Minute
 	// forwarding bounds how long a relay of a group may take for an event that came
 	// live; the next sync gives it what it has not got.
 	forwarding = 10 * time.Second
 )
+
+// errKeepsNothing is why a relay is no longer in the middle of its groups: what is given
+// to it does not get any further.
+var errKeepsNothing = errors.New("it says OK to events that it does not deliver afterwards")
+
+// between is [Stage.middle] of those that keep what they are given, as far as bucket
+// syncs says.
+func (s *Stage) between(ctx context.Context, group []string) (string, error) {
+	for {
+		url := s.middle(group)
+		if s.isLocal(url) || s.isAbsent(url) {
+			return url, nil
+		}
+		last, _, err := s.Syncs.Get(ctx, nostr.RelayKey(url))
+		if err != nil {
+			return "", err
+		}
+		if !doubtOf(last, s.Now().Unix()).Unwritten {
+			return url, nil
+		}
+		s.leaveOut(url)
+	}
+}
+
+// leaveOut keeps a relay out of the middle of its groups, for [absentFor].
+func (s *Stage) leaveOut(url string) { s.absent.Put(nostr.RelayKey(url), s.Now().Add(absentFor)) }
 
 // middle is the relay with which the others of a group are synced: the local one if it
 // is among them, else the first, and while that is away the next. This process knows
@@ -57,6 +84,9 @@ func (s *Stage) opposite(ctx context.Context, local reconcile.Side, j job) (a re
 	if err == nil {
 		known, err = s.recall(ctx, j.middle)
 	}
+	if err == nil {
+		known.sync, _, err = s.Syncs.Get(ctx, nostr.RelayKey(j.middle))
+	}
 	return reconcile.Side{Relay: at, Name: j.middle}, known, err
 }
 
@@ -70,22 +100,29 @@ func (s *Stage) syncMember(ctx context.Context, local, remote reconcile.Side, j 
 		}
 		err = s.syncJob(ctx, local, remote, j, of, result)
 	}
+	if errors.Is(err, errKeepsNothing) {
+		return nil // no fault of the other relay, and there is no third
+	}
 	return err
 }
 
 // moves has another relay be in the middle of a job's group if a sync failed for the
 // one that was, and reports whether there is one.
 func (s *Stage) moves(ctx context.Context, j *job, err error) bool {
-	if j.middle == "" || !localFault(err) || ctx.Err() != nil {
+	forgets := errors.Is(err, errKeepsNothing)
+	if j.middle == "" || !localFault(err) && !forgets || ctx.Err() != nil {
 		return false
 	}
-	before := j.middle
-	s.absent.Put(nostr.RelayKey(before), s.Now().Add(absentFor))
+	before, reason := j.middle, " is away"
+	if forgets {
+		reason = " keeps nothing"
+	}
+	s.leaveOut(before)
 	if j.middle = s.middle(j.group); j.middle == before {
 		return false
 	}
 	s.Log.WarnContext(ctx, "another relay is in the middle of a group of mirrors",
-		"relay", j.middle, "reason", before+" is away", "err", err, "wait", absentFor)
+		"relay", j.middle, "reason", before+reason, "err", err, "wait", absentFor)
 	return true
 }
 

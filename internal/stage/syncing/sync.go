@@ -44,6 +44,11 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 		return nil
 	}
 	remote.Listed = doubt.Listed
+	gaveBack := [2][]string{negentropy.SideB: of.sync.GaveBack}
+	if middle != nil {
+		a.Listed = doubtOf(middle.sync, s.Now().Unix()).Listed
+		gaveBack[negentropy.SideA] = middle.sync.GaveBack
+	}
 	sample := 0
 	if j.key() == of.sample {
 		sample = sampled
@@ -51,7 +56,7 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 	r, err := reconcile.Sync(ctx, a, remote, j.filter, reconcile.Options{
 		Direction: direction,
 		Sample:    sample,
-		GaveBack:  [2][]string{negentropy.SideB: of.sync.GaveBack},
+		GaveBack:  gaveBack,
 		Denied:    s.Denied.Event,
 		Refused: func(to negentropy.Side, id negentropy.ID) bool {
 			return known.has(to, id) || s.Denied.ID(id.String())
@@ -71,25 +76,28 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 	if r.Why != "" {
 		result.Why = r.Why
 	}
-	s.doubt(ctx, [2]string{a.Name, remote.Name}, r, of, result, sample > 0 && err == nil)
+	memories := [2]*memory{middle, of}
+	for side, name := range [2]string{a.Name, remote.Name} {
+		sampled := sample > 0 && err == nil && negentropy.Side(side) == negentropy.SideB
+		s.doubt(ctx, name, r.Doubts[side], r.GaveBack[side], memories[side], result, sampled)
+	}
+	if err == nil && middle != nil && r.Doubts[negentropy.SideA].Loses {
+		err = errKeepsNothing
+	}
 	return err
 }
 
 // doubt writes down in what a relay has contradicted itself in a sync, and some of
-// what it gave back. What the local relay does is said only. That this fails is no
-// reason to stop: the next sync finds it out again.
+// what it gave back. What the local relay does, which has no memory, is said only. That
+// this fails is no reason to stop: the next sync finds it out again.
 func (s *Stage) doubt(
-	ctx context.Context, names [2]string, r reconcile.Result, known *memory, result *events.SyncFinished, sampled bool,
+	ctx context.Context, url string, found reconcile.Doubt, gaveBack []string, known *memory, result *events.SyncFinished, sampled bool,
 ) {
-	url := names[negentropy.SideB]
-	for side, name := range names {
-		if r.Doubts[side].Some() {
-			result.Why = r.Doubts[side].Sentence(name)
-			s.Log.WarnContext(ctx, "relay contradicts itself", "relay", name, "reason", result.Why)
-		}
+	if found.Some() {
+		result.Why = found.Sentence(url)
+		s.Log.WarnContext(ctx, "relay contradicts itself", "relay", url, "reason", result.Why)
 	}
-	found, gaveBack := r.Doubts[negentropy.SideB], r.GaveBack[negentropy.SideB]
-	if !found.Some() && len(gaveBack) == 0 && !sampled {
+	if known == nil || !found.Some() && len(gaveBack) == 0 && !sampled {
 		return
 	}
 	after, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
