@@ -3,10 +3,13 @@ package sim_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/hosts"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -18,6 +21,9 @@ const (
 	hostileHosts = 10 // beside the one that has most of the relays
 	hostileNotes = 60
 )
+
+// mirrored is how many events one of some mirrors has, and the others lack.
+const mirrored = 12
 
 // beginsAfter is how long after the faults the attack begins, and arrivesWithin how
 // long an honest author's event may take meanwhile: the sync of a silent relay ends
@@ -58,6 +64,7 @@ func (p *scenario) attack() {
 	note = sign(p.T, user(p.T, "mallory"), note)
 	p.later(faultyTime+beginsAfter, "hostile hints", func() { p.sendEvent(note) })
 	p.honest()
+	p.mirrors()
 }
 
 // honest has an author and a note that are as little known come some seconds later.
@@ -89,6 +96,46 @@ func (p *scenario) honest() {
 			}
 		}
 		p.families()
+	})
+}
+
+// mirrors are three relays that are kept equal, of which the first keeps nothing of what
+// it says OK to: what is at the second must come to the third all the same, and the
+// first is given little of it.
+func (p *scenario) mirrors() {
+	group := []string{"wss://mirror0.test", "wss://mirror1.test", "wss://mirror2.test"}
+	p.ruled = map[string][]syncing.Rule{}
+	for _, url := range group {
+		p.ruled[url] = []syncing.Rule{{Direction: reconcile.Both, Group: group, Named: true}}
+	}
+	p.relays.set(group[0], func(x *remote) { x.lies = keepsNothing })
+	old, has := time.Now().Add(-time.Hour).Unix(), map[string]bool{}
+	for i := range mirrored {
+		e := sign(p.T, user(p.T, "mirrored author"), nostr.Event{Kind: 1, Content: p.text(), CreatedAt: old - int64(i)})
+		p.post(group[1], e)
+		has[e.ID] = true
+	}
+	begins := faultyTime + beginsAfter
+	p.later(begins, "mirrors", func() {
+		for _, url := range group {
+			p.discover(url)
+		}
+	})
+	written := 0
+	p.later(begins+p.syncEvery+arrivesWithin, "mirrored", func() {
+		missing := maps.Clone(has)
+		for _, id := range p.relays.ids(group[2]) {
+			delete(missing, id)
+		}
+		if len(missing) > 0 {
+			p.Errorf("an honest event has not come to a mirror of its relay: %d of %d", len(missing), len(has))
+		}
+		written = p.relays.seen(group[0]).written
+	})
+	p.later(begins+3*p.syncEvery+arrivesWithin, "mirrored again", func() {
+		if n := p.relays.seen(group[0]).written; written > 2*mirrored || n > written {
+			p.Errorf("%d events were given to a relay that keeps nothing, and later %d more", written, n-written)
+		}
 	})
 }
 

@@ -196,6 +196,10 @@ var mutations = []mutation{
 		old: "sample = sampled", bug: "sample = 0 * sampled", caught: delayed,
 	},
 	{
+		name: "a relay that keeps nothing stays in the middle of its group", file: "internal/stage/syncing/mirror.go",
+		old: "if !doubtOf(last, s.Now().Unix()).Unwritten {", bug: "if last.Doubt == last.Doubt {", caught: delayed + " has not come to a mirror",
+	},
+	{
 		name: "a host may have any number of relays", file: "internal/stage/families.go",
 		old: "if len(family) >= hosts.MaxURLs {", bug: "if len(family) >= 1000*hosts.MaxURLs {", caught: "relays of host",
 	},
