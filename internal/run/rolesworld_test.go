@@ -184,8 +184,8 @@ func (w *rolesWorld) as(user string) *nats.Conn {
 func (w *rolesWorld) attack(nc *nats.Conn, everyReply bool) {
 	send := func(subject, reply, body string, header ...string) {
 		msg := &nats.Msg{Subject: subject, Reply: reply, Data: []byte(body), Header: nats.Header{}}
-		if len(header) > 0 {
-			msg.Header.Set(header[0], header[1])
+		for i := 0; i < len(header); i += 2 {
+			msg.Header.Set(header[i], header[i+1])
 		}
 		if err := nc.PublishMsg(msg); err != nil {
 			w.Fatal(err)
@@ -208,6 +208,13 @@ func (w *rolesWorld) attack(nc *nats.Conn, everyReply bool) {
 		}
 		w.fence(nc) // the server lets a service answer once to each subject
 	}
+	if everyReply {
+		for _, subject := range through {
+			for _, order := range orders {
+				send(subject, nc.NewRespInbox(), `{}`, order...)
+			}
+		}
+	}
 	for _, target := range targets {
 		send(target.subject, "", target.body)
 		send(target.subject, nc.NewRespInbox(), target.body)
@@ -219,6 +226,20 @@ func (w *rolesWorld) attack(nc *nats.Conn, everyReply bool) {
 	if err := w.js.DeleteStream(w.Context(), "none"); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		w.Fatal(err)
 	}
+}
+
+// orders are headers by which a message has JetStream do more than store it, where the
+// stream allows that.
+var orders = [][]string{
+	{jetstream.MsgRollup, jetstream.MsgRollupAll},
+	{jetstream.MsgRollup, jetstream.MsgRollupSubject},
+	{"KV-Operation", "PURGE"},
+	{"Nats-TTL", "1s", "Nats-Marker-Reason", "Purge"},
+	{"Nats-Schedule", "@at 2000-01-01T00:00:00Z", "Nats-Schedule-Target", "author.seen.victim"},
+	{"Nats-Schedule-Next", "purge", "Nats-Scheduler", "schedule.author.seen.victim"},
+	{"Nats-Batch-Id", "victim", "Nats-Batch-Sequence", "1", "Nats-Batch-Commit", "1"},
+	{"Nats-Incr", "1"},
+	{"Nats-Stream-Source", "INTAKE 1 > >", "Nats-Sequence", "1"},
 }
 
 // fence returns when what the user has sent was handed to the services.
