@@ -15,9 +15,10 @@ var hosters = []string{"nostr1.com", "nostr-relay.app", "relay.tools", "relays.l
 
 // Of returns the host by which a relay that has proved nothing is counted, given
 // its URL or "host:port": the registrable domain, the full name for the domains
-// of relay hosters, the address for an IP literal. It never fails: of text that
-// is no URL it is the text. Where loopback addresses may be dialled at all, each
-// port there is a host, as each address is a network.
+// of relay hosters, the address for an IPv4 literal, and for an IPv6 literal its /48,
+// as anybody can have all of it. It never fails: of text that is no URL it is the
+// text. Where loopback addresses may be dialled at all, each port there is a host, as
+// each address is a network.
 func Of(relay string) string {
 	name := hostname(relay)
 	if at, err := netip.ParseAddr(name); err == nil && at.IsLoopback() {
@@ -56,13 +57,21 @@ func hostname(relay string) string {
 
 func registrable(name string) string {
 	if at, err := netip.ParseAddr(name); err == nil {
-		return at.Unmap().WithZone("").String()
+		return machine(at.Unmap().WithZone(""))
 	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
 	if err != nil || slices.Contains(hosters, domain) {
 		return name
 	}
 	return domain
+}
+
+// machine is as which an address is counted that somebody has named.
+func machine(at netip.Addr) string {
+	if at.Is4() || at.IsLoopback() {
+		return at.String()
+	}
+	return netip.PrefixFrom(at, 48).Masked().String()
 }
 
 // hosted reports whether a host is one of many relays at a hoster's addresses.

@@ -50,15 +50,25 @@ func (w *world) silence(n int) {
 	}
 }
 
-// Lists of fresh keys that name one host by 200 paths and names cost an
+// silentAddress is the same by addresses of one machine, which has a network of them.
+func silentAddress(i int) string { return fmt.Sprintf("ws://[2a01:4f8:1:%x::1]", i+1) }
+
+// Lists of fresh keys that name one host by 200 paths and names, or addresses, cost an
 // honest relay's first sync nothing, though it has proved as little.
 func TestASilentHostDelaysNoOtherSync(t *testing.T) {
+	for _, silent := range []func(int) string{silent, silentAddress} {
+		silentHostDelaysNoOtherSync(t, silent)
+	}
+}
+
+func silentHostDelaysNoOtherSync(t *testing.T, silent func(int) string) {
+	t.Helper()
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
 		w.syncworker(nil)
 		mallory, alice := user(w.T, "mallory"), user(w.T, "alice")
-		w.silence(200)
 		for i := range 200 {
+			w.relays.set(silent(i), func(x *remote) { x.latency = 24 * time.Hour })
 			w.discover(silent(i), mallory)
 		}
 		most := 0
