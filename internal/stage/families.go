@@ -17,11 +17,15 @@ import (
 // themselves, from what the bucket holds when they first look.
 type Families struct {
 	begin  sync.Once
-	turn   chan struct{} // held by one at a time; waiting for it ends with the context, as KV may take long
-	loaded bool
+	turn   chan struct{}               // held by one at a time; waiting for it ends with the context, as KV may take long
+	loaded int64                       // when they were counted, Unix seconds
 	of     map[string]map[string]int64 // when they were admitted, by host and relay key; 0 is before
 	full   map[string]int64            // until when a host has no room, Unix seconds
 }
+
+// countedFor is after how long relays are counted anew: hosts cost nothing to name, and
+// what the bucket forgets is to be forgotten here.
+const countedFor = 24 * time.Hour
 
 // fullFor is for how long no room is looked for where there was none:
 // looking reads every relay of the host.
@@ -90,21 +94,33 @@ func (f *Families) add(host, key string, at int64) {
 }
 
 func (f *Families) load(ctx context.Context, relays Store[contract.Relay], now int64) error {
-	if f.loaded {
+	if f.of != nil && contract.Believe(f.loaded, now, 0) > now-int64(countedFor/time.Second) {
 		return nil
 	}
-	f.of, f.full = map[string]map[string]int64{}, map[string]int64{}
+	anew := Families{of: map[string]map[string]int64{}, full: map[string]int64{}}
 	err := relays.Each(ctx, "*", func(key string, r contract.Relay) error {
 		if !r.Proven(now) {
-			f.add(hosts.Of(r.URL), key, 0)
+			anew.add(hosts.Of(r.URL), key, 0)
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("couldn't count the relays of each host: %w", err)
 	}
-	f.loaded = true
+	for host, family := range f.of {
+		for key, at := range family {
+			if _, in := anew.of[host][key]; !in && onItsWay(at, now) {
+				anew.add(host, key, at)
+			}
+		}
+	}
+	f.of, f.full, f.loaded = anew.of, anew.full, now
 	return nil
+}
+
+// onItsWay reports whether a relay that was admitted at a time may not be in the bucket yet.
+func onItsWay(at, now int64) bool {
+	return contract.Believe(at, now, 0) > now-int64(fullFor/time.Second)
 }
 
 // makeRoom takes a relay of the host out that counts no more, or whose place is better
@@ -118,7 +134,7 @@ func (f *Families) makeRoom(ctx context.Context, b Buckets, host string, now int
 		if err != nil {
 			return false, "", err
 		}
-		onItsWay := !found && contract.Believe(at, now, 0) > now-int64(fullFor/time.Second)
+		missing := !found && !onItsWay(at, now)
 		if found && useless(r) {
 			if wanted, err := b.wanted(ctx, key, now); err != nil {
 				return false, "", err
@@ -132,9 +148,9 @@ func (f *Families) makeRoom(ctx context.Context, b Buckets, host string, now int
 			if !removed { // it has answered since
 				continue
 			}
-			gone, found = key, false
+			gone, missing = key, true
 		}
-		if !found && !onItsWay || r.Proven(now) {
+		if missing || r.Proven(now) {
 			delete(f.of[host], key)
 			return true, gone, nil
 		}

@@ -181,3 +181,32 @@ func TestAFullHostIsLookedAtOnceAMinute(t *testing.T) {
 		t.Error("after a clock was ahead the host counts as full unseen")
 	}
 }
+
+// What is held of hosts, which cost nothing to name, goes a day after the bucket has
+// forgotten their relays, but for what has just been admitted.
+func TestHostsThatTheBucketHasForgottenAreNotHeld(t *testing.T) {
+	kept := &relays{values: map[string]contract.Relay{}}
+	var f Families
+	now := time.Now().Unix()
+	admit := func(url string) {
+		t.Helper()
+		if ok, err := f.Admit(t.Context(), Buckets{kept, links{}, authors{}}, url, now); err != nil || !ok {
+			t.Fatalf("%s: %v, %v", url, ok, err)
+		}
+	}
+	const known, late = "wss://relay.known.test", "wss://relay.late.test"
+	kept.values[nostr.RelayKey(known)] = contract.Relay{URL: known}
+	for i := range 1000 {
+		admit(fmt.Sprintf("wss://relay.made-up%d.test", i))
+	}
+	if len(f.of) != 1001 {
+		t.Errorf("%d hosts are held, want all", len(f.of))
+	}
+	now += 24*3600 - 1
+	admit(late)
+	now++
+	admit(known)
+	if len(f.of) != 2 || f.of[hosts.Of(late)] == nil {
+		t.Errorf("a day later %d hosts are held, want the one of the bucket and the last", len(f.of))
+	}
+}
