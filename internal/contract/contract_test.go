@@ -318,6 +318,24 @@ func TestEveryConsumerReadsItsStreamAndNoSchedule(t *testing.T) {
 	}
 }
 
+// The server holds the ids of a window in memory, so that of work which strangers cause
+// is short; and longer than it takes until a worker that has died is followed by another.
+func TestIDsOfWorkAreHeldForMinutesOnly(t *testing.T) {
+	for _, s := range contract.Streams() {
+		if !s.Queue || s.Name == contract.StreamIntake {
+			continue
+		}
+		if s.Dedupe > 2*time.Minute {
+			t.Errorf("stream %s holds ids for %s", s.Name, s.Dedupe)
+		}
+		for _, c := range contract.Consumers() {
+			if s.Dedupe < 3*c.AckWait {
+				t.Errorf("stream %s holds ids for %s, and %s is followed after %s", s.Name, s.Dedupe, c.Name, c.AckWait)
+			}
+		}
+	}
+}
+
 func TestSlicesComeInTheirOrderAtAnEvenPaceAtLeastOnceAnHour(t *testing.T) {
 	for every, turn := range map[time.Duration]int{30 * time.Minute: 1800, time.Hour: 3600, 6 * time.Hour: 3600} {
 		list, err := contract.RecordSchedules(every)

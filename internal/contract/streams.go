@@ -110,6 +110,10 @@ const AdvisoryMaxDeliveries = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
 const (
 	dedupeWindow = 10 * time.Minute
+	// workWindow is that of queues: the server holds each id in memory for as long,
+	// some 160 bytes, of all the work that strangers cause. What is published twice
+	// follows within seconds, or within AckWait when a worker has died.
+	workWindow = 2 * time.Minute
 	// noDedupe is the shortest window that there is. Who publishes to the intake
 	// may know the id of an event before its author's relay hands it over, and use
 	// it up for a message of their own.
@@ -142,55 +146,55 @@ func Streams() []Stream {
 		{
 			Name: StreamAuthor, Doc: "authors whose list is to be looked up",
 			Subjects: []string{AuthorSeenSubject("*"), PrefixSchedule + AuthorSeenSubject("*")},
-			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			Queue:    true, Coalesce: true, Schedules: true, Dedupe: workWindow,
 			MaxWaiting: 1_000_000, Why: "300 MB; one message per author",
 		},
 		{
 			Name: StreamRelayList, Doc: "records that are to be put on the DHT",
 			Subjects: []string{RelayListSignedSubject("*")},
-			Queue:    true, Coalesce: true, Dedupe: dedupeWindow,
+			Queue:    true, Coalesce: true, Dedupe: workWindow,
 			MaxBytes: 512 << 20, Why: "250,000 records of 2 KB; one message per record",
 		},
 		{
 			Name: StreamRelay, Doc: "relays where authors write",
 			Subjects: []string{RelayDiscoveredSubject("*")},
-			Queue:    true, Coalesce: true, Dedupe: dedupeWindow,
+			Queue:    true, Coalesce: true, Dedupe: workWindow,
 			MaxBytes: 128 << 20, Why: "300,000 relays, many times those of the world; one message per relay",
 		},
 		{
 			Name: StreamNote, Doc: "notes that the local relay lacks",
 			Subjects: []string{NoteMissingSubject("*")},
-			Queue:    true, Once: true, MaxAge: 7 * 24 * time.Hour, Dedupe: dedupeWindow,
+			Queue:    true, Once: true, MaxAge: 7 * 24 * time.Hour, Dedupe: workWindow,
 			MaxBytes: 512 << 20, Why: "a million notes; what is older than a week is looked for when something refers to it again",
 		},
 		{
 			Name: StreamRecordDue, Doc: "keyspace slices whose records are to be refreshed",
 			Subjects: []string{RecordDueSubject("*"), PrefixSchedule + RecordDueSubject("*")},
-			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			Queue:    true, Coalesce: true, Schedules: true, Dedupe: workWindow,
 			MaxWaiting: 256, Why: "one message per slice, and there are no more",
 		},
 		{
 			Name: StreamSyncDue, Doc: "relays that are to be synced",
 			Subjects: []string{SyncDueSubject("*"), PrefixSchedule + SyncDueSubject("*")},
-			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			Queue:    true, Coalesce: true, Schedules: true, Dedupe: workWindow,
 			MaxWaiting: 100_000, Why: "30 MB; one message per relay",
 		},
 		{
 			Name: StreamLive, Doc: "relays to which a live subscription is held, or waits for a worker",
 			Subjects: []string{LiveDueSubject("*")},
-			Queue:    true, Once: true, Dedupe: dedupeWindow,
+			Queue:    true, Once: true, Dedupe: workWindow,
 			MaxBytes: 32 << 20, Why: "100,000 relays; one message per relay",
 		},
 		{
 			Name: StreamSurveyDue, Doc: "slices of the authors whose events are to be looked for at all relays",
 			Subjects: []string{SurveyDueSubject("*"), PrefixSchedule + SurveyDueSubject("*")},
-			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			Queue:    true, Coalesce: true, Schedules: true, Dedupe: workWindow,
 			MaxWaiting: 10_000, Why: "3 MB; one message per slice of up to 500 authors",
 		},
 		{
 			Name: StreamRetry, Doc: "messages that wait for minutes or hours before their next attempt",
 			Subjects: []string{prefixRetry + "*.*", PrefixSchedule + prefixRetry + "*.*"},
-			Queue:    true, Coalesce: true, Schedules: true, Dedupe: dedupeWindow,
+			Queue:    true, Coalesce: true, Schedules: true, Dedupe: workWindow,
 			MaxBytes: 1 << 30, Why: "a quarter of what waits for its first attempt",
 		},
 		{
