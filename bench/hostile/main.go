@@ -14,6 +14,7 @@ import (
 var parts = map[string]func(context.Context) error{
 	"relay":    relayPart,
 	"pipeline": pipelinePart,
+	"floods":   floodsPart,
 	// The processes that relay starts.
 	"serving":   serve,
 	"attacking": strangers,
