@@ -135,6 +135,44 @@ func TestAListThatItsAuthorHasDeletedIsAnsweredNoMore(t *testing.T) {
 	})
 }
 
+// What an author has signed for the DHT is public: whoever puts it into an event of their
+// own has it kept, and does not make it theirs before an author who was here earlier,
+// be it with a later item, or before the author's own event.
+func TestARecordIsOfWhoWasHereEarlier(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ingest(nil)
+		alice, bob, mallory := user(w.T, "alice"), user(w.T, "bob"), user(w.T, "mallory")
+		is := func(what string, l run.SignedList, of *schnorr.SecretKey, seq int64) {
+			w.Helper()
+			time.Sleep(time.Hour)
+			r := get[contract.Record](w, contract.BucketRecords, contract.RecordKey(stage.TargetHex(l.Item)))
+			if r.PubKey != of.PublicKey() || r.Seq != seq {
+				w.Errorf("%s: seq %d of %.8s is kept, want %d of %.8s", what, r.Seq, r.PubKey, seq, of.PublicKey())
+			}
+		}
+		now := time.Now().Unix()
+		first := list(w.T, alice, 100, relayURL(1))
+		w.sendEvent(first.DHT)
+		is("her own", first, alice, 100)
+		later := listOf(w.T, mallory, alice, now, 200, relayURL(2))
+		w.sendEvent(later.DHT)
+		is("a later one by a stranger", later, alice, 200)
+
+		w.sendEvent(note(w.T, bob, "hello"))
+		time.Sleep(time.Hour)
+		carol := user(w.T, "carol")
+		copied := listOf(w.T, carol, bob, now, 100, relayURL(1))
+		w.sendEvent(copied.DHT)
+		is("by a stranger first", copied, carol, 100)
+		w.sendEvent(listOf(w.T, bob, bob, now, 100, relayURL(1)).DHT)
+		is("by its author", copied, bob, 100)
+		if known := get[contract.Author](w, contract.BucketAuthors, bob.PublicKey()); len(known.Records) != 1 {
+			w.Errorf("the author has %d records", len(known.Records))
+		}
+		w.noDeadLetters()
+	})
+}
+
 func TestAnAuthorWhoNamesAnotherKeyIsFollowedThereWhateverItsSeq(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)

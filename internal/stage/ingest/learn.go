@@ -59,12 +59,19 @@ func (s *Stage) learn(ctx context.Context, pubkey string, f finding, from source
 // keep puts a record into KV unless it would go back, or the author has too
 // many.
 func (s *Stage) keep(ctx context.Context, target string, put contract.Record) error {
-	_, kept, err := s.Records.Get(ctx, contract.RecordKey(target))
+	have, kept, err := s.Records.Get(ctx, contract.RecordKey(target))
 	if err != nil {
 		return fmt.Errorf("couldn't read record %s: %w", target, err)
 	}
-	if !kept {
-		if err := s.claimSlot(ctx, put.PubKey, target); err != nil {
+	stays := false
+	if kept {
+		if stays, err = s.elder(ctx, have.PubKey, put.PubKey); err != nil {
+			return err
+		}
+	}
+	if !stays {
+		err := s.claimSlot(ctx, put.PubKey, target)
+		if stays = kept && errors.As(err, new(inputError)); err != nil && !stays {
 			return err
 		}
 	}
@@ -74,13 +81,19 @@ func (s *Stage) keep(ctx context.Context, target string, put contract.Record) er
 		if !found {
 			return put, true
 		}
+		of := put.PubKey
+		if stays && old.PubKey == have.PubKey {
+			of = old.PubKey
+		}
 		write, err := replaceRecord(old, put)
 		if !write {
 			refused = err
-			return old, false
+			again := err == nil && old.PubKey != of
+			old.PubKey = of
+			return old, again
 		}
 		next := put
-		next.Nodes = old.Nodes // the same target, so the same neighbourhood
+		next.PubKey, next.Nodes = of, old.Nodes // the same target, so the same neighbourhood
 		return next, true
 	})
 	if err != nil {
@@ -90,6 +103,24 @@ func (s *Stage) keep(ctx context.Context, target string, put contract.Record) er
 		return bad(refused)
 	}
 	return nil
+}
+
+// elder reports whether a record stays an author's although another brings it: whose it
+// is nobody can prove, and anybody can put what another has signed for the DHT into an
+// event of their own. So it is that of the two who has been here for longer.
+func (s *Stage) elder(ctx context.Context, has, brings string) (bool, error) {
+	if has == "" || has == brings || !s.ours(has) {
+		return has == brings, nil
+	}
+	one, _, err := s.Authors.Get(ctx, has)
+	if err != nil {
+		return false, fmt.Errorf("couldn't read author %s: %w", has, err)
+	}
+	other, _, err := s.Authors.Get(ctx, brings)
+	if err != nil {
+		return false, fmt.Errorf("couldn't read author %s: %w", brings, err)
+	}
+	return one.FirstSeen != 0 && (other.FirstSeen == 0 || one.FirstSeen <= other.FirstSeen), nil
 }
 
 // see writes what is known of an author and returns the wake-ups that follow.
