@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"sync"
@@ -72,5 +73,54 @@ func TestDeleted(t *testing.T) {
 	}
 	if gone, err := l.Deleted(testContext(t), &mine); gone || err != nil {
 		t.Errorf("another author's: %t, %v", gone, err)
+	}
+}
+
+// A relay shows the newest events of a filter and no more: however often an author has
+// deleted something, or asked to vanish elsewhere, what another has deleted is gone.
+func TestDeletionsOfOthersHideNone(t *testing.T) {
+	const most = leastShown // of one filter
+	mallory, alice := newKey(t), newKey(t)
+	bait, deleted := note(t, mallory, 1, 100, "bait"), note(t, alice, 1, 100, "deleted")
+	words := []nostr.Event{note(t, alice, 5, 200, "", nostr.Tag{"e", deleted.ID})}
+	for i := range int64(2 * most) {
+		words = append(words, note(t, mallory, 5, 300+i, "", nostr.Tag{"e", bait.ID}),
+			note(t, mallory, 62, 300+i, "", nostr.Tag{"relay", "wss://another.example.com"}))
+	}
+	slices.Reverse(words) // newest first
+	asked := 0
+	url := startFake(t, func(p *peer) {
+		for req := p.expect("REQ"); req != nil; req = p.expect("REQ") {
+			asked++
+			for _, text := range req[1:] {
+				var f nostr.Filter
+				if err := json.Unmarshal(text, &f); err != nil {
+					t.Error(err)
+				}
+				shown := slices.DeleteFunc(slices.Clone(words), func(e nostr.Event) bool { return !f.Match(&e) })
+				for _, e := range shown[:min(len(shown), most)] {
+					p.send("EVENT", req[0], e)
+				}
+			}
+			p.send("EOSE", req[0])
+		}
+	}).url
+	l := NewLocal(newPool(t), url)
+	ask := []nostr.Event{bait, deleted}
+	for i := range deletionsPerREQ - 2 {
+		ask = append(ask, note(t, newKey(t), 1, 100, strconv.Itoa(i)))
+	}
+	var keys []string
+	for _, e := range ask {
+		keys = append(keys, keyOfDeleted(&e))
+	}
+	living, err := l.haveUndeleted(testContext(t), keys)
+	for i, e := range ask {
+		if want := i > 1; living[keyOfDeleted(&e)] != want || err != nil {
+			t.Errorf("event %d is not to be gone: %t, want %t (%v)", i, !want, want, err)
+		}
+	}
+	if asked > 2*7 {
+		t.Errorf("the relay is asked %d times about %d events", asked, len(ask))
 	}
 }
