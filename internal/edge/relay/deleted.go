@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -96,12 +95,11 @@ func (l *Local) deletions(ctx context.Context, keys []string) (gone map[string]b
 	}
 	authors = slices.Compact(authors)
 	filters := []nostr.Filter{
-		{Kinds: []int{nostr.KindDeletion}, Authors: authors, Tags: map[string][]string{"e": ids}, Limit: pager.Size},
-		{Kinds: []int{nostr.KindVanish}, Authors: authors, Limit: pager.Size},
+		{Kinds: []int{nostr.KindDeletion}, Authors: authors, Tags: map[string][]string{"e": ids}},
+		{Kinds: []int{nostr.KindVanish}, Authors: authors},
 	}
 	if len(named) > 0 {
-		tags := map[string][]string{"a": named}
-		filters = append(filters, nostr.Filter{Kinds: []int{nostr.KindDeletion}, Authors: authors, Tags: tags, Limit: pager.Size})
+		filters = append(filters, nostr.Filter{Kinds: []int{nostr.KindDeletion}, Authors: authors, Tags: map[string][]string{"a": named}})
 	}
 	gone = map[string]bool{}
 	err = l.each(ctx, filters, func(deletion *nostr.Event) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
@@ -88,10 +89,10 @@ func TestDeletionsOfOthersHideNone(t *testing.T) {
 			note(t, mallory, 62, 300+i, "", nostr.Tag{"relay", "wss://another.example.com"}))
 	}
 	slices.Reverse(words) // newest first
-	asked := 0
+	var asked atomic.Int32
 	url := startFake(t, func(p *peer) {
 		for req := p.expect("REQ"); req != nil; req = p.expect("REQ") {
-			asked++
+			asked.Add(1)
 			for _, text := range req[1:] {
 				var f nostr.Filter
 				if err := json.Unmarshal(text, &f); err != nil {
@@ -120,7 +121,7 @@ func TestDeletionsOfOthersHideNone(t *testing.T) {
 			t.Errorf("event %d is not to be gone: %t, want %t (%v)", i, !want, want, err)
 		}
 	}
-	if asked > 2*7 {
-		t.Errorf("the relay is asked %d times about %d events", asked, len(ask))
+	if asked.Load() > 2*7 {
+		t.Errorf("the relay is asked %d times about %d events", asked.Load(), len(ask))
 	}
 }
