@@ -97,7 +97,7 @@ type LaterError struct {
 }
 
 func (e *LaterError) Error() string {
-	return fmt.Sprintf("%v, asks to be left alone until %s", e.Err, e.Until.Format(time.TimeOnly))
+	return fmt.Sprintf("%v; it asks to be left alone until %s", e.Err, e.Until.Format(time.TimeOnly))
 }
 
 // Unwrap returns Err.

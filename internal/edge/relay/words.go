@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -51,7 +53,8 @@ func declined(resp *http.Response) string {
 		return said + ": it, or what stands before it, does not let us in"
 	case code == http.StatusTooManyRequests:
 		return said + ": we have come too often"
-	case code < 300, code == http.StatusNotFound:
+	case code < 300, code == http.StatusNotFound, code == http.StatusMethodNotAllowed, code == http.StatusGone,
+		code == http.StatusUpgradeRequired:
 		return said + ": there is no relay at this address, look at the path and the port"
 	case code == http.StatusBadRequest:
 		return said + ": if it speaks TLS, write wss:// instead of ws://"
@@ -67,17 +70,47 @@ func unreached(err error) string {
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &certificate):
-		return "its TLS certificate is not valid: " + reconcile.Clip(strings.TrimPrefix(certificate.Err.Error(), "x509: "))
+		return "its TLS certificate is not valid: " + invalid(certificate.Err)
 	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return "it does not speak TLS there: write ws:// instead of wss://, or give the port that does"
 	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "remote error" {
+		return "it ends the TLS handshake: " + reconcile.Clip(strings.TrimPrefix(op.Err.Error(), "tls: "))
+	}
 	if words := worded.Unreached(err); words != "" {
 		return words
+	}
+	if strings.Contains(err.Error(), "WebSocket protocol violation") {
+		return "what answers there does not speak websocket as it should: is this the address of a relay?"
 	}
 	if strings.Contains(err.Error(), "malformed HTTP") {
 		return "what answers there does not speak HTTP; if it speaks TLS, write wss:// instead of ws://"
 	}
 	return reconcile.Clip(bare(err))
+}
+
+// invalid says why a certificate is not accepted.
+func invalid(err error) string {
+	var authority x509.UnknownAuthorityError
+	var other x509.HostnameError
+	var of x509.CertificateInvalidError
+	var roots x509.SystemRootsError
+	switch {
+	case errors.As(err, &roots):
+		return "this machine knows no authorities, install the package ca-certificates"
+	case errors.As(err, &authority):
+		return "it is self-signed, or of an authority that this machine does not know"
+	case errors.As(err, &other) && len(other.Certificate.DNSNames) > 0:
+		names := strings.Join(other.Certificate.DNSNames, ", ")
+		return fmt.Sprintf("it is for %s and not for %s", reconcile.Clip(names), reconcile.Clip(other.Host))
+	case errors.As(err, &other):
+		return "it is not for " + reconcile.Clip(other.Host)
+	case errors.As(err, &of) && of.Reason == x509.Expired && time.Now().Before(of.Cert.NotBefore):
+		return fmt.Sprintf("it begins on %s: is the clock of this machine right?", of.Cert.NotBefore.UTC().Format(time.DateOnly))
+	case errors.As(err, &of) && of.Reason == x509.Expired:
+		return "it has expired on " + of.Cert.NotAfter.UTC().Format(time.DateOnly)
+	}
+	return reconcile.Clip(strings.TrimPrefix(err.Error(), "x509: "))
 }
 
 // bare leaves off the layers of a chain that only say what was being done.

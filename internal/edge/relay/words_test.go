@@ -1,12 +1,18 @@
 package relay
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -82,6 +88,8 @@ func TestWhyThereIsNoConnection(t *testing.T) {
 		"no name":      {"wss://nowhere.invalid", []string{"nowhere.invalid", "DNS"}},
 		"forbidden":    {start(answer(403, "X", "y"), false), []string{"403", "does not let us in"}},
 		"not found":    {start(answer(404, "X", "y"), false), []string{"404", "path"}},
+		"no websocket": {start(answer(426, "X", "y"), false), []string{"426", "no relay at this address"}},
+		"half of one":  {start(answer(101, "Upgrade", "websocket"), false), []string{"does not speak websocket as it should"}},
 		"web page":     {plain, []string{"200", "no relay"}},
 		"redirect":     {start(answer(301, "Location", "wss://x.example/\u202e"), false), []string{"301", "wss://x.example/", "right URL"}},
 		"out of order": {start(answer(502, "X", "y"), false), []string{"502", "out of order"}},
@@ -153,4 +161,30 @@ func TestWordsOfRelaysAreHarmless(t *testing.T) {
 	if err != nil || reply.Reason.Text != nostr.Printable("blocked: "+evil, 1000) || reply.Reason.Code != reconcile.PrefixBlocked {
 		t.Errorf("%+v, %v", reply, err)
 	}
+}
+
+// Why TLS fails is said in words of ours, with the way out where there is one.
+func TestWhyTLSFails(t *testing.T) {
+	day := func(days int) time.Time { return time.Now().AddDate(0, 0, days) }
+	of := func(begins, ends time.Time, names ...string) *x509.Certificate {
+		return &x509.Certificate{NotBefore: begins, NotAfter: ends, DNSNames: names}
+	}
+	old := of(day(-90), day(-1))
+	for want, err := range map[string]error{
+		"is self-signed, or of an authority": x509.UnknownAuthorityError{Cert: of(day(-1), day(1))},
+		"for a.example, b.example and not for c.example": x509.HostnameError{
+			Certificate: of(day(-1), day(1), "a.example", "b.example"), Host: "c.example",
+		},
+		"not for 127.0.0.1": x509.HostnameError{Certificate: of(day(-1), day(1)), Host: "127.0.0.1"},
+		"has expired on " + old.NotAfter.UTC().Format(time.DateOnly): x509.CertificateInvalidError{Cert: old, Reason: x509.Expired},
+		"clock of this machine":       x509.CertificateInvalidError{Cert: of(day(1), day(9)), Reason: x509.Expired},
+		"ca-certificates":             x509.SystemRootsError{Err: errors.New("x")},
+		"certificate is not valid: x": errors.New("x509: x" + evil),
+	} {
+		err = fmt.Errorf("failed to WebSocket dial: failed to send handshake request: Get \"https://x\": %w",
+			&tls.CertificateVerificationError{Err: err})
+		checkWords(t, "wss://x", fmt.Errorf("wss://x: %w", unconnected(nil, err)), "its TLS certificate is not valid", want)
+	}
+	alert := fmt.Errorf("failed to WebSocket dial: %w", &net.OpError{Op: "remote error", Err: errors.New("tls: unrecognized name")})
+	checkWords(t, "wss://x", fmt.Errorf("wss://x: %w", unconnected(nil, alert)), "it ends the TLS handshake: unrecognized name")
 }
