@@ -9,6 +9,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/config"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/pkg/events"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -62,7 +63,7 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 	for i, r := range append([]events.MissingNoteResponse{response}, response.Thread...) {
 		switch {
 		case !r.Found && i == 0:
-			return fmt.Errorf("not found: %s%s", printable(r.Why), c.otherwise())
+			return fmt.Errorf("not found: %s%s%s", printable(r.Why), c.wayIn(r.Why), c.otherwise())
 		case !r.Found || r.Event == nil:
 			missing++
 			fmt.Fprintf(o.err, "%s%s: %s\n", r.EventID, printable(r.Address), printable(r.Why))
@@ -77,6 +78,14 @@ func (c *fetchCmd) Run(ctx context.Context, o *output) error {
 		return fmt.Errorf("%w: %d of %d events are missing", errPartly, missing, 1+len(response.Thread))
 	}
 	return nil
+}
+
+// wayIn says what to do about a relay that asks who we are.
+func (c *fetchCmd) wayIn(why string) string {
+	if c.NATS != "" || c.NsecFile != "" || !strings.Contains(why, string(reconcile.PrefixAuthRequired)) {
+		return ""
+	}
+	return "; " + giveKey
 }
 
 // otherwise says of 64 hex digits what they are taken for, and what else may be meant.

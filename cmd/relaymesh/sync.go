@@ -16,6 +16,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/p2p"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/obs"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/run/peers"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -150,11 +151,15 @@ func (c *syncCmd) Run(ctx context.Context, o *output) error {
 	}
 	job.Progress, job.Unreadable = p.step, p.unreadable
 	if len(relays) > 2 {
-		return p.group(run.SyncGroup{Sync: job, Relays: relays}.Run(ctx))
+		members, err := run.SyncGroup{Sync: job, Relays: relays}.Run(ctx)
+		for i := range members {
+			members[i].Err = c.wayIn(members[i].Err)
+		}
+		return p.group(members, c.wayIn(err))
 	}
 	job.A, job.B = relays[0], relays[1]
 	result, err := job.Run(ctx)
-	if err := errors.Join(err, p.end(result, err == nil)); err != nil {
+	if err := errors.Join(c.wayIn(err), p.end(result, err == nil)); err != nil {
 		return err
 	}
 	if result.NotOurs > 0 || !result.Complete || result.Unreadable > 0 || len(result.Doubts) > 0 {
@@ -162,6 +167,17 @@ func (c *syncCmd) Run(ctx context.Context, o *output) error {
 	}
 	return nil
 }
+
+// wayIn adds to a refusal until we say who we are how that is done.
+func (c *syncCmd) wayIn(err error) error {
+	if c.NsecFile != "" || !reconcile.WantsAuth(err) {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, giveKey)
+}
+
+// giveKey is what to do about a relay that asks who we are (NIP-42).
+const giveKey = "it wants to know who we are: --nsec-file gives the key of one of its users"
 
 // progress shows how a sync goes.
 type progress struct {
