@@ -84,7 +84,7 @@ func (c *upCmd) pipeline(ctx context.Context, log *slog.Logger, up func(relayURL
 		}
 		defer home.Close()
 		c.Relay, c.RelayToken = home.URL(), home.Token()
-		options = append(options, run.WithCheck("embedded relay", home.Ready))
+		options = append(options, run.WithCheck("embedded relay", home.Ready), run.WithGuard(home.Guard))
 	}
 	if c.P2P.KeyFile == "" {
 		c.P2P.KeyFile = filepath.Join(c.Data, "p2p", "key")

@@ -122,6 +122,7 @@ func (l ListIndex) Run(ctx context.Context, up func(url string)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	i.watch(ctx, group, admin, node)
 	group.Go(func() error { return denied.Watch(ctx) })
+	group.Go(func() error { return i.relay.Guard(ctx) })
 	group.Go(func() error { PurgeDenied(ctx, denied.Lists(), l.Log, i.relay.Purge); return nil })
 	i.fill(ctx, group)
 	if l.Told != nil {

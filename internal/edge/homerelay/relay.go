@@ -65,6 +65,7 @@ type Relay struct {
 	pages          http.Handler
 	log            *slog.Logger
 	sessionTimeout time.Duration
+	lookEvery      time.Duration // of Guard
 
 	store   *store
 	sets    *sets
@@ -122,6 +123,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 		pages:          c.Pages,
 		log:            c.Log,
 		sessionTimeout: c.sessionTimeout,
+		lookEvery:      lookEvery,
 		store:          store,
 		clients:        newClients(),
 		ledger:         newLedger(sharesWithin(c.maxFiles, c.Log)),
@@ -166,6 +168,9 @@ func (r *Relay) Token() string { return r.token }
 func (r *Relay) Ready() error {
 	if damage := r.store.damage.Load(); damage != nil {
 		return damage
+	}
+	if r.store.gone() {
+		return fmt.Errorf("%s: %w", r.store.path, errGone)
 	}
 	if err := r.ledger.full(); err != nil {
 		return err

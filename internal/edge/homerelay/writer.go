@@ -100,10 +100,13 @@ func (s *store) commitAll(group []write) {
 }
 
 // commit makes changes in one transaction, or none of them. Once a page is
-// found damaged that a transaction depends on, none begins any more.
+// found damaged that a transaction depends on, or the file is away, none begins any more.
 func (s *store) commit(group []write) error {
 	if damage := s.damage.Load(); damage != nil {
 		return damage
+	}
+	if s.gone() {
+		return errGone
 	}
 	var tx *bbolt.Tx
 	err := s.guarded(func() (err error) {

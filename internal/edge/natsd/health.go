@@ -19,8 +19,12 @@ const lookEvery = 5 * time.Second
 const probeBytes = 16 << 20
 
 // Health says why the server does not store what it should, nil if it does. It is what
-// the server knows: a connection stands also where no stream takes anything.
+// the server knows: a connection stands also where no stream takes anything. Besides, its folders are
+// where they were when it was started.
 func (s *Server) Health() error {
+	if err := s.places.look(s.nats); err != nil {
+		return err
+	}
 	h := s.nats.Healthz(nil)
 	if h.Error == "" {
 		return nil
@@ -31,7 +35,8 @@ func (s *Server) Health() error {
 // Guard looks after the server until ctx ends. A stream that could not be written once,
 // as on a disk that was full for seconds, takes nothing more until the server is started
 // again. So Guard returns an error as soon as that helps: when the disk takes writes. Until
-// then it tells of it in the log.
+// then it tells of it in the log. A folder that is away costs all that is stored from then
+// on, so Guard returns at once.
 func (s *Server) Guard(ctx context.Context) error {
 	ill := trouble.Trouble{
 		Log: s.log, Begins: "NATS does not store everything, what is published to it waits", Ends: "NATS stores everything again",
@@ -44,9 +49,12 @@ func (s *Server) Guard(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		err := s.Health()
+		err, again := s.Health(), ill.Lasts() // a stream that is being deleted looks ill, too
 		ill.Note(ctx, err)
-		if err != nil && s.probe() == nil {
+		if errors.Is(err, errGone) {
+			return fmt.Errorf("what NATS stores is lost, so it is to be started again, on its folder of before if that is to be had: %w", err)
+		}
+		if err != nil && again && s.probe() == nil {
 			return fmt.Errorf("NATS takes nothing until it is started again, and the disk takes writes: %w", err)
 		}
 	}

@@ -64,6 +64,8 @@ type Server struct {
 	dir  string
 	lock *os.File
 
+	places *places // nil until it is ready
+
 	lookEvery time.Duration // of Guard
 	close     sync.Once
 }
@@ -108,6 +110,10 @@ func Start(c Config) (*Server, error) {
 		s.Close()
 		return nil, fmt.Errorf("NATS server is not ready: look for warnings in the log, whether %s is writable and whether %q is free", c.Dir,
 			c.Listen)
+	}
+	if s.places, err = openPlaces(c.Dir); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("NATS server: %w", err)
 	}
 	return s, nil
 }
@@ -202,5 +208,8 @@ func (s *Server) Close() {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
 		_ = s.lock.Close()
+		if s.places != nil {
+			_ = s.places.close()
+		}
 	})
 }
