@@ -52,7 +52,7 @@ func (s *Server) Guard(ctx context.Context) error {
 		err, again := s.Health(), ill.Lasts() // a stream that is being deleted looks ill, too
 		ill.Note(ctx, err)
 		if errors.Is(err, errGone) {
-			return fmt.Errorf("what NATS stores is lost, so it is to be started again, on its folder of before if that is to be had: %w", err)
+			return fmt.Errorf("what NATS stores no start finds: bring its folder back before it is started again, or it begins anew: %w", err)
 		}
 		if err != nil && again && s.probe() == nil {
 			return fmt.Errorf("NATS takes nothing until it is started again, and the disk takes writes: %w", err)
