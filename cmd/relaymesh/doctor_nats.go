@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -54,6 +55,7 @@ func (c *doctorCmd) nats(ctx context.Context, _ *output, e examination) {
 	c.user(ctx, nc, e)
 	c.assets(ctx, js, e)
 	c.gateways(ctx, js, e)
+	c.stores(ctx, js, e)
 }
 
 // gateways says how those do that run without stages. Where their bucket is missing, assets has said so.
@@ -79,6 +81,35 @@ func (c *doctorCmd) gateways(ctx context.Context, js jetstream.JetStream, e exam
 	}
 	if well > 0 {
 		e.ok(check, "%d reach their relay, with %d connections", well, sum.Connections)
+	}
+}
+
+// storeConditions are those of processes that only these know: the rest is looked at from here.
+var storeConditions = []string{"store of NATS", "embedded relay", contract.ConditionIndex}
+
+// stores says what processes tell of their stores. Where their bucket is missing, assets has said so.
+func (c *doctorCmd) stores(ctx context.Context, js jetstream.JetStream, e examination) {
+	const check, most = "stores", 1000
+	bucket, err := kv.Open[contract.Worker](ctx, js, contract.BucketWorkers)
+	if err != nil {
+		return
+	}
+	page, err := bucket.Page(ctx, ">", 0, most)
+	if err != nil {
+		e.fail(check, err.Error(), "look with a user that may read that bucket")
+		return
+	}
+	for _, w := range page.Entries {
+		for _, s := range w.Value.Conditions {
+			if !slices.Contains(storeConditions, s.Name) {
+				continue
+			}
+			if s.Wrong == "" {
+				e.ok(check, "%s is well", s.Name)
+			} else {
+				e.fail(check, fmt.Sprintf("%s of %s: %s", s.Name, w.Value.Host, s.Wrong), cmp.Or(s.Do, "see the log of that process"))
+			}
+		}
 	}
 }
 

@@ -208,6 +208,18 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("with a gateway whose relay is away these failed: %q", failed)
 	}
 	tell(contract.GatewayProcess{Gateway: contract.Gateway{Connections: 3}})
+	process := func(c contract.Condition) {
+		t.Helper()
+		w := contract.Worker{Stages: []string{contract.StageIngest}, Conditions: []contract.Condition{c}}
+		if _, err := js.Publish(t.Context(), "$KV."+contract.BucketWorkers+".ingest.a", nostr.Encode(w)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	process(contract.Condition{Name: "embedded relay", Wrong: "its file was removed\x1b[2J"})
+	if _, failed := doctor(t, args...); strings.Join(failed, " ") != "nats/stores" {
+		t.Errorf("with a process whose store is away these failed: %q", failed)
+	}
+	process(contract.Condition{Name: "embedded relay"})
 	if err := js.DeleteConsumer(t.Context(), contract.StreamNote, contract.ConsumerFetch); err != nil {
 		t.Fatal(err)
 	}
