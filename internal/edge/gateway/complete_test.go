@@ -152,21 +152,27 @@ func nextEvent(c *peer) (id, text string) {
 func TestNothingElseIsSent(t *testing.T) {
 	t.Parallel()
 	note := signed(t, nostr.Event{Kind: 1})
-	private := signed(t, nostr.Event{Kind: 4})
 	forged := signed(t, nostr.Event{Kind: 1, Content: "forged"})
 	forged.Sig = note.Sig
 	denied := signed(t, nostr.Event{Kind: 1, Content: "denied"})
-	other := newWorld(note, private, forged, denied)
+	other := newWorld(note, forged, denied)
+	var private []string
+	for _, kind := range []int{4, 13, 14, 15, 1059, 1060, 21059} {
+		e := signed(t, nostr.Event{Kind: kind})
+		other.by[e.ID] = e
+		private = append(private, `{"ids":["`+e.ID+`"]}`)
+	}
 	wrong := strings.Repeat("a", 64)
 	other.by[wrong] = note
 	var lists deny.Lists
 	lists.Set(deny.NewList(deny.Entry{What: deny.ID, Value: denied.ID}))
 	g := start(t, empty(t), Config{Fetch: other.fetch, Denied: &lists})
 	c := dial(t, g.URL(), websocket.CompressionDisabled, nil)
-	for _, filter := range []string{
-		`{"ids":["` + note.ID + `"],"kinds":[7]}`,
-		`{"ids":["` + private.ID + `"]}`, `{"ids":["` + forged.ID + `"]}`, `{"ids":["` + denied.ID + `"]}`, `{"ids":["` + wrong + `"]}`,
-	} {
+	for _, filter := range append(
+		private, `{"ids":["`+note.ID+`"],"kinds":[7]}`, `{"ids":["`+note.ID+`"],"authors":["`+forged.PubKey+`"]}`,
+		`{"ids":["`+note.ID+`"],"since":1700000001}`, `{"ids":["`+note.ID+`"],"until":1699999999}`, `{"ids":["`+note.ID+`"],"#t":["x"]}`,
+		`{"ids":["`+forged.ID+`"]}`, `{"ids":["`+denied.ID+`"]}`, `{"ids":["`+wrong+`"]}`,
+	) {
 		c.send(`["REQ","x",` + filter + `]`)
 		c.expect(`["EOSE","x"]`)
 	}

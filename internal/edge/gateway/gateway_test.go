@@ -101,6 +101,50 @@ func TestMessagesPassAsTheyAre(t *testing.T) {
 	})
 }
 
+// A message of 16 MiB in one frame passes both ways, plain and compressed, and nothing is held of it then.
+func TestFramesOf16MiB(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("under the race detector it takes half of the time that these clients have")
+	}
+	const size = 16 << 20
+	gate := make(chan struct{})
+	relay := scripted(t, func(p *peer, _ *http.Request) {
+		typ, r, err := p.ws.Reader(p.ctx)
+		if err != nil {
+			return
+		}
+		<-gate // so that what comes has to wait
+		data, err := io.ReadAll(r)
+		if err == nil {
+			err = p.ws.Write(p.ctx, typ, data)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		p.ended()
+	})
+	sent := []byte(`["REQ","` + strings.Repeat("x", size-len(`["REQ","",{"ids":["ab"]}]`)) + `",{"ids":["ab"]}]`)
+	g := start(t, relay, Config{Fetch: newWorld().fetch})
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, g.URL(), mode, nil)
+			wrote := make(chan error, 1)
+			go func() { wrote <- c.ws.Write(c.ctx, websocket.MessageText, sent) }()
+			gate <- struct{}{}
+			if _, got, err := c.ws.Read(c.ctx); err != nil || string(got) != string(sent) {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+			if err := <-wrote; err != nil {
+				t.Error(err)
+			}
+			if n := heldBy(g); n > 0 {
+				t.Errorf("%d bytes are held of a message that has passed", n)
+			}
+		})
+	}
+}
+
 // pinged waits for the relay's answer to a ping.
 func pinged(c *peer) error {
 	ctx := c.ws.CloseRead(c.ctx)
