@@ -229,6 +229,8 @@ func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) 
 		errs = append(errs, err)
 		s := &syncing.Stage{
 			Links: links, Refused: refused,
+			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs),
+			Survey:  syncing.Survey{Surveys: bucket[contract.Survey](js, y.log, contract.BucketSurveys, &errs), On: y.survey},
 			Relays:  bucket[contract.Relay](js, y.log, contract.BucketRelays, &errs),
 			Syncs:   bucket[contract.Sync](js, y.log, contract.BucketSyncs, &errs),
 			Deleted: net.deleted, Net: net, Local: home, Publish: b.Publish, SyncEvery: y.syncEvery, MaxLive: y.maxLive,
@@ -236,6 +238,10 @@ func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) 
 		}
 		work[contract.ConsumerDiscovered], work[contract.ConsumerSync], work[contract.ConsumerLive] = s.HandleDiscovered, s.HandleDue,
 			s.HandleLive
+		if y.survey != nil {
+			work[contract.ConsumerSurvey] = s.HandleSurvey
+			errs = append(errs, s.StartSurvey(l.ctx))
+		}
 	case contract.StageFetcher:
 		directory := &dht.Stage{Network: meshClient{y.mesh, l}}
 		s := &fetch.Stage{

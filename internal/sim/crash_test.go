@@ -196,7 +196,12 @@ func (w *world) outputs() map[string]int {
 func (w *world) links(pubkey string) (urls []string) {
 	w.Helper()
 	err := store[contract.Link](w, contract.BucketLinks).Each(context.Background(), contract.LinkKey("*", pubkey),
-		func(_ string, l contract.Link) error { urls = append(urls, l.URL); return nil })
+		func(_ string, l contract.Link) error {
+			if w.survey == nil || !stage.OnlySeen(l) {
+				urls = append(urls, l.URL)
+			}
+			return nil
+		})
 	if err != nil {
 		w.Fatal(err)
 	}

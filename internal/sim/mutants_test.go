@@ -24,10 +24,14 @@ type mutation struct {
 	file     string // from the module's root
 	old, bug string // text of the file, which must be there once, and what takes its place
 	caught   string // a regular expression for what the checker says
-	long     bool   // it takes a seed that watches for longer than the DHT remembers
+	first    uint64 // of the seeds, every sixteenth of which follows, that can catch it; 0 is of all
 }
 
+// Seeds that watch for longer than the DHT remembers, and those with a survey.
+const watched, surveyed = 16, surveySeeds / 2
+
 const (
+	unfound   = `no survey has found`
 	lacks     = `local relay lacks event|the last good sync of`
 	goesBack  = `goes back: `
 	unlinked  = `is linked to|is known by list`
@@ -135,15 +139,15 @@ var mutations = []mutation{
 	{
 		name: "a refresh puts another seq", file: "internal/stage/dht/publish.go",
 		old: "found, err := s.Network.Put(", bug: "if how != Fresh {\n\t\t\titem.Seq++\n\t\t}\n\t\tfound, err := s.Network.Put(",
-		caught: notStored, long: true,
+		caught: notStored, first: watched,
 	},
 	{
 		name: "records are never refreshed", file: "internal/stage/dht/decide_record.go",
-		old: "return r.NextDue <= now", bug: "return r.NextDue < 0 && r.NextDue <= now", caught: notStored, long: true,
+		old: "return r.NextDue <= now", bug: "return r.NextDue < 0 && r.NextDue <= now", caught: notStored, first: watched,
 	},
 	{
 		name: "the newer record on the network is not adopted", file: "internal/stage/dht/decide_record.go",
-		old: "stage.SetItem(&next, *p.Newer)", bug: "_ = stage.SetItem", caught: notStored, long: true,
+		old: "stage.SetItem(&next, *p.Newer)", bug: "_ = stage.SetItem", caught: notStored, first: watched,
 	},
 	{
 		name: "the look-up is not scheduled", file: "internal/stage/dht/resolve.go",
@@ -173,6 +177,38 @@ var mutations = []mutation{
 	{
 		name: "a relay that failed is left alone for hours", file: "internal/health/times.go",
 		old: "First: 10 * time.Minute, Most: 6 * time.Hour", bug: "First: 6 * time.Hour, Most: 6 * time.Hour", caught: lacks,
+	},
+	// the survey
+	{
+		name: "what a relay lists is a yield", file: "internal/stage/syncing/survey_look.go",
+		old: "n: r.ToA, whole: lookErr == nil", bug: "n: r.OnlyB, whole: lookErr == nil", caught: "is said to have brought", first: surveyed,
+	},
+	{
+		name: "authors without a list are not surveyed", file: "internal/stage/syncing/census.go",
+		old: "if a.Known(now) {", bug: "if len(a.Lists) == 0 {\n\t\t} else if a.Known(now) {", caught: unfound, first: surveyed,
+	},
+	{
+		name: "a survey is not scheduled", file: "internal/stage/syncing/survey.go",
+		old: "return s.Publish(ctx, surveySchedule(contract.SurveyRoot, s.Survey.On != nil))",
+		bug: "return s.Publish(ctx, surveySchedule(contract.SurveyRoot, false))", caught: unfound, first: surveyed,
+	},
+	{
+		name: "a relay that fails once has no survey for a month", file: "internal/stage/syncing/survey_look.go",
+		old: "event, why = health.Failed, reconcile.Clip(lookErr.Error())",
+		bug: "event, use, jitter = health.Refused, health.Survey, (1+jitter)/2", caught: unfound, first: surveyed,
+	},
+	{
+		name: "a relay that refuses the filter is not asked for fewer authors", file: "internal/stage/syncing/survey_look.go",
+		old: "old.MostAuthors, news = fewer, true", bug: "news = true", caught: unfound, first: surveyed,
+	},
+	{
+		name: "where nothing came nothing is looked for again", file: "internal/stage/syncing/decide_survey.go",
+		old: "wait = min(soonest<<next.Dull, latest)", bug: "wait = latest", caught: unfound, first: surveyed,
+	},
+	{
+		name: "a refusal is not remembered", file: "internal/stage/syncing/survey_look.go",
+		old: "old.SurveyFailures, old.SurveyRetryAt, old.SurveyFault = is.Failures, is.Unix(), why",
+		bug: "old.SurveyFailures, old.SurveyFault = is.Failures, why", caught: "was asked", first: surveyed,
 	},
 	// strangers
 	{
@@ -288,12 +324,12 @@ func (m mutation) catch(ctx context.Context, root, dir string) (seeds int, err e
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("doesn't build: %w: %s", err, out)
 	}
-	stride := "1"
-	if m.long {
-		stride = "16"
+	first, stride := uint64(1), uint64(1)
+	if m.first != 0 {
+		first, stride = m.first, surveySeeds
 	}
-	run := exec.CommandContext(ctx, program, "-test.run=TestSeeds$", "-test.v", "-test.failfast", "-test.timeout=30m", "-first="+stride,
-		"-stride="+stride, fmt.Sprint("-seeds=", most))
+	run := exec.CommandContext(ctx, program, "-test.run=TestSeeds$", "-test.v", "-test.failfast", "-test.timeout=30m",
+		fmt.Sprint("-first=", first), fmt.Sprint("-stride=", stride), fmt.Sprint("-seeds=", most))
 	run.Dir, run.Env = dir, append(os.Environ(), "GOMAXPROCS=1")
 	out, err := run.CombinedOutput()
 	seeds = strings.Count(string(out), "--- PASS: TestSeeds/") + 1
@@ -310,7 +346,7 @@ func (m mutation) catch(ctx context.Context, root, dir string) (seeds int, err e
 func complaints(out string) string {
 	var lines []string
 	for line := range strings.Lines(out) {
-		if strings.Contains(line, "seeds_test.go") || strings.Contains(line, "panic") {
+		if strings.Contains(line, "_test.go") && !strings.Contains(line, " trace ") || strings.Contains(line, "panic") {
 			lines = append(lines, line)
 		}
 	}

@@ -199,6 +199,7 @@ type remote struct {
 	accepts int   // what it says of the negentropy messages that it takes
 	cuts    int   // how often its subscribers were cut off
 	lies    lie   // what it says is not what it has
+	most    int   // authors that it takes in a filter; 0 is any number
 
 	queries, sessions, probes int
 	written                   int            // events that it said OK to
@@ -219,6 +220,7 @@ const (
 	hides        lie = iota + 1 // events in sessions, which REQs show
 	withholds                   // events that its sessions list
 	keepsNothing                // of what it says OK to
+	invents                     // ids in sessions
 )
 
 var errDown = errors.New("no connection")
@@ -313,6 +315,9 @@ func (r *relays) answer(ctx context.Context, url string, f nostr.Filter) ([]nost
 // At returns one of the relays.
 func (r *relays) At(_ context.Context, url string) (reconcile.Relay, error) { return at{r, url}, nil }
 
+// tooManyAuthors is how a relay refuses a filter that names too many.
+const tooManyAuthors = "error: too many authors"
+
 // wordless is the refusal of a relay that gives no reason.
 const wordless = "\x00"
 
@@ -332,6 +337,9 @@ func (r *relays) query(ctx context.Context, url string, f nostr.Filter) iter.Seq
 		list, x, err := r.answer(ctx, url, f)
 		r.mu.Lock()
 		x.queries++
+		if err == nil && x.most > 0 && len(f.Authors) > x.most {
+			err = reconcile.NewQueryRefusal(tooManyAuthors)
+		}
 		for _, id := range f.IDs {
 			if x.asked == nil {
 				x.asked = map[string]int{}
@@ -446,15 +454,21 @@ func (r at) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcile.S
 	}
 	r.mu.Lock()
 	x.sessions++
-	plain := x.plain
-	if x.lies == hides {
+	plain, refused := x.plain, x.most > 0 && len(f.Authors) > x.most
+	var items []negentropy.Item
+	switch x.lies {
+	case hides:
 		list = nil
+	case invents:
+		items = invented()
 	}
 	r.mu.Unlock()
-	if plain {
+	switch {
+	case plain:
 		return nil, nil, reconcile.ErrNoNegentropy
+	case refused:
+		return nil, nil, reconcile.NewSessionRefusal(tooManyAuthors)
 	}
-	var items []negentropy.Item
 	for _, e := range list {
 		id, err := negentropy.ParseID(e.ID)
 		if err != nil {

@@ -32,6 +32,7 @@ type scenario struct {
 	attacked bool // by strangers, whose relays are asked for long
 
 	expected
+	elsewhere
 }
 
 // expected is what must be true when the faults have ended.
@@ -76,6 +77,9 @@ func newScenario(y *cluster, seed uint64) *scenario {
 	p.targets = slices.Compact(p.targets)
 	p.missing()
 	p.nonsense()
+	if seed%surveySeeds == surveySeeds/2 {
+		p.beyond()
+	}
 	p.outages()
 	if seed%4 == 3 {
 		p.attack()

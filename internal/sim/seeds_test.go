@@ -73,6 +73,7 @@ func runSeed(t *testing.T, seed uint64) {
 		time.Sleep(left)
 	}
 	c.settle()
+	c.found()
 	c.rest()
 	if seed%16 == 0 {
 		c.keeps()
@@ -326,6 +327,10 @@ func (c *checker) periodic(name string, rest time.Duration) int {
 	fires := func(every time.Duration) int { return int(rest/every) + 1 }
 	syncs := len(c.urls) * fires(c.syncEvery)
 	lookups := len(c.authors) * fires(c.resolveEvery)
+	surveys := 0
+	if c.survey != nil {
+		surveys = fires(surveyEvery)
+	}
 	switch name {
 	case contract.StreamSyncDue:
 		return syncs + lookups*len(c.urls)
@@ -337,8 +342,10 @@ func (c *checker) periodic(name string, rest time.Duration) int {
 		return 2*syncs + lookups*len(c.urls) + len(c.urls)*fires(5*time.Minute)
 	case contract.StreamAuthor, contract.BucketAuthors:
 		return lookups
-	case contract.BucketRelays: // probes, and how fast they are
-		return lookups*len(c.urls) + syncs
+	case contract.BucketRelays: // probes, how fast they are, and looks
+		return lookups*len(c.urls) + syncs + 2*surveys*(len(c.urls)+len(c.odd))
+	case contract.StreamSurveyDue, contract.BucketSurveys:
+		return surveys
 	case contract.StreamRelay, contract.BucketLinks: // a list of a later version that names the same relays
 		return lookups * len(c.urls)
 	case contract.StreamRecordDue, contract.BucketRecords:
