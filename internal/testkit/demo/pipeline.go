@@ -42,7 +42,8 @@ func newUp(_ context.Context, w *world, o Options) (pipeline, error) {
 // the events must lead nowhere.
 func (w *world) flags() []string {
 	return []string{
-		"--allow-private", "--only", strings.Join(w.urls(), ","), "--log-level", "debug",
+		"--allow-private", "--only", strings.Join(append(w.urls(), w.beyond.URL()), ","), "--log-level", "debug",
+		"--survey-seeds", w.beyond.URL(),
 		"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(w.dht.Bootstrap(), ","),
 		"--dht-rate=-1", "--dht-per-node=-1",
 	}

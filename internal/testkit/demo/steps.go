@@ -32,6 +32,7 @@ var steps = []step{
 	{"a reply brings its missing parent", parent},
 	{"a plain client asks home for a note that lies elsewhere, and has it before EOSE", answered},
 	{"the home relay is complete, although everything is killed in the middle", complete},
+	{"an author without a list is found where no list leads, and is complete", unlisted},
 	{"any npub is found by the DHT alone, also when the machine that saw its list is gone", anyNpub},
 	{"nothing went back, nothing was given up", tidy},
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -39,6 +40,7 @@ type world struct {
 	dht     *dhtnet.Network
 	reader  *mainline.Node      // a DHT node of nobody's
 	relays  []*khatrutest.Relay // the other relays
+	beyond  *khatrutest.Relay   // one that no list names
 	pool    *relay.Pool
 	home    string // URL of the home relay, which the pipeline serves
 	pipe    pipeline
@@ -47,6 +49,7 @@ type world struct {
 	js      jetstream.JetStream
 
 	alice *schnorr.SecretKey // a user of the home relay
+	frank *schnorr.SecretKey // another, who has no list
 	list  run.SignedList     // the last that alice signed
 }
 
@@ -78,7 +81,10 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 		}
 		w.relays = append(w.relays, r)
 	}
-	if err := w.fill(ctx, o.Events); err != nil {
+	if w.beyond, err = khatrutest.Start(ctx, quiet); err != nil {
+		return w, err
+	}
+	if err := errors.Join(w.fill(ctx, o.Events), w.fillBeyond(ctx)); err != nil {
 		return w, err
 	}
 	if o.pipeline == nil {
@@ -87,7 +93,10 @@ func newWorld(ctx context.Context, o Options) (w *world, err error) {
 	if w.pipe, err = o.pipeline(ctx, w, o); err != nil {
 		return w, err
 	}
-	return w, w.connect(ctx)
+	if err := w.connect(ctx); err != nil {
+		return w, err
+	}
+	return w, w.settles(ctx)
 }
 
 // fill spreads the events over the other relays, each to one or two of them by
@@ -181,6 +190,9 @@ func (w *world) close() {
 	}
 	for _, r := range w.relays {
 		_ = r.Close()
+	}
+	if w.beyond != nil {
+		_ = w.beyond.Close()
 	}
 	if w.reader != nil {
 		_ = w.reader.Close()
