@@ -25,7 +25,7 @@ const (
 func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (since int64, unreached string, err error) {
 	filter = w.filter(filter)
 	filter.Limit = l.nextLimit()
-	since = w.since
+	since, l.size = w.since, 0
 	var items []negentropy.Item
 	p := pager.Pager{Filter: filter, Most: l.takes.Page}
 	ctx = WithStrays(ctx, p.Stray)
@@ -41,6 +41,7 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 	}
 	for {
 		cut, err := l.each(ctx, p.Filter, func(e *nostr.Event) (more bool, err error) {
+			l.size += weight(e)
 			id, err := negentropy.ParseID(e.ID)
 			if p.Add(e) {
 				items = append(items, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})

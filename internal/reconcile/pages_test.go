@@ -30,6 +30,9 @@ func TestARelayThatSendsTheOldestFirstIsListedWhole(t *testing.T) {
 		if !r.Complete || r.Left > 0 || len(a.events) != c.n || len(b.events) != c.n {
 			t.Errorf("%+v: a has %d, b has %d, %+v", c, len(a.events), len(b.events), r)
 		}
+		if least := int64((c.n/2 + 1) * 320); r.EventBytes < least {
+			t.Errorf("%+v: %d bytes of events, want %d at least: the pages count", c, r.EventBytes, least)
+		}
 	}
 }
 

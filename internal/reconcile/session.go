@@ -67,6 +67,7 @@ type session struct {
 	list   negentropy.Store
 	local  *negentropy.Reconciler // answers for it
 	lists  int                    // how often it was listed
+	size   int                    // of the events that were read for the last list, about
 	hides  bool                   // the last list may lack events that it has
 
 	source   bool              // events are read from it, or it is only compared

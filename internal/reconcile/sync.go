@@ -291,6 +291,7 @@ func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 			continue
 		}
 		begin, unreached, err := l.fill(ctx, r.filter, w)
+		r.tally.add(func(f *Figures) { f.EventBytes += int64(l.size) })
 		if err != nil {
 			return 0, err
 		}

@@ -38,6 +38,8 @@ const (
 	// readAgain is after how long it is read back to its beginning again, for authors who
 	// are new, and for old events that came late.
 	readAgain = 30 * day
+	// keyBytes are those of an author's key in a filter.
+	keyBytes = 67
 )
 
 // candidate is a relay that a survey may ask.
@@ -79,7 +81,7 @@ func within(slice string, pubkeys []string) []string {
 // look is what one look has come to.
 type look struct {
 	n     int   // events that came
-	whole bool  // all there is was compared, from Since on
+	whole bool  // all there is was compared, from since on, and what is new there came
 	paged bool  // page by page, or dear
 	since int64 // where it began, 0 is the beginning of all that is looked for
 }
@@ -87,7 +89,12 @@ type look struct {
 // dear decides whether so many bytes of negentropy messages are too many for a look at
 // authors: more than their keys in the filter take. A relay that has few of the events
 // that we have lists them all, whenever it is asked.
-func dear(bytes int64, authors int) bool { return bytes > 67*int64(authors) }
+func dear(bytes int64, authors int) bool { return bytes > keyBytes*int64(authors) }
+
+// little decides whether so many bytes of events are next to nothing beside the filter of a
+// look at authors. A relay without NIP-77 that has no more of them is read whole each time:
+// an answer of nothing may be for the moment, and would else be believed for [readAgain].
+func little(bytes int64, authors int) bool { return bytes <= keyBytes/10*int64(authors) }
 
 // nextLook decides what is remembered of a relay after a look at now, and when the next
 // one is due. jitter is from 0 up to 1.

@@ -37,7 +37,7 @@ func TestARelayThatStopsDeliveringYieldsNothing(t *testing.T) {
 			quits.events[e.ID] = e
 			quits.mu.Unlock()
 		}
-		quits.withholds = true
+		quits.withholds = func(nostr.Filter) bool { return true }
 		before := quits.asked
 		w.hours(14 * 24)
 		l := w.surveys.Of[contract.SurveyRoot].Looks[nostr.RelayKey(url)]
@@ -49,6 +49,52 @@ func TestARelayThatStopsDeliveringYieldsNothing(t *testing.T) {
 		}
 		if n := len(w.links.Of); n != 1 {
 			t.Errorf("%d links", n)
+		}
+	})
+}
+
+// A relay without NIP-77 that gives nothing, or not what it lists, when it is first read is
+// not taken for read.
+func TestAnEmptyAnswerIsNotBelievedForLong(t *testing.T) {
+	for name, withholds := range map[string]func(nostr.Filter) bool{
+		"none":               func(nostr.Filter) bool { return true },
+		"none that it lists": func(f nostr.Filter) bool { return len(f.IDs) > 0 },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTown(t, alice)
+			late := w.open("wss://late.example.com", alice)
+			late.no77, late.withholds = true, withholds
+			w.hours(1)
+			late.withholds = nil
+			w.hours(16)
+			if n := w.shops[townHall].count(); n != late.count() {
+				t.Errorf("%s: %d of %d events", name, n, late.count())
+			}
+		})
+	}
+}
+
+// A new note that such a relay lists and does not give is asked for again soon, however seldom
+// the relay is asked.
+func TestANewNoteThatDidNotComeIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		late := w.open("wss://late.example.com", alice)
+		late.no77 = true
+		w.hours(10 * 24)
+		e := nostr.Event{PubKey: alice, Kind: 1, CreatedAt: time.Now().Unix()}
+		e.ID = e.Hash()
+		late.mu.Lock()
+		late.events[e.ID] = e
+		late.mu.Unlock()
+		late.withholds = func(f nostr.Filter) bool { return len(f.IDs) > 0 }
+		for before := late.asked; late.asked == before; {
+			w.hours(1)
+		}
+		late.withholds = nil
+		w.hours(12)
+		if n := w.shops[townHall].count(); n != late.count() {
+			t.Errorf("%d of %d events", n, late.count())
 		}
 	})
 }

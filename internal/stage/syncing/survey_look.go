@@ -68,8 +68,8 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	var l *look
 	if whole && (lookErr == nil || late) {
 		l = &look{
-			n: r.ToA, whole: lookErr == nil, since: begins,
-			paged: r.Paged[negentropy.SideB] || dear(r.NegBytes, len(set.filter.Authors)) || old.Paged && begins > 0,
+			n: r.ToA, whole: lookErr == nil && (begins == 0 || r.Undelivered == 0), since: begins,
+			paged: paged(r, begins, len(set.filter.Authors)) || old.Paged && begins > 0,
 		}
 	}
 	p.done(c.key, l, bytes)
@@ -77,6 +77,15 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		return err
 	}
 	return s.seen(ctx, c.url, from)
+}
+
+// paged reports whether a look at authors that began at a time, 0 is the beginning, was such
+// that not all is to be compared each time. What was listed and did not come is.
+func paged(r reconcile.Result, begins int64, authors int) bool {
+	if r.Paged[negentropy.SideB] {
+		return begins > 0 || r.Undelivered == 0 && !little(r.EventBytes, authors)
+	}
+	return dear(r.NegBytes, authors)
 }
 
 // mayLook decides whether a relay may be asked by a survey at now.

@@ -33,7 +33,7 @@ type shop struct {
 	no77      bool
 	most      int                      // authors that it takes in a filter, 0 is any
 	invent    int                      // ids that its sessions list and it has not
-	withholds bool                     // shows no event to REQs
+	withholds func(nostr.Filter) bool  // the REQs to which it shows no event, nil is none
 	keeps     func(e nostr.Event) bool // nil: all
 }
 
@@ -101,7 +101,7 @@ func (s *shop) Query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr
 			if f.Limit > 0 {
 				list = list[:min(len(list), f.Limit)]
 			}
-			if s.withholds {
+			if s.withholds != nil && s.withholds(f) {
 				list = nil
 			}
 			for _, e := range list {
