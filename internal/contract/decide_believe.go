@@ -78,7 +78,7 @@ const MaxSurveyWait = 30 * 24 * time.Hour
 
 // Believe is that of [Author.Believe].
 func (s *Survey) Believe(now int64) {
-	past(now, &s.Passed, &s.SinceAt)
+	past(now, &s.Passed, &s.Met, &s.SinceAt)
 	for key, look := range s.Looks {
 		past(now, &look.At, &look.Read)
 		look.Next = Believe(look.Next, now, MaxSurveyWait)

@@ -7,6 +7,9 @@ type Survey struct {
 	Split   bool  `json:"split,omitempty"`
 	Authors int   `json:"authors,omitempty"`
 	Passed  int64 `json:"passed,omitempty"` // when the last pass over the relays that were due began
+	// Met is until when authors were first seen who are no longer new to the slice: they
+	// were looked for at once at its best relays. Versions that had none took Passed for it.
+	Met int64 `json:"met,omitempty"`
 	// Looks are the relays that were asked, by relay key.
 	Looks map[string]Look `json:"looks,omitempty"`
 	// Day is the day of Bytes (days since 1970), which is about what it has cost since.

@@ -141,6 +141,7 @@ func SyncWorker(ctx context.Context, e *Env) error {
 		Survey: syncing.Survey{
 			Surveys: open[contract.Survey](&kv, contract.BucketSurveys), On: e.surveys(), DayBytes: e.Config.Sync.SurveyMiB << 20,
 			Observe: e.observeSurvey(), Seeds: e.Config.Sync.Seeds, AllowPrivate: e.Config.AllowPrivate, Named: e.named(),
+			Only: e.Config.Only,
 		},
 	}
 	kv.failing = append(kv.failing, refused.Failing)

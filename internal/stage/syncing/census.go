@@ -29,6 +29,7 @@ const (
 type census struct {
 	mu      sync.Mutex // held while it is taken
 	at      time.Time
+	whole   int64 // all authors are in it who were first seen until then, Unix seconds
 	authors []string
 	since   map[string]int64 // when those were first seen who were within a week
 	relays  []candidate
@@ -87,7 +88,7 @@ func (c *census) take(ctx context.Context, s *Stage) error {
 		return fmt.Errorf("couldn't list relays: %w", err)
 	}
 	c.authors = slices.Sorted(slices.Values(slices.Concat(known, fresh)))
-	c.since, c.relays, c.at = since, relays, s.Now()
+	c.since, c.relays, c.at, c.whole = since, relays, s.Now(), now-1 // of this second more may come
 	return nil
 }
 
@@ -96,7 +97,8 @@ func (c *census) take(ctx context.Context, s *Stage) error {
 func (s *Stage) candidates(ctx context.Context, weights map[string]float64) (relays []candidate, err error) {
 	now := s.Now().Unix()
 	err = s.Relays.Each(ctx, "*", func(key string, r contract.Relay) error {
-		if !s.isLocal(r.URL) && !s.Denied.Relay(r.URL) && !r.AuthRequired && !s.named(r.URL) {
+		only := s.Survey.Only
+		if !s.isLocal(r.URL) && !s.Denied.Relay(r.URL) && !r.AuthRequired && !s.named(r.URL) && (len(only) == 0 || nostr.HasRelay(only, r.URL)) {
 			relays = append(relays, candidate{
 				key: key, url: r.URL, weight: weights[key] + stage.Named(r.Named, now),
 				paged: len(r.NIPs) > 0 && !slices.Contains(r.NIPs, 77), rests: max(r.SurveyRetryAt, r.RetryAt),
@@ -109,8 +111,8 @@ func (s *Stage) candidates(ctx context.Context, weights map[string]float64) (rel
 }
 
 // of returns the authors of a slice, those of them who were first seen after a time,
-// and the relays.
-func (c *census) of(slice string, after int64) (authors, fresh []string, relays []candidate) {
+// until when no others were, and the relays.
+func (c *census) of(slice string, after int64) (authors, fresh []string, whole int64, relays []candidate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	authors = within(slice, c.authors)
@@ -119,5 +121,5 @@ func (c *census) of(slice string, after int64) (authors, fresh []string, relays 
 			fresh = append(fresh, pubkey)
 		}
 	}
-	return authors, fresh, c.relays
+	return authors, fresh, c.whole, c.relays
 }

@@ -28,6 +28,8 @@ type Survey struct {
 	// which monitors name may be on the own machine and network.
 	Seeds        []string
 	AllowPrivate bool
+	// Only are the relays that may be asked, nil is any.
+	Only []string
 	// Named returns the relays that the domain of a name (NIP-05) gives for an author; nil asks
 	// no domains.
 	Named func(ctx context.Context, name, pubkey string) ([]string, error)
@@ -110,7 +112,7 @@ func (s *Stage) survey(ctx context.Context, slice string) ([]contract.Output, er
 	if err != nil {
 		return nil, err
 	}
-	authors, fresh, relays := s.Survey.census.of(slice, state.Passed)
+	authors, fresh, met, relays := s.Survey.census.of(slice, cmp.Or(state.Met, state.Passed))
 	if state.Split || len(authors) > maxAuthors && depth(slice) < maxDepth {
 		return s.split(ctx, slice, state)
 	}
@@ -127,13 +129,14 @@ func (s *Stage) survey(ctx context.Context, slice string) ([]contract.Output, er
 	if state.Passed == 0 {
 		fresh = nil // everybody is
 	}
-	best := s.bestOf(state.Looks, relays, list, fresh)
+	best := s.bestOf(state.Looks, relays, list, fresh, now)
 	pass := &pass{stage: s, slice: slice, state: state, begun: now}
 	ctx, cancel := context.WithTimeout(ctx, maxPass)
 	defer cancel()
 	if len(list) > 0 {
 		err = pass.over(ctx, filter, list, true)
 	}
+	pass.met = met
 	if few, ok := s.surveyed(fresh); err == nil && ok && len(best) > 0 {
 		err = pass.over(ctx, few, best, false)
 	}
@@ -161,14 +164,14 @@ func (s *Stage) surveyed(authors []string) (f nostr.Filter, ok bool) {
 }
 
 // bestOf returns the relays to ask at once for authors who are new: those that have
-// yielded most, and of the others those for which most evidence speaks, without the
-// relays of list, which are asked for everybody.
-func (s *Stage) bestOf(looks map[string]contract.Look, relays, list []candidate, fresh []string) (best []candidate) {
+// yielded most, and of the others those for which most evidence speaks, without those
+// that are left alone, and the relays of list, which are asked for everybody.
+func (s *Stage) bestOf(looks map[string]contract.Look, relays, list []candidate, fresh []string, now int64) (best []candidate) {
 	if len(fresh) == 0 {
 		return nil
 	}
 	best = slices.DeleteFunc(slices.Clone(relays), func(c candidate) bool {
-		return slices.ContainsFunc(list, func(l candidate) bool { return l.key == c.key })
+		return c.rests > now || slices.ContainsFunc(list, func(l candidate) bool { return l.key == c.key })
 	})
 	slices.SortStableFunc(best, func(a, b candidate) int {
 		return cmp.Compare(float64(looks[b.key].All)+b.weight, float64(looks[a.key].All)+a.weight)
@@ -181,7 +184,7 @@ func (s *Stage) split(ctx context.Context, slice string, state contract.Survey) 
 	for _, bit := range []string{"0", "1"} {
 		if !state.Split {
 			_, err := s.Survey.Surveys.Update(ctx, slice+bit, func(old contract.Survey, found bool) (contract.Survey, bool) {
-				return contract.Survey{Looks: maps.Clone(state.Looks), Passed: state.Passed}, !found
+				return contract.Survey{Looks: maps.Clone(state.Looks), Passed: state.Passed, Met: state.Met}, !found
 			})
 			if err != nil {
 				return nil, err
@@ -208,6 +211,7 @@ type pass struct {
 	state contract.Survey // as it was, and what this pass adds
 	looks map[string]contract.Look
 	spent int64
+	met   int64 // see [contract.Survey]
 	set   *surveySet
 }
 
@@ -243,6 +247,17 @@ func (p *pass) over(ctx context.Context, filter nostr.Filter, list []candidate, 
 		})
 	}
 	return group.Wait()
+}
+
+// later notes that a relay cannot be asked now, for the whole slice or for those who are
+// new. It stays due, and they stay new, but for gather at most: a relay that many slices
+// ask is always busy.
+func (p *pass) later(whole bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !whole {
+		p.met = min(p.met, p.begun-int64(gather/time.Second))
+	}
 }
 
 // affords reports whether the share of the slice in the day's bytes is not used up.
@@ -287,6 +302,7 @@ func (p *pass) save(ctx context.Context, authors int) error {
 		}
 		next.Bytes += p.spent
 		next.Authors, next.Passed = authors, max(old.Passed, p.begun)
+		next.Met = max(cmp.Or(old.Met, old.Passed), p.met)
 		if p.set != nil {
 			next.Brought, next.Since, next.SinceAt, next.Why = p.set.brought, p.state.Since, p.state.SinceAt, p.state.Why
 		}

@@ -29,12 +29,14 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		return err
 	}
 	if !mayLook(relay, s.Now()) {
+		p.later(whole)
 		return nil
 	}
 	release, err := s.Survey.slots.Acquire(ctx, hosts.Of(c.url), relay.Proven(s.Now().Unix()))
 	switch {
 	case errors.Is(err, hosts.ErrBusy), ctx.Err() != nil:
-		return nil // it stays due
+		p.later(whole)
+		return nil
 	case err != nil:
 		return err
 	}
@@ -47,6 +49,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		return old, mine
 	})
 	if err != nil || !mine {
+		p.later(whole)
 		return err
 	}
 	old := p.state.Looks[c.key]
