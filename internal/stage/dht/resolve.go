@@ -324,8 +324,10 @@ func (s *Stage) probe(ctx context.Context, url, via string) (answered bool, err 
 	} else if err != nil {
 		return false, err
 	}
-	doc, probeErr := s.Probe(ctx, url)
-	release()
+	doc, probeErr := func() (contract.Relay, error) {
+		defer release() // also if it panics
+		return s.Probe(ctx, url)
+	}()
 	if errors.Is(probeErr, hosts.ErrBusy) {
 		return false, nil
 	}

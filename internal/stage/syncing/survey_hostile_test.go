@@ -1,6 +1,7 @@
 package syncing
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -93,6 +94,27 @@ func TestANewNoteThatDidNotComeIsAskedForAgain(t *testing.T) {
 		}
 		late.withholds = nil
 		w.hours(12)
+		if n := w.shops[townHall].count(); n != late.count() {
+			t.Errorf("%d of %d events", n, late.count())
+		}
+	})
+}
+
+// A look that ends before it has begun leaves its slot to others: a host has two.
+func TestALookThatEndsAtOnceHoldsNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		const url = "wss://host.example.com"
+		late := w.open(url, alice)
+		over, end := context.WithCancel(t.Context())
+		end()
+		for range 100 { // each has its slot as often as not
+			p := &pass{stage: w.Stage, begun: surveyNow}
+			if err := p.look(over, candidate{key: nostr.RelayKey(url), url: url}, nil, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.pass()
 		if n := w.shops[townHall].count(); n != late.count() {
 			t.Errorf("%d of %d events", n, late.count())
 		}

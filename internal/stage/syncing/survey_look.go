@@ -33,6 +33,9 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		return nil
 	}
 	release, err := s.Survey.slots.Acquire(ctx, hosts.Of(c.url), relay.Proven(s.Now().Unix()))
+	if err == nil {
+		defer release() // also if ctx ends in this moment
+	}
 	switch {
 	case errors.Is(err, hosts.ErrBusy), ctx.Err() != nil:
 		p.later(whole)
@@ -40,7 +43,6 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	case err != nil:
 		return err
 	}
-	defer release()
 	// Whoever writes that they ask, asks: other slices and replicas come later.
 	mine := false
 	_, err = s.Relays.Update(ctx, c.key, func(old contract.Relay, found bool) (contract.Relay, bool) {
