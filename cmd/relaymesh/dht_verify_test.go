@@ -100,18 +100,21 @@ func TestVerifyFromManyAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if _, err := client.Put(t.Context(), item, mainline.PutOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	code, stdout, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(item.Key[:]), "--json", "--allow-private",
-		"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(dht.Bootstrap(), ","), "--from", "127.0.0.2", "--nodes", "1")
-	if code != 0 {
-		t.Fatalf("%d: %s", code, stderr)
-	}
-	v := decode[verified](t, stdout)
-	if len(v.Warnings) > 0 || len(v.Holders) < 8 || v.Holders[0].From != 2 || v.NetworkSize < 5 || v.NetworkSize > 200 {
-		t.Errorf("%+v", v)
-	}
+	eventually(t, func() error { // each node answers in time, unless the machine is busy
+		if _, err := client.Put(t.Context(), item, mainline.PutOptions{}); err != nil {
+			return err
+		}
+		code, stdout, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(item.Key[:]), "--json", "--allow-private",
+			"--dht-listen", "127.0.0.1:0", "--dht-bootstrap", strings.Join(dht.Bootstrap(), ","), "--from", "127.0.0.2", "--nodes", "1")
+		if code != 0 {
+			return fmt.Errorf("%d: %s", code, stderr)
+		}
+		v := decode[verified](t, stdout)
+		if len(v.Warnings) > 0 || len(v.Holders) < 8 || v.Holders[0].From != 2 || v.NetworkSize < 5 || v.NetworkSize > 200 {
+			return fmt.Errorf("%+v", v)
+		}
+		return nil
+	})
 	if code, _, stderr := relaymesh(t, "dht", "verify", hex.EncodeToString(item.Key[:]), "--from", "::1"); code != 2 {
 		t.Errorf("an IPv6 address: exit code %d, %s", code, stderr)
 	}
