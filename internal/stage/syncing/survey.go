@@ -239,6 +239,7 @@ func (p *pass) over(ctx context.Context, filter nostr.Filter, list []candidate, 
 	group.SetLimit(looking)
 	for _, c := range list {
 		if !p.affords() {
+			p.later(whole)
 			break
 		}
 		group.Go(func() error {
@@ -249,7 +250,7 @@ func (p *pass) over(ctx context.Context, filter nostr.Filter, list []candidate, 
 	return group.Wait()
 }
 
-// later notes that a relay cannot be asked now, for the whole slice or for those who are
+// later notes that a relay is not asked now, for the whole slice or for those who are
 // new. It stays due, and they stay new, but for gather at most: a relay that many slices
 // ask is always busy.
 func (p *pass) later(whole bool) {

@@ -80,6 +80,32 @@ func TestWhoIsNewIsLookedForWhereOthersJustWere(t *testing.T) {
 	})
 }
 
+// Somebody who comes when the day's bytes are used up is looked for at once when the next
+// day begins.
+func TestWhoComesWhenTheDaysBytesAreSpentIsNewTheNextDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(22*time.Hour + 30*time.Minute) // of the first day of fake time
+		w := newTown(t, alice)
+		w.open("wss://idle.example.com")
+		yields := w.open("wss://yields.example.com", bob)
+		w.Survey.DayBytes = 1
+		w.pass()
+		time.Sleep(40 * time.Minute)
+		w.comes(bob)
+		w.pass()
+		time.Sleep(40 * time.Minute)
+		w.pass()
+		if n := w.shops[townHall].count(); n != 0 {
+			t.Fatalf("%d events came on a day of one byte", n)
+		}
+		time.Sleep(10 * time.Minute) // past midnight
+		w.pass()
+		if n := w.shops[townHall].count(); n != yields.count() {
+			t.Errorf("%d of %d events", n, yields.count())
+		}
+	})
+}
+
 // Of those relays that are the only ones to be asked, others take no turn.
 func TestTheSurveyAsksNoRelayThatMayNotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
