@@ -31,7 +31,7 @@ const (
 type candidate struct {
 	Contact
 	state   state
-	router  bool // a bootstrap node: asked for nodes only, never a holder
+	router  bool // a bootstrap node that no answer names: asked for nodes only, never a holder
 	hasID   bool
 	named   int // by how many answers
 	askedAt time.Time
@@ -96,6 +96,15 @@ func (l *lookup) corroborate(witnesses int) {
 func (l *lookup) name(c Contact) {
 	if i := slices.Index(l.seen, endpointOf(c.Addr)); i >= 0 {
 		l.all[i].named++
+		l.admit(l.all[i])
+	}
+}
+
+// admit makes a bootstrap node that others name a node like them, which is asked again if it is near: in a small network
+// it is one of those that hold the item.
+func (l *lookup) admit(n *candidate) {
+	if n.router && n.named > 0 && n.state == answered {
+		n.router, n.state = false, fresh
 	}
 }
 

@@ -207,6 +207,7 @@ func (s *search) answered(slot int, r *reply, now time.Time) {
 			s.lookup.name(c)
 		}
 		s.judge(n, r)
+		s.lookup.admit(n)
 	}
 	s.step(now)
 }
