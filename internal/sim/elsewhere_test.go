@@ -14,8 +14,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// Every surveySeeds-th seed has a survey, and relays that no list names.
-const surveySeeds = 16
+// Every thirty-second seed, from the eighth on, has a survey, and relays that no list names.
+const surveyed, surveySeeds = 8, 32
 
 // crowd is how many authors without a list there are: with the others, more than the
 // relay takes in a filter that takes mostInFilter.

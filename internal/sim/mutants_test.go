@@ -24,11 +24,11 @@ type mutation struct {
 	file     string // from the module's root
 	old, bug string // text of the file, which must be there once, and what takes its place
 	caught   string // a regular expression for what the checker says
-	first    uint64 // of the seeds, every sixteenth of which follows, that can catch it; 0 is of all
+	first    uint64 // of the seeds, every thirty-second of which follows, that can catch it; 0 is of all
 }
 
-// Seeds that watch for longer than the DHT remembers, and those with a survey.
-const watched, surveyed = 16, surveySeeds / 2
+// watched is the first of the seeds that watch for longer than the DHT remembers.
+const watched = 16
 
 const (
 	unfound   = `no survey has found`
