@@ -2,12 +2,16 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
+	gonostr "github.com/nbd-wtf/go-nostr"
+
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/testkit/hometest"
+	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -95,5 +99,34 @@ func TestSyncOfAGroupUsage(t *testing.T) {
 		if code, _, stderr := relaymesh(t, append([]string{"sync"}, args...)...); code != run.ExitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%q: exit code %d, %s", args, code, stderr)
 		}
+	}
+}
+
+// A relay that keeps nothing of what it says OK to keeps nothing from the others, either,
+// wherever it stands.
+func TestSyncOfAGroupWithOneThatKeepsNothing(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int{0, 1, 2} {
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			t.Parallel()
+			urls, all := group(t, 2)
+			remote, err := khatrutest.Start(t.Context(), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { remote.Close() })
+			own := hometest.Notes(10)
+			hometest.Publish(t, remote.URL(), own...)
+			remote.SetLies(khatrutest.Lies{Drops: func(*gonostr.Event) bool { return true }})
+			code, stdout, _ := relaymesh(t, append([]string{"sync"}, slices.Insert(slices.Clone(urls), at, remote.URL())...)...)
+			if code != run.ExitPartly || !strings.Contains(stdout, "is not written to any more") {
+				t.Errorf("exit code %d, %s", code, stdout)
+			}
+			for _, url := range urls {
+				if got := hometest.IDsAt(t, url); len(got) != len(all)+len(own) {
+					t.Errorf("%s has %d events, want %d", url, len(got), len(all)+len(own))
+				}
+			}
+		})
 	}
 }
