@@ -43,7 +43,7 @@ func saltedList(t *testing.T, user *schnorr.SecretKey, key byte, salt string, se
 	return nostr.Encode(p), stage.TargetHex(item)
 }
 
-func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
+func TestAnAuthorHasEightRecordsAndOnlyAnEventHasOneGiveWay(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ingest(nil)
 		alice := user(w.T, "alice")
@@ -105,6 +105,23 @@ func TestAnAuthorHasEightRecordsAndNoneGivesWay(t *testing.T) {
 		slices.Sort(want)
 		if now := records(); !slices.Equal(now, want) {
 			w.Errorf("the author has %v, want %v", now, want)
+		}
+		letters = w.DeadLetters()
+
+		// Anybody who has a list that the author has signed can make such records, so
+		// the author's own word, an event, takes the place of one, and keeps it.
+		said := list(w.T, alice, 1, relayURL(1))
+		w.sendEvent(said.DHT)
+		time.Sleep(time.Minute)
+		last, _ := saltedList(w.T, alice, 98, "", 1)
+		w.Publish(events.SubjectRelayListSigned, last)
+		time.Sleep(time.Minute)
+		now := records()
+		if _, kept := slices.BinarySearch(now, stage.TargetHex(said.Item)); !kept || len(now) != contract.MaxRecords {
+			w.Errorf("the author has %v, not %s", now, stage.TargetHex(said.Item))
+		}
+		if n := len(keys[contract.Record](w, contract.BucketRecords, ">")); n != contract.MaxRecords+1 || len(w.DeadLetters()) != len(letters)+1 {
+			w.Errorf("%d records in the bucket, %d dead letters more", n, len(w.DeadLetters())-len(letters))
 		}
 	})
 }

@@ -70,7 +70,7 @@ func (s *Stage) keep(ctx context.Context, target string, put contract.Record) er
 		}
 	}
 	if !stays {
-		err := s.claimSlot(ctx, put.PubKey, target)
+		err := s.claimSlot(ctx, put, target)
 		if stays = kept && errors.As(err, new(inputError)); err != nil && !stays {
 			return err
 		}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,19 +13,26 @@ import (
 // that was claimed a moment ago is about to be filled.
 const claimed = 3600
 
-// claimSlot makes a target one of those under which records are kept for an
-// author. There are [contract.MaxRecords] for each, and none is given up for
-// another: an author who signs for a hundred DHT keys or salts costs the DHT no
-// more than that, and keeps the first. A slot is free again when its record
-// has been deleted from the bucket.
-func (s *Stage) claimSlot(ctx context.Context, pubkey, target string) error {
+// claimSlot makes a target one of those under which records are kept for the
+// author of put. There are [contract.MaxRecords] for each, and none is given up
+// for another: an author who signs for a hundred DHT keys or salts costs the DHT
+// no more than that, and keeps the first. But one that came with an event takes
+// the place of one that came without: the author has signed the list of that, not
+// its key, which anybody may have made. A slot is free again when its record has
+// been deleted from the bucket.
+func (s *Stage) claimSlot(ctx context.Context, put contract.Record, target string) error {
+	pubkey := put.PubKey
 	author, _, err := s.Authors.Get(ctx, pubkey)
 	if err != nil {
 		return fmt.Errorf("couldn't read author %s: %w", pubkey, err)
 	}
 	gone := map[string]int64{}
 	if len(author.Records) >= contract.MaxRecords {
-		if gone, err = s.withoutRecord(ctx, author.Records); err != nil {
+		gone, err = s.withoutRecord(ctx, author.Records)
+		if _, has := author.Records[target]; err == nil && !has && len(gone) == 0 && put.Event != "" {
+			gone, err = s.giveUpUnproved(ctx, pubkey, author.Records)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -55,6 +63,29 @@ func (s *Stage) withoutRecord(ctx context.Context, targets map[string]int64) (go
 		}
 	}
 	return gone, nil
+}
+
+// giveUpUnproved removes the youngest record of an author that came without an
+// event, and returns its target, if there is one.
+func (s *Stage) giveUpUnproved(ctx context.Context, pubkey string, targets map[string]int64) (gone map[string]int64, err error) {
+	youngest := ""
+	for target, at := range targets {
+		r, found, err := s.Records.Get(ctx, contract.RecordKey(target))
+		if err != nil {
+			return nil, fmt.Errorf("couldn't read record %s: %w", target, err)
+		}
+		if found && r.Event == "" && r.PubKey == pubkey && (youngest == "" || cmp.Or(cmp.Compare(at, targets[youngest]), cmp.Compare(target, youngest)) > 0) {
+			youngest = target
+		}
+	}
+	if youngest == "" {
+		return nil, nil
+	}
+	_, err = s.Records.Remove(ctx, contract.RecordKey(youngest), func(r contract.Record) bool { return r.Event == "" && r.PubKey == pubkey })
+	if err != nil {
+		return nil, fmt.Errorf("couldn't remove record %s: %w", youngest, err)
+	}
+	return map[string]int64{youngest: targets[youngest]}, nil
 }
 
 // claim adds a target at now, if a slot is free for it without those that are
