@@ -16,6 +16,9 @@ import (
 	"github.com/relaymesh/relaymesh/internal/run"
 )
 
+// patience is how long a test waits for what must come, on a machine however busy.
+const patience = time.Minute
+
 // TestMain lets the test binary be the command itself, so that tests run real
 // processes of what they test, and the demo can start it.
 func TestMain(m *testing.M) {
@@ -144,7 +147,7 @@ func start(t *testing.T, up string, args ...string) *exec.Cmd {
 		if !ok {
 			t.Fatalf("%q ended before it was up", args)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%q is not up", args)
 	}
 	return cmd
@@ -177,7 +180,7 @@ func (w *watcher) tell(ok bool) {
 // eventually runs a command again until check is satisfied.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for tick := time.NewTicker(100 * time.Millisecond); ; {
 		err := check()

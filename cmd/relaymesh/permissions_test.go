@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -85,7 +84,7 @@ func TestNATSPermissionsAreAServersConfiguration(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("server is not ready")
 	}
 	if code, _, stderr := here("provision", "--nats", s.ClientURL(), "--nats-creds", seeds["operator"]); code != 0 {

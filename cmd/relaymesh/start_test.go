@@ -33,7 +33,7 @@ func quiet(dir string, more ...string) []string {
 	}, more...)
 }
 
-// exitCode is how a process ended, within half a minute.
+// exited waits for the end of a process and returns its exit code.
 func exited(t *testing.T, cmd *exec.Cmd) int {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -43,7 +43,7 @@ func exited(t *testing.T, cmd *exec.Cmd) int {
 		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 			t.Fatal(err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%q does not end", cmd.Args[1:])
 	}
 	return cmd.ProcessState.ExitCode()
@@ -181,7 +181,7 @@ func TestTermDuringTheStart(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; { // it listens there first of all
+	for end := time.Now().Add(patience); ; { // it listens there first of all
 		if conn, err := net.Dial("tcp", admin); err == nil {
 			_ = conn.Close()
 			break
@@ -267,12 +267,12 @@ func TestUpEndsWhenABucketIsDeletedAndMakesItAgain(t *testing.T) {
 
 func dialNATS(t *testing.T, addr string) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect("nats://" + addr)
+	nc, err := nats.Connect("nats://"+addr, nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -218,7 +218,7 @@ func TestSyncInterruptedExitsWith130(t *testing.T) {
 	go func() { done <- cmd.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it goes on")
 	}
 	if code := cmd.ProcessState.ExitCode(); code != run.ExitInterrupted {

@@ -46,15 +46,7 @@ func snapshot(t *testing.T) string {
 	t.Helper()
 	dir, at := t.TempDir(), loopback.Addr()
 	cmd := start(t, "relaymesh is up", quiet(dir, "--nats-listen", at, "--without", "ingest", "--p2p-listen", "127.0.0.1:0")...)
-	nc, err := nats.Connect(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dialNATS(t, at)
 	for range queued {
 		key, err := schnorr.NewSecret()
 		if err != nil {
