@@ -54,6 +54,7 @@ type Config struct {
 
 	sessionTimeout time.Duration // tests shorten it
 	maxFiles       int           // tests set it
+	headerTimeout  time.Duration // tests set it
 }
 
 // Relay is a relay that serves. It is made by [Start].
@@ -93,6 +94,9 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	}
 	if c.sessionTimeout == 0 {
 		c.sessionTimeout = sessionTimeout
+	}
+	if c.headerTimeout == 0 {
+		c.headerTimeout = readHeaderTimeout
 	}
 	if c.maxFiles == 0 {
 		c.maxFiles = slots.Files()
@@ -145,7 +149,7 @@ func Start(ctx context.Context, c Config) (*Relay, error) {
 	r.sets = newSets(r.ctx, store, r.ledger)
 	r.server = &http.Server{
 		Handler:           r,
-		ReadHeaderTimeout: readHeaderTimeout,
+		ReadHeaderTimeout: c.headerTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelWarn),
