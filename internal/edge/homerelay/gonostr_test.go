@@ -22,7 +22,7 @@ import (
 
 func connect(t *testing.T, r *Relay) *gonostr.Relay {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	client, err := gonostr.RelayConnect(ctx, r.URL())
 	if err != nil {
@@ -42,7 +42,7 @@ func publishAll(t *testing.T, client *gonostr.Relay, all []*nostr.Event) []*nost
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if err := client.Publish(ctx, *theirs(e)); err == nil {
 				took[i] = e
@@ -57,7 +57,7 @@ func publishAll(t *testing.T, client *gonostr.Relay, all []*nostr.Event) []*nost
 
 func queryByGoNostr(t *testing.T, client *gonostr.Relay, f nostr.Filter) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ids := []string{}
 	all, err := client.QuerySync(ctx, theirFilter(f))
