@@ -80,10 +80,13 @@ func scripted(t testing.TB, serve func(p *peer, req *http.Request)) (url string)
 	return "ws" + strings.TrimPrefix(server.URL, "http")
 }
 
+// patient is how long a test waits for what must come, on a machine however busy.
+const patient = 3 * time.Minute
+
 // dial connects a client; header may be nil.
 func dial(t testing.TB, url string, mode websocket.CompressionMode, header http.Header) *peer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	t.Cleanup(cancel)
 	//nolint:bodyclose // Dial has read it
 	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{CompressionMode: mode, CompressionThreshold: 1, HTTPHeader: header})

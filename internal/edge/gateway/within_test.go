@@ -42,7 +42,7 @@ func TestConnectionsThatSayNothing(t *testing.T) {
 	t.Parallel()
 	const files = 256
 	patience := defaultPatience
-	patience.header = time.Minute // so that no other end comes first
+	patience.header = time.Hour // so that no other end comes first
 	g := start(t, khatru(t).URL(), Config{
 		Files: files, patience: patience, TrustedProxies: clientaddr.Proxies{netip.MustParsePrefix("127.0.0.9/32")},
 	})
@@ -57,12 +57,12 @@ func TestConnectionsThatSayNothing(t *testing.T) {
 		return c
 	}
 	ended := func(c net.Conn) bool {
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patient))
 		_, err := c.Read(make([]byte, 1))
 		return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 	}
 	served := func(c net.Conn) bool {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(patient))
 		_, err := c.Write([]byte("GET / HTTP/1.1\r\nHost: relay\r\n\r\n"))
 		if err == nil {
 			_, err = c.Read(make([]byte, 1))
