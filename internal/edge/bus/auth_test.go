@@ -127,7 +127,7 @@ func runServerIn(t *testing.T, dir, config string) *server.Server {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("server is not ready")
 	}
 	return s
@@ -140,7 +140,7 @@ func dial(t *testing.T, url string, a bus.Auth) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	nc, err := bus.Dial(ctx, url, "fetcher", slog.New(slog.DiscardHandler), opts...)
 	if err == nil {
@@ -264,7 +264,7 @@ func TestReconnectAfterACertificateIsRotated(t *testing.T) {
 	}
 	select {
 	case <-reconnected:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no reconnection")
 	}
 	if err := nc.Flush(); err != nil { // TLSConnectionState looks without a lock
@@ -327,7 +327,7 @@ func TestAnAccountWithoutJetStreamIsToldWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func TestALockedOutWorkerComesBack(t *testing.T) {
 	}
 	select {
 	case <-back:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("is not back: %s, %v\n%s", nc.Status(), nc.LastError(), log)
 	}
 }

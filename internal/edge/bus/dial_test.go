@@ -48,7 +48,7 @@ func TestADeniedPermissionIsLogged(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("server is not ready")
 	}
 	log := &lines{ch: make(chan struct{}, 100)}

@@ -29,7 +29,7 @@ func natsServer(t *testing.T, o server.Options) *server.Server {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server is not ready")
 	}
 	return s
@@ -56,7 +56,7 @@ func TestTheJetStreamOfAnotherDomain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	for end := time.Now().Add(20 * time.Second); hub.NumLeafNodes() == 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); hub.NumLeafNodes() == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the leaf node is not connected")
 		}
@@ -71,7 +71,7 @@ func TestTheJetStreamOfAnotherDomain(t *testing.T) {
 	if again, err := bus.Provision(t.Context(), js, bus.ProvisionOptions{RefreshEvery: time.Hour}); err != nil || len(again) > 0 {
 		t.Errorf("the second time %v, %v", again, err)
 	}
-	own, err := jetstream.New(nc)
+	own, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestTheJetStreamOfAnotherDomain(t *testing.T) {
 	for i := range messages {
 		select {
 		case <-handled:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%d of %d messages are handled", i, messages)
 		}
 	}

@@ -198,7 +198,7 @@ accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server is not ready")
 	}
 	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("a", "a"))
@@ -206,7 +206,7 @@ accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ accounts { A { jetstream: enabled, users: [{user: a, password: a}], msg_trace: {
 	if info, err := c.Info(t.Context()); err != nil || info.NumPending != 0 || info.Delivered.Consumer != 1 {
 		t.Errorf("%+v, %v: want delivered once, and nothing left", info, err)
 	}
-	if m, err := told.NextMsg(10 * time.Second); err != nil || !strings.Contains(string(m.Data), contract.StreamRelayList) {
+	if m, err := told.NextMsg(time.Minute); err != nil || !strings.Contains(string(m.Data), contract.StreamRelayList) {
 		t.Errorf("the server told %v, %v: does it still look at traceparent?", m, err)
 	}
 }

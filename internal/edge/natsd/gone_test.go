@@ -43,7 +43,7 @@ func TestAFolderThatIsAwayAsksForARestart(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data", "nats")
 			s := start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})
 			nc := connect(t, s)
-			js, err := jetstream.New(nc)
+			js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 			must(t, err)
 			for _, stream := range []string{"S", "DELETED"} {
 				_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: stream, Subjects: []string{stream}})
@@ -51,7 +51,7 @@ func TestAFolderThatIsAwayAsksForARestart(t *testing.T) {
 			}
 			must(t, s.Health())
 			must(t, js.DeleteStream(t.Context(), "DELETED"))
-			for deadline := time.Now().Add(10 * time.Second); s.Health() != nil && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(time.Minute); s.Health() != nil && time.Now().Before(deadline); {
 				time.Sleep(time.Millisecond) // NATS tells of a folder that it is about to remove
 			}
 			must(t, s.Health())

@@ -41,7 +41,7 @@ func TestADiskThatWasFullAsksForARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc := connect(t, s)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestADiskThatWasFullAsksForARestart(t *testing.T) {
 	if err := s.Health(); err != nil {
 		t.Error(err)
 	}
-	if js, err = jetstream.New(connect(t, s)); err != nil {
+	if js, err = jetstream.New(connect(t, s), jetstream.WithDefaultTimeout(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if ack, err := js.Publish(t.Context(), "s", []byte("more")); err != nil || ack.Sequence <= taken {

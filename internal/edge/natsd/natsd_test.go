@@ -30,7 +30,7 @@ func TestAcknowledgedMessagesSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})
 	nc := connect(t, s)
-	js, _ := jetstream.New(nc)
+	js, _ := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func startsAgain(t *testing.T, dir string, want int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; { // the consumer hears of a message after its publisher does
+	for end := time.Now().Add(time.Minute); ; { // the consumer hears of a message after its publisher does
 		info, err := c.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -145,7 +145,7 @@ func startsAgain(t *testing.T, dir string, want int) int {
 
 func provisioned(t *testing.T, s *natsd.Server) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(connect(t, s))
+	js, err := jetstream.New(connect(t, s), jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

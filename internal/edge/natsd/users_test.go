@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -120,7 +121,7 @@ func TestUsersOfTheEmbeddedServer(t *testing.T) {
 func TestFeedersHaveAnAccountOfTheirOwn(t *testing.T) {
 	dir := t.TempDir()
 	before := start(t, natsd.Config{Dir: dir, MaxStore: 1 << 40})
-	js, err := jetstream.New(connect(t, before))
+	js, err := jetstream.New(connect(t, before), jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
