@@ -195,7 +195,7 @@ func takenIn(t *testing.T, js jetstream.JetStream, e nostr.Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg, err := consumer.Next(jetstream.FetchMaxWait(30 * time.Second))
+	msg, err := consumer.Next(jetstream.FetchMaxWait(time.Minute))
 	if err != nil || string(msg.Data()) != string(nostr.Encode(e)) {
 		t.Errorf("the intake holds %v, %v", msg, err)
 	}
@@ -239,7 +239,7 @@ func TestGatewayWhileNATSIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (s *stoppable) start() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(nc.Close)
-	if s.js, err = jetstream.New(nc); err != nil {
+	if s.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute)); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := bus.Provision(s.t.Context(), s.js, bus.ProvisionOptions{}); err != nil {
@@ -218,7 +218,7 @@ func taken(t *testing.T, js jetstream.JetStream, want map[string]bool) {
 	}
 	left := len(want)
 	for left > 0 {
-		msg, err := consumer.Next(jetstream.FetchMaxWait(30 * time.Second))
+		msg, err := consumer.Next(jetstream.FetchMaxWait(time.Minute))
 		if err != nil {
 			t.Fatalf("%d notes are missing: %v", left, err)
 		}

@@ -89,7 +89,7 @@ func TestWhatAGatewaysKeyMayWriteIsBounded(t *testing.T) {
 		for i := 0; i < len(header); i += 2 {
 			msg.Header.Set(header[i], header[i+1])
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := js.PublishMsg(ctx, msg)
 		return err

@@ -163,9 +163,9 @@ func (w *rolesWorld) ask() {
 
 func ask(t *testing.T, nc *nats.Conn, service string) {
 	t.Helper()
-	_, err := nc.Request(service, []byte("{}"), 10*time.Second)
+	_, err := nc.Request(service, []byte("{}"), time.Minute)
 	for errors.Is(err, nats.ErrNoResponders) {
-		_, err = nc.Request(service, []byte("{}"), 10*time.Second)
+		_, err = nc.Request(service, []byte("{}"), time.Minute)
 	}
 	if err != nil {
 		t.Fatal(err)

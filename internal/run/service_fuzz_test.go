@@ -127,7 +127,7 @@ func FuzzServices(f *testing.F) {
 			}
 			return
 		}
-		msg, err := answers.NextMsg(20 * time.Second)
+		msg, err := answers.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatalf("no answer to %q at %q: %v", data, reply, err)
 		}
@@ -152,7 +152,7 @@ func serveFuzzed[Request, Response any](f *testing.F, js jetstream.JetStream, dr
 		}
 	})
 	for { // until it is offered
-		if _, err := js.Conn().Request(subject, []byte("{}"), 10*time.Second); !errors.Is(err, nats.ErrNoResponders) {
+		if _, err := js.Conn().Request(subject, []byte("{}"), time.Minute); !errors.Is(err, nats.ErrNoResponders) {
 			return
 		}
 	}
