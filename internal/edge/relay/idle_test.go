@@ -54,6 +54,12 @@ func dialInFakeTime(t *testing.T, pinged func(), serve func(ctx context.Context,
 	return c
 }
 
+// fakeInFakeTime connects to a scripted relay within a testing/synctest bubble.
+func fakeInFakeTime(t *testing.T, script func(*peer)) *Conn {
+	t.Helper()
+	return dialInFakeTime(t, func() {}, func(ctx context.Context, ws *websocket.Conn) { script(&peer{t: t, ctx: ctx, ws: ws}) })
+}
+
 // pipeListener accepts the connections that are put into it.
 type pipeListener struct {
 	conns chan net.Conn

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -53,27 +53,27 @@ func TestPublishAnswers(t *testing.T) {
 // nostr-rs-relay and others answer an EVENT that is too large by a NOTICE alone.
 func TestANoticeInPlaceOfAnOK(t *testing.T) {
 	all := notes(t, 3)
-	f := startFake(t, func(p *peer) {
-		p.send("NOTICE", "welcome")
-		p.send("AUTH", "the welcome was read")
-		p.expect("EVENT")
-		p.send("NOTICE", "event exceeded max size")
-		p.expect("EVENT")
-		p.send("OK", all[1].ID, true, "")
-		p.drain()
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeInFakeTime(t, func(p *peer) {
+			p.send("NOTICE", "welcome")
+			p.expect("EVENT")
+			p.send("NOTICE", "event exceeded max size")
+			p.expect("EVENT")
+			p.send("OK", all[1].ID, true, "")
+			p.drain()
+		})
+		synctest.Wait() // the welcome was read
+		want := reconcile.Refuse(reconcile.Reason{Text: "event exceeded max size"})
+		if got, err := c.Publish(t.Context(), all[0]); got != want || err != nil {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		if got, err := c.Publish(t.Context(), all[1]); !got.Kept() || err != nil {
+			t.Errorf("the next: %+v, %v", got, err)
+		}
+		if got, err := c.Publish(t.Context(), all[2]); !errors.Is(err, reconcile.ErrTimeout) {
+			t.Errorf("no word since: %+v, %v", got, err)
+		}
 	})
-	c := dial(t, f.url, func(o *Options) { o.timing.answer = 200 * time.Millisecond })
-	<-c.auth.arrived
-	want := reconcile.Refuse(reconcile.Reason{Text: "event exceeded max size"})
-	if got, err := c.Publish(testContext(t), all[0]); got != want || err != nil {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if got, err := c.Publish(testContext(t), all[1]); !got.Kept() || err != nil {
-		t.Errorf("the next: %+v, %v", got, err)
-	}
-	if got, err := c.Publish(testContext(t), all[2]); !errors.Is(err, reconcile.ErrTimeout) {
-		t.Errorf("no word since: %+v, %v", got, err)
-	}
 }
 
 // Answers find their callers whatever their order, also when two publish the

@@ -3,12 +3,12 @@ package relay
 import (
 	"encoding/json"
 	"errors"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/pager"
@@ -444,9 +444,8 @@ func TestAuth(t *testing.T) {
 // A relay that refuses by NOTICE is waited for in vain, and quoted.
 func TestQueryTellsTheNotice(t *testing.T) {
 	for _, notice := range []string{"invalid: limitation.max_limit 300", "ERROR: bad req: too many\x00 filters", ""} {
-		t.Run(notice, func(t *testing.T) {
-			t.Parallel()
-			f := startFake(t, func(p *peer) {
+		synctest.Test(t, func(t *testing.T) {
+			c := fakeInFakeTime(t, func(p *peer) {
 				p.send("NOTICE", "welcome")
 				p.expect("REQ")
 				if notice != "" {
@@ -454,10 +453,7 @@ func TestQueryTellsTheNotice(t *testing.T) {
 				}
 				p.drain()
 			})
-			c := dial(t, f.url, func(o *Options) { o.timing.answer = time.Second })
-			for c.noticed.Load() == nil {
-				runtime.Gosched()
-			}
+			synctest.Wait() // the welcome was read
 			_, err := collect(t, c, filterAll)
 			if !errors.Is(err, reconcile.ErrTimeout) || strings.Contains(err.Error(), "notice") != (notice != "") {
 				t.Errorf("%q: %v", notice, err)
