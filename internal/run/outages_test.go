@@ -264,9 +264,6 @@ func (o *outages) outage(of *relayProcess, lasts time.Duration) time.Duration {
 	}
 	o.arrive(time.Minute, waits)
 	took := time.Since(begun)
-	if took > mended {
-		o.Errorf("%s was away for %s, and %s later not all goes on", of.name, lasts, mended)
-	}
 	// A relay that nobody has named is not told of, and a short cut is no absence.
 	a, b := o.warnings("relay is away", of)-away, o.warnings("relay is back", of)-back
 	if most := map[bool]int{true: 0, false: 1}[of == o.followed]; a != b || a > most || lasts >= 5*time.Second && a < most {
@@ -277,12 +274,13 @@ func (o *outages) outage(of *relayProcess, lasts time.Duration) time.Duration {
 
 // Relays that are away for some time are gone on with within five seconds after
 // they answer again, whichever they are: those that the operator names, that are
-// followed, or the local one. make test-outages has 20 outages of 5 to 60 seconds.
+// followed, or the local one. make test-outages has 20 outages of 5 to 60 seconds, and
+// looks at the time.
 func TestARelayThatIsBackIsGoneOnWith(t *testing.T) {
 	t.Parallel()
 	o := startOutages(t)
 	n, _ := strconv.Atoi(os.Getenv("RELAYMESH_OUTAGES"))
-	if n == 0 {
+	if n == 0 { // the machine may be busy: no time is looked at
 		o.outage(o.mirror, time.Second)
 		return
 	}
@@ -292,6 +290,9 @@ func TestARelayThatIsBackIsGoneOnWith(t *testing.T) {
 		of := []*relayProcess{o.mirror, o.followed, o.local}[i%3]
 		lasts := 5*time.Second + rand.N(55*time.Second)
 		after := o.outage(of, lasts)
+		if after > mended {
+			t.Errorf("%s was away for %s, and %s later not all goes on", of.name, lasts, mended)
+		}
 		took[of.name] = append(took[of.name], after)
 		t.Logf("%s was away for %s, all goes on after %s", of.name, lasts.Round(time.Second/10), after.Round(time.Millisecond))
 	}
