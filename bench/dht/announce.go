@@ -18,6 +18,7 @@ const (
 	infohashes    = 16
 	announceRound = 12 * time.Minute // in which a list index announces all infohashes
 	announcedTo   = 20               // nodes
+	lookUps       = 3                // of one infohash each, in a round, for indexes that are new
 	restRounds    = 3
 	restRate      = 2 // packets a second that an index at rest may send
 )
@@ -37,8 +38,8 @@ func announcing(ctx context.Context, net *network, out io.Writer) error {
 	}
 	defer node.Close()
 	last := map[[20]byte][]mainline.Contact{}
-	fmt.Fprintf(out, "\nA list index announces itself, %d infohashes to %d nodes each, every %v:\n\n",
-		infohashes, announcedTo, announceRound)
+	fmt.Fprintf(out, "\nA list index announces itself, %d infohashes to %d nodes each, every %v, and looks %d up:\n\n",
+		infohashes, announcedTo, announceRound, lookUps)
 	fmt.Fprintln(out, "| round | packets | took |\n|---|---|---|")
 	for round := range 1 + restRounds {
 		if _, err := net.do(command{Reset: true, Advance: sixHours * announceRound.Hours() / 6}); err != nil {
@@ -53,6 +54,11 @@ func announcing(ctx context.Context, net *network, out io.Writer) error {
 			}
 			last[hash] = result.Closest
 			took += result.Took
+			if n < lookUps {
+				if _, err := node.Peers(ctx, hash, 0, nil); err != nil && !errors.Is(err, mainline.ErrNoAnswer) {
+					return err
+				}
+			}
 		}
 		r, err := net.do(command{})
 		if err != nil {

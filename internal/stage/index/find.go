@@ -106,6 +106,33 @@ func (s *search) run(ctx context.Context) {
 	close(s.done)
 }
 
+// Meet reaches some indexes that others have named, and if look is set also those that Mainline names under one of the infohashes, of
+// networks of which none is known.
+func (r *Resolver) Meet(ctx context.Context, named int, look bool) {
+	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
+	defer cancel()
+	s := &search{resolver: r, cancel: cancel, want: maxKnown, tried: map[string]bool{}, verified: map[string]bool{}}
+	var unmet []Known
+	for _, k := range r.Known() {
+		switch {
+		case k.Verified > 0:
+			s.tried[k.Network] = true
+		case !k.LeftAlone(r.Now()):
+			unmet = append(unmet, k)
+		}
+	}
+	var tries errgroup.Group
+	shuffle(unmet, rand.IntN)
+	for _, k := range unmet[:min(len(unmet), named)] {
+		tries.Go(func() error { s.try(ctx, k.URL, k.Via); return nil })
+	}
+	if look && r.Network != nil {
+		hashes := Infohashes(r.Now())
+		_ = s.lookUp(ctx, hashes[rand.IntN(len(hashes))], &tries) // the next may do better
+	}
+	_ = tries.Wait() // they return none
+}
+
 // lookUpAll looks up the infohashes in random order, and tries the addresses that are named meanwhile.
 func (s *search) lookUpAll(ctx context.Context) error {
 	if s.resolver.Network == nil {

@@ -21,10 +21,15 @@ const (
 	verifyEvery = time.Hour
 	// pullTimeout bounds one sync.
 	pullTimeout = 10 * time.Minute
+	// met is how many indexes that others have named are reached each minute, and meetEvery how often an infohash is
+	// looked up for those that nobody has named yet.
+	met       = 3
+	meetEvery = 4 * time.Minute
 )
 
 // Puller fills our index from others: every minute from a few at random, no two of one network. One that takes long, or is silent
-// by intent, delays no other. Its fields are set before [Puller.Run].
+// by intent, delays no other. It goes on to meet others, however many it knows: what an index has that began after all others
+// comes to nobody before one of them looks for it. Its fields are set before [Puller.Run].
 type Puller struct {
 	Resolver *Resolver
 	// Pull takes over from an index what ours lacks of its kinds, and returns how many events came.
@@ -32,6 +37,7 @@ type Puller struct {
 	Log  *slog.Logger
 
 	begun time.Time
+	meets time.Time // when it looks for others again
 
 	mu      sync.Mutex
 	pulling map[string]bool // URLs
@@ -40,6 +46,7 @@ type Puller struct {
 // Run pulls until ctx ends.
 func (p *Puller) Run(ctx context.Context) {
 	p.begun, p.pulling = p.Resolver.Now(), map[string]bool{}
+	p.meets = p.begun.Add(rand.N(meetEvery))
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
@@ -59,6 +66,11 @@ func (p *Puller) round(ctx context.Context, running *sync.WaitGroup) {
 			p.Log.DebugContext(ctx, "found no list index", "err", err)
 		}
 	}
+	look := !r.Now().Before(p.meets)
+	if look {
+		p.meets = r.Now().Add(meetEvery/2 + rand.N(meetEvery))
+	}
+	running.Go(func() { r.Meet(ctx, met, look) })
 	for _, k := range p.choose() {
 		running.Go(func() {
 			p.pull(ctx, k)

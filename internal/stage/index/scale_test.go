@@ -72,12 +72,16 @@ func newCrowd(hostile int) *crowd {
 const maxFlood = 100
 
 func (c *crowd) Peers(_ context.Context, infohash [20]byte) ([]netip.AddrPort, int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.peers[infohash], 8, nil
 }
 
 func (c *crowd) Announce(context.Context, [20]byte, uint16) (int, error) { return 20, nil }
 
 func (c *crowd) Describe(_ context.Context, url string) (Statement, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.holds[url] == nil {
 		return Statement{}, errors.New("nothing listens there")
 	}
@@ -156,6 +160,44 @@ func (c *crowd) resolver(t *testing.T) *Resolver {
 	return r
 }
 
+// puller fills an index until ctx ends.
+func (c *crowd) puller(t *testing.T, ctx context.Context, url string) (run func()) { //nolint:revive // a testing.T comes first
+	t.Helper()
+	r := c.resolver(t)
+	p := &Puller{Resolver: r, Log: r.Log, Pull: func(_ context.Context, from Known) (int, error) { return c.pull(url, from.URL) }}
+	return func() { p.Run(ctx); r.Close() }
+}
+
+// Those who know enough others find an index that begins after them, which nobody names yet, and have what it alone has.
+func TestAnIndexThatBeginsLaterIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		for url := range c.holds {
+			running.Go(c.puller(t, ctx, url))
+		}
+		time.Sleep(10 * time.Minute)
+		before := c.complete()
+		c.mu.Lock()
+		url, n := address(crowdIndexes, 4848), crowdAuthors
+		c.holds[url] = make([]uint64, len(c.all))
+		c.holds[url][n/64] |= 1 << (n % 64)
+		c.all[n/64] |= 1 << (n % 64)
+		for _, hash := range Infohashes(time.Unix(start, 0))[:fixedHashes] {
+			c.peers[hash] = append(c.peers[hash], netip.MustParseAddrPort(strings.TrimPrefix(url, "ws://")))
+		}
+		c.mu.Unlock()
+		running.Go(c.puller(t, ctx, url))
+		time.Sleep(30 * time.Minute)
+		if got := c.complete(); before != crowdIndexes || got != crowdIndexes+1 {
+			t.Errorf("%d hold all lists before, %d of %d the newcomer's, too", before, got, crowdIndexes+1)
+		}
+		cancel()
+		running.Wait()
+	})
+}
+
 // Many indexes hold each other's lists within ten minutes, and resolving finds what honest ones have, although a fifth of the
 // indexes lie or are silent, hostile nodes flood some infohashes, and one address has filled those of the week.
 func TestManyIndexes(t *testing.T) {
@@ -166,12 +208,9 @@ func TestManyIndexes(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
 				for url := range c.holds {
-					if c.bad[url] {
-						continue
+					if !c.bad[url] {
+						running.Go(c.puller(t, ctx, url))
 					}
-					r := c.resolver(t)
-					p := &Puller{Resolver: r, Log: r.Log, Pull: func(_ context.Context, from Known) (int, error) { return c.pull(url, from.URL) }}
-					running.Go(func() { p.Run(ctx); r.Close() })
 				}
 				begun := time.Now()
 				for c.complete() < crowdIndexes-hostile && time.Since(begun) < 10*time.Minute {
