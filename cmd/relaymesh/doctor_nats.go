@@ -84,10 +84,10 @@ func (c *doctorCmd) gateways(ctx context.Context, js jetstream.JetStream, e exam
 	}
 }
 
-// storeConditions are those of processes that only these know: the rest is looked at from here.
-var storeConditions = []string{"store of NATS", "embedded relay", contract.ConditionIndex}
+// storeConditions are those of processes that only these can look at, by how they begin: the rest is looked at from here.
+var storeConditions = []string{"store of NATS", "embedded relay", contract.ConditionIndex, "streams of ", "writes of "}
 
-// stores says what processes tell of their stores. Where their bucket is missing, assets has said so.
+// stores says what processes tell of where they store. Where their bucket is missing, assets has said so.
 func (c *doctorCmd) stores(ctx context.Context, js jetstream.JetStream, e examination) {
 	const check, most = "stores", 1000
 	bucket, err := kv.Open[contract.Worker](ctx, js, contract.BucketWorkers)
@@ -99,16 +99,23 @@ func (c *doctorCmd) stores(ctx context.Context, js jetstream.JetStream, e examin
 		e.fail(check, err.Error(), "look with a user that may read that bucket")
 		return
 	}
-	for _, w := range page.Entries {
-		for _, s := range w.Value.Conditions {
-			if !slices.Contains(storeConditions, s.Name) {
-				continue
+	for _, entry := range page.Entries {
+		w := entry.Value
+		who := fmt.Sprintf("%s on %s", strings.Join(w.Stages, ", "), w.Host)
+		if silent := time.Since(time.Unix(w.At, 0)); silent > 2*contract.WorkerFor { // NATS forgets them sooner, if it can write
+			e.fail(check, fmt.Sprintf("%s: its last word is %s old", who, silent.Round(time.Second)),
+				"see /readyz of that process, its clock, and the log of NATS, which has stored nothing newer; start NATS again once its disk takes writes")
+			continue
+		}
+		well := true
+		for _, s := range w.Conditions {
+			if s.Wrong != "" && slices.ContainsFunc(storeConditions, func(begin string) bool { return strings.HasPrefix(s.Name, begin) }) {
+				well = false
+				e.fail(check, fmt.Sprintf("%s of %s: %s", s.Name, who, s.Wrong), cmp.Or(s.Do, "see the log of that process"))
 			}
-			if s.Wrong == "" {
-				e.ok(check, "%s is well", s.Name)
-			} else {
-				e.fail(check, fmt.Sprintf("%s of %s: %s", s.Name, w.Value.Host, s.Wrong), cmp.Or(s.Do, "see the log of that process"))
-			}
+		}
+		if well {
+			e.ok(check, "%s: streams and stores take writes", who)
 		}
 	}
 }

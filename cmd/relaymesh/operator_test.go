@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go/jetstream"
@@ -208,18 +209,27 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("with a gateway whose relay is away these failed: %q", failed)
 	}
 	tell(contract.GatewayProcess{Gateway: contract.Gateway{Connections: 3}})
-	process := func(c contract.Condition) {
+	process := func(said time.Time, c contract.Condition) {
 		t.Helper()
-		w := contract.Worker{Stages: []string{contract.StageIngest}, Conditions: []contract.Condition{c}}
+		w := contract.Worker{Stages: []string{contract.StageIngest}, At: said.Unix(), Conditions: []contract.Condition{c}}
 		if _, err := js.Publish(t.Context(), "$KV."+contract.BucketWorkers+".ingest.a", nostr.Encode(w)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	process(contract.Condition{Name: "embedded relay", Wrong: "its file was removed\x1b[2J"})
-	if _, failed := doctor(t, args...); strings.Join(failed, " ") != "nats/stores" {
-		t.Errorf("with a process whose store is away these failed: %q", failed)
+	for _, c := range []contract.Condition{
+		{Name: "embedded relay", Wrong: "its file was removed\x1b[2J"}, {Name: "streams of ingest", Wrong: "stream INTAKE takes nothing"},
+	} {
+		process(time.Now(), c)
+		if _, failed := doctor(t, args...); strings.Join(failed, " ") != "nats/stores" {
+			t.Errorf("with a process that says %v these failed: %q", c, failed)
+		}
 	}
-	process(contract.Condition{Name: "embedded relay"})
+	// Where NATS can write no more, the last words stand that said all was well.
+	process(time.Now().Add(-time.Hour), contract.Condition{Name: "store of NATS"})
+	if _, failed := doctor(t, args...); strings.Join(failed, " ") != "nats/stores" {
+		t.Errorf("with a process whose last word is old these failed: %q", failed)
+	}
+	process(time.Now(), contract.Condition{Name: "embedded relay"})
 	if err := js.DeleteConsumer(t.Context(), contract.StreamNote, contract.ConsumerFetch); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/kv"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -53,16 +55,22 @@ func (r *reading) running(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var workers []Worker
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.workers = lately(list, time.Now())
+	return nil
+}
+
+// lately are the processes that have told of themselves. A server that can write no more forgets nothing either:
+// words that it should have forgotten long ago say how things were.
+func lately(list []*jetstream.RawStreamMsg, now time.Time) (workers []Worker) {
 	for _, m := range list {
-		if w, err := nostr.Decode[contract.Worker](m.Data); err == nil && !kv.Removed(m.Header) {
+		w, err := nostr.Decode[contract.Worker](m.Data)
+		if err == nil && !kv.Removed(m.Header) && now.Sub(m.Time) < 2*contract.WorkerFor {
 			workers = append(workers, Worker{w, w.At - m.Time.Unix()})
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.workers = workers
-	return nil
+	return workers
 }
 
 // beside reads which gateways run without stages, and how they do.
@@ -192,7 +200,8 @@ func (p *Pipeline) processes() (list []Finding) {
 			f.OK = f.OK || slices.Contains(w.Stages, stage)
 		}
 		if !f.OK {
-			f.Found, f.Do = "none has told of itself for a minute", "start it, or update it: it may be of an earlier version"
+			f.Found = "none has told of itself for a minute"
+			f.Do = "start it, or update it: it may be of an earlier version; if it runs, see in its log and that of NATS what is not stored"
 		}
 		list = append(list, f)
 	}

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // well is a pipeline in which nothing is wrong: one process of each stage.
@@ -115,6 +118,20 @@ func TestThePageSaysWhatProcessesLack(t *testing.T) {
 	v := ask[struct{ Health []Finding }](w, "/")
 	if v.Health[0].OK || v.Health[1].OK || !v.Health[2].OK {
 		t.Errorf("health is %+v", v.Health)
+	}
+}
+
+// A server that cannot write keeps words that it should have forgotten: they tell of no process.
+func TestOldWordsTellOfNoProcess(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	word := func(host string, before time.Duration) *jetstream.RawStreamMsg {
+		at := now.Add(-before)
+		return &jetstream.RawStreamMsg{Data: nostr.Encode(contract.Worker{Host: host, At: at.Unix()}), Time: at}
+	}
+	list := lately([]*jetstream.RawStreamMsg{word("stuck", time.Hour), word("well", contract.WorkerEvery), word("ahead", -time.Hour)}, now)
+	if len(list) != 2 || list[0].Host != "well" || list[1].Host != "ahead" {
+		t.Errorf("those that told are %+v", list)
 	}
 }
 
