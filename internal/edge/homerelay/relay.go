@@ -176,7 +176,7 @@ func (r *Relay) Ready() error {
 	if r.store.gone() {
 		return fmt.Errorf("%s: %w", r.store.path, errGone)
 	}
-	if err := r.ledger.full(); err != nil {
+	if err := errors.Join(r.store.takes(), r.ledger.full()); err != nil {
 		return err
 	}
 	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}

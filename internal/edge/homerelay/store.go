@@ -42,6 +42,7 @@ type store struct {
 	writes  chan write
 	written chan struct{}                // closed when all have been made
 	damage  atomic.Pointer[DamagedError] // because of which nothing is written any more
+	refused atomic.Pointer[error]        // by the disk, of the last commit; see takes
 }
 
 const lockTimeout = time.Second

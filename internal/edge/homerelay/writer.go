@@ -1,9 +1,11 @@
 package homerelay
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"go.etcd.io/bbolt"
@@ -118,7 +120,12 @@ func (s *store) commit(group []write) error {
 				return err
 			}
 		}
-		return tx.Commit()
+		if err := tx.Commit(); err != nil {
+			s.refused.Store(&err)
+			return err
+		}
+		s.refused.Store(nil)
+		return nil
 	})
 	if err == nil || tx == nil || tx.DB() == nil { // a commit that fails has been undone
 		return err
@@ -129,6 +136,27 @@ func (s *store) commit(group []write) error {
 		return damage
 	}
 	return errors.Join(err, s.guarded(tx.Rollback))
+}
+
+// probeBytes are what must fit on a disk that is held to take events again.
+const probeBytes = 1 << 20
+
+// takes says why the disk takes no events, nil if it does: it took the last ones, or takes as much as many of them since.
+func (s *store) takes() error {
+	refused := s.refused.Load()
+	if refused == nil {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(s.path), ".probe-*")
+	if err != nil {
+		return *refused
+	}
+	_, err = f.Write(bytes.Repeat([]byte{1}, probeBytes))
+	if errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())) != nil {
+		return *refused
+	}
+	s.refused.CompareAndSwap(refused, nil)
+	return nil
 }
 
 // checkStore reads all of the tree in a file; nil is no damage.
