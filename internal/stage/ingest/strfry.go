@@ -12,7 +12,7 @@ import (
 
 // strfryRequest is what strfry writes to a write-policy plugin, one a line.
 type strfryRequest struct {
-	Type  string          `json:"type"` // "new"
+	Type  string          `json:"type"` // "new", or strfryTry
 	Event json.RawMessage `json:"event"`
 }
 
@@ -40,6 +40,9 @@ func Strfry(in io.Reader, out io.Writer, take func(event []byte), bad func(error
 	}
 }
 
+// strfryTry is the type of requests that people write, to see whether the plugin starts; their events are not taken in.
+const strfryTry = "try"
+
 // maxRequest bounds a request, in bytes. strfry passes no event on that is nearly as
 // large.
 const maxRequest = 64 << 20
@@ -60,6 +63,7 @@ func answerStrfry(line []byte, out io.Writer, take func([]byte), bad func(error)
 		return fmt.Errorf("answer strfry: %w", err)
 	}
 	switch {
+	case r.Type == strfryTry:
 	case r.Type != "new":
 		bad(fmt.Errorf("a request of type %q, which is not known", r.Type))
 	case len(r.Event) > nostr.MaxEventBytes:
