@@ -49,6 +49,9 @@ func TestAProcessTellsWhatItLacks(t *testing.T) {
 				t.Error("/readyz has what is only told")
 			}
 		}
+		if list := env.ready(ctx); len(list) != 1 || list[0].Err == nil {
+			t.Errorf("while it ends /readyz has %+v", list)
+		}
 	}
 }
 

@@ -148,12 +148,12 @@ func (e *Env) addCondition(name string, holds func() error) {
 	e.checks = append(e.checks, check{name, holds, true})
 }
 
-// ready looks at all conditions of readiness.
+// ready looks at all conditions of readiness. Of one that ends they say nothing: it takes them away itself.
 func (e *Env) ready(ctx context.Context) []obs.Check {
-	list := []obs.Check{{Name: "running", Err: ctx.Err()}, {Name: "NATS"}}
 	if ctx.Err() != nil {
-		list[0].Err = errors.New("draining")
+		return []obs.Check{{Name: "running", Err: errors.New("draining")}}
 	}
+	list := []obs.Check{{Name: "running"}, {Name: "NATS"}}
 	if !e.JS.Conn().IsConnected() {
 		list[1].Err = errors.New("not connected")
 	}
