@@ -1,8 +1,12 @@
 package console
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -57,16 +61,59 @@ func TestBelowAPath(t *testing.T) {
 	}
 }
 
-// A form that is refused because a proxy has changed the name says which header it is.
-func TestARefusedFormNamesTheHeader(t *testing.T) {
+// A browser logs in through a proxy that passes the name on, and keeps a cookie of its own scheme; a proxy that
+// changes the name is told which header it is.
+func TestBehindAProxy(t *testing.T) {
 	t.Parallel()
-	c := New(nil, Options{Hosts: []string{"inside"}, Token: []byte("0123456789abcdef")})
-	r := httptest.NewRequest(http.MethodPost, "http://inside/login", strings.NewReader("token=0123456789abcdef"))
-	r.Header.Set("Origin", "http://console.example.com")
-	w := httptest.NewRecorder()
-	c.ServeHTTP(w, r)
-	if body := w.Body.String(); w.Code != http.StatusForbidden || !strings.Contains(body, "header Host") ||
-		!strings.Contains(body, "console.example.com") {
-		t.Errorf("%d, %s", w.Code, body)
+	const named = "console.example.com:8080"
+	console := httptest.NewServer(New(natstest.Start(t), Options{Hosts: []string{"console.example.com"}, Token: []byte("0123456789abcdef")}))
+	t.Cleanup(console.Close)
+	behind, err := url.Parse(console.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		scheme, host, proto string // of the browser; what the proxy passes on, "" for neither header
+		refused, secure     bool
+	}{
+		"plain, as Caddy":               {scheme: "http", host: named, proto: "http"},
+		"plain, without the scheme":     {scheme: "http", host: named},
+		"plain, as nginx by itself":     {scheme: "http", host: behind.Host, refused: true},
+		"plain, without the port":       {scheme: "http", host: "console.example.com", refused: true},
+		"TLS":                           {scheme: "https", host: named, proto: "https", secure: true},
+		"TLS, without the scheme":       {scheme: "https", host: named},
+		"TLS, with a name of its own":   {scheme: "https", host: behind.Host, proto: "https", refused: true},
+		"TLS, with the name of another": {scheme: "https", host: "localhost", refused: true},
+	} {
+		proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(behind)
+			r.Out.Host = c.host
+			if c.proto != "" {
+				r.Out.Header.Set("X-Forwarded-Proto", c.proto)
+			}
+		}})
+		t.Cleanup(proxy.Close)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, proxy.URL+"/login", strings.NewReader("token=0123456789abcdef"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", c.scheme+"://"+named)
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		switch cookies := resp.Cookies(); {
+		case c.refused:
+			if resp.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "header Host") || !strings.Contains(string(body), named) {
+				t.Errorf("%s: %d, %s", name, resp.StatusCode, body)
+			}
+		case resp.StatusCode != http.StatusSeeOther || len(cookies) != 1 || cookies[0].Secure != c.secure:
+			t.Errorf("%s: %d, %v, %s", name, resp.StatusCode, cookies, body)
+		}
 	}
 }
