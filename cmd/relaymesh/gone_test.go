@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/internal/run"
@@ -18,20 +19,27 @@ func TestWhatLosesItsDataEndsForARestart(t *testing.T) {
 		args  func(dir string) []string
 		away  string // in the data directory
 		again string
+		disk  bool // of its own, which is unmounted
 	}{
-		"all of up":         {"relaymesh is up", func(dir string) []string { return quiet(dir) }, "", "relay/events.db"},
-		"the store of NATS": {"relaymesh is up", func(dir string) []string { return quiet(dir) }, "nats", ""},
-		"the relay's file":  {"relaymesh is up", func(dir string) []string { return quiet(dir) }, "relay/events.db", "relay/events.db"},
+		"all of up":         {"relaymesh is up", func(dir string) []string { return quiet(dir) }, "", "relay/events.db", false},
+		"the store of NATS": {"relaymesh is up", func(dir string) []string { return quiet(dir) }, "nats", "", false},
+		"the relay's file":  {"relaymesh is up", func(dir string) []string { return quiet(dir) }, "relay/events.db", "relay/events.db", false},
+		"the disk of up":    {"relaymesh is up", func(dir string) []string { return quiet(dir) }, "", "", true},
 		"the list index": {"is up", func(dir string) []string {
 			return []string{"index", "--data", dir, "--dht-listen", "127.0.0.1:0", "--dht-bootstrap", "127.0.0.1:1", "--listen", "127.0.0.1:0"}
-		}, "index", ""},
+		}, "index", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "data")
-			cmd := start(t, c.up, c.args(dir)...)
 			path := filepath.Join(dir, c.away)
-			if err := errors.Join(os.Rename(path, path+".away"), os.RemoveAll(path+".away")); err != nil {
+			remove := func() error { return errors.Join(os.Rename(path, path+".away"), os.RemoveAll(path+".away")) }
+			if c.disk {
+				mount(t, dir)
+				remove = func() error { return syscall.Unmount(dir, syscall.MNT_DETACH) }
+			}
+			cmd := start(t, c.up, c.args(dir)...)
+			if err := remove(); err != nil {
 				t.Fatal(err)
 			}
 			if code := exited(t, cmd); code != run.ExitFailed {
@@ -43,4 +51,16 @@ func TestWhatLosesItsDataEndsForARestart(t *testing.T) {
 			start(t, c.up, c.args(dir)...)
 		})
 	}
+}
+
+// mount makes a folder a disk of its own.
+func mount(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3g"); err != nil {
+		t.Skip("only root may mount a disk:", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }) // unless the test has done so
 }
