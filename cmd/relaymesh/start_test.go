@@ -61,16 +61,48 @@ func TestAPortInUseNamesItsFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer udp.Close()
+	systemd := filepath.Join(t.TempDir(), "notify")
+	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: systemd, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
 	for flag, addr := range map[string]string{
 		"--nats-listen": tcp.Addr().String(), "--relay-addr": tcp.Addr().String(), "--admin": tcp.Addr().String(),
 		"--p2p-listen": tcp.Addr().String(), "--dht-listen": udp.LocalAddr().String(),
 		"--gateway": tcp.Addr().String(), "--index": tcp.Addr().String(),
 	} {
-		code, _, stderr := relaymesh(t, quiet(t.TempDir(), flag, addr)...)
-		last := lastLine(stderr)
+		cmd := command(t, quiet(t.TempDir(), flag, addr)...)
+		var stderr bytes.Buffer
+		cmd.Stderr, cmd.Env = &stderr, append(os.Environ(), "NOTIFY_SOCKET="+systemd)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		code, last := exited(t, cmd), lastLine(stderr.String())
 		if code != run.ExitFailed || !strings.Contains(last, flag+":") || !strings.Contains(last, "address already in use") ||
-			strings.Contains(stderr, "relaymesh is up") {
-			t.Errorf("%s: exit code %d, %s", flag, code, stderr)
+			strings.Contains(stderr.String(), "relaymesh is up") || strings.Contains(stderr.String(), "console is at") {
+			t.Errorf("%s: exit code %d, %s", flag, code, &stderr)
+		}
+	}
+	conn, err := net.Dial("unixgram", systemd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const last = "there is no more"
+	if _, err := conn.Write([]byte(last)); err != nil {
+		t.Fatal(err)
+	}
+	for message := make([]byte, 100); ; {
+		n, err := told.Read(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(message[:n]) == "READY=1" {
+			t.Error("systemd was told that it is up")
+		}
+		if string(message[:n]) == last {
+			break
 		}
 	}
 	for _, args := range [][]string{
@@ -122,7 +154,7 @@ func TestSignalsEndUpCleanly(t *testing.T) {
 			continue // as SIGHUP below nohup, and by what is started there
 		}
 		dir := t.TempDir()
-		cmd := start(t, "relaymesh is up", quiet(dir)...)
+		cmd := start(t, "next: point a Nostr client at ws://127.0.0.1:", quiet(dir)...)
 		if err := cmd.Process.Signal(s); err != nil {
 			t.Fatal(err)
 		}

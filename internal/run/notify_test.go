@@ -2,11 +2,14 @@ package run
 
 import (
 	"context"
+	"errors"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 )
 
+// The watchdog is fed as long as the process is alive, by its own word.
 func TestSystemdIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -17,7 +20,13 @@ func TestSystemdIsTold(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "20000")
 	ctx, stop := context.WithCancel(t.Context())
-	Notify(ctx)
+	var still atomic.Bool
+	notify(ctx, func() error {
+		if still.Load() {
+			return errors.New("ingest stands still")
+		}
+		return nil
+	})
 	buffer := make([]byte, 100)
 	next := func() string {
 		n, err := socket.Read(buffer)
@@ -30,6 +39,18 @@ func TestSystemdIsTold(t *testing.T) {
 		if got := next(); got != want {
 			t.Errorf("told %q, want %q", got, want)
 		}
+	}
+	const standing = "STATUS=ingest stands still"
+	still.Store(true)
+	for next() != standing { // what was told before
+	}
+	for range 3 {
+		if got := next(); got != standing {
+			t.Errorf("told %q, want %q", got, standing)
+		}
+	}
+	still.Store(false)
+	for next() != "WATCHDOG=1" {
 	}
 	stop()
 	for got := next(); got != "STOPPING=1"; got = next() {
