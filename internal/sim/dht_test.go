@@ -48,7 +48,7 @@ func TestEachRecordIsRefreshedOncePerIntervalByAnyNumberOfReplicas(t *testing.T)
 		told := tally{}
 		w.watch(func(*nats.Msg) { told.add("") }, events.SubjectRecordPublished)
 		start := time.Now()
-		hours := 24
+		hours := 8
 		if testing.Short() { // races show in fewer
 			hours = 3
 		}
