@@ -49,7 +49,7 @@ func cutting(t *testing.T, url string, seed uint64, cuts *atomic.Int64) string {
 func runs(t *testing.T) int {
 	n, err := strconv.Atoi(os.Getenv("RELAYMESH_SYNC_RUNS"))
 	if err != nil {
-		n = 20
+		n = 12
 	}
 	if testing.Short() {
 		n = min(n, 5)
