@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/recent"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // ErrBusy says that a host has used up its budget for the moment. It says nothing
@@ -177,7 +178,7 @@ func (b *Budget) Knock(ctx context.Context, at netip.Addr) (*Lease, error) {
 }
 
 // plain is how an address is written, as a host as well.
-func plain(at netip.Addr) string { return at.Unmap().WithZone("").String() }
+func plain(at netip.Addr) string { return nostr.UnmapAddr(at).WithZone("").String() }
 
 // account returns the account of a host or network; mu is held.
 func (b *Budget) account(key string, budgets int, now time.Time) *account {

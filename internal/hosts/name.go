@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // hosters are domains under which each name is a relay of its own, of somebody
@@ -57,7 +59,7 @@ func hostname(relay string) string {
 
 func registrable(name string) string {
 	if at, err := netip.ParseAddr(name); err == nil {
-		return machine(at.Unmap().WithZone(""))
+		return machine(nostr.UnmapAddr(at).WithZone(""))
 	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
 	if err != nil || slices.Contains(hosters, domain) {

@@ -3,6 +3,8 @@ package hosts
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // How many hosts' budgets a network has: an ordinary one, and one of a CDN, where
@@ -16,7 +18,7 @@ const (
 // many hosts' budgets it has. Each loopback address is a network of its own:
 // where they may be dialled at all, they stand for the addresses of a test.
 func Network(at netip.Addr) (network string, budgets int) {
-	at = at.Unmap().WithZone("")
+	at = nostr.UnmapAddr(at).WithZone("")
 	bits := 48
 	switch {
 	case at.IsLoopback():

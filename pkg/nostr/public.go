@@ -38,11 +38,7 @@ var reserved = []netip.Prefix{
 // the IPv4 address; one in a 6to4, Teredo or locally translated address is
 // refused, whatever it is.
 func PublicAddr(addr netip.Addr) bool {
-	addr = addr.Unmap()
-	if nat64.Contains(addr) {
-		bytes := addr.As16()
-		addr = netip.AddrFrom4([4]byte(bytes[12:]))
-	}
+	addr = UnmapAddr(addr)
 	if !addr.IsValid() || addr.Zone() != "" || !addr.IsGlobalUnicast() || addr.IsPrivate() {
 		return false
 	}
@@ -50,6 +46,17 @@ func PublicAddr(addr netip.Addr) bool {
 		return false
 	}
 	return !slices.ContainsFunc(reserved, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// UnmapAddr returns the IPv4 address that an IPv6 address leads to, mapped or behind
+// the well-known prefix of NAT64, or else the address as it is.
+func UnmapAddr(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap()
+	if nat64.Contains(addr.WithZone("")) {
+		bytes := addr.As16()
+		return netip.AddrFrom4([4]byte(bytes[12:]))
+	}
+	return addr
 }
 
 // badPorts are those that browsers connect to for no page (Fetch Standard,
