@@ -162,12 +162,14 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestRelaysOfADeniedHost(t *testing.T) {
-	l := parse(t, "host example.com\nhost 192.0.2.1\nhost 2001:db8::1")
+	l := parse(t, "host example.com\nhost 192.0.2.1\nhost 2001:db8::1\nhost 64:ff9b::c633:6401")
 	for url, want := range map[string]bool{
 		"wss://example.com": true, "ws://example.com:7777/path": true, "wss://a.b.example.com/?x": true, "wss://EXAMPLE.com.": true,
 		"wss://notexample.com": false, "wss://example.com.evil.org": false, "wss://com": false, "wss://example.org": false,
 		"ws://192.0.2.1:80": true, "ws://192.0.2.10": false, "ws://[2001:db8::1]:80": true, "ws://[::ffff:192.0.2.1]": true,
+		"ws://[64:ff9b::c000:201]:80": true, "ws://[2001:db8::1%25eth0]": true, "ws://[64:ff9b::c000:202]": false,
 		"/dns4/relay.example.com/tcp/9001/p2p/x": true, "/ip4/192.0.2.1/udp/9001/quic-v1": true, "/ip4/192.0.2.2/tcp/9001": false,
+		"ws://198.51.100.1": true, "/ip6/64:ff9b::c633:6401/tcp/9001": true,
 		"-": false, "": false,
 	} {
 		if l.Relay(url) != want {
@@ -217,6 +219,10 @@ func TestEventsThatAreDenied(t *testing.T) {
 		"a repost of a word":         {repost(text("buy\nfollowers"), 6), Word},
 		"a note that is like one":    {repost(hers, 1), ""},
 		"a repost of a repost":       {repost(repost(text("fine"), 6), 6), ""},
+		"a repost that is no event":  {nostr.Event{Kind: 6, Content: `{"kind":1.0,"PUBKEY":"` + bob + `","pubkey":"` + mallory + `"}`}, Key},
+		"a repost of two names":      {nostr.Event{Kind: 6, Content: `{"pubkey":"` + mallory + `","Pubkey":"` + bob + `"}`}, Key},
+		"a key's zap":                {nostr.Event{Kind: 9735, Tags: []nostr.Tag{{"description", string(nostr.Encode(&hers))}}}, Key},
+		"a zap with a word":          {nostr.Event{Kind: 9735, Tags: []nostr.Tag{{"description", `{"content":"buy\nfollowers"}`}}}, Word},
 		"an empty repost":            {nostr.Event{Kind: 6}, ""},
 	} {
 		if got := l.Event(&tc.event); got != tc.want {

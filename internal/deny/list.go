@@ -35,7 +35,7 @@ func NewList(entries ...Entry) *List {
 			kind, _ := strconv.Atoi(e.Value) // checked by ParseEntry
 			l.kinds[kind] = true
 		case Host:
-			l.hosts[e.Value] = true
+			l.hosts[plain(e.Value)] = true
 		case Word:
 			l.words = append(l.words, e.Value)
 		}
@@ -96,9 +96,9 @@ func (l *List) Relays(relays []string) []string {
 }
 
 func (l *List) host(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return l.hosts[addr.Unmap().String()]
+	host = plain(strings.TrimSuffix(strings.ToLower(host), "."))
+	if _, err := netip.ParseAddr(host); err == nil {
+		return l.hosts[host]
 	}
 	for found := host != ""; found; _, host, found = strings.Cut(host, ".") {
 		if l.hosts[host] {
@@ -108,9 +108,17 @@ func (l *List) host(host string) bool {
 	return false
 }
 
+// plain is how an address is compared, however it is written; names stay as they are.
+func plain(host string) string {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return nostr.UnmapAddr(addr).WithZone("").String()
+	}
+	return host
+}
+
 // Event returns what is denied of an event: its key, id or kind, a word in its
-// content or tags, or the same of an event that it repeats (NIP-18); "" if nothing
-// is. The event need not be verified.
+// content or tags, or the same of an event that it repeats (NIP-18, NIP-57); "" if
+// nothing is. The event need not be verified.
 func (l *List) Event(e *nostr.Event) What {
 	switch {
 	case l.Empty():
@@ -123,11 +131,8 @@ func (l *List) Event(e *nostr.Event) What {
 		return Kind
 	case l.says(e):
 		return Word
-	case e.Kind == nostr.KindRepost || e.Kind == nostr.KindGenericRepost:
-		var inner nostr.Event
-		if inner.UnmarshalJSON([]byte(e.Content)) != nil {
-			return ""
-		}
+	}
+	if inner, ok := e.Repeated(); ok {
 		if inner.Kind == nostr.KindRepost || inner.Kind == nostr.KindGenericRepost {
 			inner.Content = "" // what a repost of a repost repeats is text, which was searched
 		}

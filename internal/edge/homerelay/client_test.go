@@ -61,9 +61,12 @@ func TestProtectedEvents(t *testing.T) {
 	c.sendEvent("EVENT", private)
 	c.expect("OK", private.ID, true)
 	// What another relay wrapped is not spread either.
-	repost := newSigner(t).event(6, now, string(nostr.Encode(private)))
-	c.sendEvent("EVENT", repost)
-	c.expect("OK", repost.ID, false, "blocked: …")
+	text := string(nostr.Encode(private))
+	for _, text := range []string{text, strings.Replace(text, `"kind":1,`, `"kind":1.0,"TAGS":[],`, 1)} {
+		repost := newSigner(t).event(6, now, text)
+		c.sendEvent("EVENT", repost)
+		c.expect("OK", repost.ID, false, "blocked: …")
+	}
 }
 
 // anything stands for any string; see expect.

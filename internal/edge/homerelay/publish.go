@@ -75,11 +75,8 @@ func (c *client) refuse(e *nostr.Event) string {
 // repeatsProtected reports whether an event is a repost of one that its author
 // wants to be in no other place.
 func repeatsProtected(e *nostr.Event) bool {
-	if e.Kind != nostr.KindRepost && e.Kind != nostr.KindGenericRepost {
-		return false
-	}
-	var inner nostr.Event
-	return inner.UnmarshalJSON([]byte(e.Content)) == nil && inner.Tag("-") != nil
+	inner, ok := e.Repeated()
+	return ok && inner.Tag("-") != nil
 }
 
 // accept verifies an event of a party, stores it if a rule says so or passes it on, and
