@@ -86,6 +86,7 @@ type Gateway struct {
 	tls       *tls.Config // to the relay
 	secure    bool        // clients speak TLS to us
 	hear      func(event []byte)
+	verify    func(*nostr.Event) error
 	heard     recent.Map[string, struct{}]
 	completer *completer // nil for none
 	held      *ledger
@@ -128,7 +129,7 @@ func Start(ctx context.Context, c Config) (*Gateway, error) {
 	clients, beside := within(cmp.Or(c.Files, slots.Files()), c.Log)
 	ofAddress := max(clients/8, 1)
 	g := &Gateway{
-		relay: relay, proxies: c.TrustedProxies, secure: c.Certificate != nil, hear: c.Hear,
+		relay: relay, proxies: c.TrustedProxies, secure: c.Certificate != nil, hear: c.Hear, verify: c.Verify,
 		heard: recent.Map[string, struct{}]{Size: heardIDs},
 		held:  newLedger(heldInAll, heldOfAddress), slots: slots.New(clients, ofAddress),
 		patience: cmp.Or(c.patience, defaultPatience), log: c.Log, addr: ln.Addr(), served: make(chan error, 1),

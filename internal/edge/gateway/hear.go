@@ -113,10 +113,20 @@ func (c *conn) onOK(id, rest []byte) {
 	if !waits || !accepted {
 		return
 	}
+	if _, again := c.gateway.heard.Get(name); again || !c.verifies(event) {
+		return
+	}
 	if _, again := c.gateway.heard.LoadOrStore(name, struct{}{}); !again {
 		c.gateway.hear(event)
 		c.gateway.metrics.heard.Inc()
 	}
+}
+
+// verifies reports whether the relay can have meant an event by its OK: relays say true
+// of an id that they have, whatever signature it comes with now.
+func (c *conn) verifies(event []byte) bool {
+	e, err := nostr.ParseEvent(event)
+	return err == nil && c.gateway.verify(&e) == nil
 }
 
 // onAuth looks at an AUTH of the client on its way to the relay.

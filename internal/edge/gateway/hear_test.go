@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -63,17 +64,23 @@ func TestHearsWhatWasAccepted(t *testing.T) {
 	silent := signed(t, nostr.Event{Kind: 1, Content: "silent"})
 	loud := signed(t, nostr.Event{Kind: 1, Content: "loud"})
 	ephemeral := signed(t, nostr.Event{Kind: 20001})
+	duplicate := signed(t, nostr.Event{Kind: 1, Content: "of an event that the relay has"})
+	forged := duplicate
+	forged.Sig = loud.Sig
+	stranger := dial(t, g.URL(), websocket.CompressionDisabled, nil)
+	stranger.send(`["EVENT",` + string(nostr.Encode(forged)) + `]`)
+	stranger.read()
 	for _, mode := range modes {
 		c := dial(t, g.URL(), mode, nil)
-		for _, event := range []nostr.Event{old, refused, silent, future, loud, ephemeral, old} {
+		for _, event := range []nostr.Event{old, refused, silent, future, loud, ephemeral, duplicate, old} {
 			c.send(" [ \"EVENT\" ,\n" + string(nostr.Encode(event)) + " ] ")
 		}
-		for range 6 {
+		for range 7 {
 			c.read()
 		}
 		c.ws.Close(websocket.StatusNormalClosure, "")
 	}
-	want := []string{old.ID, future.ID, loud.ID}
+	want := []string{old.ID, future.ID, loud.ID, duplicate.ID}
 	if got := e.heard(); !slices.Equal(got, want) {
 		t.Errorf("heard %q, want %q", got, want)
 	}
@@ -97,11 +104,12 @@ func TestHearsAllOfMany(t *testing.T) {
 		p.ended()
 	})
 	var e ear
-	c := dial(t, start(t, relay, Config{Hear: e.hear}).URL(), websocket.CompressionDisabled, nil)
+	c := dial(t, start(t, relay, Config{Hear: e.hear, Verify: func(*nostr.Event) error { return nil }}).URL(), websocket.CompressionDisabled, nil)
 	event := signed(t, nostr.Event{Kind: 1})
 	go func() {
 		for i := range many {
-			event.ID = event.ID[:60] + string([]byte{hexOf(i >> 12), hexOf(i >> 8), hexOf(i >> 4), hexOf(i)})
+			event.Content = strconv.Itoa(i)
+			event.ID = event.Hash()
 			c.send(`["EVENT",` + string(nostr.Encode(event)) + `]`)
 		}
 	}()
@@ -112,5 +120,3 @@ func TestHearsAllOfMany(t *testing.T) {
 		t.Errorf("heard %d of %d", got, many)
 	}
 }
-
-func hexOf(i int) byte { return "0123456789abcdef"[i&15] }
