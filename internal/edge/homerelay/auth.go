@@ -49,9 +49,14 @@ func (c *client) challenge() (text string, first bool) {
 }
 
 func (c *client) onAuth(m message) {
-	e, err := m.event()
-	if err == nil {
-		err = c.checkAuth(e)
+	var e *nostr.Event
+	var err error
+	if !c.work(verifying+m.size, func() {
+		if e, err = m.event(); err == nil {
+			err = c.checkAuth(e)
+		}
+	}) {
+		return
 	}
 	if err != nil {
 		c.reject(e, "invalid: "+err.Error())

@@ -1,7 +1,11 @@
 package homerelay
 
 import (
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // An AUTH is for this relay if its URL is one of ours, or one that the client dialled
@@ -44,5 +48,26 @@ func TestAuthIsForThisRelay(t *testing.T) {
 		if got := c.isThisRelay(test.relay); got != test.want {
 			t.Errorf("dialled as %q, for %q: %v, want %v", test.host, test.relay, got, test.want)
 		}
+	}
+}
+
+// Signatures of AUTH take their turns like those of events.
+func TestAuthTakesTurns(t *testing.T) {
+	r := startRelay(t, "")
+	by, now := newSigner(t), time.Now().Unix()
+	flooded := &Relay{store: r.store, ledger: newLedger(shares), working: newGate(2)}
+	flooded.working.enter(t.Context(), testParty("192.0.2.2/32"), 1, 1) // so that it remembers
+	c := &client{relay: flooded, ctx: t.Context(), hold: &holding{party: testParty("192.0.2.1/32")}, out: make(chan []byte, 10), challenged: "x"}
+	c.viewer.Store(&viewer{})
+	forged := by.event(nostr.KindAuth, now, "", nostr.Tag{"challenge", "x"}, nostr.Tag{"relay", r.URL()})
+	forged.Sig = by.event(1, now, "").Sig
+	for range 10 {
+		c.dispatch(nostr.Message("AUTH", forged))
+		if answer := string(<-c.out); !strings.Contains(answer, "invalid: sig") {
+			t.Fatalf("answered %s", answer)
+		}
+	}
+	if cost := flooded.working.finished[c.hold.party]; cost < 10*verifying {
+		t.Errorf("ten signatures count as %.0f bytes, want %d", cost, 10*verifying)
 	}
 }

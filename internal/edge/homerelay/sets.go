@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -36,6 +37,7 @@ type set struct {
 	generation uint64
 	users      []*holding // guarded by sets.mu; its records count for the first
 	paid       bool       // likewise: they are counted
+	begun      atomic.Bool
 	ready      chan struct{}
 	items      negentropy.Store
 	err        error
@@ -57,9 +59,10 @@ func newSets(ctx context.Context, s *store, l *ledger) *sets {
 	return &sets{ctx: ctx, store: s, ledger: l, building: newGate(maxBuilding), most: maxRecords, shared: map[[32]byte]*set{}}
 }
 
-// open returns the set of what the store holds now; release must follow. The
-// session that is first builds it, and goes on when its client leaves: others
-// may wait for it.
+// open returns the set of what the store holds now; release must follow. Each
+// session waits for its own turn to build it: one of a party that has much to do must
+// not keep the others waiting. The first that has one builds it, and goes on when its
+// client leaves.
 func (l *sets) open(ctx context.Context, h *holding, key setKey) (*set, error) {
 	if items := l.store.whole.of(key.filters); items != nil {
 		return &set{items: items}, nil
@@ -67,16 +70,13 @@ func (l *sets) open(ctx context.Context, h *holding, key setKey) (*set, error) {
 	generation := l.store.generation.Load()
 	l.mu.Lock()
 	s := l.shared[key.hash]
-	first := s == nil || s.generation != generation
-	if first {
+	if s == nil || s.generation != generation {
 		s = &set{key: key, generation: generation, ready: make(chan struct{})}
 		l.shared[key.hash] = s
 	}
 	s.users = append(s.users, h)
 	l.mu.Unlock()
-	if first {
-		l.build(s, h)
-	}
+	l.build(ctx, s, h.party)
 	select {
 	case <-s.ready:
 	case <-ctx.Done():
@@ -90,14 +90,28 @@ func (l *sets) open(ctx context.Context, h *holding, key setKey) (*set, error) {
 	return s, nil
 }
 
-// build is called once for each set, and closes ready.
-func (l *sets) build(s *set, h *holding) {
-	defer close(s.ready)
-	if !l.building.enter(l.ctx, h.party, 1, 1) {
-		s.err = l.ctx.Err()
+// build builds a set when it is a party's turn, unless somebody else has begun.
+func (l *sets) build(ctx context.Context, s *set, p party) {
+	if s.begun.Load() {
+		return
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.ready:
+			cancel()
+		case <-waiting.Done():
+		}
+	}()
+	if !l.building.enter(waiting, p, 1, 1) {
 		return
 	}
 	defer l.building.leave(1)
+	if s.begun.Swap(true) {
+		return
+	}
+	defer close(s.ready)
 	buffer, _ := l.items.Get().(*[]negentropy.Item)
 	if buffer == nil {
 		buffer = new([]negentropy.Item)
@@ -113,12 +127,15 @@ func (l *sets) build(s *set, h *holding) {
 	vector := negentropy.NewVector(items)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.ledger.take(s.users[0], records, vector.Len()); err != nil {
-		s.err = fmt.Errorf("%w: %w", errBusy, err)
-		return
+	for i, h := range s.users {
+		if err = l.ledger.take(h, records, vector.Len()); err == nil {
+			s.users[0], s.users[i] = h, s.users[0]
+			l.records += vector.Len()
+			s.items, s.paid = vector, true
+			return
+		}
 	}
-	l.records += vector.Len()
-	s.items, s.paid = vector, true
+	s.err = fmt.Errorf("%w: %w", errBusy, err)
 }
 
 // oldestFirst turns round the order in which a filter's items are read, so that they
