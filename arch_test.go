@@ -75,7 +75,7 @@ var mayImport = map[string][]string{
 	"internal/contract":  {"pkg"},
 	"internal/deny":      {"pkg", "internal/lines"},
 	"internal/health":    {"internal/backoff"},
-	"internal/hosts":     {"internal/recent"},
+	"internal/hosts":     {"pkg", "internal/recent"},
 	"internal/pager":     {"pkg"},
 	"internal/lines":     {},
 	"internal/ownfile":   {},
