@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/health"
 )
 
@@ -14,6 +15,8 @@ const (
 	maxOfNetwork = 4
 	// countedMost is after how many answers old ones count half.
 	countedMost = 64
+	// mostAlone is for how long an index is left alone at most ([health.Index]): a day, and a quarter by jitter.
+	mostAlone = 30 * time.Hour
 )
 
 // Known is an index, or what was said to be one, and how it stands. It is kept over restarts.
@@ -39,7 +42,18 @@ func (k Known) Proven() bool { return k.Delivered > 0 && k.Missed <= 4*k.Deliver
 
 // LeftAlone reports whether an index must not be asked at a time.
 func (k Known) LeftAlone(now time.Time) bool {
-	return health.Stored(k.Failures, k.NextTry).LeftAlone(now)
+	return k.state(now).LeftAlone(now)
+}
+
+// state is how an index does at a time, but for what a clock has written that was ahead.
+func (k Known) state(now time.Time) health.State {
+	return health.Stored(k.Failures, contract.Believe(k.NextTry, now.Unix(), mostAlone))
+}
+
+// Believe forgets the times that cannot be so at now, in Unix seconds; whoever reads what was kept calls it.
+func (k *Known) Believe(now int64) {
+	k.FirstSeen, k.Verified = contract.Believe(k.FirstSeen, now, 0), contract.Believe(k.Verified, now, 0)
+	k.NextTry = contract.Believe(k.NextTry, now, mostAlone)
 }
 
 // Standing is how an index stands, in a word.
@@ -75,7 +89,7 @@ func (k Known) Standing(now time.Time) Standing {
 
 // after returns an index after it was used; jitter is of [health.Use.Next].
 func (k Known) after(event health.Event, now time.Time, jitter float64) Known {
-	next := health.Index.Next(health.Stored(k.Failures, k.NextTry), event, now, jitter)
+	next := health.Index.Next(k.state(now), event, now, jitter)
 	k.Failures, k.NextTry = next.Failures, next.Unix()
 	k.Lied = k.Failures > 0 && (k.Lied || event == health.Refused)
 	return k

@@ -140,6 +140,29 @@ func TestStanding(t *testing.T) {
 	}
 }
 
+// An index that did not answer while the clock was a year ahead is asked again when it is right, and waits as any other then.
+func TestNoIndexIsLeftAloneByAClockThatWasAhead(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	ahead, k := now.AddDate(1, 0, 0), known(1, 0, 0)
+	for range 40 {
+		k = k.after(health.Failed, ahead, 0.999)
+		ahead = time.Unix(k.NextTry, 0)
+	}
+	if before := ahead.Add(-time.Hour); !k.LeftAlone(before) {
+		t.Error("it is not left alone by the clock by which it failed")
+	}
+	if k.LeftAlone(now) {
+		t.Error("it is left alone for a year")
+	}
+	if k = k.after(health.Failed, now, 0); !k.LeftAlone(now) || k.NextTry > now.Add(mostAlone).Unix() {
+		t.Errorf("after another failure it is left alone until %s", time.Unix(k.NextTry, 0))
+	}
+	k.Verified, k.FirstSeen = ahead.Unix(), ahead.Unix()
+	if k.Believe(now.Unix()); k.Verified != 0 || k.FirstSeen != 0 || k.NextTry == 0 {
+		t.Errorf("what was kept is read as %+v", k)
+	}
+}
+
 func TestSampleTakesOneOfEachNetwork(t *testing.T) {
 	var named []Candidate
 	for i := range 1000 {

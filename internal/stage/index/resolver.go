@@ -74,6 +74,10 @@ func (r *Resolver) Open() error {
 		if err != nil {
 			return err
 		}
+		all = slices.Clone(all)
+		for i := range all {
+			all[i].Believe(r.Now().Unix())
+		}
 		for _, k := range Bounded(all) {
 			r.known[k.URL] = k
 		}
