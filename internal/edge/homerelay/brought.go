@@ -180,11 +180,16 @@ func (st *step) fullest() (by bringer, most uint64) {
 // lastBrought returns an author of the last day on which somebody brought new ones, nil if there is none.
 func (st *step) lastBrought(by bringer, today uint32) []byte {
 	c := st.tx.Bucket(brought).Cursor()
-	for day := today + 1; day+newDays > today && day > 0; day-- { // a clock may have been set back
+	for k, _ := c.Last(); len(k) == 4+8+32; k, _ = c.Prev() { // days to come are of a clock that was ahead
+		day := binary.BigEndian.Uint32(k)
+		if day+newDays <= today {
+			return nil
+		}
 		prefix := arrival{day: day, by: by}.key(nil)
 		if k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) {
 			return bytes.Clone(k[len(prefix):])
 		}
+		c.Seek(prefix[:4]) // before which is the day before
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,6 +118,32 @@ func TestAFloodOfFreshKeysGivesWay(t *testing.T) {
 	r.store.counted(t)
 	for range 20 { // what its own process verified has room to come
 		must(r.Accept(newSigner(t).event(10002, now, large)))
+	}
+	r.store.counted(t)
+}
+
+// What was brought while the clock was a year ahead gives way like all else when it is right.
+func TestWhatWasBroughtByAClockThatWasAheadGivesWay(t *testing.T) {
+	t.Parallel()
+	const most = 2 << 20
+	r := startConfig(t, Config{Kinds: []int{10002}, MaxBytes: most})
+	var ahead atomic.Int64
+	r.store.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	now, large := time.Now().Unix(), strings.Repeat("x", 20<<10)
+	ahead.Store(int64(365 * 24 * time.Hour))
+	full := false
+	for i := 0; !full; i++ {
+		if i == 3*most/len(large) {
+			t.Fatal("the relay is never full")
+		}
+		ok, why := r.AcceptFrom(fmt.Sprint("flood", i%3), newSigner(t).event(10002, now, large))
+		full = !ok && strings.HasPrefix(why, "blocked: this relay is full")
+	}
+	ahead.Store(0)
+	for range 5 {
+		if ok, why := r.AcceptFrom("honest", newSigner(t).event(10002, now, large)); !ok {
+			t.Error(why)
+		}
 	}
 	r.store.counted(t)
 }
