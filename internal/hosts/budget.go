@@ -40,9 +40,11 @@ func (b *Budget) Prove(relay string) {
 // Key returns the host as which a relay is counted: [Name] of a proven one, else
 // [Of].
 func (b *Budget) Key(relay string) string {
-	name := Name(relay)
-	if _, proven := b.proven.Get(name); proven {
-		return name
+	if b != nil {
+		name := Name(relay)
+		if _, proven := b.proven.Get(name); proven {
+			return name
+		}
 	}
 	return Of(relay)
 }

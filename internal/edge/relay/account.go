@@ -2,10 +2,10 @@ package relay
 
 import (
 	"fmt"
-	"net/url"
 	"sync"
 	"time"
 
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 )
 
@@ -86,16 +86,14 @@ func (a *account) barred(relay string, now time.Time) error {
 	return &BackoffError{URL: relay, Until: now.Add(time.Duration(over / forgiven * float64(time.Second))), Err: a.why}
 }
 
-// account returns what is counted against the host of a relay, whatever the path
-// in its URL, and the port: both cost a stranger nothing. On private addresses a
-// port is a relay of its own, because many share loopback.
+// account returns what is counted against the host of a relay, by which dials are
+// counted, too: paths, ports and subdomains cost a stranger nothing. Where private
+// addresses may be dialled, each name with its port is a host, because many share
+// loopback.
 func (p *Pool) account(relay string) *account {
-	at, err := url.Parse(relay)
-	host := relay
-	if err == nil && p.opts.AllowPrivate {
-		host = at.Host
-	} else if err == nil {
-		host = at.Hostname()
+	host := p.opts.Budget.Key(relay)
+	if p.opts.AllowPrivate {
+		host = hosts.Name(relay)
 	}
 	a, _ := p.accounts.LoadOrStore(host, &account{})
 	return a

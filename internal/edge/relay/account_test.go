@@ -17,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -322,21 +323,24 @@ func TestAccount(t *testing.T) {
 	}
 }
 
-// On the internet a port is no host of its own, nor is a path; on private
-// addresses, which many share, it is.
+// On the internet a port is no host of its own, nor is a path or a subdomain that
+// has proved nothing; on private addresses, which many share, it is.
 func TestAccountsAreByHost(t *testing.T) {
 	for _, private := range []bool{false, true} {
 		o := testOptions()
-		o.AllowPrivate = private
+		o.AllowPrivate, o.Budget = private, &hosts.Budget{}
+		o.Budget.Prove("wss://proven.example.com")
 		p := NewPool(o)
 		t.Cleanup(p.Close)
 		first := p.account("wss://a.example.com/")
 		for relay, same := range map[string]bool{
 			"wss://a.example.com/":       true,
 			"wss://a.example.com/a/b?c":  true,
-			"ws://a.example.com/":        true,
 			"wss://a.example.com:8443/x": !private,
-			"wss://b.example.com/":       false,
+			"ws://a.example.com/":        !private,
+			"wss://b.example.com/":       !private,
+			"wss://proven.example.com/x": false,
+			"wss://example.org/":         false,
 		} {
 			if (p.account(relay) == first) != same {
 				t.Errorf("private %v: %s", private, relay)
