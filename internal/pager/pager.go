@@ -30,11 +30,15 @@ var ErrOverflow = errors.New("the limit is ignored")
 //
 // A relay whose first page is not newest first may have more above it: the walk
 // goes up from there when it has come to its end below. One that heeds no until
-// repeats its first page, and nothing older can be asked of it.
+// repeats its first page, and nothing older can be asked of it. One that leaves out the
+// second of until itself sends nothing of the second where a page begins: see [Pager.Request].
 type Pager struct {
-	// Filter is the REQ for the next page. At first it selects the events: its
+	// Filter selects the events of the next page. At first it selects those of the walk: its
 	// Until is where the walk begins (0 is the end of time), its Since bounds it.
 	Filter nostr.Filter
+	// Exclusive says that the relay leaves out the seconds of since and until themselves,
+	// which NIP-01 includes.
+	Exclusive bool
 	// Most is the largest limit that the relay says it takes (max_limit of NIP-11); 0 is
 	// unknown.
 	Most int
@@ -50,9 +54,12 @@ type Pager struct {
 	// Stalled is how many pages in a row were cut and brought nothing new.
 	Stalled int
 
+	inclusive bool // the relay has sent events of the second of its bound
+
 	begun   bool
 	bounded bool    // the walk is of a period
 	until   int64   // where the walk began
+	since   int64   // its lower end
 	most    int     // events of the largest page
 	edge    edge    // where the last page ended
 	top     edge    // of the first page, if the walk is to go up from there
@@ -80,6 +87,8 @@ type page struct {
 	count, fresh int
 	others       int   // events that are none of the walk's
 	newer, older int   // events from outside the period that was asked for
+	beyond       int   // events from outside the period of the filter, which was asked for with its bounds a second wider
+	past         bool  // and some from behind where the page was to begin
 	last         int64 // created_at of the last event
 	rises, falls int   // of created_at, from one event to the next
 	oldest       edge
@@ -104,10 +113,29 @@ func (p *Pager) Unreached() string {
 	return ""
 }
 
+// Request is the REQ for the next page: the filter, or for a relay that leaves out its
+// bounds one of a second more at both ends, of which [Pager.Add] takes nothing.
+func (p *Pager) Request() nostr.Filter {
+	f := p.Filter
+	if p.Exclusive {
+		if f.Until > 0 && f.Until < math.MaxInt64 {
+			f.Until++
+		}
+		f.Since = max(f.Since-1, 0)
+	}
+	return f
+}
+
 // Add takes in an event of the page, in any order, and reports whether it is of the walk,
 // and has come neither before on the page nor where the page before ended.
 func (p *Pager) Add(e *nostr.Event) (fresh bool) {
 	at, g := max(e.CreatedAt, 1), &p.page
+	if later, earlier := p.Filter.Until > 0 && at > p.Filter.Until, at < p.Filter.Since; later || earlier {
+		g.follows(at)
+		g.beyond++
+		g.past = g.past || later && !p.Up || earlier && p.Up
+		return false
+	}
 	if g.count == 0 {
 		g.oldest, g.newest, g.ids = edge{at: at}, edge{at: at}, map[string]struct{}{}
 	}
@@ -149,7 +177,7 @@ func (p *Pager) Stray(createdAt int64) {
 }
 
 // sent is how many events came, those from outside the period among them.
-func (g *page) sent() int { return g.count + g.newer + g.older }
+func (g *page) sent() int { return g.count + g.newer + g.older + g.beyond }
 
 // follows notes in which order an event comes.
 func (g *page) follows(at int64) {
@@ -180,13 +208,27 @@ func (e *edge) add(at int64, id string) {
 func (p *Pager) Next(cut bool) (last int64, more bool) {
 	g := p.page
 	p.page = page{}
+	if g.past {
+		p.Exclusive, p.inclusive = false, true
+	}
 	if p.second != nil {
 		at := p.second.at
 		return at, p.endExtra(g, cut)
 	}
+	if g.past && g.count == 0 { // they may have taken the place of the others
+		return p.edge.at, true
+	}
+	if p.leavesOut(g, cut) {
+		return p.goBack(g)
+	}
+	return p.end(g, cut)
+}
+
+// end ends a page of the walk.
+func (p *Pager) end(g page, cut bool) (last int64, more bool) {
 	p.weigh(g, cut)
 	if !p.begun {
-		p.begun, p.until, p.bounded = true, p.Filter.Until, p.Filter.Until != 0 || p.Filter.Since != 0
+		p.begun, p.until, p.since, p.bounded = true, p.Filter.Until, p.Filter.Since, p.Filter.Until != 0 || p.Filter.Since != 0
 		if g.falls == 0 {
 			p.top = g.newest
 		}

@@ -46,15 +46,16 @@ func walk(t *testing.T, r relay, f nostr.Filter) (seen map[string]int, p *Pager)
 	t.Helper()
 	seen, p = map[string]int{}, &Pager{Filter: f, Most: r.states}
 	for range 1000 {
-		page, extra := r.page(p.Filter), p.Extra()
-		if extra && r.refuses != nil && r.refuses(p.Filter) {
+		asked, extra := p.Request(), p.Extra()
+		page := r.page(asked)
+		if extra && r.refuses != nil && r.refuses(asked) {
 			if _, more := p.Refused(); !more {
 				return seen, p
 			}
 			continue
 		}
 		for _, e := range page {
-			if !p.Filter.Match(&e) {
+			if !asked.Match(&e) {
 				p.Stray(e.CreatedAt)
 			} else if p.Add(&e) {
 				seen[e.ID]++

@@ -20,6 +20,8 @@ type second struct {
 	resume nostr.Filter   // the walk's next page
 	parts  []nostr.Filter // remain to be asked for, the last one first
 	probe  bool           // the page that is being read tells only how large a page may be
+	edge   edge           // where the walk's next page begins, if it is not where the last one did
+	over   bool           // the walk has no next page
 }
 
 // Extra says that the next page is about a second that fills a page: one that the
@@ -70,7 +72,10 @@ func (p *Pager) ask() (more bool) {
 		return true
 	}
 	p.second, p.Filter = nil, s.resume
-	return p.goesOn()
+	if s.edge.ids != nil {
+		p.edge = s.edge
+	}
+	return !s.over && p.goesOn()
 }
 
 // nextPart drops the last part and asks for the next one.
@@ -124,7 +129,7 @@ func (p *Pager) endExtra(g page, cut bool) (more bool) {
 	case cut:
 		p.Stalled = 0
 		return true
-	case p.full(g.sent()):
+	case p.full(g.sent()) && g.beyond == 0: // else it had room for others
 		return p.suspect(g.sent())
 	}
 	return p.nextPart()

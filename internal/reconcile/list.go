@@ -27,7 +27,8 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 	filter.Limit = l.nextLimit()
 	since, l.size = w.since, 0
 	var items []negentropy.Item
-	p := pager.Pager{Filter: filter, Most: l.takes.Page}
+	p := pager.Pager{Filter: filter, Most: l.takes.Page, Exclusive: l.strict}
+	defer func() { l.strict = p.Exclusive }()
 	ctx = WithStrays(ctx, p.Stray)
 	if l.source { // else it is as if it were not there
 		ctx = WithUnread(ctx, func(u Unread) {
@@ -40,7 +41,7 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 		})
 	}
 	for {
-		cut, err := l.each(ctx, p.Filter, func(e *nostr.Event) (more bool, err error) {
+		cut, err := l.each(ctx, p.Request(), func(e *nostr.Event) (more bool, err error) {
 			l.size += weight(e)
 			id, err := negentropy.ParseID(e.ID)
 			if p.Add(e) {

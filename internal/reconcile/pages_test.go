@@ -55,6 +55,27 @@ func TestARelayThatHeedsNoUntilIsNotProved(t *testing.T) {
 	}
 }
 
+// One that compares dates by < and > leaves the rest of a second out where a page begins,
+// and in the last pass the second where that begins.
+func TestARelayThatLeavesOutItsBoundsIsListedWhole(t *testing.T) {
+	all := make([]nostr.Event, 700)
+	for i := range all {
+		all[i] = note(i, today-100_000+int64(i/7))
+	}
+	for _, d := range []Direction{Down, Up, Both} {
+		a, b := newFake(all[400:]...), newFake(all[:500]...)
+		b.no77, b.page, b.deaf = true, 100, func(f *nostr.Filter) {
+			if f.Since++; f.Until != 0 {
+				f.Until--
+			}
+		}
+		r := mustSync(t, a, b, options(d))
+		if !r.Complete || r.OnlyA != 200 || r.OnlyB != 400 || d != Up && len(a.events) != 700 || d != Down && len(b.events) != 700 {
+			t.Errorf("%v: a has %d, b has %d, %+v", d, len(a.events), len(b.events), r)
+		}
+	}
+}
+
 // One that heeds no since is read to the end of what is asked for.
 func TestARelayThatHeedsNoSinceIsSynced(t *testing.T) {
 	all := aSecondEach(1200)

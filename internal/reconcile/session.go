@@ -69,6 +69,7 @@ type session struct {
 	lists  int                    // how often it was listed
 	size   int                    // of the events that were read for the last list, about
 	hides  bool                   // the last list may lack events that it has
+	strict bool                   // its pages leave out the seconds of since and until
 
 	source   bool              // events are read from it, or it is only compared
 	unreadMu sync.Mutex        // guards unread

@@ -43,7 +43,7 @@ func Walk(ctx context.Context, relay Relay, p *pager.Pager, do func(nostr.Event)
 
 // readPage reads the next page of a walk.
 func readPage(ctx context.Context, relay Relay, p *pager.Pager, do func(nostr.Event) error) error {
-	for e, err := range relay.Query(ctx, p.Filter) {
+	for e, err := range relay.Query(ctx, p.Request()) {
 		switch {
 		case errors.Is(err, pager.ErrOverflow):
 			return nil
