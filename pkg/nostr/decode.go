@@ -1,6 +1,7 @@
 package nostr
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,23 +9,65 @@ import (
 )
 
 // UnmarshalJSON reads an event as signers and relays write it; further keys are
-// passed over. Where a field has a value of another type, it reads the others,
-// too, and returns an error. Whether the event is one, [Event.Check] tells.
+// passed over, those in other letters than the seven fields' among them. Where a field
+// has a value of another type, it reads the others, too, and returns an error. Whether
+// the event is one, [Event.Check] tells.
 func (e *Event) UnmarshalJSON(data []byte) error {
 	var fast Event
 	if decodeFast(data, &fast) {
 		*e = fast
 		return nil
 	}
-	type event Event // without this method
 	*e = Event{}
-	err := json.Unmarshal(data, (*event)(e))
-	var odd *json.UnmarshalTypeError
-	if errors.As(err, &odd) && odd.Field != "" {
-		return fmt.Errorf("%s: %s is not allowed there", odd.Field, Clip(odd.Value))
-	}
-	return wrongType(err, "an object")
+	return e.decodeSlowly(data)
 }
+
+// decodeSlowly reads whatever JSON an event may be. encoding/json would take Content and
+// KIND for fields, too.
+func (e *Event) decodeSlowly(data []byte) (wrong error) {
+	if err := json.Unmarshal(data, &struct{}{}); err != nil {
+		return wrongType(err, "an object")
+	}
+	in := json.NewDecoder(bytes.NewReader(data))
+	if begins, _ := in.Token(); begins == nil {
+		return nil // null
+	}
+	for in.More() {
+		key, _ := in.Token() // all of it is valid
+		var odd *json.UnmarshalTypeError
+		if err := in.Decode(e.field(key)); errors.As(err, &odd) && wrong == nil {
+			wrong = fmt.Errorf("%s: %s is not allowed there", key, Clip(odd.Value))
+		}
+	}
+	return wrong
+}
+
+// field returns where the value of a key belongs.
+func (e *Event) field(key json.Token) any {
+	switch key {
+	case "id":
+		return &e.ID
+	case "pubkey":
+		return &e.PubKey
+	case "created_at":
+		return &e.CreatedAt
+	case "kind":
+		return &e.Kind
+	case "tags":
+		return &e.Tags
+	case "content":
+		return &e.Content
+	case "sig":
+		return &e.Sig
+	}
+	return new(passedOver)
+}
+
+// passedOver is a value of no field.
+type passedOver struct{}
+
+// UnmarshalJSON reads nothing.
+func (*passedOver) UnmarshalJSON([]byte) error { return nil }
 
 // decodeFast decodes what signers and relays write: an object of the seven
 // fields in any order. false means that it leaves the text to encoding/json, be

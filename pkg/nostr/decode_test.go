@@ -43,10 +43,23 @@ func TestDecodeFastAllocatesWhatTheTextIsWorth(t *testing.T) {
 	}
 }
 
-// slowly decodes by encoding/json alone.
-func slowly(text string, e *Event) error {
-	type event Event
-	return json.Unmarshal([]byte(text), (*event)(e))
+// slowly decodes without the fast way.
+func slowly(text string, e *Event) error { return e.decodeSlowly([]byte(text)) }
+
+// What is valid, and in no other letters, is read as encoding/json reads it.
+func TestDecodeSlowlyIsEncodingJSON(t *testing.T) {
+	type event Event // without its method
+	for _, text := range []string{
+		`{"id":"\u0061\ud83d","tags":[["e",null],[],null],"content":null,"more":{"id":"x"}}`, `{"\u0069d":"a"}`, `{}`, `null`, ` {"kind":7} `,
+		`{"id":7,"kind":1}`, `{"tags":[["a"],7]}`, `{"kind":1.0,"sig":"x"}`, `[]`, `"x"`, `{"id":"a"} x`, `{`, ``, `{"id":"a","id":7,"kind":"b"}`,
+	} {
+		var got Event
+		var want event
+		err, wantErr := slowly(text, &got), json.Unmarshal([]byte(text), &want)
+		if (err == nil) != (wantErr == nil) || !reflect.DeepEqual(got, Event(want)) {
+			t.Errorf("%s: %+v, %v; encoding/json: %+v, %v", text, got, err, want, wantErr)
+		}
+	}
 }
 
 func FuzzDecodeFast(f *testing.F) {

@@ -96,6 +96,11 @@ func TestEventsAreReadAsRelaysHaveThem(t *testing.T) {
 	if e, err := nostr.ParseEvent(more); err != nil || !bytes.Equal(nostr.Encode(e), nostr.Encode(must(nostr.ParseEvent(raw)))) {
 		t.Errorf("with further keys: %v", err)
 	}
+	other := bytes.Replace(raw, []byte("{"), []byte(`{"Content":"other","ID":7,"KIND":"note","Tags":[["t","x"]],"SIG":null,"\u017fig":"",`), 1)
+	other = append(bytes.TrimSuffix(bytes.TrimSpace(other), []byte("}")), `,"Pubkey":"x","Created_At":"today"}`...)
+	if e, err := nostr.ParseEvent(other); err != nil || !bytes.Equal(nostr.Encode(e), nostr.Encode(must(nostr.ParseEvent(raw)))) {
+		t.Errorf("with keys in other letters: %v", err)
+	}
 	var e nostr.Event
 	err := e.UnmarshalJSON([]byte(`{"tags":[["p",1]],"kind":"1","id":"ab"}`))
 	if err == nil || err.Error() != "tags: number is not allowed there" || e.ID != "ab" {

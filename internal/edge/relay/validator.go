@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -82,14 +81,8 @@ func tooLarge(event []byte) *reconcile.Unread {
 // claim reads what an event says of itself, but for its content, as far as it can
 // be read.
 func claim(event []byte) nostr.Event {
-	var e struct {
-		ID        string      `json:"id"`
-		PubKey    string      `json:"pubkey"`
-		CreatedAt int64       `json:"created_at"`
-		Kind      int         `json:"kind"`
-		Tags      []nostr.Tag `json:"tags"`
-	}
-	_ = json.Unmarshal(event, &e) // goes on after a field of another type
+	var e nostr.Event
+	_ = e.UnmarshalJSON(event) // goes on after a field of another type
 	return nostr.Event{
 		ID: reconcile.Clip(e.ID), PubKey: reconcile.Clip(e.PubKey), CreatedAt: e.CreatedAt, Kind: e.Kind,
 		Tags: slices.Clone(e.Tags[:min(len(e.Tags), nostr.MaxTags)]),
