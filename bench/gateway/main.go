@@ -40,6 +40,7 @@ func run() error {
 	flag.DurationVar(&b.live, "live", 30*time.Second, "how long each idle connection gets an event a second")
 	flag.IntVar(&b.idle, "idle", 10_000, "idle connections")
 	flag.Parse()
+	raiseFiles(b.idle)
 	defer b.stop()
 	return b.measure()
 }

@@ -296,15 +296,35 @@ func (b *bench) idleConnections(*load) error {
 	return b.liveSubscriptions(ctx, clients)
 }
 
-// withinFiles is how many clients a gateway may have that has as many files as this process: two each, and some beside.
+// spareFiles is how many of its files a gateway keeps for other things than clients, which take two each.
+func spareFiles(files int) int { return files/50 + 100 }
+
+// raiseFiles lets this process and its children have as many files open as a gateway needs for so many clients. Beyond the hard
+// limit root may go, or not, as in some containers: then it stays, and there are fewer clients.
+func raiseFiles(clients int) {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return
+	}
+	files := 2 * clients
+	want := uint64(files + 2*spareFiles(files)) //nolint:gosec // not negative
+	if limit.Cur >= want {
+		return
+	}
+	limit.Cur, limit.Max = want, max(limit.Max, want)
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+}
+
+// withinFiles is how many clients a gateway may have that has as many files as this process.
 func (b *bench) withinFiles(count int) int {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return count
 	}
-	most := (int(limit.Cur-limit.Cur/50) - 100) / 2
+	files := int(limit.Cur) //nolint:gosec // the kernel's bound is far below
+	most := (files - spareFiles(files)) / 2
 	if most < count {
-		fmt.Printf("%d clients rather than %d, since a process may have %d files open here\n", most, count, limit.Cur)
+		fmt.Printf("%d clients rather than %d, since a process may have %d files open here\n", most, count, files)
 	}
 	return min(count, most)
 }
