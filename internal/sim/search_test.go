@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,6 +285,98 @@ func TestAThreadFitsIntoItsAnswer(t *testing.T) {
 		}
 		if carried != 3 || len(nostr.Encode(r)) > 1<<20 {
 			w.Errorf("%d events are carried in %d bytes", carried, len(nostr.Encode(r)))
+		}
+	})
+}
+
+// unlisted makes an author with a DHT key and a profile at a relay that only the list under that key names.
+func (w *world) unlisted(name string) (events.MissingNoteRequest, nostr.Event) {
+	author := user(w.T, name)
+	put(w, contract.BucketAuthors, author.PublicKey(), contract.Author{DHTKey: strings.Repeat("ab", 32), DHTKeyBy: author.PublicKey()})
+	e := sign(w.T, author, nostr.Event{CreatedAt: 100, Content: "{}"})
+	w.at(relayURL(1), 0, e)
+	return events.MissingNoteRequest{NoteMissing: events.NoteMissing{Address: "0:" + author.PublicKey() + ":"}}, e
+}
+
+func TestLookUpsThatHangCostOneWait(t *testing.T) {
+	const wait = 1500 * time.Millisecond
+	inWorld(t, func(w *world) {
+		s := w.fetchStage(nil)
+		takes := time.Hour
+		var asked atomic.Int32
+		s.Resolve = func(ctx context.Context, _ events.ResolveRequest) (events.ResolveResponse, error) {
+			asked.Add(1)
+			select {
+			case <-time.After(takes):
+				return events.ResolveResponse{Relays: []string{relayURL(1)}, Found: true}, nil
+			case <-ctx.Done():
+				return events.ResolveResponse{}, ctx.Err()
+			}
+		}
+		costs := func(name string, most time.Duration, found bool) nostr.Event {
+			w.Helper()
+			request, e := w.unlisted(name)
+			r, took := w.ask(s, request, wait)
+			if took > most || r.Found != found || !found && !strings.Contains(r.Why, "DHT") && !strings.Contains(r.Why, "deadline") {
+				w.Errorf("%s: %+v after %s, want %s at most", name, r, took, most)
+			}
+			return e
+		}
+		costs("first", wait, false)
+		var callers sync.WaitGroup
+		for _, name := range []string{"second", "third"} {
+			callers.Go(func() { costs(name, 50*time.Millisecond, false) })
+		}
+		callers.Wait()
+		time.Sleep(time.Minute)
+		costs("when the requests have ended", 50*time.Millisecond, false)
+
+		// What is answered late is at the local relay all the same, and from then on callers wait again.
+		takes = 5 * time.Second
+		late := costs("late", 50*time.Millisecond, false)
+		time.Sleep(6 * time.Second)
+		if !slices.Contains(w.relays.ids(home), late.ID) {
+			w.Errorf("the local relay has %v", w.relays.ids(home))
+		}
+		takes = time.Second
+		costs("after an answer", wait, true)
+		if n := asked.Load(); n != 6 {
+			w.Errorf("asked %d times, want each time", n)
+		}
+	})
+}
+
+// Who waits for longer than a silence has lasted waits on.
+func TestAPatientCallerWaitsForALookUpThatOthersGaveUp(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s := w.fetchStage(nil)
+		s.Resolve = func(context.Context, events.ResolveRequest) (events.ResolveResponse, error) {
+			time.Sleep(4 * time.Second)
+			return events.ResolveResponse{Relays: []string{relayURL(1)}, Found: true}, nil
+		}
+		request, _ := w.unlisted("alice")
+		if r, took := w.ask(s, request, time.Second); r.Found || took != time.Second {
+			w.Errorf("%+v after %s", r, took)
+		}
+		if r, _ := w.ask(s, request, 10*time.Second); !r.Found {
+			w.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestARelayThatIsNamedIsWaitedForWhileLookUpsHang(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s := w.fetchStage(nil)
+		s.Resolve = func(ctx context.Context, _ events.ResolveRequest) (events.ResolveResponse, error) {
+			<-ctx.Done()
+			return events.ResolveResponse{}, ctx.Err()
+		}
+		request, e := w.unlisted("alice")
+		w.ask(s, request, time.Second)
+		w.at(relayURL(2), 500*time.Millisecond, e)
+		request.Relays = []string{relayURL(2)} // of the search that goes on
+		if r, took := w.ask(s, request, time.Second); !r.Found || took < 500*time.Millisecond {
+			w.Errorf("%+v after %s", r, took)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -74,6 +75,10 @@ func lost(m contract.Message, response events.MissingNoteResponse) ([]contract.O
 // now or lately. n has passed Validate.
 func (s *Stage) fetch(ctx context.Context, n events.NoteMissing, home bool) (events.MissingNoteResponse, error) {
 	response := events.MissingNoteResponse{EventID: n.EventID, Address: n.Address, Timestamp: s.Now().Unix()}
+	patience := time.Duration(math.MaxInt64)
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = time.Until(deadline)
+	}
 	if s.Denied.ID(n.EventID) || s.Denied.Key(n.AuthorPubkey) {
 		response.Why = "the note is " + string(reconcile.Denied)
 		return response, nil
@@ -96,14 +101,12 @@ func (s *Stage) fetch(ctx context.Context, n events.NoteMissing, home bool) (eve
 		response.Why = heldWhy(lost)
 		return response, nil
 	}
-	f, err := s.join(ctx, n, first, held, lost.Relays)
+	f, onlyDHT, err := s.join(ctx, n, first, held, lost.Relays)
 	if err != nil {
 		return response, err
 	}
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return response, f.soFar(context.Cause(ctx))
+	if err := s.await(ctx, f, onlyDHT, patience); err != nil {
+		return response, f.soFar(err)
 	}
 	response = f.response
 	if response.Event != nil {

@@ -98,7 +98,10 @@ func (f *search) soFar(cause error) error {
 		}
 		waits = append(waits, url)
 	}
-	err := fmt.Errorf("%w: no answer yet from %s", cause, strings.Join(waits, ", "))
+	err := cause
+	if len(waits) > 0 {
+		err = fmt.Errorf("%w: no answer yet from %s", cause, strings.Join(waits, ", "))
+	}
 	err = errors.Join(append([]error{err}, f.errs...)...)
 	f.stage.mu.Unlock()
 	return &silentError{err, f.askedRelays()}

@@ -65,6 +65,7 @@ type Stage struct {
 	mu        sync.Mutex
 	searches  map[string]*search // by key of the note
 	running   int                // searches, those included that are past their answer
+	resolving silence            // of those who look lists up
 }
 
 // Close ends the searches that run and returns when they have ended. Call it
@@ -80,5 +81,6 @@ func (s *Stage) start() {
 		s.searchCtx, s.stop = context.WithCancel(context.Background())
 		s.searches = map[string]*search{}
 		s.slots.Size = searching
+		s.resolving = newSilence()
 	})
 }

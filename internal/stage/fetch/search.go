@@ -46,10 +46,13 @@ type search struct {
 	asked   int
 	errs    []error          // of those who could not be asked
 	passing map[string]error // by relay: why it is asked again
+	// onlyDHT is closed when nothing but the author's list on the DHT is waited for; with relays that are queued later there is another.
+	onlyDHT chan struct{}
 
 	// Of the goroutine only.
 	replies chan reply
 	sources int  // that are still looking for relays
+	onDHT   bool // the author's list on the DHT is one of them
 	further bool // the further sources have been started
 	best    *reply
 	ended   bool // done is closed
@@ -60,41 +63,45 @@ type reply struct {
 	url    string       // of a relay; "" for a source
 	event  *nostr.Event // of a relay, nil if it has none
 	relays []string     // of a source
+	onDHT  bool         // of the source that is the author's list on the DHT
 	err    error
 }
 
-// join returns the search for a note, which it starts if there is none. A search
-// is told of in the trace of who started it.
-func (s *Stage) join(ctx context.Context, n events.NoteMissing, first []string, onlyHints bool, not []string) (*search, error) {
+// join returns the search for a note, which it starts if there is none, and its onlyDHT.
+// A search is told of in the trace of who started it.
+func (s *Stage) join(
+	ctx context.Context, n events.NoteMissing, first []string, onlyHints bool, not []string,
+) (*search, <-chan struct{}, error) {
 	s.start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.searches[n.Key()]; f != nil {
 		if f.hedger.add(first...)+f.hedger.add(n.Relays...) > 0 {
+			f.onlyDHT = make(chan struct{})
 			select {
 			case f.more <- struct{}{}:
 			default:
 			}
 		}
-		return f, nil
+		return f, f.onlyDHT, nil
 	}
 	if s.searchCtx.Err() != nil {
-		return nil, errors.New("fetcher is stopping")
+		return nil, nil, errors.New("fetcher is stopping")
 	}
 	if s.running >= maxSearches {
-		return nil, fmt.Errorf("%d notes are being looked for already", maxSearches)
+		return nil, nil, fmt.Errorf("%d notes are being looked for already", maxSearches)
 	}
 	f := &search{
 		stage: s, need: n, onlyHints: onlyHints,
 		done: make(chan struct{}), more: make(chan struct{}, 1), hedger: newHedger(not...),
 		replies: make(chan reply, maxRelays+3), // each relay and source says one
-		passing: map[string]error{},
+		passing: map[string]error{}, onlyDHT: make(chan struct{}),
 	}
 	f.hedger.add(first...)
 	s.searches[n.Key()] = f
 	s.running++
 	s.work.Go(func() { f.run(ctx) })
-	return f, nil
+	return f, f.onlyDHT, nil
 }
 
 // run asks and listens until nothing more is to be expected. It outlives the
@@ -110,7 +117,7 @@ func (f *search) run(caller context.Context) {
 		s.running--
 	}()
 	if !f.onlyHints {
-		f.look(ctx, f.knownRelays)
+		f.look(ctx, f.knownRelays, false)
 	}
 	for begun := s.Now(); ; {
 		now := s.Now()
@@ -118,6 +125,9 @@ func (f *search) run(caller context.Context) {
 		ask := f.hedger.next(now)
 		f.asked += len(ask)
 		idle, open, wait := f.hedger.idle(now), len(f.hedger.open), f.hedger.wait(now)
+		if f.best == nil && f.onDHT && f.sources == 1 && idle && open == 0 {
+			f.tellOnlyDHT()
+		}
 		s.mu.Unlock()
 		for _, url := range ask {
 			s.work.Go(func() { f.replies <- f.ask(ctx, url) })
@@ -131,8 +141,9 @@ func (f *search) run(caller context.Context) {
 			continue // a newer version may come yet
 		case f.best == nil && !f.further && !f.onlyHints && f.sources == 0 && (idle || now.Sub(begun) >= hedge):
 			f.further = true
-			f.look(ctx, f.byDHT)
-			f.look(ctx, f.byMentions)
+			f.onDHT = true
+			f.look(ctx, f.byDHT, true)
+			f.look(ctx, f.byMentions, false)
 			continue
 		case open == 0 && f.sources == 0 && idle && f.lost(ctx):
 			return
@@ -168,6 +179,7 @@ func (f *search) handle(ctx context.Context, w reply) {
 	s.mu.Lock()
 	if w.url == "" {
 		f.sources--
+		f.onDHT = f.onDHT && !w.onDHT
 		f.hedger.add(s.Denied.Relays(w.relays)...)
 	}
 	f.hedger.answered(w.url)
@@ -272,10 +284,19 @@ func (f *search) newest(ctx context.Context, url string) (event *nostr.Event, er
 }
 
 // look runs a source of relays.
-func (f *search) look(ctx context.Context, source func(context.Context) ([]string, error)) {
+func (f *search) look(ctx context.Context, source func(context.Context) ([]string, error), onDHT bool) {
 	f.sources++
 	f.stage.work.Go(func() {
 		relays, err := source(ctx)
-		f.replies <- reply{relays: relays, err: err}
+		f.replies <- reply{relays: relays, err: err, onDHT: onDHT}
 	})
+}
+
+// tellOnlyDHT closes onlyDHT; Stage.mu is held.
+func (f *search) tellOnlyDHT() {
+	select {
+	case <-f.onlyDHT:
+	default:
+		close(f.onlyDHT)
+	}
 }

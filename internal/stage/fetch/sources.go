@@ -56,7 +56,7 @@ func (f *search) byDHT(ctx context.Context) ([]string, error) {
 	if key == "" {
 		return nil, nil
 	}
-	answer, err := s.Resolve(ctx, events.ResolveRequest{PubKey: n.AuthorPubkey, DHTKey: key})
+	answer, err := s.resolve(ctx, events.ResolveRequest{PubKey: n.AuthorPubkey, DHTKey: key})
 	if err != nil {
 		return nil, fmt.Errorf("couldn't resolve the author's list: %w", err)
 	}
