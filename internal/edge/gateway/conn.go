@@ -26,6 +26,7 @@ type conn struct {
 	tasks  sync.WaitGroup
 
 	watching atomic.Bool // there are subs
+	pace     pace        // of what the relay sends; of the goroutine that reads it
 
 	mu            sync.Mutex
 	subs          map[string]*sub // by id
@@ -61,7 +62,14 @@ func (c *conn) serve(client, relay end, compress bool) {
 		conn: c, from: newSource(client, client.came, stall), to: c.up, look: c.fromClient, passed: m.up,
 		inflated: inflated, wasted: &deflate.Meter{},
 	}
-	fromRelay.from.before, fromClient.from.before = c.down.flush, c.up.flush
+	fromClient.from.before = c.up.flush
+	fromRelay.from.before = func() error {
+		err := c.down.flush()
+		if wait := c.pace.wait(time.Now(), fromRelay.from.full); wait > 0 {
+			time.Sleep(wait)
+		}
+		return err
+	}
 	var once sync.Once
 	var hard *time.Timer
 	leave := func(other end) {
@@ -140,6 +148,9 @@ func (c *conn) fromClient(text []byte) bool {
 // fromRelay looks at a message of the relay, and reports whether it is to pass now.
 func (c *conn) fromRelay(text []byte) bool {
 	l := labelOf(text)
+	if l != labelEvent {
+		c.pace.end()
+	}
 	if l == labelOther || l != labelOK && l != labelAuth && !c.watching.Load() {
 		return true
 	}
