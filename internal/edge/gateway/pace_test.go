@@ -48,7 +48,9 @@ func TestALongAnswerGathers(t *testing.T) {
 		client, down := net.Pipe()
 		relay, up := net.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
-		g := &Gateway{ctx: ctx, metrics: newMetrics(nil, func() int { return 0 }), held: newLedger(heldInAll, heldOfAddress), patience: defaultPatience}
+		g := &Gateway{
+			ctx: ctx, metrics: newMetrics(nil, func() int { return 0 }), held: newLedger(heldInAll, heldOfAddress), patience: defaultPatience,
+		}
 		c := &conn{gateway: g, ctx: ctx, cancel: cancel, held: account{ledger: g.held}}
 		ended := make(chan struct{})
 		go func() {
