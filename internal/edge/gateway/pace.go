@@ -36,5 +36,5 @@ func (p *pace) wait(now time.Time, more bool) time.Duration {
 	return gathering
 }
 
-// end is told of each message that is no event: what comes next is waited for.
+// end is told of each message that is no event: a client may be waiting for what comes next.
 func (p *pace) end() { p.quick = 0 }
