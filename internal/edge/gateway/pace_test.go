@@ -41,8 +41,8 @@ func TestPaceWaitsInALongRunOfSmallReadsOnly(t *testing.T) {
 	}
 }
 
-// What a relay sends in one long run gathers, and all of it passes in its order; what
-// ends is not held.
+// What a relay sends in one long run gathers, and all of it passes in its order; short
+// answers are not held.
 func TestALongAnswerGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, down := net.Pipe()
