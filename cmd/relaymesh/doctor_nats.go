@@ -104,7 +104,7 @@ func (c *doctorCmd) stores(ctx context.Context, js jetstream.JetStream, e examin
 		who := fmt.Sprintf("%s on %s", strings.Join(w.Stages, ", "), w.Host)
 		if silent := time.Since(time.Unix(w.At, 0)); silent > 2*contract.WorkerFor { // NATS forgets them sooner, if it can write
 			e.fail(check, fmt.Sprintf("%s: its last word is %s old", who, silent.Round(time.Second)),
-				"see /readyz of that process, its clock, and the log of NATS, which has stored nothing newer; start NATS again once its disk takes writes")
+				"see /readyz and the clock of that process, and the log of NATS; start NATS again once its disk takes writes")
 			continue
 		}
 		well := true
