@@ -296,8 +296,16 @@ func TestEverySettingIsOneThatTheBinaryHas(t *testing.T) {
 func TestHAHasOneDeploymentPerStageAndWhatEachNeeds(t *testing.T) {
 	_, objects := render(t, withComponent(t, "ha", "gateway"))
 	have := map[string]object{}
+	var settings object
 	for _, o := range objects {
 		have[name(o)] = o
+		if text(o, "kind") == "ConfigMap" && text(o, "data", "RELAYMESH_NATS") != "" {
+			settings, _ = at(o, "data").(object)
+		}
+	}
+	authority, _ := settings["RELAYMESH_NATS_CA"].(string)
+	if url, _ := settings["RELAYMESH_NATS"].(string); !strings.HasPrefix(url, "tls://") || authority == "" {
+		t.Errorf("NATS is reached at %s, with authority %q", url, authority)
 	}
 	for _, stage := range append(contract.Stages(), "console", contract.RoleGateway) {
 		for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy"} {
@@ -343,6 +351,11 @@ func TestHAHasOneDeploymentPerStageAndWhatEachNeeds(t *testing.T) {
 		}
 		if secret != "nats-"+stage {
 			t.Errorf("%s logs in to NATS with secret %q", stage, secret)
+		}
+		if !slices.ContainsFunc(list(deployment, "spec", "template", "spec", "containers", 0, "volumeMounts"), func(m any) bool {
+			return text(m, "mountPath") == filepath.Dir(authority)
+		}) {
+			t.Errorf("%s has not the authority of NATS in %s", stage, authority)
 		}
 	}
 }
