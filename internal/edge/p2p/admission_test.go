@@ -190,7 +190,9 @@ func TestNegotiationsAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := serveMemoryRelay(t, newMemoryRelay(), timing{})
+			limits := defaultTiming
+			limits.dial = time.Hour // so that no other end comes first
+			h := serveMemoryRelay(t, newMemoryRelay(), limits)
 			p := newPeer(t, addrOf(t, h, "/quic-v1/"), timing{})
 			first, err := p.host.open(t.Context(), p.addr)
 			if err != nil {
@@ -202,7 +204,7 @@ func TestNegotiationsAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			go io.Copy(io.Discard, s)
-			_ = s.SetWriteDeadline(time.Now().Add(5 * time.Second)) // a third of what a negotiation may take
+			_ = s.SetWriteDeadline(time.Now().Add(time.Minute))
 			_, err = io.WriteString(s, "\x13/multistream/1.0.0\n")
 			sent := 0
 			for err == nil {
