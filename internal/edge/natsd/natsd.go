@@ -25,6 +25,11 @@ const MaxPayload = 1 << 20
 
 const readyWithin = 30 * time.Second
 
+// greetWithin is how long a server and a client wait for each other's first words. The
+// libraries' 2 s are not enough where many processes share a core: the pipeline of a
+// process that has a server of its own would not start.
+const greetWithin = 20 * time.Second
+
 // ownName is the user of this process where others need a key.
 const ownName = "relaymesh"
 
@@ -150,6 +155,7 @@ func options(c Config) (*server.Options, error) {
 		SyncInterval:      c.SyncInterval,
 		SyncAlways:        c.SyncAlways,
 		MaxPayload:        MaxPayload,
+		AuthTimeout:       greetWithin.Seconds(),
 		NoSigs:            true,
 		DontListen:        c.Listen == "",
 		Users:             c.Users,
@@ -181,8 +187,9 @@ func options(c Config) (*server.Options, error) {
 // Connect returns a connection of this process, without a socket, named for
 // monitoring and for the error log. The caller closes it.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
-	opts = slices.Concat(bus.ConnectOptions(name, s.log), s.own, []nats.Option{nats.InProcessServer(s)}, opts)
-	opts = append(opts, nats.PingInterval(0)) // no network can cut it off
+	opts = slices.Concat(bus.ConnectOptions(name, s.log), s.own, []nats.Option{
+		nats.InProcessServer(s), nats.Timeout(greetWithin), nats.PingInterval(0), // no network can cut it off
+	}, opts)
 	nc, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS in process: %w", err)

@@ -3,10 +3,13 @@ package natsd_test
 import (
 	"context"
 	"log/slog"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -96,6 +99,35 @@ func TestDialWaitsForTheServerUntilTheContextEnds(t *testing.T) {
 	if err := <-dialled; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// slow is a server whose first words come later than the client library waits for by
+// itself.
+type slow struct{ *natsd.Server }
+
+func (s slow) InProcessConn() (net.Conn, error) {
+	conn, err := s.Server.InProcessConn()
+	return &slowConn{Conn: conn}, err
+}
+
+type slowConn struct {
+	net.Conn
+	once sync.Once
+}
+
+func (c *slowConn) Read(p []byte) (int, error) {
+	c.once.Do(func() { time.Sleep(nats.DefaultTimeout + 500*time.Millisecond) })
+	return c.Conn.Read(p)
+}
+
+func TestABusyServerIsConnectedTo(t *testing.T) {
+	t.Parallel()
+	s := start(t, natsd.Config{Dir: t.TempDir(), MaxStore: 1 << 40, Users: []*server.User{{Username: "u", Password: "p"}}})
+	nc, err := s.Connect("test", nats.InProcessServer(slow{s}), nats.UserInfo("u", "p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
 }
 
 func start(t *testing.T, c natsd.Config) *natsd.Server {
