@@ -39,7 +39,7 @@ func TestDemoFailsWithoutAnyOneStage(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			report, err := demo.Run(ctx, demo.Options{
-				Events: made, Program: self, StepTimeout: 2 * patience, Without: []string{stage}, Log: t.Output(),
+				Events: made, Program: self, StepTimeout: patience, Without: []string{stage}, Log: t.Output(),
 				Progress: func(s demo.Step) {
 					if s.Name == steps[fails-1] {
 						time.AfterFunc(5*time.Second, stop)
