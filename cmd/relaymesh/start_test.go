@@ -213,7 +213,7 @@ func TestTermDuringTheStart(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(patience); ; { // it listens there first of all
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // it listens there first of all
 		if conn, err := net.Dial("tcp", admin); err == nil {
 			_ = conn.Close()
 			break

@@ -273,7 +273,7 @@ func answeredAlike(t *testing.T, direct, through plainClient) {
 // awaitService waits until somebody offers a service.
 func awaitService(t *testing.T, w *natstest.World, name string) {
 	t.Helper()
-	for {
+	for ; ; time.Sleep(time.Millisecond) {
 		if _, err := w.JS.Conn().Request("$SRV.PING."+name, nil, time.Second); err == nil {
 			return
 		}

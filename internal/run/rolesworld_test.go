@@ -165,6 +165,7 @@ func ask(t *testing.T, nc *nats.Conn, service string) {
 	t.Helper()
 	_, err := nc.Request(service, []byte("{}"), time.Minute)
 	for errors.Is(err, nats.ErrNoResponders) {
+		time.Sleep(time.Millisecond) // it may need the processor to come
 		_, err = nc.Request(service, []byte("{}"), time.Minute)
 	}
 	if err != nil {

@@ -151,7 +151,7 @@ func serveFuzzed[Request, Response any](f *testing.F, js jetstream.JetStream, dr
 			f.Error(err)
 		}
 	})
-	for { // until it is offered
+	for ; ; time.Sleep(time.Millisecond) { // until it is offered
 		if _, err := js.Conn().Request(subject, []byte("{}"), time.Minute); !errors.Is(err, nats.ErrNoResponders) {
 			return
 		}

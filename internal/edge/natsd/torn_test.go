@@ -131,7 +131,7 @@ func startsAgain(t *testing.T, dir string, want int) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); ; { // the consumer hears of a message after its publisher does
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // the consumer hears of a message after its publisher does
 		info, err := c.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
