@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -81,20 +82,30 @@ func (e *Env) Relays(known stage.Store[contract.Relay]) (_ reconcile.Relays, nod
 
 // Respond answers peers that sync with the local relay, over connections of
 // their own: whoever is answered does not disturb the stages, and is shown what
-// strangers are.
+// strangers are. What they bring is written as by the stages.
 func (e *Env) Respond(s *syncing.Stage) func(peer string) (*reconcile.Responder, func(), error) {
 	options := e.relays.options
 	options.Log = nil // that the local relay is away is told by the stages
 	return func(peer string) (*reconcile.Responder, func(), error) {
 		c := e.Config
 		c.RelayToken = ""
-		own := newRelays(c, options)
-		home, err := own.At(context.Background(), e.Config.Relay)
-		if err != nil {
-			own.close()
+		strangers := options
+		strangers.Auth = nil
+		reading, writing := newRelays(c, strangers), newRelays(c, options)
+		shut := func() { reading.close(); writing.close() }
+		from, err := reading.At(context.Background(), e.Config.Relay)
+		to, alike := writing.At(context.Background(), e.Config.Relay)
+		if err = errors.Join(err, alike); err != nil {
+			shut()
 			return nil, nil, err
 		}
-		return s.Respond(home, peer), own.close, nil
+		home := reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
+			if q.Op == reconcile.OpPublish {
+				return ask(ctx, to)
+			}
+			return ask(ctx, from)
+		})
+		return s.Respond(home, peer), shut, nil
 	}
 }
 

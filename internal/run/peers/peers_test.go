@@ -89,6 +89,30 @@ func TestHornetsSyncsWithOurRelay(t *testing.T) {
 	}
 }
 
+// The key by which the stages are shown more than strangers are shows nothing more to
+// a peer, not even ids; what a peer brings is written all the same.
+func TestAPeerIsShownWhatStrangersAre(t *testing.T) {
+	t.Parallel()
+	key, err := schnorr.NewSecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(t.TempDir(), "nsec")
+	if err := os.WriteFile(secret, []byte(key.Hex()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := signed()
+	private := note(key, nostr.Event{Kind: 1059, CreatedAt: 1_700_000_502})
+	home, other := hometest.Start(t, all[0], private), hometest.Start(t, all[1])
+	w := attachAs(t, config.Config{Relay: home, NsecFile: secret}, nil)
+	result, err := run.Sync{
+		A: other, B: w.addr("udp"), Filter: nostr.Filter{Kinds: []int{1, 1059}}, Down: true, Up: true, Libp2p: Start,
+	}.Run(t.Context())
+	if err != nil || result.OnlyB != 1 || result.ToA != 1 || result.ToB != 1 {
+		t.Errorf("%v; %+v", err, result)
+	}
+}
+
 // Two of relaymesh, one of which listens.
 func TestSyncWithOurselves(t *testing.T) {
 	t.Parallel()

@@ -87,10 +87,13 @@ type world struct {
 // attach makes a stage that stands beside a relay and listens for peers.
 func attach(t *testing.T, home string, known store, only ...string) *world {
 	t.Helper()
-	c := config.Config{
-		Relay: home, AllowPrivate: true, Only: only,
-		P2P: config.P2P{Listen: "127.0.0.1:0", KeyFile: filepath.Join(t.TempDir(), "p2p", "key")},
-	}
+	return attachAs(t, config.Config{Relay: home, Only: only}, known)
+}
+
+// attachAs is attach with a configuration.
+func attachAs(t *testing.T, c config.Config, known store) *world {
+	t.Helper()
+	c.AllowPrivate, c.P2P = true, config.P2P{Listen: "127.0.0.1:0", KeyFile: filepath.Join(t.TempDir(), "p2p", "key")}
 	env, err := run.NewEnv(c, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +107,7 @@ func attach(t *testing.T, home string, known store, only ...string) *world {
 	t.Cleanup(func() { listener.Close() })
 	w := &world{received: make(chan string, 10_000), deleted: map[string]bool{}}
 	w.stage = &syncing.Stage{
-		Relays: known, Net: net, Local: home, Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Relays: known, Net: net, Local: c.Relay, Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Deleted: func(_ context.Context, e *nostr.Event) (bool, error) { return w.deleted[e.ID], nil },
 		Publish: func(_ context.Context, out ...contract.Output) error {
 			for _, o := range out {
