@@ -110,7 +110,7 @@ func BenchmarkItems(b *testing.B) {
 	s := recordedStore(b)
 	n := 0
 	for b.Loop() {
-		items, err := s.Items(b.Context(), everything, []nostr.Filter{{Kinds: []int{1, 7}}}, maxRecords, nil)
+		items, err := s.Items(b.Context(), everything, []nostr.Filter{{Kinds: []int{1, 7}}}, maxRecords, 0, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -45,7 +45,7 @@ func (l *sets) count(ctx context.Context, p party, v *viewer, filters []nostr.Fi
 		return 0, ctx.Err()
 	}
 	defer l.building.leave(1)
-	items, err := l.store.Items(ctx, v, filters, l.most, nil)
+	items, err := l.store.Items(ctx, v, filters, l.most, l.looks(p), nil)
 	if len(filters) > 1 {
 		slices.SortFunc(items, func(a, b negentropy.Item) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 		items = slices.Compact(items)

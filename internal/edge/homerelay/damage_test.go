@@ -61,7 +61,7 @@ func damages(t *testing.T, few int) int {
 func use(t *testing.T, s *store) error {
 	err := s.Query(t.Context(), everything, nostr.Filter{}, func([]byte) bool { return true })
 	filters := []nostr.Filter{{Kinds: []int{1}}, {Tags: map[string][]string{"t": {"1", "2"}}}}
-	_, itemsErr := s.Items(t.Context(), everything, filters, maxRecords, nil)
+	_, itemsErr := s.Items(t.Context(), everything, filters, maxRecords, 0, nil)
 	author := newSigner(t)
 	insertErr := s.Insert(author.event(1, 5000, "new", nostr.Tag{"t", "1"}))
 	return errors.Join(err, itemsErr, insertErr, s.Insert(author.event(10002, 5001, strings.Repeat("z", 9000))))

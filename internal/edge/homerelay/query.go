@@ -94,24 +94,31 @@ func (q *query) page(
 	return page, more, err
 }
 
-// errTooMany is the answer to a set that is larger than asked for.
+// errTooMany is the answer to a set that is larger than asked for, or found among more
+// than is looked at.
 var errTooMany = errors.New("too many records")
 
 // Items appends time and id of every stored event that matches one of the
 // filters and may be shown, in no order, and an event that matches several once for each. More
-// than limit of them are errTooMany. Where it can, it reads an index alone, 40
-// bytes an event.
+// than limit of them are errTooMany, and so is having to look at more than so many
+// index entries, 0 being any number. Where it can, it reads an index alone, 40 bytes
+// an event.
 func (s *store) Items(
-	ctx context.Context, v *viewer, filters []nostr.Filter, limit int, items []negentropy.Item,
+	ctx context.Context, v *viewer, filters []nostr.Filter, limit, looks int, items []negentropy.Item,
 ) ([]negentropy.Item, error) {
+	looked := 0
 	for _, f := range filters {
 		q, ok := newQuery(v, f, s.now().Unix(), s.tagless(f))
 		if !ok {
 			continue
 		}
-		left := q.limit
+		if looks > 0 {
+			q.steps = max(looks-looked, 1)
+		}
+		left, more := q.limit, false
 		err := s.view(func(tx *bbolt.Tx) error {
-			_, err := q.walk(ctx, tx, func(pos position) (bool, error) {
+			var err error
+			more, err = q.walk(ctx, tx, func(pos position) (bool, error) {
 				if left == 0 {
 					return false, nil
 				}
@@ -124,9 +131,13 @@ func (s *store) Items(
 			})
 			return err
 		})
+		if err == nil && more && left > 0 {
+			err = errTooMany
+		}
 		if err != nil {
 			return items, err
 		}
+		looked += q.spent
 	}
 	return items, nil
 }

@@ -167,7 +167,7 @@ func TestItems(t *testing.T) {
 	}
 	for range 500 {
 		f := randomFilter(r, kept)
-		items, err := s.Items(t.Context(), everything, []nostr.Filter{f}, len(kept), nil)
+		items, err := s.Items(t.Context(), everything, []nostr.Filter{f}, len(kept), 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,10 +182,10 @@ func TestItems(t *testing.T) {
 			t.Fatalf("filter %+v: %d items, want %d", f, len(got), len(want))
 		}
 	}
-	if items, err := s.Items(t.Context(), everything, []nostr.Filter{{}, {}}, 2*len(kept), nil); err != nil || len(items) != 2*len(kept) {
+	if items, err := s.Items(t.Context(), everything, []nostr.Filter{{}, {}}, 2*len(kept), 0, nil); err != nil || len(items) != 2*len(kept) {
 		t.Errorf("of two filters: %d items and %v, want each event twice", len(items), err)
 	}
-	if _, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, len(kept)-1, nil); !errors.Is(err, errTooMany) {
+	if _, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, len(kept)-1, 0, nil); !errors.Is(err, errTooMany) {
 		t.Errorf("above the limit: %v", err)
 	}
 }
@@ -274,7 +274,7 @@ func TestOldestFirst(t *testing.T) {
 	for i := range 60 {
 		mustInsert(t, s, author.event(1, int64(1000+i%7), strconv.Itoa(i)))
 	}
-	items, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, maxRecords, nil)
+	items, err := s.Items(t.Context(), everything, []nostr.Filter{{}}, maxRecords, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

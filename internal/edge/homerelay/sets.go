@@ -117,7 +117,7 @@ func (l *sets) build(ctx context.Context, s *set, p party) {
 		buffer = new([]negentropy.Item)
 	}
 	defer l.items.Put(buffer) // NewVector has copied them
-	items, err := l.store.Items(l.ctx, s.key.viewer, s.key.filters, l.most, (*buffer)[:0])
+	items, err := l.store.Items(l.ctx, s.key.viewer, s.key.filters, l.most, l.looks(p), (*buffer)[:0])
 	*buffer = items
 	if err != nil {
 		s.err = err
@@ -136,6 +136,15 @@ func (l *sets) build(ctx context.Context, s *set, p party) {
 		}
 	}
 	s.err = fmt.Errorf("%w: %w", errBusy, err)
+}
+
+// looks bounds the index entries that a party may have looked at for a set, during which
+// others wait: one of few records may lie among all that there are, for each filter.
+func (l *sets) looks(p party) int {
+	if p.own {
+		return 0
+	}
+	return l.most
 }
 
 // oldestFirst turns round the order in which a filter's items are read, so that they

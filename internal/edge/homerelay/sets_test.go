@@ -95,3 +95,24 @@ func TestASetIsOfWhoHasRoomForIt(t *testing.T) {
 		}
 	})
 }
+
+// A set or a count of nothing that is looked for among more than a turn may take is
+// refused to strangers, however the work is spread over filters.
+func TestWhatIsLookedForAmongTooMuchIsRefused(t *testing.T) {
+	r := startRelay(t, "")
+	insertMany(t, r.store, rand.New(rand.NewPCG(3, 4)), 600)
+	r.sets.most = 800
+	nobody := `{"#t":["0"],"kinds":[3]},` + `{"#t":["1"],"kinds":[3]},` + `{"#t":["2"],"kinds":[3]},` + `{"#t":["0"],"kinds":[4000]}`
+	many := nobody + "," + nobody
+	c, own := dialRaw(t, r.URL()), mustDialFrom(t, r, honest, "Authorization", "Bearer "+r.token)
+	c.sendf(`["COUNT","few",%s]`, nobody)
+	c.expect("COUNT", "few")
+	c.sendf(`["NEG-OPEN","few",[%s],"61"]`, nobody)
+	c.expect("NEG-MSG", "few", "61")
+	c.sendf(`["COUNT","many",%s]`, many)
+	c.expect("CLOSED", "many", "blocked: too many records…")
+	c.sendf(`["NEG-OPEN","many",[%s],"61"]`, many)
+	c.expect("NEG-ERR", "many", "blocked: too many records…")
+	own.sendf(`["COUNT","many",%s]`, many)
+	own.expect("COUNT", "many")
+}

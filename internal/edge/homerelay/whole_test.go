@@ -29,7 +29,7 @@ func TestTheWholeSetIsWhatTheStoreHolds(t *testing.T) {
 	whole := nostr.Filter{Kinds: []int{10002, 62, 0, 5}}
 	check := func(what string, f nostr.Filter) int {
 		t.Helper()
-		read, err := r.store.Items(t.Context(), everything, []nostr.Filter{f}, maxRecords, nil)
+		read, err := r.store.Items(t.Context(), everything, []nostr.Filter{f}, maxRecords, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
