@@ -230,6 +230,13 @@ func TestPagesAreGuarded(t *testing.T) {
 			t.Errorf("%s has the headers %v", path, h)
 		}
 	}
+	for size, want := range map[int]bool{8 << 10: true, 16 << 10: false} {
+		token := "token=" + strings.ReplaceAll(testToken, " ", "+")
+		rec := w.do(http.MethodPost, "/login", token+"&more="+strings.Repeat("x", size), sameOrigin)
+		if rec.Code < http.StatusBadRequest != want {
+			t.Errorf("a form of %d bytes: %d", size, rec.Code)
+		}
+	}
 	for _, path := range []string{"/assets/", "/assets/nothing.js", "/assets/../console.go", "/assets/vendor"} {
 		if rec := w.do(http.MethodGet, path, ""); rec.Code == http.StatusOK {
 			t.Errorf("%s: %d", path, rec.Code)

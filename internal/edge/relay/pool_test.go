@@ -163,6 +163,28 @@ func TestAPauseHoldsForTheDocument(t *testing.T) {
 	}
 }
 
+// As many connections as there may be, in use or being made, leave none to others.
+func TestPoolBoundsItsConnections(t *testing.T) {
+	p := newPool(t)
+	at := func(i int) string { return "ws://127.0.0.1:" + strconv.Itoa(10_000+i) }
+	p.mu.Lock()
+	for i := range maxConns {
+		p.relays[at(i)] = &entry{dialled: make(chan struct{})}
+	}
+	p.mu.Unlock()
+	if _, err := p.entry("ws://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "connections are in use already") {
+		t.Errorf("one connection too many: %v", err)
+	}
+	p.mu.Lock()
+	for i := range maxConns {
+		delete(p.relays, at(i))
+	}
+	p.mu.Unlock()
+	if _, err := p.entry("ws://127.0.0.1:1"); err != nil {
+		t.Errorf("in the place of those that are gone: %v", err)
+	}
+}
+
 func TestPoolBoundsItsMemory(t *testing.T) {
 	p := newPool(t)
 	p.mu.Lock()
