@@ -22,7 +22,8 @@ func TestAtMostThreeMessagesASecondToOneAddress(t *testing.T) {
 	a, b := netip.MustParseAddrPort("1.1.1.1:1"), netip.MustParseAddrPort("1.1.1.2:1")
 	now := time.Now()
 	sent := make([]int, 10)
-	for tick := range 1000 { // 10 s in steps of 10 ms, asking as often as possible
+	for tick := range 1000 { // 10 s in steps of 10 ms, asking as often as possible, at any port
+		a := netip.AddrPortFrom(a.Addr(), uint16(1024+tick))
 		for c.reserve(a, now.Add(time.Duration(tick)*10*time.Millisecond)) == 0 {
 			sent[tick/100]++
 		}

@@ -50,7 +50,7 @@ func (c *rateLimiter) reserve(addr netip.AddrPort, now time.Time) (wait time.Dur
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	to := endpointOf(addr)
+	to := pacedBy(addr)
 	if now.Sub(c.aged) > allowance*c.interval {
 		c.full.Age()
 		c.aged = now
@@ -64,6 +64,15 @@ func (c *rateLimiter) reserve(addr netip.AddrPort, now time.Time) (wait time.Dur
 	}
 	c.full.Put(to, full.Add(c.interval))
 	return 0
+}
+
+// pacedBy is what the rate of an address is counted by: all its ports together, since nodes may name any of an address
+// that is not theirs. On loopback, where tests have their nodes, each port stands for an address.
+func pacedBy(addr netip.AddrPort) endpoint {
+	if !addr.Addr().IsLoopback() {
+		addr = netip.AddrPortFrom(addr.Addr(), 0)
+	}
+	return endpointOf(addr)
 }
 
 // silent notes that addr did not answer, and whether it is known to have answered before.
