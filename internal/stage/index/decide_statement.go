@@ -20,6 +20,8 @@ const (
 	// announcementLife is after how long an index that signs no new one is forgotten (NIP-40).
 	announcementLife = 7 * 24 * 3600
 	maxKinds         = 64
+	// maxAnnouncement bounds its JSON, in bytes: indexes keep those of others.
+	maxAnnouncement = 4 << 10
 )
 
 var errNoIndex = errors.New("it says of itself nothing of a list index")
@@ -42,6 +44,13 @@ func (a Announcement) Event(now int64) nostr.Event {
 	return e
 }
 
+// passes reports whether an announcement, at now (Unix seconds), ends by itself within the time that it stands for: no
+// other is kept, since keys cost nothing.
+func passes(e nostr.Event, now int64) bool {
+	at, err := strconv.ParseInt(e.Tag("expiration").At(1), 10, 64)
+	return err == nil && at <= now+announcementLife+nostr.MaxFuture
+}
+
 // ReadAnnouncement reads an announcement whose id and signature were verified; now is in Unix seconds. The error says what it
 // lacks.
 func ReadAnnouncement(e nostr.Event, allowPrivate bool, now int64) (Announcement, error) {
@@ -51,6 +60,8 @@ func ReadAnnouncement(e nostr.Event, allowPrivate bool, now int64) (Announcement
 		return Announcement{}, errNoIndex
 	case e.CheckTime(now) != nil || e.CreatedAt < now-announcementAge:
 		return Announcement{}, errors.New("its announcement is older than 30 days, or ahead of the clock")
+	case len(nostr.Encode(e)) > maxAnnouncement:
+		return Announcement{}, fmt.Errorf("its announcement has more than %d bytes", maxAnnouncement)
 	}
 	url, err := nostr.NormalizeRelayURL(e.Tag("d").At(1), allowPrivate)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -281,6 +282,7 @@ func TestAnnouncements(t *testing.T) {
 		"a private URL":       change(func(e *nostr.Event) { e.Tags[0] = nostr.Tag{"d", "ws://10.0.0.1:80"} }),
 		"31 days old":         change(func(e *nostr.Event) { e.CreatedAt = start - 31*24*3600 }),
 		"an hour ahead":       change(func(e *nostr.Event) { e.CreatedAt = start + 3600 }),
+		"large":               change(func(e *nostr.Event) { e.Content = strings.Repeat("x", maxAnnouncement) }),
 		"no kind 10002":       Announcement{URL: a.URL, Key: a.Key, Kinds: []int{0}}.Event(start),
 		"no kind that is one": Announcement{URL: a.URL, Key: a.Key, Kinds: []int{-1, 70000}}.Event(start),
 	} {

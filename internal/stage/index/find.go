@@ -246,7 +246,7 @@ func (r *Resolver) verify(ctx context.Context, url, via string) (network string,
 	defer cancel()
 	now := r.Now()
 	statement, said, err := r.describe(ctx, url, now.Unix())
-	if err == nil && said.URL == url && r.Verified != nil {
+	if err == nil && said.URL == url && r.Verified != nil && passes(statement.Event, now.Unix()) && r.mayHaveKey(url, said.Key) {
 		r.Verified(statement.Event)
 	}
 	r.mu.Lock()
@@ -270,6 +270,15 @@ func (r *Resolver) verify(ctx context.Context, url, via string) (network string,
 		r.known[said.URL] = Known{URL: said.URL, Key: said.Key, Via: url, FirstSeen: now.Unix()}
 	}
 	return k.Network, nil
+}
+
+// mayHaveKey reports whether nothing else is known than that the key is an index's. One that has another key each time would
+// have an announcement kept of each.
+func (r *Resolver) mayHaveKey(url, key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.known[url]
+	return k.Key == "" || k.Key == key
 }
 
 // describe asks for the statement of an index and reads it.

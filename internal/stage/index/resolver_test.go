@@ -336,6 +336,51 @@ func TestKnownIndexesAreKept(t *testing.T) {
 	})
 }
 
+// Of an index that has another key each time no announcement is kept but the first, and of one that never ends none.
+func TestAnnouncementsOfAnIndexDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			change func(e *nostr.Event, n int)
+			want   int
+		}{
+			"one key":        {func(*nostr.Event, int) {}, 5},
+			"another key":    {func(e *nostr.Event, n int) { e.PubKey = key(100 + n) }, 1},
+			"no expiration":  {func(e *nostr.Event, _ int) { e.Tags = slices.DeleteFunc(e.Tags, isExpiration) }, 0},
+			"in a long time": {func(e *nostr.Event, _ int) { e.Tags[slices.IndexFunc(e.Tags, isExpiration)][1] = "9000000000" }, 0},
+		} {
+			w := newWorld()
+			url := w.add(1, &fakeIndex{})
+			r := w.resolver(t)
+			n, told := 0, 0
+			r.Relays = restated{w, func(e *nostr.Event) { c.change(e, n); n++ }}
+			r.Verified = func(nostr.Event) { told++ }
+			for range 5 {
+				if _, err := r.verify(t.Context(), url, ViaDHT); err != nil {
+					t.Fatal(name, err)
+				}
+			}
+			if told != c.want {
+				t.Errorf("%s: %d announcements are kept, want %d", name, told, c.want)
+			}
+		}
+	})
+}
+
+func isExpiration(tag nostr.Tag) bool { return tag.At(0) == "expiration" }
+
+// restated is a world whose indexes say something else of themselves.
+type restated struct {
+	*world
+
+	change func(e *nostr.Event)
+}
+
+func (r restated) Describe(ctx context.Context, url string) (Statement, error) {
+	s, err := r.world.Describe(ctx, url)
+	r.change(&s.Event)
+	return s, err
+}
+
 type memory struct{ all []Known }
 
 func (m *memory) Load() ([]Known, error) { return m.all, nil }
