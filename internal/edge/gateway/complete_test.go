@@ -117,6 +117,13 @@ func TestCompletionBeforeEOSE(t *testing.T) {
 			c.send(`["REQ",` + quote(id) + `,{"ids":["` + note.ID + `"]}]`)
 			c.expect(eventText(id, note), `["EOSE",`+quote(id)+`]`)
 		}
+		g.completer.known.Age()
+		g.completer.known.Age()
+		// Relays answer a REQ in a binary message, too.
+		if err := c.ws.Write(c.ctx, websocket.MessageBinary, []byte(`["REQ","b",{"ids":["`+note.ID+`"]}]`)); err != nil {
+			t.Fatal(err)
+		}
+		c.expect(eventText("b", note), `["EOSE","b"]`)
 		for _, test := range []struct {
 			filter string
 			want   nostr.Event

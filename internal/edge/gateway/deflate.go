@@ -117,9 +117,7 @@ func (p *pump) inflate(first header) error {
 		}
 		switch {
 		case last && !streamed:
-			if op == opText {
-				p.inspect(text)
-			}
+			p.inspect(text)
 			p.to.pass(p.masked(bitFin|op, text))
 			return nil
 		case last:

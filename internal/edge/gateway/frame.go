@@ -7,8 +7,9 @@ import (
 
 // Opcodes of frames (RFC 6455, 5.2). Those from opClose on are of control frames.
 const (
-	opText  = 1
-	opClose = 8
+	opText   = 1
+	opBinary = 2
+	opClose  = 8
 )
 
 // Bits of the first two bytes of a frame.
@@ -32,8 +33,9 @@ func (h header) op() byte      { return h.first & 0x0f }
 func (h header) fin() bool     { return h.first&bitFin != 0 }
 func (h header) control() bool { return h.op() >= opClose }
 
-// plainText reports whether the frame begins a text that is not compressed.
-func (h header) plainText() bool { return h.first&^bitFin == opText }
+// plain reports whether the frame begins a message that is not compressed, be it text or
+// binary: clients and relays take the one for the other.
+func (h header) plain() bool { op := h.first &^ bitFin; return op == opText || op == opBinary }
 
 // headerSize returns how long a header is that begins with these two bytes.
 func headerSize(b []byte) int {

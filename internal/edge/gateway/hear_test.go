@@ -58,6 +58,7 @@ func TestHearsWhatWasAccepted(t *testing.T) {
 	})
 	var e ear
 	g := start(t, relay, Config{Hear: e.hear})
+	packed := signed(t, nostr.Event{Kind: 1, Content: "in a binary message"})
 	old := signed(t, nostr.Event{Kind: 1, CreatedAt: 1, Content: "old"})
 	future := signed(t, nostr.Event{Kind: 1, CreatedAt: time.Now().Unix() + 1e6, Content: strings.Repeat("long ", 2000)})
 	refused := signed(t, nostr.Event{Kind: 1, Content: "refused"})
@@ -75,12 +76,15 @@ func TestHearsWhatWasAccepted(t *testing.T) {
 		for _, event := range []nostr.Event{old, refused, silent, future, loud, ephemeral, duplicate, old} {
 			c.send(" [ \"EVENT\" ,\n" + string(nostr.Encode(event)) + " ] ")
 		}
-		for range 7 {
+		if err := c.ws.Write(c.ctx, websocket.MessageBinary, nostr.Message("EVENT", packed)); err != nil {
+			t.Error(err)
+		}
+		for range 8 {
 			c.read()
 		}
 		c.ws.Close(websocket.StatusNormalClosure, "")
 	}
-	want := []string{old.ID, future.ID, loud.ID, duplicate.ID}
+	want := []string{old.ID, future.ID, loud.ID, duplicate.ID, packed.ID}
 	if got := e.heard(); !slices.Equal(got, want) {
 		t.Errorf("heard %q, want %q", got, want)
 	}

@@ -83,7 +83,7 @@ func (p *pump) next() error {
 		return p.control(h, raw)
 	case p.inflated != nil && h.first&bitCompressed != 0:
 		return p.inflate(h)
-	case !h.plainText() || h.length > maxInspected:
+	case !h.plain() || h.length > maxInspected:
 		return p.stream(h, raw)
 	case !h.fin():
 		return p.gather(h, raw)
@@ -122,7 +122,7 @@ func (p *pump) next() error {
 		return nil
 	}
 	if p.to.compress {
-		p.to.message(opText, text)
+		p.to.message(h.op(), text)
 	} else {
 		p.to.pass(frame)
 	}

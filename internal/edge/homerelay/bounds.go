@@ -8,8 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/coder/websocket"
-
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -58,7 +56,7 @@ func (c *client) decodeFilters(texts []json.RawMessage) (filters []nostr.Filter,
 
 // readMessage reads the next message, whose capacity is counted as memory.
 func (c *client) readMessage() ([]byte, error) {
-	kind, r, err := c.ws.Reader(c.ctx)
+	_, r, err := c.ws.Reader(c.ctx) // some clients send their text in binary messages
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +74,7 @@ func (c *client) readMessage() ([]byte, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			// Text that is not UTF-8 would be served to clients that refuse it.
-			if kind != websocket.MessageText || !utf8.Valid(data) {
+			if !utf8.Valid(data) {
 				return nil, errors.New("a message that is not text")
 			}
 			return data, nil

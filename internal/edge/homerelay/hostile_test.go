@@ -165,13 +165,23 @@ func TestBadMessages(t *testing.T) {
 	c.alive()
 }
 
-// What is no text message of allowed size ends the connection, and no other.
+// Libraries send bytes in binary messages, as relays take them.
+func TestTextInABinaryMessageIsAnswered(t *testing.T) {
+	r := startRelay(t, "")
+	c := dialRaw(t, r.URL())
+	if err := c.ws.Write(c.ctx, websocket.MessageBinary, []byte(`["REQ","x",{"ids":[]}]`)); err != nil {
+		t.Fatal(err)
+	}
+	c.expect("EOSE", "x")
+}
+
+// What is no text of allowed size ends the connection, and no other.
 func TestConnectionIsClosed(t *testing.T) {
 	r := startRelay(t, "")
 	bystander := dialRaw(t, r.URL())
 	for name, send := range map[string]func(*rawClient) error{
 		"huge":   func(c *rawClient) error { return c.ws.Write(c.ctx, websocket.MessageText, make([]byte, maxMessage+1)) },
-		"binary": func(c *rawClient) error { return c.ws.Write(c.ctx, websocket.MessageBinary, []byte(`["CLOSE","x"]`)) },
+		"binary": func(c *rawClient) error { return c.ws.Write(c.ctx, websocket.MessageBinary, []byte{0x80}) },
 		"no UTF-8": func(c *rawClient) error {
 			return c.ws.Write(c.ctx, websocket.MessageText, []byte("[\"CLOSE\",\"\xff\"]"))
 		},

@@ -273,7 +273,7 @@ func (c *Conn) read() {
 			buf = bytes.Buffer{}
 		}
 		buf.Reset()
-		typ, r, err := c.ws.Reader(c.ctx)
+		_, r, err := c.ws.Reader(c.ctx) // some relays send their text in binary messages
 		if err == nil {
 			_, err = buf.ReadFrom(c.opts.meter.Text(c.ctx, r))
 		}
@@ -284,12 +284,7 @@ func (c *Conn) read() {
 			c.fail(disconnected(err))
 			return
 		}
-		if typ == websocket.MessageText {
-			err = c.dispatch(buf.Bytes())
-		} else {
-			err = c.stray(buf.Bytes())
-		}
-		if err != nil {
+		if err := c.dispatch(buf.Bytes()); err != nil {
 			c.fail(err)
 			return
 		}

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/relaymesh/relaymesh/internal/pager"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -438,6 +440,23 @@ func TestAuth(t *testing.T) {
 		if _, _, err := c.Open(testContext(t), filterAll, nil); !reconcile.WantsAuth(err) {
 			t.Errorf("%s: negentropy: %v", name, err)
 		}
+	}
+}
+
+// A relay may send its text in binary messages.
+func TestQueryReadsBinaryMessages(t *testing.T) {
+	note := notes(t, 1)[0]
+	f := startFake(t, func(p *peer) {
+		id := unquote(p.expect("REQ")[0])
+		for _, msg := range [][]byte{nostr.Message("EVENT", id, note), nostr.Message("EOSE", id)} {
+			if err := p.ws.Write(p.ctx, websocket.MessageBinary, msg); err != nil {
+				t.Error(err)
+			}
+		}
+		p.drain()
+	})
+	if got, err := collect(t, dial(t, f.url), filterAll); err != nil || len(got) != 1 {
+		t.Errorf("%d events, %v", len(got), err)
 	}
 }
 
