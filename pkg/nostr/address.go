@@ -20,24 +20,23 @@ const MaxAddressBytes = 1024
 
 // ParseAddress reads kind:pubkey:d, of any length. Only replaceable kinds (0, 3, 10000 to
 // 19999) and addressable ones (30000 to 39999) have addresses. The d of a
-// replaceable kind is dropped, whatever is written: its events have none.
+// replaceable kind is dropped, whatever is written, and its colon may be missing:
+// its events have none.
 func ParseAddress(s string) (Address, error) {
-	parts := strings.SplitN(s, ":", 3)
-	if len(parts) != 3 {
+	number, rest, found := strings.Cut(s, ":")
+	pubkey, d, whole := strings.Cut(rest, ":")
+	kind, err := strconv.Atoi(number)
+	switch known := err == nil && (Replaceable(kind) || Addressable(kind)); {
+	case !found, known && Addressable(kind) && !whole:
 		return Address{}, fmt.Errorf("address %q: want kind:pubkey:d", Clip(s))
-	}
-	kind, err := strconv.Atoi(parts[0])
-	if err != nil || (!Replaceable(kind) && !Addressable(kind)) {
+	case !known:
 		return Address{}, fmt.Errorf("address %q: kind is not replaceable or addressable", Clip(s))
-	}
-	if !IsHex(parts[1], 32) {
+	case !IsHex(pubkey, 32):
 		return Address{}, fmt.Errorf("address %q: pubkey: want 64 lower-case hex digits", Clip(s))
+	case Replaceable(kind):
+		d = ""
 	}
-	a := Address{Kind: kind, PubKey: parts[1]}
-	if Addressable(kind) {
-		a.D = parts[2]
-	}
-	return a, nil
+	return Address{Kind: kind, PubKey: pubkey, D: d}, nil
 }
 
 // AddressOf returns the address that an event is at; found is false for kinds

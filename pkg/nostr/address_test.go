@@ -15,9 +15,20 @@ func TestAnAddressIsSpelledOneWay(t *testing.T) {
 		"19999:" + alice + ":a:b": "19999:" + alice + ":",
 		"30023:" + alice + ":a:b": "30023:" + alice + ":a:b",
 		"+3:" + alice + ":":       "3:" + alice + ":",
+		"0:" + alice:              "0:" + alice + ":",
+		"10002:" + alice:          "10002:" + alice + ":",
 	} {
 		if a, err := nostr.ParseAddress(text); err != nil || a.String() != want {
 			t.Errorf("%s is %s, %v, want %s", text, a, err, want)
+		}
+	}
+}
+
+func TestAnAddressIsWhole(t *testing.T) {
+	alice := strings.Repeat("a1", 32)
+	for _, text := range []string{"", ":", "::", "0", "0:", "30023:" + alice, "30023", "1:" + alice, "20000:" + alice, "0:a:", alice, "0::" + alice} {
+		if a, err := nostr.ParseAddress(text); err == nil {
+			t.Errorf("%q is %s", text, a)
 		}
 	}
 }

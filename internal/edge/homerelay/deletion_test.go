@@ -37,9 +37,12 @@ func TestDeletionByAddress(t *testing.T) {
 	if got := idsOf(t, s, nostr.Filter{Authors: []string{author.pubkey()}}); len(got) != 1 {
 		t.Error("another's deletion has an effect")
 	}
-	mustInsert(t, s, author.event(5, 100, "", nostr.Tag{"a", "10002:" + author.pubkey() + ":"}))
-	if got := idsOf(t, s, nostr.Filter{Authors: []string{author.pubkey()}, Kinds: []int{10002}}); len(got) != 0 {
-		t.Error("a deletion of the same second has no effect")
+	for i, colon := range []string{":", ""} {
+		at := int64(101 + i)
+		mustInsert(t, s, author.event(10002, at, ""), author.event(5, at, "", nostr.Tag{"a", "10002:" + author.pubkey() + colon}))
+		if got := idsOf(t, s, nostr.Filter{Authors: []string{author.pubkey()}, Kinds: []int{10002}}); len(got) != 0 {
+			t.Errorf("a deletion of the same second, with %q at the end of the address, has no effect", colon)
+		}
 	}
 }
 

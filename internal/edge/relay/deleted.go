@@ -91,6 +91,9 @@ func (l *Local) deletions(ctx context.Context, keys []string) (gone map[string]b
 			if canonical := a.String(); canonical != parts[3] {
 				named = append(named, canonical)
 			}
+			if nostr.Replaceable(a.Kind) {
+				named = append(named, strings.TrimSuffix(a.String(), ":")) // some leave the last colon out
+			}
 		}
 	}
 	authors = slices.Compact(authors)

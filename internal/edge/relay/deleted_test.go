@@ -28,8 +28,10 @@ func TestDeleted(t *testing.T) {
 	withD, bare := note(t, sk, 10000, 100, "", nostr.Tag{"d", "x"}), note(t, sk, 10001, 100, "", nostr.Tag{"d", "x"})
 	deletion := note(t, sk, 5, 200, "", nostr.Tag{"e", deleted.ID}, nostr.Tag{"a", address},
 		nostr.Tag{"a", "10000:" + sk.PublicKey() + ":x"}, nostr.Tag{"a", "10001:" + sk.PublicKey() + ":"})
+	uncoloned := note(t, sk, 10002, 100, "", nostr.Tag{"r", "wss://relay.example.com"})
 	words := []nostr.Event{
 		deletion,
+		note(t, sk, 5, 200, "", nostr.Tag{"a", "10002:" + sk.PublicKey()}),
 		note(t, other, 5, 200, "", nostr.Tag{"e", byAnother.ID}),
 		note(t, vanished, 62, 200, "", nostr.Tag{"relay", "ALL_RELAYS"}),
 		note(t, fromName, 62, 200, "", nostr.Tag{"relay", "wss://another.example.com"}, nostr.Tag{"relay", "WSS://Relay.Example.com:443/"}),
@@ -44,7 +46,7 @@ func TestDeleted(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	var all sync.WaitGroup
-	ask := []nostr.Event{deleted, kept, byAnother, oldList, newList, before, after, atName, afterName, elsewhere, deletion, withD, bare}
+	ask := []nostr.Event{deleted, kept, byAnother, oldList, newList, before, after, atName, afterName, elsewhere, deletion, withD, bare, uncoloned}
 	for i := range 2 * deletionsPerREQ {
 		ask = append(ask, note(t, sk, 1, 100, strconv.Itoa(i)))
 	}
@@ -62,7 +64,7 @@ func TestDeleted(t *testing.T) {
 		})
 	}
 	all.Wait()
-	want := []string{deleted.ID, oldList.ID, before.ID, atName.ID, withD.ID, bare.ID}
+	want := []string{deleted.ID, oldList.ID, before.ID, atName.ID, withD.ID, bare.ID, uncoloned.ID}
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {

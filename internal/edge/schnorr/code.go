@@ -80,13 +80,13 @@ func parseCode(s string) (c code, err error) {
 // readAddress reads kind:pubkey:d, with the key as [ReadKey] takes it.
 func readAddress(text string) (nostr.Address, error) {
 	kind, rest, _ := strings.Cut(text, ":")
-	pubkey, d, ok := strings.Cut(rest, ":")
-	if !ok {
-		return nostr.ParseAddress(text)
-	}
+	pubkey, d, whole := strings.Cut(rest, ":")
 	key, err := ReadKey(pubkey)
 	if err != nil {
 		return nostr.Address{}, fmt.Errorf("address: pubkey: %w", err)
+	}
+	if !whole {
+		return nostr.ParseAddress(kind + ":" + key)
 	}
 	return nostr.ParseAddress(kind + ":" + key + ":" + d)
 }

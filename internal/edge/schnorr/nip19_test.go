@@ -42,8 +42,10 @@ func TestParseNote(t *testing.T) {
 		naddr:                                                    {Address: "30023:" + author + ":slug:1", AuthorPubkey: author, Relays: relays},
 		noD:                                                      {Address: "10002:" + author + ":", AuthorPubkey: author},
 		must(nip19.EncodeEntity(author, 0, "", nil)): {Address: "0:" + author + ":", AuthorPubkey: author},
-		"30023:" + strings.ToUpper(author) + ":slug": {Address: "30023:" + author + ":slug", AuthorPubkey: author},
-		"30023:" + author + ":slug":                  {Address: "30023:" + author + ":slug", AuthorPubkey: author},
+		"0:" + author: {Address: "0:" + author + ":", AuthorPubkey: author},
+		"10002:" + must(nip19.EncodePublicKey(author)): {Address: "10002:" + author + ":", AuthorPubkey: author},
+		"30023:" + strings.ToUpper(author) + ":slug":   {Address: "30023:" + author + ":slug", AuthorPubkey: author},
+		"30023:" + author + ":slug":                    {Address: "30023:" + author + ":slug", AuthorPubkey: author},
 	} {
 		if got, err := ParseNote(code); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v", code, got, err)
