@@ -83,11 +83,17 @@ func GuessReason(words string) Reason {
 
 // ParseReason reads the words of a relay, which may be none. Only a prefix that
 // is known becomes a code: "private" and "expired subscription: please pay" are
-// free text, whatever rule they sound like.
+// free text, whatever rule they sound like. Behind "error", which some relays put before
+// all that they say, another one may stand.
 func ParseReason(words string) Reason {
-	prefix, _, _ := strings.Cut(words, ":")
 	r := Reason{Cause: ByRelay, Text: Clip(words)}
-	if code := Code(strings.ToLower(strings.TrimSpace(prefix))); slices.Contains(prefixes, code) {
+	for more := true; more; more = more && r.Code == PrefixError {
+		var prefix string
+		prefix, words, more = strings.Cut(words, ":")
+		code := Code(strings.ToLower(strings.TrimSpace(prefix)))
+		if !slices.Contains(prefixes, code) {
+			break
+		}
 		r.Code = code
 	}
 	return r

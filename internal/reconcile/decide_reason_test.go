@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -8,7 +9,8 @@ import (
 func TestReasonsThatPass(t *testing.T) {
 	for words, want := range map[string]bool{
 		"rate-limited: slow down": true, "Rate-Limited: slow down": true, "error: disk": true, "error": true, "": false,
-		"blocked: error: no": false, "invalid: bad": false, "error at line 3: no": false,
+		"error: blocked: no": false, "ERROR: error: Rate-limited: no": true, "error:invalid": false, "error: disk: invalid: no": true,
+		"error:": true, "error: duplicate: have it": false, "blocked: error: no": false, "invalid: bad": false, "error at line 3: no": false,
 	} {
 		if got := ParseReason(words).Passes(); got != want {
 			t.Errorf("%q passes: %t", words, got)
@@ -16,6 +18,20 @@ func TestReasonsThatPass(t *testing.T) {
 	}
 	if (Reason{Cause: ByRules, Code: PrefixError}).Passes() {
 		t.Error("a rule passes")
+	}
+}
+
+// "error" may stand before what is meant.
+func TestReasonsBehindError(t *testing.T) {
+	for words, want := range map[string]Code{
+		"error: auth-required: who are you": PrefixAuthRequired, "ERROR: Restricted: no": PrefixRestricted, "error: read auth-required: no": PrefixError,
+	} {
+		if e := NewQueryRefusal(words); e.Reason.Code != want || errors.Is(e, ErrRefused) != (want != PrefixError) {
+			t.Errorf("%q is %q, %v", words, e.Reason.Code, e)
+		}
+	}
+	if r := ParseReply(false, "error: duplicate: have it"); r.Outcome != Duplicate {
+		t.Errorf("it has the event: %+v", r)
 	}
 }
 
