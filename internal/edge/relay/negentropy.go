@@ -116,6 +116,9 @@ func (c *Conn) openNeg(ctx context.Context, filter nostr.Filter, initial []byte)
 	}
 	s := &NegSession{id: c.nextID("n"), conn: c, frames: make(chan []byte, 1), ended: make(chan struct{})}
 	answer, err := s.open(ctx, filter, initial)
+	if err == nil && len(answer) == 1 && answer[0] != listAll[0] { // of the highest version that it speaks
+		err = fmt.Errorf("%w: it speaks another version of the protocol, %#x", reconcile.ErrNoNegentropy, answer[0])
+	}
 	if err != nil {
 		s.Close()
 		return nil, nil, err

@@ -40,6 +40,8 @@ func TestNegentropyRefusals(t *testing.T) {
 			reconcile.ErrNoNegentropy,
 		},
 		{"nostream", func(p *peer, id any) { p.send("NOTICE", `invalid: "[0]" must be one of [EVENT, REQ, CLOSE]`) }, reconcile.ErrNoNegentropy},
+		{"an older version", func(p *peer, id any) { p.send("NEG-MSG", id, "60") }, reconcile.ErrNoNegentropy},
+		{"a newer version", func(p *peer, id any) { p.send("NEG-MSG", id, "6F") }, reconcile.ErrNoNegentropy},
 		{"CLOSED", func(p *peer, id any) { p.send("CLOSED", id, "error: what is this") }, reconcile.ErrNoNegentropy},
 		{"ORLY switched off", func(p *peer, id any) { p.send("NEG-ERR", "", "blocked: negentropy not enabled") }, reconcile.ErrNoNegentropy},
 		{"session unknown", func(p *peer, id any) { p.send("NEG-ERR", id, "closed: unknown subscription handle") }, reconcile.ErrInterrupted},
