@@ -62,15 +62,18 @@ func relayURLs(t nostr.Tag) (urls []string) {
 }
 
 // marker returns the marker of an r tag, "read", "write" or "", as people write it: in
-// any case, with blanks, or behind further URLs.
-func marker(t nostr.Tag) string {
+// any case, with blanks, or behind further URLs. A tag that has both has none.
+func marker(t nostr.Tag) (only string) {
 	for i := 2; i < len(t); i++ {
-		text := strings.ToLower(strings.TrimFunc(t[i], func(r rune) bool { return !unicode.IsLetter(r) }))
-		if text == "read" || text == "write" {
-			return text
+		switch text := strings.ToLower(strings.TrimFunc(t[i], func(r rune) bool { return !unicode.IsLetter(r) })); {
+		case text != "read" && text != "write", text == only:
+		case only != "":
+			return ""
+		default:
+			only = text
 		}
 	}
-	return ""
+	return only
 }
 
 // AppendRelay appends a normalised URL, unless the list has it or is full.

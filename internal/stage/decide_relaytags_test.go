@@ -87,6 +87,8 @@ func TestOddTagsOfAList(t *testing.T) {
 		{[]nostr.Tag{{"r", a, "READ"}, {"r", b, " write"}}, []string{b}, []string{a}},
 		{[]nostr.Tag{{"r", a, "Write\u200b"}, {"r", b, `"read"`}}, []string{a}, []string{b}},
 		{[]nostr.Tag{{"r", a, ""}, {"r", b, "read/write"}}, both, both},
+		{[]nostr.Tag{{"r", a, "read", "write"}, {"r", b, "Write", "", " READ"}}, both, both},
+		{[]nostr.Tag{{"r", a, "read", "read"}}, nil, []string{a}},
 		{[]nostr.Tag{{"r", a, "writes"}, {"R", b}, {"r"}, {"relay", b}}, []string{a}, []string{a}},
 		{[]nostr.Tag{{"r", a, "read"}, {"r", "WSS://A.example.com:443/#x", "write"}}, []string{"wss://a.example.com"}, []string{a}},
 		{[]nostr.Tag{{"r", a + "/x"}, {"r", a + "/x/"}, {"r", a + "/%78"}}, []string{a + "/x"}, []string{a + "/x"}},
