@@ -70,6 +70,19 @@ func (a Address) Filter() Filter {
 	return f
 }
 
+// Filters asks for up to so many versions of what is at the address. Where d is empty, the
+// event need not have the tag, and #d does not find it at every relay: so the newest of the
+// kind are asked for, too.
+func (a Address) Filters(limit int) []Filter {
+	f := a.Filter()
+	f.Limit = limit
+	if !Addressable(a.Kind) || a.D != "" {
+		return []Filter{f}
+	}
+	const untagged = 100
+	return []Filter{f, {Kinds: f.Kinds, Authors: f.Authors, Limit: untagged}}
+}
+
 // Replaceable reports whether a relay keeps only the newest event of that kind
 // and author (NIP-01).
 func Replaceable(kind int) bool {

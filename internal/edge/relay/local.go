@@ -71,14 +71,14 @@ func (l *Local) haveIDs(ctx context.Context, ids []string) (map[string]bool, err
 }
 
 // haveAddresses asks at which of the addresses the relay has an event, with
-// one filter each: only so does every one of them get its own limit.
+// filters of its own each: only so does every one of them get its own limit.
 func (l *Local) haveAddresses(ctx context.Context, addresses []string) (map[string]bool, error) {
 	asked := map[string]nostr.Address{}
 	var filters []nostr.Filter
 	for _, text := range addresses {
 		if a, err := nostr.ParseAddress(text); err == nil {
 			asked[text] = a
-			filters = append(filters, a.Filter())
+			filters = append(filters, a.Filters(1)...)
 		}
 	}
 	found := map[nostr.Address]bool{}

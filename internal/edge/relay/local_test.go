@@ -51,6 +51,7 @@ func TestMissingAddresses(t *testing.T) {
 		note(t, sk, 30023, 100, "", nostr.Tag{"d", "here"}),
 		note(t, sk, 30023, 100, "", nostr.Tag{"d", "with:colons"}),
 		note(t, sk, 30000, 100, "", nostr.Tag{"d", ""}),
+		note(t, sk, 30001, 100, ""),
 	} {
 		if err := reconcile.Write(testContext(t), l, e); err != nil {
 			t.Fatal(err)
@@ -58,15 +59,15 @@ func TestMissingAddresses(t *testing.T) {
 	}
 	a := func(kind int, d string) string { return fmt.Sprintf("%d:%s:%s", kind, sk.PublicKey(), d) }
 	ask := []string{
-		a(10002, ""), a(10002, "odd"), a(30023, "here"), a(30023, "with:colons"), a(30000, ""),
+		a(10002, ""), a(10002, "odd"), a(30023, "here"), a(30023, "with:colons"), a(30000, ""), a(30001, ""),
 		a(10000, ""), a(30023, "elsewhere"), a(30023, ""), "nonsense", a(1, ""),
 	}
 	for i := range 30 {
 		ask = append(ask, a(30023, strconv.Itoa(i)))
 	}
 	got, err := l.MissingAddresses(testContext(t), ask)
-	if err != nil || !slices.Equal(got, ask[5:]) {
-		t.Errorf("missing %v and %v, want all from the sixth on", got, err)
+	if err != nil || !slices.Equal(got, ask[6:]) {
+		t.Errorf("missing %v and %v, want all from the seventh on", got, err)
 	}
 }
 

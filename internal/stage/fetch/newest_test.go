@@ -88,6 +88,40 @@ func TestWhatCameIsTheAnswerOfARelayThatNeverEnds(t *testing.T) {
 	}
 }
 
+// keeper is a relay that matches tags as they stand.
+type keeper struct {
+	Relays
+	reconcile.Relay
+	events []nostr.Event
+}
+
+func (k keeper) At(context.Context, string) (reconcile.Relay, error) { return k, nil }
+
+func (k keeper) Query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+	return func(yield func(nostr.Event, error) bool) {
+		for _, f := range filters {
+			for _, e := range k.events {
+				if f.Match(&e) && !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// An event without a d tag is at the address whose d is empty.
+func TestAnEventWithoutDIsFound(t *testing.T) {
+	author := strings.Repeat("a1", 32)
+	bare := nostr.Event{ID: "bare", PubKey: author, Kind: 30023, CreatedAt: 5}
+	other := nostr.Event{ID: "other", PubKey: author, Kind: 30023, CreatedAt: 9, Tags: []nostr.Tag{{"d", "x"}}}
+	for d, want := range map[string]string{"": "bare", "x": "other", "y": ""} {
+		f := &search{stage: &Stage{Net: keeper{events: []nostr.Event{other, bare}}}, need: events.NoteMissing{Address: "30023:" + author + ":" + d}}
+		if got := f.ask(t.Context(), "wss://relay.example.com").event; (got == nil) != (want == "") || got != nil && got.ID != want {
+			t.Errorf("d %q: %+v, want %q", d, got, want)
+		}
+	}
+}
+
 // untouched is a local relay that must not be asked.
 type untouched struct{ Relays }
 

@@ -263,10 +263,8 @@ func (f *search) newest(ctx context.Context, url string) (event *nostr.Event, er
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	filter := at.Filter()
-	filter.Limit = maxVersions
 	var ends *time.Timer
-	for e, err := range relay.Query(ctx, filter) {
+	for e, err := range relay.Query(ctx, at.Filters(maxVersions)...) {
 		switch {
 		case err != nil && event != nil:
 			return event, nil
