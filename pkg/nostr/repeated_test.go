@@ -9,7 +9,7 @@ func TestRepeatedIsReadAsClientsDo(t *testing.T) {
 			ID: "x", PubKey: "alice", Kind: 1, CreatedAt: 5, Tags: []Tag{{"-"}}, Content: "c", Sig: "s",
 		},
 		`{"pubkey":"alice","PubKey":"bob","kind":1.0,"created_at":1e3}`: {PubKey: "alice", Kind: 1, CreatedAt: 1000},
-		` {"pubkey":"bob","pubkey":"alice","kind":"1","more":{}} `:      {PubKey: "alice"},
+		`{ "pubkey":"bob","pubkey":"alice","kind":"1","more":{} }`:      {PubKey: "alice"},
 		`{"tags":[[1],["-"],[]],"content":7,"kind":3}`:                  {Kind: 3, Tags: []Tag{{""}, {"-"}, {}}},
 	} {
 		for _, e := range []Event{

@@ -108,7 +108,8 @@ func TestHearsAllOfMany(t *testing.T) {
 		p.ended()
 	})
 	var e ear
-	c := dial(t, start(t, relay, Config{Hear: e.hear, Verify: func(*nostr.Event) error { return nil }}).URL(), websocket.CompressionDisabled, nil)
+	g := start(t, relay, Config{Hear: e.hear, Verify: func(*nostr.Event) error { return nil }})
+	c := dial(t, g.URL(), websocket.CompressionDisabled, nil)
 	event := signed(t, nostr.Event{Kind: 1})
 	go func() {
 		for i := range many {

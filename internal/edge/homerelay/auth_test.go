@@ -57,7 +57,8 @@ func TestAuthTakesTurns(t *testing.T) {
 	by, now := newSigner(t), time.Now().Unix()
 	flooded := &Relay{store: r.store, ledger: newLedger(shares), working: newGate(2)}
 	flooded.working.enter(t.Context(), testParty("192.0.2.2/32"), 1, 1) // so that it remembers
-	c := &client{relay: flooded, ctx: t.Context(), hold: &holding{party: testParty("192.0.2.1/32")}, out: make(chan []byte, 10), challenged: "x"}
+	flood := &holding{party: testParty("192.0.2.1/32")}
+	c := &client{relay: flooded, ctx: t.Context(), hold: flood, out: make(chan []byte, 10), challenged: "x"}
 	c.viewer.Store(&viewer{})
 	forged := by.event(nostr.KindAuth, now, "", nostr.Tag{"challenge", "x"}, nostr.Tag{"relay", r.URL()})
 	forged.Sig = by.event(1, now, "").Sig

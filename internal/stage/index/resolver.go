@@ -35,7 +35,7 @@ type Resolver struct {
 	Store        Store // nil: nothing is kept
 	Named        []string
 	Self         func(Statement) bool // tells our own index, which is not asked; nil: there is none
-	Verified     func(nostr.Event)    // is told of announcements of indexes that were reached at the URL in it, by the key that they had before; may be nil
+	Verified     func(nostr.Event)    // is told of announcements of indexes that were reached at the URL in it; may be nil
 	AllowPrivate bool
 	Now          func() time.Time
 	Log          *slog.Logger
