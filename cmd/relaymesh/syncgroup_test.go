@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -107,7 +108,7 @@ func TestSyncOfAGroupUsage(t *testing.T) {
 func TestSyncOfAGroupWithOneThatKeepsNothing(t *testing.T) {
 	t.Parallel()
 	for _, at := range []int{0, 1, 2} {
-		t.Run(fmt.Sprint(at), func(t *testing.T) {
+		t.Run(strconv.Itoa(at), func(t *testing.T) {
 			t.Parallel()
 			urls, all := group(t, 2)
 			remote, err := khatrutest.Start(t.Context(), slog.New(slog.DiscardHandler))

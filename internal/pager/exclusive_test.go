@@ -1,8 +1,8 @@
 package pager
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
@@ -56,7 +56,8 @@ func TestARelayThatLeavesOutItsBoundsIsReadWhole(t *testing.T) {
 						}
 					}
 					if missing+twice > 0 || p.Unreached() != "" {
-						t.Errorf("%s, %d of a second, pages of %d, %s: %d missing, %d twice, %q", name, each, size, nostr.Encode(f), missing, twice, p.Unreached())
+						t.Errorf("%s, %d of a second, pages of %d, %s: %d missing, %d twice, %q",
+							name, each, size, nostr.Encode(f), missing, twice, p.Unreached())
 					}
 				}
 			}
@@ -101,7 +102,7 @@ func TestARelayThatLeavesOutItsBoundsIsKnownAfterwards(t *testing.T) {
 // leaves its bounds out; and whatever it was taken for, everything comes.
 func TestADeletionAtTheBoundHidesNothing(t *testing.T) {
 	for dense := range 30 {
-		t.Run(fmt.Sprint(dense), func(t *testing.T) {
+		t.Run(strconv.Itoa(dense), func(t *testing.T) {
 			at := append(seconds(20, 1), slices.Repeat([]int64{115}, dense)...)
 			r := relay{cap: 30, events: stored(at...)}
 			p := &Pager{Filter: nostr.Filter{Limit: 5}}

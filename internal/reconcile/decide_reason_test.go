@@ -24,7 +24,8 @@ func TestReasonsThatPass(t *testing.T) {
 // "error" may stand before what is meant.
 func TestReasonsBehindError(t *testing.T) {
 	for words, want := range map[string]Code{
-		"error: auth-required: who are you": PrefixAuthRequired, "ERROR: Restricted: no": PrefixRestricted, "error: read auth-required: no": PrefixError,
+		"error: auth-required: who are you": PrefixAuthRequired, "ERROR: Restricted: no": PrefixRestricted,
+		"error: read auth-required: no": PrefixError,
 	} {
 		if e := NewQueryRefusal(words); e.Reason.Code != want || errors.Is(e, ErrRefused) != (want != PrefixError) {
 			t.Errorf("%q is %q, %v", words, e.Reason.Code, e)

@@ -26,7 +26,9 @@ func TestAnAddressIsSpelledOneWay(t *testing.T) {
 
 func TestAnAddressIsWhole(t *testing.T) {
 	alice := strings.Repeat("a1", 32)
-	for _, text := range []string{"", ":", "::", "0", "0:", "30023:" + alice, "30023", "1:" + alice, "20000:" + alice, "0:a:", alice, "0::" + alice} {
+	for _, text := range []string{
+		"", ":", "::", "0", "0:", "30023:" + alice, "30023", "1:" + alice, "20000:" + alice, "0:a:", alice, "0::" + alice,
+	} {
 		if a, err := nostr.ParseAddress(text); err == nil {
 			t.Errorf("%q is %s", text, a)
 		}

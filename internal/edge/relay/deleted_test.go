@@ -46,7 +46,9 @@ func TestDeleted(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	var all sync.WaitGroup
-	ask := []nostr.Event{deleted, kept, byAnother, oldList, newList, before, after, atName, afterName, elsewhere, deletion, withD, bare, uncoloned}
+	ask := []nostr.Event{
+		deleted, kept, byAnother, oldList, newList, before, after, atName, afterName, elsewhere, deletion, withD, bare, uncoloned,
+	}
 	for i := range 2 * deletionsPerREQ {
 		ask = append(ask, note(t, sk, 1, 100, strconv.Itoa(i)))
 	}

@@ -115,7 +115,10 @@ func TestAnEventWithoutDIsFound(t *testing.T) {
 	bare := nostr.Event{ID: "bare", PubKey: author, Kind: 30023, CreatedAt: 5}
 	other := nostr.Event{ID: "other", PubKey: author, Kind: 30023, CreatedAt: 9, Tags: []nostr.Tag{{"d", "x"}}}
 	for d, want := range map[string]string{"": "bare", "x": "other", "y": ""} {
-		f := &search{stage: &Stage{Net: keeper{events: []nostr.Event{other, bare}}}, need: events.NoteMissing{Address: "30023:" + author + ":" + d}}
+		f := &search{
+			stage: &Stage{Net: keeper{events: []nostr.Event{other, bare}}},
+			need:  events.NoteMissing{Address: "30023:" + author + ":" + d},
+		}
 		if got := f.ask(t.Context(), "wss://relay.example.com").event; (got == nil) != (want == "") || got != nil && got.ID != want {
 			t.Errorf("d %q: %+v, want %q", d, got, want)
 		}

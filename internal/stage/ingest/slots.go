@@ -74,7 +74,8 @@ func (s *Stage) giveUpUnproved(ctx context.Context, pubkey string, targets map[s
 		if err != nil {
 			return nil, fmt.Errorf("couldn't read record %s: %w", target, err)
 		}
-		if found && r.Event == "" && r.PubKey == pubkey && (youngest == "" || cmp.Or(cmp.Compare(at, targets[youngest]), cmp.Compare(target, youngest)) > 0) {
+		younger := cmp.Or(cmp.Compare(at, targets[youngest]), cmp.Compare(target, youngest)) > 0
+		if found && r.Event == "" && r.PubKey == pubkey && (youngest == "" || younger) {
 			youngest = target
 		}
 	}
