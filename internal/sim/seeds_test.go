@@ -346,6 +346,12 @@ func (c *checker) periodic(name string, rest time.Duration) int {
 		return lookups*len(c.urls) + syncs + 2*surveys*(len(c.urls)+len(c.odd))
 	case contract.StreamSurveyDue, contract.BucketSurveys:
 		return surveys
+	case contract.BucketRefused: // by a look at a relay that no longer gives what it lists
+		noted := 0
+		for _, url := range c.odd {
+			noted += len(c.relays.ids(url))
+		}
+		return noted
 	case contract.StreamRelay, contract.BucketLinks: // a list of a later version that names the same relays
 		return lookups * len(c.urls)
 	case contract.StreamRecordDue, contract.BucketRecords:
