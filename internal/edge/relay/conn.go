@@ -56,6 +56,8 @@ type Conn struct {
 
 	noticed atomic.Pointer[string] // the last NOTICE
 
+	mostLimit atomic.Int64 // the largest limit of a filter that it does not refuse; 0 is unknown
+
 	ws *websocket.Conn
 
 	ctx     context.Context //nolint:containedctx // ends with the connection; its cause says why

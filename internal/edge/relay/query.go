@@ -53,10 +53,10 @@ type request struct {
 // may have shown a part only.
 var errAskAgain = errors.New("the relay asked who we are in the midst of its answer")
 
-// request runs a request until its end, or until take has had enough. If the
+// requestOnce runs a request until its end, or until take has had enough. If the
 // relay wants to know who we are, it is asked again, once, and what came before
 // is not passed on twice.
-func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Update) bool) error {
+func (c *Conn) requestOnce(ctx context.Context, r request, take func(reconcile.Update) bool) error {
 	if len(r.filters) == 0 {
 		return nil
 	}
