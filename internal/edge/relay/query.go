@@ -105,7 +105,7 @@ func (c *Conn) ask(ctx context.Context, r request, last bool, take func(reconcil
 		batch, err := s.next(ctx, wait.C, min(judge.most, queueLength))
 		// Some refuse by NOTICE, which names no subscription.
 		if notice := c.noticed.Load(); errors.Is(err, reconcile.ErrTimeout) && notice != before {
-			if refused := reconcile.NewQueryRefusal(*notice); errors.Is(refused, reconcile.ErrTooMany) {
+			if refused := reconcile.NewQueryRefusal(*notice); errors.Is(refused, reconcile.ErrTooMany) || smallerLimit(refused, r.filters) > 0 {
 				return refused
 			}
 			err = fmt.Errorf("%w; its notice: %q", err, reconcile.Clip(*notice))

@@ -15,7 +15,7 @@ const leastLimit = 10
 
 // Words by which relays refuse the limit of a REQ, and those that tell of limits of other things.
 var (
-	limitRefused = regexp.MustCompile(`(?i)\blimit\b`)
+	limitRefused = regexp.MustCompile(`(?i)(\b|_)limit\b`)
 	otherLimit   = regexp.MustCompile(`(?i)rate|subscription|connection|author|pubkey|filters|size|time`)
 	number       = regexp.MustCompile(`\d+`)
 )

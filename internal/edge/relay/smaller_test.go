@@ -24,7 +24,10 @@ func refusesLimits(t *testing.T, most int, words string, all []nostr.Event, limi
 				t.Error(err)
 			}
 			*limits = append(*limits, f.Limit)
-			if f.Limit > most {
+			if notice, ok := strings.CutPrefix(words, "NOTICE "); ok && f.Limit > most {
+				p.send("NOTICE", notice)
+				continue
+			} else if f.Limit > most {
 				p.send("CLOSED", req[0], words)
 				continue
 			}
@@ -41,6 +44,7 @@ func TestARelayThatRefusesALimitIsAskedForLess(t *testing.T) {
 	for words, want := range map[string][]int{
 		"invalid: limit too large, max 30": {500, 30, 30},
 		"error: limit must be <= 30":       {500, 30, 30},
+		"NOTICE invalid: max_limit is 30":  {500, 30, 30},
 		"blocked: max limit exceeded":      {500, 125, 31, 31},
 	} {
 		synctest.Test(t, func(t *testing.T) {
