@@ -75,7 +75,8 @@ var mutations = []mutation{
 	},
 	{
 		name: "a message that needed a second attempt is not acknowledged", file: "internal/edge/bus/verdict.go",
-		old: "b.report(d, d.raw.Ack())", bug: "if d.Attempt == 1 {\n\t\t\tb.report(d, d.raw.Ack())\n\t\t}", caught: "messages wait in",
+		old: "b.report(d, d.raw.Ack())", bug: "if d.Attempt == 1 {\n\t\t\tb.report(d, d.raw.Ack())\n\t\t}",
+		caught: "messages (wait )?in|without an answer",
 	},
 	// KV
 	{

@@ -6,14 +6,17 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/health"
 )
 
 const (
-	// pullEvery is how often an index takes over what others have, and pulled from how many of them.
+	// pullEvery is how often an index takes over what others have, and pulled from how many of them; after pullSoon it goes on
+	// where that has brought something.
 	pullEvery = time.Minute
+	pullSoon  = 20 * time.Second
 	pulled    = 3
 	// mostPulling is from how many it is pulled at a time.
 	mostPulling = 12
@@ -27,9 +30,10 @@ const (
 	meetEvery = 4 * time.Minute
 )
 
-// Puller fills our index from others: every minute from a few at random, no two of one network. One that takes long, or is silent
-// by intent, delays no other. It goes on to meet others, however many it knows: what an index has that began after all others
-// comes to nobody before one of them looks for it. Its fields are set before [Puller.Run].
+// Puller fills our index from others: every minute from a few at random, no two of one network, and sooner while there is
+// something to take. One that takes long, or is silent by intent, delays no other. It goes on to meet others, however many it
+// knows: what an index has that began after all others comes to nobody before one of them looks for it. Its fields are set
+// before [Puller.Run].
 type Puller struct {
 	Resolver *Resolver
 	// Pull takes over from an index what ours lacks of its kinds, and returns how many events came.
@@ -38,6 +42,8 @@ type Puller struct {
 
 	begun time.Time
 	meets time.Time // when it looks for others again
+
+	brought atomic.Bool // something, since the round began
 
 	mu      sync.Mutex
 	pulling map[string]bool // URLs
@@ -50,11 +56,20 @@ func (p *Puller) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
+		p.brought.Store(false)
 		p.round(ctx, &running)
-		select {
-		case <-time.After(time.Duration((0.75 + rand.Float64()/2) * float64(pullEvery))):
-		case <-ctx.Done():
+		about := 0.75 + rand.Float64()/2
+		p.pause(ctx, time.Duration(about*float64(pullSoon)))
+		if !p.brought.Load() {
+			p.pause(ctx, time.Duration(about*float64(pullEvery-pullSoon)))
 		}
+	}
+}
+
+func (*Puller) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 
@@ -107,6 +122,9 @@ func (p *Puller) pull(ctx context.Context, k Known) {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
 	events, err := p.Pull(ctx, k)
+	if events > 0 {
+		p.brought.Store(true)
+	}
 	event := health.Answered
 	if err != nil && ctx.Err() == nil {
 		p.Log.InfoContext(ctx, "couldn't take over the lists of an index", "relay", k.URL, "err", err)
