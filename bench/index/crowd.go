@@ -284,7 +284,7 @@ func (c *crowd) resolve(ctx context.Context, goal goals) error {
 	idle := time.Now()
 	before := c.packets()
 	select {
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute): // indexes look for others every few minutes
 	case <-ctx.Done():
 		return ctx.Err()
 	}
