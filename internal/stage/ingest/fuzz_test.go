@@ -3,9 +3,11 @@ package ingest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
+	"github.com/relaymesh/relaymesh/internal/lines"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -28,13 +30,16 @@ func FuzzStrfry(f *testing.F) {
 				t.Errorf("took %q", event)
 			}
 		}
-		if err := Strfry(bytes.NewReader(data), &out, take, func(error) { bad++ }); err != nil {
+		switch err := Strfry(bytes.NewReader(data), &out, take, func(error) { bad++ }); {
+		case errors.Is(err, lines.ErrUTF16), errors.Is(err, lines.ErrCompressed): // it is no strfry that writes so
+			return
+		case err != nil:
 			t.Fatal(err)
 		}
-		lines := 0
+		requests := 0
 		for line := range bytes.Lines(data) {
 			if len(bytes.TrimSpace(line)) > 0 {
-				lines++
+				requests++
 			}
 		}
 		answers := bytes.Split(bytes.TrimSuffix(out.Bytes(), []byte("\n")), []byte("\n"))
@@ -47,8 +52,8 @@ func FuzzStrfry(f *testing.F) {
 				t.Errorf("answered %q", line)
 			}
 		}
-		if taken > len(answers) || taken+bad != lines {
-			t.Errorf("%d lines: %d taken, %d bad, %d answers", lines, taken, bad, len(answers))
+		if taken > len(answers) || taken+bad != requests {
+			t.Errorf("%d lines: %d taken, %d bad, %d answers", requests, taken, bad, len(answers))
 		}
 	})
 }
