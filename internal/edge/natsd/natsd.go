@@ -25,10 +25,14 @@ const MaxPayload = 1 << 20
 
 const readyWithin = 30 * time.Second
 
-// greetWithin is how long a server and a client wait for each other's first words. The
-// libraries' 2 s are not enough where many processes share a core: the pipeline of a
-// process that has a server of its own would not start.
-const greetWithin = 20 * time.Second
+// A connection within the process waits for the server's first words for greetWithin, and
+// the server for those of any client for authWithin: less, since strangers may reach it and
+// say nothing. The libraries' 2 s are not enough where many processes share a core: the
+// pipeline of a process that has a server of its own would not start.
+const (
+	greetWithin = 20 * time.Second
+	authWithin  = 5 * time.Second
+)
 
 // ownName is the user of this process where others need a key.
 const ownName = "relaymesh"
@@ -155,7 +159,7 @@ func options(c Config) (*server.Options, error) {
 		SyncInterval:      c.SyncInterval,
 		SyncAlways:        c.SyncAlways,
 		MaxPayload:        MaxPayload,
-		AuthTimeout:       greetWithin.Seconds(),
+		AuthTimeout:       authWithin.Seconds(),
 		NoSigs:            true,
 		DontListen:        c.Listen == "",
 		Users:             c.Users,

@@ -30,16 +30,24 @@ func (c *Conn) request(ctx context.Context, r request, take func(reconcile.Updat
 		came := false
 		err := c.requestOnce(ctx, r, func(u reconcile.Update) bool {
 			came = true
+			c.takesLimit(most)
 			return take(u)
 		})
+		if err == nil {
+			c.takesLimit(most)
+		}
 		smaller := smallerLimit(err, r.filters)
 		if came || smaller == 0 {
-			if err == nil {
-				c.mostLimit.Store(int64(most))
-			}
 			return err
 		}
 		most = smaller
+	}
+}
+
+// takesLimit notes a limit that the relay has answered, after it had refused a larger one; 0 is none.
+func (c *Conn) takesLimit(most int) {
+	if most > 0 {
+		c.mostLimit.Store(int64(most))
 	}
 }
 

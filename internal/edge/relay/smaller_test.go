@@ -92,6 +92,30 @@ func TestOtherRefusalsAreNoSmallerLimit(t *testing.T) {
 	}
 }
 
+// What a live subscription has learnt holds for the queries after it, and those that ask for
+// less take none of it back.
+func TestASmallerLimitIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var limits []int
+		c := fakeInFakeTime(t, refusesLimits(t, 30, "invalid: limit too large, max 30", notes(t, 1), &limits))
+		for u, err := range c.Subscribe(t.Context(), nostr.Filter{Limit: 500}) {
+			if err != nil || u.EOSE {
+				break
+			}
+		}
+		for _, limit := range []int{5, 500} {
+			for _, err := range c.Query(t.Context(), nostr.Filter{Limit: limit}) {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if synctest.Wait(); !slices.Equal(limits, []int{500, 30, 5, 30}) {
+			t.Errorf("asked for %v", limits)
+		}
+	})
+}
+
 // A filter of many ids loses none of them.
 func TestIDsAreNotCutByASmallerLimit(t *testing.T) {
 	ids := slices.Repeat([]string{strings.Repeat("a", 64)}, 50)
