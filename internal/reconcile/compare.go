@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/relaymesh/relaymesh/pkg/negentropy"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // findings are what one pass has found.
@@ -100,9 +101,8 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 				continue
 			}
 			flying++
-			r.count(msg)
 			go func() {
-				reply, err := r.sessions[side].exchange(ctx, filter, msg)
+				reply, err := r.exchange(ctx, r.sessions[side], filter, msg)
 				answers <- answer{side, reply, r.sessions[side].opened, err}
 			}()
 		}
@@ -120,7 +120,6 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 			r.uncount(f)
 			return nil, a.err
 		}
-		r.count(a.msg)
 		if opened[a.from] > 0 && a.opened > opened[a.from] {
 			f.reopened = true
 			bridge.Reopened(a.from)
@@ -135,12 +134,18 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 	}
 }
 
-// count counts a message of a session, as it is on the wire.
-func (r *run) count(msg []byte) {
+// exchange is that of a session, and counts what went over a wire and was answered.
+func (r *run) exchange(ctx context.Context, l *session, filter nostr.Filter, msg []byte) (answer []byte, err error) {
+	size := len(msg) // the bridge may use it again once it is answered
+	answer, err = l.exchange(ctx, filter, msg)
+	if err != nil || l.near() {
+		return answer, err
+	}
 	r.tally.add(func(f *Figures) {
-		f.Messages++
-		f.NegBytes += int64(2 * len(msg))
+		f.Messages += 2
+		f.NegBytes += int64(2 * (size + len(answer))) // in hex
 	})
+	return answer, nil
 }
 
 // uncount takes back what a pass has counted that another will find again.

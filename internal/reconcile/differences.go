@@ -89,19 +89,26 @@ func (s setRelay) Open(ctx context.Context, filter nostr.Filter, first []byte) (
 // opened: what else is asked goes to the relay. The set must be what the relay
 // has of all filters that it is asked for, but for their dates; so many sessions with
 // others cost the relay one reading.
-func OverSet(relay Relay, set *negentropy.Tree) Relay {
-	return Through(func(ctx context.Context, q *Request, ask Ask) error {
-		if q.Op == OpOpen {
-			return ask(ctx, setRelay{relay, set.Snapshot()})
-		}
-		return ask(ctx, relay)
-	})
+func OverSet(relay Relay, set *negentropy.Tree) Relay { return overSet{relay, set} }
+
+type overSet struct {
+	Relay
+
+	set *negentropy.Tree
 }
+
+func (o overSet) Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error) {
+	return setRelay{o.Relay, o.set.Snapshot()}.Open(ctx, filter, first)
+}
+
+// nearAnswers bounds a message of a set that is held here, in bytes. A large one keeps a relay that has few events of
+// those in the set from being asked for them in many parts.
+const nearAnswers = 20 * negentropy.DefaultMessageLimit
 
 // OpenSet opens a session with a set that is held in this process, for transports
 // whose relay is one. The set must not change.
 func OpenSet(ctx context.Context, set negentropy.Store, first []byte) (Session, []byte, error) {
-	s := setSession{negentropy.NewReconciler(set, negentropy.Options{FrameLimit: negentropy.DefaultMessageLimit})}
+	s := setSession{negentropy.NewReconciler(set, negentropy.Options{FrameLimit: nearAnswers})}
 	answer, err := s.Exchange(ctx, first)
 	return s, answer, err
 }

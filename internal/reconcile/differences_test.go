@@ -85,3 +85,59 @@ func TestManyDifferencesAreToldPartByPart(t *testing.T) {
 		t.Errorf("the error of tell is %v", err)
 	}
 }
+
+// What is counted went over a wire: neither a set that is held here nor a relay that was read page by page sends
+// messages. A relay that has few of the events of a large set is asked no more than it would be of a small one.
+func TestOnlyTheWireIsCounted(t *testing.T) {
+	all := notes(0, 30_000)
+	for name, no77 := range map[string]bool{"NIP-77": false, "no NIP-77": true} {
+		remote := newFake(all[:5]...)
+		remote.no77 = no77
+		wire := &wired{fake: remote}
+		here := Side{Relay: OverSet(newFake(all...), negentropy.NewTree(items(all))), Name: "here"}
+		r, err := Sync(t.Context(), here, Side{Relay: wire, Name: "there"}, nostr.Filter{}, options(Down))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Messages != wire.messages || r.NegBytes != int64(wire.bytes) || no77 != (wire.messages == 0) {
+			t.Errorf("%s: %d messages of %d bytes are counted, want %d of %d", name, r.Messages, r.NegBytes, wire.messages, wire.bytes)
+		}
+		if wire.bytes > 5000 || r.OnlyA != len(all)-5 {
+			t.Errorf("%s: %d bytes, and %d events only here", name, wire.bytes, r.OnlyA)
+		}
+	}
+}
+
+// wired counts what passes a relay's sessions, in hex. It has one at a time.
+type wired struct {
+	*fake
+
+	messages, bytes int
+}
+
+func (w *wired) Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error) {
+	session, answer, err := w.fake.Open(ctx, filter, first)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.count(first, answer)
+	return wiredSession{session, w}, answer, nil
+}
+
+func (w *wired) count(msg, answer []byte) {
+	w.messages += 2
+	w.bytes += 2 * (len(msg) + len(answer))
+}
+
+type wiredSession struct {
+	Session
+
+	w *wired
+}
+
+func (s wiredSession) Exchange(ctx context.Context, msg []byte) ([]byte, error) {
+	size := len(msg)
+	answer, err := s.Session.Exchange(ctx, msg)
+	s.w.count(msg[:size], answer)
+	return answer, err
+}

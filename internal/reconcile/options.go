@@ -87,7 +87,7 @@ type Figures struct {
 	Refused     int   `json:"refused"`     // events that the side that lacks them refused, or does not keep
 	Undelivered int   `json:"undelivered"` // events that a side lists and does not deliver as asked
 	HeldBack    int   `json:"held_back"`   // events that our own rules keep back
-	Messages    int   `json:"messages"`    // negentropy messages, both ways, both sides
+	Messages    int   `json:"messages"`    // negentropy messages with other processes, both ways, both sides
 	NegBytes    int64 `json:"neg_bytes"`   // their size, in hex as on the wire
 	EventBytes  int64 `json:"event_bytes"` // size of the events read, about
 	Passes      int   `json:"passes"`

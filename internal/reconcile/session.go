@@ -250,12 +250,24 @@ func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte)
 // may have to open a session anew, so it leaves space for the filter beside it:
 // strfry hangs up on more than 128 KiB.
 func (l *session) options(filter nostr.Filter) negentropy.SideOptions {
+	if l.near() {
+		return negentropy.SideOptions{Answers: nearAnswers}
+	}
 	accepts := l.takes.Accepts
 	if accepts == 0 {
 		accepts = negentropy.DefaultMessageLimit
 	}
 	accepts -= len(nostr.Encode(filter)) / 2 // a message is sent in hex
 	return negentropy.SideOptions{Accepts: max(accepts, negentropy.MinFrameLimit), Answers: l.takes.Answers}
+}
+
+// near reports whether a set in this process answers for the side: one that is held here, or was read page by page.
+func (l *session) near() bool {
+	switch l.Relay.(type) {
+	case setRelay, overSet:
+		return true
+	}
+	return l.listed
 }
 
 // start readies a side to be compared in a window.
@@ -269,7 +281,7 @@ func (l *session) start(w window) {
 		until = math.MaxUint64
 	}
 	set := negentropy.Range(l.list, uint64(w.since), until)
-	l.local = negentropy.NewReconciler(set, negentropy.Options{FrameLimit: negentropy.DefaultMessageLimit})
+	l.local = negentropy.NewReconciler(set, negentropy.Options{FrameLimit: nearAnswers})
 }
 
 // hangUp ends the session; the next message opens a new one.

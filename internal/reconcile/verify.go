@@ -152,15 +152,13 @@ func (r *run) ask(ctx context.Context, l *session, filter nostr.Filter, bridge *
 		if !ok {
 			return bridge.Err() == nil, nil
 		}
-		r.count(msg)
-		answer, err := l.exchange(ctx, filter, msg)
+		answer, err := r.exchange(ctx, l, filter, msg)
 		switch {
 		case errors.Is(err, ErrTooLarge), errors.Is(err, ErrNoNegentropy):
 			return false, nil // about ids it may speak otherwise
 		case err != nil:
 			return false, err
 		}
-		r.count(answer)
 		_ = bridge.Feed(negentropy.SideA, answer) // Err says it
 	}
 }
