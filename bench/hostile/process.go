@@ -25,7 +25,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	run.BoundGarbage() // as relaymesh up does
+	run.BoundGarbage(run.AmpleForAll) // as relaymesh up does
 	r, err := homerelay.Start(ctx, homerelay.Config{
 		Path: filepath.Join(dir, "relay.db"), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -44,7 +44,7 @@ func main() {
 
 // serve runs a relay until it is interrupted, and prints its URL.
 func serve(ctx context.Context, path string) error {
-	run.BoundGarbage() // as relaymesh up does
+	run.BoundGarbage(run.AmpleForAll) // as relaymesh up does
 	r, err := homerelay.Start(ctx, homerelay.Config{Path: path, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ import (
 
 // home starts the embedded relay, which follows the deny lists until ctx ends.
 func (c *upCmd) home(ctx context.Context, proxies clientaddr.Proxies, log *slog.Logger) (*homerelay.Relay, error) {
-	run.BoundGarbage() // strangers reach this process
+	run.BoundGarbage(run.AmpleForAll) // strangers reach this process
 	denied, err := run.OpenDeny(c.Deny, log)
 	if err != nil {
 		return nil, err

@@ -10,15 +10,18 @@ import (
 // What a process may make of memory before it collects garbage: Go lets it double,
 // which a stranger who makes it hold much and throw away much turns into twice of both.
 const (
-	ample = 272 << 20 // bytes up to which it may double
-	least = 15        // percent that it may grow by beyond
+	// AmpleForAll is up to which a process that runs everything may double, and AmpleForOne
+	// one of a single stage, bytes.
+	AmpleForAll, AmpleForOne = 272 << 20, 64 << 20
+
+	least = 15 // percent that it may grow by beyond
 )
 
 // BoundGarbage has garbage collected sooner in a process that has come to hold much: up
-// to 272 MiB memory may double, and beyond it may grow by 15 %. A GOGC in the
+// to ample bytes memory may double, and beyond it may grow by 15 %. A GOGC in the
 // environment is the operator's word instead. It is for the process as a whole, and
 // is called once, at its start.
-func BoundGarbage() {
+func BoundGarbage(ample uint64) {
 	if os.Getenv("GOGC") == "" {
 		boundGarbage(ample, 100)
 	}

@@ -129,6 +129,7 @@ func Worker(name, help string, options []Option, commands ...kong.Option) int {
 	ctx, stop := Signals()
 	defer stop()
 	KeepRunning()
+	BoundGarbage(AmpleForOne)
 	var cli struct {
 		Version kong.VersionFlag `help:"Print the version."`
 		File    kong.ConfigFlag  `name:"config" env:"RELAYMESH_CONFIG" placeholder:"FILE" help:"YAML file whose keys are these flags."`
