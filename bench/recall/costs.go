@@ -14,8 +14,8 @@ type sessions struct {
 	most  float64 // in any hour
 	all   float64
 
-	openings, authors int   // of sessions about many authors, and how many these were
-	wire              int64 // their bytes
+	rests, authors int   // sessions about many authors that found nothing new, and how many these were
+	wire           int64 // their bytes
 }
 
 const pagesOfASession = 20
@@ -32,12 +32,12 @@ func (s *sessions) add(now int64, n float64) {
 	s.most = max(s.most, s.count)
 }
 
-// opened counts the opening of a session about many authors, which took so many bytes on the wire.
-func (s *sessions) opened(authors int, wire int64) {
+// rested counts a session about many authors in which there was nothing new: its filter, the one answer, and its end.
+func (s *sessions) rested(authors int, wire int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if authors >= manyAuthors {
-		s.openings++
+		s.rests++
 		s.authors += authors
 		s.wire += wire
 	}
@@ -46,43 +46,61 @@ func (s *sessions) opened(authors int, wire int64) {
 // manyAuthors is of how many a session must be for its bytes to be told by author.
 const manyAuthors = 50
 
-// onTheWire returns what the opening of a session, its filter above all, has taken for each author,
-// at places that compress, or do not.
-func (w *world) onTheWire(deflate bool) (bytes float64, sessions int) {
-	var wire int64
-	authors := 0
+// rest is what looks took that found nothing new: bytes on the wire for each author, both ways, and how many there were.
+type rest struct {
+	Bytes float64
+	Looks int
+}
+
+// atRest returns what looks at rest took at places that do not compress, and at those that do.
+func (w *world) atRest() (of [2]rest) {
+	var wire, authors [2]int64
 	for _, p := range w.places {
-		if p.deflate == deflate {
-			wire, authors, sessions = wire+p.asked.wire, authors+p.asked.authors, sessions+p.asked.openings
+		at := 0
+		if p.deflate {
+			at = 1
+		}
+		p.asked.mu.Lock()
+		wire[at], authors[at], of[at].Looks = wire[at]+p.asked.wire, authors[at]+int64(p.asked.authors), of[at].Looks+p.asked.rests
+		p.asked.mu.Unlock()
+	}
+	for at := range of {
+		of[at].Bytes = float64(wire[at]) / float64(max(authors[at], 1))
+	}
+	return of
+}
+
+func restGoals(of [2]rest) {
+	for at, relays := range []string{"that do not compress", "that compress"} {
+		if of[at].Looks > 0 {
+			goal(fmt.Sprintf("bytes an author of a look at rest, both ways on the wire, of %d at relays %s", of[at].Looks, relays), of[at].Bytes,
+				"<=", []float64{75, 45}[at])
 		}
 	}
-	return float64(wire) / float64(max(authors, 1)), sessions
+}
+
+// sessions returns how many one place was asked for in its busiest hour, and a place on average.
+func (w *world) sessions() (most, mean float64) {
+	for _, p := range w.places {
+		p.asked.mu.Lock()
+		most = max(most, p.asked.most)
+		mean += p.asked.all / float64(len(w.places)) / float64(24*w.days)
+		p.asked.mu.Unlock()
+	}
+	return most, mean
 }
 
 // costs prints what others were asked, and what that took.
 func (o *ours) costs() {
 	w := o.w
-	most, mean := 0.0, 0.0
-	for _, p := range w.places {
-		most = max(most, p.asked.most)
-		mean += p.asked.all / float64(len(w.places)) / float64(24*w.days)
-	}
+	most, mean := w.sessions()
 	fmt.Printf("\nsessions with a relay: %.2f an hour on average\n", mean)
 	goal("sessions with one relay in its busiest hour", most, "<=", 12)
 	goal("dials a day to a URL that does not answer, after its first day", float64(o.net.busiest(w.dead)), "<=", 6)
 	goal("reads of the local relay for one slice in an hour", float64(o.home.mine.mostReads()), "<=", 1)
-	goal("bytes an author and look, on the last day", o.rest, "<=", 75)
-	for _, at := range []struct {
-		deflate bool
-		relays  string
-		bound   float64
-	}{{false, "that do not compress", 75}, {true, "that compress", 45}} {
-		if bytes, n := w.onTheWire(at.deflate); n > 0 {
-			goal(fmt.Sprintf("bytes an author to open a session, on the wire, in %d with relays %s", n, at.relays), bytes, "<=", at.bound)
-		}
-	}
-	fmt.Printf("  the survey takes %.2f bytes a day for each author and relay that lives\n",
-		float64(o.lastDay)/float64(w.authors)/float64(len(w.places)))
+	restGoals(w.atRest())
+	fmt.Printf("  in the second half surveys take %.2f bytes a day for each author and relay that lives\n",
+		float64(o.bytes.Load()-o.half)/float64(w.authors)/float64(len(w.places))/float64(w.days-w.days/2))
 }
 
 // busiest returns how often that URL was asked on one day which was asked most often, of

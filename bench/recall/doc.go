@@ -5,7 +5,8 @@
 // exits with 1 if one is missed.
 //
 //	go run ./bench/recall -seed 1          # 2,000 authors, 600 relays that live and 600 that do not
-//	go run ./bench/recall -seed 1 -short   # a tenth of it, in a minute or two
+//	go run ./bench/recall -seed 1 -short   # a tenth of it, some twenty minutes
+//	go run ./bench/recall -seed 1 -wide    # a day of 10,000 authors and 1,000 relays; what the worker takes, in a process of its own
 //
 // Time is driven: the benchmark calls the handlers of ingest and syncing in the order of a
 // clock of its own, so that two weeks pass in minutes, while sockets, sessions, signatures

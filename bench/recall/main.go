@@ -32,19 +32,32 @@ func bench(ctx context.Context) error {
 	seed := flag.Uint64("seed", 1, "of the world")
 	short := flag.Bool("short", false, "a tenth of the world")
 	authors := flag.Int("authors", 0, "another number of authors, if not 0")
-	days := flag.Int("days", 14, "driven days")
+	days := flag.Int("days", 0, "another number of driven days, if not 0")
 	only := flag.Bool("calibrate", false, "only the ways of others, which need no sockets")
+	broad := flag.Bool("wide", false, "one day of 10,000 authors, of a year, at 1,000 relays, with the worker in a process of its own")
+	serves := flag.Bool("serve", false, "be the world of -wide, driven by stdin")
 	flag.Parse()
 	// What has no name is known at once.
 	net.DefaultResolver.PreferGo = true
 	net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errNoName }
-	s := size{authors: 2000, live: 600, dead: 600, days: 14}
-	if *short {
-		s = size{authors: 200, live: 60, dead: 60, days: 14}
+	s := size{authors: 2000, live: 600, dead: 600, days: 14, history: threeYears}
+	switch {
+	case *broad:
+		s = size{authors: 10_000, live: 1000, dead: 1000, days: 1, history: threeYears / 3}
+	case *short:
+		s.authors, s.live, s.dead = 200, 60, 60
 	}
-	s.days = *days
+	if *days > 0 {
+		s.days = *days
+	}
 	if *authors > 0 {
 		s.authors = *authors
+	}
+	switch {
+	case *serves:
+		return serveWorld(s, *seed, os.Stdin, os.Stdout)
+	case *broad:
+		return wide(ctx, s, *seed)
 	}
 	begun := time.Now()
 	w, err := draw(s, *seed)
@@ -58,14 +71,14 @@ func bench(ctx context.Context) error {
 	if *only {
 		return nil
 	}
-	o, err := newOurs(w)
+	o, err := beside(w)
 	if err != nil {
 		return err
 	}
 	err = o.run(ctx, func(day int) {
-		fmt.Fprintf(os.Stderr, "day %d after %.0f s: %d looks, of which %d failed, brought %d events; %.1f MiB, "+
-			"on that day %.0f bytes an author and look\n", day, time.Since(begun).Seconds(), o.looks.Load(), o.lookFails.Load(), o.looked.Load(),
-			float64(o.bytes.Load())/(1<<20), o.rest)
+		fmt.Fprintf(os.Stderr, "day %d after %.0f s: %d looks, of which %d failed, brought %d events; %.1f MiB\n",
+			day, time.Since(begun).Seconds(), o.looks.Load(), o.lookFails.Load(), o.looked.Load(),
+			float64(o.bytes.Load())/(1<<20))
 	})
 	if err != nil {
 		return err

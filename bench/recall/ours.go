@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -29,14 +30,16 @@ const (
 	// tick is how far the driven clock goes at once, and surveyEvery and syncEvery when
 	// schedules fire; syncs are as frequent as they are by default only where they must be.
 	tick, surveyEvery, syncEvery = time.Minute, time.Hour, 12 * time.Hour
-	// atOnce is how many syncs go on at a time.
-	atOnce = 8
+	// atOnce is how many syncs go on at a time, and surveysAtOnce how many passes of surveys, as in a worker.
+	atOnce, surveysAtOnce = 8, 2
 )
 
 // ours is relaymesh beside a relay of the world.
 type ours struct {
 	w       *world
-	home    *place
+	home    *place                                     // nil where the world is another process
+	pass    func(ctx context.Context, now int64) error // lets time pass, until what is sent meanwhile is at home
+	begun   []nostr.Event                              // what our relay's users give it at first
 	net     *dialled
 	surveys *memkv.Bucket[contract.Survey]
 	links   *memkv.Bucket[contract.Link]
@@ -52,9 +55,7 @@ type ours struct {
 
 	looks, lookFails, looked, bytes atomic.Int64
 	errors                          sync.Map // a look's error to how often
-	before                          [3]int64 // looks, those that failed, and bytes, by the last evening
-	rest                            float64  // bytes an author and look on the last day
-	lastDay                         int64    // bytes on the last day
+	half                            int64    // bytes by the middle of the time
 	new                             arrivals
 }
 
@@ -88,19 +89,38 @@ func (d *dialled) renew() {
 	d.pool = relay.NewPool(relay.Options{AllowPrivate: true, Budget: &hosts.Budget{}})
 }
 
-// newOurs opens a relay that has nothing but what its users gave it: their lists, and
-// one note of each who has none.
-func newOurs(w *world) (*ours, error) {
+// atHome opens a relay that has nothing but what its users gave it.
+func (w *world) atHome() (*place, error) {
+	home := &place{w: w, nip77: true, page: 500, mine: newShelf(len(w.notes))}
+	url, err := serve("127.199.0.1:0", home)
+	home.url = url
+	return home, err
+}
+
+// beside is relaymesh beside a relay of a world in this process.
+func beside(w *world) (*ours, error) {
+	home, err := w.atHome()
+	if err != nil {
+		return nil, err
+	}
+	o := newOurs(w, home.url, w.seeds(), 200<<20)
+	o.home, o.begun = home, w.brought(home)
+	o.pass = func(_ context.Context, now int64) error {
+		before := w.clock.Load()
+		sent := w.pass(now)
+		o.written(before, now)
+		home.await(sent)
+		return nil
+	}
+	return o, nil
+}
+
+// newOurs is relaymesh beside the relay at a URL, which knows seeds, and may spend so many bytes a day on surveys.
+func newOurs(w *world, url string, seeds []string, dayBytes int64) *ours {
 	o := &ours{
 		w: w, surveys: memkv.New[contract.Survey](), links: memkv.New[contract.Link](), relays: memkv.New[contract.Relay](),
 		due: map[string]contract.Output{}, schedule: map[string]contract.Output{},
 	}
-	o.home = &place{w: w, nip77: true, page: 500, mine: newShelf(len(w.notes))}
-	url, err := serve("127.199.0.1:0", o.home)
-	if err != nil {
-		return nil, err
-	}
-	o.home.url = url
 	o.net = &dialled{w: w, homeURL: url, asked: map[string][]int64{}, home: relay.NewPool(relay.Options{AllowPrivate: true, Local: true})}
 	o.net.renew()
 	now := func() time.Time { return time.Unix(w.clock.Load(), 0) }
@@ -118,7 +138,7 @@ func newOurs(w *world) (*ours, error) {
 		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
 		Rules:   func(string) []syncing.Rule { return []syncing.Rule{{Direction: reconcile.Down, Writers: true}} },
 		Survey: syncing.Survey{
-			Surveys: o.surveys, Seeds: w.seeds(), AllowPrivate: true, DayBytes: 200 << 20, On: func(context.Context) bool { return true },
+			Surveys: o.surveys, Seeds: seeds, AllowPrivate: true, DayBytes: dayBytes, On: func(context.Context) bool { return true },
 			Observe: func(n int, bytes int64, err error) {
 				o.looks.Add(1)
 				o.looked.Add(int64(n))
@@ -130,7 +150,7 @@ func newOurs(w *world) (*ours, error) {
 			},
 		},
 	}
-	return o, nil
+	return o
 }
 
 // publish takes the place of the bus.
@@ -174,16 +194,20 @@ func (o *ours) settle(all context.Context) error {
 		if err := group.Wait(); err != nil {
 			return err
 		}
-		group, ctx = errgroup.WithContext(all)
-		group.SetLimit(atOnce)
+		var syncs, surveys errgroup.Group
+		syncs.SetLimit(atOnce)
+		surveys.SetLimit(surveysAtOnce)
 		for _, m := range due {
-			if strings.HasPrefix(m.Subject, "live.due.") {
+			switch stage, _, _ := strings.Cut(m.Subject, "."); stage {
+			case "live":
 				o.running.Go(func() { o.handle(all, m, 6) })
-				continue
+			case "survey":
+				surveys.Go(func() error { o.handle(all, m, 6); return all.Err() })
+			default:
+				syncs.Go(func() error { o.handle(all, m, 6); return all.Err() })
 			}
-			group.Go(func() error { o.handle(ctx, m, 6); return ctx.Err() })
 		}
-		if err := group.Wait(); err != nil {
+		if err := errors.Join(syncs.Wait(), surveys.Wait()); err != nil {
 			return err
 		}
 	}
@@ -239,15 +263,17 @@ func (o *ours) run(ctx context.Context, tell func(day int)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer o.running.Wait()
 	defer stop()
-	o.cold()
+	for _, e := range o.begun {
+		_ = o.publish(ctx, contract.Output{Subject: events.SubjectEventReceived, Data: nostr.Encode(e)})
+	}
 	if err := o.syncing.StartSurvey(ctx); err != nil {
 		return err
 	}
 	for at := int64(begin); at < int64(begin+o.w.days*day); {
 		next := at + int64(tick/time.Second)
-		sent := o.w.pass(next)
-		o.written(at, next)
-		o.home.await(sent)
+		if err := o.pass(ctx, next); err != nil {
+			return err
+		}
 		o.fire(at, next)
 		at = next
 		if err := o.settle(ctx); err != nil {
@@ -255,43 +281,36 @@ func (o *ours) run(ctx context.Context, tell func(day int)) error {
 		}
 		if (at-begin)%day == 0 {
 			o.net.renew()
-			o.evening()
-			tell(int((at - begin) / day))
+			today := int((at - begin) / day)
+			if today == o.w.days/2 {
+				o.half = o.bytes.Load()
+			}
+			tell(today)
 		}
 	}
 	return nil
 }
 
-// evening reckons what an author and look has cost on a day, by what the survey says.
-func (o *ours) evening() {
-	now := [3]int64{o.looks.Load(), o.lookFails.Load(), o.bytes.Load()}
-	went := now[0] - o.before[0] - (now[1] - o.before[1])
-	o.lastDay = now[2] - o.before[2]
-	o.rest = float64(o.lastDay) / float64(max(went, 1)) / float64(min(o.w.authors, 500))
-	o.before = now
-}
-
-// cold gives the relay what its users bring.
-func (o *ours) cold() {
+// brought puts at a home what its users bring, lists and one note of each who has none, and returns it.
+func (w *world) brought(home *place) (list []nostr.Event) {
 	last := map[int32]int32{} // the newest note of each author
-	for i := range o.w.notes {
-		n := &o.w.notes[i]
-		if n.at > begin || int(n.author) >= o.w.authors {
+	bring := func(i int32) {
+		home.mine.at[i] = begin
+		list = append(list, w.event(i))
+	}
+	for i := range w.notes {
+		n := &w.notes[i]
+		if n.at > begin || int(n.author) >= w.authors {
 			continue
 		}
 		if n.kind == nostr.KindRelayList {
-			o.bring(int32(i)) //nolint:gosec // few
-		} else if len(o.w.writers[n.author].listed)+len(o.w.writers[n.author].lost) == 0 {
+			bring(int32(i)) //nolint:gosec // few
+		} else if len(w.writers[n.author].listed)+len(w.writers[n.author].lost) == 0 {
 			last[n.author] = int32(i) //nolint:gosec // few
 		}
 	}
 	for _, i := range last {
-		o.bring(i)
+		bring(i)
 	}
-}
-
-func (o *ours) bring(i int32) {
-	o.home.mine.at[i] = begin
-	e := o.w.event(i)
-	_ = o.publish(context.Background(), contract.Output{Subject: events.SubjectEventReceived, Data: nostr.Encode(e)})
+	return list
 }

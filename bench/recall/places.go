@@ -85,7 +85,7 @@ func (w *world) one(role int) int {
 
 // drawWriter draws an author's habits.
 func (w *world) drawWriter() (a writer) {
-	a.rate, a.since = w.rate(), begin-min(w.rand.Int64N(2*history), history)
+	a.rate, a.since = w.rate(), begin-min(w.rand.Int64N(2*w.history), w.history)
 	for range 3 + w.rand.IntN(4) {
 		switch draw := w.rand.IntN(100); {
 		case draw < 34:

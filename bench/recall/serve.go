@@ -116,7 +116,7 @@ func (p *place) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn.SetReadLimit(4 << 20)
-	c := &client{place: p, conn: conn, ctx: r.Context(), sessions: map[string]*negentropy.Reconciler{}}
+	c := &client{place: p, conn: conn, ctx: r.Context(), sessions: map[string]*negSession{}}
 	defer c.end()
 	for {
 		before := p.wire.Load()
@@ -151,9 +151,16 @@ type client struct {
 	*place
 	conn     *websocket.Conn
 	ctx      context.Context //nolint:containedctx // that of the connection
-	sessions map[string]*negentropy.Reconciler
+	sessions map[string]*negSession
 	took     int64      // bytes on the wire of the message that is handled
 	mu       sync.Mutex // of sending
+}
+
+// negSession is a session that is open.
+type negSession struct {
+	*negentropy.Reconciler
+	authors, answers int
+	wire             int64 // its bytes
 }
 
 // subscription is a REQ that is open.
@@ -197,6 +204,9 @@ func (c *client) handle(parts []json.RawMessage) error {
 	case "EVENT":
 		return c.event(parts[1])
 	case "NEG-CLOSE":
+		if s := c.sessions[id]; s != nil && s.answers == 1 {
+			c.asked.rested(s.authors, s.wire+c.took)
+		}
 		delete(c.sessions, id)
 		return nil
 	case "NEG-OPEN", "NEG-MSG":
@@ -281,8 +291,8 @@ func (c *client) neg(verb, id string, parts []json.RawMessage) error {
 			return c.send("NEG-ERR", id, why)
 		}
 		c.asked.add(c.w.clock.Load(), 1)
-		c.asked.opened(len(f.Authors), c.took)
-		c.sessions[id] = negentropy.NewReconciler(c.set(&f), negentropy.Options{FrameLimit: 128 << 10})
+		set := negentropy.NewReconciler(c.set(&f), negentropy.Options{FrameLimit: 128 << 10})
+		c.sessions[id] = &negSession{Reconciler: set, authors: len(f.Authors)}
 	}
 	message, err := hex.DecodeString(text)
 	session := c.sessions[id]
@@ -293,7 +303,11 @@ func (c *client) neg(verb, id string, parts []json.RawMessage) error {
 	if err != nil {
 		return c.send("NEG-ERR", id, "error: "+err.Error())
 	}
-	return c.send("NEG-MSG", id, hex.EncodeToString(answer))
+	before := c.wire.Load()
+	err = c.send("NEG-MSG", id, hex.EncodeToString(answer))
+	session.answers++
+	session.wire += c.took + c.wire.Load() - before
+	return err
 }
 
 // pass lets time pass up to now, and sends what is written meanwhile to those who

@@ -15,15 +15,16 @@ import (
 )
 
 const (
-	day = 24 * 3600
-	// begin is when the driven time begins, in Unix seconds, and history how much was
-	// written before.
-	begin   = 1_780_000_000
-	history = 3 * 365 * day
+	day        = 24 * 3600
+	begin      = 1_780_000_000 // of the driven time, Unix seconds
+	threeYears = 3 * 365 * day
 )
 
 // size is how large a world is.
-type size struct{ authors, live, dead, days int }
+type size struct {
+	authors, live, dead, days int
+	history                   int64 // seconds before the beginning in which something was written
+}
 
 // world is what exists beside us: authors, what they wrote, and where it is.
 type world struct {

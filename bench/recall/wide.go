@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+const (
+	// lacks is of how many notes our relay lacks one in a wide world: what is measured is the looking, not the bringing.
+	lacks = 100
+	// wideBytes is what surveys may spend in a day there: every author looked for at every relay is 670 MB.
+	wideBytes = 1 << 30
+)
+
+// told is what the process of a world says at its beginning, a line of JSON.
+type told struct {
+	Home  string
+	Seeds []string
+	Begun []nostr.Event
+	Live  []string // relays of which there is evidence, and which answer
+}
+
+// asked is what it says at the end.
+type asked struct {
+	Most, Mean float64 // sessions with one relay in an hour
+	Reads      int     // of our relay for one slice in an hour
+	Wire       int64   // bytes with all relays but ours
+	Rest       [2]rest
+}
+
+// serveWorld is a world in a process of its own, which lets time pass up to each number that it reads.
+func serveWorld(s size, seed uint64, in io.Reader, out io.Writer) error {
+	w, err := draw(s, seed)
+	if err != nil {
+		return err
+	}
+	home, err := w.atHome()
+	if err != nil {
+		return err
+	}
+	begun := w.brought(home)
+	for i := range w.notes {
+		n := &w.notes[i]
+		if n.at > begin || home.mine.at[i] > 0 || n.hint == 0 && i%lacks == 0 {
+			continue
+		}
+		home.mine.at[i] = begin
+		if n.hint > 0 { // so that it is heard of
+			begun = append(begun, w.event(int32(i))) //nolint:gosec // few
+		}
+	}
+	first := told{Home: home.url, Seeds: w.seeds(), Begun: begun}
+	for _, p := range w.places {
+		if p.serves() && p.evidence != "" {
+			first.Live = append(first.Live, p.url)
+		}
+	}
+	to := json.NewEncoder(out)
+	if err := to.Encode(first); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		var now int64
+		if _, err := fmt.Sscan(lines.Text(), &now); err != nil {
+			return err
+		}
+		home.await(w.pass(now))
+		last := asked{Reads: home.mine.mostReads(), Rest: w.atRest()}
+		for _, p := range w.places {
+			last.Wire += p.wire.Load()
+		}
+		last.Most, last.Mean = w.sessions()
+		if err := to.Encode(last); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// wide measures a day of many authors and relays: the worker is this process alone.
+func wide(ctx context.Context, s size, seed uint64) error {
+	run.BoundGarbage(run.AmpleForOne) // as a worker does
+	cmd := exec.CommandContext(ctx, os.Args[0], append(os.Args[1:], "-serve")...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	from := json.NewDecoder(out)
+	var first told
+	var last asked
+	if err := from.Decode(&first); err != nil {
+		return errors.Join(err, cmd.Wait())
+	}
+	w := &world{size: s}
+	w.clock.Store(begin)
+	o := newOurs(w, first.Home, first.Seeds, wideBytes)
+	o.begun = first.Begun
+	o.pass = func(_ context.Context, now int64) error {
+		w.clock.Store(now)
+		if _, err := fmt.Fprintln(in, now); err != nil {
+			return err
+		}
+		return from.Decode(&last)
+	}
+	begun := time.Now()
+	err = o.run(ctx, func(int) {})
+	if err := errors.Join(err, in.Close(), cmd.Wait()); err != nil {
+		return err
+	}
+	return o.wideFigures(first, last, time.Since(begun), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+}
+
+// wideFigures prints what a wide world took.
+func (o *ours) wideFigures(first told, last asked, took, theirs time.Duration) error {
+	seen, all, slices := 0, 0, 0
+	for _, s := range o.surveys.Of {
+		if s.Split {
+			continue
+		}
+		slices++
+		for _, url := range first.Live {
+			all++
+			if s.Looks[nostr.RelayKey(url)].At > 0 {
+				seen++
+			}
+		}
+	}
+	looks, failed := o.looks.Load(), o.lookFails.Load()
+	mib := float64(o.bytes.Load()) / (1 << 20)
+	ours := used()
+	fmt.Printf("%d driven days took %.0f s: CPU %.0f s of the worker, %.0f of all relays; %d slices of %d authors; "+
+		"%d looks, of which %d failed, brought %d events; %.0f MiB of surveys, %.0f on the wire with all\n", o.w.days, took.Seconds(), ours.Seconds(), theirs.Seconds(), slices,
+		o.w.authors, looks, failed, o.looked.Load(), mib, float64(last.Wire)/(1<<20))
+	each := ours.Seconds() / float64(max(looks, 1))
+	const million, authors = 1e6, 488 // 2,048 slices
+	passes := million / authors * float64(len(first.Live))
+	fmt.Printf("computed for a million authors: %.2g looks at %d relays, %.0f ms of the worker each: %.0f hours of a core; at twelve an hour and relay "+
+		"%.1f days; %.0f GB\n", passes, len(first.Live), 1e3*each, passes*each/3600, million/authors/12/24, million*float64(len(first.Live))*67/1e9)
+	goal("share of relays looked at for each slice in that time", float64(seen)/float64(max(all, 1)), ">=", 1)
+	goal("wall time beside the driven time", took.Hours()/24/float64(o.w.days), "<=", 1)
+	goal("memory of the worker, with its buckets, at its peak, MiB", peak(), "<=", 128)
+	restGoals(last.Rest)
+	goal("sessions with one relay in its busiest hour", last.Most, "<=", 12)
+	goal("reads of the local relay for one slice in an hour", float64(last.Reads), "<=", 1)
+	if missed {
+		return errors.New("a goal is missed")
+	}
+	return nil
+}
+
+// used is the CPU time that this process has taken.
+func used() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// peak is the most memory that this process had, in MiB.
+func peak() float64 {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			var kib float64
+			_, _ = fmt.Sscan(rest, &kib)
+			return kib / 1024
+		}
+	}
+	return 0
+}
