@@ -20,7 +20,7 @@ const (
 	// looksPerPass bounds the looks of one pass, so that the first ones of a slice are
 	// spread over hours, and exploring is the share of them that goes to relays
 	// where nothing has come from yet, while any is due.
-	looksPerPass = 48
+	looksPerPass = 96
 	exploring    = looksPerPass / 4
 	// gather is how long a relay that is due waits for others, since each pass reads all
 	// that the local relay has of the slice.
