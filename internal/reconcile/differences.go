@@ -101,6 +101,20 @@ func (o overSet) Open(ctx context.Context, filter nostr.Filter, first []byte) (S
 	return setRelay{o.Relay, o.set.Snapshot()}.Open(ctx, filter, first)
 }
 
+// held returns what reports whether the set has an event, as it is now.
+func (o overSet) held() func(*nostr.Event) bool {
+	set := o.set.Snapshot()
+	return func(e *nostr.Event) bool {
+		id, err := negentropy.ParseID(e.ID)
+		if err != nil || e.CreatedAt < 0 {
+			return false
+		}
+		item := negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id}
+		i := set.Search(0, item)
+		return i < set.Len() && set.At(i) == item
+	}
+}
+
 // nearAnswers bounds a message of a set that is held here, in bytes. A large one keeps a relay that has few events of
 // those in the set from being asked for them in many parts.
 const nearAnswers = 20 * negentropy.DefaultMessageLimit

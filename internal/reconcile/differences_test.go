@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -105,6 +106,31 @@ func TestOnlyTheWireIsCounted(t *testing.T) {
 		if wire.bytes > 5000 || r.OnlyA != len(all)-5 {
 			t.Errorf("%s: %d bytes, and %d events only here", name, wire.bytes, r.OnlyA)
 		}
+	}
+}
+
+// Of a relay that is read page by page only what the set lacks is verified.
+func TestWhatASetHoldsIsHeld(t *testing.T) {
+	all := notes(0, 100)
+	remote := newFake(all[50:]...)
+	remote.no77 = true
+	held := map[string]bool{}
+	remote.query = func(ctx context.Context, filter nostr.Filter) iter.Seq2[nostr.Event, error] {
+		return func(yield func(nostr.Event, error) bool) {
+			for _, e := range remote.matching(filter) {
+				if is := Held(ctx); is != nil && is(&e) {
+					held[e.ID] = true
+				}
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+	here := Side{Relay: OverSet(newFake(all[:80]...), negentropy.NewTree(items(all[:80]))), Name: "here"}
+	r, err := Sync(t.Context(), here, remote.side("there"), nostr.Filter{}, options(Down))
+	if err != nil || r.ToA != 20 || len(held) != 30 {
+		t.Errorf("%d of 50 events are held, want 30; %d came (%v)", len(held), r.ToA, err)
 	}
 }
 

@@ -79,6 +79,21 @@ func TellUnread(ctx context.Context, u Unread) {
 	}
 }
 
+type heldKey struct{}
+
+// WithHeld has each [Relay.Query] of the context pass over the signatures of events that held reports: of
+// those that are held here already only id and date are looked at, and the id, which is the hash of
+// all but the signature, is checked all the same.
+func WithHeld(ctx context.Context, held func(*nostr.Event) bool) context.Context {
+	return context.WithValue(ctx, heldKey{}, held)
+}
+
+// Held returns what [WithHeld] was given, nil without it.
+func Held(ctx context.Context) func(*nostr.Event) bool {
+	held, _ := ctx.Value(heldKey{}).(func(*nostr.Event) bool)
+	return held
+}
+
 // Limits are what a relay says of itself; 0 is unknown.
 type Limits struct {
 	// Accepts and Answers are the largest negentropy messages, in bytes before

@@ -290,6 +290,10 @@ func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 		if written := l.written.Swap(false); !l.listed || (l.list != nil && !written) {
 			continue
 		}
+		ctx := ctx
+		if other, is := r.sessions[l.at.Other()].Relay.(overSet); is {
+			ctx = WithHeld(ctx, other.held())
+		}
 		begin, unreached, err := l.fill(ctx, r.filter, w)
 		r.tally.add(func(f *Figures) { f.EventBytes += int64(l.size) })
 		if err != nil {

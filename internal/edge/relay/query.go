@@ -23,7 +23,7 @@ import (
 // connection: inside the loop, do not wait for an answer on the same one.
 func (c *Conn) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
-		err := c.request(ctx, request{filters: filters}, func(u reconcile.Update) bool { return yield(u.Event, nil) })
+		err := c.request(ctx, request{filters: filters, held: reconcile.Held(ctx)}, func(u reconcile.Update) bool { return yield(u.Event, nil) })
 		if err != nil {
 			yield(nostr.Event{}, err)
 		}
@@ -47,6 +47,8 @@ type request struct {
 	filters []nostr.Filter
 	live    bool
 	trusted bool // skip the signature: only whether events are there is asked
+
+	held func(*nostr.Event) bool // the same for events that it reports; may be nil
 }
 
 // errAskAgain ends an answer in the midst of which the relay asked who we are: it

@@ -78,6 +78,25 @@ func TestBadEventsAreDropped(t *testing.T) {
 	}
 }
 
+// Of events that are held here the signature is not verified again, but the id is: it holds what is looked at.
+func TestHeldEventsAreNotVerifiedAgain(t *testing.T) {
+	all := notes(t, 3)
+	forged, unsigned, unknown := all[0], all[1], all[2]
+	forged.Content = "other words"
+	unsigned.Sig, unknown.Sig = all[0].Sig, all[0].Sig
+	ctx := reconcile.WithHeld(t.Context(), func(e *nostr.Event) bool { return e.ID != unknown.ID })
+	var got []string
+	for e, err := range dial(t, startFake(t, serve([]nostr.Event{forged, unsigned, unknown})).url).Query(ctx, filterAll) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.ID)
+	}
+	if !slices.Equal(got, []string{unsigned.ID}) {
+		t.Errorf("%d events came, want the one that is held and has its id", len(got))
+	}
+}
+
 // Whoever asks for it is told what is left out although it matches, and why.
 func TestUnreadableEventsAreTold(t *testing.T) {
 	sk, good := newKey(t), notes(t, 2)

@@ -61,7 +61,7 @@ func (j *validator) read(batch []delivery) (all []nostr.Event, unread []*reconci
 					unread[i].Why = "its id is not its hash" // and not both, so that reasons can be counted
 				}
 			}
-		} else if !j.trusted && !schnorr.Verified(&all[i]) {
+		} else if !j.trusted && (j.held == nil || !j.held(&all[i])) && !schnorr.Verified(&all[i]) {
 			open, at = append(open, &all[i]), append(at, i)
 		}
 	}
