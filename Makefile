@@ -216,8 +216,9 @@ bench-hostile: go-version # Attack what strangers can reach, beside honest users
 	$(GO) run ./bench/hostile $(HOSTILE)
 
 # SHORT=1 is a tenth of the world, in minutes.
-bench-recall: go-version # Measure how much of what authors wrote anywhere comes to a relay in two driven weeks, in a world of 1,200 relays that SEED draws (Linux; an hour; SHORT=1)
+bench-recall: go-version # Measure how much of what authors wrote anywhere comes to a relay in two driven weeks, in a world of 1,200 relays that SEED draws; then a day of 10,000 authors and 1,000 relays (Linux; two hours; SHORT=1)
 	$(GO) run ./bench/recall -seed $(or $(SEED),1) $(if $(SHORT),-short)
+	$(GO) run ./bench/recall -seed $(or $(SEED),1) -wide $(if $(SHORT),-authors 1000)
 
 # EVENTS=2000000 is what the goals of memory are for. SHORT=1 is a fifth of the real indexes.
 EVENTS ?= 200000

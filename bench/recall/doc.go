@@ -10,7 +10,7 @@
 //
 // Time is driven: the benchmark calls the handlers of ingest and syncing in the order of a
 // clock of its own, so that two weeks pass in minutes, while sockets, sessions, signatures
-// and bytes are real. Buckets and queues are in memory. What it says nothing of: schedules under load,
+// and bytes are real. Queues are in memory, and so are buckets, but with -wide. What it says nothing of: schedules under load,
 // NATS, the DHT and list indexes, which find lists; authors have theirs at the local relay at
 // the beginning, if they have one.
 //

@@ -34,7 +34,7 @@ func bench(ctx context.Context) error {
 	authors := flag.Int("authors", 0, "another number of authors, if not 0")
 	days := flag.Int("days", 0, "another number of driven days, if not 0")
 	only := flag.Bool("calibrate", false, "only the ways of others, which need no sockets")
-	broad := flag.Bool("wide", false, "one day of 10,000 authors, of a year, at 1,000 relays, with the worker in a process of its own")
+	broad := flag.Bool("wide", false, "one day of 10,000 authors with what they wrote in four months, at 1,000 relays, with the worker in a process of its own")
 	serves := flag.Bool("serve", false, "be the world of -wide, driven by stdin")
 	flag.Parse()
 	// What has no name is known at once.
@@ -43,7 +43,7 @@ func bench(ctx context.Context) error {
 	s := size{authors: 2000, live: 600, dead: 600, days: 14, history: threeYears}
 	switch {
 	case *broad:
-		s = size{authors: 10_000, live: 1000, dead: 1000, days: 1, history: threeYears / 3}
+		s = size{authors: 10_000, live: 1000, dead: 1000, days: 1, history: threeYears / 9}
 	case *short:
 		s.authors, s.live, s.dead = 200, 60, 60
 	}
@@ -55,7 +55,7 @@ func bench(ctx context.Context) error {
 	}
 	switch {
 	case *serves:
-		return serveWorld(s, *seed, os.Stdin, os.Stdout)
+		return serveWorld(ctx, s, *seed, os.Stdin, os.Stdout)
 	case *broad:
 		return wide(ctx, s, *seed)
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,7 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
 	"github.com/relaymesh/relaymesh/internal/hosts"
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/internal/stage"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/internal/testkit/memkv"
@@ -34,16 +37,25 @@ const (
 	atOnce, surveysAtOnce = 8, 2
 )
 
+// buckets are the state of the stages.
+type buckets struct {
+	surveys stage.Store[contract.Survey]
+	links   stage.Store[contract.Link]
+	relays  stage.Store[contract.Relay]
+	authors stage.Store[contract.Author]
+	records stage.Store[contract.Record]
+	syncs   stage.Store[contract.Sync]
+	refused syncing.Refused
+}
+
 // ours is relaymesh beside a relay of the world.
 type ours struct {
-	w       *world
-	home    *place                                     // nil where the world is another process
-	pass    func(ctx context.Context, now int64) error // lets time pass, until what is sent meanwhile is at home
-	begun   []nostr.Event                              // what our relay's users give it at first
-	net     *dialled
-	surveys *memkv.Bucket[contract.Survey]
-	links   *memkv.Bucket[contract.Link]
-	relays  *memkv.Bucket[contract.Relay]
+	w     *world
+	home  *place                                     // nil where the world is another process
+	pass  func(ctx context.Context, now int64) error // lets time pass, until what is sent meanwhile is at home
+	begun iter.Seq[nostr.Event]                      // what our relay's users give it at first
+	net   *dialled
+	buckets
 	syncing *syncing.Stage
 	ingest  *ingest.Stage
 
@@ -103,8 +115,12 @@ func beside(w *world) (*ours, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := newOurs(w, home.url, w.seeds(), 200<<20)
-	o.home, o.begun = home, w.brought(home)
+	o := newOurs(w, home.url, w.seeds(), 200<<20, buckets{
+		surveys: memkv.New[contract.Survey](), links: memkv.New[contract.Link](), relays: memkv.New[contract.Relay](),
+		authors: memkv.New[contract.Author](), records: memkv.New[contract.Record](), syncs: memkv.New[contract.Sync](),
+		refused: memkv.New[contract.Refused](),
+	})
+	o.home, o.begun = home, slices.Values(w.brought(home))
 	o.pass = func(_ context.Context, now int64) error {
 		before := w.clock.Load()
 		sent := w.pass(now)
@@ -116,29 +132,25 @@ func beside(w *world) (*ours, error) {
 }
 
 // newOurs is relaymesh beside the relay at a URL, which knows seeds, and may spend so many bytes a day on surveys.
-func newOurs(w *world, url string, seeds []string, dayBytes int64) *ours {
-	o := &ours{
-		w: w, surveys: memkv.New[contract.Survey](), links: memkv.New[contract.Link](), relays: memkv.New[contract.Relay](),
-		due: map[string]contract.Output{}, schedule: map[string]contract.Output{},
-	}
+func newOurs(w *world, url string, seeds []string, dayBytes int64, b buckets) *ours {
+	o := &ours{w: w, buckets: b, due: map[string]contract.Output{}, schedule: map[string]contract.Output{}}
 	o.net = &dialled{w: w, homeURL: url, asked: map[string][]int64{}, home: relay.NewPool(relay.Options{AllowPrivate: true, Local: true})}
 	o.net.renew()
 	now := func() time.Time { return time.Unix(w.clock.Load(), 0) }
-	authors := memkv.New[contract.Author]()
 	var verifier schnorr.Verifier
 	o.ingest = ingest.New(ingest.Ports{
-		Authors: authors, Links: o.links, Records: memkv.New[contract.Record](),
+		Authors: b.authors, Links: b.links, Records: b.records,
 		Missing:    func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
 		Verify:     verifier.Verify,
 		VerifyList: schnorr.VerifyRelayList, ResolveEvery: 24 * time.Hour, AllowPrivate: true, Now: now,
 	})
 	o.syncing = &syncing.Stage{
-		Authors: authors, Relays: o.relays, Links: o.links, Syncs: memkv.New[contract.Sync](), Refused: memkv.New[contract.Refused](),
+		Authors: b.authors, Relays: b.relays, Links: b.links, Syncs: b.syncs, Refused: b.refused,
 		Net: o.net, Local: url, SyncEvery: syncEvery, Now: now, Log: slog.New(slog.DiscardHandler), Publish: o.publish, MaxLive: 200,
 		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
 		Rules:   func(string) []syncing.Rule { return []syncing.Rule{{Direction: reconcile.Down, Writers: true}} },
 		Survey: syncing.Survey{
-			Surveys: o.surveys, Seeds: seeds, AllowPrivate: true, DayBytes: dayBytes, On: func(context.Context) bool { return true },
+			Surveys: b.surveys, Seeds: seeds, AllowPrivate: true, DayBytes: dayBytes, On: func(context.Context) bool { return true },
 			Observe: func(n int, bytes int64, err error) {
 				o.looks.Add(1)
 				o.looked.Add(int64(n))
@@ -179,26 +191,21 @@ func coalesces(subject string) bool {
 // settle handles all that waits, and what comes of it.
 func (o *ours) settle(all context.Context) error {
 	for {
-		o.mu.Lock()
-		queue, due := o.queue, o.due
-		o.queue, o.due = nil, map[string]contract.Output{}
-		o.mu.Unlock()
-		if len(queue)+len(due) == 0 {
-			return nil
-		}
-		group, ctx := errgroup.WithContext(all)
-		group.SetLimit(8 * atOnce)
-		for _, m := range queue {
-			group.Go(func() error { o.handle(ctx, m, 1); return ctx.Err() })
-		}
-		if err := group.Wait(); err != nil {
+		if err := o.queued(all); err != nil {
 			return err
+		}
+		o.mu.Lock()
+		due := o.due
+		o.due = map[string]contract.Output{}
+		o.mu.Unlock()
+		if len(due) == 0 {
+			return nil
 		}
 		var syncs, surveys errgroup.Group
 		syncs.SetLimit(atOnce)
 		surveys.SetLimit(surveysAtOnce)
 		for _, m := range due {
-			switch stage, _, _ := strings.Cut(m.Subject, "."); stage {
+			switch kind, _, _ := strings.Cut(m.Subject, "."); kind {
 			case "live":
 				o.running.Go(func() { o.handle(all, m, 6) })
 			case "survey":
@@ -208,6 +215,27 @@ func (o *ours) settle(all context.Context) error {
 			}
 		}
 		if err := errors.Join(syncs.Wait(), surveys.Wait()); err != nil {
+			return err
+		}
+	}
+}
+
+// queued handles the messages that wait in a queue, and what comes of them.
+func (o *ours) queued(all context.Context) error {
+	for {
+		o.mu.Lock()
+		queue := o.queue
+		o.queue = nil
+		o.mu.Unlock()
+		if len(queue) == 0 {
+			return nil
+		}
+		group, ctx := errgroup.WithContext(all)
+		group.SetLimit(8 * atOnce)
+		for _, m := range queue {
+			group.Go(func() error { o.handle(ctx, m, 1); return ctx.Err() })
+		}
+		if err := group.Wait(); err != nil {
 			return err
 		}
 	}
@@ -263,8 +291,14 @@ func (o *ours) run(ctx context.Context, tell func(day int)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer o.running.Wait()
 	defer stop()
-	for _, e := range o.begun {
+	n := 0
+	for e := range o.begun {
 		_ = o.publish(ctx, contract.Output{Subject: events.SubjectEventReceived, Data: nostr.Encode(e)})
+		if n++; n%500 == 0 { // no more of them in memory than a worker has
+			if err := o.queued(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	if err := o.syncing.StartSurvey(ctx); err != nil {
 		return err

@@ -33,6 +33,7 @@ type place struct {
 	wire          atomic.Int64
 	asked         sessions
 	subscriptions sync.Map // of *subscription
+	clients       sync.Map // of *client
 }
 
 // shelf is what our relay has taken in, by the number of the note, and when.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -55,6 +56,9 @@ func (w *world) open() error {
 	}
 	return nil
 }
+
+// unused is after how many driven seconds a place ends a connection that nobody uses.
+const unused = 120
 
 // silence is how long a silent relay is waited for here, where a real one costs the ten
 // seconds of a dial.
@@ -117,6 +121,7 @@ func (p *place) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	conn.SetReadLimit(4 << 20)
 	c := &client{place: p, conn: conn, ctx: r.Context(), sessions: map[string]*negSession{}}
+	p.clients.Store(c, nil)
 	defer c.end()
 	for {
 		before := p.wire.Load()
@@ -124,6 +129,7 @@ func (p *place) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
+		c.heard.Store(p.w.clock.Load())
 		c.took = p.wire.Load() - before
 		var parts []json.RawMessage
 		if json.Unmarshal(data, &parts) != nil || len(parts) < 2 {
@@ -152,8 +158,10 @@ type client struct {
 	conn     *websocket.Conn
 	ctx      context.Context //nolint:containedctx // that of the connection
 	sessions map[string]*negSession
-	took     int64      // bytes on the wire of the message that is handled
-	mu       sync.Mutex // of sending
+	took     int64        // bytes on the wire of the message that is handled
+	heard    atomic.Int64 // driven time of the last message
+	listens  atomic.Int32 // how many subscriptions are open
+	mu       sync.Mutex   // of sending
 }
 
 // negSession is a session that is open.
@@ -171,13 +179,20 @@ type subscription struct {
 }
 
 func (c *client) end() {
+	c.clients.Delete(c)
+	c.unsubscribe(func(s *subscription) bool { return s.client == c })
+	_ = c.conn.CloseNow()
+}
+
+// unsubscribe ends subscriptions.
+func (c *client) unsubscribe(which func(*subscription) bool) {
 	c.subscriptions.Range(func(key, _ any) bool {
-		if key.(*subscription).client == c { //nolint:forcetypeassert // our own
-			c.subscriptions.Delete(key)
+		if s := key.(*subscription); which(s) { //nolint:forcetypeassert // our own
+			c.subscriptions.Delete(s)
+			s.listens.Add(-1)
 		}
 		return true
 	})
-	_ = c.conn.CloseNow()
 }
 
 func (c *client) send(message ...any) error {
@@ -194,12 +209,7 @@ func (c *client) handle(parts []json.RawMessage) error {
 	case "REQ":
 		return c.req(id, parts[2:])
 	case "CLOSE":
-		c.subscriptions.Range(func(key, _ any) bool {
-			if s := key.(*subscription); s.client == c && s.id == id { //nolint:forcetypeassert // our own
-				c.subscriptions.Delete(key)
-			}
-			return true
-		})
+		c.unsubscribe(func(s *subscription) bool { return s.client == c && s.id == id })
 		return nil
 	case "EVENT":
 		return c.event(parts[1])
@@ -241,6 +251,7 @@ func (c *client) req(id string, raw []json.RawMessage) error {
 		s.filters = append(s.filters, f)
 	}
 	c.subscriptions.Store(s, nil)
+	c.listens.Add(1)
 	for _, f := range s.filters {
 		if strings.Contains(string(raw[0]), `"limit":0`) {
 			continue
@@ -316,6 +327,13 @@ func (w *world) pass(now int64) (sent []int32) {
 	first, last := w.after(w.clock.Load()), w.after(now)
 	w.clock.Store(now)
 	for _, p := range w.places {
+		p.clients.Range(func(key, _ any) bool {
+			// As relaymesh ends it itself after so long, by the real clock.
+			if c := key.(*client); c.listens.Load() == 0 && c.heard.Load() < now-unused { //nolint:forcetypeassert // our own
+				_ = c.conn.CloseNow()
+			}
+			return true
+		})
 		p.subscriptions.Range(func(key, _ any) bool {
 			s := key.(*subscription) //nolint:forcetypeassert // our own
 			for i := first; i < last; i++ {
