@@ -12,7 +12,7 @@ import (
 const (
 	// AmpleForAll is up to which a process that runs everything may double, and AmpleForOne
 	// one of a single stage, bytes.
-	AmpleForAll, AmpleForOne = 272 << 20, 64 << 20
+	AmpleForAll, AmpleForOne = 272 << 20, 56 << 20
 
 	least = 15 // percent that it may grow by beyond
 )

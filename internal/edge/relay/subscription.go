@@ -29,7 +29,7 @@ type subscription struct {
 
 	// Of the reading goroutine only.
 	complete bool     // EOSE came
-	latest   []uint64 // hashes of ids, each at its place; nil unless it is live
+	latest   []uint32 // parts of hashes of ids, each at its place; nil unless it is live
 }
 
 // maxLatest is how many ids of a live subscription are remembered, to count what
@@ -48,8 +48,9 @@ func (s *subscription) repeats(event []byte) bool {
 	}
 	hash := maphash.String(latestSeed, id)
 	at := &s.latest[hash%maxLatest]
-	again := *at == hash
-	*at = hash
+	part := uint32(hash >> 32) //nolint:gosec // the part that the place does not tell
+	again := *at == part
+	*at = part
 	return again
 }
 
@@ -180,7 +181,7 @@ func (c *Conn) open(ctx context.Context, r request) (*subscription, error) {
 		ended:  make(chan struct{}),
 	}
 	if r.live {
-		s.latest = make([]uint64, maxLatest)
+		s.latest = make([]uint32, maxLatest)
 	}
 	s.ctx, s.leave = context.WithCancel(c.ctx)
 	c.mu.Lock()
