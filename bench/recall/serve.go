@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -85,24 +86,53 @@ type counted struct {
 
 func (l counted) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	return countedConn{c, l.p}, err
+	if err != nil {
+		return nil, err
+	}
+	return &countedConn{Conn: c, p: l.p, out: bufio.NewWriterSize(c, 64<<10)}, nil
 }
 
+// countedConn gathers what is written until something is read, or for a millisecond: a relay's answer is many
+// small messages, of which each would be a system call on both sides.
 type countedConn struct {
 	net.Conn
 	p *place
+
+	mu      sync.Mutex // guards out and waiting
+	out     *bufio.Writer
+	waiting bool // a timer flushes
 }
 
-func (c countedConn) Read(b []byte) (int, error) {
+func (c *countedConn) Read(b []byte) (int, error) {
+	c.flush()
 	n, err := c.Conn.Read(b)
 	c.p.wire.Add(int64(n))
 	return n, err
 }
 
-func (c countedConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
+func (c *countedConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.out.Write(b)
 	c.p.wire.Add(int64(n))
+	if !c.waiting {
+		c.waiting = true
+		time.AfterFunc(time.Millisecond, c.flush)
+	}
 	return n, err
+}
+
+func (c *countedConn) Close() error {
+	c.flush()
+	return c.Conn.Close()
+}
+
+// flush writes what was gathered; an error is one of the next write as well.
+func (c *countedConn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = false
+	_ = c.out.Flush()
 }
 
 // ServeHTTP answers as a relay.
