@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"regexp"
+	"strings"
 )
 
 func main() {
@@ -53,13 +54,16 @@ func run(ctx context.Context, out io.Writer, targets []string) error {
 // line is how a benchmark tells of a goal.
 var line = regexp.MustCompile(`^goal (.+): (\S+) \(want ([<>]=) (\S+)\) (ok|short)$`)
 
-// goals reads what a target prints.
+// goals reads what a target prints. A line that begins as one of a goal and reads
+// otherwise is a row that is short, so that no goal is lost by how it is printed.
 func goals(printed io.Reader, target string) (rows []row) {
 	lines := bufio.NewScanner(printed)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if m := line.FindStringSubmatch(lines.Text()); m != nil {
 			rows = append(rows, row{target, m[1], m[2], m[3] + " " + m[4], m[5]})
+		} else if what, ok := strings.CutPrefix(lines.Text(), "goal "); ok {
+			rows = append(rows, row{target, what, "not a line of a goal", "-", "short"})
 		}
 	}
 	_, _ = io.Copy(io.Discard, printed) // so that a line beyond the buffer does not block it
