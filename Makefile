@@ -174,9 +174,9 @@ harness: go-version # Build the program for the negentropy conformance suite
 	@mkdir -p bin
 	$(GO) build -o bin/negentropy-harness ./cmd/negentropy-harness
 
-BENCHES := $(addprefix bench-,negentropy ingest sync fetch live gateway dht index recall idle scale hostile console)
+BENCHES := $(addprefix bench-,negentropy ingest relay sync fetch live gateway dht index recall idle scale hostile console)
 
-bench: go-version ## Run all benchmarks, and end with one table of what is wanted and what was measured (an hour; BENCHES="bench-live bench-idle": only those)
+bench: go-version ## Run all benchmarks, and end with one table of what is wanted and what was measured (an hour; BENCHES="bench-live bench-idle": only those; STRFRY=BINARY: beside strfry)
 	SHORT=1 $(GO) run ./bench/all $(BENCHES)
 
 bench-negentropy: go-version # Compare pkg/negentropy with the other Go implementations (5 minutes)
@@ -194,6 +194,9 @@ bench-fetch: go-version # Find missing notes among twenty relays, some of which 
 bench-live: go-version # How much later an event that is followed live is heard of at the local relay than where it was published
 	$(GO) run ./bench/live
 
+bench-relay: go-version # Publish at the embedded relay, 200 events in flight and one, beside STRFRY=BINARY or a relay that only verifies and writes (Linux; a minute)
+	$(GO) run ./bench/relay
+
 bench-idle: go-version # Memory of relaymesh up when idle, beside the same process without stages (Linux; a minute)
 	$(GO) run ./bench/idle
 
@@ -204,7 +207,7 @@ AUTHORS_LONG  = 10000,100000,1000000
 bench-scale: go-version # KV, memory, events a second and restart for 10 k, 100 k and 1 M authors, and replicas of ingest (Linux; a night; SHORT=1: up to 5 k, some minutes)
 	$(GO) run ./bench/scale -authors $(AUTHORS)
 
-bench-gateway: go-version # Ask a khatru relay, or STRFRY=URL,PID, directly and through the gateway, with as many clients as open files allow (Linux; three minutes)
+bench-gateway: go-version # Ask a khatru relay, or with STRFRY=BINARY a strfry, directly and through the gateway, with as many clients as open files allow (Linux; three minutes)
 	$(GO) run ./bench/gateway
 
 bench-ingest: go-version # Verify signatures beside go-nostr and libsecp256k1, and measure the ingest process (a C compiler; 5 minutes)

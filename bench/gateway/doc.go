@@ -1,8 +1,8 @@
 //go:build linux
 
-// Command gateway measures what the gateway costs: a khatru relay, or the one that
-// STRFRY names, directly and through the gateway in one run, each a process of its
-// own, all without compression.
+// Command gateway measures what the gateway costs: a khatru relay, or a strfry whose
+// binary STRFRY names, directly and through the gateway in one run, each a process of
+// its own, all without compression.
 //
 // The mix is 20 % EVENT, 70 % REQ of 20 events and 10 % NEG sessions. Rounds of both
 // ways take turns. CPU is what the kernel counts for the processes of the relay and

@@ -41,7 +41,6 @@ func run() error {
 	flag.IntVar(&b.idle, "idle", 10_000, "idle connections")
 	flag.Parse()
 	raiseFiles(b.idle)
-	defer b.stop()
 	return b.measure()
 }
 

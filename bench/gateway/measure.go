@@ -3,12 +3,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/relaymesh/relaymesh/bench/child"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -30,54 +29,38 @@ type bench struct {
 	idle   int
 	live   time.Duration
 
-	procs      []*exec.Cmd
-	relay, via string // URLs
-	relayPID   int    // 0 for a relay that is not ours to start
-	viaPID     int
-	missed     bool
+	relay, via               string // URLs
+	relayProcess, viaProcess *child.Process
+	missed                   bool
 }
 
-// child starts this program and returns the URL that it prints.
-func (b *bench) child(args ...string) (url string, pid int, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", 0, err
-	}
-	cmd := exec.CommandContext(context.Background(), self, append([]string{"serve"}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		return "", 0, err
-	}
-	b.procs = append(b.procs, cmd)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	return strings.TrimSpace(line), cmd.Process.Pid, err
-}
-
-func (b *bench) stop() {
-	for _, p := range b.procs {
-		_ = p.Process.Kill()
-		_ = p.Wait()
-	}
+// self starts this program as another, and returns the URL that it prints.
+func self(args ...string) (p *child.Process, url string, err error) {
+	return child.Start("", os.Args[0], append([]string{"serve"}, args...)...)
 }
 
 func (b *bench) measure() (err error) {
 	name := "khatru"
-	if b.relay = os.Getenv("STRFRY"); b.relay != "" { // URL and, for its CPU, PID
+	if binary := os.Getenv(child.StrfryEnv); binary != "" {
 		name = "strfry"
-		url, pid, _ := strings.Cut(b.relay, ",")
-		b.relay = url
-		b.relayPID, _ = strconv.Atoi(pid)
-	} else if b.relay, b.relayPID, err = b.child("relay"); err != nil {
+		dir, err := os.MkdirTemp("", "bench-gateway")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		s, err := child.StartStrfry(context.Background(), binary, dir)
+		if err != nil {
+			return err
+		}
+		b.relayProcess, b.relay = s.Process, s.URL
+	} else if b.relayProcess, b.relay, err = self("relay"); err != nil {
 		return err
 	}
-	if b.via, b.viaPID, err = b.child("gateway", b.relay); err != nil {
+	defer b.relayProcess.Kill()
+	if b.viaProcess, b.via, err = self("gateway", b.relay); err != nil {
 		return err
 	}
+	defer b.viaProcess.Kill()
 	fmt.Printf("%s, directly and through the gateway\n", name)
 	l, err := b.fill()
 	if err != nil {
@@ -134,7 +117,7 @@ func (b *bench) both(l *load) (direct, through sums, err error) {
 		if (i+i/2)%2 == 1 { // so that neither always goes first
 			url, to = b.via, &through
 		}
-		relay, via := cpu(b.relayPID), cpu(b.viaPID)
+		relay, via := b.relayProcess.CPU(), b.viaProcess.CPU()
 		f, err := l.drive(url, b.round)
 		if err != nil {
 			return direct, through, err
@@ -142,8 +125,8 @@ func (b *bench) both(l *load) (direct, through sums, err error) {
 		to.took = append(to.took, f.took...)
 		to.rate += f.rate / float64(b.rounds)
 		to.ops += len(f.took)
-		to.relay += cpu(b.relayPID) - relay
-		to.via += cpu(b.viaPID) - via
+		to.relay += b.relayProcess.CPU() - relay
+		to.via += b.viaProcess.CPU() - via
 	}
 	sortAll(&direct, &through)
 	return direct, through, nil
@@ -270,7 +253,7 @@ func (b *bench) completion(*load) error {
 // idleConnections measures what connections take that do nothing, and then what all of them take as each gets an event a second.
 func (b *bench) idleConnections(*load) error {
 	count := b.withinFiles(b.idle)
-	before := resident(b.viaPID)
+	before := resident(b.viaProcess.PID())
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	clients := make([]*client, count)
@@ -291,7 +274,7 @@ func (b *bench) idleConnections(*load) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	each := float64(resident(b.viaPID)-before) / float64(count) / 1024
+	each := float64(resident(b.viaProcess.PID())-before) / float64(count) / 1024
 	b.goal(fmt.Sprintf("%d idle connections with a subscription, KiB each", count), each, 30, false)
 	return b.liveSubscriptions(ctx, clients)
 }
@@ -361,7 +344,7 @@ func (b *bench) liveSubscriptions(ctx context.Context, clients []*client) error 
 			slowest = max(slowest, time.Since(begun))
 			<-next.C
 		}
-		held[round] = float64(resident(b.viaPID)) / float64(len(clients)) / 1024
+		held[round] = float64(resident(b.viaProcess.PID())) / float64(len(clients)) / 1024
 	}
 	fmt.Printf("%d live subscriptions: %d events to each, all of them in order, the last client after %v\n",
 		len(clients), rounds*seconds, slowest.Round(time.Millisecond))
@@ -381,10 +364,6 @@ func row(what string, s sums) {
 }
 
 func (b *bench) cpuGoal(what string, s sums, most float64) {
-	if b.relayPID == 0 {
-		fmt.Printf("goal %s: not measured, STRFRY has no PID\n", what)
-		return
-	}
 	b.goal(what, float64(s.via)/float64(max(s.relay, 1)), most, false)
 }
 
@@ -397,19 +376,6 @@ func (b *bench) goal(what string, measured, bound float64, least bool) {
 		state, b.missed = "short", true
 	}
 	fmt.Printf("goal %s: %.2f (want %s %.4g) %s\n", what, measured, sign, bound, state)
-}
-
-// cpu is what a process has used.
-func cpu(pid int) time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(data), ") ")
-	fields := strings.Fields(rest)
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // resident is the memory of a process in bytes.

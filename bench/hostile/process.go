@@ -14,8 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/relaymesh/relaymesh/internal/edge/homerelay"
-	"github.com/relaymesh/relaymesh/internal/run"
+	"github.com/relaymesh/relaymesh/bench/child"
 )
 
 // serve runs the embedded relay until it is interrupted.
@@ -25,17 +24,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	run.BoundGarbage(run.AmpleForAll) // as relaymesh up does
-	r, err := homerelay.Start(ctx, homerelay.Config{
-		Path: filepath.Join(dir, "relay.db"), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-	})
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	fmt.Println(r.URL())
-	<-ctx.Done()
-	return nil
+	return child.ServeRelay(ctx, filepath.Join(dir, "relay.db"), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }
 
 // process is a part in a process of its own.

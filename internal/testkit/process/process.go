@@ -52,3 +52,6 @@ func (p *Process) Kill() {
 
 // Signal sends a signal, such as SIGSTOP; a process that has ended is an error.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// PID is the number of the process that was started last.
+func (p *Process) PID() int { return p.cmd.Process.Pid }

@@ -1,0 +1,3 @@
+// Package child runs the processes that benchmarks measure: programs of relaymesh,
+// the embedded relay alone, and strfry beside it.
+package child
