@@ -54,6 +54,10 @@ func printGoals(out io.Writer, all []figures) {
 	goal("true holders of 8 after a strict pass", f.strict.holders, true, 7.5)
 	goal("true holders of 8 after a refresh", f.sixHourly.holders, true, 7.5)
 	goal("bans, at any density", float64(bans), false, 0)
+	if scattered, contiguous := f.sixHourly.datagrams(), all[len(all)-1]; contiguous.count > f.count {
+		goal(fmt.Sprintf("packets of a refresh at %s records, neighbours after each other, beside the scattered ones", short(contiguous.count)),
+			contiguous.sixHourly.datagrams()/scattered, false, 0.75)
+	}
 	goal("% of records that a resolve finds with at most 20 queries", 100*float64(f.inTwenty)/float64(f.resolved), true, 99)
 	goal("queries of a resolve, mean", f.resolve.gets, false, 20)
 	fmt.Fprintf(out,
