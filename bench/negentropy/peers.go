@@ -31,12 +31,19 @@ type ours struct {
 }
 
 func newOurs(store negentropy.Store, frameLimit int) *ours {
+	return newWith(store, negentropy.Options{FrameLimit: frameLimit})
+}
+
+// newReference is ours with the messages of the reference implementation.
+func newReference(store negentropy.Store, frameLimit int) *ours {
+	return newWith(store, negentropy.Options{FrameLimit: frameLimit, ReferenceOverflow: true})
+}
+
+func newWith(store negentropy.Store, options negentropy.Options) *ours {
 	s := new(ours)
-	s.Reconciler = negentropy.NewReconciler(store, negentropy.Options{
-		FrameLimit: frameLimit,
-		Have:       func(id negentropy.ID) { s.have = append(s.have, id) },
-		Need:       func(id negentropy.ID) { s.need = append(s.need, id) },
-	})
+	options.Have = func(id negentropy.ID) { s.have = append(s.have, id) }
+	options.Need = func(id negentropy.ID) { s.need = append(s.need, id) }
+	s.Reconciler = negentropy.NewReconciler(store, options)
 	return s
 }
 

@@ -12,6 +12,7 @@ import (
 type contender struct {
 	name    string
 	session func(limit int) (result, error)
+	slow    bool              // takes a minute with a frame limit
 	goals   map[int][]float64 // by frame limit: how many times our CPU time it is to take
 }
 
@@ -44,10 +45,13 @@ func contend(p pair) []contender {
 		{name: "relaymesh, Tree", session: func(limit int) (result, error) {
 			return play[[]byte](newOurs(treeA, limit), newOurs(treeB, limit))
 		}},
-		{name: "go-nostr", session: func(limit int) (result, error) {
+		{name: "relaymesh, Vector, the reference's messages", session: func(limit int) (result, error) {
+			return play[[]byte](newReference(ourA, limit), newReference(ourB, limit))
+		}, goals: map[int][]float64{frame: {1}}},
+		{name: "go-nostr", slow: true, session: func(limit int) (result, error) {
 			return play[string](newTheirs(theirA, limit), newTheirs(theirB, limit))
 		}, goals: map[int][]float64{frame: {300}, 0: {25, 40}}},
-		{name: "illuzen", session: func(limit int) (result, error) {
+		{name: "illuzen", slow: true, session: func(limit int) (result, error) {
 			return play[[]byte](newIlluzen(illuzenA, limit), newIlluzen(illuzenB, limit))
 		}, goals: map[int][]float64{frame: {150}, 0: {40, 25}}},
 	}
@@ -66,8 +70,8 @@ func (b *bench) sessions(p pair) error {
 		var ours cost
 		for i, c := range contenders {
 			runs := b.runs
-			if c.goals != nil && limit > 0 {
-				runs = 1 // a minute each
+			if c.slow && limit > 0 {
+				runs = 1
 			}
 			took, r, err := b.session(c, limit, runs, p, ours)
 			if err != nil {
