@@ -45,8 +45,9 @@ func (u Use) Next(s State, e Event, now time.Time, jitter float64) State {
 		s.Since = now
 	}
 	wait := u.wait
-	if e == Failed && now.Sub(s.Since) < u.soonFor {
+	if away := now.Sub(s.Since); e == Failed && away < u.soonFor {
 		wait = u.soon
+		wait.Most = min(wait.Most, max(wait.First, away/4))
 	}
 	if n := s.Failures - u.tolerated; n > 0 {
 		s.LeftAloneUntil = now.Add(wait.Wait(n, jitter))

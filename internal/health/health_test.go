@@ -48,14 +48,14 @@ func TestEveryUseHasItsTimes(t *testing.T) {
 	}
 }
 
-// A relay that is wanted is tried within seconds for ten minutes, and every minute
-// then, however the waits are spread.
+// A relay that is wanted is tried within seconds for ten minutes, sooner the shorter it
+// is away, and every minute then, however the waits are spread.
 func TestAWantedRelayIsTriedAgainSoon(t *testing.T) {
 	for _, jitter := range []float64{0, 0.5, 0.999} {
 		s, at := State{}, now
 		for n := 1; at.Sub(now) < time.Hour; n++ {
 			s = Wanted.Next(s, Failed, at, jitter)
-			least, most := 700*time.Millisecond, 4*time.Second
+			least, most := 700*time.Millisecond, min(4*time.Second, max(1250*time.Millisecond, at.Sub(now)/3))
 			if at.Sub(now) >= 10*time.Minute {
 				least, most = 30*time.Second, time.Minute
 			}

@@ -14,7 +14,8 @@ type Use struct {
 	wait      backoff.Backoff
 	tolerated int
 	// soon is the wait in place of it until failures in a row have gone on for
-	// soonFor.
+	// soonFor. It takes no longer than a quarter of that time, or its first wait:
+	// most relays that go away are restarted, and syncs wait for them.
 	soon    backoff.Backoff
 	soonFor time.Duration
 	// steady is how long a connection or subscription must last to have gone
