@@ -16,7 +16,7 @@ func (b *bench) wire() error {
 	for _, d := range directions {
 		var ours, theirs [2]cost // plain, compressed
 		for i, compressing := range []bool{false, true} {
-			c, err := b.ours(b.common, d.name, compressing)
+			c, err := b.ours(b.common, d.name, compressing, nil)
 			if err != nil {
 				return err
 			}

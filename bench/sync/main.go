@@ -74,8 +74,8 @@ func (b *bench) run(mirror bool) (err error) {
 	}
 	var ours, theirs, few, strfry cost
 	contestants := map[*cost]func() (cost, error){
-		&ours:   func() (cost, error) { return b.ours(b.common, "both", false) },
-		&few:    func() (cost, error) { return b.ours(b.common/10, "both", false) },
+		&ours:   func() (cost, error) { return b.ours(b.common, "both", false, nil) },
+		&few:    func() (cost, error) { return b.ours(b.common/10, "both", false, nil) },
 		&theirs: b.theirs,
 	}
 	if b.strfry = os.Getenv("STRFRY"); b.strfry != "" {
@@ -98,7 +98,7 @@ func (b *bench) run(mirror bool) (err error) {
 	if b.strfry != "" {
 		fmt.Printf("strfry sync, one set in its database:              %s, %d KiB to one relay, %d MiB\n", strfry.wall.Round(time.Millisecond),
 			strfry.bytes>>10, strfry.peak>>20)
-		b.goal("wall time beside strfry", float64(ours.wall)/float64(strfry.wall), 1)
+		b.goal("wall time beside strfry", float64(ours.wall)/float64(strfry.wall), 0.8)
 	} else {
 		fmt.Println("strfry sync: left out, since STRFRY names no binary")
 	}
@@ -106,6 +106,9 @@ func (b *bench) run(mirror bool) (err error) {
 	b.goal("bytes beside a direct reconciliation", float64(ours.bytes)/float64(theirs.bytes), 1.3)
 	b.goal("peak memory, MiB", float64(ours.peak)/(1<<20), 64)
 	b.goal(fmt.Sprintf("peak memory of %d common beside %d", b.common, b.common/10), float64(ours.peak)/float64(few.peak), 1.1)
+	if err := b.outage(ours); err != nil {
+		return err
+	}
 	if err := b.wire(); err != nil {
 		return err
 	}
@@ -175,8 +178,9 @@ func (b *bench) relay(name string, common int) (addr string, stopped func(), err
 	return out[0], func() { stop(cmd) }, nil
 }
 
-// ours syncs two relays, both in other processes, in a direction.
-func (b *bench) ours(common int, dir string, compressing bool) (c cost, err error) {
+// ours syncs two relays, both in other processes, in a direction. The link to the second
+// may be prepared before.
+func (b *bench) ours(common int, dir string, compressing bool, prepare func(*proxy)) (c cost, err error) {
 	first, stopA, err := b.relay("a", common)
 	if err != nil {
 		return c, err
@@ -190,6 +194,9 @@ func (b *bench) ours(common int, dir string, compressing bool) (c cost, err erro
 	p, err := startProxy(second, compressing)
 	if err != nil {
 		return c, err
+	}
+	if prepare != nil {
+		prepare(p)
 	}
 	cmd := exec.Command(b.relaymesh, "sync", "ws://"+first, "ws://"+p.addr, "--json", "--dir", dir)
 	var out bytes.Buffer

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -16,6 +18,49 @@ import (
 type proxy struct {
 	addr  string
 	bytes atomic.Int64
+
+	cutAt atomic.Int64 // by bytes; 0 for never
+	lasts time.Duration
+	mu    sync.Mutex
+	open  map[net.Conn]bool // nil while the relay is away
+}
+
+// cutAfter has the relay be away for a while, once so many bytes have passed: what is open
+// is cut, and who comes is sent away.
+func (p *proxy) cutAfter(bytes int64, lasts time.Duration) {
+	p.lasts = lasts
+	p.cutAt.Store(bytes)
+}
+
+// passed counts bytes.
+func (p *proxy) passed(n int) {
+	at := p.cutAt.Load()
+	if sum := p.bytes.Add(int64(n)); at == 0 || sum < at || !p.cutAt.CompareAndSwap(at, 0) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		c.Close()
+	}
+	p.open = nil
+	time.AfterFunc(p.lasts, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.open = map[net.Conn]bool{}
+	})
+}
+
+// admit reports whether a connection may be; it is closed if not.
+func (p *proxy) admit(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open == nil {
+		c.Close()
+		return false
+	}
+	p.open[c] = true
+	return true
 }
 
 // startProxy passes on what comes as it is, so nothing is compressed: khatru
@@ -26,7 +71,7 @@ func startProxy(to string, compressing bool) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{addr: ln.Addr().String()}
+	p := &proxy{addr: ln.Addr().String(), open: map[net.Conn]bool{}}
 	if compressing {
 		rest := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: to})
 		go func() { //nolint:gosec // a benchmark on loopback
@@ -45,6 +90,9 @@ func startProxy(to string, compressing bool) (*proxy, error) {
 			from, err := ln.Accept()
 			if err != nil {
 				return
+			}
+			if !p.admit(from) {
+				continue
 			}
 			out, err := net.Dial("tcp", to)
 			if err != nil {
@@ -118,12 +166,12 @@ type counted struct {
 
 func (c counted) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	c.p.bytes.Add(int64(n))
+	c.p.passed(n)
 	return n, err
 }
 
 func (c counted) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	c.p.bytes.Add(int64(n))
+	c.p.passed(n)
 	return n, err
 }
