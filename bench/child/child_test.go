@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	text, err := os.ReadFile(strings.TrimPrefix(os.Args[1], "--config="))
 	if err == nil {
 		at := regexp.MustCompile(`bind = "(.+)"\s+port = (\d+)\s`).FindStringSubmatch(string(text))
-		_, err = net.Listen("tcp", net.JoinHostPort(at[1], at[2])) //nolint:noctx // until it is killed
+		_, err = net.Listen("tcp", net.JoinHostPort(at[1], at[2]))
 	}
 	if err != nil {
 		panic(err)
@@ -38,10 +38,12 @@ func TestAWordIsReadFromWhatAProgramPrints(t *testing.T) {
 
 func TestAProgramThatEndsEarlyTellsWhy(t *testing.T) {
 	t.Parallel()
-	if _, _, err := Start("it is up", "sh", "-c", "echo no such file >&2; exit 1"); err == nil || !strings.Contains(err.Error(), "no such file") {
+	_, _, err := Start("it is up", "sh", "-c", "echo no such file >&2; exit 1")
+	if err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Error(err)
 	}
-	if _, err := StartStrfry(t.Context(), "false", t.TempDir()); err == nil || !strings.Contains(err.Error(), "ended early") {
+	_, err = StartStrfry(t.Context(), "false", t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "ended early") {
 		t.Error(err)
 	}
 }
@@ -53,7 +55,7 @@ func TestStrfryIsStartedWhereItIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Kill()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "ws://")) //nolint:noctx // loopback
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "ws://"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,17 @@ relay {
 }
 `
 
+// routerConfig has strfry's router follow a relay.
+const routerConfig = `streams {
+    there {
+        dir = "down"
+        urls = [
+            "%s"
+        ]
+    }
+}
+`
+
 // Strfry is a relay of strfry with a database of its own.
 type Strfry struct {
 	*Process
@@ -80,8 +91,7 @@ func StartStrfry(ctx context.Context, binary, dir string) (*Strfry, error) {
 // receives from now on.
 func (s *Strfry) Follow(url string) (*Process, error) {
 	config := filepath.Join(s.dir, "router.conf")
-	text := fmt.Appendf(nil, "streams {\n    there {\n        dir = \"down\"\n        urls = [\n            \"%s\"\n        ]\n    }\n}\n", url)
-	if err := os.WriteFile(config, text, 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, routerConfig, url), 0o600); err != nil {
 		return nil, err
 	}
 	p := &Process{process.Process{Program: s.Program, Args: []string{"--config=" + s.config, "router", config}, Log: os.Stderr}}

@@ -82,7 +82,7 @@ func row(what string, late []time.Duration) {
 // goal prints one line, what was measured and what is wanted, at most, and reports whether that is missed.
 func goal(what string, measured, bound float64) (missed bool) {
 	state := "ok"
-	if missed = !(measured <= bound); missed {
+	if missed = measured > bound; missed {
 		state = "short"
 	}
 	fmt.Printf("goal %s: %.2f (want <= %g) %s\n", what, measured, bound, state)
