@@ -76,6 +76,7 @@ type access struct {
 type bucketAccess struct {
 	name            string
 	get, put, lists bool
+	few             bool // lists those whose keys end in one name, too
 }
 
 var stageAccess = map[string]access{
@@ -87,7 +88,7 @@ var stageAccess = map[string]access{
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true, put: true},
 			{name: BucketRecords, get: true, put: true},
-			{name: BucketLinks, get: true, put: true, lists: true},
+			{name: BucketLinks, get: true, put: true, lists: true, few: true},
 			{name: BucketCursors, get: true, put: true},
 			{name: BucketHeard, get: true, put: true, lists: true},
 		},
@@ -102,7 +103,7 @@ var stageAccess = map[string]access{
 			{name: BucketAuthors, get: true, put: true},
 			{name: BucketRecords, get: true, put: true, lists: true},
 			{name: BucketRelays, get: true, put: true, lists: true},
-			{name: BucketLinks, get: true, put: true, lists: true},
+			{name: BucketLinks, get: true, put: true, lists: true, few: true},
 		},
 		serves: map[string]string{NameListResolve: events.ServiceListResolve},
 		calls:  []string{events.ServiceListResolve}, // of others at another address
@@ -113,7 +114,7 @@ var stageAccess = map[string]access{
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true, lists: true},
 			{name: BucketRelays, get: true, put: true, lists: true},
-			{name: BucketLinks, get: true, put: true, lists: true},
+			{name: BucketLinks, get: true, put: true, lists: true, few: true},
 			{name: BucketSyncs, get: true, put: true},
 			{name: BucketRefused, get: true, put: true, lists: true},
 			{name: BucketSurveys, get: true, put: true},
@@ -124,7 +125,7 @@ var stageAccess = map[string]access{
 		buckets: []bucketAccess{
 			{name: BucketAuthors, get: true},
 			{name: BucketRelays, get: true},
-			{name: BucketLinks, lists: true},
+			{name: BucketLinks, lists: true, few: true},
 			{name: BucketLost, get: true, put: true},
 		},
 		serves:  map[string]string{NameNoteFetch: events.ServiceNoteFetch},
@@ -199,6 +200,9 @@ func (p Prefix) PermissionsOf(name string) (Permissions, bool) {
 		}
 		if b.put {
 			api(keys)
+		}
+		if b.few {
+			api("$JS.API.DIRECT.GET." + stream)
 		}
 		if b.lists {
 			api("$JS.API.CONSUMER.CREATE."+stream+".*."+keys, "$JS.API.CONSUMER.MSG.NEXT."+stream+".*",

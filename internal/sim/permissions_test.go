@@ -237,7 +237,13 @@ func (w *world) list(ctx context.Context, js jetstream.JetStream, user string) {
 			if err != nil {
 				return
 			}
-			for range bucket.List(ctx, "a.*") { //nolint:revive // only that it may be listed matters
+			patterns := []string{"a.*"}
+			if slices.Contains(full.Publish, "$JS.API.DIRECT.GET.KV_"+b.Name) {
+				patterns = append(patterns, "*.b")
+			}
+			for _, pattern := range patterns {
+				for range bucket.List(ctx, pattern) { //nolint:revive // only that it may be listed matters
+				}
 			}
 		}
 		if slices.Contains(full.Publish, "$KV."+b.Name+".>") {

@@ -19,6 +19,10 @@ import (
 	"github.com/relaymesh/relaymesh/internal/trouble"
 )
 
+// mostAnswers bounds what waits of the answers to one question, of which a server sends
+// 1,024 and a last word. The room is made for each question: the library's own is 512 KiB.
+const mostAnswers = 2048
+
 // ConnectOptions are the options of every connection of relaymesh: it
 // reconnects for ever, receives replies under an inbox prefix that
 // permissions can be granted for ("_INBOX_" and the name), notices a server
@@ -36,6 +40,7 @@ func ConnectOptions(name string, log *slog.Logger) []nats.Option {
 		nats.Name(name),
 		nats.CustomInboxPrefix(contract.InboxPrefix(token(name))),
 		nats.MaxReconnects(-1),
+		nats.SyncQueueLen(mostAnswers),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut),
 		nats.ReconnectJitter(500*time.Millisecond, 2*time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {

@@ -231,7 +231,11 @@ func TestAValueThatDoesNotDecodeIsNamed(t *testing.T) {
 			}
 			good += entry.Value.N
 		}
-		for _, err := range []error{getErr, updateErr, listErr} {
+		var oneErr error
+		for _, err := range w.b.List(w.Context(), "*.bad") {
+			oneErr = err
+		}
+		for _, err := range []error{getErr, updateErr, listErr, oneErr} {
 			if err == nil || !strings.Contains(err.Error(), "bucket syncs key x.bad") {
 				w.Errorf("error does not name bucket and key: %v", err)
 			}
@@ -325,6 +329,92 @@ func TestListLeavesNothingBehind(t *testing.T) {
 			ended = err
 		}
 		w.leftNothing(ended)
+	})
+}
+
+// consumerless counts the consumers that are made.
+type consumerless struct {
+	jetstream.JetStream
+	made int
+}
+
+func (c *consumerless) CreateConsumer(ctx context.Context, stream string, config jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c.made++
+	return c.JetStream.CreateConsumer(ctx, stream, config)
+}
+
+// What one name ends takes one question and no consumer, however large the bucket is, unless
+// there is more than the server answers at once.
+func TestTheKeysOfOneNameAreListedAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		js := &consumerless{JetStream: w.JS}
+		b, err := kv.Open[counter](w.Context(), js, contract.BucketSyncs)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for name, c := range map[string]struct{ keys, consumers int }{"none": {0, 0}, "few": {3, 0}, "many": {1500, 1}} {
+			want := map[string]int{}
+			for i := range c.keys + 1 {
+				key := fmt.Sprintf("%04d.%s", i, name)
+				if _, err := b.Update(w.Context(), key, add(i+1)); err != nil {
+					w.Fatal(err)
+				}
+				want[key] = i + 1
+			}
+			gone := fmt.Sprintf("%04d.%s", c.keys, name)
+			if _, err := b.Remove(w.Context(), gone, func(counter) bool { return true }); err != nil {
+				w.Fatal(err)
+			}
+			delete(want, gone)
+			got := map[string]int{}
+			js.made = 0
+			for entry, err := range b.List(w.Context(), "*."+name) {
+				if err != nil {
+					w.Fatal(err)
+				}
+				got[entry.Key] = entry.Value.N
+			}
+			if !maps.Equal(got, want) || js.made != c.consumers {
+				w.Errorf("%s: %d entries, want %d; %d consumers, want %d", name, len(got), len(want), js.made, c.consumers)
+			}
+		}
+	})
+}
+
+// elsewhere is a JetStream whose questions for messages go elsewhere.
+type elsewhere struct{ jetstream.JetStream }
+
+func (elsewhere) Options() jetstream.JetStreamOptions {
+	return jetstream.JetStreamOptions{APIPrefix: "elsewhere."}
+}
+
+// A question whose answer gets lost, or which a NATS user may not ask, is not one that
+// nothing answers to.
+func TestAListIsWholeWithoutAnAnswerToItsQuestion(t *testing.T) {
+	inWorld(t, func(w *world) {
+		if _, err := w.b.Update(w.Context(), "a.one", add(1)); err != nil {
+			w.Fatal(err)
+		}
+		silent, err := w.JS.Conn().SubscribeSync("elsewhere.>")
+		if err != nil {
+			w.Fatal(err)
+		}
+		b, err := kv.Open[counter](w.Context(), elsewhere{w.JS}, contract.BucketSyncs)
+		if err != nil {
+			w.Fatal(err)
+		}
+		n := 0
+		for _, err := range b.List(w.Context(), "*.one") {
+			if n++; err != nil {
+				w.Error(err)
+			}
+		}
+		if asked, _, _ := silent.Pending(); n != 1 || asked != 1 {
+			w.Errorf("%d entries, want 1; asked %d times, want 1", n, asked)
+		}
+		if got, err := b.GetAll(w.Context(), []string{"a.one"}); err == nil {
+			w.Errorf("without an answer: %v", got)
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,14 +36,49 @@ type Entry[T any] struct {
 // must not take longer than 15 minutes.
 func (b *Bucket[T]) List(ctx context.Context, pattern string) iter.Seq2[Entry[T], error] {
 	return func(yield func(Entry[T], error) bool) {
-		err := b.list(ctx, pattern, yield)
+		err := b.few(ctx, pattern, yield)
+		if errors.Is(err, errMany) {
+			err = b.list(ctx, pattern, yield)
+		}
 		if err != nil && !errors.Is(err, errLeft) {
 			yield(Entry[T]{}, fmt.Errorf("list %s of bucket %s: %w", pattern, b.name, err))
 		}
 	}
 }
 
-var errLeft = errors.New("loop was left")
+var (
+	errLeft = errors.New("loop was left")
+	errMany = errors.New("more than one question brings")
+)
+
+// few lists what one question brings, if the pattern ends in a name: such as *.pubkey, of
+// which there are few. The server walks through the keys of the whole bucket for each
+// consumer, once to count and once to deliver, but only once for a question.
+func (b *Bucket[T]) few(ctx context.Context, pattern string, yield func(Entry[T], error) bool) error {
+	if strings.HasSuffix(pattern, "*") || strings.HasSuffix(pattern, ">") {
+		return errMany
+	}
+	asking, cancel := context.WithTimeout(ctx, requestWait)
+	messages, err := b.last(asking, pattern)
+	cancel()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return errMany // the listing gets to the end, or says why not
+	}
+	for _, m := range messages {
+		if Removed(m.Header) {
+			continue
+		}
+		key := m.Subject[len(b.subject("")):]
+		value, err := b.decode(key, m.Data)
+		if !yield(Entry[T]{key, value}, err) {
+			return errLeft
+		}
+	}
+	return nil
+}
 
 // list pulls through a short-lived consumer of the bucket's stream. A KV
 // watcher would be less code, but it pushes: it stalls for ever if a key

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,28 +61,56 @@ func (b *Bucket[T]) GetAll(ctx context.Context, keys []string) (map[string]T, er
 	if len(keys) == 0 {
 		return out, nil
 	}
-	subjects := make([]string, len(keys))
-	for i, key := range keys {
-		subjects[i] = b.subject(key)
-	}
-	messages, err := jetstreamext.GetLastMsgsFor(ctx, b.js, "KV_"+b.name, subjects)
+	messages, err := b.last(ctx, keys...)
 	if err != nil {
 		return nil, fmt.Errorf("read %d keys of bucket %s: %w", len(keys), b.name, err)
 	}
 	var p Page[T]
-	for m, err := range messages {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read %d keys of bucket %s: %w", len(keys), b.name, err)
-		}
+	for _, m := range messages {
 		b.collect(m, &p)
 	}
 	for _, e := range p.Entries {
 		out[e.Key] = e.Value
 	}
 	return out, errors.Join(p.Bad...)
+}
+
+// errCut says that a question has not brought all: there are more than 1024, or an answer
+// got lost.
+var errCut = errors.New("interrupted: the server has not sent everything")
+
+// last reads the last messages of keys, or of all that match patterns, with one question and
+// without a consumer.
+func (b *Bucket[T]) last(ctx context.Context, patterns ...string) (all []*jetstream.RawStreamMsg, err error) {
+	subjects := make([]string, len(patterns))
+	for i, pattern := range patterns {
+		subjects[i] = b.subject(pattern)
+	}
+	messages, err := jetstreamext.GetLastMsgsFor(ctx, b.js, "KV_"+b.name, subjects)
+	if err != nil {
+		return nil, err
+	}
+	none := false
+	for m, err := range messages {
+		switch {
+		case errors.Is(err, jetstreamext.ErrNoMessages):
+			none = true
+		case errors.Is(err, jetstreamext.ErrBatchUnsupported): // which a refusal for too many is taken for
+			return nil, errCut
+		case err != nil:
+			return nil, err
+		default:
+			all = append(all, m)
+		}
+		if none {
+			break
+		}
+	}
+	// The iteration also ends, without a word, where nothing comes any more.
+	if whole := len(all) > 0 && all[len(all)-1].Header.Get("Nats-Num-Pending") == "0"; !whole && (!none || len(all) > 0) {
+		return nil, cmp.Or(context.Cause(ctx), errCut)
+	}
+	return all, nil
 }
 
 // collect adds a message of the bucket's stream to a page, unless it is the
