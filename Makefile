@@ -202,9 +202,9 @@ bench-idle: go-version # Memory of relaymesh up when idle, beside the same proce
 
 # In a night, or with SHORT=1 in minutes.
 AUTHORS       = $(AUTHORS_$(if $(SHORT),SHORT,LONG))
-AUTHORS_SHORT = 1000,5000
+AUTHORS_SHORT = 2000,20000
 AUTHORS_LONG  = 10000,100000,1000000
-bench-scale: go-version # KV, memory, events a second and restart for 10 k, 100 k and 1 M authors, and replicas of ingest (Linux; a night; SHORT=1: up to 5 k, some minutes)
+bench-scale: go-version # KV, memory, events a second, restart and console for 10 k, 100 k and 1 M authors, and 1, 2 and 4 replicas of each stage (Linux; a night; SHORT=1: up to 20 k, some minutes)
 	$(GO) run ./bench/scale -authors $(AUTHORS)
 
 bench-gateway: go-version # Ask a khatru relay, or with STRFRY=BINARY a strfry, directly and through the gateway, with as many clients as open files allow (Linux; three minutes)
