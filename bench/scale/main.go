@@ -81,8 +81,8 @@ func measure(ctx context.Context, sizes string, shared int) error {
 
 // grow measures what more and more authors take.
 func grow(ctx context.Context, dir string, sizes []string) error {
-	fmt.Print("| authors | KV, B each | disk, B each | memory, MiB | events/s | CPU µs an event | restart, s | CPU of it, s | memory after it, MiB |" +
-		" console has counted, s | its slowest page, ms |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Print("| authors | KV, B each | disk, B each | memory, MiB | events/s | CPU µs an event | restart, s |" +
+		" CPU of it, s | memory after it, MiB | console has counted, s | its slowest page, ms |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	var rows []row
 	for _, text := range sizes {
 		n, err := strconv.Atoi(text)
@@ -103,7 +103,8 @@ func grow(ctx context.Context, dir string, sizes []string) error {
 		return of(last) + (of(last)-of(first))/float64(max(last.authors-first.authors, 1))*(1e6-float64(last.authors))
 	}
 	restart := million(func(r row) float64 { return r.restart.Seconds() })
-	fmt.Printf("computed for 1 M authors from the first and the last row: %.1f GB of KV, a restart of %.1f s that takes %.1f s of CPU, %.0f MiB after it\n",
+	fmt.Printf("computed for 1 M authors from the first and the last row: %.1f GB of KV, a restart of %.1f s, %.1f s of CPU for it,"+
+		" %.0f MiB after it\n",
 		last.kv/1e3, restart, million(func(r row) float64 { return r.busy.Seconds() }), million(func(r row) float64 { return r.rssAfter }))
 	goal("KV of an author, most beside fewest authors", last.kv/first.kv, "<=", 1.1)
 	goal("CPU of an event, most beside fewest authors", last.cpu/first.cpu, "<=", 1.2)

@@ -81,8 +81,8 @@ func replicas(ctx context.Context, bin string, authors int) error {
 	}
 	syncs, looked := alone[contract.StageSyncWorker], alone[contract.StageDHTWorker]
 	fmt.Printf("sync jobs a minute: %.0f of one syncworker as it ran, %.0f of a core by its CPU\n", 60*syncs.rate, 60e6/syncs.cpu)
-	fmt.Printf("1 M waiting authors, each with a record to be put and looked up, computed from %.0f µs of CPU and %.0f packets of a DHT of %d nodes: "+
-		"%.1f h of one core, %.0f h of one dhtworker at %d packets a second\n",
+	fmt.Printf("1 M waiting authors, each with a record to be put and looked up, computed from %.0f µs of CPU and %.0f packets"+
+		" of a DHT of %d nodes: %.1f h of one core, %.0f h of one dhtworker at %d packets a second\n",
 		looked.cpu, looked.packets, dhtNodes, looked.cpu/3600, 1e6*looked.packets/dhtRate/3600, dhtRate)
 	return nil
 }
@@ -117,7 +117,9 @@ func apart(ctx context.Context, bin string, authors, count int) (measured map[st
 		}
 		took, used := time.Since(began), f.used(from)
 		measured[p.stage] = share{
-			float64(jobs) / took.Seconds(), float64((used.cpu - before.cpu).Microseconds()) / float64(jobs), (used.packets - before.packets) / float64(jobs),
+			rate:    float64(jobs) / took.Seconds(),
+			cpu:     float64((used.cpu - before.cpu).Microseconds()) / float64(jobs),
+			packets: (used.packets - before.packets) / float64(jobs),
 		}
 	}
 	return measured, f.sound(ctx)
