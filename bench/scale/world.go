@@ -11,12 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/relaymesh/relaymesh/internal/contract"
-	"github.com/relaymesh/relaymesh/internal/edge/relay"
 	"github.com/relaymesh/relaymesh/internal/edge/schnorr"
-	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/run"
 	"github.com/relaymesh/relaymesh/internal/testkit/dhtnet"
 	"github.com/relaymesh/relaymesh/internal/testkit/khatrutest"
@@ -39,13 +35,9 @@ type world struct {
 	said [][]nostr.Event
 }
 
+// newWorld starts a world. After an error the benchmark ends, and what was started with it.
 func newWorld(ctx context.Context, authors int) (w *world, err error) {
 	w = &world{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, w.close())
-		}
-	}()
 	if w.dht, err = dhtnet.Start(ctx, dhtNodes); err != nil {
 		return w, err
 	}
@@ -61,7 +53,6 @@ func newWorld(ctx context.Context, authors int) (w *world, err error) {
 		}
 		w.far = append(w.far, r)
 	}
-	notes := make([][]nostr.Event, farRelays)
 	for i := range authors {
 		key, err := schnorr.NewSecret()
 		if err != nil {
@@ -83,27 +74,12 @@ func newWorld(ctx context.Context, authors int) (w *world, err error) {
 			}
 			signed[j] = e
 		}
-		notes[at] = append(notes[at], signed[:2]...)
+		if err := errors.Join(w.far[at].Add(ctx, signed[0]), w.far[at].Add(ctx, signed[1])); err != nil {
+			return w, err
+		}
 		w.said = append(w.said, []nostr.Event{list.DHT, signed[2]})
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4)
-	for i, r := range w.far {
-		group.Go(func() error {
-			c, err := relay.Dial(ctx, r.URL(), relay.Options{AllowPrivate: true})
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			for _, e := range notes[i] {
-				if err := reconcile.Write(ctx, c, e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return w, group.Wait()
+	return w, nil
 }
 
 // flags are how a stage reaches the world.

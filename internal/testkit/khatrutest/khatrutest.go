@@ -12,6 +12,7 @@ package khatrutest
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,8 @@ import (
 	"github.com/fiatjaf/eventstore"
 	"github.com/fiatjaf/khatru"
 	gonostr "github.com/nbd-wtf/go-nostr"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Relay is a khatru relay that serves. It is made by [Start].
@@ -225,6 +228,18 @@ func (r *Relay) keep(e *gonostr.Event) error {
 	i, _ := slices.BinarySearchFunc(r.events, e, order)
 	r.events = slices.Insert(r.events, i, e)
 	r.byID[e.ID] = struct{}{}
+	return nil
+}
+
+// Add stores an event, as if a client had published it.
+func (r *Relay) Add(ctx context.Context, e nostr.Event) error {
+	var theirs gonostr.Event
+	if err := json.Unmarshal(nostr.Encode(e), &theirs); err != nil {
+		return err
+	}
+	if err := r.store(ctx, &theirs); !errors.Is(err, eventstore.ErrDupEvent) {
+		return err
+	}
 	return nil
 }
 
