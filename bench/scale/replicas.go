@@ -242,7 +242,7 @@ func (f *fleet) publish(ctx context.Context, said [][]nostr.Event, consumers ...
 // round, in which there is nothing new. It returns how many syncs have ended.
 func (f *fleet) sync(ctx context.Context) (n int, err error) {
 	for i := range syncRounds + 1 {
-		for _, r := range f.world.far {
+		for _, r := range f.world.far[:min(farRelays, len(f.world.said)/2)] { // to which somebody writes
 			if i == 0 {
 				break // they wait already
 			}
