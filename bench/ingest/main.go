@@ -22,13 +22,15 @@ func run() (err error) {
 	}
 	b := bench{}
 	flag.IntVar(&b.events, "events", 40_000, "new events that go through the pipeline")
-	only := flag.String("only", "", "verification or process")
+	only := flag.String("only", "", "verification, process, or stage, which is the part of process with new events")
+	flag.StringVar(&b.profile, "profile", "", "write CPU and allocation profiles of the stage to this name with .cpu and .allocs")
 	flag.Parse()
 	if b.dir, err = os.MkdirTemp("", "bench-ingest-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	if *only != "process" {
+	b.stageOnly = *only == "stage"
+	if *only == "" || *only == "verification" {
 		procs := runtime.GOMAXPROCS(1) // so that the collector's share is counted once
 		err := b.verification()
 		runtime.GOMAXPROCS(procs)
@@ -48,9 +50,11 @@ func run() (err error) {
 }
 
 type bench struct {
-	dir    string
-	events int
-	missed bool
+	dir       string
+	events    int
+	stageOnly bool
+	profile   string // none if empty
+	missed    bool
 }
 
 // least prints a goal's line: what was measured and what is wanted at least.

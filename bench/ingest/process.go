@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +61,7 @@ func (b *bench) processes() error {
 	if err != nil {
 		return err
 	}
-	if err := b.stage(js, url, all, bare); err != nil {
+	if err := b.stage(js, url, all, bare); err != nil || b.stageOnly {
 		return err
 	}
 	if err := b.stdin(js, url, all); err != nil {
@@ -106,6 +108,9 @@ func (b *bench) bare(js jetstream.JetStream, all []nostr.Event) (us float64, err
 // facts and wake-ups. bare is what an event takes at least, in microseconds.
 func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event, bare float64) error {
 	args := []string{"--nats", url, "--log-level", "error"}
+	if b.profile != "" {
+		args = append(args, "--admin", profiled)
+	}
 	p, err := b.ingest(nil, args...)
 	if err != nil {
 		return err
@@ -116,6 +121,7 @@ func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event, bar
 	if err := b.through(js, all[:warm]); err != nil {
 		return err
 	}
+	profile := b.beginProfile()
 	before, began := cpuOf(p.Process), time.Now()
 	if err := b.through(js, all[warm:]); err != nil {
 		return err
@@ -124,6 +130,9 @@ func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event, bar
 	n := len(all) - warm
 	fmt.Printf("ingest, %d new events: %.1f µs of CPU each, %.0f/s by the wall, peak memory %d MiB\n", n, us(took, n),
 		float64(n)/wall.Seconds(), peak(p.Process)>>20)
+	if err := profile(); err != nil {
+		return err
+	}
 	b.least("new events/s/core through NATS and out again", 1e6/us(took, n), 10_000)
 	b.most("CPU of a new event, over verification at 256 and bare delivery", us(took, n)/bare, 1.6)
 
@@ -133,6 +142,32 @@ func (b *bench) stage(js jetstream.JetStream, url string, all []nostr.Event, bar
 	}
 	fmt.Printf("ingest, the same events again, past the server's window: %.1f µs of CPU each\n", us(cpuOf(p.Process)-before, n))
 	return nil
+}
+
+// profiled is where the stage serves its profiles.
+const profiled = "127.0.0.1:6061"
+
+// beginProfile begins to profile the stage, for two seconds, if it is to be. The
+// returned function waits for that, and adds what was allocated until then.
+func (b *bench) beginProfile() (end func() error) {
+	if b.profile == "" {
+		return func() error { return nil }
+	}
+	save := func(what, suffix string) error {
+		resp, err := http.Get("http://" + profiled + "/debug/pprof/" + what)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(b.profile+suffix, data, 0o600)
+	}
+	cpu := make(chan error, 1)
+	go func() { cpu <- save("profile?seconds=2", ".cpu") }()
+	return func() error { return errors.Join(<-cpu, save("allocs", ".allocs")) }
 }
 
 // through publishes events, without a Nats-Msg-Id, and waits until ingest has
