@@ -26,15 +26,20 @@ func References(e *nostr.Event, allowPrivate bool) []events.NoteMissing {
 		return nil
 	}
 	var refs []events.NoteMissing
-	seen := map[string]bool{e.ID: true}
+	var seen map[string]bool
 	for _, t := range e.Tags {
 		ref, ok := reference(e, t)
-		if !ok || seen[ref.Key()] {
+		if !ok || ref.EventID == e.ID || seen[ref.Key()] {
 			continue
 		}
+		if seen == nil {
+			seen = map[string]bool{}
+		}
 		seen[ref.Key()] = true
-		if url, err := nostr.NormalizeRelayURL(t.At(2), allowPrivate); err == nil {
-			ref.Relays = []string{url}
+		if hint := t.At(2); hint != "" {
+			if url, err := nostr.NormalizeRelayURL(hint, allowPrivate); err == nil {
+				ref.Relays = []string{url}
+			}
 		}
 		ref.ReferencedBy = e.ID
 		if refs = append(refs, ref); len(refs) == maxRefs {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -79,11 +80,16 @@ func decodeFast(data []byte, e *Event) bool {
 		return false
 	}
 	for more := true; more; more = d.next(',') {
-		key, ok := d.text()
-		if !ok || !d.next(':') {
+		if !d.next('"') {
 			return false
 		}
-		switch key {
+		key := d.data[d.at:]
+		key = key[:max(bytes.IndexByte(key, '"'), 0)]
+		if d.at += len(key); !d.next('"') || !d.next(':') {
+			return false
+		}
+		ok := false
+		switch string(key) {
 		case "id":
 			e.ID, ok = d.text()
 		case "pubkey":
@@ -114,6 +120,8 @@ type decoder struct {
 	data []byte
 	at   int
 	tag  [16]string // room for the elements of one
+	room []string   // for those of the next ones
+	kept int        // elements so far
 }
 
 // peek returns the next byte that is no space, or 0 at the end.
@@ -160,9 +168,22 @@ func (d *decoder) tags() ([]Tag, bool) {
 		if !d.next(']') {
 			return nil, false
 		}
-		tags = append(tags, append(make(Tag, 0, len(elements)), elements...))
+		tags = append(tags, d.keep(elements))
 	}
 	return tags, d.next(']')
+}
+
+// keep copies a tag. Several share what is allocated, as much again each time.
+func (d *decoder) keep(tag Tag) Tag {
+	n := len(tag)
+	if d.room == nil || n > len(d.room) {
+		d.room = make([]string, max(n, d.kept))
+	}
+	kept := d.room[:n:n]
+	d.room = d.room[n:]
+	d.kept += n
+	copy(kept, tag)
+	return kept
 }
 
 // number reads an integer of at most 15 digits.
@@ -215,20 +236,22 @@ func (d *decoder) unescape(from int) (string, bool) {
 			end++
 		}
 	}
-	b := append(make([]byte, 0, end-from), d.data[from:d.at]...)
+	var b strings.Builder
+	b.Grow(end - from)
+	b.Write(d.data[from:d.at])
 	for d.at < len(d.data) {
 		verbatim := d.at
 		for d.at < len(d.data) && !escaped[d.data[d.at]] {
 			d.at++
 		}
-		b = append(b, d.data[verbatim:d.at]...)
+		b.Write(d.data[verbatim:d.at])
 		if d.at == len(d.data) {
 			break
 		}
 		c := d.data[d.at]
 		d.at++
 		if c == '"' {
-			return string(b), utf8.Valid(b)
+			return b.String(), utf8.ValidString(b.String())
 		}
 		if c != '\\' || d.at == len(d.data) {
 			break
@@ -237,17 +260,17 @@ func (d *decoder) unescape(from int) (string, bool) {
 		d.at++
 		switch c {
 		case '"', '\\', '/':
-			b = append(b, c)
+			b.WriteByte(c)
 		case 'n':
-			b = append(b, '\n')
+			b.WriteByte('\n')
 		case 't':
-			b = append(b, '\t')
+			b.WriteByte('\t')
 		case 'r':
-			b = append(b, '\r')
+			b.WriteByte('\r')
 		case 'b':
-			b = append(b, '\b')
+			b.WriteByte('\b')
 		case 'f':
-			b = append(b, '\f')
+			b.WriteByte('\f')
 		default:
 			return "", false // \u is rare
 		}

@@ -15,7 +15,7 @@ func TestDecodeFastTakesWhatIsUsual(t *testing.T) {
 		`{"kind":1,"id":"a","tags":[],"content":"\"quoted\"\n\\ / \/ \t\r\b\f 🐎"}`,
 		" {\n \"kind\" : 0 ,\t\"tags\" : [ [ \"t\" , \"\" ] , [] ] } \r\n",
 		`{"created_at":-5,"tags":[["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17","18"]]}`,
-		`{"id":"a","id":"b"}`,
+		`{"id":"a","id":"b"}`, `{"tags":[[],["a"],[],["b","c","d"],["e"]]}`,
 	} {
 		var got, want Event
 		if !decodeFast([]byte(text), &got) {
