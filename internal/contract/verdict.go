@@ -19,6 +19,9 @@ type Message struct {
 	// Sender is who published it, as it claims ([Output]); "" if it does
 	// not say.
 	Sender string
+	// Prepared is what a [Preparer] has found, for the handler; nil for a message
+	// that none has seen.
+	Prepared any
 }
 
 // Key returns the last token of the subject: the key of a keyed subject.
@@ -92,3 +95,27 @@ func (v Verdict) String() string { return [...]string{"done", "retry", "reject"}
 // the same time as on others: everything it does must be idempotent. The
 // context lives until the handler returns, past the start of a shutdown.
 type Handler func(ctx context.Context, m Message) ([]Output, Verdict)
+
+// Preparer does for messages that came together what is cheaper than for each
+// alone, and leaves what it found in their field Prepared. It waits for nothing
+// outside of the process. The handler must manage without: a message that comes
+// back after a long wait was not prepared, nor is any together with which a
+// Preparer panicked.
+type Preparer func(ms []*Message)
+
+type waitsKey struct{}
+
+// Waits is called, with its context, by a handler or what it uses, before it waits
+// for something outside of the process: messages that came together are handled one
+// after the other until one of them waits. It may be called often, and at the
+// same time.
+func Waits(ctx context.Context) {
+	if tell, ok := ctx.Value(waitsKey{}).(func()); ok {
+		tell()
+	}
+}
+
+// WithWaits returns a context with which [Waits] calls tell.
+func WithWaits(ctx context.Context, tell func()) context.Context {
+	return context.WithValue(ctx, waitsKey{}, tell)
+}

@@ -19,7 +19,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/reconcile"
 	"github.com/relaymesh/relaymesh/internal/stage/ingest"
 	"github.com/relaymesh/relaymesh/pkg/events"
-	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // Ingest runs the first stage until ctx ends: the intake stream, and a tail of
@@ -36,7 +35,7 @@ func Ingest(ctx context.Context, e *Env) error {
 		Authors: open[contract.Author](&kv, contract.BucketAuthors), Records: open[contract.Record](&kv, contract.BucketRecords),
 		Links:   open[contract.Link](&kv, contract.BucketLinks),
 		Missing: func(context.Context, []events.NoteMissing) ([]events.NoteMissing, error) { return nil, nil },
-		Verify:  unlessVerified(verifier.Verify), VerifyList: schnorr.VerifyRelayList,
+		Verify:  verifier.Verify, VerifyList: schnorr.VerifyRelayList,
 		ResolveEvery: e.Config.ResolveEvery, AllowPrivate: e.Config.AllowPrivate, Mentions: e.Config.Sync.Mentions, Now: time.Now,
 		Denied: e.deny.Lists(),
 	}
@@ -70,7 +69,7 @@ func Ingest(ctx context.Context, e *Env) error {
 		group.Go(func() error { ours.Refresh(ctx); return nil })
 	}
 	s := ingest.New(p)
-	b.Handle(consumer(contract.ConsumerIngest), s.Handle)
+	b.HandleTogether(consumer(contract.ConsumerIngest), s.Prepare, s.Handle)
 	group.Go(func() error { PurgeDenied(ctx, p.Denied, e.Log, s.Purge); return nil })
 	group.Go(func() error { return b.Run(ctx) })
 	seen := ingest.NewSeen()
@@ -168,15 +167,5 @@ func missing(local *relay.Local) func(context.Context, []events.NoteMissing) ([]
 		return slices.DeleteFunc(slices.Clone(refs), func(ref events.NoteMissing) bool {
 			return !slices.Contains(lacking, ref.EventID) && !slices.Contains(lacking, ref.Address)
 		}), nil
-	}
-}
-
-// unlessVerified verifies what no other stage of this process has found good.
-func unlessVerified(verify func(string, *nostr.Event) error) func(string, *nostr.Event) error {
-	return func(sender string, e *nostr.Event) error {
-		if schnorr.Verified(e) {
-			return nil
-		}
-		return verify(sender, e)
 	}
 }

@@ -206,12 +206,13 @@ func (y *cluster) staff(b *bus.Bus, js badJS, l *incarnation, stageName string) 
 	switch stageName {
 	case contract.StageIngest:
 		var verifier schnorr.Verifier
-		work[contract.ConsumerIngest] = ingest.New(ingest.Ports{
+		s := ingest.New(ingest.Ports{
 			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,
 			Records: bucket[contract.Record](js, y.log, contract.BucketRecords, &errs),
 			Missing: net.missing, Verify: verifier.Verify, VerifyList: schnorr.VerifyRelayList,
 			ResolveEvery: y.resolveEvery, Now: l.now,
-		}).Handle
+		})
+		b.HandleTogether(consumer(contract.ConsumerIngest), s.Prepare, s.Handle)
 	case contract.StageDHTWorker:
 		s := &dht.Stage{
 			Authors: bucket[contract.Author](js, y.log, contract.BucketAuthors, &errs), Links: links,

@@ -52,7 +52,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "outputs of a second attempt are dropped", file: "internal/edge/bus/handler.go",
-		old: "d.verdict = verdict", bug: "d.verdict = verdict\n\t\tif d.Attempt > 1 {\n\t\t\toutputs = nil\n\t\t}",
+		old: "	return outputs\n", bug: "	if d.Attempt > 1 {\n\t\toutputs = nil\n\t}\n\treturn outputs\n",
 		caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{
@@ -75,7 +75,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "a message that needed a second attempt is not acknowledged", file: "internal/edge/bus/verdict.go",
-		old: "b.report(d, d.raw.Ack())", bug: "if d.Attempt == 1 {\n\t\t\tb.report(d, d.raw.Ack())\n\t\t}",
+		old: "b.report(ctx, d, d.raw.Ack())", bug: "if d.Attempt == 1 {\n\t\t\tb.report(ctx, d, d.raw.Ack())\n\t\t}",
 		caught: "messages (wait )?in|without an answer",
 	},
 	// KV
@@ -116,7 +116,7 @@ var mutations = []mutation{
 	},
 	{
 		name: "what failed once counts as done", file: "internal/stage/ingest/ingest.go",
-		old: "seen && cause != m.Cause && m.Attempt <= 1 {", bug: `seen && cause != "" {`,
+		old: "return seen && cause != m.Cause && m.Attempt <= 1", bug: `return seen && cause != ""`,
 		caught: lacks + "|never asked for|" + unlinked + "|" + notStored,
 	},
 	{

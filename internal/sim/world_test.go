@@ -231,10 +231,7 @@ func (w *world) work(stageName string, f *faults, setup func(b *bus.Bus) handler
 		w.Fatal(err)
 	}
 	for name, h := range setup(b) {
-		if w.other != nil {
-			h = w.other.wrap(h)
-		}
-		b.Handle(consumer(name), h)
+		b.Handle(consumer(name), w.wrap(h))
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	x := &worker{js: js, stop: stop, done: make(chan error, 1)}
@@ -264,9 +261,17 @@ func consumer(name string) contract.Consumer {
 	panic("no consumer " + name)
 }
 
+// wrap is a handler as the worlds that are otherwise have it.
+func (w *world) wrap(h contract.Handler) contract.Handler {
+	if w.other == nil {
+		return h
+	}
+	return w.other.wrap(h)
+}
+
 // ingest runs the first stage. f, here and below, may be nil.
 func (w *world) ingest(f *faults) *worker {
-	return w.work(contract.StageIngest, f, func(*bus.Bus) handlers {
+	return w.work(contract.StageIngest, f, func(b *bus.Bus) handlers {
 		var verifier schnorr.Verifier
 		s := ingest.New(ingest.Ports{
 			Authors: faulty(w, f, store[contract.Author](w, contract.BucketAuthors)),
@@ -277,7 +282,8 @@ func (w *world) ingest(f *faults) *worker {
 			Denied: w.denied,
 		})
 		w.purge(s.Purge)
-		return handlers{contract.ConsumerIngest: s.Handle}
+		b.HandleTogether(consumer(contract.ConsumerIngest), s.Prepare, w.wrap(s.Handle))
+		return nil
 	})
 }
 

@@ -284,8 +284,8 @@ func (b *Bus) putOff(ctx context.Context, d *delivery) {
 	wait := afterFull + rand.N(afterFull)/2
 	if err := b.scheduleRetry(ctx, d, wait, d.failed.Error()); err != nil {
 		b.log.WarnContext(ctx, "could not put a message off, waiting for a minute", "subject", d.Subject, "err", err)
-		b.report(d, d.raw.NakWithDelay(longestNak))
+		b.report(ctx, d, d.raw.NakWithDelay(longestNak))
 		return
 	}
-	b.report(d, d.raw.Ack())
+	b.report(ctx, d, d.raw.Ack())
 }

@@ -46,7 +46,7 @@ func BenchmarkBus(b *testing.B) {
 			defer stop()
 			for _, spec := range contract.Consumers() {
 				if spec.Name == c.consumer && spec.Stream != contract.StreamRetry && spec.Stream != contract.StreamAdvisories {
-					x.Handle(spec, func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
+					h := func(_ context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
 						if left.Add(-1) == 0 {
 							stop()
 						}
@@ -54,7 +54,12 @@ func BenchmarkBus(b *testing.B) {
 							return nil, contract.Done()
 						}
 						return []contract.Output{{Subject: events.SubjectNoteFound, Data: m.Data, ID: m.Cause}}, contract.Done()
-					})
+					}
+					if c.stage == contract.StageIngest {
+						x.HandleTogether(spec, func([]*contract.Message) {}, h)
+					} else {
+						x.Handle(spec, h)
+					}
 				}
 			}
 			b.ResetTimer()

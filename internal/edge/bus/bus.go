@@ -56,7 +56,7 @@ type Bus struct {
 	log     *slog.Logger
 	metrics *metrics
 	router  *message.Router
-	work    []work
+	work    []*work
 	levels  *levels
 	writes  writes
 
@@ -71,6 +71,12 @@ type Bus struct {
 type work struct {
 	consumer contract.Consumer
 	handler  contract.Handler
+	prepare  contract.Preparer // nil: each message is handled by itself
+	label    string            // of the consumer
+}
+
+func newWork(c contract.Consumer, h contract.Handler) *work {
+	return &work{consumer: c, handler: h, label: label(c)}
 }
 
 // New returns a bus over a connection that stays the caller's: the bus never
@@ -108,7 +114,16 @@ func New(js jetstream.JetStream, o Options) (*Bus, error) {
 // Handle sets what handles the messages of a consumer; also those that come
 // back after a long wait. It must be called before [Bus.Run].
 func (b *Bus) Handle(c contract.Consumer, h contract.Handler) {
-	b.work = append(b.work, work{c, h})
+	b.work = append(b.work, newWork(c, h))
+}
+
+// HandleTogether is [Bus.Handle] for many small messages: those that come together
+// are prepared together, and handled one after the other by one goroutine. One
+// whose handler waits ([contract.Waits]) keeps none of the others.
+func (b *Bus) HandleTogether(c contract.Consumer, p contract.Preparer, h contract.Handler) {
+	w := newWork(c, h)
+	w.prepare = p
+	b.work = append(b.work, w)
 }
 
 // Running is closed when all consumers are subscribed.
@@ -135,18 +150,16 @@ func (b *Bus) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("consumer %s of stream %s: %w: has relaymesh provision run?", w.consumer.Name, w.consumer.Stream, err)
 		}
-		name := label(w.consumer)
 		sub := &subscriber{
-			pull: c, conn: b.js.Conn(), spec: w.consumer, prefix: b.prefix, drain: b.options.Drain, log: b.log.With("consumer", name),
-			settle: b.settle, fail: stop, pulse: b.pulseOf(name),
+			pull: c, conn: b.js.Conn(), work: w, prefix: b.prefix, drain: b.options.Drain, log: b.log.With("consumer", w.label),
+			fail: stop, pulse: b.pulseOf(w.label),
 		}
-		b.router.AddHandler(name, name, sub, "", publisher{b}, b.adapt(w.handler))
+		b.router.AddConsumerHandler(w.label, w.label, sub, b.handleBatch)
 	}
 	var telling sync.WaitGroup
 	telling.Go(func() { b.tellOfFull(run) })
 	defer telling.Wait()
 	defer stop(nil)
-	b.router.AddMiddleware(b.trace, b.observe, b.recoverPanic)
 	if err := b.router.Run(run); err != nil {
 		return fmt.Errorf("run message router: %w", err)
 	}
@@ -170,15 +183,15 @@ func (b *Bus) flush(ctx context.Context) error {
 }
 
 // upkeep is what every stage's bus does for its stage by itself.
-func (b *Bus) upkeep() []work {
-	var list []work
+func (b *Bus) upkeep() []*work {
+	var list []*work
 	for _, c := range contract.Consumers() {
 		switch {
 		case c.Stage != b.options.Stage:
 		case c.Stream == contract.StreamRetry:
-			list = append(list, work{c, b.dispatch})
+			list = append(list, newWork(c, b.dispatch))
 		case c.Stream == contract.StreamAdvisories:
-			list = append(list, work{c, b.deadLetterUnanswered})
+			list = append(list, newWork(c, b.deadLetterUnanswered))
 		}
 	}
 	return list

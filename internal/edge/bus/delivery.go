@@ -1,11 +1,9 @@
 package bus
 
 import (
-	"context"
 	"strconv"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
@@ -33,50 +31,43 @@ const (
 	maxSender      = 256
 )
 
-// delivery is one delivery of a message, from pull to verdict. Written by the
-// router's goroutine until the watermill message is acked or nacked, then read
-// by the subscriber's.
+// delivery is one delivery of a message, from pull to verdict. It belongs to the
+// goroutine that handles it.
 type delivery struct {
 	contract.Message
-	raw      jetstream.Msg
-	message  *message.Message
-	consumer contract.Consumer
-	id       string    // stream:sequence
-	since    time.Time // when it was first stored, on any stream
-	history  string    // how it ended before, if it was a dead letter: headerHistory
+	raw         jetstream.Msg
+	work        *work
+	batch       *batch
+	id          string    // stream:sequence
+	since       time.Time // when it was first stored, on any stream
+	correlation string
+	history     string // how it ended before, if it was a dead letter: headerHistory
 
 	span    trace.Span
 	verdict contract.Verdict
 	failed  error // why the outputs could not be published
+
+	// Of batch.mu:
+	index int  // in batch.open
+	alone bool // the turn is another goroutine's
+	over  bool // its verdict has been carried out
 }
 
-type deliveryKey struct{}
-
-// deliveryOf returns the delivery that a handler's context belongs to.
-func deliveryOf(ctx context.Context) *delivery {
-	d, _ := ctx.Value(deliveryKey{}).(*delivery)
-	return d
-}
-
-func newDelivery(ctx context.Context, c contract.Consumer, prefix contract.Prefix, raw jetstream.Msg) (*delivery, error) {
+func newDelivery(w *work, prefix contract.Prefix, raw jetstream.Msg) (*delivery, error) {
 	meta, err := raw.Metadata()
 	if err != nil {
 		return nil, err
 	}
-	id := messageID(c.Stream, meta.Sequence.Stream)
-	d := &delivery{raw: raw, consumer: c, id: id, span: noSpan}
-	d.Message = original(c.Stream, prefix.PlainSubject(raw.Subject()), id, raw.Headers(), raw.Data())
+	stream, headers := w.consumer.Stream, raw.Headers()
+	id := messageID(stream, meta.Sequence.Stream)
+	d := &delivery{raw: raw, work: w, id: id, span: noSpan}
+	d.Message = original(stream, prefix.PlainSubject(raw.Subject()), id, headers, raw.Data())
 	d.Attempt += int(meta.NumDelivered)
-	d.since = since(c.Stream, meta.Timestamp, raw.Headers())
-	d.history = history(c.Stream, raw.Headers())
-
-	d.message = message.NewMessage(d.Cause, d.Data)
-	if c := raw.Headers().Get(headerCorrelation); c != "" && len(c) <= maxCorrelation {
-		d.message.Metadata.Set(headerCorrelation, c)
-	} else {
-		d.message.Metadata.Set(headerCorrelation, d.Cause)
+	d.since = since(stream, meta.Timestamp, headers)
+	d.history = history(stream, headers)
+	if d.correlation = headers.Get(headerCorrelation); d.correlation == "" || len(d.correlation) > maxCorrelation {
+		d.correlation = d.Cause
 	}
-	d.message.SetContext(context.WithValue(ctx, deliveryKey{}, d))
 	return d, nil
 }
 
@@ -106,7 +97,10 @@ func original(stream, subject, id string, h nats.Header, data []byte) contract.M
 
 // since returns when a message was first stored, which now is since stored.
 func since(stream string, stored time.Time, h nats.Header) time.Time {
-	if at, err := time.Parse(time.RFC3339, h.Get(headerSince)); err == nil && stream == contract.StreamRetry {
+	if stream != contract.StreamRetry {
+		return stored
+	}
+	if at, err := time.Parse(time.RFC3339, h.Get(headerSince)); err == nil {
 		return at
 	}
 	return stored

@@ -13,6 +13,12 @@
 //   - Reject, or a retry too many: a dead letter, then the message is
 //     terminated.
 //
+// A message of watermill is a batch. For most consumers that is one message of NATS;
+// the many small ones of the intake come as they arrive together ([Bus.HandleTogether]).
+// One goroutine handles them one after the other, until one waits for something:
+// then another goroutine goes on with the rest. Each has its own verdict, attempts
+// and trace, as if it had come alone.
+//
 // Delivery is at least once. Outputs first, ack last, content-derived
 // message ids and idempotent handlers give every message exactly one effect.
 // What the bus does not give is order: messages of one consumer run at the

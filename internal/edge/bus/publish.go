@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -136,37 +135,3 @@ func alreadyQueued(err error) bool {
 func hopeless(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject)
 }
-
-// publisher is the router's: every message carries its own subject.
-type publisher struct{ bus *Bus }
-
-// The metadata of a produced message; its UUID is the output's id.
-const (
-	metaSubject = "subject"
-	metaCron    = "cron"
-)
-
-func toWatermill(cause *message.Message, out contract.Output) *message.Message {
-	m := message.NewMessageWithContext(cause.Context(), out.ID, out.Data)
-	m.Metadata.Set(metaSubject, out.Subject)
-	m.Metadata.Set(metaCron, out.Cron)
-	m.Metadata.Set(headerCorrelation, cause.Metadata.Get(headerCorrelation))
-	return m
-}
-
-// Publish publishes the outputs of one message; the topic is not used.
-func (p publisher) Publish(_ string, produced ...*message.Message) error {
-	ctx := produced[0].Context()
-	outputs := make([]contract.Output, len(produced))
-	for i, m := range produced {
-		outputs[i] = contract.Output{Subject: m.Metadata.Get(metaSubject), Data: m.Payload, ID: m.UUID, Cron: m.Metadata.Get(metaCron)}
-	}
-	err := p.bus.publishAll(ctx, produced[0].Metadata.Get(headerCorrelation), outputs)
-	if d := deliveryOf(ctx); d != nil {
-		d.failed = err
-	}
-	return err
-}
-
-// Close does nothing: the connection is the caller's.
-func (publisher) Close() error { return nil }

@@ -24,7 +24,7 @@ func (b *Bus) scheduleRetry(ctx context.Context, d *delivery, wait time.Duration
 		headerSubject:     {d.Subject},
 		headerAttempt:     {strconv.Itoa(d.Attempt)},
 		headerCause:       {d.Cause},
-		headerCorrelation: {d.message.Metadata.Get(headerCorrelation)},
+		headerCorrelation: {d.correlation},
 		headerSender:      {d.Sender},
 		headerSince:       {d.since.UTC().Format(time.RFC3339)},
 		headerReason:      {oneLine(shorten(reason))},

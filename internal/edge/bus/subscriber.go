@@ -28,15 +28,15 @@ const (
 // exactly as many messages as it has free slots: none waits in a buffer while
 // its AckWait runs out, and a shutdown has next to nothing to give back.
 type subscriber struct {
-	pull   jetstream.Consumer
-	conn   *nats.Conn // of pull
-	spec   contract.Consumer
-	prefix contract.Prefix
-	drain  time.Duration
-	log    *slog.Logger
-	settle func(*delivery)
-	fail   func(error) // ends the bus
-	pulse  *pulse
+	pull     jetstream.Consumer
+	conn     *nats.Conn // of pull
+	work     *work
+	prefix   contract.Prefix
+	drain    time.Duration
+	log      *slog.Logger
+	fail     func(error) // ends the bus
+	pulse    *pulse
+	gathered gathered
 }
 
 // Subscribe ends the channel once ctx has ended and all messages are settled
@@ -60,50 +60,85 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(s.drain, func() { stopHandlers(errDrained) }) })()
 	defer context.AfterFunc(handlers, func() { time.AfterFunc(grace, stopHeartbeats) })()
 
-	free := make(chan struct{}, s.spec.InFlight)
-	for range s.spec.InFlight {
-		free <- struct{}{}
-	}
-	deliver := func(msg jetstream.Msg) {
-		d, err := newDelivery(handlers, s.spec, s.prefix, msg)
-		if err != nil {
-			s.log.ErrorContext(ctx, "message without JetStream metadata", "err", err)
-			free <- struct{}{}
+	all := s.work.consumer.InFlight
+	free, freed := all, make(chan int, all)
+	by := &crew{next: make(chan func()), done: handlers.Done()}
+	deliver := func(msgs []jetstream.Msg) {
+		deliveries := make([]*delivery, 0, len(msgs))
+		for _, msg := range msgs {
+			d, err := newDelivery(s.work, s.prefix, msg)
+			if err != nil {
+				s.log.ErrorContext(ctx, "message without JetStream metadata", "err", err)
+				freed <- 1
+				continue
+			}
+			deliveries = append(deliveries, d)
+		}
+		if len(deliveries) == 0 {
 			return
 		}
-		go func() {
-			s.watch(heartbeats, d)
-			free <- struct{}{}
-		}()
-		out <- d.message
+		t := newBatch(deliveries, by, func(n int) { freed <- n })
+		go s.watch(heartbeats, t)
+		m := message.NewMessage(deliveries[0].Cause, nil)
+		m.SetContext(context.WithValue(handlers, batchKey{}, t))
+		out <- m
 	}
 	for ctx.Err() == nil {
-		s.pulse.beat()
-		if len(free) == 0 && !s.spec.Holds {
+		free = s.slots(ctx, free, freed, deliver)
+		if ctx.Err() != nil {
+			break
+		}
+		got, err := s.pullBatch(ctx, min(free, s.atOnce()), deliver)
+		free -= got
+		if err != nil {
+			s.gathered.flush(deliver)
+			s.afterError(ctx, err)
+		}
+	}
+	s.gathered.flush(deliver)
+	for free < all {
+		select {
+		case n := <-freed:
+			free += n
+		case <-heartbeats.Done():
+			return
+		}
+	}
+}
+
+// slots waits until there are slots to pull for. Where messages are handled together
+// slots come free together, and are pulled for together.
+func (s *subscriber) slots(ctx context.Context, free int, freed <-chan int, deliver func([]jetstream.Msg)) int {
+	enough := 1
+	if s.work.prepare != nil {
+		enough = max(1, s.work.consumer.InFlight/2)
+	}
+	for range len(freed) {
+		free += <-freed
+	}
+	s.pulse.beat()
+	for moment := (<-chan time.Time)(nil); free < enough; {
+		if free == 0 || len(s.gathered.msgs) >= enough {
+			s.gathered.flush(deliver) // little or nothing can come to it
+		}
+		switch {
+		case free > 0 && moment == nil:
+			moment = time.After(mostGather)
+		case free == 0 && !s.work.consumer.Holds:
 			s.pulse.fill()
 		}
 		select {
-		case <-ctx.Done():
-			continue
-		case <-free:
+		case n := <-freed:
+			free += n
 			s.pulse.end()
-		}
-		n := 1
-		for ; len(free) > 0 && n < s.atOnce(); n++ {
-			<-free
-		}
-		got, err := s.pullBatch(ctx, n, deliver)
-		for range n - got {
-			free <- struct{}{}
-		}
-		s.afterError(ctx, err)
-	}
-	for range s.spec.InFlight {
-		select {
-		case <-free:
-		case <-heartbeats.Done():
+			s.pulse.beat()
+		case <-moment:
+			return free
+		case <-ctx.Done():
+			return free
 		}
 	}
+	return free
 }
 
 // atOnce is how many messages may be asked for at a time. Where the server or the
@@ -111,23 +146,30 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 // longer request is one that the client library does not show.
 func (s *subscriber) atOnce() int {
 	if most := s.pull.CachedInfo().Config.MaxRequestBatch; most > 0 {
-		return min(most, s.spec.InFlight)
+		return min(most, s.work.consumer.InFlight)
 	}
-	return s.spec.InFlight
+	return s.work.consumer.InFlight
 }
 
-// pullBatch pulls until n messages were delivered or ctx has ended.
-func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func(jetstream.Msg)) (got int, err error) {
+// pullBatch pulls until n messages came or ctx has ended. The last of them may not have
+// been delivered then, but gathered.
+func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func([]jetstream.Msg)) (got int, err error) {
 	it, err := s.pull.Messages(jetstream.PullMaxMessages(n), jetstream.StopAfter(n))
 	if err != nil {
 		return 0, err
 	}
 	defer it.Stop()
 	for got < n {
+		within := jetstream.NextContext(ctx)
+		if len(s.gathered.msgs) > 0 {
+			within = jetstream.NextMaxWait(s.gathered.wait(time.Now()))
+		}
 		s.pulse.rest()
-		msg, err := it.Next(jetstream.NextContext(ctx))
+		msg, err := it.Next(within)
 		s.pulse.beat()
 		switch {
+		case errors.Is(err, nats.ErrTimeout):
+			s.gathered.flush(deliver)
 		case ctx.Err() != nil:
 			if err == nil {
 				_ = msg.Nak()
@@ -144,7 +186,9 @@ func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func(jetstrea
 			return got, err
 		default:
 			got++
-			deliver(msg)
+			if now := time.Now(); s.gathered.add(msg, now) || s.work.prepare == nil {
+				s.gathered.flush(deliver)
+			}
 		}
 	}
 	return got, nil
@@ -165,11 +209,11 @@ func (s *subscriber) giveBack(it jetstream.MessagesContext) {
 // afterError ends the bus on an error that will not pass, and waits after others.
 func (s *subscriber) afterError(ctx context.Context, err error) {
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return
 	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound),
 		errors.Is(err, jetstream.ErrConnectionClosed):
-		s.fail(fmt.Errorf("consumer %s: %w", label(s.spec), err))
+		s.fail(fmt.Errorf("consumer %s: %w", s.work.label, err))
 		return
 	}
 	s.log.WarnContext(ctx, "pulling messages failed, trying again", "err", err)
@@ -179,35 +223,26 @@ func (s *subscriber) afterError(ctx context.Context, err error) {
 	}
 }
 
-// watch keeps the message from being delivered again while its handler runs and
-// while it is settled. Until then the message's context belongs to the router.
-func (s *subscriber) watch(heartbeats context.Context, d *delivery) {
-	beat := time.NewTicker(s.spec.AckWait / 3)
+// watch keeps messages from being delivered again until their verdicts have been
+// carried out.
+func (s *subscriber) watch(heartbeats context.Context, t *batch) {
+	beat := time.NewTicker(s.work.consumer.AckWait / 3)
 	defer beat.Stop()
-	settled := make(chan struct{})
-	acked, nacked := d.message.Acked(), d.message.Nacked()
-	settle := func() {
-		acked, nacked = nil, nil
-		go func() {
-			defer close(settled)
-			s.settle(d)
-		}()
-	}
 	for {
 		select {
 		case <-beat.C:
 			s.pulse.beat()
-			if err := d.raw.InProgress(); err != nil {
-				s.log.DebugContext(heartbeats, "heartbeat failed", "err", err)
+			for _, d := range t.inWork() {
+				if err := d.raw.InProgress(); err != nil {
+					s.log.DebugContext(heartbeats, "heartbeat failed", "err", err)
+				}
 			}
-		case <-acked:
-			settle()
-		case <-nacked:
-			settle()
-		case <-settled:
+		case <-t.done:
 			return
 		case <-heartbeats.Done(): // the handler ignores its context
-			s.log.ErrorContext(heartbeats, "handler does not end, its message goes to another worker", "subject", d.Subject)
+			for _, d := range t.inWork() {
+				s.log.ErrorContext(heartbeats, "handler does not end, its message goes to another worker", "subject", d.Subject)
+			}
 			return
 		}
 	}

@@ -127,7 +127,7 @@ func (b *Bus) begin(ctx context.Context, d *delivery) (context.Context, trace.Sp
 	attrs := []attribute.KeyValue{
 		attribute.String(AttrStage, b.options.Stage), attribute.Int(AttrAttempt, d.Attempt),
 		attribute.String(attrSystem, "nats"), attribute.String(attrOperation, "process"), attribute.String(attrMessage, d.Cause),
-		attribute.String(attrSubject, d.Subject), attribute.String(attrFamily, family), attribute.String(attrConsumer, label(d.consumer)),
+		attribute.String(attrSubject, d.Subject), attribute.String(attrFamily, family), attribute.String(attrConsumer, d.work.label),
 	}
 	if d.Sender != "" {
 		attrs = append(attrs, attribute.String(AttrSender, d.Sender))
@@ -137,15 +137,18 @@ func (b *Bus) begin(ctx context.Context, d *delivery) (context.Context, trace.Sp
 			attrs = append(attrs, attribute.String(AttrEvent, id))
 		}
 	}
-	again := d.consumer.Stream == contract.StreamRetry
+	again := d.work.consumer.Stream == contract.StreamRetry
 	return Begin(ctx, b.options.Traces, Job{
 		Name: "process " + family, Kind: trace.SpanKindConsumer, Header: d.raw.Headers(),
-		Apart: !again && (d.consumer.Apart || d.raw.Headers().Get(headerScheduler) != ""), Attributes: attrs,
+		Apart: !again && (d.work.consumer.Apart || d.raw.Headers().Get(headerScheduler) != ""), Attributes: attrs,
 	})
 }
 
 // end ends the span of a delivery with what became of it.
 func (d *delivery) end(v contract.Verdict) {
+	if d.span == noSpan {
+		return
+	}
 	d.span.SetAttributes(attribute.String(AttrVerdict, v.String()))
 	if !v.IsDone() {
 		d.span.SetAttributes(attribute.String(AttrReason, shorten(v.Reason())))

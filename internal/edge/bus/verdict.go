@@ -58,9 +58,9 @@ func decide(v contract.Verdict, attempt int, age time.Duration, jitter float64) 
 }
 
 // settle carries out the verdict on a message whose outputs are stored, or
-// retries it if they are not.
-func (b *Bus) settle(d *delivery) {
-	ctx := context.WithoutCancel(d.message.Context())
+// retries it if they are not; handled is the context that its handler had.
+func (b *Bus) settle(handled context.Context, d *delivery) {
+	ctx := context.WithoutCancel(handled)
 	verdict := d.verdict
 	switch {
 	case d.failed != nil && hopeless(d.failed):
@@ -68,18 +68,21 @@ func (b *Bus) settle(d *delivery) {
 	case d.failed != nil:
 		verdict = contract.Retry(afterPublishFailure, d.failed.Error())
 	}
-	b.metrics.handled.WithLabelValues(b.options.Stage, label(d.consumer), verdict.String()).Inc()
+	b.metrics.handled.WithLabelValues(b.options.Stage, d.work.label, verdict.String()).Inc()
 	defer d.end(verdict)
 
 	_, retry := verdict.RetryAfter()
 	switch {
-	case retry && d.message.Context().Err() != nil, errors.Is(d.failed, errStopping):
+	case retry && handled.Err() != nil, errors.Is(d.failed, errStopping):
 		// Cut short by a shutdown, which is no fault of the message.
-		b.report(d, d.raw.Nak())
+		b.report(ctx, d, d.raw.Nak())
 		return
 	case full(d.failed):
 		b.putOff(ctx, d)
 		return
+	}
+	if !verdict.IsDone() {
+		d.wait()
 	}
 	f, wait, reason := decide(verdict, d.Attempt, time.Since(d.since), rand.Float64())
 	if f == scheduledRetry {
@@ -96,19 +99,19 @@ func (b *Bus) settle(d *delivery) {
 	}
 	switch f {
 	case ack, scheduledRetry:
-		b.report(d, d.raw.Ack())
+		b.report(ctx, d, d.raw.Ack())
 	case delayedNak:
 		b.log.DebugContext(ctx, "retry", "subject", d.Subject, "attempt", d.Attempt, "wait", wait, "reason", reason)
-		b.report(d, d.raw.NakWithDelay(wait))
+		b.report(ctx, d, d.raw.NakWithDelay(wait))
 	case toDLQ:
-		b.report(d, d.raw.TermWithReason(shorten(reason)))
+		b.report(ctx, d, d.raw.TermWithReason(shorten(reason)))
 	}
 }
 
 // report logs an acknowledgement that could not be sent: the message comes
 // again after AckWait, and its handler is idempotent.
-func (b *Bus) report(d *delivery, err error) {
+func (b *Bus) report(ctx context.Context, d *delivery, err error) {
 	if err != nil {
-		b.log.WarnContext(d.message.Context(), "could not acknowledge a message", "subject", d.Subject, "err", err)
+		b.log.WarnContext(ctx, "could not acknowledge a message", "subject", d.Subject, "err", err)
 	}
 }

@@ -25,11 +25,12 @@ type world struct {
 	// Of the workers that start from now on; may be nil.
 	traces  trace.TracerProvider
 	metrics prometheus.Registerer
+	prepare contract.Preparer // of ingest
 }
 
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
-	natstest.InWorld(t, func(w *natstest.World) { test(&world{World: w, start: time.Now()}) })
+	natstest.InWorld(t, func(w *natstest.World) { test(&world{World: w, start: time.Now(), prepare: prepared}) })
 }
 
 // worker is one running bus, with its own connection.
@@ -61,7 +62,11 @@ func (w *world) workOn(js jetstream.JetStream, stage string, hs handlers) *worke
 		w.Fatal(err)
 	}
 	for name, h := range hs {
-		b.Handle(consumer(w.T, name), h)
+		if name == contract.ConsumerIngest {
+			b.HandleTogether(consumer(w.T, name), w.prepare, h)
+		} else {
+			b.Handle(consumer(w.T, name), h)
+		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	x := &worker{Bus: b, js: js, stop: stop, done: make(chan error, 1)}

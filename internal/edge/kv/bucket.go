@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/backoff"
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // tries bounds how often a lost race is run again. The waits between are random
@@ -96,6 +97,7 @@ func (b *Bucket[T]) Add(ctx context.Context, key string, value T, ttl time.Durat
 	if err != nil {
 		return false, fmt.Errorf("add %w", b.failed(key, err))
 	}
+	contract.Waits(ctx)
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	_, err = b.kv.Create(ctx, key, data, jetstream.KeyTTL(ttl))
@@ -156,6 +158,7 @@ func (b *Bucket[T]) compareAndSet(ctx context.Context, key string, attempt func(
 // read returns the value and its revision; revision 0 means that there is none.
 func (b *Bucket[T]) read(ctx context.Context, key string) (T, uint64, error) {
 	var none T
+	contract.Waits(ctx)
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	entry, err := b.kv.Get(ctx, key)

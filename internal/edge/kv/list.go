@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // page is how many values one request brings; it bounds memory.
@@ -87,6 +89,7 @@ func (b *Bucket[T]) list(ctx context.Context, pattern string, yield func(Entry[T
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	contract.Waits(ctx)
 	prefix := b.subject("")
 	stream := "KV_" + b.name
 	// Whoever loses patience meanwhile waits for the answer all the same: a consumer

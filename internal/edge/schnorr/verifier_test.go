@@ -7,50 +7,39 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-func TestVerifierAnswersEveryCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var v Verifier
-		for i, sk := range secrets(t, 8) {
-			for n := range 50 {
-				e := signed(t, sk, int64(n))
-				bad := n == i
-				if bad {
-					shiftS(&e, big.NewInt(1))
-				}
-				go func() {
-					if err := v.Verify("relay", &e); (err != nil) != bad {
-						t.Errorf("author %d, event %d: %v, want bad %v", i, n, err, bad)
-					}
-				}()
-			}
-		}
-		time.Sleep(2 * gather)
-		synctest.Wait()
-		if v.workers != 0 || len(v.waiting) != 0 {
-			t.Errorf("%d workers and %d requests are left", v.workers, len(v.waiting))
-		}
-	})
+// verifyOne verifies one event of a sender.
+func verifyOne(v *Verifier, sender string, e nostr.Event) error {
+	return v.Verify([]string{sender}, []*nostr.Event{&e})[0]
 }
 
-func TestAnEventWaitsForOthersAMomentAtMost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var v Verifier
-		e := signed(t, secrets(t, 1)[0], 1)
-		for _, tc := range []struct{ pause, want time.Duration }{
-			{0, 0}, {time.Second, 0}, {gather / 2, gather}, {0, 0}, {gather - 1, gather},
-		} {
-			time.Sleep(tc.pause)
-			began := time.Now()
-			if err := v.Verify("relay", &e); err != nil {
-				t.Fatal(err)
+func TestVerifierTellsWhichAreBad(t *testing.T) {
+	var v Verifier
+	var senders []string
+	var all []*nostr.Event
+	for i, sk := range secrets(t, 8) {
+		for n := range 50 {
+			e := signed(t, sk, int64(n))
+			if n == i {
+				shiftS(&e, big.NewInt(1))
 			}
-			if took := time.Since(began); took != tc.want {
-				t.Errorf("after a pause of %s it took %s, want %s", tc.pause, took, tc.want)
+			// Each of eight has bad ones, but too few for a suspect.
+			senders, all = append(senders, strconv.Itoa(n%8)), append(all, &e)
+		}
+	}
+	for range 2 { // the good ones are known the second time
+		for i, err := range v.Verify(senders, all) {
+			if bad := i%50 == i/50; (err != nil) != bad {
+				t.Errorf("author %d, event %d: %v, want bad %v", i/50, i%50, err, bad)
 			}
 		}
-	})
+	}
+	if errs := v.Verify(nil, nil); len(errs) != 0 {
+		t.Errorf("of nothing %v", errs)
+	}
 }
 
 // Who sends bad signatures is limited, and nobody else is; until they are good
@@ -58,27 +47,34 @@ func TestAnEventWaitsForOthersAMomentAtMost(t *testing.T) {
 func TestSuspectsPayAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var v Verifier
-		sk := secrets(t, 1)[0]
-		good := signed(t, sk, 1)
-		bad := good
-		shiftS(&bad, big.NewInt(1))
+		sk, n := secrets(t, 1)[0], int64(0)
+		good := func() nostr.Event { // one that nobody has seen
+			n++
+			return signed(t, sk, n)
+		}
 		honest := func() {
-			if err := v.Verify("honest", &good); err != nil {
+			if err := verifyOne(&v, "honest", good()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		honest()
 		for i := range suspectAfter {
-			if err := v.Verify("bad", &bad); err == nil {
+			bad := good()
+			shiftS(&bad, big.NewInt(1))
+			if err := verifyOne(&v, "bad", bad); err == nil {
 				t.Fatalf("bad signature %d was accepted", i)
 			}
 		}
 		looked := 0
-		for range 10 * suspectRate {
-			err := v.Verify("bad", &good)
-			if late := (*SuspectError)(nil); !errors.As(err, &late) {
-				if looked++; err != nil {
-					t.Fatal(err)
+		for range 2 * suspectRate {
+			mixed, other := good(), good() // those of a suspect do not harm others
+			errs := v.Verify([]string{"bad", "honest"}, []*nostr.Event{&mixed, &other})
+			if errs[1] != nil {
+				t.Fatal(errs[1])
+			}
+			if late := (*SuspectError)(nil); !errors.As(errs[0], &late) {
+				if looked++; errs[0] != nil {
+					t.Fatal(errs[0])
 				}
 			} else if late.RetryAfter() <= 0 {
 				t.Fatal("no other try")
@@ -90,12 +86,12 @@ func TestSuspectsPayAlone(t *testing.T) {
 		}
 		for range suspectShare * suspectAfter {
 			time.Sleep(time.Second / suspectRate)
-			if err := v.Verify("bad", &good); err != nil {
+			if err := verifyOne(&v, "bad", good()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for range 10 * suspectRate {
-			if err := v.Verify("bad", &good); err != nil {
+		for range 2 * suspectRate {
+			if err := verifyOne(&v, "bad", good()); err != nil {
 				t.Fatalf("who has been good for a while is still limited: %v", err)
 			}
 		}
@@ -104,9 +100,9 @@ func TestSuspectsPayAlone(t *testing.T) {
 
 func TestVerifierForgetsSenders(t *testing.T) {
 	var v Verifier
-	v.remember(&request{sender: "first"})
+	v.remember("first", nil)
 	for i := range 20_000 {
-		v.remember(&request{sender: strconv.Itoa(i)})
+		v.remember(strconv.Itoa(i), nil)
 	}
 	if _, known := v.senders.Get("first"); known {
 		t.Error("more than 20,000 senders are remembered")

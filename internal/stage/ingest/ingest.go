@@ -38,10 +38,10 @@ type Ports struct {
 	// Missing returns those of the references that the local relay does not
 	// have. It asks for many callers at once.
 	Missing func(ctx context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error)
-	// Verify checks the signature of an event whose id is right, with those
-	// of many callers at once; sender is who handed it over. An error with a
+	// Verify checks the signatures of events whose ids are right, and returns an
+	// error or nil for each; the senders are who handed them over. An error with a
 	// method RetryAfter() time.Duration says that it has not been looked at.
-	Verify func(sender string, e *nostr.Event) error
+	Verify func(senders []string, all []*nostr.Event) []error
 	// VerifyList checks a BIP-340 signature over SHA-256 of the JSON array of
 	// a relay list.
 	VerifyList func(relays []string, signature, pubkey string) error
@@ -132,35 +132,91 @@ func (e inputError) Unwrap() error { return e.error }
 
 func bad(err error) error { return inputError{err} }
 
-// event takes a Nostr event, as on the wire. What another message has brought
-// before is known by its id, which costs a fraction of decoding it. Only a first
-// attempt may be taken for done, because an event is remembered when it is
-// handled, and its outputs may fail to be published after that: it is the other
-// message that comes again then, and for the same reason one that is delivered
-// twice is handled twice.
-func (s *Stage) event(ctx context.Context, m contract.Message) ([]contract.Output, error) {
-	id, _ := nostr.PeekID(m.Data)
-	if cause, seen := s.seen.Get(id); seen && cause != m.Cause && m.Attempt <= 1 {
-		return nil, nil
+// checked is what a message has been found to be.
+type checked struct {
+	event *nostr.Event
+	err   error // of the event, or of its signature
+	done  bool  // there is nothing to do
+}
+
+// Prepare verifies the events of many messages together.
+func (s *Stage) Prepare(ms []*contract.Message) {
+	var senders []string
+	var all []*nostr.Event
+	var of []*checked
+	for _, m := range ms {
+		if m.Subject != events.SubjectEventReceived {
+			continue
+		}
+		c := s.parse(m)
+		if m.Prepared = c; c.err == nil && !c.done {
+			senders, all, of = append(senders, m.Sender), append(all, c.event), append(of, c)
+		}
+	}
+	for i, err := range s.Verify(senders, all) {
+		of[i].err = err
+	}
+}
+
+// parse reads the event of a message, and all of it that comes before its signature.
+func (s *Stage) parse(m *contract.Message) *checked {
+	if id, _ := nostr.PeekID(m.Data); s.had(id, m) {
+		return &checked{done: true}
 	}
 	e, err := nostr.ParseEvent(m.Data)
 	if err != nil {
-		return nil, bad(err)
+		return &checked{err: err}
 	}
-	return s.accept(ctx, &e, m)
+	return s.screen(&e)
 }
 
-// accept takes an event of the right shape and id.
-func (s *Stage) accept(ctx context.Context, e *nostr.Event, m contract.Message) ([]contract.Output, error) {
+// had reports whether another message has brought an event before. That is known by its
+// id, which costs a fraction of decoding it. Only a first attempt may be taken for
+// done, because an event is remembered when it is handled, and its outputs may fail to
+// be published after that: it is the other message that comes again then, and for the
+// same reason one that is delivered twice is handled twice.
+func (s *Stage) had(id string, m *contract.Message) bool {
+	cause, seen := s.seen.Get(id)
+	return seen && cause != m.Cause && m.Attempt <= 1
+}
+
+// screen passes over events that are none of our business.
+func (s *Stage) screen(e *nostr.Event) *checked {
 	if !s.Policy.ours(e.PubKey) || nostr.Ephemeral(e.Kind) || s.Denied.Event(e) {
+		return &checked{done: true}
+	}
+	return &checked{event: e, err: e.CheckTime(s.Now().Unix())}
+}
+
+// event takes a Nostr event, as on the wire.
+func (s *Stage) event(ctx context.Context, m contract.Message) ([]contract.Output, error) {
+	c, prepared := m.Prepared.(*checked)
+	if !prepared {
+		c = s.parse(&m)
+		s.verify(c, m.Sender)
+	}
+	if c.event != nil && s.had(c.event.ID, &m) {
+		return nil, nil // a message that was prepared with this one brought it, too
+	}
+	return s.accept(ctx, c, m)
+}
+
+// verify verifies an event alone.
+func (s *Stage) verify(c *checked, sender string) {
+	if c.err == nil && !c.done {
+		c.err = s.Verify([]string{sender}, []*nostr.Event{c.event})[0]
+	}
+}
+
+// accept takes an event of the right shape, id and signature.
+func (s *Stage) accept(ctx context.Context, c *checked, m contract.Message) ([]contract.Output, error) {
+	if c.err != nil {
+		return nil, bad(c.err)
+	}
+	if c.done {
 		return nil, nil
 	}
-	if err := e.CheckTime(s.Now().Unix()); err != nil {
-		return nil, bad(err)
-	}
-	if err := s.Verify(m.Sender, e); err != nil {
-		return nil, bad(err)
-	}
+	e := c.event
 	f, unusable := decideEvent(e, s.AllowPrivate)
 	if unusable != nil && f.list == nil {
 		return nil, bad(unusable)

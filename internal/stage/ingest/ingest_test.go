@@ -72,11 +72,14 @@ func newBench(t *testing.T, p Policy) *bench {
 	b.Stage = New(Ports{
 		Authors: b.authors, Policy: p, ResolveEvery: time.Hour,
 		Missing: func(_ context.Context, refs []events.NoteMissing) ([]events.NoteMissing, error) { return refs, nil },
-		Verify: func(_ string, e *nostr.Event) error {
-			if b.verified++; !strings.HasPrefix(e.Sig, "0") {
-				return errors.New("sig: forged")
+		Verify: func(_ []string, all []*nostr.Event) []error {
+			errs := make([]error, len(all))
+			for i, e := range all {
+				if b.verified++; !strings.HasPrefix(e.Sig, "0") {
+					errs[i] = errors.New("sig: forged")
+				}
 			}
-			return nil
+			return errs
 		},
 		Now: func() time.Time { return time.Unix(b.now, 0) },
 	})
@@ -425,7 +428,7 @@ func (laterError) RetryAfter() time.Duration { return time.Hour }
 
 func TestAnEventThatWasNotLookedAtComesAgain(t *testing.T) {
 	b := newBench(t, Policy{})
-	b.Verify = func(string, *nostr.Event) error { return laterError{errors.New("busy")} }
+	b.Verify = func([]string, []*nostr.Event) []error { return []error{laterError{errors.New("busy")}} }
 	_, v := b.handle(textNote(alice, "a"), 1)
 	if after, retry := v.RetryAfter(); !retry || after != time.Hour {
 		t.Errorf("verdict %v after %v", v, after)

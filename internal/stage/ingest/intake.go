@@ -73,7 +73,9 @@ func (s *Stage) relayListSigned(ctx context.Context, m contract.Message) ([]cont
 		if p.Event.Kind != nostr.KindDHTList {
 			return nil, bad(fmt.Errorf("event: kind is %d, want %d", p.Event.Kind, nostr.KindDHTList))
 		}
-		return s.accept(ctx, p.Event, m)
+		c := s.screen(p.Event)
+		s.verify(c, m.Sender)
+		return s.accept(ctx, c, m)
 	}
 	if !nostr.IsHex(p.PubKey, 32) {
 		return nil, bad(errors.New("pubkey: want 64 lower-case hex digits"))

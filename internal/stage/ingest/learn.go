@@ -251,6 +251,7 @@ func (s *Stage) wanted(ctx context.Context, pubkey string, refs []events.NoteMis
 	if len(refs) == 0 {
 		return nil, nil
 	}
+	contract.Waits(ctx)
 	missing, err := s.Missing(ctx, refs)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't ask the local relay what it has: %w", err)
