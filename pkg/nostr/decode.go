@@ -88,7 +88,7 @@ func decodeFast(data []byte, e *Event) bool {
 		if d.at += len(key); !d.next('"') || !d.next(':') {
 			return false
 		}
-		ok := false
+		var ok bool
 		switch string(key) {
 		case "id":
 			e.ID, ok = d.text()

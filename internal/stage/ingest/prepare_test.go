@@ -17,6 +17,7 @@ func TestPreparedTogetherEachEndsAsItWouldAlone(t *testing.T) {
 	late := textNote(alice, "late")
 	late.CreatedAt = 4_000_000_000
 	late.ID = late.Hash()
+	refers := textNote(alice, "good", nostr.Tag{"e", strings.Repeat("a", 64)})
 	encode := func(e nostr.Event) []byte { return nostr.Encode(e) }
 	for name, prepare := range map[string]func(b *bench, ms []*contract.Message){
 		"together": func(b *bench, ms []*contract.Message) { b.Prepare(ms) },
@@ -38,14 +39,14 @@ func TestPreparedTogetherEachEndsAsItWouldAlone(t *testing.T) {
 				reject        bool
 				outputs       int
 			}{
-				{"an event", events.SubjectEventReceived, encode(textNote(alice, "good", nostr.Tag{"e", strings.Repeat("a", 64)})), false, 1},
+				{"an event", events.SubjectEventReceived, encode(refers), false, 1},
 				{"a forged one", events.SubjectEventReceived, encode(forged), true, 0},
 				{"no event", events.SubjectEventReceived, []byte("{"), true, 0},
 				{"one of the future", events.SubjectEventReceived, encode(late), true, 0},
 				{"a stranger's", events.SubjectEventReceived, encode(textNote(bob, "b")), false, 0},
 				{"one that was there before", events.SubjectEventReceived, encode(textNote(alice, "known")), false, 0},
 				{"another event", events.SubjectEventReceived, encode(good), false, 0},
-				{"the first once more", events.SubjectEventReceived, encode(textNote(alice, "good", nostr.Tag{"e", strings.Repeat("a", 64)})), false, 0},
+				{"the first once more", events.SubjectEventReceived, encode(refers), false, 0},
 				{"no event at all", events.SubjectAuthorSeen, []byte("{}"), true, 0},
 			}
 			ms := make([]*contract.Message, len(cases))
