@@ -93,7 +93,7 @@ var mayImport = map[string][]string{
 	"bench": {
 		"pkg", "internal/contract", "internal/config", "internal/edge", "internal/run", "internal/testkit", "internal/stage/index",
 	},
-	"bench/recall": slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/run", "internal/testkit"}), // calls handlers itself
+	"bench/recall": slices.Concat(shared, []string{"internal/stage", "internal/edge", "internal/run", "internal/testkit"}), // calls handlers
 	"cmd": {
 		"pkg", "internal/contract", "internal/deny", "internal/ownfile", "internal/reconcile", "internal/edge", "internal/config",
 		"internal/obs", "internal/run",

@@ -34,7 +34,7 @@ func bench(ctx context.Context) error {
 	authors := flag.Int("authors", 0, "another number of authors, if not 0")
 	days := flag.Int("days", 0, "another number of driven days, if not 0")
 	only := flag.Bool("calibrate", false, "only the ways of others, which need no sockets")
-	broad := flag.Bool("wide", false, "one day of 10,000 authors with what they wrote in four months, at 1,000 relays, with the worker in a process of its own")
+	broad := flag.Bool("wide", false, "a day of 10,000 authors with what they wrote in four months, at 1,000 relays; of the worker alone")
 	serves := flag.Bool("serve", false, "be the world of -wide, driven by stdin")
 	flag.Parse()
 	// What has no name is known at once.
@@ -57,7 +57,7 @@ func bench(ctx context.Context) error {
 	case *serves:
 		return serveWorld(ctx, s, *seed, os.Stdin, os.Stdout)
 	case *broad:
-		return wide(ctx, s, *seed)
+		return wide(ctx, s)
 	}
 	begun := time.Now()
 	w, err := draw(s, *seed)

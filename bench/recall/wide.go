@@ -165,7 +165,7 @@ func openRefused(ctx context.Context, js jetstream.JetStream, to *syncing.Refuse
 }
 
 // wide measures a day of many authors and relays: the worker is this process alone.
-func wide(ctx context.Context, s size, seed uint64) error {
+func wide(ctx context.Context, s size) error {
 	run.BoundGarbage(run.AmpleForOne) // as a worker does
 	cmd := exec.CommandContext(ctx, os.Args[0], append(os.Args[1:], "-serve")...)
 	cmd.Stderr = os.Stderr
@@ -236,16 +236,17 @@ func (o *ours) wideFigures(first told, last asked, took, theirs time.Duration) e
 		return err
 	}
 	looks, failed := o.looks.Load(), o.lookFails.Load()
-	mib := float64(o.bytes.Load()) / (1 << 20)
-	ours := used()
-	fmt.Printf("%d driven days took %.0f s: CPU %.0f s of the worker, %.0f of all relays; %d slices of %d authors; "+
-		"%d looks, of which %d failed, brought %d events; %.0f MiB of surveys, %.0f on the wire with all\n", o.w.days, took.Seconds(), ours.Seconds(), theirs.Seconds(), slices,
-		o.w.authors, looks, failed, o.looked.Load(), mib, float64(last.Wire)/(1<<20))
+	ours, relays := used(), len(first.Live)
+	fmt.Printf("%d driven days took %.0f s: CPU %.0f s of the worker, %.0f of all relays\n",
+		o.w.days, took.Seconds(), ours.Seconds(), theirs.Seconds())
+	fmt.Printf("%d slices of %d authors; %d looks, of which %d failed, brought %d events; %.0f MiB of surveys, %.0f on the wire with all\n",
+		slices, o.w.authors, looks, failed, o.looked.Load(), float64(o.bytes.Load())/(1<<20), float64(last.Wire)/(1<<20))
 	each := ours.Seconds() / float64(max(looks, 1))
 	const million, authors = 1e6, 488 // 2,048 slices
-	passes := million / authors * float64(len(first.Live))
-	fmt.Printf("computed for a million authors: %.2g looks at %d relays, %.0f ms of the worker each: %.0f hours of a core; at twelve an hour and relay "+
-		"%.1f days; %.0f GB\n", passes, len(first.Live), 1e3*each, passes*each/3600, million/authors/12/24, million*float64(len(first.Live))*67/1e9)
+	passes := million / authors * float64(relays)
+	fmt.Printf("computed for a million authors, each looked for once: %.2g looks at %d relays, %.0f ms of the worker each: "+
+		"%.0f hours of a core; %.1f days at twelve an hour and relay; %.0f GB of filters\n",
+		passes, relays, 1e3*each, passes*each/3600, million/authors/12./24, million*float64(relays)*67/1e9)
 	goal("share of relays looked at for each slice in that time", float64(seen)/float64(max(all, 1)), ">=", 1)
 	goal("wall time beside the driven time", took.Hours()/24/float64(o.w.days), "<=", 1)
 	goal("memory of the worker at its peak, MiB", peak(), "<=", 128)
