@@ -104,12 +104,13 @@ func (s *Stage) again(m contract.Message, pubkey string, author contract.Author)
 // looked up, or says now what only others had said.
 var errMoved = errors.New("the author has named another DHT key meanwhile")
 
-// ended is how a look-up ends that could not be written down. There is nothing
-// left to do under a key that its author has left: the new one has a message of
-// its own.
+// ended is how a look-up ends that could not be written down. That of a key which
+// its author has left comes again, for the new one: a message of its own that one may have had
+// was replaced by this, if ingest read a copy that lags and woke us for the old key last. Where
+// it was not, it has replaced this, which does not come again.
 func ended(err error) contract.Verdict {
 	if errors.Is(err, errMoved) {
-		return contract.Done()
+		return contract.Retry(stage.StaleAfter, err.Error())
 	}
 	return contract.Retry(retryAfter, err.Error())
 }
