@@ -93,8 +93,42 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 		A: limits[0], B: limits[1],
 		OnlyA: found(negentropy.SideB), OnlyB: found(negentropy.SideA), MaxMessages: r.opts.MaxMessages,
 	})
+	hear := func(a answer) error {
+		if a.err != nil {
+			r.uncount(f)
+			return a.err
+		}
+		if opened[a.from] > 0 && a.opened > opened[a.from] {
+			f.reopened = true
+			bridge.Reopened(a.from)
+		}
+		opened[a.from] = a.opened
+		_ = bridge.Feed(a.from, a.msg) // Err returns it
+		for _, q := range r.queues {
+			if err := q.awaitCapacity(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for {
-		for s := range r.sessions {
+		// Those in this process first: what they answer goes into the same message to the other side.
+		for asked := true; asked; {
+			asked = false
+			for s, l := range r.sessions {
+				if !l.near() {
+					continue
+				}
+				if msg, ok := bridge.Next(negentropy.Side(s)); ok {
+					asked = true
+					reply, err := r.exchange(ctx, l, filter, msg)
+					if err := hear(answer{negentropy.Side(s), reply, l.opened, err}); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+		for s, l := range r.sessions {
 			side := negentropy.Side(s)
 			msg, ok := bridge.Next(side)
 			if !ok {
@@ -102,8 +136,8 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 			}
 			flying++
 			go func() {
-				reply, err := r.exchange(ctx, r.sessions[side], filter, msg)
-				answers <- answer{side, reply, r.sessions[side].opened, err}
+				reply, err := r.exchange(ctx, l, filter, msg)
+				answers <- answer{side, reply, l.opened, err}
 			}()
 		}
 		if err := bridge.Err(); err != nil {
@@ -116,20 +150,8 @@ func (r *run) compare(ctx context.Context, w window) (*findings, error) {
 		}
 		a := <-answers
 		flying--
-		if a.err != nil {
-			r.uncount(f)
-			return nil, a.err
-		}
-		if opened[a.from] > 0 && a.opened > opened[a.from] {
-			f.reopened = true
-			bridge.Reopened(a.from)
-		}
-		opened[a.from] = a.opened
-		_ = bridge.Feed(a.from, a.msg) // Err returns it
-		for _, q := range r.queues {
-			if err := q.awaitCapacity(ctx); err != nil {
-				return nil, err
-			}
+		if err := hear(a); err != nil {
+			return nil, err
 		}
 	}
 }

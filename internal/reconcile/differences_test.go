@@ -134,6 +134,20 @@ func TestWhatASetHoldsIsHeld(t *testing.T) {
 	}
 }
 
+// A relay that has what a set has is asked once.
+func TestARelayThatAgreesWithASetIsAskedOnce(t *testing.T) {
+	all := notes(0, 3000)
+	wire := &wired{fake: newFake(all...)}
+	here := Side{Relay: OverSet(newFake(all...), negentropy.NewTree(items(all))), Name: "here"}
+	for _, sides := range [][2]Side{{here, {Relay: wire, Name: "there"}}, {{Relay: wire, Name: "there"}, here}} {
+		wire.messages = 0
+		r, err := Sync(t.Context(), sides[0], sides[1], nostr.Filter{}, options(0))
+		if err != nil || !r.Complete || wire.messages != 2 {
+			t.Errorf("it takes %d messages, want a question and an answer (%+v, %v)", wire.messages, r, err)
+		}
+	}
+}
+
 // wired counts what passes a relay's sessions, in hex. It has one at a time.
 type wired struct {
 	*fake
