@@ -15,13 +15,13 @@ const (
 	// doubles the wait, up to latest: no relay is never asked again.
 	soonest, latest = 6 * time.Hour, 14 * 24 * time.Hour
 	// lookSpacing is the least time between two looks at one relay, for whatever
-	// slices: twelve an hour.
-	lookSpacing = 5 * time.Minute
+	// slices: ten an hour, and a sync has room beside them.
+	lookSpacing = 6 * time.Minute
 	// looksPerPass bounds the looks of one pass, so that the first ones of a slice are
 	// spread over hours, and exploring is the share of them that goes to relays
 	// where nothing has come from yet, while any is due.
 	looksPerPass = 96
-	exploring    = looksPerPass / 4
+	exploring    = looksPerPass / 2
 	// gather is how long a relay that is due waits for others, since each pass reads all
 	// that the local relay has of the slice.
 	gather = 3 * time.Hour

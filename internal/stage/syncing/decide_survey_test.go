@@ -101,7 +101,7 @@ func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
 	for i := range 100 {
 		all = append(all, candidate{key: fmt.Sprint("praised", i), weight: 1e9})
 	}
-	for i := range 20 {
+	for i := range 40 {
 		c := candidate{key: fmt.Sprint("waits", i)}
 		all = append(all, c)
 		looks[c.key] = contract.Look{At: surveyNow - 1_000_000, Dull: 9}
