@@ -21,7 +21,7 @@ type Relay interface {
 	Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error)
 	// Query yields the stored events that match any of the filters, newest first
 	// for each, until the relay has sent them all; id and signature are verified,
-	// the match is checked, see [WithUnread]. An error is the last item.
+	// the match is checked, see [WithUnread] and [WithHeld]. An error is the last item.
 	Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error]
 	// Publish writes an event and waits for the relay's answer. After an error it
 	// is not known whether the relay has the event; it may be written again.

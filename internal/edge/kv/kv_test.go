@@ -596,3 +596,40 @@ func TestComingsAreToldAsTheyHappen(t *testing.T) {
 		w.leftNothing(context.Canceled)
 	})
 }
+
+// Whatever asks the server says before that it waits: the messages that came with one whose handler asks are not to wait
+// for the answer.
+func TestEveryQuestionTellsThatItWaits(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for name, ask := range map[string]func(ctx context.Context) error{
+			"get":    func(ctx context.Context) error { _, _, err := w.b.Get(ctx, "a.one"); return err },
+			"update": func(ctx context.Context) error { _, err := w.b.Update(ctx, "a.one", add(1)); return err },
+			"add":    func(ctx context.Context) error { _, err := w.b.Add(ctx, "b.one", counter{}, time.Hour); return err },
+			"get all": func(ctx context.Context) error {
+				_, err := w.b.GetAll(ctx, []string{"a.one"})
+				return err
+			},
+			"list": func(ctx context.Context) (failed error) {
+				for _, err := range w.b.List(ctx, "a.*") {
+					failed = err
+				}
+				return failed
+			},
+			"list one name": func(ctx context.Context) (failed error) {
+				for _, err := range w.b.List(ctx, "*.one") {
+					failed = err
+				}
+				return failed
+			},
+			"remove": func(ctx context.Context) error {
+				_, err := w.b.Remove(ctx, "a.one", func(counter) bool { return true })
+				return err
+			},
+		} {
+			told := false
+			if err := ask(contract.WithWaits(w.Context(), func() { told = true })); err != nil || !told {
+				w.Errorf("%s: told %v, %v", name, told, err)
+			}
+		}
+	})
+}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
 )
 
 // pageBytes bounds what one question of [Bucket.Page] brings.
@@ -82,6 +84,7 @@ var errCut = errors.New("interrupted: the server has not sent everything")
 // last reads the last messages of keys, or of all that match patterns, with one question and
 // without a consumer.
 func (b *Bucket[T]) last(ctx context.Context, patterns ...string) (all []*jetstream.RawStreamMsg, err error) {
+	contract.Waits(ctx)
 	subjects := make([]string, len(patterns))
 	for i, pattern := range patterns {
 		subjects[i] = b.subject(pattern)
