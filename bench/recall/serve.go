@@ -194,10 +194,6 @@ type client struct {
 	mu       sync.Mutex   // of sending
 }
 
-// atRest is how many answers of a place it takes, at most, to find that nothing is new: one about the
-// time beyond 2038, and one about all before.
-const atRest = 2
-
 // negSession is a session that is open.
 type negSession struct {
 	*negentropy.Reconciler
@@ -248,7 +244,7 @@ func (c *client) handle(parts []json.RawMessage) error {
 	case "EVENT":
 		return c.event(parts[1])
 	case "NEG-CLOSE":
-		if s := c.sessions[id]; s != nil && s.answers <= atRest {
+		if s := c.sessions[id]; s != nil && s.answers == 1 {
 			c.asked.rested(s.authors, s.wire+c.took)
 		}
 		delete(c.sessions, id)

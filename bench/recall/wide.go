@@ -21,8 +21,6 @@ import (
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
 	"github.com/relaymesh/relaymesh/internal/edge/natsd"
 	"github.com/relaymesh/relaymesh/internal/run"
-	"github.com/relaymesh/relaymesh/internal/stage"
-	"github.com/relaymesh/relaymesh/internal/stage/syncing"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -145,23 +143,21 @@ func natsBuckets(ctx context.Context, url string) (b buckets, err error) {
 		return b, err
 	}
 	context.AfterFunc(ctx, nc.Close)
-	return b, errors.Join(
-		openBucket(ctx, js, contract.BucketSurveys, &b.surveys), openBucket(ctx, js, contract.BucketLinks, &b.links),
-		openBucket(ctx, js, contract.BucketRelays, &b.relays), openBucket(ctx, js, contract.BucketAuthors, &b.authors),
-		openBucket(ctx, js, contract.BucketRecords, &b.records), openBucket(ctx, js, contract.BucketSyncs, &b.syncs),
-		openRefused(ctx, js, &b.refused))
+	b.surveys = openBucket[contract.Survey](ctx, js, contract.BucketSurveys, &err)
+	b.links = openBucket[contract.Link](ctx, js, contract.BucketLinks, &err)
+	b.relays = openBucket[contract.Relay](ctx, js, contract.BucketRelays, &err)
+	b.authors = openBucket[contract.Author](ctx, js, contract.BucketAuthors, &err)
+	b.records = openBucket[contract.Record](ctx, js, contract.BucketRecords, &err)
+	b.syncs = openBucket[contract.Sync](ctx, js, contract.BucketSyncs, &err)
+	b.refused = openBucket[contract.Refused](ctx, js, contract.BucketRefused, &err)
+	return b, err
 }
 
-func openBucket[T any](ctx context.Context, js jetstream.JetStream, name string, to *stage.Store[T]) error {
+// openBucket adds its error to those of others.
+func openBucket[T any](ctx context.Context, js jetstream.JetStream, name string, failed *error) run.Store[T] {
 	s, err := run.OpenStore[T](ctx, js, name, slog.New(slog.DiscardHandler))
-	*to = s
-	return err
-}
-
-func openRefused(ctx context.Context, js jetstream.JetStream, to *syncing.Refused) error {
-	s, err := run.OpenStore[contract.Refused](ctx, js, contract.BucketRefused, slog.New(slog.DiscardHandler))
-	*to = s
-	return err
+	*failed = errors.Join(*failed, err)
+	return s
 }
 
 // wide measures a day of many authors and relays: the worker is this process alone.
