@@ -79,22 +79,24 @@ func restGoals(of [2]rest) {
 	}
 }
 
-// sessions returns how many one place was asked for in its busiest hour, and a place on average.
-func (w *world) sessions() (most, mean float64) {
+// sessions returns how many one place was asked for in its busiest hour, and a place on average, and how the first is.
+func (w *world) sessions() (most, mean float64, busiest string) {
 	for _, p := range w.places {
 		p.asked.mu.Lock()
-		most = max(most, p.asked.most)
+		if p.asked.most > most {
+			most, busiest = p.asked.most, p.String()
+		}
 		mean += p.asked.all / float64(len(w.places)) / float64(24*w.days)
 		p.asked.mu.Unlock()
 	}
-	return most, mean
+	return most, mean, busiest
 }
 
 // costs prints what others were asked, and what that took.
 func (o *ours) costs() {
 	w := o.w
-	most, mean := w.sessions()
-	fmt.Printf("\nsessions with a relay: %.2f an hour on average\n", mean)
+	most, mean, busiest := w.sessions()
+	fmt.Printf("\nsessions with a relay: %.2f an hour on average; the busiest hour is that of one %s\n", mean, busiest)
 	goal("sessions with one relay in its busiest hour", most, "<=", 12)
 	goal("dials a day to a URL that does not answer, after its first day", float64(o.net.busiest(w.dead)), "<=", 6)
 	goal("reads of the local relay for one slice in an hour", float64(o.home.mine.mostReads()), "<=", 1)

@@ -69,7 +69,7 @@ func (o *ours) missing(truth []bool) {
 		if !p.serves() || p.evidence == "" {
 			continue
 		}
-		why := fmt.Sprintf("known by %s, NIP-77 %v, authors in a filter %d, page %d, lies %v", p.evidence, p.nip77, p.most, p.page, p.lies)
+		why := p.String()
 		from, to := p.window(o.w.clock.Load())
 		for _, i := range p.held {
 			n := &o.w.notes[i]

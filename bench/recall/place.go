@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -80,6 +81,11 @@ func (p *place) await(notes []int32) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// String tells how a place is, without its name.
+func (p *place) String() string {
+	return fmt.Sprintf("known by %s, NIP-77 %v, authors in a filter %d, page %d, lies %v", p.evidence, p.nip77, p.most, p.page, p.lies)
 }
 
 // serves reports whether a place shows anything to us.

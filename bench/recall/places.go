@@ -141,10 +141,16 @@ func (w *world) spread(n *note, i int32) {
 	}
 }
 
-// drawEvidence gives each hidden place something that says that it is there: notes of our
+// drawEvidence gives each place that is in no list something that says that it is there: notes of our
 // authors name half of them, monitors a third, the operator's seeds the others, but
-// for one in fifty relays, of which nobody says anything.
+// for one in twenty-five, of which nobody says anything.
 func (w *world) drawEvidence() {
+	listed := map[int]bool{}
+	for _, a := range w.writers {
+		for _, p := range a.listed {
+			listed[p] = true
+		}
+	}
 	var ours []int
 	for i, n := range w.notes {
 		if n.kind == 1 && n.at > begin-30*day && n.at < begin && len(w.writers[n.author].listed) > 0 {
@@ -152,7 +158,7 @@ func (w *world) drawEvidence() {
 		}
 	}
 	for i, p := range w.places {
-		if p.role != hidden {
+		if listed[i] {
 			p.evidence = "list"
 			continue
 		}

@@ -53,6 +53,7 @@ func (r *Relay) Believe(now int64) {
 	past(now, &r.FirstSeen, &r.ProbedAt, &r.Answered, &r.Delivered, &r.SurveyedAt, &r.Named)
 	r.SurveyRetryAt = Believe(r.SurveyRetryAt, now, MaxSurveyWait+MaxSurveyWait/4)
 	r.NextProbe, r.RetryAt = Believe(r.NextProbe, now, maxWait), Believe(r.RetryAt, now, maxWait)
+	r.SurveyRoomAt = Believe(r.SurveyRoomAt, now, maxWait)
 }
 
 // Believe is that of [Author.Believe].

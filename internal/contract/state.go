@@ -126,6 +126,9 @@ type Relay struct {
 	SurveyFailures int    `json:"survey_failures,omitempty"`
 	SurveyFault    string `json:"survey_fault,omitempty"`
 	SurveyRetryAt  int64  `json:"survey_retry_at,omitempty"`
+	// SurveyRoomAt is until when surveys leave the relay alone since it was asked for as many
+	// sessions lately, by syncs too, as it is to be asked for (0 is now).
+	SurveyRoomAt int64 `json:"survey_room_at,omitempty"`
 }
 
 // ForgetAfter is after how long what was learnt of strangers goes: relays that

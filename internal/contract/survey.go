@@ -34,10 +34,12 @@ type Look struct {
 	// Whole says that the last one compared all there is: by NIP-77 that is proved.
 	Whole bool `json:"whole,omitempty"`
 	// Paged says that the relay speaks no NIP-77, or that to compare all costs much there,
-	// since it lacks most of what we have. It has been read back to From (0 is its
-	// beginning), a longer while at each look.
+	// since it lacks most of what we have. It has been read from Upto (0 is At) back to From
+	// (0 is its beginning), and the next look reads back by Back seconds more (0 is 30 days).
 	Paged bool  `json:"paged,omitempty"`
 	From  int64 `json:"from,omitempty"`
+	Upto  int64 `json:"upto,omitempty"`
+	Back  int64 `json:"back,omitempty"`
 	Read  int64 `json:"read,omitempty"` // when it was last read back to its beginning
 }
 

@@ -225,3 +225,23 @@ func TestARoundNumberOfOneSecondIsProvedWhereItCanBe(t *testing.T) {
 		}
 	}
 }
+
+// What a relay without NIP-77 has is read once, however much of it comes: its pages are the largest part of what it
+// is asked for.
+func TestAListedRelayIsReadOnce(t *testing.T) {
+	const n, page = 1000, 100
+	a, b := newFake(), newFake(aSecondEach(n)...)
+	pages := 0
+	b.no77, b.page, b.deaf = true, page, func(f *nostr.Filter) {
+		if len(f.IDs) == 0 {
+			pages++
+		}
+	}
+	r := mustSync(t, a, b, options(Down))
+	if !r.Complete || len(a.events) != n {
+		t.Fatalf("a has %d, %+v", len(a.events), r)
+	}
+	if pages > n/page*3/2 {
+		t.Errorf("read in %d pages of %d events, of %d", pages, page, n)
+	}
+}

@@ -102,6 +102,8 @@ type Limits struct {
 	// Page is the largest limit of a REQ, in events, that it takes (max_limit of
 	// NIP-11); unknown is [pager.Size].
 	Page int
+	// NoNegentropy says that it lists the NIPs that it supports, and NIP-77 is not among them.
+	NoNegentropy bool
 }
 
 // PageSize is the limit of a page of events that the relay takes.

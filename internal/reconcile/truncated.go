@@ -100,15 +100,16 @@ func (r *run) absent(ctx context.Context, l *session, ids []negentropy.ID) (abse
 // halves cuts a window after a pass that has read much: behind the oldest event
 // that was read. A side that showed the newest part of its set shows the next
 // part in the older half; for others it makes no difference, as another pass is
-// due. After a pass that took more than one session of a side, any event cuts: these
+// due. One that is listed was read to its end, and would be read once more for
+// each half. After a pass that took more than one session of a side, any event cuts: these
 // sessions may have shown different parts.
 func (r *run) halves(w window, reopened bool) (newer, older window, ok bool) {
 	cut, enough := int64(0), int64(suspiciousCount)
 	if reopened {
 		enough = 1
 	}
-	for s := range r.sessions {
-		if read := r.pass.read[s]; read.count >= enough {
+	for s, l := range r.sessions {
+		if read := r.pass.read[s]; !l.listed && read.count >= enough {
 			cut = max(cut, read.oldest)
 		}
 	}

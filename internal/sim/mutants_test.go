@@ -182,7 +182,7 @@ var mutations = []mutation{
 	// the survey
 	{
 		name: "what a relay lists is a yield", file: "internal/stage/syncing/survey_look.go",
-		old: "n: r.ToA, whole: lookErr == nil", bug: "n: r.OnlyB, whole: lookErr == nil", caught: "is said to have brought", first: surveyed,
+		old: "n: r.ToA, whole: !late", bug: "n: r.OnlyB, whole: !late", caught: "is said to have brought", first: surveyed,
 	},
 	{
 		name: "authors without a list are not surveyed", file: "internal/stage/syncing/census.go",

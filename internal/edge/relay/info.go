@@ -43,13 +43,14 @@ type Info struct {
 func (i *Info) Supports(nip int) bool { return slices.Contains(i.SupportedNIPs, nip) }
 
 // limits says what the relay takes as hex within its limit on messages, of which
-// 60,000 bytes fit every known relay, and as a page.
+// 60,000 bytes fit every known relay, and as a page, and whether it speaks NIP-77.
 func (i *Info) limits() (l reconcile.Limits) {
 	const fits, envelope = 60_000, 200
 	if limit := i.Limitation.MaxMessageLength; limit > 0 {
 		l.Accepts = max(min(fits, (limit-envelope)/2), negentropy.MinFrameLimit)
 	}
 	l.Page = max(0, i.Limitation.MaxLimit)
+	l.NoNegentropy = len(i.SupportedNIPs) > 0 && !i.Supports(77)
 	return l
 }
 

@@ -65,6 +65,19 @@ func TestPageSize(t *testing.T) {
 	}
 }
 
+// A relay that lists what it supports says by that whether it speaks NIP-77; most documents list something.
+func TestNoNegentropyIsSaidByAListWithoutIt(t *testing.T) {
+	for _, c := range []struct {
+		nips []int
+		want bool
+	}{{nil, false}, {[]int{1, 11}, true}, {[]int{1, 77}, false}} {
+		i := Info{SupportedNIPs: c.nips}
+		if got := i.limits().NoNegentropy; got != c.want {
+			t.Errorf("%v: %t", c.nips, got)
+		}
+	}
+}
+
 func TestFetchInfoRefuses(t *testing.T) {
 	for name, url := range map[string]string{
 		"too long": serveInfo(t, 200, `{"name":"`+strings.Repeat("x", maxInfo)+`"}`),

@@ -14,9 +14,14 @@ const (
 	// A look that has yielded is repeated after soonest; each in a row that has not
 	// doubles the wait, up to latest: no relay is never asked again.
 	soonest, latest = 6 * time.Hour, 14 * 24 * time.Hour
-	// lookSpacing is the least time between two looks at one relay, for whatever
-	// slices: ten an hour, and a sync has room beside them.
-	lookSpacing = 6 * time.Minute
+	// lookSpacing is for how long a relay is left alone by surveys, of whatever slices, for each
+	// session that it was asked for: eight an hour, and a sync of syncSessions has room beside them.
+	lookSpacing  = 450 * time.Second
+	syncSessions = 2
+	// pagesOfASession is how many pages of REQ are as much as a session.
+	pagesOfASession = 20
+	// maxRoom bounds for how long what was asked leaves no room for looks.
+	maxRoom = day
 	// looksPerPass bounds the looks of one pass, so that the first ones of a slice are
 	// spread over hours, and exploring is the share of them that goes to relays
 	// where nothing has come from yet, while any is due.
@@ -30,8 +35,11 @@ const (
 	// maxDepth bounds how often slices are split.
 	maxDepth = 16
 	// pagedFrom is how far back the first look reads a relay without NIP-77, or the first
-	// that compares all again where that is dear; each that follows reads four times as long.
-	pagedFrom = 30 * day
+	// that compares all again where that is dear; each that follows reads as much longer as is
+	// lookPages about, up to four times, and leastBack at least.
+	pagedFrom, leastBack, lookPages = 30 * day, time.Hour, 80
+	// longestBack is for all there is.
+	longestBack = 20 * 365 * day
 	// pagedOverlap is by how much it reads again what the last look has read: events
 	// reach a relay late.
 	pagedOverlap = day
@@ -84,6 +92,9 @@ type look struct {
 	whole bool  // all there is was compared, from since on, and what is new there came
 	paged bool  // page by page, or dear
 	since int64 // where it began, 0 is the beginning of all that is looked for
+	pages int   // that its oldest span took
+	done  int   // spans that were compared to their ends, of those that [spans] gives; fewer than all is late
+	late  bool
 }
 
 // dear decides whether so many bytes of negentropy messages are too many for a look at
@@ -118,8 +129,13 @@ func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Loo
 	}
 	left := time.Unix(old.Read, 0).Add(readAgain).Sub(time.Unix(now, 0)) // until all is read again
 	switch {
+	case l.late && (l.paged || old.Paged):
+		next = notDone(next, old, l, now)
+	case l.paged && !l.whole: // some of it did not come, and is asked for again with what is older
+		next.From, next.Back = now, max(4*(now-l.since), seconds(pagedFrom))
 	case l.paged && !next.Whole:
 		next.From = max(l.since, 1) // older ones are to come
+		next.Back = further(old, l)
 	case l.paged && read && l.since > 0 && left <= wait:
 		next.From, wait = max(l.since, 1), max(left, soonest)
 	case l.paged && l.since > 0:
@@ -132,23 +148,57 @@ func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Loo
 	return next
 }
 
-// since decides where a look at now begins, 0 for all that is looked for: at a relay
-// without NIP-77, or where all is dear, what is new, or a longer while than the last time.
-func since(old contract.Look, c candidate, now int64) int64 {
+// further decides by how many seconds the next look reads back more.
+func further(old contract.Look, l look) int64 {
+	back := cmp.Or(old.Back, seconds(pagedFrom))
+	if old.At == 0 {
+		return back // it was the first one, of that length
+	}
+	return max(min(4*back, back*lookPages/max(int64(l.pages), 1)), seconds(leastBack))
+}
+
+// notDone notes a look that was too long: what its spans were compared to their ends of is read, and the next look
+// has a quarter of what was left.
+func notDone(next, old contract.Look, l look, now int64) contract.Look {
+	next.Paged, next.Read = true, old.Read
+	if l.done > 0 { // what is new, but not all of what is older
+		next.Upto, next.From, next.Back = now, old.From, cmp.Or(old.Back, seconds(pagedFrom))/4
+	} else {
+		next.Upto, next.From, next.Back = now, now, min(now-l.since, seconds(pagedFrom))/4
+	}
+	next.Back = max(next.Back, seconds(leastBack))
+	return next
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// span is a stretch of created_at, Unix seconds, both ends included; an until of 0 is open.
+type span struct{ since, until int64 }
+
+// spans decides what is compared in a look at now: all that is looked for, or, at a relay without NIP-77 or where all is
+// dear, what is new and then, until it has been read to its beginning, a stretch of what is older.
+func spans(old contract.Look, c candidate, now int64) []span {
 	switch {
 	case !old.Paged && (old.At > 0 || !c.paged):
-		return 0
-	case old.At > 0 && old.From == 0:
-		return old.At - int64(pagedOverlap/time.Second)
+		return []span{{}}
+	case old.At == 0:
+		return []span{{since: now - seconds(pagedFrom)}}
 	}
-	back := max(4*(old.At-old.From), int64(pagedFrom/time.Second))
-	if old.At == 0 {
-		back = int64(pagedFrom / time.Second)
+	list := []span{{since: cmp.Or(old.Upto, old.At) - seconds(pagedOverlap)}}
+	if old.From == 0 {
+		return list
 	}
-	if back > 20*365*24*3600 {
-		return 0
+	older := span{old.From - cmp.Or(old.Back, seconds(pagedFrom)), old.From}
+	if older.since < now-seconds(longestBack) {
+		older.since = 0
 	}
-	return now - back
+	return append(list, older)
+}
+
+// busier decides until when surveys leave a relay alone that is asked for so many sessions at now, beside what it was
+// asked for before.
+func busier(roomAt, now int64, sessions int) int64 {
+	return min(max(roomAt, now)+int64(sessions)*seconds(lookSpacing), now+seconds(maxRoom))
 }
 
 // dueLooks decides which relays are asked in a pass at now, most promising first:

@@ -63,31 +63,100 @@ func TestARelayIsAskedAgainByWhatItYields(t *testing.T) {
 	}
 }
 
-// What speaks no NIP-77 is read back step by step to its beginning, then for what is
-// new, and after a month from its beginning again.
+// What speaks no NIP-77 is read back step by step to its beginning, each time after what is new, and after a month from
+// its beginning again.
 func TestPagedRelaysAreReadBackwards(t *testing.T) {
 	c, now := candidate{paged: true}, int64(surveyNow)
 	var l contract.Look
+	read := int64(surveyNow) // the oldest of what has been read without a gap
 	var back []int64
 	for range 8 {
-		from := since(l, c, now)
-		if back = append(back, 0); from > 0 {
-			back[len(back)-1] = (now - from) / 86400
+		list := spans(l, c, now)
+		if first := list[0]; first.until != 0 || l.At > 0 && first.since != l.At-86400 {
+			t.Fatalf("after %+v what is new is %+v", l, first)
 		}
-		l = nextLook(l, look{whole: true, paged: true, since: from}, now, 0)
+		oldest := list[len(list)-1]
+		if len(list) == 2 && oldest.until != read {
+			t.Fatalf("read to %d, then %+v", read, oldest)
+		}
+		read = oldest.since
+		if back = append(back, 0); oldest.since > 0 {
+			back[len(back)-1] = (now - oldest.since) / 86400
+		}
+		l = nextLook(l, look{whole: true, paged: true, since: oldest.since, pages: 3, done: len(list)}, now, 0)
 		now = l.Next
 	}
-	if want := []int64{30, 120, 480, 1920, 0}; !slices.Equal(back[:5], want) || back[5] == 0 || back[5] > 8 || !l.Whole || l.From != 0 {
+	if want := []int64{30, 60, 180, 660, 2581, 0}; !slices.Equal(back[:6], want) || back[6] == 0 || back[6] > 8 || !l.Whole || l.From != 0 {
 		t.Errorf("read back %v days, then %+v", back, l)
 	}
+	if again := spans(nextLook(l, look{paged: true, since: now - 100*86400, done: 1}, now, 0), c, now); again[1] != (span{now - 400*86400, now}) {
+		t.Errorf("after a look that did not bring all: %+v", again)
+	}
 	for range 20 {
-		from := since(l, c, now)
-		if l = nextLook(l, look{whole: true, paged: true, since: from}, now, 0); l.From != 0 {
+		list := spans(l, c, now)
+		if l = nextLook(l, look{whole: true, paged: true, since: list[0].since, done: 1}, now, 0); l.From != 0 {
 			return
 		}
 		now = l.Next
 	}
 	t.Errorf("is never read from its beginning again: %+v", l)
+}
+
+// How much further the next look goes back follows from the pages that the last stretch took.
+func TestStretchesAreOfSoManyPages(t *testing.T) {
+	c, l, now := candidate{paged: true}, contract.Look{}, int64(surveyNow)
+	length := func() int64 {
+		list := spans(l, c, now)
+		return (list[1].until - list[1].since) / 3600
+	}
+	var hours []int64
+	for _, pages := range []int{9, 10, 40, 160, 1600, 80_000, 1} {
+		list := spans(l, c, now)
+		l = nextLook(l, look{whole: true, paged: true, since: list[len(list)-1].since, pages: pages, done: len(list)}, now, 0)
+		now++
+		hours = append(hours, length())
+	}
+	if want := []int64{720, 2880, 5760, 2880, 144, 1, 4}; !slices.Equal(hours, want) {
+		t.Errorf("stretches of %v hours, want %v", hours, want)
+	}
+}
+
+// A look that took too long keeps what it came to the end of, and the next one tries a quarter of the rest.
+func TestALongLookIsTriedAgainInPieces(t *testing.T) {
+	const hour = 3600
+	now := int64(surveyNow)
+	reading := contract.Look{At: now - 9*hour, Paged: true, From: now - 800*hour, Back: 400 * hour}
+	for name, test := range map[string]struct {
+		old  contract.Look
+		look look
+		want []span
+	}{
+		"the first":                      {contract.Look{}, look{paged: true, since: now - 720*hour}, []span{{since: now - 24*hour}, {now - 180*hour, now}}},
+		"all, of a relay without NIP-77": {contract.Look{}, look{paged: true}, []span{{since: now - 24*hour}, {now - 180*hour, now}}},
+		"the older of two":               {reading, look{since: now - 1200*hour, done: 1}, []span{{since: now - 24*hour}, {now - 900*hour, now - 800*hour}}},
+		"the newer of two":               {reading, look{since: now - 33*hour}, []span{{since: now - 24*hour}, {now - 9*hour + hour/4*3, now}}},
+		"by NIP-77":                      {contract.Look{}, look{}, []span{{}}},
+	} {
+		test.look.late = true
+		next := nextLook(test.old, test.look, now, 0)
+		if got := spans(next, candidate{}, now); !slices.Equal(got, test.want) || next.Whole {
+			t.Errorf("%s: then %v, want %v", name, got, test.want)
+		}
+	}
+}
+
+// A relay that was asked for much is left alone for as long, but not for ever.
+func TestSurveysLeaveRoom(t *testing.T) {
+	at := busier(0, surveyNow, 1)
+	if at != surveyNow+450 {
+		t.Errorf("after one session room comes in %d s", at-surveyNow)
+	}
+	if at = busier(at, surveyNow+50, 3); at != surveyNow+4*450 {
+		t.Errorf("after three more room comes in %d s", at-surveyNow)
+	}
+	if at = busier(at, surveyNow+50, 1<<40); at != surveyNow+50+86400 {
+		t.Errorf("after very many room comes in %d s", at-surveyNow)
+	}
 }
 
 func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {

@@ -275,6 +275,9 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *lat
 		if delivered && old.Delivered < now.Add(-deliveredEvery).Unix() {
 			next.Delivered, news = now.Unix(), true
 		}
+		if n := timing.sessions(); n > syncSessions { // for fewer there is room beside the looks
+			next.SurveyRoomAt, news = busier(old.SurveyRoomAt, now.Unix(), n), true
+		}
 		return next, news
 	})
 	if err == nil && gone {

@@ -53,7 +53,7 @@ func TestWhoIsNewIsLookedForWhereOthersJustWere(t *testing.T) {
 		w.comes(bob)
 		justAsked := func(key string) {
 			r := w.relays.Of[key]
-			r.SurveyedAt = time.Now().Unix()
+			r.SurveyRoomAt = busier(r.SurveyRoomAt, time.Now().Unix(), 1)
 			w.relays.Of[key] = r
 		}
 		justAsked(nostr.RelayKey(url))

@@ -48,20 +48,23 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	_, err = s.Relays.Update(ctx, c.key, func(old contract.Relay, found bool) (contract.Relay, bool) {
 		mine = found && mayLook(old, s.Now())
 		old.SurveyedAt = s.Now().Unix()
+		old.SurveyRoomAt = busier(old.SurveyRoomAt, old.SurveyedAt, 1)
 		return old, mine
 	})
 	if err != nil || !mine {
 		p.later(whole)
 		return err
 	}
-	old := p.state.Looks[c.key]
-	from, begins := &authors{}, since(old, c, s.Now().Unix())
-	if begins <= set.filter.Since || !whole {
-		begins = 0
+	old, from := p.state.Looks[c.key], &authors{}
+	of := func(c candidate) []span {
+		if list := spans(old, c, s.Now().Unix()); whole && list[0].since > set.filter.Since {
+			return list
+		}
+		return []span{{}}
 	}
-	r, bytes, lookErr := s.ask(ctx, c.url, set, set.filters(begins, c.most), from)
+	r, lookErr := s.ask(ctx, c, set, of, from)
 	if s.Survey.Observe != nil {
-		s.Survey.Observe(r.ToA, bytes, lookErr)
+		s.Survey.Observe(r.ToA, r.bytes, lookErr)
 	}
 	if localFault(lookErr) {
 		return lookErr
@@ -72,13 +75,14 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	late := errors.Is(lookErr, errLookLong)
 	var l *look
 	if whole && (lookErr == nil || late) {
+		begins := r.spans[len(r.spans)-1].since
 		l = &look{
-			n: r.ToA, whole: lookErr == nil && (begins == 0 || r.Undelivered == 0), since: begins,
-			paged: paged(r, begins, len(set.filter.Authors)) || old.Paged && begins > 0,
+			n: r.ToA, whole: !late && (begins == 0 || r.Undelivered == 0), since: begins, late: late, done: r.done, pages: r.pages,
+			paged: paged(r.Result, begins, len(set.filter.Authors)) || old.Paged && begins > 0,
 		}
 	}
-	p.done(c.key, l, bytes)
-	if err := s.looked(ctx, c, lookErr, late, from); err != nil {
+	p.done(c.key, l, r.bytes)
+	if err := s.looked(ctx, c, lookErr, late, from, r.sessions); err != nil {
 		return err
 	}
 	return s.seen(ctx, c.url, from)
@@ -95,54 +99,75 @@ func paged(r reconcile.Result, begins int64, authors int) bool {
 
 // mayLook decides whether a relay may be asked by a survey at now.
 func mayLook(r contract.Relay, now time.Time) bool {
-	return !r.AuthRequired && now.Unix() >= r.SurveyedAt+int64(lookSpacing/time.Second) && now.Unix() >= r.SurveyRetryAt &&
+	return !r.AuthRequired && now.Unix() >= r.SurveyRoomAt && now.Unix() >= r.SurveyRetryAt &&
 		!healthOf(r).LeftAlone(now)
 }
 
-// ask reconciles a set with a relay, filter by filter, and tells about how many bytes that took: filters,
-// messages and events.
+// answer is what a relay has answered in a look.
+type answer struct {
+	reconcile.Result
+	bytes    int64  // that it took, about: filters, messages and events
+	spans    []span // that were to be compared, never none
+	done     int    // of them, to their ends
+	pages    int    // of REQs that the last one took
+	sessions int    // that it was asked for
+}
+
+// ask reconciles a set with a relay, filter by filter. of decides on the spans, when it is known whether the relay says that it
+// speaks NIP-77.
 func (s *Stage) ask(
-	ctx context.Context, url string, set *surveySet, filters []nostr.Filter, from *authors,
-) (r reconcile.Result, bytes int64, err error) {
+	ctx context.Context, c candidate, set *surveySet, of func(candidate) []span, from *authors,
+) (a answer, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxLook, errLookLong)
 	defer cancel()
-	ctx, leave := stage.UntilDenied(ctx, s.Denied, url)
+	ctx, leave := stage.UntilDenied(ctx, s.Denied, c.url)
 	defer leave()
-	known, err := s.recall(ctx, url)
+	a.spans = of(c)
+	known, err := s.recall(ctx, c.url)
 	if err != nil {
-		return r, 0, err
+		return a, err
 	}
-	remote, err := s.Net.At(ctx, url)
+	remote, err := s.Net.At(ctx, c.url)
 	if err != nil {
-		return r, 0, err
+		return a, err
 	}
+	c.paged = c.paged || remote.Limits(ctx).NoNegentropy
+	a.spans = of(c)
 	timing := &latency{asked: func() {}}
 	remote = timed(remote, timing)
-	for _, filter := range filters {
-		was := r.Figures
-		r, err = reconcile.Sync(ctx, reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: url},
-			filter, reconcile.Options{
-				Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now,
-				Refused: func(to negentropy.Side, id negentropy.ID) bool {
-					return known.has(to, id) || s.Denied.ID(id.String())
-				},
-				Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
-			})
-		if timing.answered.Load() { // what was for nobody cost nothing
-			bytes += r.NegBytes + r.EventBytes + int64(max(r.Passes, 1)*len(nostr.Encode(filter)))
+	for _, span := range a.spans {
+		before := timing.pages.Load()
+		for _, filter := range set.filters(span, c.most) {
+			was := a.Figures
+			a.Result, err = reconcile.Sync(ctx, reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: c.url},
+				filter, reconcile.Options{
+					Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now,
+					Refused: func(to negentropy.Side, id negentropy.ID) bool {
+						return known.has(to, id) || s.Denied.ID(id.String())
+					},
+					Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
+				})
+			if timing.answered.Load() { // what was for nobody cost nothing
+				a.bytes += a.NegBytes + a.EventBytes + int64(max(a.Passes, 1)*len(nostr.Encode(filter)))
+			}
+			if a.Figures = was.Plus(a.Figures); err != nil {
+				break
+			}
 		}
-		if r.Figures = was.Plus(r.Figures); err != nil {
+		a.sessions, a.pages = timing.sessions(), int(timing.pages.Load()-before)
+		if err != nil {
 			break
 		}
+		a.done++
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errLookLong) {
 		err = fmt.Errorf("%w: %w", errLookLong, err)
 	}
-	return r, bytes, err
+	return a, err
 }
 
 // looked writes down how a relay has behaved in a look.
-func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late bool, from *authors) error {
+func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late bool, from *authors, sessions int) error {
 	fewer, asked := fewerAuthors(c.most)
 	tooMany := errors.Is(lookErr, reconcile.ErrTooMany) && asked // it stays due, and is asked for fewer then
 	event, why, use, jitter := health.Answered, "", health.Survey.Within(latest), rand.Float64()
@@ -164,6 +189,9 @@ func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late boo
 			old.MostAuthors, news = fewer, true
 		}
 		old.SurveyFailures, old.SurveyRetryAt, old.SurveyFault = is.Failures, is.Unix(), why
+		if sessions > 1 { // one was counted before it was asked
+			old.SurveyRoomAt, news = busier(old.SurveyRoomAt, now.Unix(), sessions-1), true
+		}
 		if event == health.Answered && !old.HasAnswered() {
 			old.Answered, news = now.Unix(), true
 		}
@@ -176,7 +204,8 @@ func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late boo
 }
 
 // seen links the authors to a relay that delivered their events, and has it synced with
-// the others from now on.
+// the others from now on: by its schedule, and live. Only where no sync has ever been through one is due at once,
+// from which a live subscription begins; what the relay has of the slice has just been compared.
 func (s *Stage) seen(ctx context.Context, url string, from *authors) error {
 	if len(from.counts()) == 0 {
 		return nil
@@ -184,5 +213,15 @@ func (s *Stage) seen(ctx context.Context, url string, from *authors) error {
 	if err := s.evidence(ctx, url, from, true); err != nil {
 		return err
 	}
-	return s.Publish(ctx, s.due(url, "seen:"+s.Now().UTC().Format(time.DateOnly))...)
+	cause := "seen:" + s.Now().UTC().Format(time.DateOnly)
+	last, _, err := s.Syncs.Get(ctx, nostr.RelayKey(url))
+	switch {
+	case err != nil:
+		return err
+	case last.LastOK == 0:
+		return s.Publish(ctx, s.due(url, cause)...)
+	case s.MaxLive == 0:
+		return s.Publish(ctx, s.schedule(url, true))
+	}
+	return s.Publish(ctx, s.schedule(url, true), liveDue(contract.Message{Cause: cause + ":" + nostr.RelayKey(url)}, url))
 }

@@ -93,15 +93,15 @@ func (s *surveySet) halve() (pubkey string, dropped int) {
 	return pubkey, len(items) - left
 }
 
-// filters are those to ask for what the set lacks since a time, 0 is its beginning, of at most
-// so many authors each, 0 is any number.
-func (s *surveySet) filters(since int64, most int) (list []nostr.Filter) {
+// filters are those to ask for what the set lacks of a span, of at most so many authors each, 0
+// is any number.
+func (s *surveySet) filters(of span, most int) (list []nostr.Filter) {
 	all := s.filter
-	all.Since = max(all.Since, since)
+	all.Since, all.Until = max(all.Since, of.since), of.until
 	few := slices.DeleteFunc(slices.Clone(all.Authors), func(a string) bool { return s.cut[a] > all.Since })
 	list = chunks(all, few, most)
 	for _, a := range all.Authors {
-		if s.cut[a] > all.Since {
+		if s.cut[a] > all.Since && (all.Until == 0 || s.cut[a] <= all.Until) {
 			one := all
 			one.Authors, one.Since = []string{a}, s.cut[a]
 			list = append(list, one)

@@ -38,13 +38,17 @@ func TestAnAuthorOfTooManyEventsHidesNobodysOldOnes(t *testing.T) {
 		if home.asked > 6 { // not for all that bob has written
 			t.Errorf("the local relay was asked for %d pages", home.asked)
 		}
-		filters := set.filters(0, 0)
+		filters := set.filters(span{}, 0)
 		if len(filters) != 2 || !slices.Equal(filters[0].Authors, []string{alice}) || filters[0].Since != 0 ||
 			!slices.Equal(filters[1].Authors, []string{bob}) || filters[1].Since != set.cut[bob] || set.cut[bob] == 0 {
 			t.Errorf("asked by %+v", filters)
 		}
-		if filters = set.filters(set.cut[bob]+1, 0); len(filters) != 1 || len(filters[0].Authors) != 2 {
+		if filters = set.filters(span{since: set.cut[bob] + 1}, 0); len(filters) != 1 || len(filters[0].Authors) != 2 {
 			t.Errorf("for what is new asked by %+v", filters)
+		}
+		if filters = set.filters(span{until: set.cut[bob] - 1}, 0); len(filters) != 1 || !slices.Equal(filters[0].Authors, []string{alice}) ||
+			filters[0].Until != set.cut[bob]-1 {
+			t.Errorf("for what is older asked by %+v", filters)
 		}
 	})
 }
@@ -64,8 +68,8 @@ func TestASetIsBoundedHoweverManyWriteMuch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := set.tree.Snapshot().Len(); n > most+1 || set.filter.Since == 0 || len(set.filters(0, 0)) > 1+maxCut {
-			t.Errorf("%d events from %d on, asked by %d filters", n, set.filter.Since, len(set.filters(0, 0)))
+		if n := set.tree.Snapshot().Len(); n > most+1 || set.filter.Since == 0 || len(set.filters(span{}, 0)) > 1+maxCut {
+			t.Errorf("%d events from %d on, asked by %d filters", n, set.filter.Since, len(set.filters(span{}, 0)))
 		}
 	})
 }

@@ -31,13 +31,14 @@ type shop struct {
 	asked     int   // sessions and REQs for authors
 	fails     error // of whatever is asked
 	no77      bool
+	limits    reconcile.Limits
 	most      int                      // authors that it takes in a filter, 0 is any
 	invent    int                      // ids that its sessions list and it has not
 	withholds func(nostr.Filter) bool  // the REQs to which it shows no event, nil is none
 	keeps     func(e nostr.Event) bool // nil: all
 }
 
-func (s *shop) Limits(context.Context) reconcile.Limits { return reconcile.Limits{} }
+func (s *shop) Limits(context.Context) reconcile.Limits { return s.limits }
 
 func (s *shop) matching(f nostr.Filter) (out []nostr.Event) {
 	s.mu.Lock()
@@ -159,7 +160,7 @@ func newTown(t *testing.T, authors ...string) *town {
 		known.Of[pubkey] = contract.Author{FirstSeen: 1}
 	}
 	w.Stage = &Stage{
-		Authors: known, Relays: w.relays, Links: w.links, Refused: memkv.New[contract.Refused](), Net: w, Local: townHall,
+		Authors: known, Relays: w.relays, Links: w.links, Syncs: memkv.New[contract.Sync](), Refused: memkv.New[contract.Refused](), Net: w, Local: townHall,
 		Rules:   func(string) []Rule { return []Rule{{Direction: reconcile.Down, Writers: true}} },
 		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
 		Publish: func(_ context.Context, out ...contract.Output) error {
@@ -256,6 +257,93 @@ func TestTheSurveyFindsWhatNoListNames(t *testing.T) {
 	})
 }
 
+// Where a sync has been through, more that a survey finds makes no other one due: the relay is followed for it.
+func TestWhatIsFoundWhereASyncHasBeenMakesNoneDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://yields.example.com"
+		w := newTown(t, alice)
+		w.MaxLive = 10
+		w.open(url, alice)
+		key := nostr.RelayKey(url)
+		if _, err := w.Syncs.Update(t.Context(), key, func(s contract.Sync, _ bool) (contract.Sync, bool) {
+			s.LastOK = time.Now().Unix()
+			return s, true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.pass()
+		var at []string
+		for _, o := range w.out {
+			if o.Subject == contract.SyncDueSubject(key) || o.Subject == contract.LiveDueSubject(key) {
+				at = append(at, o.Subject+" "+o.Cron)
+			}
+		}
+		if len(at) != 2 || at[0] == contract.SyncDueSubject(key)+" " || at[1] != contract.LiveDueSubject(key)+" " {
+			t.Errorf("published %q", at)
+		}
+	})
+}
+
+// A relay that says before it is asked that it speaks no NIP-77 is read back step by step from the first look on, and to
+// its end.
+func TestARelayThatSaysThatItHasNoNegentropyIsNotReadWholeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, alice)
+		says := w.open("wss://says.example.com", alice)
+		says.no77, says.limits.NoNegentropy = true, true
+		old := nostr.Event{PubKey: alice, Kind: 1, CreatedAt: time.Now().Unix() - 100*86400}
+		old.ID = old.Hash()
+		says.events[old.ID] = old
+		w.pass()
+		if n := w.shops[townHall].count(); n != 20 {
+			t.Errorf("the first look brought %d, want the 20 of a month", n)
+		}
+		w.hours(48)
+		if n := w.shops[townHall].count(); n != 21 {
+			t.Errorf("after two days %d of 21 are here", n)
+		}
+	})
+}
+
+// A sync of many sessions leaves as much room as looks do; one that has room beside them is not written down.
+func TestASyncOfManySessionsKeepsSurveysAway(t *testing.T) {
+	for sessions, want := range map[int]int64{2: 0, 3: surveyNow + 3*450} {
+		w := newTown(t, alice)
+		w.open("wss://large.example.com")
+		w.Now = func() time.Time { return time.Unix(surveyNow, 0) }
+		timing := &latency{}
+		timing.opened.Store(int64(sessions) - 1)
+		timing.pages.Store(11) // of 20
+		if err := w.note(t.Context(), "wss://large.example.com", nil, timing, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.relays.Of[nostr.RelayKey("wss://large.example.com")].SurveyRoomAt; got != want {
+			t.Errorf("after %d sessions room is at %d, want %d", sessions, got, want)
+		}
+	}
+}
+
+// A look leaves room for as many sessions as it was: one that is not asked for all authors at a time takes several.
+func TestALookCountsItsSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://few.example.com"
+		var list []string
+		for i := range 20 {
+			list = append(list, fmt.Sprintf("%064x", i+1))
+		}
+		w := newTown(t, list...)
+		w.open(url)
+		r := w.relays.Of[nostr.RelayKey(url)]
+		r.MostAuthors = 4
+		w.relays.Of[nostr.RelayKey(url)] = r
+		began := time.Now().Unix()
+		w.pass()
+		if room := w.relays.Of[nostr.RelayKey(url)].SurveyRoomAt - began; room < 5*450 || room > 5*450+60 {
+			t.Errorf("after five sessions there is room in %d s", room)
+		}
+	})
+}
+
 // What a relay invents is no yield, and it is asked as seldom as one that has nothing.
 func TestInventedIDsYieldNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -314,18 +402,18 @@ func TestRelaysThatDoNotWantASurveyAreLeftAlone(t *testing.T) {
 	}
 }
 
-// However many slices want one relay, it has at most ten looks an hour.
-func TestOneRelayHasTenLooksAnHour(t *testing.T) {
+// However many slices want one relay, it has at most eight sessions an hour.
+func TestOneRelayHasEightSessionsAnHour(t *testing.T) {
 	now := time.Unix(surveyNow, 0)
 	r, looks := contract.Relay{}, 0
 	for range 3600 {
 		if mayLook(r, now) {
 			looks++
-			r.SurveyedAt = now.Unix()
+			r.SurveyRoomAt = busier(r.SurveyRoomAt, now.Unix(), 1)
 		}
 		now = now.Add(time.Second)
 	}
-	if looks != 10 {
+	if looks != 8 {
 		t.Errorf("%d looks an hour", looks)
 	}
 }

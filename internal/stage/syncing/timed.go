@@ -2,17 +2,26 @@ package syncing
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-// latency is the least time that a relay has taken for an answer.
+// latency is the least time that a relay has taken for an answer, and how much it was asked.
 type latency struct {
 	nanoseconds atomic.Int64
-	answered    atomic.Bool // anything, a refusal too
-	asked       func()      // is told of every question
+	answered    atomic.Bool  // anything, a refusal too
+	asked       func()       // is told of every question
+	opened      atomic.Int64 // sessions of negentropy
+	pages       atomic.Int64 // of REQs, without those for ids
+}
+
+// sessions returns for how many sessions a relay was asked, of which 20 pages are one.
+func (l *latency) sessions() int {
+	return int(l.opened.Load() + (l.pages.Load()+pagesOfASession-1)/pagesOfASession)
 }
 
 func (l *latency) least() time.Duration { return time.Duration(l.nanoseconds.Load()) }
@@ -30,6 +39,12 @@ func timed(r reconcile.Relay, quickest *latency) reconcile.Relay {
 	return reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
 		asked := time.Now()
 		quickest.asked()
+		switch {
+		case q.Op == reconcile.OpOpen:
+			quickest.opened.Add(1)
+		case q.Op == reconcile.OpQuery && !slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) > 0 }):
+			quickest.pages.Add(1)
+		}
 		err := ask(ctx, r)
 		if err == nil && q.Op != reconcile.OpLimits || reconcile.RefusalOf(err) != nil {
 			quickest.answered.Store(true)
