@@ -25,11 +25,11 @@ const (
 	// looksPerPass bounds the looks of one pass, so that the first ones of a slice are
 	// spread over hours, and exploring is the share of them that goes to relays
 	// where nothing has come from yet, while any is due.
-	looksPerPass = 96
+	looksPerPass = 192
 	exploring    = looksPerPass / 2
 	// gather is how long a relay that is due waits for others, since each pass reads all
 	// that the local relay has of the slice.
-	gather = 3 * time.Hour
+	gather = 4 * time.Hour
 	// maxLooks is how many relays the memory of a slice has: some 500 KB.
 	maxLooks = 4000
 	// maxDepth bounds how often slices are split.

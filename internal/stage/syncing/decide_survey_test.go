@@ -162,15 +162,15 @@ func TestSurveysLeaveRoom(t *testing.T) {
 func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
 	var all []candidate
 	looks := map[string]contract.Look{}
-	for i := range 100 {
+	for i := range 2 * looksPerPass {
 		c := candidate{key: fmt.Sprint("yields", i)}
 		all = append(all, c)
 		looks[c.key] = contract.Look{At: surveyNow - 9, All: 1, N: i}
 	}
-	for i := range 100 {
+	for i := range 2 * looksPerPass {
 		all = append(all, candidate{key: fmt.Sprint("praised", i), weight: 1e9})
 	}
-	for i := range 40 {
+	for i := range exploring {
 		c := candidate{key: fmt.Sprint("waits", i)}
 		all = append(all, c)
 		looks[c.key] = contract.Look{At: surveyNow - 1_000_000, Dull: 9}
@@ -186,7 +186,7 @@ func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
 		}
 		return n
 	}
-	if len(list) != looksPerPass || list[0].key != "yields99" || count("yields") != looksPerPass-exploring || count("not due") != 0 {
+	if len(list) != looksPerPass || list[0].key != fmt.Sprint("yields", 2*looksPerPass-1) || count("yields") != looksPerPass-exploring || count("not due") != 0 {
 		t.Errorf("%d relays, first %s, %d that yield", len(list), list[0].key, count("yields"))
 	}
 	// Whoever can have relays praised keeps no relay from its turn: the never asked come
@@ -194,7 +194,7 @@ func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
 	if n := count("praised"); n == 0 || n+count("waits") != exploring {
 		t.Errorf("%d that are praised, %d that wait", n, count("waits"))
 	}
-	for i := range 100 {
+	for i := range 2 * looksPerPass {
 		looks[fmt.Sprint("praised", i)] = contract.Look{At: surveyNow - 10}
 	}
 	if list = dueLooks(looks, all, surveyNow); count("waits") < exploring/2 {

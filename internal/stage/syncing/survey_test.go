@@ -29,6 +29,7 @@ type shop struct {
 	mu        sync.Mutex
 	events    map[string]nostr.Event
 	asked     int   // sessions and REQs for authors
+	verified  int   // REQs for authors of whose events the signatures are verified
 	fails     error // of whatever is asked
 	no77      bool
 	limits    reconcile.Limits
@@ -82,7 +83,7 @@ func (s *shop) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcil
 	return reconcile.OpenSet(ctx, negentropy.NewVector(items), first)
 }
 
-func (s *shop) Query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
+func (s *shop) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nostr.Event, error] {
 	return func(yield func(nostr.Event, error) bool) {
 		if s.fails != nil {
 			yield(nostr.Event{}, s.fails)
@@ -96,6 +97,9 @@ func (s *shop) Query(_ context.Context, filters ...nostr.Filter) iter.Seq2[nostr
 			if len(f.Authors) > 0 && len(f.IDs) == 0 {
 				s.mu.Lock()
 				s.asked++
+				if reconcile.Held(ctx) == nil {
+					s.verified++
+				}
 				s.mu.Unlock()
 			}
 			list := s.matching(f)
@@ -226,6 +230,9 @@ func TestTheSurveyFindsWhatNoListNames(t *testing.T) {
 		home := w.shops[townHall]
 		if home.count() != 40 || home.asked > 2 {
 			t.Fatalf("the local relay has %d of 40, and was read %d times", home.count(), home.asked)
+		}
+		if home.verified > 0 {
+			t.Error("signatures of what the local relay has are verified again")
 		}
 		link, found, _ := w.links.Get(t.Context(), contract.LinkKey(nostr.RelayKey("wss://yields.example.com"), alice))
 		if !found || link.Delivered != 20 {
