@@ -55,6 +55,8 @@ type Consumer struct {
 	AckWait time.Duration
 	// InFlight bounds the messages that one worker handles at a time.
 	InFlight int
+	// Largest is how many of the largest events they may be as large as together; 0 is any.
+	Largest int
 	// Holds says that handlers may hold their messages for as long as they like: what
 	// a message stands for lasts, as a subscription does.
 	Holds bool
@@ -245,7 +247,7 @@ const (
 // work, then each stage's on RETRY and ADVISORIES.
 func Consumers() []Consumer {
 	list := []Consumer{
-		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 256, Apart: true},
+		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 512, Largest: 256, Apart: true},
 		{
 			Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")},
 			InFlight: waiting,

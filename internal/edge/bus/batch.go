@@ -18,11 +18,11 @@ import (
 // One goroutine at a time has the turn: it handles those that no other has begun.
 // When a handler waits, its goroutine stays with it and gives the turn to another.
 type batch struct {
-	release func(n int) // gives slots back to the subscriber
+	release func(room) // gives slots back to the subscriber
 	crew    *crew
 
 	rest    []*delivery // not begun; of whose turn it is
-	handled int         // whose slots are not given back yet; of whose turn it is
+	handled room        // of those whose slots are not given back yet; of whose turn it is
 	turn    func()      // takes it
 
 	mu   sync.Mutex
@@ -31,7 +31,7 @@ type batch struct {
 	done chan struct{}
 }
 
-func newBatch(all []*delivery, by *crew, release func(n int)) *batch {
+func newBatch(all []*delivery, by *crew, release func(room)) *batch {
 	t := &batch{release: release, crew: by, rest: all, open: slices.Clone(all), left: len(all), done: make(chan struct{})}
 	for i, d := range all {
 		d.batch, d.index = t, i
@@ -81,10 +81,10 @@ func (b *Bus) takeTurn(ctx context.Context, t *batch) {
 		t.rest[0], t.rest = nil, t.rest[1:] // nil, since one that waits keeps the batch
 		b.handle(ctx, d)
 		if t.ended(d) {
-			t.release(1)
+			t.release(d.room())
 			return
 		}
-		t.handled++
+		t.handled = t.handled.plus(d.room())
 	}
 	t.release(t.handled)
 }
@@ -95,7 +95,7 @@ func (d *delivery) wait() {
 	t := d.batch
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if d.alone || d.over || len(t.rest)+t.handled == 0 {
+	if d.alone || d.over || len(t.rest)+t.handled.msgs == 0 {
 		return
 	}
 	d.alone = true

@@ -59,12 +59,12 @@ func TestMessagesThatComeTogetherArePreparedTogether(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		w.publishAll(numbered(300)...)
+		w.publishAll(numbered(600)...)
 		time.Sleep(time.Second)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		// The first comes alone; of the slots two were pulled for before.
-		if want := []int{1, 1, 1, 253, 46}; !slices.Equal(sizes, want) {
+		if want := []int{1, 1, 1, 508, 91}; !slices.Equal(sizes, want) {
 			w.Errorf("prepared %v together, want %v", sizes, want)
 		}
 		for _, call := range seen.all() {
@@ -290,7 +290,7 @@ func TestAStopHandlesWhatWasGathered(t *testing.T) {
 		// One is handled, 201 are in work, and what is pulled for besides is gathered.
 		w.publishAll(numbered(201)...)
 		time.Sleep(time.Second)
-		w.publishAll(numbered(consumer(w.T, contract.ConsumerIngest).InFlight - 201)[1:]...)
+		w.publishAll(numbered(consumer(w.T, contract.ConsumerIngest).Largest - 201)[1:]...)
 		w.publishAll("last")
 		time.Sleep(time.Millisecond)
 		x.stop()

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const (
@@ -39,6 +41,30 @@ type subscriber struct {
 	gathered gathered
 }
 
+// room is a number of slots, and the bytes of the messages in them.
+type room struct{ msgs, bytes int }
+
+func (r room) plus(o room) room  { return room{r.msgs + o.msgs, r.bytes + o.bytes} }
+func (r room) minus(o room) room { return room{r.msgs - o.msgs, r.bytes - o.bytes} }
+
+// fits is how many messages there is room for, however large they are.
+func (r room) fits() int { return max(0, min(r.msgs, r.bytes/nostr.MaxEventBytes)) }
+
+// room is what a message takes. Where there is no bound of bytes, it has none.
+func (d *delivery) room() room { return roomOf(d.work.consumer, d.raw) }
+
+func roomOf(c contract.Consumer, msg jetstream.Msg) room {
+	if c.Largest == 0 {
+		return room{msgs: 1}
+	}
+	return room{1, len(msg.Data())}
+}
+
+// roomFor is what a worker has for the messages of a consumer.
+func roomFor(c contract.Consumer) room {
+	return room{c.InFlight, nostr.MaxEventBytes * cmp.Or(c.Largest, c.InFlight)}
+}
+
 // Subscribe ends the channel once ctx has ended and all messages are settled
 // or given up.
 func (s *subscriber) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
@@ -60,8 +86,8 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(s.drain, func() { stopHandlers(errDrained) }) })()
 	defer context.AfterFunc(handlers, func() { time.AfterFunc(grace, stopHeartbeats) })()
 
-	all := s.work.consumer.InFlight
-	free, freed := all, make(chan int, all)
+	all := roomFor(s.work.consumer)
+	free, freed := all, make(chan room, all.msgs)
 	by := &crew{next: make(chan func()), done: handlers.Done()}
 	deliver := func(msgs []jetstream.Msg) {
 		deliveries := make([]*delivery, 0, len(msgs))
@@ -69,7 +95,7 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 			d, err := newDelivery(s.work, s.prefix, msg)
 			if err != nil {
 				s.log.ErrorContext(ctx, "message without JetStream metadata", "err", err)
-				freed <- 1
+				freed <- roomOf(s.work.consumer, msg)
 				continue
 			}
 			deliveries = append(deliveries, d)
@@ -77,7 +103,7 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		if len(deliveries) == 0 {
 			return
 		}
-		t := newBatch(deliveries, by, func(n int) { freed <- n })
+		t := newBatch(deliveries, by, func(r room) { freed <- r })
 		go s.watch(heartbeats, t)
 		m := message.NewMessage(deliveries[0].Cause, nil)
 		m.SetContext(context.WithValue(handlers, batchKey{}, t))
@@ -88,18 +114,18 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 		if ctx.Err() != nil {
 			break
 		}
-		got, err := s.pullBatch(ctx, min(free, s.atOnce()), deliver)
-		free -= got
+		got, err := s.pullBatch(ctx, min(free.fits(), s.atOnce()), deliver)
+		free = free.minus(got)
 		if err != nil {
 			s.gathered.flush(deliver)
 			s.afterError(ctx, err)
 		}
 	}
 	s.gathered.flush(deliver)
-	for free < all {
+	for free.msgs < all.msgs {
 		select {
-		case n := <-freed:
-			free += n
+		case r := <-freed:
+			free = free.plus(r)
 		case <-heartbeats.Done():
 			return
 		}
@@ -108,28 +134,28 @@ func (s *subscriber) run(ctx context.Context, out chan<- *message.Message) {
 
 // slots waits until there are slots to pull for. Where messages are handled together
 // slots come free together, and are pulled for together.
-func (s *subscriber) slots(ctx context.Context, free int, freed <-chan int, deliver func([]jetstream.Msg)) int {
+func (s *subscriber) slots(ctx context.Context, free room, freed <-chan room, deliver func([]jetstream.Msg)) room {
 	enough := 1
 	if s.work.prepare != nil {
-		enough = max(1, s.work.consumer.InFlight/2)
+		enough = max(1, roomFor(s.work.consumer).fits()/2)
 	}
 	for range len(freed) {
-		free += <-freed
+		free = free.plus(<-freed)
 	}
 	s.pulse.beat()
-	for moment := (<-chan time.Time)(nil); free < enough; {
-		if free == 0 || len(s.gathered.msgs) >= enough {
+	for moment := (<-chan time.Time)(nil); free.fits() < enough; {
+		if free.fits() == 0 || len(s.gathered.msgs) >= enough {
 			s.gathered.flush(deliver) // little or nothing can come to it
 		}
 		switch {
-		case free > 0 && moment == nil:
+		case free.fits() > 0 && moment == nil:
 			moment = time.After(mostGather)
-		case free == 0 && !s.work.consumer.Holds:
+		case free.fits() == 0 && !s.work.consumer.Holds:
 			s.pulse.fill()
 		}
 		select {
-		case n := <-freed:
-			free += n
+		case r := <-freed:
+			free = free.plus(r)
 			s.pulse.end()
 			s.pulse.beat()
 		case <-moment:
@@ -153,13 +179,13 @@ func (s *subscriber) atOnce() int {
 
 // pullBatch pulls until n messages came or ctx has ended. The last of them may not have
 // been delivered then, but gathered.
-func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func([]jetstream.Msg)) (got int, err error) {
+func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func([]jetstream.Msg)) (got room, err error) {
 	it, err := s.pull.Messages(jetstream.PullMaxMessages(n), jetstream.StopAfter(n))
 	if err != nil {
-		return 0, err
+		return got, err
 	}
 	defer it.Stop()
-	for got < n {
+	for got.msgs < n {
 		within := jetstream.NextContext(ctx)
 		if len(s.gathered.msgs) > 0 {
 			within = jetstream.NextMaxWait(s.gathered.wait(time.Now()))
@@ -185,7 +211,7 @@ func (s *subscriber) pullBatch(ctx context.Context, n int, deliver func([]jetstr
 		case err != nil:
 			return got, err
 		default:
-			got++
+			got = got.plus(roomOf(s.work.consumer, msg))
 			if now := time.Now(); s.gathered.add(msg, now) || s.work.prepare == nil {
 				s.gathered.flush(deliver)
 			}
