@@ -79,7 +79,7 @@ const MaxAttempts = 20
 
 // MaxAckPending bounds the messages in flight of one consumer over all
 // workers.
-const MaxAckPending = 4096
+const MaxAckPending = 8192
 
 // waiting is how many messages a worker takes of work that waits for its slots:
 // what one stranger causes may fill a share of it, and the rest gets through.
@@ -247,7 +247,7 @@ const (
 // work, then each stage's on RETRY and ADVISORIES.
 func Consumers() []Consumer {
 	list := []Consumer{
-		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 512, Largest: 256, Apart: true},
+		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 1024, Largest: 256, Apart: true},
 		{
 			Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")},
 			InFlight: waiting,

@@ -64,7 +64,7 @@ func TestMessagesThatComeTogetherArePreparedTogether(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		// The first comes alone; of the slots two were pulled for before.
-		if want := []int{1, 1, 1, 508, 91}; !slices.Equal(sizes, want) {
+		if want := []int{1, 1, 1, 599}; !slices.Equal(sizes, want) {
 			w.Errorf("prepared %v together, want %v", sizes, want)
 		}
 		for _, call := range seen.all() {
@@ -306,7 +306,7 @@ func TestAStopHandlesWhatWasGathered(t *testing.T) {
 
 func TestStoppingAmongBatchesLosesAndDoublesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
-		const sent = 3000
+		const sent = 9000
 		w.publishAll(numbered(sent)...)
 		done := tally{n: map[string]int{}}
 		handler := func(ctx context.Context, m contract.Message) ([]contract.Output, contract.Verdict) {
