@@ -14,7 +14,7 @@ const (
 	// A look that has yielded is repeated after soonest; each in a row that has not
 	// doubles the wait, up to latest: no relay is never asked again.
 	soonest, latest = 6 * time.Hour, 14 * 24 * time.Hour
-	// lookSpacing is for how long a relay is left alone by surveys, of whatever slices, for each
+	// lookSpacing is how long surveys, of whatever slices, leave a relay in peace for each
 	// session that it was asked for: eight an hour, and a sync of syncSessions has room beside them.
 	lookSpacing  = 450 * time.Second
 	syncSessions = 2
