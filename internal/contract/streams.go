@@ -247,7 +247,10 @@ const (
 // work, then each stage's on RETRY and ADVISORIES.
 func Consumers() []Consumer {
 	list := []Consumer{
-		{Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects, InFlight: 1024, Largest: 256, Apart: true},
+		{
+			Name: ConsumerIngest, Stream: StreamIntake, Stage: StageIngest, Filters: Streams()[0].Subjects,
+			InFlight: 1024, Largest: 256, Apart: true,
+		},
 		{
 			Name: ConsumerPublish, Stream: StreamRelayList, Stage: StageDHTWorker, Filters: []string{RelayListSignedSubject("*")},
 			InFlight: waiting,

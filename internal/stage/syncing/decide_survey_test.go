@@ -89,7 +89,8 @@ func TestPagedRelaysAreReadBackwards(t *testing.T) {
 	if want := []int64{30, 60, 180, 660, 2581, 0}; !slices.Equal(back[:6], want) || back[6] == 0 || back[6] > 8 || !l.Whole || l.From != 0 {
 		t.Errorf("read back %v days, then %+v", back, l)
 	}
-	if again := spans(nextLook(l, look{paged: true, since: now - 100*86400, done: 1}, now, 0), c, now); again[1] != (span{now - 400*86400, now}) {
+	again := spans(nextLook(l, look{paged: true, since: now - 100*86400, done: 1}, now, 0), c, now)
+	if again[1] != (span{now - 400*86400, now}) {
 		t.Errorf("after a look that did not bring all: %+v", again)
 	}
 	for range 20 {
@@ -124,17 +125,17 @@ func TestStretchesAreOfSoManyPages(t *testing.T) {
 // A look that took too long keeps what it came to the end of, and the next one tries a quarter of the rest.
 func TestALongLookIsTriedAgainInPieces(t *testing.T) {
 	const hour = 3600
-	now := int64(surveyNow)
+	now, newest := int64(surveyNow), span{since: surveyNow - 24*hour}
 	reading := contract.Look{At: now - 9*hour, Paged: true, From: now - 800*hour, Back: 400 * hour}
 	for name, test := range map[string]struct {
 		old  contract.Look
 		look look
 		want []span
 	}{
-		"the first":                      {contract.Look{}, look{paged: true, since: now - 720*hour}, []span{{since: now - 24*hour}, {now - 180*hour, now}}},
-		"all, of a relay without NIP-77": {contract.Look{}, look{paged: true}, []span{{since: now - 24*hour}, {now - 180*hour, now}}},
-		"the older of two":               {reading, look{since: now - 1200*hour, done: 1}, []span{{since: now - 24*hour}, {now - 900*hour, now - 800*hour}}},
-		"the newer of two":               {reading, look{since: now - 33*hour}, []span{{since: now - 24*hour}, {now - 9*hour + hour/4*3, now}}},
+		"the first":                      {contract.Look{}, look{paged: true, since: now - 720*hour}, []span{newest, {now - 180*hour, now}}},
+		"all, of a relay without NIP-77": {contract.Look{}, look{paged: true}, []span{newest, {now - 180*hour, now}}},
+		"the older of two":               {reading, look{since: now - 1200*hour, done: 1}, []span{newest, {now - 900*hour, now - 800*hour}}},
+		"the newer of two":               {reading, look{since: now - 33*hour}, []span{newest, {now - 9*hour + hour/4*3, now}}},
 		"by NIP-77":                      {contract.Look{}, look{}, []span{{}}},
 	} {
 		test.look.late = true
@@ -186,7 +187,8 @@ func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
 		}
 		return n
 	}
-	if len(list) != looksPerPass || list[0].key != fmt.Sprint("yields", 2*looksPerPass-1) || count("yields") != looksPerPass-exploring || count("not due") != 0 {
+	if len(list) != looksPerPass || list[0].key != fmt.Sprint("yields", 2*looksPerPass-1) ||
+		count("yields") != looksPerPass-exploring || count("not due") != 0 {
 		t.Errorf("%d relays, first %s, %d that yield", len(list), list[0].key, count("yields"))
 	}
 	// Whoever can have relays praised keeps no relay from its turn: the never asked come

@@ -139,7 +139,8 @@ func (s *Stage) ask(
 		before := timing.pages.Load()
 		for _, filter := range set.filters(span, c.most) {
 			was := a.Figures
-			a.Result, err = reconcile.Sync(ctx, reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: c.url},
+			a.Result, err = reconcile.Sync(ctx,
+				reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: c.url},
 				filter, reconcile.Options{
 					Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now,
 					Refused: func(to negentropy.Side, id negentropy.ID) bool {

@@ -164,7 +164,8 @@ func newTown(t *testing.T, authors ...string) *town {
 		known.Of[pubkey] = contract.Author{FirstSeen: 1}
 	}
 	w.Stage = &Stage{
-		Authors: known, Relays: w.relays, Links: w.links, Syncs: memkv.New[contract.Sync](), Refused: memkv.New[contract.Refused](), Net: w, Local: townHall,
+		Authors: known, Relays: w.relays, Links: w.links, Net: w, Local: townHall,
+		Syncs: memkv.New[contract.Sync](), Refused: memkv.New[contract.Refused](),
 		Rules:   func(string) []Rule { return []Rule{{Direction: reconcile.Down, Writers: true}} },
 		Deleted: func(context.Context, *nostr.Event) (bool, error) { return false, nil },
 		Publish: func(_ context.Context, out ...contract.Output) error {
