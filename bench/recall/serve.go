@@ -294,13 +294,13 @@ func (c *client) req(id string, raw []json.RawMessage) error {
 		if len(f.Authors) > 0 && len(f.IDs) == 0 {
 			c.asked.add(c.w.clock.Load(), 1./pagesOfASession)
 		}
-		if c.mine != nil && len(f.Authors) > 1 && f.Until == 0 {
-			c.mine.read(&f, c.w.clock.Load())
-		}
 		for _, i := range found {
 			if err := c.send("EVENT", id, c.w.event(i)); err != nil {
 				return err
 			}
+		}
+		if c.mine != nil && len(f.Authors) > 1 && f.Until == 0 { // one that is cut is asked for again
+			c.mine.read(&f, c.w.clock.Load())
 		}
 	}
 	return c.send("EOSE", id)
