@@ -195,6 +195,18 @@ func spans(old contract.Look, c candidate, now int64) []span {
 	return append(list, older)
 }
 
+// begunBy returns the spans, newest first, of a set that begins at a time: none goes on before it, and the one that reaches
+// it is to the beginning of all that is looked for.
+func begunBy(list []span, begins int64) []span {
+	for i := range list {
+		if list[i].since <= begins {
+			list[i].since = 0
+			return list[:i+1]
+		}
+	}
+	return list
+}
+
 // busier decides until when surveys leave a relay alone that is asked for so many sessions at now, beside what it was
 // asked for before.
 func busier(roomAt, now int64, sessions int) int64 {

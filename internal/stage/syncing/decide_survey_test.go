@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 const surveyNow = 1_700_000_000
@@ -143,6 +144,22 @@ func TestALongLookIsTriedAgainInPieces(t *testing.T) {
 		if got := spans(next, candidate{}, now); !slices.Equal(got, test.want) || next.Whole {
 			t.Errorf("%s: then %v, want %v", name, got, test.want)
 		}
+	}
+}
+
+// Where the set begins reading ends, also if it begins later than it did.
+func TestNothingIsReadBeforeTheSetBegins(t *testing.T) {
+	newest, older := span{since: 900}, span{500, 800}
+	for begins, want := range map[int64][]span{
+		0: {newest, older}, 499: {newest, older}, 500: {newest, {0, 800}}, 850: {newest, {0, 800}}, 900: {{}},
+	} {
+		if got := begunBy([]span{newest, older}, begins); !slices.Equal(got, want) {
+			t.Errorf("of a set from %d on %v, want %v", begins, got, want)
+		}
+	}
+	set := &surveySet{filter: nostr.Filter{Authors: []string{alice}, Since: 850}}
+	if list := set.filters(span{0, 800}, 0); len(list) != 0 {
+		t.Errorf("asked by %+v", list)
 	}
 }
 

@@ -57,10 +57,10 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	}
 	old, from := p.state.Looks[c.key], &authors{}
 	of := func(c candidate) []span {
-		if list := spans(old, c, s.Now().Unix()); whole && list[0].since > set.filter.Since {
-			return list
+		if !whole {
+			return []span{{}}
 		}
-		return []span{{}}
+		return begunBy(spans(old, c, s.Now().Unix()), set.filter.Since)
 	}
 	r, lookErr := s.ask(ctx, c, set, of, from)
 	if s.Survey.Observe != nil {

@@ -101,6 +101,9 @@ func (s *surveySet) halve() (pubkey string, dropped int) {
 func (s *surveySet) filters(of span, most int) (list []nostr.Filter) {
 	all := s.filter
 	all.Since, all.Until = max(all.Since, of.since), of.until
+	if all.Until > 0 && all.Until < all.Since {
+		return nil // the set begins later
+	}
 	few := slices.DeleteFunc(slices.Clone(all.Authors), func(a string) bool { return s.cut[a] > all.Since })
 	list = chunks(all, few, most)
 	for _, a := range all.Authors {
