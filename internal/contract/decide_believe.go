@@ -1,6 +1,9 @@
 package contract
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // How far off a time may be that one clock wrote and another reads.
 const (
@@ -54,6 +57,7 @@ func (r *Relay) Believe(now int64) {
 	r.SurveyRetryAt = Believe(r.SurveyRetryAt, now, MaxSurveyWait+MaxSurveyWait/4)
 	r.NextProbe, r.RetryAt = Believe(r.NextProbe, now, maxWait), Believe(r.RetryAt, now, maxWait)
 	r.SurveyRoomAt = Believe(r.SurveyRoomAt, now, maxWait)
+	r.Asked = slices.DeleteFunc(slices.Clone(r.Asked), func(at int64) bool { return Believe(at, now, 0) == 0 })
 }
 
 // Believe is that of [Author.Believe].
@@ -65,10 +69,14 @@ func (s *Sync) Believe(now int64) {
 	if s.Doubt != nil && Believe(s.Doubt.At, now, 0) == 0 {
 		s.Doubt = nil
 	}
+	if s.Paged != nil && Believe(s.Paged.Since, now, 0) == 0 {
+		s.Paged = nil
+	}
 }
 
 // Believe is that of [Author.Believe]; versions of lists are no times.
 func (l *Link) Believe(now int64) {
+	past(now, &l.Read)
 	if at, found := l.Via[ViaDelivered]; found {
 		l.Via[ViaDelivered] = Believe(at, now, 0)
 	}

@@ -129,6 +129,9 @@ type Relay struct {
 	// SurveyRoomAt is until when surveys leave the relay alone since it was asked for as many
 	// sessions lately, by syncs too, as it is to be asked for (0 is now).
 	SurveyRoomAt int64 `json:"survey_room_at,omitempty"`
+	// Asked are the times at which surveys and syncs have asked for a session within an hour, the
+	// latest 12: no more are asked for.
+	Asked []int64 `json:"asked,omitempty"`
 }
 
 // ForgetAfter is after how long what was learnt of strangers goes: relays that
@@ -187,6 +190,9 @@ type Link struct {
 	Delivered int `json:"delivered,omitempty"`
 	// Key is the [List.Key] of the list that is the evidence of [ViaDHT].
 	Key string `json:"key,omitempty"`
+	// Read is when a sync last read to its beginning what the relay has of the author, if it
+	// is read page by page, see [Sync.Paged]; 0 is never.
+	Read int64 `json:"read,omitempty"`
 }
 
 // Sync is the value of bucket syncs, under the relay key.
@@ -207,6 +213,8 @@ type Sync struct {
 	Live int64 `json:"live,omitempty"`
 	// Progress is the sync that is under way, or was when its worker died.
 	Progress *SyncProgress `json:"turn,omitempty"`
+	// Paged says that the relay is read page by page, as it does not speak NIP-77.
+	Paged *Paged `json:"paged,omitempty"`
 	// SampledAt is when REQs were last asked whether they say what its sessions do.
 	SampledAt int64 `json:"sampled_at,omitempty"`
 	// Doubt is in what the relay has contradicted itself, if it has.
@@ -215,6 +223,13 @@ type Sync struct {
 	// and gave back when asked. If it has none of them later it does not keep what
 	// it is given.
 	GaveBack []string `json:"gave_back,omitempty"`
+}
+
+// Paged is by which filter a relay is read page by page, its authors left out
+// ([nostr.Filter.Key]), and since when: what was read before was read by another one.
+type Paged struct {
+	Filter string `json:"filter"`
+	Since  int64  `json:"since"`
 }
 
 // Doubt is how a relay is treated, for [DoubtFor], that has contradicted itself: its

@@ -18,6 +18,8 @@ const (
 	// session that it was asked for: eight an hour, and a sync of syncSessions has room beside them.
 	lookSpacing  = 450 * time.Second
 	syncSessions = 2
+	// inAnHour is for how many sessions a relay is asked within an hour, looks and syncs together.
+	inAnHour = 12
 	// pagesOfASession is how many pages of REQ are as much as a session.
 	pagesOfASession = 20
 	// maxRoom bounds for how long what was asked leaves no room for looks.
@@ -211,6 +213,24 @@ func begunBy(list []span, begins int64) []span {
 // asked for before.
 func busier(roomAt, now int64, sessions int) int64 {
 	return min(max(roomAt, now)+int64(sessions)*seconds(lookSpacing), now+seconds(maxRoom))
+}
+
+// roomFor decides for how many sessions a sync may ask a relay at now, which was asked for others at the times given.
+func roomFor(asked []int64, now int64) int {
+	return inAnHour - len(lately(asked, now))
+}
+
+// askedFor adds so many sessions at now to the times of those that count, see [contract.Relay.Asked].
+func askedFor(asked []int64, now int64, sessions int) []int64 {
+	asked = lately(asked, now)
+	for range min(sessions, inAnHour) {
+		asked = append(asked, now)
+	}
+	return asked[max(0, len(asked)-inAnHour):]
+}
+
+func lately(asked []int64, now int64) []int64 {
+	return slices.DeleteFunc(slices.Clone(asked), func(at int64) bool { return at <= now-3600 })
 }
 
 // dueLooks decides which relays are asked in a pass at now, most promising first:

@@ -308,3 +308,21 @@ func TestAPassIsMadeWhenItIsWorthReadingTheLocalRelay(t *testing.T) {
 		t.Error("a full pass waits")
 	}
 }
+
+// A sync has what looks and other syncs have left of twelve sessions in any hour.
+func TestSyncsLeaveRoom(t *testing.T) {
+	var asked []int64
+	for _, c := range []struct {
+		at       int64
+		sessions int
+		room     int // after it
+	}{{0, 5, 7}, {100, 3, 4}, {3599, 0, 4}, {3600, 0, 9}, {3600, 9, 0}, {3650, 30, 0}, {7249, 0, 0}, {7250, 0, 12}} {
+		asked = askedFor(asked, surveyNow+c.at, c.sessions)
+		if got := roomFor(asked, surveyNow+c.at); got != c.room {
+			t.Errorf("at %d s after %d more there is room for %d, want %d", c.at, c.sessions, got, c.room)
+		}
+		if len(asked) > inAnHour {
+			t.Errorf("%d times are kept", len(asked))
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -32,8 +33,9 @@ const (
 	// busyAttempts is how often a relay whose host has used up its share is tried
 	// before it waits for its next turn: over some ten minutes.
 	busyAttempts = 6
-	// maxResumeAge is how old an unfinished sync may be to be gone on with.
-	maxResumeAge = 24 * time.Hour
+	// maxResumeAge is how old an unfinished sync may be to be gone on with: one with many
+	// thousands of authors takes days, see [roomFor].
+	maxResumeAge = 7 * day
 )
 
 // HandleDue takes sync.due.<relay key>: make the local relay complete with
@@ -99,7 +101,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	defer release()
-	result, syncErr, err := s.syncRelay(ctx, m.Cause, p.URL, is.jobs, last)
+	result, syncErr, err := s.syncRelay(ctx, m.Cause, p.URL, is, relay.Asked, last)
 	result.Authors = is.authors
 	if s.Denied.Relay(p.URL) { // since
 		return s.forget(ctx, p.URL)
@@ -108,7 +110,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		return nil, contract.Retry(retryAfter, err.Error())
 	}
 	switch {
-	case syncErr == nil:
+	case syncErr == nil, errors.Is(syncErr, errSessions): // which goes on by the schedule
 	case localFault(syncErr):
 		if m.Attempt < localAttempts {
 			return nil, contract.Retry(retryAfter, result.Why)
@@ -120,7 +122,7 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		s.schedule(p.URL, true),
 		{Subject: events.SubjectSyncFinished, Data: nostr.Encode(result), ID: outcomeID(m, result)},
 	}
-	if syncErr == nil && s.MaxLive > 0 {
+	if s.MaxLive > 0 && (syncErr == nil || errors.Is(syncErr, errSessions)) {
 		out = append(out, liveDue(m, p.URL))
 	}
 	return out, contract.Done()
@@ -177,18 +179,21 @@ func outcomeID(m contract.Message, r events.SyncFinished) string {
 // syncRelay syncs a relay, and writes down what that came to. syncErr is why the
 // sync failed, err that it could not be written.
 func (s *Stage) syncRelay(
-	ctx context.Context, cause, url string, list []job, last contract.Sync,
+	ctx context.Context, cause, url string, is plan, asked []int64, last contract.Sync,
 ) (_ events.SyncFinished, syncErr, err error) {
 	key, start := nostr.RelayKey(url), s.Now()
 	begun := start.Unix()
-	if last.Progress != nil && last.Progress.Begun > begun-int64(maxResumeAge.Seconds()) {
+	if last.Progress != nil && last.Progress.Begun > begun-seconds(maxResumeAge) {
 		begun = last.Progress.Begun
 	} else {
 		last.Progress = nil
 	}
-	timing := &latency{}
-	from := &authors{}
-	result, done, syncErr := s.sync(ctx, url, list, begun, last.Progress, timing, from)
+	t := &turn{url: url, plan: is, begun: begun, progress: last.Progress, room: roomFor(asked, start.Unix()), paged: last.Paged}
+	if s.named(url) {
+		t.room = math.MaxInt // the operator's word
+	}
+	syncErr = s.sync(ctx, t)
+	result, timing := t.result, &t.timing
 	result.Millis = s.Now().Sub(start).Milliseconds()
 	result.OK = syncErr == nil
 	if syncErr != nil {
@@ -201,21 +206,47 @@ func (s *Stage) syncRelay(
 	// The fault may be the local relay's, and a relay that has so much that there
 	// is no end yet is at none.
 	// The same goes for a host that has used up its budget.
-	if err := s.evidence(ctx, url, from, false); err != nil {
+	if err := s.evidence(ctx, url, &t.from, false); err != nil {
 		return result, syncErr, err
 	}
-	if !localFault(syncErr) && !errors.Is(syncErr, hosts.ErrBusy) && (!errors.Is(syncErr, errNotDone) || done+result.Stored+result.Sent == 0) {
-		if err := s.note(ctx, url, syncErr, timing, s.followed(ctx, from)); err != nil {
-			return result, syncErr, err
-		}
+	goesOn := errors.Is(syncErr, errSessions) || errors.Is(syncErr, errNotDone) && t.done+result.Stored+result.Sent > 0
+	switch {
+	case goesOn, localFault(syncErr), errors.Is(syncErr, hosts.ErrBusy):
+		err = s.noteSessions(ctx, url, timing.sessions())
+	default:
+		err = s.note(ctx, url, syncErr, timing, s.followed(ctx, &t.from))
+	}
+	if err != nil {
+		return result, syncErr, err
 	}
 	if last.Cause == cause { // an attempt before this one, which failed
 		result = together(last.Last, result)
 	}
 	_, err = s.Syncs.Update(ctx, key, func(old contract.Sync, _ bool) (contract.Sync, bool) {
-		return remember(old, cause, result, begun, s.Now().Unix()), true
+		next := remember(old, cause, result, begun, s.Now().Unix())
+		if next.Paged = t.paged; goesOn {
+			next.Failures = old.Failures // it has not failed
+		}
+		return next, true
 	})
 	return result, syncErr, err
+}
+
+// synced notes for how many sessions a sync has asked a relay.
+func synced(r contract.Relay, now int64, sessions int) contract.Relay {
+	r.Asked = askedFor(r.Asked, now, sessions)
+	if sessions > syncSessions { // for fewer there is room beside the looks
+		r.SurveyRoomAt = busier(r.SurveyRoomAt, now, sessions)
+	}
+	return r
+}
+
+// noteSessions writes down for how many sessions a relay was asked.
+func (s *Stage) noteSessions(ctx context.Context, url string, n int) error {
+	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
+		return synced(old, s.Now().Unix(), n), found && n > 0
+	})
+	return err
 }
 
 // final reports whether trying again soon is of no use.
@@ -275,8 +306,8 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *lat
 		if delivered && old.Delivered < now.Add(-deliveredEvery).Unix() {
 			next.Delivered, news = now.Unix(), true
 		}
-		if n := timing.sessions(); n > syncSessions { // for fewer there is room beside the looks
-			next.SurveyRoomAt, news = busier(old.SurveyRoomAt, now.Unix(), n), true
+		if n := timing.sessions(); n > 0 {
+			next, news = synced(next, now.Unix(), n), true
 		}
 		return next, news
 	})
@@ -311,68 +342,121 @@ func remember(old contract.Sync, cause string, r events.SyncFinished, begun, now
 	return next
 }
 
-// errNotDone is why a sync ends that takes longer than [maxDuration].
-var errNotDone = fmt.Errorf("not done in %s, goes on with the next scheduled sync", maxDuration)
+var (
+	// errNotDone is why a sync ends that is to go on later.
+	errNotDone = errors.New("goes on later")
+	// errLong is that of one that takes longer than [maxDuration], and errSessions of one of a relay that was asked
+	// for as many sessions as it is to be asked for at once.
+	errLong     = fmt.Errorf("not done in %s, %w", maxDuration, errNotDone)
+	errSessions = fmt.Errorf("asked for as many sessions as one relay is in an hour, %w", errNotDone)
+)
 
 // errSilent is why a sync ends of a relay that does not answer at all.
 var errSilent = fmt.Errorf("%w: no answer in %s", reconcile.ErrTimeout, firstAnswer)
 
-// sync works through the jobs, but for those that are complete since the
+// turn is a sync with a relay, or a part of one that goes on.
+type turn struct {
+	plan
+	url      string
+	begun    int64                  // of all parts, Unix seconds
+	progress *contract.SyncProgress // of those before
+	room     int                    // sessions that the relay may be asked for
+
+	result events.SyncFinished
+	done   int // jobs that became complete
+	paged  *contract.Paged
+	timing latency
+	from   authors
+}
+
+// sync works through the jobs of a turn, but for those that are complete since the
 // sync has begun. What was stored before an error stays stored; the figures say how
-// much, and done says how many jobs became complete.
-func (s *Stage) sync(ctx context.Context, url string, list []job, begun int64, progress *contract.SyncProgress,
-	timing *latency, from *authors,
-) (result events.SyncFinished, done int, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errNotDone)
+// much.
+func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errLong)
 	defer cancel()
-	ctx, leave := stage.UntilDenied(ctx, s.Denied, url)
+	ctx, leave := stage.UntilDenied(ctx, s.Denied, t.url)
 	defer leave()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	timing.asked = sync.OnceFunc(func() { // not before: the local relay may take its time
+	t.timing.asked = sync.OnceFunc(func() { // not before: the local relay may take its time
 		silent := time.AfterFunc(firstAnswer, func() {
-			if !timing.answered.Load() {
+			if !t.timing.answered.Load() {
 				giveUp(errSilent)
 			}
 		})
 		context.AfterFunc(ctx, func() { silent.Stop() })
 	})
-	result = events.SyncFinished{URL: url}
+	t.result = events.SyncFinished{URL: t.url}
 	defer func() {
 		if err != nil && !errors.Is(err, errNotDone) && errors.Is(context.Cause(ctx), errNotDone) {
-			err = fmt.Errorf("%w: %w", errNotDone, err)
+			err = fmt.Errorf("%w: %w", errLong, err)
 		}
 	}()
-	known, err := s.recall(ctx, url)
+	known, err := s.recall(ctx, t.url)
 	if err == nil {
-		known.sync, _, err = s.Syncs.Get(ctx, nostr.RelayKey(url))
+		known.sync, _, err = s.Syncs.Get(ctx, nostr.RelayKey(t.url))
 	}
 	if err != nil {
-		return result, done, err
+		return err
 	}
-	local, remote, err := s.sides(ctx, url, timing, from)
+	local, remote, err := s.sides(ctx, t.url, &t.timing, &t.from)
 	if err != nil {
-		return result, done, err
+		return err
 	}
-	if sampleDue(known.sync, s.Now().Unix(), rand.Float64()) {
+	start, by, list := s.Now().Unix(), readBy(t.jobs), t.jobs
+	if by != "" && (t.paged != nil || remote.Relay.Limits(ctx).NoNegentropy) {
+		t.paged = pagedBy(t.paged, true, by, start)
+		list = inPages(list, readSince(t.read, t.paged), known.sync.Through, start)
+	}
+	if len(list) > 0 && sampleDue(known.sync, start, rand.Float64()) {
 		known.sample = list[rand.IntN(len(list))].key()
 	}
-	left := undone(list, progress)
-	known.shown = s.running.sync(contract.RunningSync{URL: url, Begun: begun, Done: len(list) - len(left), Of: len(list)})
+	left := undone(list, t.progress)
+	known.shown = s.running.sync(contract.RunningSync{URL: t.url, Begun: t.begun, Done: len(list) - len(left), Of: len(list)})
 	defer known.shown.end()
 	for _, j := range left {
-		if err := s.syncMember(ctx, local, remote, j, known, &result); err != nil {
-			return result, done, err
+		// One that begins asks for something, so that frequent small ones are made whatever surveys ask for.
+		if begins := t.progress == nil && t.done == 0; !begins && t.timing.sessions() >= t.room {
+			return errSessions
 		}
-		done++
+		jobStart := s.Now().Unix()
+		paged, err := s.syncMember(ctx, local, remote, j, known, &t.result)
+		if err != nil {
+			return err
+		}
+		if t.done == 0 {
+			t.paged = pagedBy(t.paged, paged, by, start)
+			remote.Listed = remote.Listed || paged // each session would be refused
+		}
+		t.done++
 		known.shown.partDone()
+		if j.begins {
+			if err := s.readToBeginning(ctx, t.url, j.filter.Authors, jobStart); err != nil {
+				return err
+			}
+		}
 		if len(list) > 1 {
-			if err := s.progress(ctx, url, begun, j, len(list)); err != nil {
-				return result, done, err
+			if err := s.progress(ctx, t.url, t.begun, j, len(list)); err != nil {
+				return err
 			}
 		}
 	}
-	return result, done, nil
+	return nil
+}
+
+// readToBeginning writes down that what a relay has of authors was read to its beginning at a time.
+func (s *Stage) readToBeginning(ctx context.Context, url string, authors []string, at int64) error {
+	for _, author := range authors {
+		_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(url), author), func(old contract.Link, found bool) (contract.Link, bool) {
+			old.Read = at
+			return old, found
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // undone returns the jobs that are not complete since the sync has begun.

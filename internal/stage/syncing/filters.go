@@ -42,6 +42,8 @@ type job struct {
 	direction reconcile.Direction
 	group     []string // see [Rule]
 	middle    string   // of the group; "" is the local relay, without a group
+	writers   bool     // the authors of the filter are those who write to the relay, and nothing is given to it
+	begins    bool     // it reads a relay without NIP-77 to the beginning, see [inPages]
 }
 
 // key names the job in the progress of a sync.
@@ -53,6 +55,7 @@ type plan struct {
 	jobs    []job
 	authors int
 	weight  float64
+	read    map[string]int64 // authors, and [contract.Link.Read] of those who have it
 }
 
 // plan returns the plan of a relay. It has no jobs if nobody writes there, and
@@ -71,7 +74,7 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.authors, p.weight = len(writers.said)+len(writers.seen), writers.weight
+	p.authors, p.weight, p.read = len(writers.said)+len(writers.seen), writers.weight, writers.read
 	var readers linked
 	rules := s.Rules(url)
 	if slices.ContainsFunc(rules, func(r Rule) bool { return r.Mentions }) {
@@ -87,30 +90,30 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 				return p, err
 			}
 			for _, f := range reconcile.Divide(r.Filter) {
-				p.jobs = append(p.jobs, job{f, r.Direction, r.Group, middle})
+				p.jobs = append(p.jobs, job{filter: f, direction: r.Direction, group: r.Group, middle: middle})
 			}
 		case r.Writers && r.Direction&reconcile.Up == 0:
-			p.add(r.Direction, chunks(r.Filter, slices.Concat(writers.said, writers.seen), doc.MostAuthors))
+			p.add(r.Direction, true, chunks(r.Filter, slices.Concat(writers.said, writers.seen), doc.MostAuthors))
 		case r.Writers: // an author is given to no relay that nobody has said they write to
-			p.add(r.Direction, chunks(r.Filter, writers.said, doc.MostAuthors))
+			p.add(r.Direction, true, chunks(r.Filter, writers.said, doc.MostAuthors))
 			if down := r.Direction &^ reconcile.Up; down != reconcile.None {
-				p.add(down, chunks(r.Filter, writers.seen, doc.MostAuthors))
+				p.add(down, true, chunks(r.Filter, writers.seen, doc.MostAuthors))
 			}
 		case !r.Named && p.authors == 0:
 		default:
-			p.add(r.Direction, reconcile.Divide(r.Filter))
+			p.add(r.Direction, false, reconcile.Divide(r.Filter))
 		}
 		if r.Mentions {
-			p.add(r.Direction, mentions(r.Filter, readers.said))
+			p.add(r.Direction, false, mentions(r.Filter, readers.said))
 		}
 	}
 	return p, nil
 }
 
-func (p *plan) add(d reconcile.Direction, filters []nostr.Filter) {
+func (p *plan) add(d reconcile.Direction, writers bool, filters []nostr.Filter) {
 	for _, f := range filters {
 		if !f.Void() {
-			p.jobs = append(p.jobs, job{filter: f, direction: d})
+			p.jobs = append(p.jobs, job{filter: f, direction: d, writers: writers && d == reconcile.Down})
 		}
 	}
 }
@@ -120,6 +123,7 @@ func (p *plan) add(d reconcile.Direction, filters []nostr.Filter) {
 type linked struct {
 	said, seen []string
 	weight     float64
+	read       map[string]int64 // see [plan]
 }
 
 // linked lists the links that match a pattern. Those that nothing speaks for any
@@ -127,7 +131,8 @@ type linked struct {
 func (s *Stage) linked(ctx context.Context, pattern string) (l linked, err error) {
 	now := s.Now().Unix()
 	err = s.Links.Each(ctx, pattern, func(key string, link contract.Link) error {
-		switch pubkey := key[len(pattern)-1:]; {
+		pubkey := key[len(pattern)-1:]
+		switch {
 		case s.Denied.Key(pubkey):
 			return nil
 		case stage.Forgotten(link, now):
@@ -137,6 +142,12 @@ func (s *Stage) linked(ctx context.Context, pattern string) (l linked, err error
 			l.seen = append(l.seen, pubkey)
 		default:
 			l.said = append(l.said, pubkey)
+		}
+		if link.Read != 0 {
+			if l.read == nil {
+				l.read = map[string]int64{}
+			}
+			l.read[pubkey] = link.Read
 		}
 		l.weight += stage.Weigh(link, now)
 		return nil

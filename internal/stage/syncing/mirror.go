@@ -92,18 +92,20 @@ func (s *Stage) opposite(ctx context.Context, local reconcile.Side, j job) (a re
 
 // syncMember is [Stage.syncJob], with other relays in the middle of the group while it
 // fails for those.
-func (s *Stage) syncMember(ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished) error {
-	err := s.syncJob(ctx, local, remote, j, of, result)
+func (s *Stage) syncMember(
+	ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished,
+) (paged bool, err error) {
+	paged, err = s.syncJob(ctx, local, remote, j, of, result)
 	for err != nil && s.moves(ctx, &j, err) {
 		if nostr.SameRelay(j.middle, remote.Name) {
-			return nil // others are synced with it
+			return paged, nil // others are synced with it
 		}
-		err = s.syncJob(ctx, local, remote, j, of, result)
+		paged, err = s.syncJob(ctx, local, remote, j, of, result)
 	}
 	if errors.Is(err, errKeepsNothing) {
-		return nil // no fault of the other relay, and there is no third
+		return paged, nil // no fault of the other relay, and there is no third
 	}
-	return err
+	return paged, err
 }
 
 // moves has another relay be in the middle of a job's group if a sync failed for the

@@ -85,7 +85,9 @@ func TestWhoTakesWhatComesLive(t *testing.T) {
 	const local, a, b, c = "ws://local", "wss://a.example", "wss://b.example", "wss://c.example"
 	s := &Stage{Local: local}
 	notes, likes := nostr.Filter{Kinds: []int{1}}, nostr.Filter{Kinds: []int{7}}
-	group := func(f nostr.Filter, urls ...string) job { return job{f, reconcile.Both, urls, urls[0]} }
+	group := func(f nostr.Filter, urls ...string) job {
+		return job{filter: f, direction: reconcile.Both, group: urls, middle: urls[0]}
+	}
 	for name, c := range map[string]struct {
 		jobs   []job
 		local  bool

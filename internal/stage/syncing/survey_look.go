@@ -48,7 +48,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	_, err = s.Relays.Update(ctx, c.key, func(old contract.Relay, found bool) (contract.Relay, bool) {
 		mine = found && mayLook(old, s.Now())
 		old.SurveyedAt = s.Now().Unix()
-		old.SurveyRoomAt = busier(old.SurveyRoomAt, old.SurveyedAt, 1)
+		old.SurveyRoomAt, old.Asked = busier(old.SurveyRoomAt, old.SurveyedAt, 1), askedFor(old.Asked, old.SurveyedAt, 1)
 		return old, mine
 	})
 	if err != nil || !mine {
@@ -99,7 +99,7 @@ func paged(r reconcile.Result, begins int64, authors int) bool {
 
 // mayLook decides whether a relay may be asked by a survey at now.
 func mayLook(r contract.Relay, now time.Time) bool {
-	return !r.AuthRequired && now.Unix() >= r.SurveyRoomAt && now.Unix() >= r.SurveyRetryAt &&
+	return !r.AuthRequired && now.Unix() >= r.SurveyRoomAt && roomFor(r.Asked, now.Unix()) > 0 && now.Unix() >= r.SurveyRetryAt &&
 		!healthOf(r).LeftAlone(now)
 }
 
@@ -191,7 +191,8 @@ func (s *Stage) looked(ctx context.Context, c candidate, lookErr error, late boo
 		}
 		old.SurveyFailures, old.SurveyRetryAt, old.SurveyFault = is.Failures, is.Unix(), why
 		if sessions > 1 { // one was counted before it was asked
-			old.SurveyRoomAt, news = busier(old.SurveyRoomAt, now.Unix(), sessions-1), true
+			old.SurveyRoomAt, old.Asked = busier(old.SurveyRoomAt, now.Unix(), sessions-1), askedFor(old.Asked, now.Unix(), sessions-1)
+			news = true
 		}
 		if event == health.Answered && !old.HasAnswered() {
 			old.Answered, news = now.Unix(), true

@@ -28,11 +28,13 @@ func (s *Stage) local(ctx context.Context) (reconcile.Relay, error) {
 
 // syncJob makes the local relay complete for one filter, or the other relay, or
 // both, and adds to the figures, also when it fails. A relay that is in doubt is
-// listed, or not written to.
-func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished) error {
+// listed, or not written to. paged says that it was listed as it does not speak NIP-77.
+func (s *Stage) syncJob(
+	ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished,
+) (paged bool, err error) {
 	a, middle, err := s.opposite(ctx, local, j)
 	if err != nil {
-		return err
+		return false, err
 	}
 	known := known{of, middle}
 	doubt := doubtOf(of.sync, s.Now().Unix())
@@ -41,9 +43,9 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 		result.Why = doubt.Why
 	}
 	if direction == reconcile.None && j.direction != reconcile.None {
-		return nil
+		return false, nil
 	}
-	remote.Listed = doubt.Listed
+	remote.Listed = remote.Listed || doubt.Listed
 	gaveBack := [2][]string{negentropy.SideB: of.sync.GaveBack}
 	if middle != nil {
 		a.Listed = doubtOf(middle.sync, s.Now().Unix()).Listed
@@ -84,7 +86,7 @@ func (s *Stage) syncJob(ctx context.Context, local, remote reconcile.Side, j job
 	if err == nil && middle != nil && r.Doubts[negentropy.SideA].Loses {
 		err = errKeepsNothing
 	}
-	return err
+	return r.Paged[negentropy.SideB], err
 }
 
 // doubt writes down in what a relay has contradicted itself in a sync, and some of

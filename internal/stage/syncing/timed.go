@@ -2,6 +2,7 @@ package syncing
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -39,15 +40,15 @@ func timed(r reconcile.Relay, quickest *latency) reconcile.Relay {
 	return reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
 		asked := time.Now()
 		quickest.asked()
-		switch {
-		case q.Op == reconcile.OpOpen:
-			quickest.opened.Add(1)
-		case q.Op == reconcile.OpQuery && !slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) > 0 }):
+		if q.Op == reconcile.OpQuery && !slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) > 0 }) {
 			quickest.pages.Add(1)
 		}
 		err := ask(ctx, r)
 		if err == nil && q.Op != reconcile.OpLimits || reconcile.RefusalOf(err) != nil {
 			quickest.answered.Store(true)
+			if q.Op == reconcile.OpOpen && !errors.Is(err, reconcile.ErrNoNegentropy) {
+				quickest.opened.Add(1)
+			}
 		}
 		if q.Op == reconcile.OpOpen && err == nil {
 			quickest.since(asked)

@@ -1,0 +1,181 @@
+package syncing
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
+)
+
+// writes links authors to a relay, by a list.
+func (w *town) writes(url string, authors ...string) {
+	for _, author := range authors {
+		w.links.Of[contract.LinkKey(nostr.RelayKey(url), author)] = contract.Link{URL: url, Via: map[string]int64{contract.ViaNIP65: 1}}
+	}
+}
+
+// sync handles one message, as the schedule gives it, and returns what the handler says.
+func (w *town) sync(url string, attempt int) ([]contract.Output, contract.Verdict) {
+	w.t.Helper()
+	subject := contract.SyncDueSubject(nostr.RelayKey(url))
+	data := nostr.Encode(contract.SyncDue{URL: url})
+	return w.HandleDue(w.t.Context(), contract.Message{Subject: subject, Data: data, Attempt: attempt, Cause: w.Now().String()})
+}
+
+func many(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprintf("%064x", i+1))
+	}
+	return list
+}
+
+// noted makes an event of a time before now.
+func (s *shop) noted(author string, ago time.Duration) {
+	e := nostr.Event{PubKey: author, Kind: 1, CreatedAt: time.Now().Add(-ago).Unix(), Content: strings.Repeat("x", len(s.events))}
+	e.ID = e.Hash()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events[e.ID] = e
+}
+
+// A relay without NIP-77 is read to its beginning once in thirty days, of an author who joins at once, and else from the
+// last sync on; when the rule changes, anew.
+func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
+	for name, limits := range map[string]reconcile.Limits{"it says so": {NoNegentropy: true}, "it does not say so": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const url = "wss://paged.example.com"
+				w := newTown(t)
+				x := w.open(url, alice)
+				x.no77, x.limits = true, limits
+				var begins []int64
+				x.withholds = func(f nostr.Filter) bool {
+					if len(f.IDs) == 0 {
+						begins = append(begins, f.Since)
+					}
+					return false
+				}
+				syncs := func(why string, want int, whole bool) {
+					t.Helper()
+					begins = nil
+					if _, verdict := w.sync(url, 1); !verdict.IsDone() {
+						t.Fatalf("%s: %s, %s", why, verdict, verdict.Reason())
+					}
+					if n := w.shops[townHall].count(); n != want {
+						t.Errorf("%s: %d events are here, want %d", why, n, want)
+					}
+					if slices.Contains(begins, 0) != whole {
+						t.Errorf("%s: read from %d on", why, begins)
+					}
+				}
+				rule := nostr.Filter{}
+				w.Rules = func(string) []Rule { return []Rule{{Direction: reconcile.Down, Filter: rule, Writers: true}} }
+				w.writes(url, alice)
+				syncs("the first time", 20, true)
+				if limits.NoNegentropy == false { // it was not known before
+					syncs("the second time", 20, true)
+				}
+				time.Sleep(6 * time.Hour)
+				x.noted(alice, time.Minute)
+				syncs("after six hours", 21, false)
+				x.noted(alice, 61*time.Minute)
+				syncs("what comes an hour late", 21, false)
+				time.Sleep(18 * time.Hour)
+				x.noted(alice, 47*time.Hour)
+				syncs("with the first sync of a day", 23, false)
+				time.Sleep(6 * time.Hour)
+				w.writes(url, bob)
+				x.noted(bob, 300*day)
+				x.noted(alice, 400*day)
+				syncs("one who joins", 24, true)
+				syncs("later", 24, false)
+				time.Sleep(readAgain)
+				syncs("after thirty days", 25, true)
+				time.Sleep(time.Hour)
+				rule.Kinds = []int{1, 30023}
+				syncs("by another rule", 25, true)
+				syncs("by it again", 25, false)
+			})
+		})
+	}
+}
+
+// A sync asks a relay for twelve sessions in an hour, less those that surveys asked for, and goes on with the next: that is
+// no failure, and the relay is followed live meanwhile. One that the operator has named is asked for all at once.
+func TestASyncOfManySessionsGoesOnLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://large.example.com"
+		w := newTown(t)
+		w.MaxLive = 10
+		x := w.open(url)
+		authors := many(40 * maxAuthors)
+		w.writes(url, authors...)
+		x.noted(authors[len(authors)-1], 100*day)
+		r := w.relays.Of[nostr.RelayKey(url)]
+		r.Asked = askedFor(nil, time.Now().Unix()-1800, 5)
+		w.relays.Of[nostr.RelayKey(url)] = r
+		syncs := func() (asked int, s contract.Sync) {
+			before := x.asked
+			out, verdict := w.sync(url, 1)
+			if !verdict.IsDone() || !slices.ContainsFunc(out, func(o contract.Output) bool { return strings.HasPrefix(o.Subject, "live.due.") }) {
+				t.Errorf("%s, %v", verdict, out)
+			}
+			s, _, _ = w.Syncs.Get(t.Context(), nostr.RelayKey(url))
+			return x.asked - before, s
+		}
+		quarters := []int{0, 5, 0} // of an hour
+		for {
+			asked, s := syncs()
+			quarters = append(quarters, asked)
+			of := 0
+			for _, n := range quarters[len(quarters)-4:] {
+				of += n
+			}
+			if of > inAnHour+2 { // what is new is compared again, and a sample asked for
+				t.Errorf("%d sessions in an hour", of)
+			}
+			if s.LastOK != 0 {
+				if n := w.shops[townHall].count(); n != 1 || s.Through > s.LastOK-3600 || len(quarters) > 20 {
+					t.Errorf("after %d syncs %d events are here, %+v", len(quarters)-3, n, s)
+				}
+				break
+			}
+			if s.Failures != 0 || s.Last.OK || !strings.Contains(s.Last.Why, "goes on later") || len(quarters) > 50 {
+				t.Fatalf("%+v", s)
+			}
+			time.Sleep(15 * time.Minute)
+		}
+		w.Rules = func(string) []Rule { return []Rule{{Direction: reconcile.Down, Named: true, Writers: true}} }
+		if asked, s := syncs(); asked < 40 || !s.Last.OK {
+			t.Errorf("of one that the operator has named: %d sessions, %+v", asked, s.Last)
+		}
+	})
+}
+
+// However much surveys ask of a relay, a sync that begins asks for something; and surveys ask for nothing while syncs ask
+// for all there may be.
+func TestSmallSyncsNeedNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://busy.example.com"
+		w := newTown(t, alice)
+		w.writes(url, alice)
+		w.open(url, alice)
+		r := w.relays.Of[nostr.RelayKey(url)]
+		r.Asked = askedFor(nil, time.Now().Unix(), 12)
+		w.relays.Of[nostr.RelayKey(url)] = r
+		w.pass()
+		if n := w.shops[townHall].count(); n != 0 {
+			t.Errorf("a survey brought %d events", n)
+		}
+		w.sync(url, 1)
+		if n := w.shops[townHall].count(); n != 20 {
+			t.Errorf("a sync brought %d events", n)
+		}
+	})
+}
