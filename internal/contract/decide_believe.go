@@ -72,6 +72,11 @@ func (s *Sync) Believe(now int64) {
 	if s.Paged != nil && Believe(s.Paged.Since, now, 0) == 0 {
 		s.Paged = nil
 	}
+	if s.Paged != nil {
+		for key, at := range s.Paged.Read {
+			s.Paged.Read[key] = Believe(at, now, 0)
+		}
+	}
 }
 
 // Believe is that of [Author.Believe]; versions of lists are no times.

@@ -15,7 +15,7 @@ func TestTimesOfAClockThatWasAheadAreForgotten(t *testing.T) {
 	day := int64(24 * 3600)
 	others := map[string]bool{"DHTKeyAt": true, "Seq": true, "LatencyMS": true}
 	for _, value := range []interface{ Believe(now int64) }{
-		&Author{}, &Record{}, &Relay{}, &Sync{}, &Refused{}, &Cursor{}, &Lost{},
+		&Author{}, &Record{}, &Relay{}, &Link{}, &Sync{}, &Refused{}, &Cursor{}, &Lost{},
 	} {
 		v := reflect.ValueOf(value).Elem()
 		times := func(set int64) (fields []string) {
@@ -40,10 +40,13 @@ func TestTimesOfAClockThatWasAheadAreForgotten(t *testing.T) {
 	}
 	s := Sync{Progress: &SyncProgress{Begun: now + 365*day}}
 	a := Author{Records: map[string]int64{"target": now + 365*day}}
-	s.Believe(now)
-	a.Believe(now)
-	if s.Progress != nil || a.Records["target"] != 0 {
-		t.Errorf("%+v, %+v", s, a)
+	paged, ahead := Sync{Paged: &Paged{Since: now, Read: map[string]int64{"job": now + 365*day}}}, Sync{Paged: &Paged{Since: now + 365*day}}
+	r := Relay{Asked: []int64{now, now + 365*day}}
+	for _, value := range []interface{ Believe(now int64) }{&s, &a, &paged, &ahead, &r} {
+		value.Believe(now)
+	}
+	if s.Progress != nil || a.Records["target"] != 0 || paged.Paged.Read["job"] != 0 || ahead.Paged != nil || len(r.Asked) != 1 {
+		t.Errorf("%+v, %+v, %+v, %+v, %+v", s, a, paged.Paged, ahead.Paged, r)
 	}
 }
 

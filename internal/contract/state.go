@@ -225,11 +225,13 @@ type Sync struct {
 	GaveBack []string `json:"gave_back,omitempty"`
 }
 
-// Paged is by which filter a relay is read page by page, its authors left out
-// ([nostr.Filter.Key]), and since when: what was read before was read by another one.
+// Paged is by which filter the writers of a relay are read page by page, its authors left out
+// ([nostr.Filter.Key]; "" is none), and since when: what was read before was read by another one.
 type Paged struct {
-	Filter string `json:"filter"`
+	Filter string `json:"filter,omitempty"`
 	Since  int64  `json:"since"`
+	// Read is when what the relay has of other filters, by their keys, was last read to its beginning.
+	Read map[string]int64 `json:"read,omitempty"`
 }
 
 // Doubt is how a relay is treated, for [DoubtFor], that has contradicted itself: its

@@ -1,50 +1,78 @@
 package syncing
 
 import (
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
+	"github.com/relaymesh/relaymesh/internal/reconcile"
+	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
 // pagedAuthors is of how many authors a relay without NIP-77 is read to its beginning at a time, so that a sync
 // need not begin anew with all of them where it could not go on.
 const pagedAuthors = 50
 
-// inPages decides what is asked of a relay without NIP-77, which is read page by page, in place of a list of jobs: of
-// authors who were read to their beginning within [readAgain] what is new since, and of the others all there is, for an
-// old event may have come late. read says when each was, and through what all syncs have compared. Jobs that write to the
-// relay or are not of its writers stay as they are.
-func inPages(list []job, read map[string]int64, through, now int64) (jobs []job) {
+// inPages decides what is asked of a relay without NIP-77, which is read page by page, in place of a list of jobs: what is
+// new where all there is was read within [readAgain], and else all there is, as an old event may have come late; of
+// writers author by author. read says when each was, and through what all syncs have compared. Jobs that write to the
+// relay stay as they are: it may lack what has come to the local relay from elsewhere, of any time.
+func inPages(list []job, p contract.Paged, read map[string]int64, through, now int64) (jobs []job) {
 	var whole []job
-	for _, j := range list {
-		if !j.writers {
+	long := now - seconds(readAgain)
+	since := func(f nostr.Filter, at int64) nostr.Filter {
+		at = max(at, through)
+		f.Since = max(f.Since, at-lateness(at, now))
+		return f
+	}
+	for _, j := range toBeginning(list, p.Filter) {
+		if j.begins != writers {
+			if at := p.Read[j.begins]; at > long {
+				j.filter, j.begins = since(j.filter, at), ""
+			}
 			whole = append(whole, j)
 			continue
 		}
-		since := now
-		recent, others := j, j
-		recent.filter.Authors, others.filter.Authors = nil, nil
+		recent, others, least := j, j, now
+		recent.begins, recent.filter.Authors, others.filter.Authors = "", nil, nil
 		for _, author := range j.filter.Authors {
 			at := read[author]
-			if at <= now-seconds(readAgain) {
+			if at < p.Since || at <= long {
 				others.filter.Authors = append(others.filter.Authors, author)
 				continue
 			}
 			recent.filter.Authors = append(recent.filter.Authors, author)
-			since = min(since, max(at, through))
+			least = min(least, at)
 		}
-		recent.filter.Since = max(j.filter.Since, since-lateness(since, now))
-		if len(recent.filter.Authors) > 0 && !recent.filter.Void() {
+		if recent.filter = since(recent.filter, least); len(recent.filter.Authors) > 0 {
 			jobs = append(jobs, recent)
 		}
-		others.begins = true
 		for part := range slices.Chunk(others.filter.Authors, pagedAuthors) {
 			others.filter.Authors = part
 			whole = append(whole, others)
 		}
 	}
-	return append(jobs, whole...)
+	return slices.DeleteFunc(append(jobs, whole...), func(j job) bool { return j.filter.Void() })
+}
+
+// writers in place of a key says of a job that it reads a relay to the beginning for the authors of its filter.
+const writers = "*"
+
+// toBeginning says of jobs under which key it is known afterwards that they have read a relay to its beginning. filter is that
+// of its writers, see [readBy].
+func toBeginning(list []job, filter string) []job {
+	list = slices.Clone(list)
+	for i, j := range list {
+		switch {
+		case j.direction != reconcile.Down || j.middle != "":
+		case j.writers && filter != "":
+			list[i].begins = writers
+		default:
+			list[i].begins = j.key()
+		}
+	}
+	return list
 }
 
 // lateness decides by how many seconds before a time that was read up to is read again, as events reach a relay late: an
@@ -65,33 +93,41 @@ func readBy(list []job) (key string) {
 		}
 		f := j.filter
 		f.Authors = nil
-		if k := f.Key(); key != "" && key != k {
+		if key != "" && key != f.Key() {
 			return ""
-		} else if key == "" {
-			key = k
 		}
+		key = f.Key()
 	}
 	return key
 }
 
-// pagedBy decides since when a relay is read page by page by a filter, see [readBy]; nil if it is not.
-func pagedBy(old *contract.Paged, paged bool, filter string, now int64) *contract.Paged {
-	switch {
-	case !paged || filter == "":
+// pagedBy decides what is known of a relay by now that is read page by page; nil if it is not. Of other filters than those
+// of list nothing is known any more.
+func pagedBy(old *contract.Paged, paged bool, list []job, now int64) *contract.Paged {
+	if !paged {
 		return nil
-	case old != nil && old.Filter == filter:
-		return old
 	}
-	return &contract.Paged{Filter: filter, Since: now}
-}
-
-// readSince returns those of the times that authors were read at that are not before a relay was read by its filter of now.
-func readSince(read map[string]int64, p *contract.Paged) map[string]int64 {
-	since := map[string]int64{}
-	for author, at := range read {
-		if p != nil && at >= p.Since {
-			since[author] = at
+	next := contract.Paged{Filter: readBy(list), Since: now}
+	if old == nil {
+		return &next
+	}
+	if old.Filter == next.Filter {
+		next.Since = old.Since
+	}
+	for _, j := range list {
+		if at, was := old.Read[j.key()]; was {
+			next = readOf(next, j.key(), at)
 		}
 	}
-	return since
+	return &next
+}
+
+// readOf notes that what a relay has of a filter was read to its beginning.
+func readOf(p contract.Paged, key string, at int64) contract.Paged {
+	p.Read = maps.Clone(p.Read)
+	if p.Read == nil {
+		p.Read = map[string]int64{}
+	}
+	p.Read[key] = at
+	return p
 }

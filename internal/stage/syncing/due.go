@@ -404,10 +404,10 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	if err != nil {
 		return err
 	}
-	start, by, list := s.Now().Unix(), readBy(t.jobs), t.jobs
-	if by != "" && (t.paged != nil || remote.Relay.Limits(ctx).NoNegentropy) {
-		t.paged = pagedBy(t.paged, true, by, start)
-		list = inPages(list, readSince(t.read, t.paged), known.sync.Through, start)
+	start, list := s.Now().Unix(), toBeginning(t.jobs, readBy(t.jobs))
+	if t.paged != nil || remote.Relay.Limits(ctx).NoNegentropy {
+		t.paged = pagedBy(t.paged, true, t.jobs, start)
+		list = inPages(list, *t.paged, t.read, known.sync.Through, start)
 	}
 	if len(list) > 0 && sampleDue(known.sync, start, rand.Float64()) {
 		known.sample = list[rand.IntN(len(list))].key()
@@ -426,15 +426,13 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 			return err
 		}
 		if t.done == 0 {
-			t.paged = pagedBy(t.paged, paged, by, start)
+			t.paged = pagedBy(t.paged, paged, t.jobs, start)
 			remote.Listed = remote.Listed || paged // each session would be refused
 		}
 		t.done++
 		known.shown.partDone()
-		if j.begins {
-			if err := s.readToBeginning(ctx, t.url, j.filter.Authors, jobStart); err != nil {
-				return err
-			}
+		if err := s.readToBeginning(ctx, t, j, jobStart); err != nil {
+			return err
 		}
 		if len(list) > 1 {
 			if err := s.progress(ctx, t.url, t.begun, j, len(list)); err != nil {
@@ -445,10 +443,17 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	return nil
 }
 
-// readToBeginning writes down that what a relay has of authors was read to its beginning at a time.
-func (s *Stage) readToBeginning(ctx context.Context, url string, authors []string, at int64) error {
-	for _, author := range authors {
-		_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(url), author), func(old contract.Link, found bool) (contract.Link, bool) {
+// readToBeginning writes down what of a relay was read to its beginning by a job, which began at a time.
+func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, at int64) error {
+	switch {
+	case t.paged == nil || j.begins == "":
+		return nil
+	case j.begins != writers:
+		*t.paged = readOf(*t.paged, j.begins, at)
+		return nil
+	}
+	for _, author := range j.filter.Authors {
+		_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(t.url), author), func(old contract.Link, found bool) (contract.Link, bool) {
 			old.Read = at
 			return old, found
 		})

@@ -43,7 +43,7 @@ type job struct {
 	group     []string // see [Rule]
 	middle    string   // of the group; "" is the local relay, without a group
 	writers   bool     // the authors of the filter are those who write to the relay, and nothing is given to it
-	begins    bool     // it reads a relay without NIP-77 to the beginning, see [inPages]
+	begins    string   // under which key it is known that it has read a relay without NIP-77 to its beginning, see [inPages]
 }
 
 // key names the job in the progress of a sync.

@@ -78,9 +78,7 @@ func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
 				w.Rules = func(string) []Rule { return []Rule{{Direction: reconcile.Down, Filter: rule, Writers: true}} }
 				w.writes(url, alice)
 				syncs("the first time", 20, true)
-				if limits.NoNegentropy == false { // it was not known before
-					syncs("the second time", 20, true)
-				}
+				syncs("the second time", 20, false)
 				time.Sleep(6 * time.Hour)
 				x.noted(alice, time.Minute)
 				syncs("after six hours", 21, false)
@@ -101,6 +99,15 @@ func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
 				rule.Kinds = []int{1, 30023}
 				syncs("by another rule", 25, true)
 				syncs("by it again", 25, false)
+				rules := []Rule{{Direction: reconcile.Down, Filter: rule, Writers: true}, {Direction: reconcile.Down, Filter: nostr.Filter{Kinds: []int{7}}}}
+				w.Rules = func(string) []Rule { return rules }
+				syncs("by one more", 25, true)
+				syncs("by these again", 25, false)
+				time.Sleep(day)
+				x.noted(alice, 90*day)
+				rules[0].Direction = reconcile.Both // it may lack what came from elsewhere
+				syncs("both ways", 26, true)
+				syncs("both ways again", 26, true)
 			})
 		})
 	}
