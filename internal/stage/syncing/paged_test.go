@@ -99,7 +99,9 @@ func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
 				rule.Kinds = []int{1, 30023}
 				syncs("by another rule", 25, true)
 				syncs("by it again", 25, false)
-				rules := []Rule{{Direction: reconcile.Down, Filter: rule, Writers: true}, {Direction: reconcile.Down, Filter: nostr.Filter{Kinds: []int{7}}}}
+				rules := []Rule{
+					{Direction: reconcile.Down, Filter: rule, Writers: true}, {Direction: reconcile.Down, Filter: nostr.Filter{Kinds: []int{7}}},
+				}
 				w.Rules = func(string) []Rule { return rules }
 				syncs("by one more", 25, true)
 				syncs("by these again", 25, false)
