@@ -27,8 +27,9 @@ import (
 const (
 	// lacks is of how many notes our relay lacks one in a wide world: what is measured is the looking, not the bringing.
 	lacks = 100
-	// wideBytes is what surveys may spend in a day there: every author looked for at every relay is 670 MB.
-	wideBytes = 1 << 30
+	// wideBytes is what surveys may spend in a day there: every author looked for at every relay is 670 MB, and what brings
+	// something is asked again on the same day.
+	wideBytes = 2 << 30
 )
 
 // told is what the process of a world says at its beginning, a line of JSON. Begun lines of one event each follow.

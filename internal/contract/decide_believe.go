@@ -69,22 +69,28 @@ func (s *Sync) Believe(now int64) {
 	if s.Doubt != nil && Believe(s.Doubt.At, now, 0) == 0 {
 		s.Doubt = nil
 	}
-	if s.Paged != nil && Believe(s.Paged.Since, now, 0) == 0 {
-		s.Paged = nil
-	}
 	if s.Paged != nil {
-		for key, at := range s.Paged.Read {
-			s.Paged.Read[key] = Believe(at, now, 0)
+		for key, read := range s.Paged.Read {
+			read.Believe(now)
+			s.Paged.Read[key] = read
 		}
 	}
 }
 
 // Believe is that of [Author.Believe]; versions of lists are no times.
 func (l *Link) Believe(now int64) {
-	past(now, &l.Read)
+	if l.Read != nil {
+		l.Read.Believe(now)
+	}
 	if at, found := l.Via[ViaDelivered]; found {
 		l.Via[ViaDelivered] = Believe(at, now, 0)
 	}
+}
+
+// Believe is that of [Author.Believe].
+func (r *Read) Believe(now int64) {
+	past(now, &r.At)
+	r.Again = Believe(r.Again, now, MaxSurveyWait)
 }
 
 // MaxSurveyWait is the longest that a survey leaves a relay alone.

@@ -15,7 +15,7 @@ func TestTimesOfAClockThatWasAheadAreForgotten(t *testing.T) {
 	day := int64(24 * 3600)
 	others := map[string]bool{"DHTKeyAt": true, "Seq": true, "LatencyMS": true}
 	for _, value := range []interface{ Believe(now int64) }{
-		&Author{}, &Record{}, &Relay{}, &Link{}, &Sync{}, &Refused{}, &Cursor{}, &Lost{},
+		&Author{}, &Record{}, &Relay{}, &Sync{}, &Refused{}, &Cursor{}, &Lost{},
 	} {
 		v := reflect.ValueOf(value).Elem()
 		times := func(set int64) (fields []string) {
@@ -40,13 +40,14 @@ func TestTimesOfAClockThatWasAheadAreForgotten(t *testing.T) {
 	}
 	s := Sync{Progress: &SyncProgress{Begun: now + 365*day}}
 	a := Author{Records: map[string]int64{"target": now + 365*day}}
-	paged, ahead := Sync{Paged: &Paged{Since: now, Read: map[string]int64{"job": now + 365*day}}}, Sync{Paged: &Paged{Since: now + 365*day}}
+	ahead := Read{At: now + 365*day, Again: now + 365*day}
+	paged, l := Sync{Paged: &Paged{Read: map[string]Read{"job": ahead}}}, Link{Read: &ahead}
 	r := Relay{Asked: []int64{now, now + 365*day}}
-	for _, value := range []interface{ Believe(now int64) }{&s, &a, &paged, &ahead, &r} {
+	for _, value := range []interface{ Believe(now int64) }{&s, &a, &paged, &l, &r} {
 		value.Believe(now)
 	}
-	if s.Progress != nil || a.Records["target"] != 0 || paged.Paged.Read["job"] != 0 || ahead.Paged != nil || len(r.Asked) != 1 {
-		t.Errorf("%+v, %+v, %+v, %+v, %+v", s, a, paged.Paged, ahead.Paged, r)
+	if s.Progress != nil || a.Records["target"] != 0 || paged.Paged.Read["job"] != (Read{}) || ahead != (Read{}) || len(r.Asked) != 1 {
+		t.Errorf("%+v, %+v, %+v, %+v, %+v", s, a, paged.Paged, ahead, r)
 	}
 }
 

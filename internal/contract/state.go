@@ -190,9 +190,17 @@ type Link struct {
 	Delivered int `json:"delivered,omitempty"`
 	// Key is the [List.Key] of the list that is the evidence of [ViaDHT].
 	Key string `json:"key,omitempty"`
-	// Read is when a sync last read to its beginning what the relay has of the author, if it
-	// is read page by page, see [Sync.Paged]; 0 is never.
-	Read int64 `json:"read,omitempty"`
+	// Read says that a sync has read to its beginning what the relay has of the author, if it
+	// is read page by page, see [Sync.Paged].
+	Read *Read `json:"read,omitempty"`
+}
+
+// Read is when a relay that is read page by page was last read to its beginning, and when it is to be again.
+type Read struct {
+	At    int64 `json:"at"`
+	Again int64 `json:"again"`
+	// By is the filter, without authors, by which it was, see [nostr.Filter.Key].
+	By string `json:"by,omitempty"`
 }
 
 // Sync is the value of bucket syncs, under the relay key.
@@ -213,7 +221,8 @@ type Sync struct {
 	Live int64 `json:"live,omitempty"`
 	// Progress is the sync that is under way, or was when its worker died.
 	Progress *SyncProgress `json:"turn,omitempty"`
-	// Paged says that the relay is read page by page, as it does not speak NIP-77.
+	// Paged says that the relay is read page by page, as it does not speak NIP-77. What was read of
+	// its writers is in their links.
 	Paged *Paged `json:"paged,omitempty"`
 	// SampledAt is when REQs were last asked whether they say what its sessions do.
 	SampledAt int64 `json:"sampled_at,omitempty"`
@@ -225,13 +234,9 @@ type Sync struct {
 	GaveBack []string `json:"gave_back,omitempty"`
 }
 
-// Paged is by which filter the writers of a relay are read page by page, its authors left out
-// ([nostr.Filter.Key]; "" is none), and since when: what was read before was read by another one.
+// Paged is how far a relay is read that is read page by page, by the keys of filters.
 type Paged struct {
-	Filter string `json:"filter,omitempty"`
-	Since  int64  `json:"since"`
-	// Read is when what the relay has of other filters, by their keys, was last read to its beginning.
-	Read map[string]int64 `json:"read,omitempty"`
+	Read map[string]Read `json:"read,omitempty"`
 }
 
 // Doubt is how a relay is treated, for [DoubtFor], that has contradicted itself: its

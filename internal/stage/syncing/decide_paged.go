@@ -1,7 +1,6 @@
 package syncing
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -15,21 +14,21 @@ import (
 const pagedAuthors = 50
 
 // inPages decides what is asked of a relay without NIP-77, which is read page by page, in place of a list of jobs: what is
-// new where all there is was read within [readAgain], and else all there is, as an old event may have come late; of
-// writers author by author. read says when each was, and through what all syncs have compared. Jobs that write to the
+// new where all there is was read lately, see [againAfter], and else all there is, as an old event may have come late; of
+// writers author by author. p and read say when that was, and through what all syncs have compared. Jobs that write to the
 // relay stay as they are: it may lack what has come to the local relay from elsewhere, of any time.
-func inPages(list []job, p contract.Paged, read map[string]int64, through, now int64) (jobs []job) {
+func inPages(list []job, p contract.Paged, read map[string]contract.Read, through, now int64) (jobs []job) {
 	var whole []job
-	long := now - seconds(readAgain)
 	since := func(f nostr.Filter, at int64) nostr.Filter {
 		at = max(at, through)
 		f.Since = max(f.Since, at-lateness(at, now))
 		return f
 	}
-	for _, j := range toBeginning(list, p.Filter) {
+	by := readBy(list)
+	for _, j := range toBeginning(list) {
 		if j.begins != writers {
-			if at := p.Read[j.begins]; at > long {
-				j.filter, j.begins = since(j.filter, at), ""
+			if was := p.Read[j.begins]; was.Again > now {
+				j.filter, j.begins = since(j.filter, was.At), ""
 			}
 			whole = append(whole, j)
 			continue
@@ -37,13 +36,12 @@ func inPages(list []job, p contract.Paged, read map[string]int64, through, now i
 		recent, others, least := j, j, now
 		recent.begins, recent.filter.Authors, others.filter.Authors = "", nil, nil
 		for _, author := range j.filter.Authors {
-			at := read[author]
-			if at < p.Since || at <= long {
+			if was := read[author]; was.Again > now && was.By == by {
+				recent.filter.Authors = append(recent.filter.Authors, author)
+				least = min(least, was.At)
+			} else {
 				others.filter.Authors = append(others.filter.Authors, author)
-				continue
 			}
-			recent.filter.Authors = append(recent.filter.Authors, author)
-			least = min(least, at)
 		}
 		if recent.filter = since(recent.filter, least); len(recent.filter.Authors) > 0 {
 			jobs = append(jobs, recent)
@@ -56,17 +54,42 @@ func inPages(list []job, p contract.Paged, read map[string]int64, through, now i
 	return slices.DeleteFunc(append(jobs, whole...), func(j job) bool { return j.filter.Void() })
 }
 
+// againAfter decides for how many seconds what came of a job that has read a relay to its beginning is all there is: 0 if
+// something was refused for the moment, or if there was next to nothing, as an answer of nothing may be for the moment,
+// too. What did not come as it was listed, and what the local relay may take later, is asked for again sooner.
+func againAfter(r reconcile.Result, authors int) int64 {
+	if little(r.EventBytes, authors) || forNow(r) {
+		return 0
+	}
+	wait := readAgain
+	for _, refusal := range r.Refusals {
+		switch refusal.Cause {
+		case reconcile.BySource:
+			wait = min(wait, soonest)
+		case reconcile.ByEarlier:
+			wait = min(wait, day)
+		default:
+			wait = min(wait, max(keepFor(refusal.Reason), soonest))
+		}
+	}
+	return seconds(wait)
+}
+
+// forNow reports whether a side has refused something for the moment, so that the next sync is to offer it.
+func forNow(r reconcile.Result) bool {
+	return slices.ContainsFunc(r.Refusals, func(r reconcile.Refusal) bool { return r.Passes() })
+}
+
 // writers in place of a key says of a job that it reads a relay to the beginning for the authors of its filter.
 const writers = "*"
 
-// toBeginning says of jobs under which key it is known afterwards that they have read a relay to its beginning. filter is that
-// of its writers, see [readBy].
-func toBeginning(list []job, filter string) []job {
-	list = slices.Clone(list)
+// toBeginning says of jobs under which key it is known afterwards that they have read a relay to its beginning.
+func toBeginning(list []job) []job {
+	list, by := slices.Clone(list), readBy(list)
 	for i, j := range list {
 		switch {
 		case j.direction != reconcile.Down || j.middle != "":
-		case j.writers && filter != "":
+		case j.writers && by != "":
 			list[i].begins = writers
 		default:
 			list[i].begins = j.key()
@@ -101,33 +124,20 @@ func readBy(list []job) (key string) {
 	return key
 }
 
-// pagedBy decides what is known of a relay by now that is read page by page; nil if it is not. Of other filters than those
-// of list nothing is known any more.
-func pagedBy(old *contract.Paged, paged bool, list []job, now int64) *contract.Paged {
+// pagedBy decides what is known of a relay that is read page by page; nil if it is not. Of other filters than those of list
+// nothing is known any more.
+func pagedBy(old *contract.Paged, paged bool, list []job) *contract.Paged {
 	if !paged {
 		return nil
 	}
-	next := contract.Paged{Filter: readBy(list), Since: now}
-	if old == nil {
-		return &next
-	}
-	if old.Filter == next.Filter {
-		next.Since = old.Since
-	}
+	next := contract.Paged{Read: map[string]contract.Read{}}
 	for _, j := range list {
-		if at, was := old.Read[j.key()]; was {
-			next = readOf(next, j.key(), at)
+		if old == nil {
+			break
+		}
+		if was, read := old.Read[j.key()]; read {
+			next.Read[j.key()] = was
 		}
 	}
 	return &next
-}
-
-// readOf notes that what a relay has of a filter was read to its beginning.
-func readOf(p contract.Paged, key string, at int64) contract.Paged {
-	p.Read = maps.Clone(p.Read)
-	if p.Read == nil {
-		p.Read = map[string]int64{}
-	}
-	p.Read[key] = at
-	return p
 }

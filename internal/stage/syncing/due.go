@@ -227,6 +227,9 @@ func (s *Stage) syncRelay(
 		if next.Paged = t.paged; goesOn {
 			next.Failures = old.Failures // it has not failed
 		}
+		if t.paged != nil && t.passes { // which the next sync would not come by
+			next.Through = old.Through
+		}
 		return next, true
 	})
 	return result, syncErr, err
@@ -365,6 +368,7 @@ type turn struct {
 	result events.SyncFinished
 	done   int // jobs that became complete
 	paged  *contract.Paged
+	passes bool // something was refused for the moment
 	timing latency
 	from   authors
 }
@@ -404,9 +408,9 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	if err != nil {
 		return err
 	}
-	start, list := s.Now().Unix(), toBeginning(t.jobs, readBy(t.jobs))
+	start, list := s.Now().Unix(), toBeginning(t.jobs)
 	if t.paged != nil || remote.Relay.Limits(ctx).NoNegentropy {
-		t.paged = pagedBy(t.paged, true, t.jobs, start)
+		t.paged = pagedBy(t.paged, true, t.jobs)
 		list = inPages(list, *t.paged, t.read, known.sync.Through, start)
 	}
 	if len(list) > 0 && sampleDue(known.sync, start, rand.Float64()) {
@@ -421,17 +425,18 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 			return errSessions
 		}
 		jobStart := s.Now().Unix()
-		paged, err := s.syncMember(ctx, local, remote, j, known, &t.result)
+		r, err := s.syncMember(ctx, local, remote, j, known, &t.result)
 		if err != nil {
 			return err
 		}
-		if t.done == 0 {
-			t.paged = pagedBy(t.paged, paged, t.jobs, start)
+		t.passes = t.passes || forNow(r)
+		if paged := r.Paged[negentropy.SideB]; t.done == 0 {
+			t.paged = pagedBy(t.paged, paged, t.jobs)
 			remote.Listed = remote.Listed || paged // each session would be refused
 		}
 		t.done++
 		known.shown.partDone()
-		if err := s.readToBeginning(ctx, t, j, jobStart); err != nil {
+		if err := s.readToBeginning(ctx, t, j, r, jobStart); err != nil {
 			return err
 		}
 		if len(list) > 1 {
@@ -444,17 +449,20 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 }
 
 // readToBeginning writes down what of a relay was read to its beginning by a job, which began at a time.
-func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, at int64) error {
+func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, r reconcile.Result, at int64) error {
+	wait := againAfter(r, len(j.filter.Authors))
+	read := contract.Read{At: at, Again: at + wait}
 	switch {
-	case t.paged == nil || j.begins == "":
+	case t.paged == nil || j.begins == "" || wait == 0:
 		return nil
 	case j.begins != writers:
-		*t.paged = readOf(*t.paged, j.begins, at)
+		t.paged.Read[j.begins] = read
 		return nil
 	}
+	read.By = readBy(t.jobs)
 	for _, author := range j.filter.Authors {
 		_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(t.url), author), func(old contract.Link, found bool) (contract.Link, bool) {
-			old.Read = at
+			old.Read = &read
 			return old, found
 		})
 		if err != nil {

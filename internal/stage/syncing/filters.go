@@ -55,7 +55,7 @@ type plan struct {
 	jobs    []job
 	authors int
 	weight  float64
-	read    map[string]int64 // authors, and [contract.Link.Read] of those who have it
+	read    map[string]contract.Read // of those authors who have it, see [contract.Link]
 }
 
 // plan returns the plan of a relay. It has no jobs if nobody writes there, and
@@ -123,7 +123,7 @@ func (p *plan) add(d reconcile.Direction, writers bool, filters []nostr.Filter) 
 type linked struct {
 	said, seen []string
 	weight     float64
-	read       map[string]int64 // see [plan]
+	read       map[string]contract.Read // see [plan]
 }
 
 // linked lists the links that match a pattern. Those that nothing speaks for any
@@ -143,11 +143,11 @@ func (s *Stage) linked(ctx context.Context, pattern string) (l linked, err error
 		default:
 			l.said = append(l.said, pubkey)
 		}
-		if link.Read != 0 {
+		if link.Read != nil {
 			if l.read == nil {
-				l.read = map[string]int64{}
+				l.read = map[string]contract.Read{}
 			}
-			l.read[pubkey] = link.Read
+			l.read[pubkey] = *link.Read
 		}
 		l.weight += stage.Weigh(link, now)
 		return nil

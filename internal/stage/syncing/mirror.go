@@ -94,18 +94,18 @@ func (s *Stage) opposite(ctx context.Context, local reconcile.Side, j job) (a re
 // fails for those.
 func (s *Stage) syncMember(
 	ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished,
-) (paged bool, err error) {
-	paged, err = s.syncJob(ctx, local, remote, j, of, result)
+) (r reconcile.Result, err error) {
+	r, err = s.syncJob(ctx, local, remote, j, of, result)
 	for err != nil && s.moves(ctx, &j, err) {
 		if nostr.SameRelay(j.middle, remote.Name) {
-			return paged, nil // others are synced with it
+			return r, nil // others are synced with it
 		}
-		paged, err = s.syncJob(ctx, local, remote, j, of, result)
+		r, err = s.syncJob(ctx, local, remote, j, of, result)
 	}
 	if errors.Is(err, errKeepsNothing) {
-		return paged, nil // no fault of the other relay, and there is no third
+		return r, nil // no fault of the other relay, and there is no third
 	}
-	return paged, err
+	return r, err
 }
 
 // moves has another relay be in the middle of a job's group if a sync failed for the

@@ -100,7 +100,7 @@ func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
 				syncs("by another rule", 25, true)
 				syncs("by it again", 25, false)
 				rules := []Rule{
-					{Direction: reconcile.Down, Filter: rule, Writers: true}, {Direction: reconcile.Down, Filter: nostr.Filter{Kinds: []int{7}}},
+					{Direction: reconcile.Down, Filter: rule, Writers: true}, {Direction: reconcile.Down, Filter: nostr.Filter{Kinds: []int{1}}},
 				}
 				w.Rules = func(string) []Rule { return rules }
 				syncs("by one more", 25, true)
@@ -112,6 +112,71 @@ func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
 				syncs("both ways again", 26, true)
 			})
 		})
+	}
+}
+
+// What the local relay refuses for the moment is offered with the next sync, also by a relay without NIP-77, whether it was
+// read to its beginning or from the last sync on; and a relay that showed nothing is read whole again.
+func TestWhatIsRefusedForTheMomentIsOfferedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://paged.example.com"
+		w := newTown(t)
+		x, home := w.open(url), w.shops[townHall]
+		x.no77, x.limits.NoNegentropy = true, true
+		w.writes(url, alice)
+		refusal := ""
+		home.refuses = func() string { return refusal }
+		for round, want := range []int{0, 0, 1, 1, 2, 2} {
+			switch round {
+			case 1:
+				x.noted(alice, 90*day)
+				refusal = "rate-limited: slow down"
+			case 2, 4:
+				refusal = ""
+			case 3:
+				x.noted(alice, 90*time.Minute)
+				refusal = "error: disk full"
+			}
+			w.sync(url, 1)
+			if n := home.count(); n != want {
+				t.Errorf("round %d: %d events are here, want %d", round, n, want)
+			}
+			time.Sleep(2 * time.Hour)
+		}
+		if s, _, _ := w.Syncs.Get(t.Context(), nostr.RelayKey(url)); s.Through < time.Now().Unix()-3*3600 {
+			t.Errorf("compared through %d", s.Through)
+		}
+	})
+}
+
+// How long it is believed that all of a relay was read goes by what was left.
+func TestWhenARelayIsReadAgain(t *testing.T) {
+	refused := func(reasons ...reconcile.Reason) (list []reconcile.Refusal) {
+		for _, r := range reasons {
+			list = append(list, reconcile.Refusal{Reason: r})
+		}
+		return list
+	}
+	invalid, policy := reconcile.ParseReason("invalid: too old"), reconcile.ParseReason("blocked: not here")
+	for name, c := range map[string]struct {
+		left  []reconcile.Refusal
+		bytes int64
+		want  time.Duration
+	}{
+		"nothing left":         {nil, 5000, 30 * day},
+		"nothing there":        {nil, 0, 0},
+		"of what is so":        {refused(invalid), 5000, 30 * day},
+		"of a policy":          {refused(invalid, policy), 5000, day},
+		"of an earlier sync":   {refused(reconcile.Reason{Cause: reconcile.ByEarlier}), 5000, day},
+		"not delivered":        {refused(reconcile.Reason{Cause: reconcile.BySource}, policy), 5000, 6 * time.Hour},
+		"from the future":      {refused(reconcile.Reason{Cause: reconcile.ByRules, Code: reconcile.FromTheFuture}), 5000, 6 * time.Hour},
+		"for the moment alone": {refused(policy, reconcile.ParseReason("error: busy")), 5000, 0},
+	} {
+		r := reconcile.Result{Refusals: c.left}
+		r.EventBytes = c.bytes
+		if got := againAfter(r, pagedAuthors); got != seconds(c.want) {
+			t.Errorf("%s: read again after %d s, want %s", name, got, c.want)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type shop struct {
 	invent    int                      // ids that its sessions list and it has not
 	withholds func(nostr.Filter) bool  // the REQs to which it shows no event, nil is none
 	keeps     func(e nostr.Event) bool // nil: all
+	refuses   func() string            // what it says in place of OK; nil or "" is OK
 }
 
 func (s *shop) Limits(context.Context) reconcile.Limits { return s.limits }
@@ -123,6 +124,9 @@ func (s *shop) Publish(_ context.Context, e nostr.Event) (reconcile.Reply, error
 	defer s.mu.Unlock()
 	if _, has := s.events[e.ID]; has {
 		return reconcile.Reply{Outcome: reconcile.Duplicate}, nil
+	}
+	if s.refuses != nil && s.refuses() != "" {
+		return reconcile.ParseReply(false, s.refuses()), nil
 	}
 	if s.keeps == nil || s.keeps(e) {
 		s.events[e.ID] = e

@@ -28,13 +28,13 @@ func (s *Stage) local(ctx context.Context) (reconcile.Relay, error) {
 
 // syncJob makes the local relay complete for one filter, or the other relay, or
 // both, and adds to the figures, also when it fails. A relay that is in doubt is
-// listed, or not written to. paged says that it was listed as it does not speak NIP-77.
+// listed, or not written to.
 func (s *Stage) syncJob(
 	ctx context.Context, local, remote reconcile.Side, j job, of *memory, result *events.SyncFinished,
-) (paged bool, err error) {
+) (r reconcile.Result, err error) {
 	a, middle, err := s.opposite(ctx, local, j)
 	if err != nil {
-		return false, err
+		return r, err
 	}
 	known := known{of, middle}
 	doubt := doubtOf(of.sync, s.Now().Unix())
@@ -43,7 +43,7 @@ func (s *Stage) syncJob(
 		result.Why = doubt.Why
 	}
 	if direction == reconcile.None && j.direction != reconcile.None {
-		return false, nil
+		return r, nil
 	}
 	remote.Listed = remote.Listed || doubt.Listed
 	gaveBack := [2][]string{negentropy.SideB: of.sync.GaveBack}
@@ -55,7 +55,7 @@ func (s *Stage) syncJob(
 	if j.key() == of.sample {
 		sample = sampled
 	}
-	r, err := reconcile.Sync(ctx, a, remote, j.filter, reconcile.Options{
+	r, err = reconcile.Sync(ctx, a, remote, j.filter, reconcile.Options{
 		Direction: direction,
 		Sample:    sample,
 		GaveBack:  gaveBack,
@@ -86,7 +86,7 @@ func (s *Stage) syncJob(
 	if err == nil && middle != nil && r.Doubts[negentropy.SideA].Loses {
 		err = errKeepsNothing
 	}
-	return r.Paged[negentropy.SideB], err
+	return r, err
 }
 
 // doubt writes down in what a relay has contradicted itself in a sync, and some of
