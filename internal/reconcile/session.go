@@ -262,12 +262,15 @@ func (l *session) options(filter nostr.Filter) negentropy.SideOptions {
 }
 
 // near reports whether a set in this process answers for the side: one that is held here, or was read page by page.
-func (l *session) near() bool {
+func (l *session) near() bool { return l.ours() || l.listed }
+
+// ours reports whether the side's sessions are answered from a set that is held here.
+func (l *session) ours() bool {
 	switch l.Relay.(type) {
 	case setRelay, overSet:
 		return true
 	}
-	return l.listed
+	return false
 }
 
 // start readies a side to be compared in a window.

@@ -22,10 +22,15 @@ const settledAge = 600
 //
 // So is a side whose sessions list what it was given and does not deliver.
 //
+// A set that is held here hides nothing: what its relay delivers beside it has come since.
+//
 // A side that is only read is asked in passes that have read something: whether
 // it hides old events was found out when the first came.
 func (r *run) truncated(ctx context.Context, f *findings) (found bool, err error) {
 	for _, l := range r.sessions {
+		if l.ours() {
+			continue
+		}
 		if lost := l.owed.takeLost(); len(lost) > 0 && !l.listed {
 			claims, err := r.claims(ctx, l, lost)
 			if err != nil {

@@ -54,25 +54,30 @@ func inPages(list []job, p contract.Paged, read map[string]contract.Read, throug
 	return slices.DeleteFunc(append(jobs, whole...), func(j job) bool { return j.filter.Void() })
 }
 
-// againAfter decides for how many seconds what came of a job that has read a relay to its beginning is all there is: 0 if
-// something was refused for the moment, or if there was next to nothing, as an answer of nothing may be for the moment,
-// too. What did not come as it was listed, and what the local relay may take later, is asked for again sooner.
-func againAfter(r reconcile.Result, authors int) int64 {
-	if little(r.EventBytes, authors) || forNow(r) {
+// againAfter decides for how many seconds what came of a job that has read a relay to its beginning is all there is. was is
+// what had come of the one before, if any. A page that is empty for the moment ends a reading early, so it is believed
+// only once another one brings nothing, and then twice as long each time: from six hours up to [readAgain], or from
+// minutes up to six hours where there was next to nothing at all, or something did not come as it was listed; for a day at
+// most what the local relay does not take by a policy. What was refused for the moment is asked for with the next sync.
+func againAfter(was contract.Read, r reconcile.Result, authors int) int64 {
+	if r.ToA > 0 || forNow(r) {
 		return 0
 	}
-	wait := readAgain
+	least, most, soon := soonest, readAgain, little(r.EventBytes, authors)
 	for _, refusal := range r.Refusals {
 		switch refusal.Cause {
 		case reconcile.BySource:
-			wait = min(wait, soonest)
+			soon = true
 		case reconcile.ByEarlier:
-			wait = min(wait, day)
+			most = min(most, day)
 		default:
-			wait = min(wait, max(keepFor(refusal.Reason), soonest))
+			most = min(most, max(keepFor(refusal.Reason), soonest))
 		}
 	}
-	return seconds(wait)
+	if soon {
+		least, most = 5*time.Minute, min(most, soonest)
+	}
+	return min(max(2*(was.Again-was.At), seconds(least)), seconds(most))
 }
 
 // forNow reports whether a side has refused something for the moment, so that the next sync is to offer it.

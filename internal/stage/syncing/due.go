@@ -450,17 +450,26 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 
 // readToBeginning writes down what of a relay was read to its beginning by a job, which began at a time.
 func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, r reconcile.Result, at int64) error {
-	wait := againAfter(r, len(j.filter.Authors))
-	read := contract.Read{At: at, Again: at + wait}
-	switch {
-	case t.paged == nil || j.begins == "" || wait == 0:
-		return nil
-	case j.begins != writers:
-		t.paged.Read[j.begins] = read
+	if t.paged == nil || j.begins == "" {
 		return nil
 	}
-	read.By = readBy(t.jobs)
+	after := func(was contract.Read) contract.Read {
+		return contract.Read{At: at, Again: at + againAfter(was, r, len(j.filter.Authors)), By: was.By}
+	}
+	if j.begins != writers {
+		t.paged.Read[j.begins] = after(t.paged.Read[j.begins])
+		return nil
+	}
+	by := readBy(t.jobs)
 	for _, author := range j.filter.Authors {
+		was := t.read[author]
+		if was.By != by {
+			was = contract.Read{By: by}
+		}
+		read := after(was)
+		if read.Again == at && was.Again == was.At {
+			continue // it is as it was
+		}
 		_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(t.url), author), func(old contract.Link, found bool) (contract.Link, bool) {
 			old.Read = &read
 			return old, found

@@ -78,38 +78,50 @@ func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
 				w.Rules = func(string) []Rule { return []Rule{{Direction: reconcile.Down, Filter: rule, Writers: true}} }
 				w.writes(url, alice)
 				syncs("the first time", 20, true)
-				syncs("the second time", 20, false)
-				time.Sleep(6 * time.Hour)
+				syncs("to see that it was all", 20, true)
+				syncs("then", 20, false)
+				time.Sleep(5 * time.Hour)
 				x.noted(alice, time.Minute)
-				syncs("after six hours", 21, false)
+				syncs("after five hours", 21, false)
 				x.noted(alice, 61*time.Minute)
+				time.Sleep(time.Second)
 				syncs("what comes an hour late", 21, false)
-				time.Sleep(18 * time.Hour)
+				time.Sleep(19 * time.Hour)
+				syncs("again after six hours", 22, true)
+				syncs("as something came", 22, true)
 				x.noted(alice, 47*time.Hour)
-				syncs("with the first sync of a day", 23, false)
-				time.Sleep(6 * time.Hour)
+				syncs("later on the day", 22, false)
+				for range 20 {
+					time.Sleep(2 * day)
+					w.sync(url, 1)
+				}
+				x.noted(alice, 47*time.Hour)
+				time.Sleep(time.Hour)
+				syncs("the same day", 23, false)
+				time.Sleep(day)
+				syncs("with the first sync of a day", 24, false)
 				w.writes(url, bob)
 				x.noted(bob, 300*day)
 				x.noted(alice, 400*day)
-				syncs("one who joins", 24, true)
-				syncs("later", 24, false)
+				syncs("one who joins", 25, true)
+				syncs("to see that it was all", 25, true)
+				syncs("later", 25, false)
 				time.Sleep(readAgain)
-				syncs("after thirty days", 25, true)
-				time.Sleep(time.Hour)
+				syncs("after thirty days", 26, true)
+				w.sync(url, 1)
 				rule.Kinds = []int{1, 30023}
-				syncs("by another rule", 25, true)
-				syncs("by it again", 25, false)
+				syncs("by another rule", 26, true)
+				syncs("by it again", 26, false)
 				rules := []Rule{
 					{Direction: reconcile.Down, Filter: rule, Writers: true}, {Direction: reconcile.Down, Filter: nostr.Filter{Kinds: []int{1}}},
 				}
 				w.Rules = func(string) []Rule { return rules }
-				syncs("by one more", 25, true)
-				syncs("by these again", 25, false)
-				time.Sleep(day)
+				syncs("by one more", 26, true)
+				syncs("by these again", 26, false)
 				x.noted(alice, 90*day)
 				rules[0].Direction = reconcile.Both // it may lack what came from elsewhere
-				syncs("both ways", 26, true)
-				syncs("both ways again", 26, true)
+				syncs("both ways", 27, true)
+				syncs("both ways again", 27, true)
 			})
 		})
 	}
@@ -157,25 +169,35 @@ func TestWhenARelayIsReadAgain(t *testing.T) {
 		}
 		return list
 	}
+	future := reconcile.Reason{Cause: reconcile.ByRules, Code: reconcile.FromTheFuture}
 	invalid, policy := reconcile.ParseReason("invalid: too old"), reconcile.ParseReason("blocked: not here")
 	for name, c := range map[string]struct {
 		left  []reconcile.Refusal
 		bytes int64
+		was   time.Duration
 		want  time.Duration
 	}{
-		"nothing left":         {nil, 5000, 30 * day},
-		"nothing there":        {nil, 0, 0},
-		"of what is so":        {refused(invalid), 5000, 30 * day},
-		"of a policy":          {refused(invalid, policy), 5000, day},
-		"of an earlier sync":   {refused(reconcile.Reason{Cause: reconcile.ByEarlier}), 5000, day},
-		"not delivered":        {refused(reconcile.Reason{Cause: reconcile.BySource}, policy), 5000, 6 * time.Hour},
-		"from the future":      {refused(reconcile.Reason{Cause: reconcile.ByRules, Code: reconcile.FromTheFuture}), 5000, 6 * time.Hour},
-		"for the moment alone": {refused(policy, reconcile.ParseReason("error: busy")), 5000, 0},
+		"the first time":       {nil, 5000, 0, 6 * time.Hour},
+		"after a day":          {nil, 5000, day, 2 * day},
+		"after weeks":          {nil, 5000, 20 * day, 30 * day},
+		"nothing there":        {nil, 0, 0, 5 * time.Minute},
+		"nothing there again":  {nil, 0, time.Hour, 2 * time.Hour},
+		"nothing there still":  {nil, 0, day, 6 * time.Hour},
+		"of what is so":        {refused(invalid), 5000, 20 * day, 30 * day},
+		"of a policy":          {refused(invalid, policy), 5000, 20 * day, day},
+		"of an earlier sync":   {refused(reconcile.Reason{Cause: reconcile.ByEarlier}), 5000, 20 * day, day},
+		"not delivered":        {refused(reconcile.Reason{Cause: reconcile.BySource}, policy), 5000, 0, 5 * time.Minute},
+		"from the future":      {refused(future), 5000, 20 * day, 6 * time.Hour},
+		"for the moment alone": {refused(policy, reconcile.ParseReason("error: busy")), 5000, 20 * day, 0},
 	} {
 		r := reconcile.Result{Refusals: c.left}
 		r.EventBytes = c.bytes
-		if got := againAfter(r, pagedAuthors); got != seconds(c.want) {
+		was := contract.Read{At: surveyNow, Again: surveyNow + seconds(c.was)}
+		if got := againAfter(was, r, pagedAuthors); got != seconds(c.want) {
 			t.Errorf("%s: read again after %d s, want %s", name, got, c.want)
+		}
+		if r.ToA = 1; againAfter(was, r, pagedAuthors) != 0 {
+			t.Errorf("%s: believed although something came", name)
 		}
 	}
 }

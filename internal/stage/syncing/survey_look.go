@@ -62,7 +62,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		}
 		return begunBy(spans(old, c, s.Now().Unix()), set.filter.Since)
 	}
-	r, lookErr := s.ask(ctx, c, set, of, from)
+	r, lookErr := s.ask(ctx, c, set, of, roomFor(relay.Asked, s.Now().Unix()), from)
 	if s.Survey.Observe != nil {
 		s.Survey.Observe(r.ToA, r.bytes, lookErr)
 	}
@@ -72,7 +72,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	if ctx.Err() != nil || errors.Is(lookErr, hosts.ErrBusy) {
 		return nil
 	}
-	late := errors.Is(lookErr, errLookLong)
+	late := errors.Is(lookErr, errLookLong) || errors.Is(lookErr, errSessions)
 	var l *look
 	if whole && (lookErr == nil || late) {
 		begins := r.spans[len(r.spans)-1].since
@@ -80,6 +80,9 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 			n: r.ToA, whole: !late && (begins == 0 || r.Undelivered == 0), since: begins, late: late, done: r.done, pages: r.pages,
 			paged: paged(r.Result, begins, len(set.filter.Authors)) || old.Paged && begins > 0,
 		}
+	}
+	if l != nil && errors.Is(lookErr, errSessions) && !r.Paged[negentropy.SideB] && !old.Paged {
+		l = nil // it stays due: what has come makes the next one shorter
 	}
 	p.done(c.key, l, r.bytes)
 	if err := s.looked(ctx, c, lookErr, late, from, r.sessions); err != nil {
@@ -97,9 +100,9 @@ func paged(r reconcile.Result, begins int64, authors int) bool {
 	return dear(r.NegBytes, authors)
 }
 
-// mayLook decides whether a relay may be asked by a survey at now.
+// mayLook decides whether a relay may be asked by a survey at now, beside which there is to be room for a small sync.
 func mayLook(r contract.Relay, now time.Time) bool {
-	return !r.AuthRequired && now.Unix() >= r.SurveyRoomAt && roomFor(r.Asked, now.Unix()) > 0 && now.Unix() >= r.SurveyRetryAt &&
+	return !r.AuthRequired && now.Unix() >= r.SurveyRoomAt && roomFor(r.Asked, now.Unix()) > syncSessions && now.Unix() >= r.SurveyRetryAt &&
 		!healthOf(r).LeftAlone(now)
 }
 
@@ -114,9 +117,10 @@ type answer struct {
 }
 
 // ask reconciles a set with a relay, filter by filter. of decides on the spans, when it is known whether the relay says that it
-// speaks NIP-77.
+// speaks NIP-77. room is for how many sessions the relay may be asked: as many as there are filters in any case, but where
+// something comes of each they are several.
 func (s *Stage) ask(
-	ctx context.Context, c candidate, set *surveySet, of func(candidate) []span, from *authors,
+	ctx context.Context, c candidate, set *surveySet, of func(candidate) []span, room int, from *authors,
 ) (a answer, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxLook, errLookLong)
 	defer cancel()
@@ -137,7 +141,12 @@ func (s *Stage) ask(
 	remote = timed(remote, timing)
 	for _, span := range a.spans {
 		before := timing.pages.Load()
-		for _, filter := range set.filters(span, c.most) {
+		filters := set.filters(span, c.most)
+		for i, filter := range filters {
+			if i > 0 && timing.sessions() >= max(room, len(filters)) {
+				err = errSessions
+				break
+			}
 			was := a.Figures
 			a.Result, err = reconcile.Sync(ctx,
 				reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: c.url},

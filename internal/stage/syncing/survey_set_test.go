@@ -103,3 +103,23 @@ func TestTheSurveyBringsOldEventsBesideOneWhoFloods(t *testing.T) {
 		}
 	})
 }
+
+// What syncs bring while relays are looked at is nothing that the local relay hides: it is read once for a pass.
+func TestTheLocalRelayIsReadOnceWhileSyncsWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://a.example.com"
+		w := newTown(t, alice)
+		x, home := w.open(url, alice), w.shops[townHall]
+		x.opens = func() {
+			home.mu.Lock()
+			defer home.mu.Unlock()
+			for id, e := range x.events { // a sync of another relay is faster
+				home.events[id] = e
+			}
+		}
+		w.pass()
+		if home.count() != 20 || home.reads != 1 {
+			t.Errorf("the local relay was read %d times, and has %d events", home.reads, home.count())
+		}
+	})
+}

@@ -29,6 +29,7 @@ type shop struct {
 	mu        sync.Mutex
 	events    map[string]nostr.Event
 	asked     int   // sessions and REQs for authors
+	reads     int   // REQs for all there is of authors
 	verified  int   // REQs for authors of whose events the signatures are verified
 	fails     error // of whatever is asked
 	no77      bool
@@ -38,6 +39,7 @@ type shop struct {
 	withholds func(nostr.Filter) bool  // the REQs to which it shows no event, nil is none
 	keeps     func(e nostr.Event) bool // nil: all
 	refuses   func() string            // what it says in place of OK; nil or "" is OK
+	opens     func()                   // is called before each session; may be nil
 }
 
 func (s *shop) Limits(context.Context) reconcile.Limits { return s.limits }
@@ -65,6 +67,9 @@ func (s *shop) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcil
 	}
 	if s.most > 0 && len(f.Authors) > s.most {
 		return nil, nil, reconcile.NewSessionRefusal("error: too many authors")
+	}
+	if s.opens != nil {
+		s.opens()
 	}
 	s.mu.Lock()
 	s.asked++
@@ -98,6 +103,9 @@ func (s *shop) Query(ctx context.Context, filters ...nostr.Filter) iter.Seq2[nos
 			if len(f.Authors) > 0 && len(f.IDs) == 0 {
 				s.mu.Lock()
 				s.asked++
+				if f.Until == 0 {
+					s.reads++
+				}
 				if reconcile.Held(ctx) == nil {
 					s.verified++
 				}
@@ -352,6 +360,32 @@ func TestALookCountsItsSessions(t *testing.T) {
 		w.pass()
 		if room := w.relays.Of[nostr.RelayKey(url)].SurveyRoomAt - began; room < 5*450 || room > 5*450+60 {
 			t.Errorf("after five sessions there is room in %d s", room)
+		}
+	})
+}
+
+// A look that brings something from each of its filters is several sessions for each: it ends when there is no more room
+// in the hour, and another one brings the rest.
+func TestALookThatBringsMuchGoesOnLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url = "wss://few.example.com"
+		authors := many(40)
+		w := newTown(t, authors...)
+		x := w.open(url, authors...)
+		r := w.relays.Of[nostr.RelayKey(url)]
+		r.MostAuthors = 4
+		w.relays.Of[nostr.RelayKey(url)] = r
+		for range 24 {
+			before := x.asked
+			w.pass()
+			if n := x.asked - before; n > inAnHour+2 {
+				t.Errorf("%d sessions in a look", n)
+			}
+			time.Sleep(time.Hour)
+		}
+		l := w.surveys.Of[contract.SurveyRoot].Looks[nostr.RelayKey(url)]
+		if n := w.shops[townHall].count(); n != 40*20 || !l.Whole {
+			t.Errorf("%d of %d events are here, %+v", n, 40*20, l)
 		}
 	})
 }
