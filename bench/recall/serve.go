@@ -63,7 +63,7 @@ const unused = 120
 
 // silence is how long a silent relay is waited for here, where a real one costs the ten
 // seconds of a dial.
-const silence = 300 * time.Millisecond
+const silence = 30 * time.Millisecond
 
 func serve(at string, h http.Handler) (url string, err error) {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", at)

@@ -24,13 +24,8 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
-const (
-	// lacks is of how many notes our relay lacks one in a wide world: what is measured is the looking, not the bringing.
-	lacks = 100
-	// wideBytes is what surveys may spend in a day there: every author looked for at every relay is 670 MB, and what brings
-	// something is asked again on the same day.
-	wideBytes = 2 << 30
-)
+// lacks is of how many notes our relay lacks one in a wide world: what is measured is the looking, not the bringing.
+const lacks = 100
 
 // told is what the process of a world says at its beginning, a line of JSON. Begun lines of one event each follow.
 type told struct {
@@ -190,7 +185,7 @@ func wide(ctx context.Context, s size) error {
 	if err != nil {
 		return err
 	}
-	o := newOurs(w, first.Home, first.Seeds, wideBytes, b)
+	o := newOurs(w, first.Home, first.Seeds, 0, b) // as many bytes as a day takes
 	o.begun = func(yield func(nostr.Event) bool) { // one at a time, which is not to be part of the worker's memory
 		for range first.Begun {
 			var e nostr.Event

@@ -35,6 +35,11 @@ func past(now int64, times ...*int64) {
 	}
 }
 
+// believed returns those of the times that have passed by now.
+func believed(times []int64, now int64) []int64 {
+	return slices.DeleteFunc(slices.Clone(times), func(at int64) bool { return Believe(at, now, 0) == 0 })
+}
+
 // Believe forgets the times that cannot be so at now; whoever reads the bucket
 // calls it, and the same for the values of the others.
 func (a *Author) Believe(now int64) {
@@ -57,12 +62,13 @@ func (r *Relay) Believe(now int64) {
 	r.SurveyRetryAt = Believe(r.SurveyRetryAt, now, MaxSurveyWait+MaxSurveyWait/4)
 	r.NextProbe, r.RetryAt = Believe(r.NextProbe, now, maxWait), Believe(r.RetryAt, now, maxWait)
 	r.SurveyRoomAt = Believe(r.SurveyRoomAt, now, maxWait)
-	r.Asked = slices.DeleteFunc(slices.Clone(r.Asked), func(at int64) bool { return Believe(at, now, 0) == 0 })
+	r.Asked = believed(r.Asked, now)
 }
 
 // Believe is that of [Author.Believe].
 func (s *Sync) Believe(now int64) {
 	past(now, &s.LastOK, &s.LastTry, &s.Through, &s.Live, &s.SampledAt)
+	s.Asked = believed(s.Asked, now)
 	if s.Progress != nil && Believe(s.Progress.Begun, now, 0) == 0 {
 		s.Progress = nil
 	}

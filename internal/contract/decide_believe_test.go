@@ -38,7 +38,7 @@ func TestTimesOfAClockThatWasAheadAreForgotten(t *testing.T) {
 			}
 		}
 	}
-	s := Sync{Progress: &SyncProgress{Begun: now + 365*day}}
+	s := Sync{Asked: []int64{now, now + 365*day}, Progress: &SyncProgress{Begun: now + 365*day}}
 	a := Author{Records: map[string]int64{"target": now + 365*day}}
 	ahead := Read{At: now + 365*day, Again: now + 365*day}
 	paged, l := Sync{Paged: &Paged{Read: map[string]Read{"job": ahead}}}, Link{Read: &ahead}
@@ -46,7 +46,8 @@ func TestTimesOfAClockThatWasAheadAreForgotten(t *testing.T) {
 	for _, value := range []interface{ Believe(now int64) }{&s, &a, &paged, &l, &r} {
 		value.Believe(now)
 	}
-	if s.Progress != nil || a.Records["target"] != 0 || paged.Paged.Read["job"] != (Read{}) || ahead != (Read{}) || len(r.Asked) != 1 {
+	if s.Progress != nil || a.Records["target"] != 0 || paged.Paged.Read["job"] != (Read{}) || ahead != (Read{}) ||
+		len(r.Asked) != 1 || len(s.Asked) != 1 {
 		t.Errorf("%+v, %+v, %+v, %+v, %+v", s, a, paged.Paged, ahead, r)
 	}
 }

@@ -129,8 +129,8 @@ type Relay struct {
 	// SurveyRoomAt is until when surveys leave the relay alone since it was asked for as many
 	// sessions lately, by syncs too, as it is to be asked for (0 is now).
 	SurveyRoomAt int64 `json:"survey_room_at,omitempty"`
-	// Asked are the times at which surveys and syncs have asked for a session within an hour, the
-	// latest 12: no more are asked for.
+	// Asked are the times at which surveys have asked for a session within an hour, the latest
+	// 12: with those of syncs ([Sync]) no more are asked for.
 	Asked []int64 `json:"asked,omitempty"`
 }
 
@@ -226,6 +226,8 @@ type Sync struct {
 	Paged *Paged `json:"paged,omitempty"`
 	// SampledAt is when REQs were last asked whether they say what its sessions do.
 	SampledAt int64 `json:"sampled_at,omitempty"`
+	// Asked is that of [Relay], of syncs.
+	Asked []int64 `json:"asked,omitempty"`
 	// Doubt is in what the relay has contradicted itself, if it has.
 	Doubt *Doubt `json:"doubt,omitempty"`
 	// GaveBack are ids of a few events, the newest first, that the relay was given

@@ -179,6 +179,10 @@ var mutations = []mutation{
 		name: "a relay that failed is left alone for hours", file: "internal/health/times.go",
 		old: "First: 10 * time.Minute, Most: 6 * time.Hour", bug: "First: 6 * time.Hour, Most: 6 * time.Hour", caught: lacks,
 	},
+	{
+		name: "pages that end early are believed at once", file: "internal/stage/syncing/decide_paged.go",
+		old: "		return 0\n	}\n	least", bug: "		return seconds(readAgain)\n	}\n	least", caught: lacks,
+	},
 	// the survey
 	{
 		name: "what a relay lists is a yield", file: "internal/stage/syncing/survey_look.go",

@@ -188,7 +188,8 @@ func (s *Stage) syncRelay(
 	} else {
 		last.Progress = nil
 	}
-	t := &turn{url: url, plan: is, begun: begun, progress: last.Progress, room: roomFor(asked, start.Unix()), paged: last.Paged}
+	t := &turn{url: url, plan: is, begun: begun, progress: last.Progress, paged: last.Paged}
+	t.room = roomFor(slices.Concat(asked, last.Asked), start.Unix())
 	if s.named(url) {
 		t.room = math.MaxInt // the operator's word
 	}
@@ -224,6 +225,7 @@ func (s *Stage) syncRelay(
 	}
 	_, err = s.Syncs.Update(ctx, key, func(old contract.Sync, _ bool) (contract.Sync, bool) {
 		next := remember(old, cause, result, begun, s.Now().Unix())
+		next.Asked = askedFor(old.Asked, s.Now().Unix(), timing.sessions())
 		if next.Paged = t.paged; goesOn {
 			next.Failures = old.Failures // it has not failed
 		}
@@ -235,19 +237,11 @@ func (s *Stage) syncRelay(
 	return result, syncErr, err
 }
 
-// synced notes for how many sessions a sync has asked a relay.
-func synced(r contract.Relay, now int64, sessions int) contract.Relay {
-	r.Asked = askedFor(r.Asked, now, sessions)
-	if sessions > syncSessions { // for fewer there is room beside the looks
-		r.SurveyRoomAt = busier(r.SurveyRoomAt, now, sessions)
-	}
-	return r
-}
-
-// noteSessions writes down for how many sessions a relay was asked.
+// noteSessions writes down until when surveys leave a relay alone that a sync has asked for so many sessions.
 func (s *Stage) noteSessions(ctx context.Context, url string, n int) error {
 	_, err := s.Relays.Update(ctx, nostr.RelayKey(url), func(old contract.Relay, found bool) (contract.Relay, bool) {
-		return synced(old, s.Now().Unix(), n), found && n > 0
+		old.SurveyRoomAt = busier(old.SurveyRoomAt, s.Now().Unix(), n)
+		return old, found && n > syncSessions
 	})
 	return err
 }
@@ -309,8 +303,8 @@ func (s *Stage) note(ctx context.Context, url string, syncErr error, timing *lat
 		if delivered && old.Delivered < now.Add(-deliveredEvery).Unix() {
 			next.Delivered, news = now.Unix(), true
 		}
-		if n := timing.sessions(); n > 0 {
-			next, news = synced(next, now.Unix(), n), true
+		if n := timing.sessions(); n > syncSessions { // for fewer there is room beside the looks
+			next.SurveyRoomAt, news = busier(old.SurveyRoomAt, now.Unix(), n), true
 		}
 		return next, news
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
@@ -28,7 +29,11 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	if err != nil {
 		return err
 	}
-	if !mayLook(relay, s.Now()) {
+	synced, _, err := s.Syncs.Get(ctx, c.key)
+	if err != nil {
+		return err
+	}
+	if !mayLook(relay, synced, s.Now()) {
 		p.later(whole)
 		return nil
 	}
@@ -46,7 +51,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	// Whoever writes that they ask, asks: other slices and replicas come later.
 	mine := false
 	_, err = s.Relays.Update(ctx, c.key, func(old contract.Relay, found bool) (contract.Relay, bool) {
-		mine = found && mayLook(old, s.Now())
+		mine = found && mayLook(old, synced, s.Now())
 		old.SurveyedAt = s.Now().Unix()
 		old.SurveyRoomAt, old.Asked = busier(old.SurveyRoomAt, old.SurveyedAt, 1), askedFor(old.Asked, old.SurveyedAt, 1)
 		return old, mine
@@ -62,7 +67,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		}
 		return begunBy(spans(old, c, s.Now().Unix()), set.filter.Since)
 	}
-	r, lookErr := s.ask(ctx, c, set, of, roomFor(relay.Asked, s.Now().Unix()), from)
+	r, lookErr := s.ask(ctx, c, set, of, roomFor(slices.Concat(relay.Asked, synced.Asked), s.Now().Unix()), from)
 	if s.Survey.Observe != nil {
 		s.Survey.Observe(r.ToA, r.bytes, lookErr)
 	}
@@ -101,9 +106,9 @@ func paged(r reconcile.Result, begins int64, authors int) bool {
 }
 
 // mayLook decides whether a relay may be asked by a survey at now, beside which there is to be room for a small sync.
-func mayLook(r contract.Relay, now time.Time) bool {
-	return !r.AuthRequired && now.Unix() >= r.SurveyRoomAt && roomFor(r.Asked, now.Unix()) > syncSessions && now.Unix() >= r.SurveyRetryAt &&
-		!healthOf(r).LeftAlone(now)
+func mayLook(r contract.Relay, synced contract.Sync, now time.Time) bool {
+	room := now.Unix() >= r.SurveyRoomAt && roomFor(slices.Concat(r.Asked, synced.Asked), now.Unix()) > syncSessions
+	return room && !r.AuthRequired && now.Unix() >= r.SurveyRetryAt && !healthOf(r).LeftAlone(now)
 }
 
 // answer is what a relay has answered in a look.

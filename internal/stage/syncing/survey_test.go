@@ -453,7 +453,7 @@ func TestOneRelayHasEightSessionsAnHour(t *testing.T) {
 	now := time.Unix(surveyNow, 0)
 	r, looks := contract.Relay{}, 0
 	for range 3600 {
-		if mayLook(r, now) {
+		if mayLook(r, contract.Sync{}, now) {
 			looks++
 			r.SurveyRoomAt = busier(r.SurveyRoomAt, now.Unix(), 1)
 		}
