@@ -97,6 +97,7 @@ type look struct {
 	pages int   // that its oldest span took
 	done  int   // spans that were compared to their ends, of those that [spans] gives; fewer than all is late
 	late  bool
+	turn  time.Duration // in which all slices have such a look at the relay
 }
 
 // dear decides whether so many bytes of negentropy messages are too many for a look at
@@ -145,6 +146,7 @@ func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Loo
 	case l.paged:
 		next.Read = now
 	}
+	wait = min(max(wait, l.turn), latest) // no slice has a second look before the others have had theirs
 	// Up to an eighth sooner, so that slices drift apart.
 	next.Next = now + int64(wait.Seconds()*(1-jitter/8))
 	return next
@@ -231,6 +233,11 @@ func askedFor(asked []int64, now int64, sessions int) []int64 {
 
 func lately(asked []int64, now int64) []int64 {
 	return slices.DeleteFunc(slices.Clone(asked), func(at int64) bool { return at <= now-3600 })
+}
+
+// turnOf decides how long it takes until as many slices as this one have asked a relay for so many sessions each.
+func turnOf(slice string, sessions int) time.Duration {
+	return time.Duration(min(max(sessions, 1), 100)<<depth(slice)) * lookSpacing
 }
 
 // dueLooks decides which relays are asked in a pass at now, most promising first:

@@ -326,3 +326,25 @@ func TestSyncsLeaveRoom(t *testing.T) {
 		}
 	}
 }
+
+// Where slices and sessions are so many that a relay has no room for all of them in six hours, one that has brought
+// something is not asked by the same slice again before it was asked by the others.
+func TestNoSliceHasASecondLookBeforeTheOthersHadTheirs(t *testing.T) {
+	for _, c := range []struct {
+		slice    string
+		sessions int
+		want     time.Duration
+	}{
+		{"a", 1, 6 * time.Hour},
+		{"a01", 12, 6 * time.Hour},
+		{"a01010", 1, 6 * time.Hour},
+		{"a01010", 8, 32 * time.Hour},
+		{"a" + strings.Repeat("1", 16), 3, 14 * day},
+		{"a0101010101", 0, 128 * time.Hour},
+	} {
+		l := nextLook(contract.Look{}, look{n: 5, whole: true, turn: turnOf(c.slice, c.sessions)}, surveyNow, 0)
+		if got := l.Next - surveyNow; got != seconds(c.want) {
+			t.Errorf("slice %s, %d sessions: asked again after %d s, want %s", c.slice, c.sessions, got, c.want)
+		}
+	}
+}

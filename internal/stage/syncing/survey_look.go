@@ -83,6 +83,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		begins := r.spans[len(r.spans)-1].since
 		l = &look{
 			n: r.ToA, whole: !late && (begins == 0 || r.Undelivered == 0), since: begins, late: late, done: r.done, pages: r.pages,
+			turn:  turnOf(p.slice, r.sessions),
 			paged: paged(r.Result, begins, len(set.filter.Authors)) || old.Paged && begins > 0,
 		}
 	}
