@@ -59,6 +59,7 @@ type Bus struct {
 	work    []*work
 	levels  *levels
 	writes  writes
+	found   sync.Map // streams of schedules, by name
 
 	pulsesMu sync.Mutex
 	pulses   map[string]*pulse // by consumer

@@ -201,7 +201,7 @@ func planSchedules(ctx context.Context, js jetstream.JetStream, every time.Durat
 		Verb: "set", What: fmt.Sprintf("%d of %d refresh schedules to every %s", len(differ), len(all), every),
 		apply: func(ctx context.Context) error {
 			for _, s := range differ {
-				if err := schedule(ctx, js, s); err != nil {
+				if err := schedule(ctx, js, js.Stream, s); err != nil {
 					return err
 				}
 			}

@@ -43,7 +43,7 @@ func (b *Bus) publishAll(ctx context.Context, correlation string, outputs []cont
 func (b *Bus) publishOne(ctx context.Context, correlation string, out contract.Output) error {
 	if out.Cron != "" {
 		return b.publishWithBackpressure(ctx, contract.PrefixSchedule+out.Subject,
-			func(ctx context.Context) error { return schedule(ctx, b.js, out) })
+			func(ctx context.Context) error { return b.schedule(ctx, out) })
 	}
 	msg := nats.NewMsg(out.Subject)
 	msg.Data = out.Data

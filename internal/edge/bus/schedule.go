@@ -24,7 +24,7 @@ const (
 // scheduled reports whether that schedule is stored. Nothing is where there is
 // no stream yet.
 func scheduled(ctx context.Context, js jetstream.JetStream, out contract.Output) (bool, error) {
-	_, stored, err := storedSchedule(ctx, js, out)
+	_, stored, err := storedSchedule(ctx, PrefixOf(js), js.Stream, out)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
 		return false, nil
@@ -36,9 +36,9 @@ func scheduled(ctx context.Context, js jetstream.JetStream, out contract.Output)
 
 // schedule stores a recurring schedule, or removes it. One that is stored
 // already is left alone, because publishing it again would start its clock anew
-// and swallow a firing that is overdue.
-func schedule(ctx context.Context, js jetstream.JetStream, out contract.Output) error {
-	stream, stored, err := storedSchedule(ctx, js, out)
+// and swallow a firing that is overdue. find finds the stream of the one that is stored.
+func schedule(ctx context.Context, js jetstream.JetStream, find findStream, out contract.Output) error {
+	stream, stored, err := storedSchedule(ctx, PrefixOf(js), find, out)
 	switch {
 	case stream != nil && out.Cron == contract.CronNever:
 		return unschedule(ctx, stream, stored, err)
@@ -61,19 +61,45 @@ func schedule(ctx context.Context, js jetstream.JetStream, out contract.Output) 
 	return nil
 }
 
+// findStream finds a stream by its name in the contract.
+type findStream func(ctx context.Context, name string) (jetstream.Stream, error)
+
+// schedule is [schedule] for handlers, which set the same one with most of their messages: the
+// stream tells of itself only once, and again after an error.
+func (b *Bus) schedule(ctx context.Context, out contract.Output) error {
+	found := ""
+	err := schedule(ctx, b.js, func(ctx context.Context, name string) (jetstream.Stream, error) {
+		found = name
+		if s, known := b.found.Load(name); known {
+			return s.(jetstream.Stream), nil //nolint:forcetypeassert // nothing else is in it
+		}
+		s, err := b.js.Stream(ctx, name)
+		if err == nil {
+			b.found.Store(name, s)
+		}
+		return s, err
+	}, out)
+	if err != nil {
+		b.found.Delete(found)
+	}
+	return err
+}
+
 // storedSchedule reads the schedule for a subject, and its stream, which is nil
 // if that is not there.
-func storedSchedule(ctx context.Context, js jetstream.JetStream, out contract.Output) (jetstream.Stream, *jetstream.RawStreamMsg, error) {
+func storedSchedule(
+	ctx context.Context, prefix contract.Prefix, find findStream, out contract.Output,
+) (jetstream.Stream, *jetstream.RawStreamMsg, error) {
 	subject := contract.PrefixSchedule + out.Subject
 	spec, _, ok := streamOf(subject)
 	if !ok {
 		return nil, nil, fmt.Errorf("schedule %s: no stream takes it", subject)
 	}
-	stream, err := js.Stream(ctx, spec.Name)
+	stream, err := find(ctx, spec.Name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("schedule %s: stream %s: %w", subject, spec.Name, err)
 	}
-	stored, err := stream.GetLastMsgForSubject(ctx, PrefixOf(js).Subject(subject))
+	stored, err := stream.GetLastMsgForSubject(ctx, prefix.Subject(subject))
 	if err != nil {
 		err = fmt.Errorf("schedule %s: read the stored one: %w", subject, err)
 	}

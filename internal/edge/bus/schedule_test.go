@@ -2,8 +2,12 @@ package bus_test
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
@@ -155,6 +159,55 @@ func TestSettingTheSameScheduleAgainChangesNothing(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		if n := len(seen.all()); n != before || w.Stored(contract.StreamSyncDue) != 0 {
 			w.Errorf("due %d times without a schedule, %d messages are left", n-before, w.Stored(contract.StreamSyncDue))
+		}
+	})
+}
+
+// asked counts the questions for streams.
+type asked struct {
+	jetstream.JetStream
+	streams atomic.Int64
+}
+
+func (a *asked) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	a.streams.Add(1)
+	return a.JetStream.Stream(ctx, name)
+}
+
+// A handler sets a schedule with most of its messages: the stream is asked for once, and again when it
+// was not there.
+func TestAScheduleAsksForItsStreamOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		js := &asked{JetStream: w.JS}
+		b, err := bus.New(js, bus.Options{Stage: contract.StageSyncWorker})
+		if err != nil {
+			w.Fatal(err)
+		}
+		set := func(relay string) error {
+			cron, _ := contract.Cron(relay, time.Hour)
+			return b.Publish(w.Context(), contract.Output{Subject: contract.SyncDueSubject(relay), Data: []byte("{}"), Cron: cron})
+		}
+		before := js.streams.Load()
+		for _, relay := range []string{"one", "one", "another"} {
+			if err := set(relay); err != nil {
+				w.Fatal(err)
+			}
+		}
+		if n := js.streams.Load() - before; n != 1 {
+			w.Errorf("three schedules asked for their stream %d times", n)
+		}
+		if err := w.JS.DeleteStream(w.Context(), contract.StreamSyncDue); err != nil {
+			w.Fatal(err)
+		}
+		_ = set("one")
+		if err := set("one"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+			w.Errorf("without a stream: %v", err)
+		}
+		if _, err := bus.Provision(w.Context(), w.JS, bus.ProvisionOptions{}); err != nil {
+			w.Fatal(err)
+		}
+		if err := set("one"); err != nil || w.Stored(contract.StreamSyncDue) != 1 {
+			w.Errorf("made again: %v, and holds %d schedules", err, w.Stored(contract.StreamSyncDue))
 		}
 	})
 }
