@@ -69,10 +69,12 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 	case len(is.jobs) == 0:
 		return s.end(ctx, p.URL, neverOK)
 	}
-	if kept, err := s.admit(ctx, p.URL); err != nil {
-		return nil, contract.Retry(retryAfter, err.Error())
-	} else if !kept {
-		return s.end(ctx, p.URL, neverOK)
+	if !is.known {
+		if kept, err := s.admit(ctx, p.URL); err != nil {
+			return nil, contract.Retry(retryAfter, err.Error())
+		} else if !kept {
+			return s.end(ctx, p.URL, neverOK)
+		}
 	}
 	if is.jobs = apart(is.jobs, p.URL); len(is.jobs) == 0 { // others are synced with it
 		out := []contract.Output{s.schedule(p.URL, true)}
@@ -81,9 +83,11 @@ func (s *Stage) HandleDue(ctx context.Context, m contract.Message) ([]contract.O
 		}
 		return out, contract.Done()
 	}
-	relay, err := s.keep(ctx, p.URL)
-	if err != nil {
-		return nil, contract.Retry(retryAfter, err.Error())
+	relay := is.relay
+	if !is.known {
+		if relay, err = s.keep(ctx, p.URL); err != nil {
+			return nil, contract.Retry(retryAfter, err.Error())
+		}
 	}
 	last, _, err := s.Syncs.Get(ctx, key)
 	if err != nil {
@@ -149,15 +153,19 @@ func (s *Stage) end(ctx context.Context, url string, decide func(contract.Sync) 
 // proven reports whether a relay is more than a stranger's.
 func (s *Stage) proven(ctx context.Context, url string) (bool, error) {
 	relay, _, err := s.Relays.Get(ctx, nostr.RelayKey(url))
-	return relay.Proven(s.Now().Unix()) || s.named(url), err
+	return s.trusts(url, relay), err
+}
+
+// trusts is [Stage.proven] where what is known of the relay has been read.
+func (s *Stage) trusts(url string, relay contract.Relay) bool {
+	return relay.Proven(s.Now().Unix()) || s.named(url)
 }
 
 // slot waits for a slot for a sync.
 func (s *Stage) slot(ctx context.Context, url string, relay contract.Relay, last contract.Sync) (release func(), err error) {
-	proven := relay.Proven(s.Now().Unix()) || s.named(url)
 	suspect := health.Sync.Suspect(healthOf(relay), time.Duration(last.Last.Millis)*time.Millisecond)
 	s.begin.Do(func() { s.slots.slow.Size = slowSlots })
-	return s.slots.of(suspect).Acquire(ctx, hosts.Of(url), proven)
+	return s.slots.of(suspect).Acquire(ctx, hosts.Of(url), s.trusts(url, relay))
 }
 
 // schedule makes a relay due at regular times, or not any more.

@@ -50,12 +50,14 @@ type job struct {
 func (j job) key() string { return j.filter.Key() + strconv.Itoa(int(j.direction)) + j.middle }
 
 // plan is what is to be synced with a relay, how many authors write there, and the
-// weight of the evidence that they do.
+// weight of the evidence that they do; and what is known of the relay, if anything.
 type plan struct {
 	jobs    []job
 	authors int
 	weight  float64
 	read    map[string]contract.Read // of those authors who have it, see [contract.Link]
+	relay   contract.Relay
+	known   bool
 }
 
 // plan returns the plan of a relay. It has no jobs if nobody writes there, and
@@ -70,8 +72,7 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 	if err != nil {
 		return p, err
 	}
-	doc, _, err := s.Relays.Get(ctx, relay)
-	if err != nil {
+	if p.relay, p.known, err = s.Relays.Get(ctx, relay); err != nil {
 		return p, err
 	}
 	p.authors, p.weight, p.read = len(writers.said)+len(writers.seen), writers.weight, writers.read
@@ -93,11 +94,11 @@ func (s *Stage) plan(ctx context.Context, url string) (p plan, err error) {
 				p.jobs = append(p.jobs, job{filter: f, direction: r.Direction, group: r.Group, middle: middle})
 			}
 		case r.Writers && r.Direction&reconcile.Up == 0:
-			p.add(r.Direction, true, chunks(r.Filter, slices.Concat(writers.said, writers.seen), doc.MostAuthors))
+			p.add(r.Direction, true, chunks(r.Filter, slices.Concat(writers.said, writers.seen), p.relay.MostAuthors))
 		case r.Writers: // an author is given to no relay that nobody has said they write to
-			p.add(r.Direction, true, chunks(r.Filter, writers.said, doc.MostAuthors))
+			p.add(r.Direction, true, chunks(r.Filter, writers.said, p.relay.MostAuthors))
 			if down := r.Direction &^ reconcile.Up; down != reconcile.None {
-				p.add(down, true, chunks(r.Filter, writers.seen, doc.MostAuthors))
+				p.add(down, true, chunks(r.Filter, writers.seen, p.relay.MostAuthors))
 			}
 		case !r.Named && p.authors == 0:
 		default:

@@ -60,10 +60,6 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		if err == nil {
 			last, _, err = s.Syncs.Get(ctx, key)
 		}
-		var proven bool
-		if err == nil {
-			proven, err = s.proven(ctx, p.URL)
-		}
 		jobs := down(is.jobs)
 		switch none := len(jobs) == 0 || last.Failures > 0; {
 		case err != nil && m.Attempt <= maxAttempts:
@@ -76,7 +72,7 @@ func (s *Stage) HandleLive(ctx context.Context, m contract.Message) ([]contract.
 		case none:
 			return nil, contract.Done() // a sync that succeeds asks again
 		}
-		look, leave, ok := s.live.acquire(key, claim{hosts.Of(p.URL), proven, is.weight}, s.MaxLive, end)
+		look, leave, ok := s.live.acquire(key, claim{hosts.Of(p.URL), s.trusts(p.URL, is.relay), is.weight}, s.MaxLive, end)
 		if !ok {
 			if m.Attempt < maxAttempts {
 				return nil, contract.Retry(retryAfter, "this worker holds as many live subscriptions as it may")
