@@ -19,7 +19,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	authors := flag.String("authors", "10000,100000", "how many, for each row of the table; none leaves it out")
-	shared := flag.Int("shared", 1000, "how many authors' work replicas share; 0 leaves them out")
+	shared := flag.Int("shared", 400, "how many authors' work replicas share; 0 leaves them out")
 	flag.Parse()
 	if err := measure(ctx, *authors, *shared); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/scale:", err)
