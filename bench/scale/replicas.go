@@ -78,8 +78,8 @@ type share struct {
 // replicas compares the CPU of a job with several replicas of each stage to that with
 // one, which is how well they would use cores of their own.
 func replicas(ctx context.Context, bin string, authors int) error {
-	fmt.Printf("\n| replicas of each, %d authors | a job | jobs/s | CPU µs a job | efficiency per core | ms a process once | ms a process and second idle |"+
-		" µs a job, all in | efficiency of it |\n|---|---|---|---|---|---|---|---|---|\n", authors)
+	fmt.Printf("\n| replicas of each, %d authors | a job | jobs/s | CPU µs a job | efficiency per core | ms a process once |"+
+		" ms a process and second idle | µs a job, all in | efficiency of it |\n|---|---|---|---|---|---|---|---|---|\n", authors)
 	alone := map[string]share{}
 	for _, count := range []int{1, 2, 4} {
 		measured, err := apart(ctx, bin, authors, count)
