@@ -163,9 +163,10 @@ func (s *Stage) trusts(url string, relay contract.Relay) bool {
 
 // slot waits for a slot for a sync.
 func (s *Stage) slot(ctx context.Context, url string, relay contract.Relay, last contract.Sync) (release func(), err error) {
+	proven := s.trusts(url, relay)
 	suspect := health.Sync.Suspect(healthOf(relay), time.Duration(last.Last.Millis)*time.Millisecond)
 	s.begin.Do(func() { s.slots.slow.Size = slowSlots })
-	return s.slots.of(suspect).Acquire(ctx, hosts.Of(url), s.trusts(url, relay))
+	return s.slots.of(suspect).Acquire(ctx, hosts.Of(url), proven)
 }
 
 // schedule makes a relay due at regular times, or not any more.
