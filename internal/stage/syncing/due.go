@@ -432,7 +432,8 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 		if err != nil {
 			return err
 		}
-		t.passes = t.passes || forNow(r)
+		again := forNow(r)
+		t.passes = t.passes || again
 		if paged := r.Paged[negentropy.SideB]; t.done == 0 {
 			t.paged = pagedBy(t.paged, paged, t.jobs)
 			remote.Listed = remote.Listed || paged // each session would be refused
@@ -442,7 +443,7 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 		if err := s.readToBeginning(ctx, t, j, r, jobStart); err != nil {
 			return err
 		}
-		if len(list) > 1 {
+		if len(list) > 1 && !again {
 			if err := s.progress(ctx, t.url, t.begun, j, len(list)); err != nil {
 				return err
 			}
