@@ -165,8 +165,8 @@ func TestWhenARelayIsReadAgain(t *testing.T) {
 		}
 		return list
 	}
-	future := reconcile.Reason{Cause: reconcile.ByRules, Code: reconcile.FromTheFuture}
-	invalid, policy := reconcile.ParseReason("invalid: too old"), reconcile.ParseReason("blocked: not here")
+	policy, earlier := reconcile.ParseReason("blocked: not here"), reconcile.Reason{Cause: reconcile.ByEarlier}
+	source := reconcile.Reason{Cause: reconcile.BySource}
 	for name, c := range map[string]struct {
 		left  []reconcile.Refusal
 		bytes int64
@@ -179,12 +179,11 @@ func TestWhenARelayIsReadAgain(t *testing.T) {
 		"nothing there":        {nil, 0, 0, 5 * time.Minute},
 		"nothing there again":  {nil, 0, time.Hour, 2 * time.Hour},
 		"nothing there still":  {nil, 0, day, 6 * time.Hour},
-		"of what is so":        {refused(invalid), 5000, 20 * day, 30 * day},
-		"of a policy":          {refused(invalid, policy), 5000, 20 * day, day},
-		"of an earlier sync":   {refused(reconcile.Reason{Cause: reconcile.ByEarlier}), 5000, 20 * day, day},
-		"not delivered":        {refused(reconcile.Reason{Cause: reconcile.BySource}, policy), 5000, 0, 5 * time.Minute},
-		"from the future":      {refused(future), 5000, 20 * day, 6 * time.Hour},
-		"for the moment alone": {refused(policy, reconcile.ParseReason("error: busy")), 5000, 20 * day, 0},
+		"refused":              {refused(policy), 5000, 20 * day, 0},
+		"refused earlier":      {refused(earlier), 5000, 20 * day, day},
+		"not delivered":        {refused(source), 5000, 0, 5 * time.Minute},
+		"not delivered still":  {refused(source, earlier), 5000, 20 * day, 6 * time.Hour},
+		"for the moment alone": {refused(earlier, reconcile.ParseReason("error: busy")), 5000, 20 * day, 0},
 	} {
 		r := reconcile.Result{Refusals: c.left}
 		r.EventBytes = c.bytes
