@@ -422,9 +422,11 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	left := undone(list, t.progress)
 	known.shown = s.running.sync(contract.RunningSync{URL: t.url, Begun: t.begun, Done: len(list) - len(left), Of: len(list)})
 	defer known.shown.end()
+	largest := 1 // of the jobs, in sessions: another one may be as large
 	for _, j := range left {
 		// One that begins asks for something, so that frequent small ones are made whatever surveys ask for.
-		if begins := t.progress == nil && t.done == 0; !begins && t.timing.sessions() >= t.room {
+		before := t.timing.sessions()
+		if begins := t.progress == nil && t.done == 0; !begins && before+largest > t.room {
 			return errSessions
 		}
 		jobStart := s.Now().Unix()
@@ -432,6 +434,7 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 		if err != nil {
 			return err
 		}
+		largest = max(largest, t.timing.sessions()-before)
 		again := forNow(r)
 		t.passes = t.passes || again
 		if paged := r.Paged[negentropy.SideB]; t.done == 0 {
