@@ -97,6 +97,7 @@ type look struct {
 	pages int   // that its oldest span took
 	done  int   // spans that were compared to their ends, of those that [spans] gives; fewer than all is late
 	late  bool
+	cut   bool          // it was asked for as many sessions as there is room for
 	turn  time.Duration // in which all slices have such a look at the relay
 }
 
@@ -145,6 +146,9 @@ func nextLook(old contract.Look, l look, now int64, jitter float64) contract.Loo
 		next.Read = old.Read
 	case l.paged:
 		next.Read = now
+	}
+	if l.cut {
+		wait = 0
 	}
 	wait = min(max(wait, l.turn), latest) // no slice has a second look before the others have had theirs
 	// Up to an eighth sooner, so that slices drift apart.

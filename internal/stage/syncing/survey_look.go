@@ -88,7 +88,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		}
 	}
 	if l != nil && errors.Is(lookErr, errSessions) && !r.Paged[negentropy.SideB] && !old.Paged {
-		l = nil // it stays due: what has come makes the next one shorter
+		l.cut, l.paged = true, false // not dear either: what has come makes the next one shorter
 	}
 	p.done(c.key, l, r.bytes)
 	if err := s.looked(ctx, c, lookErr, late, from, r.sessions); err != nil {
@@ -147,9 +147,10 @@ func (s *Stage) ask(
 	remote = timed(remote, timing)
 	for _, span := range a.spans {
 		before := timing.pages.Load()
-		filters := set.filters(span, c.most)
+		filters, largest := set.filters(span, c.most), 1 // sessions of one of them, as another one may take
 		for i, filter := range filters {
-			if i > 0 && timing.sessions() >= max(room, len(filters)) {
+			asked := timing.sessions()
+			if i > 0 && asked+largest > max(room, len(filters)) {
 				err = errSessions
 				break
 			}
@@ -163,6 +164,7 @@ func (s *Stage) ask(
 					},
 					Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
 				})
+			largest = max(largest, timing.sessions()-asked)
 			if timing.answered.Load() { // what was for nobody cost nothing
 				a.bytes += a.NegBytes + a.EventBytes + int64(max(a.Passes, 1)*len(nostr.Encode(filter)))
 			}

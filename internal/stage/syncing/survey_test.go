@@ -375,7 +375,7 @@ func TestALookThatBringsMuchGoesOnLater(t *testing.T) {
 		r := w.relays.Of[nostr.RelayKey(url)]
 		r.MostAuthors = 4
 		w.relays.Of[nostr.RelayKey(url)] = r
-		for range 24 {
+		for range 48 {
 			before := x.asked
 			w.pass()
 			if n := x.asked - before; n > inAnHour+2 {
