@@ -136,7 +136,7 @@ func TestClaimsAllocateNothing(t *testing.T) {
 	store := NewVector(randomItems(100, 1))
 	msg := unhex(t, "6100000284ffffffff00")
 	r := NewReconciler(store, Options{})
-	if n := testing.AllocsPerRun(10, func() {
+	if n := testing.AllocsPerRun(1000, func() {
 		if _, err := r.Respond(msg); err == nil {
 			t.Fatal("no error")
 		}
