@@ -474,7 +474,7 @@ func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, r reconcile
 			was = contract.Read{By: by}
 		}
 		read := after(was)
-		if read.Again == at && was.Again == was.At {
+		if read.Again == at && was.Again == was.At && was.At != 0 {
 			continue // it is as it was
 		}
 		_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(t.url), author), func(old contract.Link, found bool) (contract.Link, bool) {

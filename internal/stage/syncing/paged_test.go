@@ -107,12 +107,14 @@ func TestARelayWithoutSessionsIsReadOnce(t *testing.T) {
 				w.sync(url, 1)
 				rule.Kinds = []int{1, 30023}
 				syncs("by another rule", 25, true)
+				syncs("to see that it was all by it", 25, true)
 				syncs("by it again", 25, false)
 				rules := []Rule{
 					{Direction: reconcile.Down, Filter: rule, Writers: true}, {Direction: reconcile.Down, Filter: nostr.Filter{Kinds: []int{1}}},
 				}
 				w.Rules = func(string) []Rule { return rules }
 				syncs("by one more", 25, true)
+				syncs("to see that it was all by these", 25, true)
 				syncs("by these again", 25, false)
 				x.noted(alice, 90*day)
 				rules[0].Direction = reconcile.Both // it may lack what came from elsewhere
@@ -190,6 +192,9 @@ func TestWhenARelayIsReadAgain(t *testing.T) {
 		was := contract.Read{At: surveyNow, Again: surveyNow + seconds(c.was)}
 		if got := againAfter(was, r, pagedAuthors); got != seconds(c.want) {
 			t.Errorf("%s: read again after %d s, want %s", name, got, c.want)
+		}
+		if againAfter(contract.Read{}, r, pagedAuthors) != 0 {
+			t.Errorf("%s: believed the first time", name)
 		}
 		if r.ToA = 1; againAfter(was, r, pagedAuthors) != 0 {
 			t.Errorf("%s: believed although something came", name)
