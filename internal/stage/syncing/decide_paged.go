@@ -56,10 +56,10 @@ func inPages(list []job, p contract.Paged, read map[string]contract.Read, throug
 }
 
 // againAfter decides for how many seconds what came of a job that has read a relay to its beginning is all there is. was is
-// what had come of the one before, if any: the first is not believed. A page that is empty for the moment ends a reading early, so it is believed
-// only once another one brings nothing, not even what is refused, and then twice as long each time: from a quarter of an
-// hour up to [readAgain], or from minutes up to six hours where there was next to nothing at all, or something did not come
-// as it was listed. A day is the most where something was refused earlier, as policies change.
+// what had come of the one before, if any: the first is not believed. A page that is empty for the moment ends a reading
+// early, so it is believed only once another one brings nothing, not even what is refused, and then twice as long each time:
+// from a quarter of an hour up to [readAgain], or from minutes up to six hours where there was next to nothing at all, or
+// something did not come as it was listed. A day is the most where something was refused earlier, as policies change.
 func againAfter(was contract.Read, r reconcile.Result, authors int) int64 {
 	if r.ToA > 0 || was.At == 0 {
 		return 0
