@@ -134,7 +134,10 @@ func TestATraceFollowsAnEventFromRelayToRelay(t *testing.T) {
 
 	js := natstest.Start(t)
 	told := map[string]chan struct{}{}
-	for _, subject := range []string{events.SubjectRecordPublished, events.SubjectNoteFound, events.SubjectSyncFinished} {
+	for _, subject := range []string{
+		events.SubjectRecordPublished, events.SubjectNoteFound, events.SubjectSyncFinished,
+		contract.AuthorSeenSubject(bob.PublicKey()), // what was found has been taken in
+	} {
 		sub, err := js.Conn().SubscribeSync(subject)
 		if err != nil {
 			t.Fatal(err)
