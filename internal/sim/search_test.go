@@ -302,12 +302,13 @@ func TestLookUpsThatHangCostOneWait(t *testing.T) {
 	const wait = 1500 * time.Millisecond
 	inWorld(t, func(w *world) {
 		s := w.fetchStage(nil)
-		takes := time.Hour
+		var takes atomic.Int64 // a time.Duration; a resolve that begins meanwhile reads it
+		takes.Store(int64(time.Hour))
 		var asked atomic.Int32
 		s.Resolve = func(ctx context.Context, _ events.ResolveRequest) (events.ResolveResponse, error) {
 			asked.Add(1)
 			select {
-			case <-time.After(takes):
+			case <-time.After(time.Duration(takes.Load())):
 				return events.ResolveResponse{Relays: []string{relayURL(1)}, Found: true}, nil
 			case <-ctx.Done():
 				return events.ResolveResponse{}, ctx.Err()
@@ -332,13 +333,13 @@ func TestLookUpsThatHangCostOneWait(t *testing.T) {
 		costs("when the requests have ended", 50*time.Millisecond, false)
 
 		// What is answered late is at the local relay all the same, and from then on callers wait again.
-		takes = 5 * time.Second
+		takes.Store(int64(5 * time.Second))
 		late := costs("late", 50*time.Millisecond, false)
 		time.Sleep(6 * time.Second)
 		if !slices.Contains(w.relays.ids(home), late.ID) {
 			w.Errorf("the local relay has %v", w.relays.ids(home))
 		}
-		takes = time.Second
+		takes.Store(int64(time.Second))
 		costs("after an answer", wait, true)
 		if n := asked.Load(); n != 6 {
 			w.Errorf("asked %d times, want each time", n)
