@@ -54,6 +54,38 @@ func TestARelayThatStopsDeliveringYieldsNothing(t *testing.T) {
 	})
 }
 
+// A relay whose sessions list other ids each time, of which it has none, is asked for as many as there is room for, and
+// ever more seldom: it would be compared again and again. What it has comes all the same.
+func TestARelayThatInventsIDsHasNoMoreThanItsRoom(t *testing.T) {
+	for name, has := range map[string][]string{"nothing": nil, "events": {alice, bob}} {
+		synctest.Test(t, func(t *testing.T) {
+			const url, room, days = "wss://invents.example.com", syncSessions + 1, 14
+			w := newTown(t, alice, bob)
+			liar := w.open(url, has...)
+			liar.invent = 40
+			for range days * 24 {
+				key, before := nostr.RelayKey(url), liar.asked
+				if _, err := w.relays.Update(t.Context(), key, func(old contract.Relay, found bool) (contract.Relay, bool) {
+					old.Asked = askedFor(nil, time.Now().Unix(), inAnHour-room)
+					return old, found
+				}); err != nil {
+					t.Fatal(err)
+				}
+				w.hours(1)
+				if n := liar.asked - before; n > room {
+					t.Fatalf("%s: asked for %d sessions where there is room for %d", name, n, room)
+				}
+			}
+			if r := w.relays.Of[nostr.RelayKey(url)]; liar.asked > 5*days || r.SurveyFailures == 0 {
+				t.Errorf("%s: asked for %d sessions in %d days: %+v", name, liar.asked, days, r)
+			}
+			if n := w.shops[townHall].count(); n != liar.count() {
+				t.Errorf("%s: %d of %d events", name, n, liar.count())
+			}
+		})
+	}
+}
+
 // A relay without NIP-77 that gives nothing, or not what it lists, when it is first read is
 // not taken for read.
 func TestAnEmptyAnswerIsNotBelievedForLong(t *testing.T) {

@@ -77,6 +77,10 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	if ctx.Err() != nil || errors.Is(lookErr, hosts.ErrBusy) {
 		return nil
 	}
+	if errors.Is(lookErr, errSessions) && r.ToA == 0 && r.Undelivered > 0 {
+		// It would end so for ever: ids that are invented are compared until there is no room for it any more.
+		lookErr = fmt.Errorf("%w: %d events that it lists do not come", reconcile.ErrUnproved, r.Undelivered)
+	}
 	late := errors.Is(lookErr, errLookLong) || errors.Is(lookErr, errSessions)
 	var l *look
 	if whole && (lookErr == nil || late) {
@@ -148,9 +152,10 @@ func (s *Stage) ask(
 	for _, span := range a.spans {
 		before := timing.pages.Load()
 		filters, largest := set.filters(span, c.most), 1 // sessions of one of them, as another one may take
+		timing.most = max(room, len(filters))
 		for i, filter := range filters {
 			asked := timing.sessions()
-			if i > 0 && asked+largest > max(room, len(filters)) {
+			if i > 0 && asked+largest > timing.most {
 				err = errSessions
 				break
 			}

@@ -18,6 +18,7 @@ type latency struct {
 	asked       func()       // is told of every question
 	opened      atomic.Int64 // sessions of negentropy
 	pages       atomic.Int64 // of REQs, without those for ids
+	most        int          // sessions, after which none is opened any more, but [errSessions] returned; 0 is any
 }
 
 // sessions returns for how many sessions a relay was asked, of which 20 pages are one.
@@ -40,6 +41,9 @@ func timed(r reconcile.Relay, quickest *latency) reconcile.Relay {
 	return reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
 		asked := time.Now()
 		quickest.asked()
+		if q.Op == reconcile.OpOpen && quickest.most > 0 && quickest.sessions() >= quickest.most {
+			return errSessions
+		}
 		if q.Op == reconcile.OpQuery && !slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) > 0 }) {
 			quickest.pages.Add(1)
 		}
