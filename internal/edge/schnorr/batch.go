@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"math/big"
 
 	"github.com/consensys/gnark-crypto/ecc"
 	"github.com/consensys/gnark-crypto/ecc/secp256k1"
@@ -146,9 +147,8 @@ const leaf = 8
 // which is BIP-340's R = s G - e P of all of them at once. The a keep a sender
 // from making two wrong signatures cancel each other out.
 func hold(claims []*claim) bool {
-	points := make([]secp256k1.G1Affine, 1, 1+2*len(claims))
-	scalars := make([]fr.Element, 1, 1+2*len(claims))
-	points[0] = generator
+	sum := terms{make([]secp256k1.G1Affine, 0, 2+2*len(claims)), make([]fr.Element, 0, 2+2*len(claims))}
+	keys, scalars := []*secp256k1.G1Affine{&generator}, make([]fr.Element, 1, 1+len(claims))
 	ofKey := make(map[*secp256k1.G1Affine]int, len(claims))
 	random := make([]byte, 16*len(claims))
 	_, _ = rand.Read(random) // never fails
@@ -159,24 +159,62 @@ func hold(claims []*claim) bool {
 		a.SetBytes(wide[:])
 		term.Mul(&a, &c.s)
 		scalars[0].Sub(&scalars[0], &term)
-		points, scalars = append(points, c.nonce), append(scalars, a)
+		sum.points, sum.scalars = append(sum.points, c.nonce), append(sum.scalars, a)
 
 		term.Mul(&a, &c.e)
 		at, known := ofKey[c.key]
 		if !known {
-			at = len(points)
+			at = len(keys)
 			ofKey[c.key] = at
-			points, scalars = append(points, *c.key), append(scalars, fr.Element{})
+			keys, scalars = append(keys, c.key), append(scalars, fr.Element{})
 		}
 		scalars[at].Add(&scalars[at], &term)
 	}
-	var sum secp256k1.G1Jac
+	for i, key := range keys {
+		sum.add(key, &scalars[i])
+	}
+	var is secp256k1.G1Jac
 	// One task: the caller runs as many batches as there are cores to use.
-	if _, err := sum.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: 1}); err != nil {
+	if _, err := is.MultiExp(sum.points, sum.scalars, ecc.MultiExpConfig{NbTasks: 1}); err != nil {
 		panic(err) // the two slices are equally long
 	}
-	return sum.Z.IsZero()
+	return is.Z.IsZero()
 }
+
+// terms are points times scalars of some 128 bits: a sum takes as many steps as its longest scalar is long.
+type terms struct {
+	points  []secp256k1.G1Affine
+	scalars []fr.Element
+}
+
+// add adds a point times a scalar of any length, as k P + l phi(P), where phi multiplies a point of this curve by lambda
+// at the price of one multiplication of its x (Gallant, Lambert and Vanstone, CRYPTO 2001).
+func (t *terms) add(p *secp256k1.G1Affine, scalar *fr.Element) {
+	var long big.Int
+	parts := ecc.SplitScalar(scalar.BigInt(&long), &lattice)
+	point := *p
+	for i := range parts {
+		term, of := point, fr.Element{}
+		if parts[i].Sign() < 0 {
+			term.Neg(&term)
+		}
+		of.SetBigInt(parts[i].Abs(&parts[i]))
+		t.points, t.scalars = append(t.points, term), append(t.scalars, of)
+		point.X.Mul(&point.X, &beta)
+	}
+}
+
+// lattice holds the pairs of numbers k and l of which k + l lambda is 0 modulo n, and beta is the cube root of 1 modulo p
+// that goes with lambda, one modulo n.
+var lattice, beta = func() (l ecc.Lattice, beta fp.Element) {
+	lambda, _ := new(big.Int).SetString("5363ad4cc05c30e0a5261c028812645a122e22ea20816678df02967c1b23bd72", 16)
+	ecc.PrecomputeLattice(fr.Modulus(), lambda, &l)
+	_, err := beta.SetString("0x7ae96a2b657c07106e64479eac3434e99cf0497512f58995c1396c28719501ee")
+	if err != nil {
+		panic(err)
+	}
+	return l, beta
+}()
 
 var generator = func() secp256k1.G1Affine { _, g := secp256k1.Generators(); return g }()
 

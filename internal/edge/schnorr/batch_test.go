@@ -1,6 +1,7 @@
 package schnorr
 
 import (
+	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/consensys/gnark-crypto/ecc"
+	"github.com/consensys/gnark-crypto/ecc/secp256k1"
+	"github.com/consensys/gnark-crypto/ecc/secp256k1/fr"
 
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
@@ -233,6 +238,35 @@ func TestKeyCacheStaysSmall(t *testing.T) {
 	}
 	if again := authors.lift(x); again == first || *again != *first {
 		t.Errorf("a key that was not used for long has the point %p, at first %p", again, first)
+	}
+}
+
+// A scalar in two halves is the scalar, and both are short.
+func TestTermsOfAScalarAreShort(t *testing.T) {
+	lambda, _ := new(big.Int).SetString("5363ad4cc05c30e0a5261c028812645a122e22ea20816678df02967c1b23bd72", 16)
+	n := fr.Modulus()
+	list := []*big.Int{new(big.Int), big.NewInt(1), lambda, new(big.Int).Sub(n, big.NewInt(1)), new(big.Int).Sub(n, lambda), new(big.Int).Rsh(n, 1)}
+	for i := range 100 {
+		h := sha256.Sum256([]byte{byte(i)})
+		list = append(list, new(big.Int).SetBytes(h[:]))
+	}
+	for _, number := range list {
+		var scalar fr.Element
+		var sum terms
+		var is secp256k1.G1Jac
+		sum.add(&generator, scalar.SetBigInt(number))
+		for _, half := range sum.scalars {
+			if half.BigInt(new(big.Int)).BitLen() > 129 {
+				t.Errorf("%x has a half of %x", number, half)
+			}
+		}
+		if _, err := is.MultiExp(sum.points, sum.scalars, ecc.MultiExpConfig{NbTasks: 1}); err != nil {
+			t.Fatal(err)
+		}
+		var want secp256k1.G1Jac
+		if want.FromAffine(&generator).ScalarMultiplication(&want, number); !is.Equal(&want) {
+			t.Errorf("%x: the sum of its terms is another", number)
+		}
 	}
 }
 
