@@ -39,7 +39,7 @@ type Relay struct {
 	lies   Lies
 	events []*gonostr.Event  // newest first, equal times by lowest id
 	conns  map[net.Conn]bool // http.Server forgets those that became websockets
-	byID   map[string]struct{}
+	byID   map[string]*gonostr.Event
 	file   *journal // nil without a file
 }
 
@@ -74,7 +74,7 @@ func StartWith(ctx context.Context, c Config) (*Relay, error) {
 		url:    "ws://" + ln.Addr().String(),
 		served: make(chan error, 1),
 		conns:  map[net.Conn]bool{},
-		byID:   map[string]struct{}{},
+		byID:   map[string]*gonostr.Event{},
 	}
 	if c.Path != "" {
 		if err := r.load(c.Path); err != nil {
@@ -128,13 +128,22 @@ func (r *Relay) SetLies(lies Lies) {
 func (r *Relay) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.events, r.byID = nil, map[string]struct{}{}
+	r.events, r.byID = nil, map[string]*gonostr.Event{}
 }
 
-// shown is what a query looks at; mu is held.
-func (r *Relay) shown(ctx context.Context) []*gonostr.Event {
-	if !eventstore.IsNegentropySession(ctx) {
+// shown is what a query looks at, of all that is stored or of some ids; mu is held.
+func (r *Relay) shown(ctx context.Context, ids []string) (list []*gonostr.Event) {
+	switch {
+	case !eventstore.IsNegentropySession(ctx) && len(ids) == 0:
 		return r.events
+	case !eventstore.IsNegentropySession(ctx):
+		for _, id := range ids { // as any relay, which has an index of them
+			if e := r.byID[id]; e != nil && !slices.Contains(list, e) {
+				list = append(list, e)
+			}
+		}
+		slices.SortFunc(list, order)
+		return list
 	}
 	all := slices.DeleteFunc(slices.Clone(r.events), func(e *gonostr.Event) bool { return r.lies.Hides != nil && r.lies.Hides(e) })
 	for _, e := range r.lies.Claims {
@@ -218,16 +227,20 @@ func (r *Relay) store(_ context.Context, e *gonostr.Event) error {
 
 // keep is store in memory; a newer version of a replaceable event is an error.
 func (r *Relay) keep(e *gonostr.Event) error {
-	if i := slices.IndexFunc(r.events, func(old *gonostr.Event) bool { return replaces(e, old) }); i >= 0 {
+	i := -1
+	if gonostr.IsReplaceableKind(e.Kind) || gonostr.IsAddressableKind(e.Kind) {
+		i = slices.IndexFunc(r.events, func(old *gonostr.Event) bool { return replaces(e, old) })
+	}
+	if i >= 0 {
 		if order(r.events[i], e) < 0 {
 			return errors.New("replaced: a newer version is stored")
 		}
 		delete(r.byID, r.events[i].ID)
 		r.events = slices.Delete(r.events, i, i+1)
 	}
-	i, _ := slices.BinarySearchFunc(r.events, e, order)
+	i, _ = slices.BinarySearchFunc(r.events, e, order)
 	r.events = slices.Insert(r.events, i, e)
-	r.byID[e.ID] = struct{}{}
+	r.byID[e.ID] = e
 	return nil
 }
 
@@ -261,7 +274,7 @@ func (r *Relay) forget(id string) {
 func (r *Relay) query(ctx context.Context, f gonostr.Filter) (chan *gonostr.Event, error) {
 	r.mu.Lock()
 	var found []*gonostr.Event
-	for _, e := range r.shown(ctx) {
+	for _, e := range r.shown(ctx, f.IDs) {
 		if f.Limit > 0 && len(found) == f.Limit {
 			break
 		}
