@@ -249,8 +249,8 @@ func (o *ours) wideFigures(seen float64, slices, relays int, last asked, took, t
 	const million, authors = 1e6, 488 // 2,048 slices
 	passes := million / authors * float64(relays)
 	fmt.Printf("computed for a million authors, each looked for once: %.2g looks at %d relays, %.0f ms of the worker each: "+
-		"%.0f hours of a core; %.1f days at eight an hour and relay; %.0f GB of filters\n",
-		passes, relays, 1e3*each, passes*each/3600, million/authors/8./24, million*float64(relays)*67/1e9)
+		"%.0f hours of a core; %.1f days at ten an hour and relay; %.0f GB of filters\n",
+		passes, relays, 1e3*each, passes*each/3600, million/authors/10./24, million*float64(relays)*67/1e9)
 	goal("share of relays looked at for each slice in that time", seen, ">=", 1)
 	goal("wall time beside the driven time", took.Hours()/24/float64(o.w.days), "<=", 1)
 	goal("memory of the worker at its peak, MiB", peak(), "<=", 128)

@@ -15,11 +15,17 @@ const (
 	// doubles the wait, up to latest: no relay is never asked again.
 	soonest, latest = 6 * time.Hour, 14 * 24 * time.Hour
 	// lookSpacing is how long surveys, of whatever slices, leave a relay in peace for each
-	// session that it was asked for: eight an hour, and a sync of syncSessions has room beside them.
-	lookSpacing  = 450 * time.Second
+	// session that it was asked for: ten an hour, and a sync of syncSessions has room beside them.
+	lookSpacing  = 360 * time.Second
 	syncSessions = 2
 	// inAnHour is for how many sessions a relay is asked within an hour, looks and syncs together.
 	inAnHour = 12
+	// sessionsOfAFilter is for how many a look asks for one filter, in the mean of its filters. One of which nothing comes
+	// takes one, one of which events come two or three.
+	sessionsOfAFilter = 6
+	// roomOfMany is the room for a look of that many filters and more, which a relay that is synced often would else not have
+	// for long.
+	roomOfMany = 6
 	// pagesOfASession is how many pages of REQ are as much as a session.
 	pagesOfASession = 20
 	// maxRoom bounds for how long what was asked leaves no room for looks.
@@ -225,6 +231,9 @@ func busier(roomAt, now int64, sessions int) int64 {
 func roomFor(asked []int64, now int64) int {
 	return inAnHour - len(lately(asked, now))
 }
+
+// roomForLook is [roomFor] beside which a small sync has room.
+func roomForLook(asked []int64, now int64) int { return roomFor(asked, now) - syncSessions }
 
 // askedFor adds so many sessions at now to the times of those that count, see [contract.Relay.Asked].
 func askedFor(asked []int64, now int64, sessions int) []int64 {

@@ -166,10 +166,10 @@ func TestNothingIsReadBeforeTheSetBegins(t *testing.T) {
 // A relay that was asked for much is left alone for as long, but not for ever.
 func TestSurveysLeaveRoom(t *testing.T) {
 	at := busier(0, surveyNow, 1)
-	if at != surveyNow+450 {
+	if at != surveyNow+360 {
 		t.Errorf("after one session room comes in %d s", at-surveyNow)
 	}
-	if at = busier(at, surveyNow+50, 3); at != surveyNow+4*450 {
+	if at = busier(at, surveyNow+50, 3); at != surveyNow+4*360 {
 		t.Errorf("after three more room comes in %d s", at-surveyNow)
 	}
 	if at = busier(at, surveyNow+50, 1<<40); at != surveyNow+50+86400 {
@@ -327,6 +327,29 @@ func TestSyncsLeaveRoom(t *testing.T) {
 	}
 }
 
+// A look begins where there is room for all its filters, beside which a small sync has room, or for half of what an hour
+// has: a relay that takes few authors at a time would never be asked.
+func TestALookNeedsRoomForItsFilters(t *testing.T) {
+	for _, c := range []struct {
+		asked, filters int
+		may            bool
+	}{
+		{0, 1, true},
+		{9, 1, true},
+		{10, 1, false},
+		{12, 0, false},
+		{6, 4, true},
+		{7, 4, false},
+		{4, 25, true},
+		{5, 25, false},
+	} {
+		looks, syncs := askedFor(nil, surveyNow-60, c.asked/2), askedFor(nil, surveyNow-1800, c.asked-c.asked/2)
+		if got := mayLook(contract.Relay{Asked: looks}, contract.Sync{Asked: syncs}, c.filters, time.Unix(surveyNow, 0)); got != c.may {
+			t.Errorf("%d filters after %d sessions: %v", c.filters, c.asked, got)
+		}
+	}
+}
+
 // Where slices and sessions are so many that a relay has no room for all of them in six hours, one that has brought
 // something is not asked by the same slice again before it was asked by the others.
 func TestNoSliceHasASecondLookBeforeTheOthersHadTheirs(t *testing.T) {
@@ -338,9 +361,9 @@ func TestNoSliceHasASecondLookBeforeTheOthersHadTheirs(t *testing.T) {
 		{"a", 1, 6 * time.Hour},
 		{"a01", 12, 6 * time.Hour},
 		{"a01010", 1, 6 * time.Hour},
-		{"a01010", 8, 32 * time.Hour},
+		{"a01010", 10, 32 * time.Hour},
 		{"a" + strings.Repeat("1", 16), 3, 14 * day},
-		{"a0101010101", 0, 128 * time.Hour},
+		{"a0101010101", 0, 1024 * lookSpacing},
 	} {
 		l := nextLook(contract.Look{}, look{n: 5, whole: true, turn: turnOf(c.slice, c.sessions)}, surveyNow, 0)
 		if got := l.Next - surveyNow; got != seconds(c.want) {

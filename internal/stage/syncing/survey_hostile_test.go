@@ -59,14 +59,14 @@ func TestARelayThatStopsDeliveringYieldsNothing(t *testing.T) {
 func TestARelayThatInventsIDsHasNoMoreThanItsRoom(t *testing.T) {
 	for name, has := range map[string][]string{"nothing": nil, "events": {alice, bob}} {
 		synctest.Test(t, func(t *testing.T) {
-			const url, room, days = "wss://invents.example.com", syncSessions + 1, 14
+			const url, room, days = "wss://invents.example.com", 3, 14
 			w := newTown(t, alice, bob)
 			liar := w.open(url, has...)
 			liar.invent = 40
 			for range days * 24 {
 				key, before := nostr.RelayKey(url), liar.asked
 				if _, err := w.relays.Update(t.Context(), key, func(old contract.Relay, found bool) (contract.Relay, bool) {
-					old.Asked = askedFor(nil, time.Now().Unix(), inAnHour-room)
+					old.Asked = askedFor(nil, time.Now().Unix(), inAnHour-syncSessions-room)
 					return old, found
 				}); err != nil {
 					t.Fatal(err)
@@ -76,8 +76,8 @@ func TestARelayThatInventsIDsHasNoMoreThanItsRoom(t *testing.T) {
 					t.Fatalf("%s: asked for %d sessions where there is room for %d", name, n, room)
 				}
 			}
-			if r := w.relays.Of[nostr.RelayKey(url)]; liar.asked > 5*days || r.SurveyFailures == 0 {
-				t.Errorf("%s: asked for %d sessions in %d days: %+v", name, liar.asked, days, r)
+			if l := w.surveys.Of[contract.SurveyRoot].Looks[nostr.RelayKey(url)]; liar.asked > 5*days || l.Dull < 4 {
+				t.Errorf("%s: asked for %d sessions in %d days: %+v", name, liar.asked, days, l)
 			}
 			if n := w.shops[townHall].count(); n != liar.count() {
 				t.Errorf("%s: %d of %d events", name, n, liar.count())
@@ -142,7 +142,7 @@ func TestALookThatEndsAtOnceHoldsNoSlot(t *testing.T) {
 		end()
 		for range 100 { // each has its slot as often as not
 			p := &pass{stage: w.Stage, begun: surveyNow}
-			if err := p.look(over, candidate{key: nostr.RelayKey(url), url: url}, nil, true); err != nil {
+			if err := p.look(over, candidate{key: nostr.RelayKey(url), url: url}, &surveySet{}, true); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -33,7 +33,8 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	if err != nil {
 		return err
 	}
-	if !mayLook(relay, synced, s.Now()) {
+	filters := len(set.filters(span{}, c.most))
+	if !mayLook(relay, synced, filters, s.Now()) {
 		p.later(whole)
 		return nil
 	}
@@ -51,7 +52,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	// Whoever writes that they ask, asks: other slices and replicas come later.
 	mine := false
 	_, err = s.Relays.Update(ctx, c.key, func(old contract.Relay, found bool) (contract.Relay, bool) {
-		mine = found && mayLook(old, synced, s.Now())
+		mine = found && mayLook(old, synced, filters, s.Now())
 		old.SurveyedAt = s.Now().Unix()
 		old.SurveyRoomAt, old.Asked = busier(old.SurveyRoomAt, old.SurveyedAt, 1), askedFor(old.Asked, old.SurveyedAt, 1)
 		return old, mine
@@ -67,7 +68,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		}
 		return begunBy(spans(old, c, s.Now().Unix()), set.filter.Since)
 	}
-	r, lookErr := s.ask(ctx, c, set, of, roomFor(slices.Concat(relay.Asked, synced.Asked), s.Now().Unix()), from)
+	r, lookErr := s.ask(ctx, c, set, of, roomForLook(slices.Concat(relay.Asked, synced.Asked), s.Now().Unix()), from)
 	if s.Survey.Observe != nil {
 		s.Survey.Observe(r.ToA, r.bytes, lookErr)
 	}
@@ -78,8 +79,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 		return nil
 	}
 	if errors.Is(lookErr, errSessions) && r.ToA == 0 && r.Undelivered > 0 {
-		// It would end so for ever: ids that are invented are compared until there is no room for it any more.
-		lookErr = fmt.Errorf("%w: %d events that it lists do not come", reconcile.ErrUnproved, r.Undelivered)
+		lookErr = nil // ids that are invented, of which more would be compared each time: it has nothing
 	}
 	late := errors.Is(lookErr, errLookLong) || errors.Is(lookErr, errSessions)
 	var l *look
@@ -110,10 +110,11 @@ func paged(r reconcile.Result, begins int64, authors int) bool {
 	return dear(r.NegBytes, authors)
 }
 
-// mayLook decides whether a relay may be asked by a survey at now, beside which there is to be room for a small sync.
-func mayLook(r contract.Relay, synced contract.Sync, now time.Time) bool {
-	room := now.Unix() >= r.SurveyRoomAt && roomFor(slices.Concat(r.Asked, synced.Asked), now.Unix()) > syncSessions
-	return room && !r.AuthRequired && now.Unix() >= r.SurveyRetryAt && !healthOf(r).LeftAlone(now)
+// mayLook decides whether a relay may be asked by so many filters of a survey at now, each of which takes a session or more.
+func mayLook(r contract.Relay, synced contract.Sync, filters int, now time.Time) bool {
+	room := roomForLook(slices.Concat(r.Asked, synced.Asked), now.Unix())
+	return room >= min(max(filters, 1), roomOfMany) && now.Unix() >= r.SurveyRoomAt &&
+		!r.AuthRequired && now.Unix() >= r.SurveyRetryAt && !healthOf(r).LeftAlone(now)
 }
 
 // answer is what a relay has answered in a look.
@@ -152,7 +153,7 @@ func (s *Stage) ask(
 	for _, span := range a.spans {
 		before := timing.pages.Load()
 		filters, largest := set.filters(span, c.most), 1 // sessions of one of them, as another one may take
-		timing.most = max(room, len(filters))
+		timing.most = max(min(room, sessionsOfAFilter*len(filters)), len(filters))
 		for i, filter := range filters {
 			asked := timing.sessions()
 			if i > 0 && asked+largest > timing.most {
