@@ -248,9 +248,10 @@ func lately(asked []int64, now int64) []int64 {
 	return slices.DeleteFunc(slices.Clone(asked), func(at int64) bool { return at <= now-3600 })
 }
 
-// turnOf decides how long it takes until as many slices as this one have asked a relay for so many sessions each.
+// turnOf decides how long it takes until as many slices as this one have asked a relay for so many sessions each: twice
+// the time of the sessions, since syncs take their part, and what is left of an hour is too little for many a look.
 func turnOf(slice string, sessions int) time.Duration {
-	return time.Duration(min(max(sessions, 1), 100)<<depth(slice)) * lookSpacing
+	return 2 * time.Duration(min(max(sessions, 1), 100)<<depth(slice)) * lookSpacing
 }
 
 // dueLooks decides which relays are asked in a pass at now, most promising first:

@@ -359,11 +359,11 @@ func TestNoSliceHasASecondLookBeforeTheOthersHadTheirs(t *testing.T) {
 		want     time.Duration
 	}{
 		{"a", 1, 6 * time.Hour},
-		{"a01", 12, 6 * time.Hour},
-		{"a01010", 1, 6 * time.Hour},
-		{"a01010", 10, 32 * time.Hour},
+		{"a01", 7, 6 * time.Hour},
+		{"a0101", 1, 6 * time.Hour},
+		{"a01010", 5, 32 * time.Hour},
 		{"a" + strings.Repeat("1", 16), 3, 14 * day},
-		{"a0101010101", 0, 1024 * lookSpacing},
+		{"a0101010101", 0, 2 * 1024 * lookSpacing},
 	} {
 		l := nextLook(contract.Look{}, look{n: 5, whole: true, turn: turnOf(c.slice, c.sessions)}, surveyNow, 0)
 		if got := l.Next - surveyNow; got != seconds(c.want) {

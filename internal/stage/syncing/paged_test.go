@@ -254,6 +254,31 @@ func TestASyncOfManySessionsGoesOnLater(t *testing.T) {
 	})
 }
 
+// A sync with a relay whose sessions list other ids each time, of which it has none, ends with its room, and has failed.
+func TestASyncWithARelayThatInventsIDsHasNoMoreThanItsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const url, room = "wss://invents.example.com", 4
+		w := newTown(t, alice)
+		w.writes(url, alice)
+		liar := w.open(url, alice)
+		liar.invent = 40
+		for _, fails := range []bool{false, true} { // the first one brings what it has, and goes on later
+			r, before := w.relays.Of[nostr.RelayKey(url)], liar.asked
+			r.Asked = askedFor(nil, time.Now().Unix(), inAnHour-room)
+			w.relays.Of[nostr.RelayKey(url)] = r
+			w.sync(url, 1)
+			if n := liar.asked - before; n != room {
+				t.Errorf("asked for %d sessions where there is room for %d", n, room)
+			}
+			s, _, _ := w.Syncs.Get(t.Context(), nostr.RelayKey(url))
+			if n := w.shops[townHall].count(); n != liar.count() || (s.Failures > 0) != fails {
+				t.Errorf("%d of %d events, %+v", n, liar.count(), s)
+			}
+			time.Sleep(2 * time.Hour)
+		}
+	})
+}
+
 // However much surveys ask of a relay, a sync that begins asks for something; and surveys ask for nothing while syncs ask
 // for all there may be.
 func TestSmallSyncsNeedNoRoom(t *testing.T) {

@@ -92,6 +92,7 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	known.shown = s.running.sync(contract.RunningSync{URL: t.url, Begun: t.begun, Done: len(list) - len(left), Of: len(list)})
 	defer known.shown.end()
 	largest := 1 // of the jobs, in sessions: another one may be as large
+	t.timing.most = max(t.room, syncSessions)
 	for _, j := range left {
 		// One that begins asks for something, so that frequent small ones are made whatever surveys ask for.
 		before := t.timing.sessions()
@@ -100,7 +101,9 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 		}
 		jobStart := s.Now().Unix()
 		r, err := s.syncMember(ctx, local, remote, j, known, &t.result)
-		if err != nil {
+		if errors.Is(err, errSessions) && r.ToA+r.ToB == 0 && r.Undelivered > 0 { // it would end so each time
+			return fmt.Errorf("%w: %d events that %s lists do not come", reconcile.ErrUnproved, r.Undelivered, t.url)
+		} else if err != nil {
 			return err
 		}
 		largest = max(largest, t.timing.sessions()-before)
