@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/relaymesh/relaymesh/internal/contract"
 	"github.com/relaymesh/relaymesh/internal/edge/bus"
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -39,7 +39,7 @@ func Serve[Request, Response any](ctx context.Context, js jetstream.JetStream, t
 	if err != nil {
 		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
 	}
-	var calls sync.WaitGroup
+	var calls slots.Serving
 	inside := queues{newQueue(maxPending, maxCalls)}
 	outside := queues{newQueue(maxPending/4*3, maxCalls/4*3), inside[0]}
 	err = service.AddEndpoint(name, micro.HandlerFunc(func(call micro.Request) {
@@ -62,7 +62,7 @@ func Serve[Request, Response any](ctx context.Context, js jetstream.JetStream, t
 			_ = call.Error(busyCode, errCalls.Error(), nil)
 			return
 		}
-		calls.Go(func() {
+		served := calls.Go(func() {
 			defer list.leave()
 			wait := min(time.Duration(timeout(request))*time.Millisecond, maxWait)
 			if wait <= 0 {
@@ -85,13 +85,17 @@ func Serve[Request, Response any](ctx context.Context, js jetstream.JetStream, t
 				_ = nc.PublishMsg(lateAnswer(call.Reply(), nil, err))
 			}
 		})
+		if !served {
+			list.leave()
+			_ = call.Error(busyCode, "the process is stopping; ask again", nil)
+		}
 	}), micro.WithEndpointSubject(subject))
 	if err != nil {
 		return fmt.Errorf("couldn't offer the service %s: %w", subject, err)
 	}
 	<-ctx.Done()
 	err = service.Stop()
-	calls.Wait()
+	calls.Close()
 	return err
 }
 

@@ -98,7 +98,7 @@ type Gateway struct {
 
 	ctx     context.Context //nolint:containedctx // ends with the gateway
 	cancel  context.CancelFunc
-	serving sync.WaitGroup
+	serving slots.Serving
 
 	addr   net.Addr
 	server *http.Server
@@ -215,7 +215,7 @@ func (g *Gateway) shutdown() error {
 		err = errors.Join(err, e)
 	}
 	g.cancel()
-	g.serving.Wait()
+	g.serving.Close()
 	if g.completer != nil {
 		g.completer.close()
 	}

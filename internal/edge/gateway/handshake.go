@@ -65,10 +65,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	// A goroutine of its own, since that of the request would keep the request, and
 	// a larger stack.
-	g.serving.Go(func() {
+	served := g.serving.Go(func() {
 		defer leave()
 		c.serve(client, relay, compress)
 	})
+	if !served { // the gateway has ended meanwhile
+		leave()
+		cancel()
+		client.Close()
+		relay.Close()
+	}
 }
 
 // connect makes the handshake with the relay, as the client began it, and answers

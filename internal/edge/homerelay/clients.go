@@ -3,6 +3,7 @@ package homerelay
 import (
 	"sync"
 
+	"github.com/relaymesh/relaymesh/internal/edge/slots"
 	"github.com/relaymesh/relaymesh/pkg/nostr"
 )
 
@@ -11,7 +12,7 @@ type clients struct {
 	matcher *matcher
 	lives   lives
 
-	serving sync.WaitGroup
+	serving slots.Serving
 	mu      sync.Mutex
 	open    map[*client]struct{}
 }

@@ -202,6 +202,6 @@ func (r *Relay) shutdown() error {
 	}
 	r.cancel()
 	r.ledger.close()
-	r.clients.serving.Wait()
+	r.clients.serving.Close()
 	return errors.Join(err, r.store.Close())
 }

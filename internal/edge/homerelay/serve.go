@@ -56,11 +56,15 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	c.meter, c.inflating, c.hop = meter, deflate.Memory(w), req.Header.Get(hopHeader) != ""
 	// The HTTP server keeps a request, its buffers and a large stack for as long as
 	// it is handled; a connection shall not.
-	r.clients.serving.Go(func() {
+	served := r.clients.serving.Go(func() {
 		defer end()
 		defer r.recovered()
 		c.serve()
 	})
+	if !served { // the relay has ended meanwhile
+		end()
+		_ = ws.CloseNow() // it is closed in any case
+	}
 }
 
 // recovered logs a panic, which ends a connection and nothing else.

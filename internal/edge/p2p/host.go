@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -59,7 +58,7 @@ type Host struct {
 
 	ctx     context.Context //nolint:containedctx // ends with the host
 	cancel  context.CancelFunc
-	running sync.WaitGroup
+	running slots.Serving
 }
 
 // Start makes a node. [Host.Close] ends it.
@@ -214,11 +213,15 @@ func (h *Host) negotiate(raw network.Stream, speak protocol.ID, agree func() err
 	return nil
 }
 
-// accept takes an incoming stream; the swarm calls it in a goroutine of the
-// stream.
+// accept takes an incoming stream.
 func (h *Host) accept(raw network.Stream) {
-	h.running.Add(1)
-	defer h.running.Done()
+	if !h.running.Go(func() { h.accepted(raw) }) {
+		_ = raw.Reset() // we are closing
+	}
+}
+
+// accepted serves an incoming stream.
+func (h *Host) accepted(raw network.Stream) {
 	opened, ok := h.opening.Take(node.Network(raw.Conn().RemoteMultiaddr()), func() { _ = raw.Reset() })
 	if !ok {
 		_ = raw.Reset() // it is over in any case
@@ -263,6 +266,6 @@ func (h *Host) hangUp(id peer.ID) {
 func (h *Host) Close() error {
 	h.cancel()
 	err := h.node.Close()
-	h.running.Wait()
+	h.running.Close()
 	return err
 }
