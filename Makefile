@@ -4,7 +4,7 @@
 GO       ?= go
 TOOL     := $(GO) tool -modfile=tools/go.mod
 BINARIES := relaymesh ingest dhtworker syncworker fetcher gateway
-EVENTS    = $(shell $(GO) list -m -f '{{.Dir}}' github.com/nbd-wtf/go-nostr)/testdata/messages.jsonl
+RECORDED  = $(shell $(GO) list -m -f '{{.Dir}}' github.com/nbd-wtf/go-nostr)/testdata/messages.jsonl
 
 export CGO_ENABLED ?= 0
 
@@ -25,7 +25,7 @@ up: build ## Run the whole pipeline on this machine, with a relay of its own and
 
 demo: build ## Show in a small world on loopback what relaymesh promises
 	$(GO) build -o bin/ ./cmd/relaymesh-demo
-	bin/relaymesh-demo --events $(EVENTS)
+	bin/relaymesh-demo --events $(RECORDED)
 
 # Without vet everywhere, since make lint runs it (make test-k8s in deploy/k8s),
 # and without -trimpath but in what is released: what one target has compiled,
