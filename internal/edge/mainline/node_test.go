@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -17,7 +19,21 @@ import (
 	"github.com/relaymesh/relaymesh/pkg/bep44"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The library's queries to nodes that do not answer go on for some seconds after its server was closed, and end then.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for begun := time.Now(); code == 0; {
+		err := goleak.Find()
+		if err == nil {
+			break
+		}
+		if time.Since(begun) > 30*time.Second {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 func startNetwork(t testing.TB, size int) *dhtnet.Network {
 	t.Helper()
