@@ -279,6 +279,28 @@ func TestASyncWithARelayThatInventsIDsHasNoMoreThanItsRoom(t *testing.T) {
 	})
 }
 
+// A relay that compares a few events in a session is asked part by part, by syncs and by looks, to the last of them.
+func TestARelayThatComparesLittleAtATimeIsComparedToItsEnd(t *testing.T) {
+	for name, meet := range map[string]func(w *town, url string){
+		"sync":   func(w *town, url string) { w.writes(url, alice); w.sync(url, 1) },
+		"survey": func(w *town, _ string) { w.pass() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			const url = "wss://parts.example.com"
+			w := newTown(t, alice)
+			x := w.open(url, alice)
+			x.largest = 1
+			for range 48 {
+				meet(w, url)
+				time.Sleep(time.Hour)
+			}
+			if n := w.shops[townHall].count(); n != x.count() {
+				t.Errorf("%s: %d of %d events", name, n, x.count())
+			}
+		})
+	}
+}
+
 // However much surveys ask of a relay, a sync that begins asks for something; and surveys ask for nothing while syncs ask
 // for all there may be.
 func TestSmallSyncsNeedNoRoom(t *testing.T) {

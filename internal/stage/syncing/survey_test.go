@@ -36,6 +36,7 @@ type shop struct {
 	limits    reconcile.Limits
 	most      int                      // authors that it takes in a filter, 0 is any
 	invent    int                      // ids that its sessions list and it has not
+	largest   int                      // events that it compares in a session, 0 is any number
 	withholds func(nostr.Filter) bool  // the REQs to which it shows no event, nil is none
 	keeps     func(e nostr.Event) bool // nil: all
 	refuses   func() string            // what it says in place of OK; nil or "" is OK
@@ -78,6 +79,9 @@ func (s *shop) Open(ctx context.Context, f nostr.Filter, first []byte) (reconcil
 	for _, e := range s.matching(f) {
 		id, _ := negentropy.ParseID(e.ID)
 		items = append(items, negentropy.Item{Timestamp: uint64(e.CreatedAt), ID: id})
+	}
+	if s.largest > 0 && len(items) > s.largest {
+		return nil, nil, reconcile.ErrTooLarge
 	}
 	for range s.invent {
 		var id negentropy.ID

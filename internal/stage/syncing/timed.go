@@ -19,6 +19,7 @@ type latency struct {
 	opened      atomic.Int64 // sessions of negentropy
 	pages       atomic.Int64 // of REQs, without those for ids
 	most        int          // sessions, after which none is opened any more, but [errSessions] returned; 0 is any
+	divided     atomic.Bool  // it takes what is asked in parts alone: most does not count, or the last ones would never have their turn
 }
 
 // sessions returns for how many sessions a relay was asked, of which 20 pages are one.
@@ -41,13 +42,16 @@ func timed(r reconcile.Relay, quickest *latency) reconcile.Relay {
 	return reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
 		asked := time.Now()
 		quickest.asked()
-		if q.Op == reconcile.OpOpen && quickest.most > 0 && quickest.sessions() >= quickest.most {
+		if q.Op == reconcile.OpOpen && quickest.most > 0 && quickest.sessions() >= quickest.most && !quickest.divided.Load() {
 			return errSessions
 		}
 		if q.Op == reconcile.OpQuery && !slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) > 0 }) {
 			quickest.pages.Add(1)
 		}
 		err := ask(ctx, r)
+		if errors.Is(err, reconcile.ErrTooLarge) {
+			quickest.divided.Store(true)
+		}
 		if err == nil && q.Op != reconcile.OpLimits || reconcile.RefusalOf(err) != nil {
 			quickest.answered.Store(true)
 			if q.Op == reconcile.OpOpen && !errors.Is(err, reconcile.ErrNoNegentropy) {
