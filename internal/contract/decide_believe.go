@@ -72,6 +72,9 @@ func (s *Sync) Believe(now int64) {
 	if s.Progress != nil && Believe(s.Progress.Begun, now, 0) == 0 {
 		s.Progress = nil
 	}
+	if s.Progress != nil && s.Progress.Part != nil && Believe(s.Progress.Part.At, now, 0) == 0 {
+		s.Progress.Part = nil
+	}
 	if s.Doubt != nil && Believe(s.Doubt.At, now, 0) == 0 {
 		s.Doubt = nil
 	}

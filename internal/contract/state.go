@@ -258,6 +258,29 @@ type SyncProgress struct {
 	Begun int64    `json:"begun"`
 	Done  []string `json:"done"`         // keys of the filters that are complete since, see [nostr.Filter.Key]
 	Of    int      `json:"of,omitempty"` // how many filters there are
+	// Part is a filter of which a part is complete.
+	Part *SyncPart `json:"part,omitempty"`
+}
+
+// SyncPart is how far a filter of a sync has come that is compared in parts, the newest first.
+type SyncPart struct {
+	Key   string `json:"key"`
+	At    int64  `json:"at"`    // when the first part began
+	Until int64  `json:"until"` // the created_at up to which it is left to be compared
+	Yield
+}
+
+// Yield is what came of all that a relay was asked for by a filter, so far as it says whether there is more.
+type Yield struct {
+	Brought  bool  `json:"brought,omitempty"`  // events, or some were refused now
+	Bytes    int64 `json:"bytes,omitempty"`    // of all events that were read
+	Withheld bool  `json:"withheld,omitempty"` // something did not come as it was listed
+	Earlier  bool  `json:"earlier,omitempty"`  // something was not asked for, as it was refused earlier
+}
+
+// Plus returns what came of two parts.
+func (y Yield) Plus(z Yield) Yield {
+	return Yield{y.Brought || z.Brought, y.Bytes + z.Bytes, y.Withheld || z.Withheld, y.Earlier || z.Earlier}
 }
 
 // Refused is the value of bucket refused, under relay key and event id: why a

@@ -113,6 +113,11 @@ func (p *Pager) Unreached() string {
 	return ""
 }
 
+// Shown reports whether all events of the walk above the second that [Pager.Next] has returned have been shown.
+func (p *Pager) Shown() bool {
+	return !p.Up && p.top.ids == nil && p.second == nil && p.Unreached() == ""
+}
+
 // Request is the REQ for the next page: the filter, or for a relay that leaves out its
 // bounds one of a second more at both ends, of which [Pager.Add] takes nothing.
 func (p *Pager) Request() nostr.Filter {

@@ -20,9 +20,9 @@ const (
 )
 
 // fill lists the relay's events of a window for the bridge. since is where the
-// list begins, which is later than the window's if there were too many. unreached
-// is why events may be missing in it, or "".
-func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (since int64, unreached string, err error) {
+// list begins, which is later than the window's if there were too many, or enough
+// were read for now. unreached is why events may be missing in it, or "".
+func (l *session) fill(ctx context.Context, filter nostr.Filter, w window, enough func() error) (since int64, unreached string, err error) {
 	filter = w.filter(filter)
 	filter.Limit = l.nextLimit()
 	since, l.size = w.since, 0
@@ -67,7 +67,8 @@ func (l *session) fill(ctx context.Context, filter nostr.Filter, w window) (sinc
 		if unreached = p.Unreached(); !more {
 			break
 		}
-		if len(items) >= maxListed && !p.Up && uint64(last) < items[0].Timestamp {
+		cuts := !p.Up && last > 0 && len(items) > 0 && uint64(last) < items[0].Timestamp
+		if cuts && (len(items) >= maxListed || p.Shown() && enough() != nil) {
 			since = last + 1
 			break
 		}

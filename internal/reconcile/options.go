@@ -69,6 +69,11 @@ type Options struct {
 	Lacks func(to negentropy.Side, id negentropy.ID)
 	Give  [2][]negentropy.ID
 
+	// Enough says why a relay is not to be asked for more now, nil as long as it is. It is asked after each page of a list,
+	// which ends there if it can, and before each span of time but the first: what was listed by then is compared, and the
+	// sync ends with that error, see [Result.Settled]. Nil is never.
+	Enough func() error
+
 	// MaxMessages bounds the negentropy messages of one window; 0 is 100,000,
 	// which is enough for some ten million differences.
 	MaxMessages int
@@ -150,6 +155,9 @@ type Result struct {
 	// how many there are.
 	Refusals []Refusal
 	Left     int
+	// Settled says, after an error, from which created_at on nothing is left to be compared, Unix seconds: a sync
+	// whose filter ends a second before does the rest. It is 0 if there is none.
+	Settled int64
 	// Doubts say, by side, in what a relay has contradicted itself. What Complete
 	// says holds all the same: from then on the relay was listed.
 	Doubts [2]Doubt

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -64,11 +65,7 @@ func TestARelayThatLeavesOutItsBoundsIsListedWhole(t *testing.T) {
 	}
 	for _, d := range []Direction{Down, Up, Both} {
 		a, b := newFake(all[400:]...), newFake(all[:500]...)
-		b.no77, b.page, b.deaf = true, 100, func(f *nostr.Filter) {
-			if f.Since++; f.Until != 0 {
-				f.Until--
-			}
-		}
+		b.no77, b.page, b.deaf = true, 100, exclusive
 		r := mustSync(t, a, b, options(d))
 		if !r.Complete || r.OnlyA != 200 || r.OnlyB != 400 || d != Up && len(a.events) != 700 || d != Down && len(b.events) != 700 {
 			t.Errorf("%v: a has %d, b has %d, %+v", d, len(a.events), len(b.events), r)
@@ -244,4 +241,78 @@ func TestAListedRelayIsReadOnce(t *testing.T) {
 	if pages > n/page*3/2 {
 		t.Errorf("read in %d pages of %d events, of %d", pages, page, n)
 	}
+}
+
+// Where a relay is asked for so many pages at a time, each sync goes on where the one before ended, and has
+// compared what it listed.
+func TestASyncThatHadEnoughGoesOn(t *testing.T) {
+	errEnough := errors.New("enough for now")
+	for name, c := range map[string]struct {
+		each, page int // events of a second, and of a page
+		maxSet     int
+		most       int // questions, of which the last is answered by no
+		syncs      int // at most
+		change     func(*fake)
+	}{
+		"page by page":          {1, 100, 0, 3, 9, func(f *fake) { f.no77 = true }},
+		"many of a second":      {40, 100, 0, 3, 12, func(f *fake) { f.no77 = true }},
+		"nearly a page of one":  {90, 100, 0, 3, 12, func(f *fake) { f.no77 = true }},
+		"without its bounds":    {7, 100, 0, 3, 16, func(f *fake) { f.no77, f.deaf = true, exclusive }},
+		"the oldest first":      {1, 100, 0, 3, 1, func(f *fake) { f.no77, f.order = true, slices.Reverse[[]nostr.Event] }},
+		"interrupted":           {1, 100, 0, 3, 10, func(f *fake) { f.no77, f.cut = true, now(250) }},
+		"in sessions, in spans": {1, 0, 300, 40, 9, func(*fake) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := make([]nostr.Event, 1500)
+			for i := range all {
+				all[i] = note(i, today-100_000+int64(i/c.each))
+			}
+			a, b := newFake(all[:200]...), newFake(all...)
+			b.page, b.maxSet = c.page, c.maxSet
+			c.change(b)
+			o, asked := options(Down), 0
+			o.Enough = func() error {
+				if asked++; asked >= c.most {
+					return errEnough
+				}
+				return nil
+			}
+			filter, n := nostr.Filter{}, 1
+			for ; ; n++ {
+				asked = 0
+				r, err := Sync(t.Context(), a.side("a"), b.side("b"), filter, o)
+				if err == nil {
+					if !r.Complete || r.Settled != 0 {
+						t.Errorf("%+v", r)
+					}
+					break
+				}
+				if !errors.Is(err, errEnough) || r.Settled == 0 || filter.Until != 0 && r.Settled > filter.Until || n > 50 {
+					t.Fatalf("sync %d, until %d: settled from %d on, %v", n, filter.Until, r.Settled, err)
+				}
+				for _, e := range all {
+					if _, ok := a.events[e.ID]; !ok && e.CreatedAt >= r.Settled {
+						t.Fatalf("sync %d: settled from %d on, without an event of %d", n, r.Settled, e.CreatedAt)
+					}
+				}
+				filter.Until = r.Settled - 1
+			}
+			if len(a.events) != len(all) || n > c.syncs || c.syncs > 1 && n == 1 {
+				t.Errorf("%d events of %d in %d syncs", len(a.events), len(all), n)
+			}
+		})
+	}
+}
+
+// exclusive makes of a filter that of a relay that compares dates by < and >.
+func exclusive(f *nostr.Filter) {
+	if f.Since++; f.Until != 0 {
+		f.Until--
+	}
+}
+
+// now is true the one time, after so many calls.
+func now(after int) func() bool {
+	n := 0
+	return func() bool { n++; return n == after }
 }

@@ -56,7 +56,7 @@ func (r *Responder) Answer(ctx context.Context, msg []byte) ([]byte, error) {
 	}
 	if l.list == nil {
 		w := window{since: r.filter.Since, until: r.filter.Until}
-		since, _, err := l.fill(ctx, r.filter, w)
+		since, _, err := l.fill(ctx, r.filter, w, r.run.enough)
 		if err != nil {
 			return nil, err
 		}

@@ -44,6 +44,7 @@ type run struct {
 	left  []Refusal
 	lefts int
 	why   string
+	above int64 // see [Result.Settled]
 }
 
 // Sync makes two relays hold the same of what matches the filter, in the
@@ -86,8 +87,12 @@ func (r *run) sync(ctx context.Context) (Result, error) {
 		return err
 	})
 	err := group.Wait()
+	if err == nil {
+		r.above = 0
+	}
 	return Result{
 		Figures: r.tally.figures(), Complete: err == nil && r.why == "", Why: r.why, Refusals: r.left, Left: r.lefts,
+		Settled:  r.above,
 		Doubts:   [2]Doubt{r.sessions[0].doubts(), r.sessions[1].doubts()},
 		GaveBack: [2][]string{r.sessions[0].owed.gaveBack, r.sessions[1].owed.gaveBack},
 		Paged:    [2]bool{r.sessions[0].no77 != nil, r.sessions[1].no77 != nil},
@@ -148,12 +153,25 @@ func (r *run) windows(ctx context.Context) error {
 			return fmt.Errorf("cut into more than %d spans of time; give a narrower filter", maxWindows)
 		}
 		next := open[len(open)-1]
+		if r.above = 0; next.until != r.filter.Until && r.spot.round == 0 {
+			r.above = next.until + 1
+		}
+		if err := r.enough(); n > 1 && err != nil {
+			return err
+		}
 		more, err := r.settle(ctx, next)
 		if err != nil {
 			return err
 		}
 		open = append(open[:len(open)-1], more...)
 	}
+}
+
+func (r *run) enough() error {
+	if r.opts.Enough == nil {
+		return nil
+	}
+	return r.opts.Enough()
 }
 
 // settle compares a window, waits for the transfers, and compares it again,
@@ -294,7 +312,7 @@ func (r *run) list(ctx context.Context, w window) (since int64, err error) {
 		if other, is := r.sessions[l.at.Other()].Relay.(overSet); is {
 			ctx = WithHeld(ctx, other.held())
 		}
-		begin, unreached, err := l.fill(ctx, r.filter, w)
+		begin, unreached, err := l.fill(ctx, r.filter, w, r.enough)
 		r.tally.add(func(f *Figures) { f.EventBytes += int64(l.size) })
 		if err != nil {
 			return 0, err

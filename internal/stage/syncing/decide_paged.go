@@ -60,25 +60,42 @@ func inPages(list []job, p contract.Paged, read map[string]contract.Read, throug
 // early, so it is believed only once another one brings nothing, not even what is refused, and then twice as long each time:
 // from a quarter of an hour up to [readAgain], or from minutes up to six hours where there was next to nothing at all, or
 // something did not come as it was listed. A day is the most where something was refused earlier, as policies change.
-func againAfter(was contract.Read, r reconcile.Result, authors int) int64 {
-	if r.ToA > 0 || was.At == 0 {
+func againAfter(was contract.Read, y contract.Yield, authors int) int64 {
+	if y.Brought || was.At == 0 {
 		return 0
 	}
-	least, most, soon := 15*time.Minute, readAgain, little(r.EventBytes, authors)
+	least, most := 15*time.Minute, readAgain
+	if y.Earlier {
+		most = day
+	}
+	if y.Withheld || little(y.Bytes, authors) {
+		least, most = 5*time.Minute, soonest
+	}
+	return min(max(2*(was.Again-was.At), seconds(least)), seconds(most))
+}
+
+// yieldOf returns what came of a sync that writes to the local relay, or of a part of it.
+func yieldOf(r reconcile.Result) contract.Yield {
+	y := contract.Yield{Brought: r.ToA > 0, Bytes: r.EventBytes}
 	for _, refusal := range r.Refusals {
 		switch refusal.Cause {
 		case reconcile.BySource:
-			soon = true
+			y.Withheld = true
 		case reconcile.ByEarlier:
-			most = min(most, day)
+			y.Earlier = true
 		default:
-			return 0
+			y.Brought = true
 		}
 	}
-	if soon {
-		least, most = 5*time.Minute, min(most, soonest)
+	return y
+}
+
+// partOf returns how far a job has come since the sync has begun, which at now begins with it unless it is found.
+func partOf(progress *contract.SyncProgress, j job, now int64) contract.SyncPart {
+	if progress != nil && progress.Part != nil && progress.Part.Key == j.key() {
+		return *progress.Part
 	}
-	return min(max(2*(was.Again-was.At), seconds(least)), seconds(most))
+	return contract.SyncPart{Key: j.key(), At: now, Until: j.filter.Until}
 }
 
 // forNow reports whether a side has refused something for the moment, so that the next sync is to offer it.

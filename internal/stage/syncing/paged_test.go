@@ -190,13 +190,13 @@ func TestWhenARelayIsReadAgain(t *testing.T) {
 		r := reconcile.Result{Refusals: c.left}
 		r.EventBytes = c.bytes
 		was := contract.Read{At: surveyNow, Again: surveyNow + seconds(c.was)}
-		if got := againAfter(was, r, pagedAuthors); got != seconds(c.want) {
+		if got := againAfter(was, yieldOf(r), pagedAuthors); got != seconds(c.want) {
 			t.Errorf("%s: read again after %d s, want %s", name, got, c.want)
 		}
-		if againAfter(contract.Read{}, r, pagedAuthors) != 0 {
+		if againAfter(contract.Read{}, yieldOf(r), pagedAuthors) != 0 {
 			t.Errorf("%s: believed the first time", name)
 		}
-		if r.ToA = 1; againAfter(was, r, pagedAuthors) != 0 {
+		if r.ToA = 1; againAfter(was, yieldOf(r).Plus(contract.Yield{}), pagedAuthors) != 0 {
 			t.Errorf("%s: believed although something came", name)
 		}
 	}
@@ -252,6 +252,56 @@ func TestASyncOfManySessionsGoesOnLater(t *testing.T) {
 			t.Errorf("of one that the operator has named: %d sessions, %+v", asked, s.Last)
 		}
 	})
+}
+
+// One reading of a relay without NIP-77 may be more than there is room for in an hour: it goes on where it ended, is not
+// believed until another one has brought nothing, and what the relay has is here in the end. So it is with looks.
+func TestAReadingOfMorePagesThanAnHourHasGoesOn(t *testing.T) {
+	for name, meet := range map[string]func(w *town, url string){
+		"sync":   func(w *town, url string) { w.sync(url, 1) },
+		"survey": func(w *town, _ string) { w.pass() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			const url, pages = "wss://small-pages.example.com", 600
+			w := newTown(t, alice)
+			x := w.open(url)
+			x.no77, x.limits = true, reconcile.Limits{NoNegentropy: true, Page: 5}
+			for i := range 4 * pages {
+				x.noted(alice, time.Duration(i+1)*time.Hour)
+			}
+			if name == "sync" {
+				w.writes(url, alice)
+			}
+			hours := 0
+			for ; w.shops[townHall].count() < x.count() && hours < 14*24; hours++ {
+				before := x.asked
+				if meet(w, url); x.asked-before > pagesOfASession*inAnHour {
+					t.Errorf("%s: %d pages in an hour", name, x.asked-before)
+				}
+				time.Sleep(time.Hour)
+			}
+			if n := w.shops[townHall].count(); n != x.count() || hours < 3 {
+				t.Errorf("%s: %d of %d events in %d hours", name, n, x.count(), hours)
+			}
+			if name != "sync" {
+				return
+			}
+			key, came := contract.LinkKey(nostr.RelayKey(url), alice), int64(0)
+			x.noted(alice, time.Minute)
+			for hours = 0; w.links.Of[key].Read == nil || w.links.Of[key].Read.Again <= w.links.Of[key].Read.At; hours++ {
+				if meet(w, url); hours > 24 {
+					t.Fatalf("not read to its end again: %+v", w.links.Of[key].Read)
+				}
+				if came == 0 && w.shops[townHall].count() == x.count() {
+					came = time.Now().Unix()
+				}
+				time.Sleep(time.Hour)
+			}
+			if read := w.links.Of[key].Read; came == 0 || read.At <= came {
+				t.Errorf("believed in %d hours, of a reading that began at %d, while something new came at %d", hours, read.At, came)
+			}
+		})
+	}
 }
 
 // A sync with a relay whose sessions list other ids each time, of which it has none, ends with its room, and has failed.

@@ -38,6 +38,7 @@ type memory struct {
 	sync   contract.Sync // what is known of syncs with it, of the goroutine that syncs
 	sample string        // key of the job after which a sample is asked for, or ""
 	shown  *runningSync  // as which the sync is told of
+	enough func() error  // see [reconcile.Options]
 
 	mu sync.Mutex
 	of [2]map[negentropy.ID]struct{} // by the side that is not given the event

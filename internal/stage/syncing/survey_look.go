@@ -78,7 +78,7 @@ func (p *pass) look(ctx context.Context, c candidate, set *surveySet, whole bool
 	if ctx.Err() != nil || errors.Is(lookErr, hosts.ErrBusy) {
 		return nil
 	}
-	if errors.Is(lookErr, errSessions) && r.ToA == 0 && r.Undelivered > 0 {
+	if errors.Is(lookErr, errSessions) && r.ToA == 0 && r.Undelivered > 0 && !r.Paged[negentropy.SideB] {
 		lookErr = nil // ids that are invented, of which more would be compared each time: it has nothing
 	}
 	late := errors.Is(lookErr, errLookLong) || errors.Is(lookErr, errSessions)
@@ -164,7 +164,7 @@ func (s *Stage) ask(
 			a.Result, err = reconcile.Sync(ctx,
 				reconcile.Side{Relay: set.relay(&filter, from), Name: s.Local}, reconcile.Side{Relay: remote, Name: c.url},
 				filter, reconcile.Options{
-					Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now,
+					Direction: reconcile.Down, Denied: s.Denied.Event, Now: s.Now, Enough: timing.enough,
 					Refused: func(to negentropy.Side, id negentropy.ID) bool {
 						return known.has(to, id) || s.Denied.ID(id.String())
 					},

@@ -65,6 +65,7 @@ func (s *Stage) syncJob(
 		},
 		Remember: func(r reconcile.Refusal) { known.add(ctx, r) },
 		Progress: of.shown.part(direction),
+		Enough:   of.enough,
 		Now:      s.Now,
 	})
 	if j.direction&reconcile.Down != 0 {

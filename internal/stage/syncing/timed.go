@@ -18,14 +18,28 @@ type latency struct {
 	asked       func()       // is told of every question
 	opened      atomic.Int64 // sessions of negentropy
 	pages       atomic.Int64 // of REQs, without those for ids
-	most        int          // sessions, after which none is opened any more, but [errSessions] returned; 0 is any
+	most        int          // sessions, of which one more is not opened, but [errSessions] returned; 0 is any
 	divided     atomic.Bool  // it takes what is asked in parts alone: most does not count, or the last ones would never have their turn
 }
 
 // sessions returns for how many sessions a relay was asked, of which 20 pages are one.
-func (l *latency) sessions() int {
-	return int(l.opened.Load() + (l.pages.Load()+pagesOfASession-1)/pagesOfASession)
+func (l *latency) sessions() int { return l.with(0, 0) }
+
+// with returns that of so many more sessions and pages.
+func (l *latency) with(opened, pages int64) int {
+	return int(l.opened.Load() + opened + (l.pages.Load()+pages+pagesOfASession-1)/pagesOfASession)
 }
+
+// full returns [errSessions] if so many more sessions and pages are more than there may be.
+func (l *latency) full(opened, pages int64) error {
+	if l.most > 0 && l.with(opened, pages) > l.most && !l.divided.Load() {
+		return errSessions
+	}
+	return nil
+}
+
+// enough is [latency.full] of one more page, for [reconcile.Options]: a list is not given up between two, but ends there.
+func (l *latency) enough() error { return l.full(0, 1) }
 
 func (l *latency) least() time.Duration { return time.Duration(l.nanoseconds.Load()) }
 
@@ -42,10 +56,17 @@ func timed(r reconcile.Relay, quickest *latency) reconcile.Relay {
 	return reconcile.Through(func(ctx context.Context, q *reconcile.Request, ask reconcile.Ask) error {
 		asked := time.Now()
 		quickest.asked()
-		if q.Op == reconcile.OpOpen && quickest.most > 0 && quickest.sessions() >= quickest.most && !quickest.divided.Load() {
-			return errSessions
-		}
-		if q.Op == reconcile.OpQuery && !slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) > 0 }) {
+		switch page := q.Op == reconcile.OpQuery && !slices.ContainsFunc(q.Filters, func(f nostr.Filter) bool { return len(f.IDs) > 0 }); {
+		case q.Op == reconcile.OpOpen:
+			if err := quickest.full(1, 0); err != nil {
+				return err
+			}
+		case page && quickest.opened.Load() > 0: // else it is a list
+			if err := quickest.full(0, 1); err != nil {
+				return err
+			}
+			fallthrough
+		case page:
 			quickest.pages.Add(1)
 		}
 		err := ask(ctx, r)

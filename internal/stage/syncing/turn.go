@@ -92,22 +92,32 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	known.shown = s.running.sync(contract.RunningSync{URL: t.url, Begun: t.begun, Done: len(list) - len(left), Of: len(list)})
 	defer known.shown.end()
 	largest := 1 // of the jobs, in sessions: another one may be as large
-	t.timing.most = max(t.room, syncSessions)
+	t.timing.most, known.enough = max(t.room, syncSessions), t.timing.enough
 	for _, j := range left {
 		// One that begins asks for something, so that frequent small ones are made whatever surveys ask for.
 		before := t.timing.sessions()
 		if begins := t.progress == nil && t.done == 0; !begins && before+largest > t.room {
 			return errSessions
 		}
-		jobStart := s.Now().Unix()
-		r, err := s.syncMember(ctx, local, remote, j, known, &t.result)
-		if errors.Is(err, errSessions) && r.ToA+r.ToB == 0 && r.Undelivered > 0 { // it would end so each time
+		part := partOf(t.progress, j, s.Now().Unix())
+		rest := j
+		rest.filter.Until = part.Until
+		r, err := s.syncMember(ctx, local, remote, rest, known, &t.result)
+		again := forNow(r)
+		part.Yield = part.Plus(yieldOf(r))
+		switch {
+		case errors.Is(err, errSessions) && r.Settled > 1 && !again:
+			part.Until = r.Settled - 1
+			if wrote := s.progress(ctx, t, len(list), &part, nil); wrote != nil {
+				return wrote
+			}
+			return err
+		case errors.Is(err, errSessions) && r.ToA+r.ToB == 0 && r.Undelivered > 0: // it would end so each time
 			return fmt.Errorf("%w: %d events that %s lists do not come", reconcile.ErrUnproved, r.Undelivered, t.url)
-		} else if err != nil {
+		case err != nil:
 			return err
 		}
 		largest = max(largest, t.timing.sessions()-before)
-		again := forNow(r)
 		t.passes = t.passes || again
 		if paged := r.Paged[negentropy.SideB]; t.done == 0 {
 			t.paged = pagedBy(t.paged, paged, t.jobs)
@@ -115,11 +125,11 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 		}
 		t.done++
 		known.shown.partDone()
-		if err := s.readToBeginning(ctx, t, j, r, jobStart); err != nil {
+		if err := s.readToBeginning(ctx, t, j, part); err != nil {
 			return err
 		}
 		if len(list) > 1 && !again {
-			if err := s.progress(ctx, t.url, t.begun, j, len(list)); err != nil {
+			if err := s.progress(ctx, t, len(list), nil, &j); err != nil {
 				return err
 			}
 		}
@@ -127,13 +137,13 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	return nil
 }
 
-// readToBeginning writes down what of a relay was read to its beginning by a job, which began at a time.
-func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, r reconcile.Result, at int64) error {
+// readToBeginning writes down what of a relay was read to its beginning by a job, in parts of which this is the last.
+func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, part contract.SyncPart) error {
 	if t.paged == nil || j.begins == "" {
 		return nil
 	}
 	after := func(was contract.Read) contract.Read {
-		return contract.Read{At: at, Again: at + againAfter(was, r, len(j.filter.Authors)), By: was.By}
+		return contract.Read{At: part.At, Again: part.At + againAfter(was, part.Yield, len(j.filter.Authors)), By: was.By}
 	}
 	if j.begins != writers {
 		t.paged.Read[j.begins] = after(t.paged.Read[j.begins])
@@ -146,7 +156,7 @@ func (s *Stage) readToBeginning(ctx context.Context, t *turn, j job, r reconcile
 			was = contract.Read{By: by}
 		}
 		read := after(was)
-		if read.Again == at && was.Again == was.At && was.At != 0 {
+		if read.Again == read.At && was.Again == was.At && was.At != 0 {
 			continue // it is as it was
 		}
 		_, err := s.Links.Update(ctx, contract.LinkKey(nostr.RelayKey(t.url), author), func(old contract.Link, found bool) (contract.Link, bool) {
@@ -168,15 +178,17 @@ func undone(list []job, progress *contract.SyncProgress) []job {
 	return slices.DeleteFunc(slices.Clone(list), func(j job) bool { return slices.Contains(progress.Done, j.key()) })
 }
 
-// progress writes down that a job of so many is complete since the sync has begun.
-func (s *Stage) progress(ctx context.Context, url string, begun int64, j job, of int) error {
-	_, err := s.Syncs.Update(ctx, nostr.RelayKey(url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
-		progress := contract.SyncProgress{Begun: begun, Of: of}
-		if old.Progress != nil && old.Progress.Begun == begun {
+// progress writes down which job of so many is complete since the sync has begun, or how far one has come.
+func (s *Stage) progress(ctx context.Context, t *turn, of int, part *contract.SyncPart, done *job) error {
+	_, err := s.Syncs.Update(ctx, nostr.RelayKey(t.url), func(old contract.Sync, _ bool) (contract.Sync, bool) {
+		progress := contract.SyncProgress{Begun: t.begun, Of: of, Part: part}
+		if old.Progress != nil && old.Progress.Begun == t.begun {
 			progress.Done = slices.Clone(old.Progress.Done)
 		}
-		progress.Done = append(progress.Done, j.key())
-		old.URL, old.Progress = url, &progress
+		if done != nil {
+			progress.Done = append(progress.Done, done.key())
+		}
+		old.URL, old.Progress = t.url, &progress
 		return old, true
 	})
 	return err
