@@ -30,7 +30,7 @@ type Compared struct {
 func Differences(
 	ctx context.Context, relay Side, set negentropy.Store, filter nostr.Filter, tell func(onlyRelay, onlySet []negentropy.ID) error,
 ) (Compared, error) {
-	r := newRun(relay, Side{Relay: setRelay{nothing, set}, Name: "the set"}, filter, Options{})
+	r := newRun(relay, Side{Relay: setRelay{nothing, set, false}, Name: "the set"}, filter, Options{})
 	r.differ = tell
 	result, err := r.sync(ctx)
 	return Compared{Complete: result.Complete, Paged: r.sessions[negentropy.SideA].no77 != nil}, err
@@ -66,7 +66,8 @@ func (f *findings) spread() {
 type setRelay struct {
 	Relay
 
-	set negentropy.Store
+	set   negentropy.Store
+	whole bool // see [negentropy.Options]
 }
 
 // nothing is a relay that has no events and takes none.
@@ -82,13 +83,15 @@ func (s setRelay) Open(ctx context.Context, filter nostr.Filter, first []byte) (
 	if until == 0 {
 		until--
 	}
-	return OpenSet(ctx, negentropy.Range(s.set, uint64(filter.Since), until), first)
+	set := negentropy.Range(s.set, uint64(filter.Since), until)
+	return openSet(ctx, set, first, negentropy.Options{FrameLimit: nearAnswers, Whole: s.whole})
 }
 
 // OverSet is a relay whose sessions are answered from the set as it is when they are
 // opened: what else is asked goes to the relay. The set must be what the relay
 // has of all filters that it is asked for, but for their dates; so many sessions with
-// others cost the relay one reading.
+// others cost the relay one reading. They begin with one fingerprint of all, since most relays that are asked
+// again and again have nothing new.
 func OverSet(relay Relay, set *negentropy.Tree) Relay { return overSet{relay, set} }
 
 type overSet struct {
@@ -98,7 +101,7 @@ type overSet struct {
 }
 
 func (o overSet) Open(ctx context.Context, filter nostr.Filter, first []byte) (Session, []byte, error) {
-	return setRelay{o.Relay, o.set.Snapshot()}.Open(ctx, filter, first)
+	return setRelay{o.Relay, o.set.Snapshot(), true}.Open(ctx, filter, first)
 }
 
 // held returns what reports whether the set has an event, as it is now.
@@ -122,7 +125,11 @@ const nearAnswers = 20 * negentropy.DefaultMessageLimit
 // OpenSet opens a session with a set that is held in this process, for transports
 // whose relay is one. The set must not change.
 func OpenSet(ctx context.Context, set negentropy.Store, first []byte) (Session, []byte, error) {
-	s := setSession{negentropy.NewReconciler(set, negentropy.Options{FrameLimit: nearAnswers})}
+	return openSet(ctx, set, first, negentropy.Options{FrameLimit: nearAnswers})
+}
+
+func openSet(ctx context.Context, set negentropy.Store, first []byte, o negentropy.Options) (Session, []byte, error) {
+	s := setSession{negentropy.NewReconciler(set, o)}
 	answer, err := s.Exchange(ctx, first)
 	return s, answer, err
 }

@@ -251,7 +251,7 @@ func (l *session) exchange(ctx context.Context, filter nostr.Filter, msg []byte)
 // strfry hangs up on more than 128 KiB.
 func (l *session) options(filter nostr.Filter) negentropy.SideOptions {
 	if l.near() {
-		return negentropy.SideOptions{Answers: nearAnswers}
+		return negentropy.SideOptions{Answers: nearAnswers, Whole: l.ours()}
 	}
 	accepts := l.takes.Accepts
 	if accepts == 0 {

@@ -80,7 +80,7 @@ func (b *Bridge) applyRange(s Side, q *question, said *statement, out *outcome) 
 	case said.mode == modeSkip:
 		out.silence(&part, true)
 		return false
-	case !inside, said.mode == modeFingerprint && !part.cut:
+	case !inside, said.mode == modeFingerprint && !part.cut && !b.peers[s].whole:
 		// The fingerprint that closes a message that is full, over ranges that were
 		// not asked; some peers compute it wrongly, so nothing may rest on it.
 		out.silence(&part, false)

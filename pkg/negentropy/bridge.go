@@ -47,6 +47,10 @@ type SideOptions struct {
 	// bridge asks no more at once than it expects to be answered within it. 0
 	// means DefaultMessageLimit. A lower limit is learnt when it shows.
 	Answers int
+
+	// Whole says that the peer is one of [Options].Whole, and ours: what it says of all that it was asked for is believed,
+	// as one fingerprint of a stranger, who may have had to cut the answer there, is not.
+	Whole bool
 }
 
 // BridgeOptions configure a Bridge. The zero value bridges two remote peers of

@@ -71,15 +71,15 @@ func checkFound(t testingT, f *found, a, b []Item) {
 	}
 }
 
-func checkBridge(t testingT, a, b []Item, sa, sb SideOptions, lossy bool) *Bridge {
+func checkBridge(t testingT, a, b []Item, sa, sb SideOptions, peers Options) *Bridge {
 	t.Helper()
 	var f found
 	opts := f.options()
 	opts.A, opts.B = sa, sb
 	bridge := NewBridge(opts)
-	err := carry(t, bridge,
-		serveWith(t, a, Options{FrameLimit: sa.Answers, ReferenceOverflow: lossy}, messageLimit(sa.Accepts)),
-		serveWith(t, b, Options{FrameLimit: sb.Answers, ReferenceOverflow: lossy}, messageLimit(sb.Accepts)))
+	peerA, peerB := peers, peers
+	peerA.FrameLimit, peerB.FrameLimit, peerB.Whole = sa.Answers, sb.Answers, sb.Whole
+	err := carry(t, bridge, serveWith(t, a, peerA, messageLimit(sa.Accepts)), serveWith(t, b, peerB, messageLimit(sb.Accepts)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,8 @@ func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
 	a, b := readItems(t, "testdata/loss-a.txt.gz"), readItems(t, "testdata/loss-b.txt.gz")
 	for _, answers := range [][2]int{{61_172, 65_640}, {65_640, 61_172}, {4096, 4096}, {4096, 60_000}} {
 		for _, accepts := range []int{4096, 60_000, 1 << 20} {
-			checkBridge(t, a, b, SideOptions{Answers: answers[0], Accepts: accepts}, SideOptions{Answers: answers[1]}, true)
+			sideA, sideB := SideOptions{Answers: answers[0], Accepts: accepts}, SideOptions{Answers: answers[1]}
+			checkBridge(t, a, b, sideA, sideB, Options{ReferenceOverflow: true})
 		}
 	}
 }
@@ -113,19 +114,20 @@ func TestBridgeToPeersThatLoseDifferences(t *testing.T) {
 func TestBridgeFindsEveryDifference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSets(t, 3000)
-		lossy := rapid.Bool().Draw(t, "peers that lose differences")
+		peers := rapid.SampledFrom([]Options{{}, {ReferenceOverflow: true}, {Whole: true}}).Draw(t, "peers")
 		frame := rapid.OneOf(rapid.Just(0), rapid.Just(MinFrameLimit), rapid.IntRange(MinFrameLimit, 70_000))
 		side := rapid.Custom(func(t *rapid.T) SideOptions {
 			return SideOptions{Answers: frame.Draw(t, "answers"), Accepts: frame.Draw(t, "accepts")}
 		})
 		sideA, sideB := side.Draw(t, "A"), side.Draw(t, "B")
+		sideA.Whole = peers.Whole
 		switch rapid.IntRange(0, 3).Draw(t, "local") {
 		case 0:
 			sideA.Store = NewVector(slices.Clone(a))
 		case 1:
 			sideB.Store = NewVector(slices.Clone(b))
 		}
-		checkBridge(t, a, b, sideA, sideB, lossy)
+		checkBridge(t, a, b, sideA, sideB, peers)
 	})
 }
 
@@ -166,7 +168,7 @@ func TestBridgeFloor(t *testing.T) {
 		"newer on one":    {common, common[:9990]},
 		"many on another": {common[:9000], append(randomItems(900, 2), common...)},
 	} {
-		bridge := checkBridge(t, sets[0], sets[1], SideOptions{}, SideOptions{}, false)
+		bridge := checkBridge(t, sets[0], sets[1], SideOptions{}, SideOptions{}, Options{})
 		floor, ok := bridge.Floor()
 		below := slices.IndexFunc(common, func(i Item) bool { return i.Timestamp > floor })
 		if !ok || below < 1 || below > len(common)/15 {
@@ -180,7 +182,7 @@ func TestBridgeFloor(t *testing.T) {
 func TestBridgeFloorOverSessions(t *testing.T) {
 	items := randomItems(1000, 1)
 	slices.SortFunc(items, Item.Compare)
-	bridge := checkBridge(t, items, items[:990], SideOptions{}, SideOptions{}, false)
+	bridge := checkBridge(t, items, items[:990], SideOptions{}, SideOptions{}, Options{})
 	before, _ := bridge.Floor()
 	bridge.Reopened(SideB)
 	if floor, ok := bridge.Floor(); ok {

@@ -35,6 +35,10 @@ type Options struct {
 	// limits an id may be reported again in a later message. Either may be nil.
 	Have, Need func(ID)
 
+	// Whole has the first answer say one fingerprint of each range that does not agree, in place of those of its parts,
+	// or its ids: less to send where the peer after all has the same, and one more message each way where it has not.
+	Whole bool
+
 	// ReferenceOverflow repeats, byte for byte, a message of the reference
 	// implementation that overflows its frame limit, by which differences can be
 	// lost. It is for comparisons with that implementation.

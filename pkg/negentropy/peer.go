@@ -15,6 +15,7 @@ type peer struct {
 	accepts   int         // largest message it takes
 	answers   int         // largest message it makes, as far as known
 	responder *Reconciler // answers for a local store
+	whole     bool        // see SideOptions
 
 	queue    queue
 	asked    []run    // in flight, lowest first; their data is that of the message
@@ -29,7 +30,7 @@ type peer struct {
 }
 
 func newPeer(o SideOptions) peer {
-	p := peer{accepts: messageLimit(o.Accepts), answers: messageLimit(o.Answers), fpCost: splitCost}
+	p := peer{accepts: messageLimit(o.Accepts), answers: messageLimit(o.Answers), fpCost: splitCost, whole: o.Whole}
 	// Made now and not as needed, so that a bridge takes the same memory whatever it
 	// reconciles.
 	p.out.buf = make([]byte, 0, min(p.accepts, DefaultMessageLimit))

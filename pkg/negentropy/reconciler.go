@@ -135,7 +135,11 @@ func (r *Reconciler) onFingerprint(in *reader, lower, upper int, end *bound, siz
 	settled := r.out.mark()
 	r.settle()
 	open := r.out.mark()
-	r.split(lower, upper, end)
+	if r.opts.Whole && r.messages == 1 {
+		r.out.fingerprint(end, r.fingerprint(lower, upper))
+	} else {
+		r.split(lower, upper, end)
+	}
 	switch {
 	case len(r.out.buf) <= r.overflowSize:
 		return false, nil
