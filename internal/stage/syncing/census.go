@@ -102,7 +102,7 @@ func (s *Stage) candidates(ctx context.Context, weights map[string]float64) (rel
 			relays = append(relays, candidate{
 				key: key, url: r.URL, weight: weights[key] + stage.Named(r.Named, now),
 				paged: len(r.NIPs) > 0 && !slices.Contains(r.NIPs, 77), rests: max(r.SurveyRetryAt, r.RetryAt),
-				most: r.MostAuthors,
+				room: r.SurveyRoomAt, most: r.MostAuthors,
 			})
 		}
 		return nil

@@ -2,6 +2,8 @@ package syncing
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +67,7 @@ type candidate struct {
 	paged    bool    // it says that it speaks no NIP-77
 	most     int     // authors that it takes in a filter, if it has refused more
 	rests    int64   // until then it is left alone, Unix seconds
+	room     int64   // until then it has no room for a look, so far as is known
 }
 
 // validSlice reports whether a name is that of a slice, see [contract.SurveyRoot].
@@ -257,12 +260,13 @@ func turnOf(slice string, sessions int) time.Duration {
 // dueLooks decides which relays are asked in a pass at now, most promising first:
 // those that have yielded, by how much, and others to explore. Of these every other one
 // is the one that most evidence speaks for, and every other one the one that has waited
-// longest, so that nobody's words keep a relay from being asked.
-func dueLooks(looks map[string]contract.Look, candidates []candidate, now int64) (list []candidate) {
+// longest, so that nobody's words keep a relay from being asked. Of those that are as good each slice begins with others:
+// a relay has room for few of them in an hour, and one that has none takes no place of another.
+func dueLooks(slice string, looks map[string]contract.Look, candidates []candidate, now int64) (list []candidate) {
 	var yielding, fresh []candidate
 	for _, c := range candidates {
 		switch l, known := looks[c.key]; {
-		case c.rests > now, known && l.Next > now:
+		case c.rests > now, c.room > now, known && l.Next > now:
 		case !known && len(looks)+len(fresh) >= maxLooks:
 		case l.All > 0 && l.Dull < 4:
 			yielding = append(yielding, c)
@@ -273,13 +277,15 @@ func dueLooks(looks map[string]contract.Look, candidates []candidate, now int64)
 	slices.SortFunc(yielding, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(looks[b.key].N, looks[a.key].N), cmp.Compare(a.key, b.key))
 	})
-	byWeight := slices.SortedFunc(slices.Values(fresh), func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.key, b.key))
-	})
+	slices.SortFunc(fresh, func(a, b candidate) int { return cmp.Compare(a.key, b.key) })
+	first, _ := slices.BinarySearchFunc(fresh, beginsAt(slice), func(c candidate, key string) int { return cmp.Compare(c.key, key) })
+	fresh = slices.Concat(fresh[first:], fresh[:first])
+	byWeight := slices.Clone(fresh)
+	slices.SortStableFunc(byWeight, func(a, b candidate) int { return cmp.Compare(b.weight, a.weight) })
 	// A look that failed is one for this, too: else thousands of relays that are dead would
-	// come before those of higher keys. The key is a hash: as good as drawn by lot.
-	slices.SortFunc(fresh, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(max(looks[a.key].At, a.rests), max(looks[b.key].At, b.rests)), cmp.Compare(a.key, b.key))
+	// come before the others.
+	slices.SortStableFunc(fresh, func(a, b candidate) int {
+		return cmp.Compare(max(looks[a.key].At, a.rests), max(looks[b.key].At, b.rests))
 	})
 	list = yielding[:min(len(yielding), looksPerPass-min(exploring, len(fresh)))]
 	taken := map[string]bool{}
@@ -292,6 +298,12 @@ func dueLooks(looks map[string]contract.Look, candidates []candidate, now int64)
 		}
 	}
 	return list
+}
+
+// beginsAt returns the relay key, which is a hash, from which on a slice asks relays that are as good as others.
+func beginsAt(slice string) string {
+	sum := sha256.Sum256([]byte(slice))
+	return hex.EncodeToString(sum[:])
 }
 
 // worthPass decides whether the relays that are due are worth a pass at now: enough of them

@@ -195,7 +195,7 @@ func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
 	}
 	looks["not due"] = contract.Look{At: surveyNow - 9, Next: surveyNow + 1, All: 1000, N: 1000}
 	all = append(all, candidate{key: "not due"})
-	list := dueLooks(looks, all, surveyNow)
+	list := dueLooks(contract.SurveyRoot, looks, all, surveyNow)
 	count := func(prefix string) (n int) {
 		for _, c := range list {
 			if strings.HasPrefix(c.key, prefix) {
@@ -216,10 +216,10 @@ func TestRelaysThatYieldComeFirstAndExploringNeverStops(t *testing.T) {
 	for i := range 2 * looksPerPass {
 		looks[fmt.Sprint("praised", i)] = contract.Look{At: surveyNow - 10}
 	}
-	if list = dueLooks(looks, all, surveyNow); count("waits") < exploring/2 {
+	if list = dueLooks(contract.SurveyRoot, looks, all, surveyNow); count("waits") < exploring/2 {
 		t.Errorf("%d of those that have waited longest", count("waits"))
 	}
-	if list = dueLooks(nil, all[:3], surveyNow); len(list) != 3 {
+	if list = dueLooks(contract.SurveyRoot, nil, all[:3], surveyNow); len(list) != 3 {
 		t.Errorf("of three relays %d are asked", len(list))
 	}
 }
@@ -233,7 +233,7 @@ func TestTheMemoryOfASliceIsBounded(t *testing.T) {
 			looks[strconv.Itoa(i)] = contract.Look{At: surveyNow, Next: surveyNow + 1}
 		}
 	}
-	if list := dueLooks(looks, all, surveyNow); len(list) != 1 {
+	if list := dueLooks(contract.SurveyRoot, looks, all, surveyNow); len(list) != 1 {
 		t.Errorf("%d more relays than memory has room for", len(list))
 	}
 	keepLooks(looks, surveyNow+2*int64(latest/time.Second)+1)
@@ -284,11 +284,36 @@ func TestRelaysThatAreLeftAloneTakeNoShareOfAPass(t *testing.T) {
 	for i := range 1000 {
 		list = append(list, candidate{key: fmt.Sprint("dead", i), weight: 9, rests: surveyNow + 1})
 	}
-	if due := dueLooks(nil, list, surveyNow); len(due) != 1 || due[0].key != "fresh" || !worthPass(nil, due, surveyNow) {
+	if due := dueLooks(contract.SurveyRoot, nil, list, surveyNow); len(due) != 1 || due[0].key != "fresh" || !worthPass(nil, due, surveyNow) {
 		t.Errorf("%d relays are asked", len(due))
 	}
-	if due := dueLooks(nil, list[1:], surveyNow); len(due) != 0 {
+	if due := dueLooks(contract.SurveyRoot, nil, list[1:], surveyNow); len(due) != 0 {
 		t.Errorf("%d relays are asked that are left alone", len(due))
+	}
+}
+
+// Slices that know nothing of relays do not all ask the same ones at a time, which have room for few of them; and a relay
+// that has none takes no place of another.
+func TestSlicesBeginWithOtherRelays(t *testing.T) {
+	var list []candidate
+	for i := range 10 * looksPerPass {
+		list = append(list, candidate{key: nostr.RelayKey(fmt.Sprintf("wss://%d.example.com", i)), weight: float64(i / looksPerPass)})
+	}
+	asked := map[string]bool{}
+	for i := range 8 {
+		for _, c := range dueLooks(fmt.Sprintf("%s%03b", contract.SurveyRoot, i), nil, list, surveyNow) {
+			asked[c.key] = true
+		}
+	}
+	if len(asked) < 3*looksPerPass {
+		t.Errorf("eight slices ask %d relays, of which %d at a time", len(asked), looksPerPass)
+	}
+	busy := slices.Clone(list[:looksPerPass])
+	for i := range busy {
+		busy[i].room, busy[i].weight = surveyNow+1, 99
+	}
+	if due := dueLooks(contract.SurveyRoot, nil, append(busy, candidate{key: "free"}), surveyNow); len(due) != 1 || due[0].key != "free" {
+		t.Errorf("%d relays are asked of which one has room", len(due))
 	}
 }
 

@@ -122,7 +122,7 @@ func (s *Stage) survey(ctx context.Context, slice string) ([]contract.Output, er
 		return nil, nil
 	}
 	now := s.Now().Unix()
-	list := dueLooks(state.Looks, relays, now)
+	list := dueLooks(slice, state.Looks, relays, now)
 	if !worthPass(state.Looks, list, now) {
 		list = nil
 	}

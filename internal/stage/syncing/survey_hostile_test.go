@@ -164,7 +164,7 @@ func TestDeadRelaysKeepNoneFromItsTurn(t *testing.T) {
 	failed := map[string]health.State{}
 	passes, now := 0, time.Unix(surveyNow, 0)
 	for ; passes < 2*count; passes++ {
-		list := dueLooks(nil, candidates, now.Unix())
+		list := dueLooks(contract.SurveyRoot, nil, candidates, now.Unix())
 		if slices.ContainsFunc(list, func(c candidate) bool { return c.key == last }) {
 			break
 		}
