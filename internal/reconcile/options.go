@@ -155,8 +155,9 @@ type Result struct {
 	// how many there are.
 	Refusals []Refusal
 	Left     int
-	// Settled says, after an error, from which created_at on nothing is left to be compared, Unix seconds: a sync
-	// whose filter ends a second before does the rest. It is 0 if there is none.
+	// Settled says, after an error, from which created_at on nothing is left to be compared of a side that is listed, Unix
+	// seconds: a sync whose filter ends a second before does the rest. It is 0 if there is none, and in sessions, where
+	// to begin anew costs little.
 	Settled int64
 	// Doubts say, by side, in what a relay has contradicted itself. What Complete
 	// says holds all the same: from then on the relay was listed.

@@ -153,7 +153,8 @@ func (r *run) windows(ctx context.Context) error {
 			return fmt.Errorf("cut into more than %d spans of time; give a narrower filter", maxWindows)
 		}
 		next := open[len(open)-1]
-		if r.above = 0; next.until != r.filter.Until && r.spot.round == 0 {
+		listed := r.sessions[0].listed || r.sessions[1].listed
+		if r.above = 0; listed && next.until != r.filter.Until && r.spot.round == 0 {
 			r.above = next.until + 1
 		}
 		if err := r.enough(); n > 1 && err != nil {

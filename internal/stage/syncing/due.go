@@ -197,8 +197,9 @@ func (s *Stage) syncRelay(
 	}
 	t := &turn{url: url, plan: is, begun: begun, progress: last.Progress, paged: last.Paged}
 	t.room = roomFor(slices.Concat(asked, last.Asked), start.Unix())
+	t.begins = max(t.room, syncSessions-len(lately(last.Asked, start.Unix()))) // which looks have left, whatever their room
 	if s.named(url) {
-		t.room = math.MaxInt // the operator's word
+		t.room, t.begins = math.MaxInt, math.MaxInt // the operator's word
 	}
 	syncErr = s.sync(ctx, t)
 	result, timing := t.result, &t.timing

@@ -36,6 +36,7 @@ type turn struct {
 	begun    int64                  // of all parts, Unix seconds
 	progress *contract.SyncProgress // of those before
 	room     int                    // sessions that the relay may be asked for
+	begins   int                    // the same if the sync begins
 
 	result events.SyncFinished
 	done   int // jobs that became complete
@@ -49,6 +50,13 @@ type turn struct {
 // sync has begun. What was stored before an error stays stored; the figures say how
 // much.
 func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
+	t.result = events.SyncFinished{URL: t.url}
+	if t.timing.most = t.room; t.progress == nil {
+		t.timing.most = t.begins
+	}
+	if t.timing.most <= 0 {
+		return errSessions
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, errLong)
 	defer cancel()
 	ctx, leave := stage.UntilDenied(ctx, s.Denied, t.url)
@@ -63,7 +71,6 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 		})
 		context.AfterFunc(ctx, func() { silent.Stop() })
 	})
-	t.result = events.SyncFinished{URL: t.url}
 	defer func() {
 		if err != nil && !errors.Is(err, errNotDone) && errors.Is(context.Cause(ctx), errNotDone) {
 			err = fmt.Errorf("%w: %w", errLong, err)
@@ -92,9 +99,8 @@ func (s *Stage) sync(ctx context.Context, t *turn) (err error) {
 	known.shown = s.running.sync(contract.RunningSync{URL: t.url, Begun: t.begun, Done: len(list) - len(left), Of: len(list)})
 	defer known.shown.end()
 	largest := 1 // of the jobs, in sessions: another one may be as large
-	t.timing.most, known.enough = max(t.room, syncSessions), t.timing.enough
+	known.enough = t.timing.enough
 	for _, j := range left {
-		// One that begins asks for something, so that frequent small ones are made whatever surveys ask for.
 		before := t.timing.sessions()
 		if begins := t.progress == nil && t.done == 0; !begins && before+largest > t.room {
 			return errSessions
