@@ -197,7 +197,11 @@ func (s *Stage) syncRelay(
 	}
 	t := &turn{url: url, plan: is, begun: begun, progress: last.Progress, paged: last.Paged}
 	t.room = roomFor(slices.Concat(asked, last.Asked), start.Unix())
-	t.begins = max(t.room, syncSessions-len(lately(last.Asked, start.Unix()))) // which looks have left, whatever their room
+	// Looks leave syncs some, whatever their room. The operator may have said to ask more often than there is room for.
+	t.begins = max(t.room, syncSessions-len(lately(last.Asked, start.Unix())))
+	if s.SyncEvery < time.Hour/inAnHour {
+		t.begins = max(t.room, syncSessions)
+	}
 	if s.named(url) {
 		t.room, t.begins = math.MaxInt, math.MaxInt // the operator's word
 	}

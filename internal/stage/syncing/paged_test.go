@@ -254,7 +254,8 @@ func TestASyncOfManySessionsGoesOnLater(t *testing.T) {
 	})
 }
 
-// Syncs that begin have two sessions of an hour beside those of looks, together, and not each.
+// Syncs that begin have two sessions of an hour beside those of looks, together, and not each, but where an operator has
+// relays synced more often than there is room for.
 func TestFrequentSyncsHaveNoMoreThanTheirRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const url = "wss://busy.example.com"
@@ -272,6 +273,12 @@ func TestFrequentSyncsHaveNoMoreThanTheirRoom(t *testing.T) {
 		if x.asked != syncSessions {
 			t.Errorf("four syncs of an hour asked for %d sessions, of which there is room for %d", x.asked, syncSessions)
 		}
+		w.SyncEvery = time.Minute
+		if w.sync(url, 1); w.shops[townHall].count() != x.count() {
+			t.Errorf("%d of %d events are here, which are to be synced each minute", w.shops[townHall].count(), x.count())
+		}
+		x.noted(alice, time.Minute)
+		w.SyncEvery = 15 * time.Minute
 		time.Sleep(time.Hour)
 		if w.sync(url, 1); w.shops[townHall].count() != x.count() {
 			t.Errorf("%d of %d events are here after it", w.shops[townHall].count(), x.count())
