@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// sessions counts what a place is asked, by the driven hour: a session of negentropy is one,
-// and so are 20 pages of REQ.
+// sessions counts what a place is asked, by the driven hour, in pages of REQ: a session of negentropy is
+// as much as 20.
 type sessions struct {
 	mu    sync.Mutex
 	hour  int64
-	count float64
-	most  float64 // in any hour
-	all   float64
+	count int
+	most  int // in any hour
+	all   int
 
 	rests, authors int   // sessions about many authors that found nothing new, and how many these were
 	wire           int64 // their bytes
@@ -20,8 +20,8 @@ type sessions struct {
 
 const pagesOfASession = 20
 
-// add counts a session, or a share of one, at a driven time.
-func (s *sessions) add(now int64, n float64) {
+// add counts so many pages, or a session, at a driven time.
+func (s *sessions) add(now int64, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if hour := now / 3600; hour != s.hour {
@@ -81,15 +81,17 @@ func restGoals(of [2]rest) {
 
 // sessions returns how many one place was asked for in its busiest hour, and a place on average, and how the first is.
 func (w *world) sessions() (most, mean float64, busiest string) {
+	pages, all := 0, 0
 	for _, p := range w.places {
 		p.asked.mu.Lock()
-		if p.asked.most > most {
-			most, busiest = p.asked.most, p.String()
+		if p.asked.most > pages {
+			pages, busiest = p.asked.most, p.String()
 		}
-		mean += p.asked.all / float64(len(w.places)) / float64(24*w.days)
+		all += p.asked.all
 		p.asked.mu.Unlock()
 	}
-	return most, mean, busiest
+	hours := float64(24 * w.days * len(w.places))
+	return float64(pages) / pagesOfASession, float64(all) / pagesOfASession / hours, busiest
 }
 
 // costs prints what others were asked, and what that took.

@@ -292,7 +292,7 @@ func (c *client) req(id string, raw []json.RawMessage) error {
 		}
 		found := c.match(&f, limit)
 		if len(f.Authors) > 0 && len(f.IDs) == 0 {
-			c.asked.add(c.w.clock.Load(), 1./pagesOfASession)
+			c.asked.add(c.w.clock.Load(), 1)
 		}
 		for _, i := range found {
 			if err := c.send("EVENT", id, c.w.event(i)); err != nil {
@@ -331,7 +331,7 @@ func (c *client) neg(verb, id string, parts []json.RawMessage) error {
 		if why := c.refuses(&f); why != "" {
 			return c.send("NEG-ERR", id, why)
 		}
-		c.asked.add(c.w.clock.Load(), 1)
+		c.asked.add(c.w.clock.Load(), pagesOfASession)
 		set := negentropy.NewReconciler(c.set(&f), negentropy.Options{FrameLimit: 128 << 10})
 		c.sessions[id] = &negSession{Reconciler: set, authors: len(f.Authors)}
 	}
