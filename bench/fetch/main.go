@@ -95,12 +95,12 @@ func start(dir string, notes int) (b *bench, err error) {
 	gateway := free.Addr().String()
 	free.Close()
 	b.via = "ws://" + gateway
-	line, err = b.child("NATS ", (*exec.Cmd).StderrPipe, bin, "up", "--data", filepath.Join(dir, "data"), "--allow-private",
+	line, err = b.child(", NATS ", (*exec.Cmd).StderrPipe, bin, "up", "--data", filepath.Join(dir, "data"), "--allow-private",
 		"--relay-addr", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--gateway", gateway, "--without", "ingest,dhtworker,syncworker")
 	if err != nil {
 		return b, err
 	}
-	_, rest, _ := strings.Cut(line, "NATS ")
+	_, rest, _ := strings.Cut(line, ", NATS ")
 	url, _, _ := strings.Cut(rest, ",")
 	if b.nc, err = nats.Connect(url); err != nil {
 		return b, fmt.Errorf("NATS at %q: %w", url, err)
