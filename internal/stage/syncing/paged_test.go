@@ -1,6 +1,7 @@
 package syncing
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -403,4 +404,28 @@ func TestSmallSyncsNeedNoRoom(t *testing.T) {
 			t.Errorf("a sync brought %d events", n)
 		}
 	})
+}
+
+// A REQ of a relay with NIP-77 that would be more than its room, after its sessions, is not sent; one for ids is no page.
+func TestPagesAfterSessionsAreWithinTheRoom(t *testing.T) {
+	x := &shop{events: map[string]nostr.Event{}}
+	timing := &latency{asked: func() {}, most: 2}
+	relay := timed(x, timing)
+	timing.opened.Store(2)
+	asks := func(f nostr.Filter) (err error) {
+		for _, err = range relay.Query(t.Context(), f) {
+			break
+		}
+		return err
+	}
+	if err := asks(nostr.Filter{Authors: []string{alice}}); !errors.Is(err, errSessions) || x.asked != 0 {
+		t.Errorf("a page after two sessions of two: %v, asked %d times", err, x.asked)
+	}
+	if err := asks(nostr.Filter{IDs: []string{alice}}); err != nil {
+		t.Errorf("a REQ for ids: %v", err)
+	}
+	timing.opened.Store(1)
+	if err := asks(nostr.Filter{Authors: []string{alice}}); err != nil || x.asked != 1 || timing.sessions() != 2 {
+		t.Errorf("a page after one session of two: %v, asked %d times", err, x.asked)
+	}
 }
